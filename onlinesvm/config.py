@@ -1,0 +1,292 @@
+"""Configuration: what a learner is, and how much it may take.
+
+Each field's help says what it costs and what to pick if unsure; the command line makes its flags
+from these fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, NoReturn
+
+from onlinesvm.errors import ConfigError
+
+__all__ = [
+    "MAX_MAGNITUDE", "MIN_MAGNITUDE", "LearnerConfig", "Limits", "check_number",
+    "check_parameters", "parameter",
+]  # fmt: skip
+
+# Values, importances and rates stay within these magnitudes, so that no product or sum of the
+# learner can overflow: applying a validated batch cannot fail.
+MIN_MAGNITUDE = 1e-50
+MAX_MAGNITUDE = 1e50
+
+SCHEDULES = ("constant", "invscaling")
+NORMALIZE = ("none", "l2", "mean")
+
+# Each rule's own parameters and their defaults; a parameter that a rule has not is refused.
+RULE_PARAMETERS: dict[str, dict[str, Any]] = {
+    "hedge": {},
+    "sgd": {"eta0": 0.1, "schedule": "constant", "alpha": 0.0, "average": False},
+    "pa1": {"C": 1.0},
+    "pa2": {"C": 1.0},
+    "arow": {"r": 1.0},
+    "adagrad": {"eta0": 0.1, "forgetting": 1.0},
+    "nag": {"eta0": 0.5},
+}
+RULES = tuple(RULE_PARAMETERS)
+
+# Parameters that came after the first snapshots: a configuration that leaves them at these values
+# is stored, and digested, as if they were not there.
+_LATER: dict[str, Any] = {
+    "average": False, "normalize": "none", "class_weight": None, "threshold": 0.0,
+}  # fmt: skip
+
+
+def parameter(default: Any, help: str, choices: tuple[str, ...] | None = None) -> Any:
+    """A dataclass field with what its flag's help says."""
+    return field(default=default, metadata={"help": help, "choices": choices})
+
+
+def check_number(name: str, value: object, low: float, high: float) -> None:
+    """Raise ConfigError unless `value` is a number from `low` to `high`."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigError(f"{name}: expected a number, got {value!r}")
+    if not low <= value <= high:  # also refuses nan
+        raise ConfigError(f"{name}: expected a number from {low:g} to {high:g}, got {value!r}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LearnerConfig:
+    """What a learner is. Fixed when a model is born: a model never changes its configuration.
+
+    A rule's own parameters are None where they are left out, and then become the rule's defaults
+    (RULE_PARAMETERS); those of other rules stay None.
+
+    Raises ConfigError for a value out of range, or a parameter that the rule has not.
+    """
+
+    rule: str = parameter(
+        "hedge",
+        "update rule: hedge runs five experts on one lookup and follows the best of them, and"
+        " needs no tuning; the others are cheaper and each good on some data",
+        RULES,
+    )
+    eta0: float | None = parameter(
+        None,
+        "learning rate (sgd 0.1, adagrad 0.1, nag 0.5): how far one mistake moves a weight. Larger"
+        " follows drift faster and is noisier",
+    )
+    schedule: str | None = parameter(
+        None,
+        "learning rate over time (sgd: constant): constant follows drift; invscaling is"
+        " eta0/sqrt(t), for streams known to be stationary",
+        SCHEDULES,
+    )
+    alpha: float | None = parameter(
+        None,
+        "L2 shrinkage (sgd: 0, off): every learned sample scales all weights by 1 - eta*alpha."
+        " Costs about a third more time and 16 more bytes a feature on the native kernel",
+    )
+    average: bool | None = parameter(
+        None,
+        "predict by the mean of all weights so far (sgd: off): for streams known to be stationary."
+        " Costs a second margin and 8 more bytes a feature",
+    )
+    C: float | None = parameter(
+        None,
+        "aggressiveness (pa1, pa2: 1): how far one sample may move the weights. Smaller where"
+        " labels are noisy",
+    )
+    r: float | None = parameter(
+        None, "regularization (arow: 1): larger is slower, and steadier where labels are noisy"
+    )
+    forgetting: float | None = parameter(
+        None,
+        "what a feature's update leaves of its earlier gradients (adagrad: 1, all): 0.999 follows"
+        " drift",
+    )
+    bias: bool = parameter(
+        True, "learn a bias, a weight that every sample has; costs nothing, on if unsure"
+    )
+    normalize: str = parameter(
+        "none",
+        "divide each sample by its norm (l2) or its number of features (mean), before the bias:"
+        " where samples differ in length for no reason; the hedge rarely needs it",
+        NORMALIZE,
+    )
+    class_weight: str | tuple[float, float] | None = parameter(
+        None,
+        "multiply importances by class: balanced evens the classes out as the stream goes, or two"
+        " numbers for -1 and +1, as 1,5; where one class is rare and counts as much",
+    )
+    threshold: float = parameter(
+        0.0, "the margin above which the prediction is +1, in all that counts mistakes"
+    )
+
+    def __post_init__(self) -> None:
+        _check_choice("rule", self.rule, RULES)
+        own = RULE_PARAMETERS[self.rule]
+        for name in _RULE_FIELDS:
+            if name not in own:
+                if getattr(self, name) is not None:
+                    self._refuse_foreign(name, getattr(self, name))
+            elif getattr(self, name) is None:
+                object.__setattr__(self, name, own[name])
+        self._check_rule_parameters()
+        for name in _RANGES:
+            if getattr(self, name) is not None:  # 1 and 1.0 are one configuration
+                object.__setattr__(self, name, float(getattr(self, name)))
+        _check_choice("normalize", self.normalize, NORMALIZE)
+        check_number("threshold", self.threshold, -MAX_MAGNITUDE, MAX_MAGNITUDE)
+        object.__setattr__(self, "threshold", float(self.threshold))
+        object.__setattr__(self, "class_weight", _checked_class_weight(self.class_weight))
+        if not isinstance(self.bias, bool):
+            raise ConfigError(f"bias: expected true or false, got {self.bias!r}")
+
+    def _refuse_foreign(self, name: str, value: object) -> NoReturn:
+        having = ", ".join(rule for rule in RULES if name in RULE_PARAMETERS[rule])
+        raise ConfigError(
+            f"{name}: expected none, as rule {self.rule} has no such parameter ({having} has),"
+            f" got {value!r}"
+        )
+
+    def _check_rule_parameters(self) -> None:
+        if self.schedule is not None:
+            _check_choice("schedule", self.schedule, SCHEDULES)
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if value is not None:
+                check_number(name, value, low, high)
+        if self.average is not None and not isinstance(self.average, bool):
+            raise ConfigError(f"average: expected true or false, got {self.average!r}")
+        if self.alpha:
+            assert self.eta0 is not None
+            if not self.eta0 * self.alpha < 1:
+                raise ConfigError(
+                    "alpha: expected eta0 * alpha below 1 (shrinking must not turn weights"
+                    f" around), got {self.eta0!r} * {self.alpha!r}"
+                )
+            if self.average:
+                raise ConfigError(
+                    "average: expected alpha 0 (a mean of shrinking weights is not kept), got"
+                    f" {self.alpha!r}"
+                )
+
+    def number(self, name: str) -> float:
+        """The value of a parameter that this rule has."""
+        value = getattr(self, name)
+        assert isinstance(value, float), name
+        return value
+
+    def as_dict(self) -> dict[str, Any]:
+        """What the learner has, as plain msgpack values, in the order of the fields."""
+        own = RULE_PARAMETERS[self.rule]
+        return {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if (f.name in own or f.name not in _RULE_FIELDS)
+            and not (f.name in _LATER and getattr(self, f.name) == _LATER[f.name])
+        }
+
+    @classmethod
+    def from_dict(cls, stored: object) -> LearnerConfig:
+        """The configuration in a snapshot's header. Raises ConfigError for anything unknown."""
+        if not isinstance(stored, Mapping):
+            raise ConfigError(f"configuration: expected a map, got {type(stored).__name__}")
+        known = {f.name for f in fields(cls)}
+        for name in stored:
+            if name not in known:
+                raise ConfigError(f"configuration: unknown parameter {name!r}")
+        return cls(**stored)
+
+    def check_given(self, given: Mapping[str, Any]) -> None:
+        """Raise ConfigError where a parameter that was given differs from this one."""
+        for name in given:
+            mine = getattr(self, name)
+            if mine is None and name != "class_weight":
+                self._refuse_foreign(name, given[name])
+            wanted = _checked_class_weight(given[name]) if name == "class_weight" else given[name]
+            if wanted != mine:
+                raise ConfigError(
+                    f"{name}: the model was born with {mine!r},"
+                    f" got {given[name]!r}; leave it out, or start a new model"
+                )
+
+
+def _checked_class_weight(given: object) -> str | tuple[float, float] | None:
+    if given is None or given == "balanced":
+        return given
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise ConfigError(
+            f"class_weight: expected balanced or a pair of numbers (for -1 and +1), got {given!r}"
+        )
+    for weight in given:
+        check_number("class_weight", weight, 1e-6, 1e6)
+    return float(given[0]), float(given[1])
+
+
+def check_parameters(given: Mapping[str, Any]) -> None:
+    """Raise ConfigError unless there is a learner with the parameters that were given.
+
+    Where no rule is named the model that is there may have any that takes them.
+    """
+    if "rule" not in given:
+        own = {name for name in given if name in _RULE_FIELDS}
+        taking = [rule for rule in RULES if own <= RULE_PARAMETERS[rule].keys()]
+        given = {"rule": taking[0] if taking else RULES[0], **given}
+    LearnerConfig(**given)
+
+
+def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ConfigError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
+
+
+_RULE_FIELDS = frozenset(name for own in RULE_PARAMETERS.values() for name in own)
+_RANGES = {
+    "eta0": (MIN_MAGNITUDE, MAX_MAGNITUDE),
+    "alpha": (0.0, MAX_MAGNITUDE),
+    "C": (MIN_MAGNITUDE, MAX_MAGNITUDE),
+    "r": (MIN_MAGNITUDE, MAX_MAGNITUDE),
+    "forgetting": (0.0, 1.0),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """How much a request or a model may take; checked before memory is taken.
+
+    Limits may change from one start to the next.
+
+    Raises ConfigError for a value out of range.
+    """
+
+    max_features_per_sample: int = parameter(65_536, "features one sample may have")
+    max_samples_per_batch: int = parameter(16_384, "samples one message may hold")
+    max_name_bytes: int = parameter(4_096, "bytes one feature name may have")
+    max_message_bytes: int = parameter(
+        16 * 2**20,
+        "bytes one message may have. While it is read the native kernel takes about six times this,"
+        " the python kernel up to a hundred times; a client may have 16 messages waiting",
+    )
+    max_header_bytes: int = parameter(4_096, "bytes one message header may have")
+    max_features: int = parameter(
+        10_000_000,
+        "features the model may hold; at the bound new ones are as if absent. About 100 bytes of"
+        " memory each on the native kernel, 400 on the python kernel",
+    )
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value = getattr(self, f.name)
+            # Offsets within a message are 32-bit; ids are 31-bit, and the last is kept free.
+            high = 2**31 - 2
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= high:
+                raise ConfigError(f"{f.name}: expected an integer from 1 to {high}, got {value!r}")
+
+    @property
+    def socket_message_bytes(self) -> int:
+        """ZMQ_MAXMSGSIZE: above it ZeroMQ cuts the connection without a word."""
+        return 2 * self.max_message_bytes

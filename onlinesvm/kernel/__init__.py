@@ -1,0 +1,159 @@
+"""The kernels: the hot way of a sample, from bytes to margins, behind one explicit contract.
+
+    native   compiled, from bytes to margins without a Python object on the way
+    python   no compiler, real dicts: the readable reference
+
+``ONLINESVM_KERNEL=native|python`` forces one; a forced kernel never falls back. The best available
+is used otherwise, and `fallback` tells why it is not the best there is.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onlinesvm.config import LearnerConfig, Limits
+from onlinesvm.errors import KernelError
+from onlinesvm.lines import LineParser
+from onlinesvm.matrix import Columns
+from onlinesvm.parsing import Parsed, Room
+from onlinesvm.samples import CSR, BatchColumns
+
+__all__ = [
+    "CONTRACT", "KERNELS", "Kernel", "KernelJudge", "KernelLookup", "KernelRule", "fallback",
+    "load", "make_rule",
+]  # fmt: skip
+
+KERNELS = ("native", "python")  # the best first
+
+# What a kernel module has to define; nothing else of it is used.
+CONTRACT = (
+    "Judge",
+    "NAME",
+    "Lookup",
+    "RULES",
+    "decode_learn",
+    "decode_predict",
+    "encode_learn",
+    "encode_margins",
+    "encode_predict",
+    "observe",
+    "parse_block",
+)
+
+Arrays = Mapping[str, NDArray[np.generic]]
+
+
+class KernelLookup(Protocol):
+    """Feature → id. See `onlinesvm.lookup.Lookup` for what each does."""
+
+    max_features: int
+
+    def __len__(self) -> int: ...
+    def id(self, name: bytes) -> int: ...
+    def names(self) -> Iterator[bytes]: ...
+    def grow(self, batch: Any) -> CSR: ...
+    def find(self, batch: Any) -> CSR: ...
+    def grow_columns(self, columns: Columns, importances: NDArray[np.float64]) -> CSR: ...
+    def find_columns(self, columns: Columns) -> CSR: ...
+    def reserve(self, batches: Iterable[Any]) -> int: ...
+    def dump(self) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]: ...
+    def restore(self, lengths: NDArray[np.uint32], names: NDArray[np.uint8]) -> None: ...
+
+
+class KernelRule(Protocol):
+    """Weights by id, and how they move. See `onlinesvm.rules.Sgd` for what each does."""
+
+    @property
+    def bias(self) -> float: ...
+    def reserve(self, n: int) -> None: ...
+    def learn(self, csr: CSR, labels: Any, importances: Any) -> NDArray[np.float64]: ...
+    def score(self, csr: CSR) -> NDArray[np.float64]: ...
+    def weight(self, id: int) -> float: ...
+    def seen(self, id: int) -> int | None: ...
+    def weights(self, n: int) -> NDArray[np.float64]: ...
+    def dump(self, n: int) -> tuple[dict[str, NDArray[np.generic]], dict[str, float | int]]: ...
+    def restore(self, arrays: Arrays, scalars: Mapping[str, Any]) -> None: ...
+
+
+class KernelJudge(Protocol):
+    """What is learned of the progressive margins. See `onlinesvm.judge.Judge`."""
+
+    @property
+    def drifts(self) -> int: ...
+    def learn(
+        self, margins: NDArray[np.float64], labels: Any, importances: Any
+    ) -> NDArray[np.float64]: ...
+    def probabilities(self, margins: NDArray[np.float64]) -> NDArray[np.float64]: ...
+    def dump(self) -> NDArray[np.float64]: ...
+    def restore(self, numbers: NDArray[np.float64]) -> None: ...
+
+
+class Kernel(Protocol):
+    """The contract, as types. `Any` stands for the kernel's own batch."""
+
+    NAME: str
+    RULES: Mapping[str, Any]
+
+    def Lookup(self, max_features: int) -> KernelLookup: ...  # noqa: N802 - a class there
+    def decode_learn(self, body: bytes, limits: Limits) -> BatchColumns: ...
+    def decode_predict(self, body: bytes, limits: Limits) -> BatchColumns: ...
+    def encode_learn(self, batch: BatchColumns) -> bytes: ...
+    def encode_predict(self, batch: BatchColumns) -> bytes: ...
+    def encode_margins(self, margins: NDArray[np.float64]) -> bytes: ...
+    def observe(
+        self,
+        totals: NDArray[np.float64],
+        margins: NDArray[np.float64],
+        labels: Iterable[float],
+        importances: Iterable[float],
+        threshold: float = 0.0,
+    ) -> None: ...
+    def Judge(self, threshold: float) -> KernelJudge: ...  # noqa: N802 - a class there
+    def parse_block(
+        self, parser: LineParser, block: bytes, start: int, room: Room, *, skip_bad: bool = False
+    ) -> Parsed: ...
+
+
+def make_rule(kernel: Kernel, config: LearnerConfig) -> KernelRule:
+    """A newborn rule of `kernel` for `config`."""
+    return cast(KernelRule, kernel.RULES[config.rule](config))
+
+
+_fallback: str | None = None
+
+
+def fallback() -> str | None:
+    """Why the best kernel is not the one in use, for the start-up line; None if it is.
+
+    It is the first import error of the last `load` that was free to choose.
+    """
+    return _fallback
+
+
+def load(name: str | None = None) -> Kernel:
+    """The kernel `name`, else the one ``ONLINESVM_KERNEL`` names, else the best available.
+
+    Raises KernelError if the one that is asked for cannot be had, or if none can.
+    """
+    global _fallback
+    asked = name or os.environ.get("ONLINESVM_KERNEL") or None
+    if asked is not None and asked not in KERNELS:
+        raise KernelError(f"kernel: expected one of {', '.join(KERNELS)}, got {asked!r}")
+    candidates: Sequence[str] = KERNELS if asked is None else (asked,)
+    first: ImportError | None = None
+    for candidate in candidates:
+        try:
+            kernel = importlib.import_module(f"onlinesvm.kernel.{candidate}")
+        except ImportError as error:
+            first = first or error
+            continue
+        if asked is None:
+            _fallback = None if first is None else f"kernel {candidates[0]}: {first}"
+        return cast(Kernel, kernel)
+    raise KernelError(f"kernel {candidates[0]}: {first}") from first

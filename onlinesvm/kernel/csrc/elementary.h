@@ -1,0 +1,84 @@
+/* exp and log of our own: see onlinesvm.elementary, of which this is the same arithmetic. */
+#ifndef ONLINESVM_ELEMENTARY_H
+#define ONLINESVM_ELEMENTARY_H
+
+#include <math.h>
+#include <stdint.h>
+
+#define LOG2_E 1.4426950408889634
+#define LN2_HIGH 0.6931471803691238
+#define LN2_LOW 1.9082149292705877e-10
+
+static inline double exp_reduced(double r)
+{
+    static const double series[12] = {
+        1.0 / 6227020800.0, 1.0 / 479001600.0, 1.0 / 39916800.0, 1.0 / 3628800.0,
+        1.0 / 362880.0,     1.0 / 40320.0,     1.0 / 5040.0,     1.0 / 720.0,
+        1.0 / 120.0,        1.0 / 24.0,        1.0 / 6.0,        1.0 / 2.0,
+    };
+    double p = 0.0;
+    int k;
+    for (k = 0; k < 12; k++)
+        p = series[k] + r * p;
+    return 1.0 + r * (1.0 + r * p);
+}
+
+static inline double nearest(double x)
+{
+    return (double)(int64_t)(x >= 0 ? x + 0.5 : x - 0.5);
+}
+
+static inline double elementary_exp(double x)
+{
+    double k;
+    if (x < -700.0)
+        return 0.0;
+    if (x > 700.0)
+        x = 700.0;
+    k = nearest(x * LOG2_E);
+    return ldexp(exp_reduced((x - k * LN2_HIGH) - k * LN2_LOW), (int)k);
+}
+
+static inline double elementary_exp2(double x)
+{
+    const double k = nearest(x), r = x - k;
+    return ldexp(exp_reduced(r * LN2_HIGH + r * LN2_LOW), (int)k);
+}
+
+/* x as log(m) and k, x = m 2^k with m from sqrt(1/2) to sqrt(2). */
+static inline double log_split(double x, double *exponent)
+{
+    static const double series[11] = {
+        2.0 / 21.0, 2.0 / 19.0, 2.0 / 17.0, 2.0 / 15.0, 2.0 / 13.0, 2.0 / 11.0,
+        2.0 / 9.0,  2.0 / 7.0,  2.0 / 5.0,  2.0 / 3.0,  2.0,
+    };
+    int k, j;
+    double m = frexp(x, &k), f, f2, p = 0.0;
+    if (m < 0.7071067811865476) {
+        m *= 2.0;
+        k--;
+    }
+    f = (m - 1.0) / (m + 1.0);
+    f2 = f * f;
+    for (j = 0; j < 11; j++)
+        p = series[j] + f2 * p;
+    *exponent = (double)k;
+    return f * p;
+}
+
+static inline double elementary_log2(double x)
+{
+    double k, part = log_split(x, &k);
+    return k + part * LOG2_E;
+}
+
+static inline double elementary_sigmoid(double x)
+{
+    double e;
+    if (x >= 0)
+        return 1.0 / (1.0 + elementary_exp(-x));
+    e = elementary_exp(x);
+    return e / (1.0 + e);
+}
+
+#endif

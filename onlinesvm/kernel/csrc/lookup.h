@@ -1,0 +1,380 @@
+/* The dictionary from feature to id: names in columns -> rows over ids.
+ *
+ * A large model's slots and names lie all over memory, so features are looked up in a pipeline:
+ * FAR features ahead the slot is prefetched, NEAR features ahead it is read and the entry that it
+ * points to prefetched, and at its turn the name is compared. The guess made ahead may be outdated
+ * by then, as names are entered in between; what it does not settle is looked up afresh.
+ */
+#ifndef ONLINESVM_LOOKUP_H
+#define ONLINESVM_LOOKUP_H
+
+#include "batch.h"
+#include "marks.h"
+#include "rows.h"
+#include "table.h"
+
+#define FAR 40
+#define NEAR 20
+#define GUESSES 32 /* a power of two above NEAR */
+
+#define COLUMN_BITS 12
+#define COLUMN_BLOCKS 4096 /* columns below 2^24 are mapped, the others looked up by name */
+
+typedef struct {
+    table table;
+    arena arena;
+    uint32_t count; /* names, and so the last id */
+    size_t reserved; /* the count up to which the table's room was reserved */
+    marks known;    /* by id */
+    marks unknown;  /* by hash or by column */
+    uint32_t **columns; /* column j -> id of the name str(j), 0 where unknown: a cache */
+} lookup;
+
+/* What stands for the blocks of the map that hold nothing yet; never written. */
+static uint32_t column_none[(size_t)1 << COLUMN_BITS];
+
+static int lookup_init(lookup *l)
+{
+    memset(l, 0, sizeof *l);
+    arena_init(&l->arena);
+    marks_init(&l->known);
+    marks_init(&l->unknown);
+    return table_open(&l->table, 0);
+}
+
+static void lookup_clear(lookup *l)
+{
+    size_t i;
+    table_clear(&l->table);
+    arena_clear(&l->arena);
+    marks_clear(&l->known);
+    marks_clear(&l->unknown);
+    for (i = 0; l->columns && i < COLUMN_BLOCKS; i++)
+        if (l->columns[i] != column_none)
+            free(l->columns[i]);
+    free(l->columns);
+    memset(l, 0, sizeof *l);
+}
+
+static inline size_t lookup_room(const lookup *l, size_t most)
+{
+    return most > l->count ? most - l->count : 0;
+}
+
+/* Make sure that up to `names` further names of `bytes` bytes in all can be entered. 0 without
+ * memory; nothing has changed then. */
+static int lookup_reserve(lookup *l, size_t names, size_t bytes)
+{
+    if (!names)
+        return 1;
+    if (!arena_reserve(&l->arena, bytes + names * ENTRY_HEAD))
+        return 0;
+    if (l->count + names <= l->reserved)
+        return 1;
+    if (!table_reserve(&l->table, names))
+        return 0;
+    l->reserved = l->count + names;
+    return 1;
+}
+
+/* Enter a name that is not here; its id. Room was reserved. */
+static inline uint32_t lookup_enter(lookup *l, uint64_t hash, const uint8_t *name,
+                                    uint32_t length, vacancy end)
+{
+    const uint32_t id = ++l->count;
+    table_insert(&l->table, hash, arena_add(&l->arena, id, name, length), end);
+    return id;
+}
+
+static uint32_t lookup_id(const lookup *l, const uint8_t *name, size_t length)
+{
+    if (length > LENGTH_BITS)
+        return 0;
+    return table_find(&l->table, hash_bytes(name, length), name, (uint32_t)length);
+}
+
+static inline void lookup_guess(const lookup *l, const feature *f, const uint8_t **guess)
+{
+    const uint8_t *e = table_guess(&l->table, f->hash);
+    *guess = e;
+    if (e) {
+        PREFETCH(e);
+        PREFETCH(e + ENTRY_HEAD + feature_length(f));
+    } else {
+        table_prefetch_count(&l->table, f->hash);
+    }
+}
+
+/* `b` over ids, into rows with room for all its features; how many elements they hold. While
+ * `entering`, new names of samples with an importance above 0 become ids, up to `most` of them,
+ * and are as if absent beyond; other unknown names are id 0. Duplicates are summed at the place of
+ * the first. The marks and, while entering, the names must have been reserved. */
+static inline __attribute__((always_inline)) size_t
+lookup_rows(lookup *l, const batch *b, size_t most, int entering, rows *out)
+{
+    const uint8_t *guesses[GUESSES];
+    const feature *features = b->features;
+    size_t i, j = 0, k = 0, count = b->count;
+    for (i = 0; i < FAR && i < count; i++)
+        table_prefetch(&l->table, features[i].hash);
+    for (i = 0; i < NEAR && i < count; i++)
+        lookup_guess(l, &features[i], &guesses[i]);
+    out->indptr[0] = 0;
+    for (i = 0; i < b->samples; i++) {
+        const int growing = entering && b->importances[i] > 0;
+        const size_t start = k, end = (size_t)b->indptr[i + 1];
+        marks_begin(&l->known, end - j);
+        marks_begin(&l->unknown, end - j);
+        for (; j < end; j++) {
+            const feature *f = &features[j];
+            const uint8_t *name = batch_name(b, f), *e = guesses[j % GUESSES];
+            const uint32_t length = feature_length(f);
+            uint32_t id, place, key;
+            marks *m;
+            if (LIKELY(j + FAR < count))
+                table_prefetch(&l->table, features[j + FAR].hash);
+            if (LIKELY(j + NEAR < count))
+                lookup_guess(l, &features[j + NEAR], &guesses[(j + NEAR) % GUESSES]);
+            if (LIKELY(e && entry_is(e, name, length))) {
+                id = entry_id(e);
+            } else {
+                vacancy end_of_search = {NULL, NULL};
+                id = table_search(&l->table, f->hash, name, length, &end_of_search);
+                if (!id && growing) {
+                    if (l->count >= most)
+                        continue;
+                    id = lookup_enter(l, f->hash, name, length, end_of_search);
+                }
+            }
+            if (LIKELY(id)) {
+                m = &l->known;
+                key = id;
+                place = marks_place(m, (uint32_t)f->hash);
+                while (m->marks[place].stamp == m->stamp && m->marks[place].key != key)
+                    place = (place + 1) & m->last;
+            } else {
+                m = &l->unknown;
+                place = marks_place(m, key = (uint32_t)f->hash);
+                while (m->marks[place].stamp == m->stamp) {
+                    const feature *seen = &features[m->marks[place].feature];
+                    if (seen->hash == f->hash && feature_length(seen) == length
+                        && same_bytes(batch_name(b, seen), name, length))
+                        break;
+                    place = (place + 1) & m->last;
+                }
+            }
+            if (UNLIKELY(m->marks[place].stamp == m->stamp)) {
+                out->data[start + m->marks[place].row] += f->value;
+                continue;
+            }
+            m->marks[place] = (mark){m->stamp, key, (uint32_t)j, (uint32_t)(k - start)};
+            out->indices[k] = (int32_t)id;
+            out->data[k++] = f->value;
+        }
+        out->indptr[i + 1] = (int64_t)k;
+    }
+    return k;
+}
+
+static int lookup_reserve_marks(lookup *l, size_t longest)
+{
+    return marks_reserve(&l->known, longest) && marks_reserve(&l->unknown, longest);
+}
+
+static size_t lookup_grow(lookup *l, const batch *b, size_t most, rows *out)
+{
+    return lookup_rows(l, b, most, 1, out);
+}
+
+static size_t lookup_find(lookup *l, const batch *b, rows *out)
+{
+    return lookup_rows(l, b, 0, 0, out);
+}
+
+/* Rows of a matrix: column j is the feature named str(j). */
+typedef struct {
+    const int64_t *indptr;
+    const int64_t *columns;
+    const double *data;
+    const double *importances; /* NULL to predict */
+    size_t samples;
+} matrix;
+
+/* Make sure that there is a map of the columns. 0 without memory. */
+static int lookup_reserve_columns(lookup *l)
+{
+    size_t i;
+    if (l->columns)
+        return 1;
+    l->columns = malloc(COLUMN_BLOCKS * sizeof *l->columns);
+    for (i = 0; l->columns && i < COLUMN_BLOCKS; i++)
+        l->columns[i] = column_none;
+    return l->columns != NULL;
+}
+
+/* Where the id of column j is kept; no column beyond the map is. */
+static inline uint32_t *column_id(uint32_t *const *map, int64_t j)
+{
+    return &map[(uint64_t)j >> COLUMN_BITS][j & ((1 << COLUMN_BITS) - 1)];
+}
+
+static inline int column_mapped(int64_t j)
+{
+    return (uint64_t)j >> COLUMN_BITS < COLUMN_BLOCKS;
+}
+
+/* Keep the id of column j; without memory it is looked up again next time. */
+static void column_keep(lookup *l, int64_t j, uint32_t id)
+{
+    uint32_t **block = &l->columns[(uint64_t)j >> COLUMN_BITS];
+    if (*block == column_none) {
+        uint32_t *made = calloc((size_t)1 << COLUMN_BITS, sizeof *made);
+        if (!made)
+            return;
+        *block = made;
+    }
+    *column_id(l->columns, j) = id;
+}
+
+static inline uint32_t hash_column(int64_t j)
+{
+    return (uint32_t)((hash_key128(0) + hash_key128(1) * (uint64_t)j) >> 64);
+}
+
+/* The id of column j by its name; entered if it is new and there is `room`. */
+static __attribute__((noinline)) uint32_t column_look_up(lookup *l, int64_t j, int room)
+{
+    uint8_t name[DIGITS_MOST];
+    const uint32_t length = decimal(name, j < 0 ? 0 - (uint64_t)j : (uint64_t)j, j < 0);
+    const uint64_t hash = hash_bytes(name, length);
+    vacancy end = {NULL, NULL};
+    uint32_t id = table_search(&l->table, hash, name, length, &end);
+    if (!id && room)
+        id = lookup_enter(l, hash, name, length, end);
+    if (id && column_mapped(j))
+        column_keep(l, j, id);
+    return id;
+}
+
+/* How many names the columns can hold at most: what to reserve. */
+static size_t matrix_names(const matrix *x)
+{
+    const size_t count = (size_t)x->indptr[x->samples];
+    uint64_t most = 0;
+    size_t k;
+    for (k = 0; k < count; k++) /* a negative column counts as a large one */
+        most = (uint64_t)x->columns[k] > most ? (uint64_t)x->columns[k] : most;
+    return most < count ? (size_t)most + 1 : count;
+}
+
+/* The features that the longest row has. */
+static size_t matrix_longest(const matrix *x)
+{
+    int64_t longest = 0;
+    size_t i;
+    for (i = 0; i < x->samples; i++)
+        if (x->indptr[i + 1] - x->indptr[i] > longest)
+            longest = x->indptr[i + 1] - x->indptr[i];
+    return (size_t)longest;
+}
+
+/* As lookup_rows, for the rows of a matrix; there must be a map of the columns. */
+static size_t lookup_columns(lookup *l, const matrix *x, size_t most, int entering, rows *out)
+{
+    const int64_t *const columns = x->columns;
+    uint32_t *const *const map = l->columns;
+    int32_t *const restrict indices = out->indices; /* restrict: nothing else is written there */
+    double *const restrict data = out->data;
+    marks *const m = &l->unknown;
+    size_t i, k = 0;
+    out->indptr[0] = 0;
+    for (i = 0; i < x->samples; i++) {
+        const int growing = entering && x->importances[i] > 0;
+        const size_t first = (size_t)x->indptr[i], end = (size_t)x->indptr[i + 1], start = k;
+        int64_t previous = INT64_MIN;
+        int rising = 1;
+        size_t j;
+        for (j = first; j < end; j++) {
+            const int64_t column = columns[j];
+            uint32_t id = LIKELY(column_mapped(column)) ? *column_id(map, column) : 0;
+            if (UNLIKELY(!id)) {
+                id = column_look_up(l, column, growing && l->count < most);
+                if (!id && growing)
+                    continue;
+            }
+            if (UNLIKELY(column <= previous && rising)) {
+                /* Only in a row like this can a column come twice: begin it again, with marks. */
+                marks_begin(m, end - first);
+                rising = 0;
+                k = start;
+                j = first - 1;
+                continue;
+            }
+            previous = column;
+            if (UNLIKELY(!rising)) {
+                uint32_t place = marks_place(m, hash_column(column));
+                while (m->marks[place].stamp == m->stamp
+                       && columns[m->marks[place].feature] != column)
+                    place = (place + 1) & m->last;
+                if (m->marks[place].stamp == m->stamp) {
+                    data[start + m->marks[place].row] += x->data[j];
+                    continue;
+                }
+                m->marks[place] = (mark){m->stamp, 0, (uint32_t)j, (uint32_t)(k - start)};
+            }
+            indices[k] = (int32_t)id;
+            data[k++] = x->data[j];
+        }
+        out->indptr[i + 1] = (int64_t)k;
+    }
+    return k;
+}
+
+/* The names of a dump, `count` of them of `lengths`, end to end in `names`, into a lookup just
+ * made: 1, 0 without memory, −1 if two are equal. */
+static int lookup_restore(lookup *l, const uint32_t *lengths, const uint8_t *names, size_t count)
+{
+    enum { AHEAD = 32 };
+    uint64_t hashes[AHEAD];
+    const uint8_t *at[AHEAD];
+    size_t i, bytes = 0;
+    for (i = 0; i < count; i++)
+        bytes += lengths[i];
+    table_clear(&l->table);
+    if (!table_open(&l->table, count) || !lookup_reserve(l, count, bytes))
+        return 0;
+    for (i = 0; i < count + AHEAD; i++) {
+        if (i >= AHEAD) {
+            const size_t k = i % AHEAD;
+            const uint32_t length = lengths[i - AHEAD];
+            vacancy end = {NULL, NULL};
+            if (table_search(&l->table, hashes[k], at[k], length, &end))
+                return -1;
+            lookup_enter(l, hashes[k], at[k], length, end);
+        }
+        if (i < count) {
+            const size_t k = i % AHEAD;
+            hashes[k] = hash_bytes(names, lengths[i]);
+            at[k] = names;
+            names += lengths[i];
+            table_prefetch(&l->table, hashes[k]);
+            table_prefetch_count(&l->table, hashes[k]);
+        }
+    }
+    return 1;
+}
+
+/* The names by id, `count` of them from the start: their lengths and their bytes end to end. */
+static void lookup_dump(const lookup *l, uint32_t *lengths, uint8_t *names)
+{
+    arena_walk walk = {0};
+    const uint8_t *e;
+    while ((e = arena_next(&l->arena, &walk))) {
+        const uint32_t length = entry_length(e);
+        *lengths++ = length;
+        memcpy(names, entry_name(e), length);
+        names += length;
+    }
+}
+
+#endif

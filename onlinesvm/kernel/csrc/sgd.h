@@ -1,0 +1,208 @@
+/* The rule `sgd`: see onlinesvm.rules.Sgd, of which this is the same arithmetic in the same order.
+ *
+ *     m = sum of w_i x_i + b;  y m < 1:  w_i += ((eta h) y) x_i,  b += (eta h) y
+ *
+ * A feature's state is its weight; with alpha also the running product P of (1 - eta alpha) when
+ * the weight last changed, as mantissa and exponent: the weight then is w_i (P / P_i).
+ */
+#ifndef ONLINESVM_SGD_H
+#define ONLINESVM_SGD_H
+
+#include <math.h>
+
+#include "blocks.h"
+
+#define SGD_PLAIN 1
+#define SGD_SHRUNK 3 /* weight, mantissa (0: never changed), exponent */
+#define SGD_AHEAD 48 /* elements ahead whose state is prefetched */
+
+typedef struct {
+    blocks state;
+    double eta0;
+    double alpha;
+    int inverse; /* eta is eta0 / sqrt(t) */
+    int has_bias;
+    double bias;
+    int64_t t;
+    double mantissa;
+    int64_t exponent;
+} sgd;
+
+static void sgd_init(sgd *r, double eta0, double alpha, int inverse, int has_bias)
+{
+    blocks_init(&r->state, alpha != 0.0 ? SGD_SHRUNK : SGD_PLAIN);
+    r->eta0 = eta0;
+    r->alpha = alpha;
+    r->inverse = inverse;
+    r->has_bias = has_bias;
+    r->bias = 0.0;
+    r->t = 0;
+    r->mantissa = 1.0;
+    r->exponent = 0;
+}
+
+/* The weight in a feature's state. The exponents never rise, so the power of two is at most 1;
+ * down to 2^-1022 multiplying by it rounds once, as ldexp does. */
+static inline __attribute__((always_inline)) double
+sgd_weight(const sgd *r, const double *state, size_t stride)
+{
+    double weight, power;
+    int64_t exponent;
+    uint64_t bits;
+    if (stride == SGD_PLAIN)
+        return state[0];
+    if (state[1] == 0.0)
+        return state[0];
+    weight = state[0] * (r->mantissa / state[1]);
+    exponent = r->exponent - (int64_t)state[2];
+    if (UNLIKELY(exponent < -1022 || exponent > 0)) {
+        const int64_t most = 1 << 20;
+        return ldexp(weight, (int)(exponent < -most ? -most : exponent > most ? most : exponent));
+    }
+    bits = (uint64_t)(exponent + 1023) << 52;
+    memcpy(&power, &bits, 8);
+    return weight * power;
+}
+
+/* The margin of the elements start .. end; those at or beyond `end_id` have no state yet. */
+static inline __attribute__((always_inline)) double
+sgd_margin(const sgd *r, const rows *x, int64_t start, int64_t end, int64_t last, size_t stride,
+           uint64_t end_id)
+{
+    double margin = 0.0;
+    int64_t k;
+    for (k = start; k < end; k++) {
+        const uint32_t ahead = (uint32_t)x->indices[k + SGD_AHEAD < last ? k + SGD_AHEAD : last];
+        const uint32_t id = (uint32_t)x->indices[k];
+        if (LIKELY(ahead < end_id))
+            PREFETCH(blocks_at(&r->state, ahead, stride));
+        if (LIKELY(id < end_id))
+            margin += sgd_weight(r, blocks_at(&r->state, id, stride), stride) * x->data[k];
+    }
+    return margin + r->bias;
+}
+
+static inline __attribute__((always_inline)) void
+sgd_update(sgd *r, const rows *x, int64_t start, int64_t end, double y, double h, double margin,
+           size_t stride)
+{
+    double eta = r->eta0, step;
+    int64_t k;
+    r->t++;
+    if (r->inverse)
+        eta = r->eta0 / sqrt((double)r->t);
+    if (stride == SGD_SHRUNK) {
+        int shift;
+        r->mantissa = frexp(r->mantissa * (1.0 - eta * r->alpha), &shift);
+        r->exponent += shift;
+    }
+    if (!(y * margin < 1.0))
+        return;
+    step = (eta * h) * y;
+    for (k = start; k < end; k++) {
+        double *state = blocks_at(&r->state, (uint32_t)x->indices[k], stride);
+        state[0] = sgd_weight(r, state, stride) + step * x->data[k];
+        if (stride == SGD_SHRUNK) {
+            state[1] = r->mantissa;
+            state[2] = (double)r->exponent;
+        }
+    }
+    if (r->has_bias)
+        r->bias += step;
+}
+
+static inline __attribute__((always_inline)) void
+sgd_learn_rows(sgd *r, const rows *x, size_t samples, const double *labels,
+               const double *importances, double *margins, size_t stride)
+{
+    const int64_t last = x->indptr[samples] - 1;
+    const uint64_t end_id = blocks_end(&r->state);
+    size_t i;
+    for (i = 0; i < samples; i++) {
+        const int64_t start = x->indptr[i], end = x->indptr[i + 1];
+        margins[i] = sgd_margin(r, x, start, end, last, stride, end_id);
+        if (importances[i] > 0)
+            sgd_update(r, x, start, end, labels[i], importances[i], margins[i], stride);
+    }
+}
+
+/* Score, then learn, row by row; the margins before each update. There must be state for every
+ * id of the rows. */
+static void sgd_learn(sgd *r, const rows *x, size_t samples, const double *labels,
+                      const double *importances, double *margins)
+{
+    if (r->alpha != 0.0)
+        sgd_learn_rows(r, x, samples, labels, importances, margins, SGD_SHRUNK);
+    else
+        sgd_learn_rows(r, x, samples, labels, importances, margins, SGD_PLAIN);
+}
+
+static inline __attribute__((always_inline)) void
+sgd_score_rows(const sgd *r, const rows *x, size_t samples, double *margins, size_t stride)
+{
+    const int64_t last = x->indptr[samples] - 1;
+    const uint64_t end_id = blocks_end(&r->state);
+    size_t i;
+    for (i = 0; i < samples; i++)
+        margins[i] = sgd_margin(r, x, x->indptr[i], x->indptr[i + 1], last, stride, end_id);
+}
+
+/* The margins of the rows, whatever their ids. */
+static void sgd_score(const sgd *r, const rows *x, size_t samples, double *margins)
+{
+    if (r->alpha != 0.0)
+        sgd_score_rows(r, x, samples, margins, SGD_SHRUNK);
+    else
+        sgd_score_rows(r, x, samples, margins, SGD_PLAIN);
+}
+
+/* The weights of ids first .. first + n − 1. */
+static void sgd_weights(const sgd *r, uint32_t first, size_t n, double *weights)
+{
+    const size_t stride = r->state.stride;
+    const uint64_t end_id = blocks_end(&r->state);
+    size_t i;
+    for (i = 0; i < n; i++) {
+        const uint64_t id = (uint64_t)first + i;
+        weights[i] =
+            id < end_id ? sgd_weight(r, blocks_at(&r->state, (uint32_t)id, stride), stride) : 0.0;
+    }
+}
+
+/* The state of ids 1 .. n, a column for each of its numbers; mantissas and exponents only with
+ * alpha. What never changed has the product 1. */
+static void sgd_dump(const sgd *r, size_t n, double *weights, double *mantissas,
+                     int64_t *exponents)
+{
+    const size_t stride = r->state.stride;
+    const uint64_t end_id = blocks_end(&r->state);
+    size_t i;
+    for (i = 0; i < n; i++) {
+        const uint64_t id = (uint64_t)i + 1;
+        const double *state = id < end_id ? blocks_at(&r->state, (uint32_t)id, stride) : NULL;
+        weights[i] = state ? state[0] : 0.0;
+        if (stride == SGD_SHRUNK) {
+            const int changed = state && state[1] != 0.0;
+            mantissas[i] = changed ? state[1] : 1.0;
+            exponents[i] = changed ? (int64_t)state[2] : 0;
+        }
+    }
+}
+
+/* Take the state of a dump; there must be state for ids up to n. */
+static void sgd_restore(sgd *r, size_t n, const double *weights, const double *mantissas,
+                        const int64_t *exponents)
+{
+    const size_t stride = r->state.stride;
+    size_t i;
+    for (i = 0; i < n; i++) {
+        double *state = blocks_at(&r->state, (uint32_t)i + 1, stride);
+        state[0] = weights[i];
+        if (stride == SGD_SHRUNK) {
+            state[1] = mantissas[i];
+            state[2] = (double)exponents[i];
+        }
+    }
+}
+
+#endif

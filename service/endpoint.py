@@ -1,0 +1,57 @@
+"""Endpoints: which are of this machine alone, and whether one is taken."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+
+from onlinesvm.errors import ConfigError
+
+__all__ = ["check_exposure", "is_ipc_in_use"]
+
+
+def check_exposure(endpoint: str, *, insecure: bool) -> None:
+    """Raise ConfigError for an endpoint others could reach, unless `insecure` says so.
+
+    This machine's own: 127.0.0.0/8, [::1], localhost, ipc.
+    """
+    transport, separator, address = endpoint.partition("://")
+    if not separator or transport not in ("tcp", "ipc") or not address:
+        raise ConfigError(f"endpoint: expected tcp://HOST:PORT or ipc://PATH, got {endpoint!r}")
+    if transport == "ipc":
+        return
+    host, separator, port = address.rpartition(":")
+    if not separator or not host or not (port == "*" or _is_port(port)):
+        raise ConfigError(f"endpoint: expected tcp://HOST:PORT, got {endpoint!r}")
+    if not insecure and not _is_loopback(host.strip("[]")):
+        raise ConfigError(
+            f"endpoint: {endpoint} can be reached from other machines, and whoever reaches it can"
+            " teach the model; bind a loopback address, or add --insecure if the network is yours"
+        )
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and int(text) <= 65_535
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_ipc_in_use(endpoint: str) -> bool:
+    """Whether somebody listens at an ipc endpoint: ZeroMQ would take it over without a word."""
+    transport, _, path = endpoint.partition("://")
+    if transport != "ipc" or path.startswith("@") or path == "*":
+        return False
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(path)
+        except OSError:
+            return False
+    return True

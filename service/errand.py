@@ -1,0 +1,82 @@
+"""A job that the loop has done beside it: one run at a time, on a thread of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Generic, TypeVar
+
+__all__ = ["Errand"]
+
+T = TypeVar("T")
+
+
+class Errand(Generic[T]):
+    """Who asks gets the outcome of a run that begins after they asked.
+
+    `begin` gives the job of a run, and `end` takes its outcome: both on the loop's thread, the
+    latter when it calls `collect`. The job itself runs on the worker, which calls `wake` last.
+    """
+
+    def __init__(
+        self,
+        begin: Callable[[], Callable[[], T]],
+        end: Callable[[Future[T]], None],
+        wake: Callable[[], None],
+    ) -> None:
+        self._begin = begin
+        self._end = end
+        self._wake = wake
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="onlinesvm")
+        self._running: Future[T] | None = None
+        self._next: Future[T] | None = None  # all who ask during a run share the one after it
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a run is under way, or has ended and was not collected."""
+        return self._running is not None
+
+    def ask(self, *, join: bool = False) -> Future[T]:
+        """The outcome to come; with `join`, that of a run under way will do."""
+        if self._running is None:
+            return self._launch(Future())
+        if join:
+            return self._running
+        self._next = self._next or Future()
+        return self._next
+
+    def _launch(self, promise: Future[T]) -> Future[T]:
+        self._running = promise
+        try:
+            self._worker.submit(self._run, self._begin(), promise)
+        except Exception as error:  # no memory for a copy: an outcome like any other
+            promise.set_exception(error)
+            self._wake()
+        return promise
+
+    def _run(self, job: Callable[[], T], promise: Future[T]) -> None:
+        try:
+            outcome = job()
+        except BaseException as error:
+            promise.set_exception(error)
+        else:
+            promise.set_result(outcome)
+        # After those who wait were told: the loop must not look and sleep again in between.
+        self._wake()
+
+    def collect(self) -> None:
+        """Take the outcome of a run that has ended, and begin the next if it was asked for."""
+        if self._running is None or not self._running.done():
+            return
+        ended, self._running = self._running, None
+        self._end(ended)
+        if self._next is not None:
+            promise, self._next = self._next, None
+            self._launch(promise)
+
+    def finish(self) -> None:
+        """Wait for all that was asked for."""
+        while self._running is not None:
+            wait([self._running])
+            self.collect()
+        self._worker.shutdown()

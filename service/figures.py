@@ -1,0 +1,58 @@
+"""The daemon's own figures: uptime, rates, memory, errors by code."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+from collections import Counter, deque
+from typing import Any
+
+__all__ = ["Figures"]
+
+_RATE_WINDOW_S = 10.0
+
+
+class Figures:
+    """Counts since the start, and rates over the last ten seconds."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self.samples = 0
+        self.requests = 0
+        self.dropped_requests = 0
+        self.errors: Counter[str] = Counter()
+        # (time, samples, requests), about one a second; the oldest is the start of the window.
+        self._marks: deque[tuple[float, int, int]] = deque([(self._started, 0, 0)])
+
+    def tick(self, now: float) -> None:
+        """Mark the counts, once a second; `now` as of time.monotonic()."""
+        if now - self._marks[-1][0] >= 1.0:
+            self._marks.append((now, self.samples, self.requests))
+            while len(self._marks) > 2 and now - self._marks[1][0] >= _RATE_WINDOW_S:
+                self._marks.popleft()
+
+    def report(self) -> dict[str, Any]:
+        """The figures as keys of a stats reply."""
+        now = time.monotonic()
+        then, samples, requests = self._marks[0]
+        seconds = max(now - then, 1e-3)
+        return {
+            "uptime_s": now - self._started,
+            "samples_per_s": (self.samples - samples) / seconds,
+            "requests_per_s": (self.requests - requests) / seconds,
+            "memory_bytes": memory_bytes(),
+            "errors": dict(self.errors),
+            "dropped_requests": self.dropped_requests,
+        }
+
+
+def memory_bytes() -> int:
+    """Resident memory of this process; its peak where the system does not tell the present."""
+    try:
+        with open("/proc/self/statm", "rb") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024

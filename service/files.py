@@ -1,0 +1,44 @@
+"""What the journal asks of the file system, one call each: the seam where faults are injected."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from onlinesvm.snapshot import sync_folder
+
+__all__ = ["Buffer", "Files"]
+
+Buffer = bytes | memoryview
+
+_sync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
+
+
+class Files:
+    """The system's own calls. All raise OSError."""
+
+    def create(self, path: Path) -> int:
+        """A descriptor of an empty file; all writes go to its end."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+        return os.open(path, flags, 0o666)
+
+    def write(self, descriptor: int, parts: Sequence[Buffer]) -> int:
+        """Write what fits of `parts`, one behind the other; how many bytes that was."""
+        return os.writev(descriptor, parts)
+
+    def truncate(self, descriptor: int, size: int) -> None:
+        """Cut the file off at `size` bytes."""
+        os.ftruncate(descriptor, size)
+
+    def sync(self, descriptor: int) -> None:
+        """Make what was written durable."""
+        _sync(descriptor)
+
+    def replace(self, source: Path, target: Path) -> None:
+        """Rename a file, over one that may be there."""
+        os.replace(source, target)
+
+    def sync_folder(self, folder: Path) -> None:
+        """Make the names in a folder durable."""
+        sync_folder(os.fspath(folder))

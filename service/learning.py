@@ -1,0 +1,321 @@
+"""A model that learns: every turn of the loop is in the journal before it is in the model."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+
+from onlinesvm.errors import BodyError, NotDurable, SampleError
+from onlinesvm.learner import OnlineSVM
+from onlinesvm.samples import BatchColumns
+from onlinesvm.service.errand import Errand
+from onlinesvm.service.journal import Entry
+from onlinesvm.service.producers import Turn
+from onlinesvm.service.protocol import Fault, Request, fault_of
+from onlinesvm.service.serving import Answer, Fatal, Reply, Serving
+from onlinesvm.service.store import Store
+from onlinesvm.snapshot import Saved
+
+__all__ = ["Learning"]
+
+log = logging.getLogger(__name__)
+
+# A snapshot is due when the journal since the last exceeds the larger of these.
+JOURNAL_BYTES = 2**30
+JOURNAL_SNAPSHOTS = 4
+RETRY_S = 5.0
+CHECK_S = 1.0
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What is to be done with a valid learn request."""
+
+    batch: BatchColumns
+    is_duplicate: bool
+
+
+class Learning(Serving):
+    """A model that learns, and its state folder.
+
+    `saved` is the snapshot that the model came from.
+    """
+
+    mode = "learner"
+
+    def __init__(
+        self,
+        model: OnlineSVM,
+        store: Store,
+        saved: Saved,
+        *,
+        snapshot_every_s: float,
+        journal_bytes: int = JOURNAL_BYTES,
+    ) -> None:
+        super().__init__()
+        self._model = model
+        self._store = store
+        self._journal = store.journal
+        self._journal.wake = lambda: self.wake()
+        self._producers = store.producers
+        self._saved = saved
+        self._saved_at = Path(saved.path).stat().st_mtime
+        self._snapshot_every_s = snapshot_every_s
+        self._journal_bytes = journal_bytes
+        self._due = time.monotonic() + snapshot_every_s
+        self._writing = Errand(self._begin_snapshot, self._end_snapshot, lambda: self.wake())
+        self._writing_position = saved.position
+        # What the journal had when the last snapshot, and the one under way, was begun.
+        self._saved_bytes = self._writing_bytes = 0
+        self._unapplied = 0  # requests of this turn that are in the journal alone
+        self._snapshot_error: str | None = None
+        self._journal_error: str | None = None
+        # After a failed fsync: the snapshot that makes learning possible again, and when to try.
+        self._mending: Future[Saved] | None = None
+        self._check_at = 0.0
+        self._mend_at = 0.0
+
+    def model(self, request: Request) -> OnlineSVM:
+        return self._model
+
+    # Learning: all of a turn is planned and written, then each request is applied in its place.
+
+    def prepare(self, requests: Sequence[Request]) -> None:
+        turn = Turn(self._producers)
+        entries: list[Entry] = []
+        batches: list[BatchColumns] = []
+        for request in requests:
+            if request.op == "resume":
+                self._producers.own(request.producer, request.peer)
+            elif request.op == "learn":
+                try:
+                    request.plan = plan = self._planned(request, turn)
+                except Exception as error:
+                    request.plan = error
+                    continue
+                if not plan.is_duplicate:
+                    batches.append(plan.batch)
+                    if len(plan.batch) or request.producer:
+                        entries.append(Entry.of(len(plan.batch), request.header, request.body))
+        if not entries:
+            return
+        try:
+            self._model.reserve(batches)
+            self._journal.append(entries)
+        except (NotDurable, MemoryError) as error:
+            self._note_journal(error)
+            self._refuse(requests, error)
+        else:
+            self._note_journal(None)
+            self._unapplied = len(entries)
+
+    def _planned(self, request: Request, turn: Turn) -> _Plan:
+        """What to do with a learn request. Raises Fault, BodyError, SampleError."""
+        model = self._model
+        batch = model.kernel.decode_learn(request.body, model.limits)
+        if not request.producer:
+            return _Plan(batch, is_duplicate=False)
+        if not self._producers.is_owner(request.producer, request.peer):
+            raise Fault(
+                "SEQUENCE_GAP",
+                "another connection has asked to resume this producer; ask to resume it first",
+                None,
+                request.id,
+            )
+        expected = turn.last_sequence(request.producer) + 1
+        if request.sequence > expected:
+            raise Fault(
+                "SEQUENCE_GAP",
+                f"expected sequence {expected}, got {request.sequence}",
+                None,
+                request.id,
+            )
+        if request.sequence == expected:
+            turn.plan(request.producer, request.sequence)
+        return _Plan(batch, is_duplicate=request.sequence < expected)
+
+    def _refuse(self, requests: Sequence[Request], error: NotDurable | MemoryError) -> None:
+        """Have what would have been learned refused: nothing of it is in the journal."""
+        for request in requests:
+            plan = request.plan
+            if not isinstance(plan, _Plan):
+                continue
+            if plan.is_duplicate and (
+                request.sequence <= self._producers.last(request.producer).sequence
+            ):
+                continue  # of one that was applied before this turn
+            if isinstance(error, NotDurable):
+                request.plan = Fault("NOT_DURABLE", f"{error}; nothing of it is applied")
+            else:
+                request.plan = Fault("INTERNAL", "out of memory; nothing of it is applied")
+            request.plan.id = request.id
+
+    def _note_journal(self, error: Exception | None) -> None:
+        """Keep what went wrong with the journal, for `stats`, and log when that changes."""
+        text = None if error is None else str(error) or "out of memory"
+        if text == self._journal_error:
+            return
+        self._journal_error = text
+        if text is not None:
+            log.error("learning is refused: %s", text)
+        else:
+            log.info("learning goes on")
+
+    def _learn(self, request: Request) -> Answer:
+        plan = request.plan
+        if isinstance(plan, BodyError | SampleError):
+            raise fault_of(plan, request.id)
+        if isinstance(plan, Exception):
+            raise plan
+        model = self._model
+        samples = len(plan.batch)
+        if plan.is_duplicate:
+            return Reply({"samples": samples, "position": model.position, "duplicate": True})
+        drifts = model.drifts
+        try:
+            margins = model.learn_batch(plan.batch)
+        except Exception as error:
+            raise Fatal(
+                f"a request that is in the journal could not be applied ({error!r}); start again"
+            ) from error
+        if model.drifts > drifts:
+            recent = model.progressive.recent_error
+            log.warning("drift: the error rose, by position %d; now %.4f", model.position, recent)
+        if request.producer:
+            self._producers.note(request.producer, request.sequence, samples)
+        if samples or request.producer:
+            self._unapplied -= 1
+        self.figures.samples += samples
+        return Reply(
+            {"samples": samples, "position": model.position},
+            model.kernel.encode_margins(margins),
+        )
+
+    def _resume(self, request: Request) -> Answer:
+        return Reply(self._producers.last(request.producer)._asdict())
+
+    # Snapshots.
+
+    def _snapshot(self, request: Request) -> Answer:
+        answer: Future[Reply] = Future()
+
+        def written(future: Future[Saved]) -> None:
+            error = future.exception()
+            if error is not None:
+                answer.set_exception(
+                    Fault("INTERNAL", f"the snapshot failed: {error}", None, request.id)
+                )
+                return
+            saved = future.result()
+            answer.set_result(Reply(dict(saved._asdict())))
+
+        self._writing.collect()  # one that has failed already is not joined
+        # One that is under way will do if nothing was learned since it began.
+        same = self._writing_position == self._model.position
+        self._writing.ask(join=same).add_done_callback(written)
+        return answer
+
+    def _begin_snapshot(self) -> Callable[[], Saved]:
+        taken = self._store.take(self._model)
+        self._writing_position = taken.position
+        self._writing_bytes = self._journal.bytes
+        if not self._unapplied:  # else the snapshot has less than the segment before the next
+            self._journal.roll()
+        return lambda: self._store.write(taken)
+
+    def _end_snapshot(self, ended: Future[Saved]) -> None:
+        error = ended.exception()
+        if error is None:
+            self._saved, self._saved_at = ended.result(), time.time()
+            self._saved_bytes = self._writing_bytes
+            self._snapshot_error = None
+            log.info("snapshot %s (%d bytes)", self._saved.path, self._saved.size)
+        else:
+            self._snapshot_error = str(error) or type(error).__name__
+            self._due = min(self._due, time.monotonic() + RETRY_S)
+            log.error("the snapshot failed: %s", self._snapshot_error)
+
+    def tick(self, now: float) -> float:
+        self.figures.tick(now)
+        self._writing.collect()
+        if now >= self._check_at:
+            self._check_at = now + CHECK_S
+            self._journal.check()
+        if self._journal.failure is not None:
+            self._mend(self._journal.failure, now)
+        if now >= self._due or self._journal_is_long():
+            self._due = now + self._snapshot_every_s
+            if self._model.position != self._saved.position:
+                self._writing.ask(join=True)
+        mends = self._journal.failure is not None and self._mending is None
+        return max(0.0, (min(self._due, self._mend_at) if mends else self._due) - now)
+
+    def _journal_is_long(self) -> bool:
+        most = max(self._journal_bytes, JOURNAL_SNAPSHOTS * self._saved.size)
+        return (
+            self._journal.bytes - self._saved_bytes > most
+            and self._snapshot_error is None  # then it is tried again when it is due
+            and not self._writing.is_running
+        )
+
+    def _mend(self, failure: OSError, now: float) -> None:
+        """After a failed fsync: what the journal had may be gone, so a snapshot has to hold it."""
+        self._note_journal(NotDurable(f"the journal could not be made durable ({failure})"))
+        if self._mending is not None and self._mending.done():
+            error = self._mending.exception()
+            self._mending = None
+            if error is None:
+                self._journal.clear()
+                self._note_journal(None)
+            else:
+                self._mend_at = now + RETRY_S
+        elif self._mending is None and now >= self._mend_at:
+            self._mend_at = now + RETRY_S
+            try:
+                self._journal.recover()
+            except OSError as error:
+                log.error("no fresh segment of the journal: %s", error.strerror or error)
+            else:
+                self._mending = self._writing.ask()
+
+    # Everything else.
+
+    def _stats(self, request: Request) -> Answer:
+        self._writing.collect()
+        report = self._report(self._model)
+        report.update(
+            snapshot_position=self._saved.position,
+            snapshot_age_s=max(0.0, time.time() - self._saved_at),
+            snapshot_path=self._saved.path,
+            snapshot_error=self._snapshot_error,
+            fsync=self._journal.fsync,
+            journal_bytes=self._journal.bytes - self._saved_bytes,
+            journal_error=self._journal_error,
+            producers=len(self._producers),
+        )
+        return Reply(report)
+
+    def _reload(self, request: Request) -> Answer:
+        raise Fault(
+            "BAD_REQUEST", "expected reload at a follower, got it at a learner", None, request.id
+        )
+
+    def stop(self) -> None:
+        """Write a last snapshot if anything was learned since the newest. Raises OSError."""
+        self._due = math.inf
+        self._writing.finish()
+        try:
+            if self._model.position != self._saved.position or self._journal.failure is not None:
+                self._saved = self._store.write(self._store.take(self._model))
+                log.info("snapshot %s (%d bytes)", self._saved.path, self._saved.size)
+        finally:
+            try:
+                self._journal.close()
+            except OSError as error:  # the snapshot has it all
+                log.warning("the journal could not be made durable: %s", error.strerror or error)
+            self._store.close()

@@ -1,0 +1,111 @@
+"""Who has learned what: the last sequence of each producer, so that nothing is applied twice."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from itertools import chain, islice
+from typing import NamedTuple
+
+__all__ = ["Applied", "Producers", "Turn"]
+
+
+class Applied(NamedTuple):
+    """What a producer had applied: the sequence of its last request, and samples in all."""
+
+    sequence: int
+    samples: int
+
+
+_NOTHING = Applied(0, 0)
+
+
+class Producers:
+    """The producers, in the order of their last application; `most` are remembered.
+
+    Beyond that the one applied furthest back is forgotten: by position, never by a clock, so that
+    a replay forgets the same ones.
+
+    A producer that has asked to `resume` owns its name on that connection: a request from before,
+    which may still be on its way from a connection that broke or a process that died, would else
+    be taken for the next one, though the producer has begun to send others under its number.
+    """
+
+    def __init__(self, most: int, known: Mapping[bytes, tuple[int, int]] | None = None) -> None:
+        self._most = most
+        self._applied: dict[bytes, Applied] = {}
+        for name, (sequence, samples) in (known or {}).items():
+            self._put(name, Applied(sequence, samples))
+        self._owners: OrderedDict[bytes, bytes] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._applied)
+
+    def last(self, name: bytes) -> Applied:
+        """What `name` had applied; (0, 0) where it is unknown."""
+        return self._applied.get(name, _NOTHING)
+
+    def note(self, name: bytes, sequence: int, samples: int) -> None:
+        """Request `sequence` of `name` with `samples` samples was applied."""
+        before = self._applied.pop(name, _NOTHING)
+        self._put(name, Applied(sequence, before.samples + samples))
+
+    def _put(self, name: bytes, applied: Applied) -> None:
+        self._applied[name] = applied
+        if len(self._applied) > self._most:
+            del self._applied[next(iter(self._applied))]
+
+    def bound(self, most: int) -> None:
+        """From now on, remember at most `most`."""
+        self._most = most
+        for name in list(islice(self._applied, max(0, len(self._applied) - most))):
+            del self._applied[name]
+        while len(self._owners) > most:
+            self._owners.popitem(last=False)
+
+    def oldest(self) -> Iterable[bytes]:
+        """The names, the one applied furthest back first."""
+        return self._applied
+
+    def forgotten_after(self, pending: Mapping[bytes, int]) -> set[bytes]:
+        """Who will be forgotten when `pending`, in this order, was applied."""
+        new = sum(1 for name in pending if name not in self._applied)
+        beyond = len(self._applied) + new - self._most
+        if beyond <= 0:
+            return set()
+        waiting = (name for name in self._applied if name not in pending)
+        return set(islice(chain(waiting, pending), beyond))
+
+    def own(self, name: bytes, peer: bytes) -> None:
+        """From now on `name` learns from the connection `peer` alone."""
+        self._owners.pop(name, None)
+        self._owners[name] = peer
+        if len(self._owners) > self._most:
+            self._owners.popitem(last=False)
+
+    def is_owner(self, name: bytes, peer: bytes) -> bool:
+        """Whether nobody else than `peer` has asked last to resume `name`."""
+        return self._owners.get(name, peer) == peer
+
+    def dump(self) -> dict[bytes, tuple[int, int]]:
+        """All of them, as a snapshot holds them, in order."""
+        return dict(self._applied)
+
+
+class Turn:
+    """The producers as they will stand when what was planned in a turn of the loop is applied."""
+
+    def __init__(self, producers: Producers) -> None:
+        self._producers = producers
+        self._pending: dict[bytes, int] = {}
+
+    def last_sequence(self, name: bytes) -> int:
+        """The last sequence of `name`, planned ones included."""
+        if self._pending and name in self._producers.forgotten_after(self._pending):
+            return 0
+        return self._pending.get(name) or self._producers.last(name).sequence
+
+    def plan(self, name: bytes, sequence: int) -> None:
+        """Request `sequence` of `name` will be applied."""
+        self._pending.pop(name, None)
+        self._pending[name] = sequence

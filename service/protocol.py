@@ -1,0 +1,399 @@
+"""The wire: frames, operations, error codes. `service/` alone knows it.
+
+A message is ``[header]`` or ``[header, body]``, each one msgpack object; before them stand the
+frames of a REQ envelope, up to a first empty one, which the reply echoes.
+
+    request header   map: v = 1, op, id (int, str or bin to 64 bytes; default nil), model
+                     (only "default"), and the operation's own keys
+    reply header     map: v, id, ok = true, and the operation's own keys
+    error header     map: v, id, ok = false, error = {code, message, at}
+
+    operation   body   asks for
+    ping               a sign of life
+    learn       yes    samples to be learned; the reply's body holds their margins. With producer
+                       and sequence: applied once, however often it is sent
+    predict     yes    samples to be scored; the reply's body holds their margins, or with
+                       `probability` = true in the header their probabilities of being +1
+    explain     yes    samples to be scored; the reply's body holds what makes up each margin, a map
+                       {margin, bias, features: array of [name, value, weight, contribution, seen,
+                       known]}
+    stats              figures, as keys of the header
+    snapshot           a snapshot, answered when it is durable
+    reload             a follower's look for a newer snapshot, answered when it is loaded
+    resume             the last sequence of a producer and its samples, which from then on may
+                       learn from this connection alone
+
+Bodies are described in `onlinesvm.body`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from onlinesvm.config import Limits
+from onlinesvm.errors import (
+    BodyError,
+    OnlineSVMError,
+    RequestRefused,
+    SampleError,
+    format_text,
+)
+from onlinesvm.explanation import Contribution, Explanation
+from onlinesvm.lookup import name_bytes, name_text
+
+__all__ = [
+    "CODES",
+    "DEFERRING",
+    "DEFAULT_ENDPOINT",
+    "OPERATIONS",
+    "VERSION",
+    "Fault",
+    "Id",
+    "Request",
+    "decode_explanations",
+    "decode_margins",
+    "encode_error",
+    "encode_explanations",
+    "encode_reply",
+    "encode_request",
+    "fault_of",
+    "numbering_of",
+    "parse_reply",
+    "parse_request",
+    "refusal_of",
+    "split_envelope",
+]
+
+VERSION = 1
+DEFAULT_ENDPOINT = "tcp://127.0.0.1:5577"
+
+CODES = (
+    "BAD_REQUEST",
+    "UNKNOWN_OP",
+    "BAD_SAMPLE",
+    "TOO_LARGE",
+    "SEQUENCE_GAP",
+    "READ_ONLY",
+    "BUSY",
+    "NOT_DURABLE",
+    "INTERNAL",
+)
+
+# Operation → whether a body belongs to it.
+OPERATIONS = {
+    "ping": False,
+    "learn": True,
+    "predict": True,
+    "explain": True,
+    "stats": False,
+    "snapshot": False,
+    "reload": False,
+    "resume": False,
+}
+
+# Those that a worker carries out, and that are answered when it is done.
+DEFERRING = frozenset(("snapshot", "reload"))
+
+_KEYS = frozenset(("v", "op", "id", "model"))
+# The keys that an operation has of its own.
+_OWN_KEYS: dict[str, frozenset[str]] = {
+    "learn": frozenset(("producer", "sequence")),
+    "predict": frozenset(("probability",)),
+    "resume": frozenset(("producer",)),
+}
+_MAX_ID_BYTES = 64
+_MAX_PRODUCER_BYTES = 64
+
+Id = int | str | bytes | None
+
+
+class Fault(OnlineSVMError):
+    """A request that is answered with an error. `id` is the request's, nil where unreadable."""
+
+    def __init__(self, code: str, message: str, at: str | None = None, id: Id = None) -> None:
+        super().__init__(code, message, at)
+        self.code = code
+        self.message = message
+        self.at = at
+        self.id = id
+
+
+@dataclass(slots=True)
+class Request:
+    """One request. `body` is b"" for an operation without one.
+
+    header: its frame, as it came. producer and sequence: b"" and 0 where it is not numbered. peer:
+    the connection it came from. plan: what the serving has made of it before its turn.
+    """
+
+    op: str
+    id: Id
+    body: bytes
+    header: bytes = field(default=b"", compare=False, repr=False)
+    producer: bytes = b""
+    sequence: int = 0
+    peer: bytes = field(default=b"", compare=False)
+    plan: Any = field(default=None, compare=False, repr=False)
+    probability: bool = False
+
+
+def fault_of(error: BodyError | SampleError, id: Id) -> Fault:
+    """The fault that answers a request with `error` in its body."""
+    if isinstance(error, SampleError):
+        return Fault(error.code, error.message, error.at, id)
+    return Fault(error.code, str(error), None, id)
+
+
+def split_envelope(frames: Sequence[bytes]) -> tuple[Sequence[bytes], Sequence[bytes]]:
+    """The frames of the REQ envelope, up to a first empty one, and the frames after it."""
+    for i, frame in enumerate(frames):
+        if not frame:
+            return frames[: i + 1], frames[i + 1 :]
+    return (), frames
+
+
+def parse_request(frames: Sequence[bytes], limits: Limits, peer: bytes = b"") -> Request:
+    """The request in `frames`, envelope apart, of `peer`; its body is not read. Raises Fault."""
+    if not 1 <= len(frames) <= 2:
+        raise Fault(
+            "BAD_REQUEST",
+            "expected 1 or 2 frames after the envelope (all frames up to a first empty one),"
+            f" got {len(frames)}",
+        )
+    if len(frames[0]) > limits.max_header_bytes:
+        raise Fault(
+            "TOO_LARGE",
+            f"expected a header of at most {limits.max_header_bytes} bytes, got {len(frames[0])}",
+        )
+    header = _parse_header(frames[0])
+    id = _checked_id(header.get("id"))
+    version = header.get("v")
+    if type(version) is not int or version != VERSION:
+        raise Fault("BAD_REQUEST", f"expected v = {VERSION}, got {_shown(version)}", None, id)
+    op = header.get("op")
+    if not isinstance(op, str):
+        raise Fault("BAD_REQUEST", f"expected op as text, got {_shown(op)}", None, id)
+    has_body = OPERATIONS.get(op)
+    if has_body is None:
+        known = ", ".join(OPERATIONS)
+        raise Fault("UNKNOWN_OP", f"expected one of {known}, got {_shown(op)}", None, id)
+    own = _OWN_KEYS.get(op)
+    if not header.keys() <= (_KEYS if own is None else _KEYS | own):
+        first = min(header.keys() - _KEYS - (own or frozenset()))
+        raise Fault("BAD_REQUEST", f"expected no key {_shown(first)} for {op}", None, id)
+    if header.get("model", "default") != "default":
+        shown = _shown(header["model"])
+        raise Fault("BAD_REQUEST", f'expected model "default", got {shown}', None, id)
+    probability = header.get("probability", False)
+    if not isinstance(probability, bool):
+        shown = _shown(probability)
+        raise Fault("BAD_REQUEST", f"expected probability as true or false, got {shown}", None, id)
+    if has_body and len(frames) == 1:
+        raise Fault("BAD_REQUEST", f"expected a body for {op}, got none", None, id)
+    if not has_body and len(frames) == 2:
+        raise Fault("BAD_REQUEST", f"expected no body for {op}, got one", None, id)
+    producer, sequence = _numbering_of(header, op, id)
+    size = sum(map(len, frames))
+    if size > limits.max_message_bytes:
+        raise Fault(
+            "TOO_LARGE",
+            f"expected a message of at most {limits.max_message_bytes} bytes, got {size}",
+            None,
+            id,
+        )
+    body = frames[1] if has_body else b""
+    return Request(op, id, body, frames[0], producer, sequence, peer, probability=probability)
+
+
+def _numbering_of(header: dict[Any, Any], op: str, id: Id) -> tuple[bytes, int]:
+    """Producer and sequence of a request, b"" and 0 where it has none. Raises Fault."""
+    producer, sequence = header.get("producer"), header.get("sequence")
+    if op == "learn" and producer is None and sequence is None:
+        return b"", 0
+    if op not in ("learn", "resume"):
+        return b"", 0
+    if not isinstance(producer, str | bytes):
+        raise Fault(
+            "BAD_REQUEST",
+            f"expected producer as text or bytes, got {_shown(producer)}", None, id,
+        )  # fmt: skip
+    raw = producer.encode("utf-8", "surrogateescape") if isinstance(producer, str) else producer
+    if not 1 <= len(raw) <= _MAX_PRODUCER_BYTES:
+        raise Fault(
+            "BAD_REQUEST",
+            f"expected a producer of 1 to {_MAX_PRODUCER_BYTES} bytes, got {len(raw)}", None, id,
+        )  # fmt: skip
+    if op != "learn":
+        return raw, 0
+    if type(sequence) is not int or not 1 <= sequence < 2**63:
+        raise Fault(
+            "BAD_REQUEST",
+            f"expected sequence as an integer from 1, got {_shown(sequence)}", None, id,
+        )  # fmt: skip
+    return raw, sequence
+
+
+def numbering_of(frame: bytes) -> tuple[bytes, int]:
+    """Producer and sequence in the header frame of a learn request, b"" and 0 if it has none.
+
+    Raises Fault.
+    """
+    return _numbering_of(_parse_header(frame), "learn", None)
+
+
+def _parse_header(raw: bytes) -> dict[Any, Any]:
+    try:
+        pairs = msgpack.unpackb(
+            raw,
+            strict_map_key=False,
+            object_pairs_hook=tuple,
+            unicode_errors="surrogateescape",  # an id is echoed whatever its bytes are
+        )
+        header = dict(pairs) if type(pairs) is tuple else None
+    except (msgpack.UnpackException, ValueError, TypeError):
+        raise Fault(
+            "BAD_REQUEST", "expected a header of one msgpack map, got other bytes"
+        ) from None
+    if header is None:
+        raise Fault("BAD_REQUEST", f"expected a header as a map, got {_shown(pairs)}")
+    if not header.keys() <= _KEYS:
+        for key in header:
+            if not isinstance(key, str):
+                shown = _shown(key)
+                raise Fault("BAD_REQUEST", f"expected a header whose keys are text, got {shown}")
+    if len(header) != len(pairs):
+        raise Fault("BAD_REQUEST", "expected a header of distinct keys, got one twice")
+    return header
+
+
+def _checked_id(id: object) -> Id:
+    """`id` if it may be one. Raises Fault."""
+    if id is None or type(id) is int:
+        return id
+    if isinstance(id, str | bytes):
+        raw = id.encode("utf-8", "surrogateescape") if isinstance(id, str) else id
+        if len(raw) <= _MAX_ID_BYTES:
+            return id
+        raise Fault(
+            "BAD_REQUEST", f"expected an id of at most {_MAX_ID_BYTES} bytes, got {len(raw)}"
+        )
+    raise Fault("BAD_REQUEST", f"expected an id as integer, text or bytes, got {_shown(id)}")
+
+
+def _shown(value: object) -> str:
+    """`value` for a message: short, and in the wire's words."""
+    if value is None:
+        return "nil"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, str):
+        return format_text(value)
+    if isinstance(value, bytes):
+        return f"bytes {format_text(value)}"
+    kinds: dict[type, str] = {list: "an array", tuple: "a map"}
+    return kinds.get(type(value), "an extension")
+
+
+def encode_request(op: str, id: Id, **keys: Any) -> bytes:
+    """The header of a request, with the operation's own `keys`."""
+    return _pack({"v": VERSION, "op": op, "id": id, **keys})
+
+
+def _pack(header: dict[str, Any]) -> bytes:
+    packed: bytes = msgpack.packb(header, unicode_errors="surrogateescape")
+    return packed
+
+
+def encode_reply(id: Id, keys: dict[str, Any]) -> bytes:
+    """The header of a reply with the operation's own `keys`."""
+    return _pack_header({"v": VERSION, "id": id, "ok": True, **keys})
+
+
+def encode_error(fault: Fault) -> bytes:
+    """The header of an error."""
+    error = {"code": fault.code, "message": fault.message, "at": fault.at}
+    return _pack_header({"v": VERSION, "id": fault.id, "ok": False, "error": error})
+
+
+def _pack_header(header: dict[str, Any]) -> bytes:
+    # A path may hold bytes that are no UTF-8; text on the wire is.
+    packed: bytes = msgpack.packb(header, unicode_errors="backslashreplace")
+    return packed
+
+
+def parse_reply(frames: Sequence[bytes]) -> tuple[dict[str, Any], bytes]:
+    """The header and the body (b"" if there is none) of a reply.
+
+    Raises ValueError for what is none.
+    """
+    if not 1 <= len(frames) <= 2:
+        raise ValueError(f"expected a reply of 1 or 2 frames, got {len(frames)}")
+    try:
+        header = msgpack.unpackb(frames[0], strict_map_key=False)
+    except (msgpack.UnpackException, TypeError) as error:
+        raise ValueError(f"expected a reply's header, got other bytes ({error})") from None
+    if not isinstance(header, dict) or not isinstance(header.get("ok"), bool):
+        raise ValueError("expected a reply's header as a map with ok, got something else")
+    if not header["ok"] and not isinstance(header.get("error"), dict):
+        raise ValueError("expected an error's header with a map error, got something else")
+    return header, frames[1] if len(frames) == 2 else b""
+
+
+def encode_explanations(explanations: Sequence[Explanation]) -> bytes:
+    """The body of a reply to explain."""
+    packed: bytes = msgpack.packb(
+        [
+            {
+                "margin": explained.margin,
+                "bias": explained.bias,
+                "features": [
+                    [_wire_name(part.name), *part[1:]] for part in explained.contributions
+                ],
+            }
+            for explained in explanations
+        ]
+    )
+    return packed
+
+
+def decode_explanations(body: bytes) -> list[Explanation]:
+    """The explanations in the body of a reply."""
+    return [
+        Explanation(
+            explained["margin"],
+            explained["bias"],
+            [
+                Contribution(name_text(name_bytes(name)), *rest)
+                for name, *rest in explained["features"]
+            ],
+        )
+        for explained in msgpack.unpackb(body)
+    ]
+
+
+def _wire_name(name: str) -> str | bytes:
+    """A name as text where it is UTF-8, else as bytes."""
+    raw = name_bytes(name)
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw
+
+
+def decode_margins(body: bytes) -> NDArray[np.float64]:
+    """The margins in the body of a reply, float64[n]."""
+    return np.array(msgpack.unpackb(body), dtype=np.float64)
+
+
+def refusal_of(header: dict[str, Any]) -> RequestRefused:
+    """The exception for an error's header."""
+    error = header["error"]
+    return RequestRefused(str(error.get("code")), str(error.get("message")), error.get("at"))

@@ -1,0 +1,174 @@
+"""The daemon's socket: a mandatory ROUTER with bounded queues, in which no reply is lost silently.
+
+One reply that does not fit is kept and retried; until it has gone, that client's further requests
+are dropped unread and counted: a client that does not read its replies starves alone. What ZeroMQ
+cannot do, this cannot: close one peer, or bound the frames of a message before it is whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import threading
+from collections import deque
+from collections.abc import Sequence
+
+import zmq
+
+from onlinesvm.config import Limits
+from onlinesvm.errors import StateError
+from onlinesvm.service.endpoint import is_ipc_in_use
+
+__all__ = ["Frames", "Router"]
+
+log = logging.getLogger(__name__)
+
+# A turn ends when either is reached.
+TURN_MESSAGES = 64
+TURN_BYTES = 4 * 2**20
+# Messages a client may have queued before it is made to wait, or its replies before it starves.
+RECEIVE_HIGH_WATER = 16
+SEND_HIGH_WATER = 256
+CLOSE_S = 1.0
+# Setting the time-out costs a call, so it is set in coarse steps.
+_TICK_MS = 20
+_TICKS_PER_S = 1000 // _TICK_MS
+# As plain integers: combining the library's own flags costs as much as sending a frame.
+_NOBLOCK, _POLLIN = int(zmq.NOBLOCK), int(zmq.POLLIN)
+_MORE = _NOBLOCK | int(zmq.SNDMORE)
+# No client's identity: those that ZeroMQ gives start with a zero byte, and none can guess this.
+_WAKER = b"waker" + os.urandom(16)
+
+Frames = Sequence[bytes]
+
+
+class Router:
+    """A bound ROUTER socket. `endpoint` is the real one, where `bind` left the port open.
+
+    Raises StateError if it cannot be bound.
+    """
+
+    def __init__(self, bind: str, limits: Limits) -> None:
+        self.dropped_requests = 0
+        self.was_woken = False  # whether `wake` was called for the last turn
+        # The replies that did not fit, by client; more than one where a worker answered late.
+        self._kept: dict[bytes, deque[Frames]] = {}
+        self._waker: zmq.Socket[bytes] | None = None
+        self._waking = threading.RLock()
+        self._context = zmq.Context()
+        self.socket = self._context.socket(zmq.ROUTER)
+        self.socket.linger = int(CLOSE_S * 1000)
+        self.socket.router_mandatory = True
+        self.socket.rcvhwm = RECEIVE_HIGH_WATER
+        self.socket.sndhwm = SEND_HIGH_WATER
+        self.socket.maxmsgsize = limits.socket_message_bytes
+        self.socket.backlog = 512
+        self.socket.tcp_keepalive = 1
+        self.socket.ipv6 = "[" in bind
+        try:
+            if is_ipc_in_use(bind):
+                raise StateError(f"cannot bind {bind}: {zmq.strerror(zmq.EADDRINUSE)}")
+            self.socket.bind(bind)
+        except zmq.ZMQError as error:
+            self.close()
+            raise StateError(f"cannot bind {bind}: {zmq.strerror(error.errno or 0)}") from None
+        except StateError:
+            self.close()
+            raise
+        self.endpoint = self.socket.get_string(zmq.LAST_ENDPOINT)
+        self._timeout_ms = -1
+        # A wake-up comes as a message, so that the loop has one thing to wait for.
+        self.socket.bind("inproc://waker")
+        self._waker = self._context.socket(zmq.DEALER)
+        self._waker.routing_id = _WAKER
+        self._waker.sndhwm = 2
+        self._waker.linger = 0
+        self._waker.connect("inproc://waker")
+
+    @property
+    def keeps(self) -> bool:
+        """Whether a reply waits for room."""
+        return bool(self._kept)
+
+    def turn(self, seconds: float) -> list[tuple[bytes, Frames]]:
+        """The messages of one turn: each client's identity, and the frames it sent.
+
+        Waits for the first until about `seconds` have passed or `wake` is called, then takes what
+        is there.
+        """
+        taken: list[tuple[bytes, Frames]] = []
+        self.was_woken = False
+        size = 0
+        # One blocking receive costs less than a poll and a receive.
+        message = self._receive(math.ceil(seconds * _TICKS_PER_S) * _TICK_MS)
+        while message is not None:
+            identity, *frames = message
+            size += sum(map(len, frames))
+            if identity in self._kept:
+                self.dropped_requests += 1
+            elif identity == _WAKER:
+                self.was_woken = True
+            else:
+                taken.append((identity, frames))
+            if size >= TURN_BYTES or len(taken) == TURN_MESSAGES:
+                break
+            # Asking is cheaper than the exception of a receive in vain.
+            there = int(self.socket.getsockopt(zmq.EVENTS)) & _POLLIN
+            message = self.socket.recv_multipart(_NOBLOCK) if there else None
+        return taken
+
+    def _receive(self, timeout_ms: int) -> list[bytes] | None:
+        """The next message, None where none comes in time."""
+        if timeout_ms != self._timeout_ms:
+            self._timeout_ms = self.socket.rcvtimeo = timeout_ms
+        try:
+            return self.socket.recv_multipart()
+        except zmq.Again:
+            return None
+
+    def wake(self) -> None:
+        """End a `turn` that waits; from any thread, or a signal handler."""
+        with self._waking, contextlib.suppress(zmq.ZMQError):  # full: it will look around anyway
+            if self._waker is not None:
+                self._waker.send(b"", zmq.NOBLOCK)
+
+    def send(self, identity: bytes, frames: Frames) -> None:
+        """Send a reply, or keep it until there is room; one to a client that left is dropped."""
+        if identity in self._kept:
+            self._kept[identity].append(frames)
+        elif not self._try(identity, frames):
+            self._kept[identity] = deque([frames])
+            log.warning("client %s does not read its replies; it starves", identity.hex())
+
+    def _try(self, identity: bytes, frames: Frames) -> bool:
+        """Whether the reply needs no keeping."""
+        try:
+            send = self.socket.send
+            send(identity, _MORE)
+            for frame in frames[:-1]:
+                send(frame, _MORE)
+            send(frames[-1], _NOBLOCK)
+        except zmq.Again:
+            return False
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+        return True
+
+    def retry(self) -> None:
+        """Send what was kept, as far as there is room."""
+        for identity, kept in list(self._kept.items()):
+            while kept and self._try(identity, kept[0]):
+                kept.popleft()
+            if not kept:
+                del self._kept[identity]
+
+    def close(self) -> None:
+        """Close; replies that were sent are given a second to leave."""
+        if self._waker is not None:
+            with self._waking:
+                self._waker.close()
+        self.socket.close()
+        self._context.term()

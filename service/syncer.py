@@ -1,0 +1,97 @@
+"""The thread that makes the journal durable about once a second, so that the loop never waits."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from onlinesvm.service.files import Files
+
+__all__ = ["Syncer"]
+
+_INTERVAL_S = 1.0
+
+
+class Syncer:
+    """Syncs the descriptors it is told of; `failure` is the first that could not be.
+
+    `wake` is called from the thread after a failure.
+    """
+
+    def __init__(self, files: Files, wake: Callable[[], None]) -> None:
+        self._files = files
+        self._wake = wake
+        self.failure: OSError | None = None
+        # What waits, in the order of the calls; a descriptor is closed by this thread alone.
+        self._written: set[int] = set()
+        self._folders: set[Path] = set()
+        self._closing: list[int] = []
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="onlinesvm-fsync", daemon=True)
+        self._thread.start()
+
+    def note(self, descriptor: int, folder: Path | None = None) -> None:
+        """Have what was written to `descriptor`, and the names in `folder`, synced."""
+        with self._changed:
+            if not self._written and not self._folders:
+                self._changed.notify()
+            self._written.add(descriptor)
+            if folder is not None:
+                self._folders.add(folder)
+
+    def close(self, descriptor: int) -> None:
+        """Have `descriptor` closed after its last sync."""
+        with self._changed:
+            self._closing.append(descriptor)
+            self._changed.notify()
+
+    def forget(self) -> None:
+        """Start anew after a failure: what was written before is given up."""
+        with self._changed:
+            self._written.clear()
+            self._folders.clear()
+            self.failure = None
+
+    def stop(self) -> None:
+        """Sync what waits, and end. May be called again. Raises OSError if the last sync failed."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        self._thread.join()
+        if self.failure is not None:
+            raise self.failure
+
+    def _run(self) -> None:
+        last = -_INTERVAL_S
+        while True:
+            with self._changed:
+                while not (self._written or self._folders or self._closing or self._stopping):
+                    self._changed.wait()
+                # At most one sync a second, and none later than that after a write.
+                while not self._stopping and (left := last + _INTERVAL_S - time.monotonic()) > 0:
+                    self._changed.wait(left)
+                written, self._written = self._written, set()
+                folders, self._folders = self._folders, set()
+                closing, self._closing = self._closing, []
+                stopping = self._stopping
+            last = time.monotonic()
+            self._sync(written, folders)
+            for descriptor in closing:
+                os.close(descriptor)
+            if stopping:
+                return
+
+    def _sync(self, written: set[int], folders: set[Path]) -> None:
+        try:
+            for descriptor in sorted(written):
+                self._files.sync(descriptor)
+            for folder in folders:
+                self._files.sync_folder(folder)
+        except OSError as error:
+            with self._changed:
+                self.failure = error
+            self._wake()

@@ -1,0 +1,363 @@
+"""Daemons for the tests: real processes with real sockets, raw peers, and waits with deadlines."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgpack
+import pytest
+import zmq
+
+from onlinesvm import Limits, OnlineSVM
+from onlinesvm.service import Client
+from onlinesvm.service import replica as replicas
+from onlinesvm.service.daemon import Daemon
+from onlinesvm.service.learning import Learning
+from onlinesvm.service.replica import Replica
+from onlinesvm.service.store import Store, model_at
+
+T = TypeVar("T")
+
+HOUSE = Path(__file__).resolve().parent.parent
+DEADLINE_S = 20.0
+ANY_PORT = "tcp://127.0.0.1:*"
+
+
+def eventually(condition: Callable[[], T], what: str, within_s: float = DEADLINE_S) -> T:
+    """What `condition` gives, once it is true. Fails after `within_s`."""
+    deadline = time.monotonic() + within_s
+    while True:
+        outcome = condition()
+        if outcome:
+            return outcome
+        assert time.monotonic() < deadline, f"not within {within_s:g} s: {what}"
+        time.sleep(0.005)
+
+
+def flags_of(options: dict[str, Any]) -> list[str]:
+    """``eta0=0.5, bias=False`` as ``--eta0 0.5 --no-bias``."""
+    flags = []
+    for name, value in options.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            flags.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            flags += [f"--{flag}", str(value)]
+    return flags
+
+
+class DaemonProcess:
+    """``onlinesvm serve`` in a process of its own, serving when this returns.
+
+    Ends by `stop` or `kill`, else it is killed by leaving the context, which also fails on a
+    traceback or a warning among what it wrote to stderr.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        flags = flags_of({"bind": ANY_PORT, **options})
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", "onlinesvm.service", "serve", *flags],
+            cwd=HOUSE,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
+        self.lines: list[str] = []
+        self.endpoint = ""
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        eventually(lambda: self.endpoint or self.process.poll() is not None, "a start-up line")
+        if not self.endpoint:
+            self._reader.join(DEADLINE_S)
+            self._close()
+            raise AssertionError(f"the daemon did not start: {self.log}")
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line)
+            started = re.search(r" (?:learner|follower) at (\S+): ", line)
+            if started and not self.endpoint:
+                self.endpoint = started[1]
+
+    @property
+    def log(self) -> str:
+        """What it wrote to stderr so far."""
+        return "".join(self.lines)
+
+    def client(self, timeout_s: float = DEADLINE_S, **options: Any) -> Client:
+        return Client(self.endpoint, timeout_s=timeout_s, **options)
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def wait(self) -> int:
+        """Its exit code."""
+        code = self.process.wait(DEADLINE_S)
+        self._reader.join(DEADLINE_S)
+        return code
+
+    def stop(self) -> int:
+        """Ask it to end; its exit code."""
+        self.signal(signal.SIGTERM)
+        return self.wait()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.wait()
+
+    def _close(self) -> None:
+        if self.process.stderr is not None:
+            self.process.stderr.close()
+
+    def __enter__(self) -> DaemonProcess:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self.process.poll() is None:
+            self.kill()
+        self._close()
+        if kind is None:
+            for sign in ("Traceback", "Warning", "Exception ignored"):
+                assert sign not in self.log, self.log
+
+
+def serve(state: Path, **options: Any) -> DaemonProcess:
+    """A learner with a state folder."""
+    return DaemonProcess(state=state, **options)
+
+
+def follow(folder: Path, **options: Any) -> DaemonProcess:
+    """A follower of a state folder."""
+    return DaemonProcess(follow=folder, **options)
+
+
+def refused_start(**options: Any) -> tuple[int, str]:
+    """Exit code and stderr of a daemon that is not to start."""
+    flags = flags_of({"bind": ANY_PORT, **options})
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "onlinesvm.service", "serve", *flags],
+        cwd=HOUSE,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+    return done.returncode, done.stderr
+
+
+@contextlib.contextmanager
+def on_a_thread(
+    state: Path, *, limits: Limits | None = None, snapshot_every_s: float = 300.0, **config: Any
+) -> Iterator[str]:
+    """A learner's loop on a thread, for tests that need many: its endpoint."""
+    limits = limits or Limits()
+    store = Store(state)
+    try:
+        model, saved = store.open_model(config, limits)
+        learning = Learning(model, store, saved, snapshot_every_s=snapshot_every_s)
+        daemon = Daemon(learning, ANY_PORT, limits)
+        with thread(daemon.run):
+            try:
+                yield daemon.endpoint
+            finally:
+                daemon.stop()
+    finally:
+        store.close()
+
+
+@contextlib.contextmanager
+def following_on_a_thread(folder: Path, *, reload_every_s: float) -> Iterator[Daemon]:
+    """A follower's loop on a thread."""
+    limits = Limits()
+    daemon = Daemon(Replica(folder, limits, reload_every_s=reload_every_s), ANY_PORT, limits)
+    with thread(daemon.run):
+        try:
+            yield daemon
+        finally:
+            daemon.stop()
+
+
+@contextlib.contextmanager
+def thread(run: Callable[[], None]) -> Iterator[threading.Thread]:
+    """`run` on a thread, which is to have ended well soon after the context."""
+    failures: list[BaseException] = []
+
+    def guarded() -> None:
+        try:
+            run()
+        except BaseException as error:
+            failures.append(error)
+
+    runner = threading.Thread(target=guarded, daemon=True)
+    runner.start()
+    try:
+        yield runner
+    finally:
+        runner.join(DEADLINE_S)
+    assert not runner.is_alive(), "the thread does not end"
+    if failures:
+        raise failures[0]
+
+
+# Raw peers, by zmq and msgpack alone.
+
+
+@contextlib.contextmanager
+def raw(endpoint: str, kind: int = zmq.DEALER, **options: int) -> Iterator[zmq.Socket[bytes]]:
+    """A bare socket that is connected to `endpoint`; `options` are those of ZeroMQ."""
+    with zmq.Context() as context, context.socket(kind) as socket:
+        socket.linger = 0
+        for name, value in options.items():
+            setattr(socket, name, value)
+        socket.connect(endpoint)
+        yield socket
+
+
+def send(socket: zmq.Socket[bytes], *frames: bytes) -> None:
+    assert socket.poll(int(DEADLINE_S * 1000), zmq.POLLOUT), "the daemon takes nothing"
+    socket.send_multipart(frames)
+
+
+def receive(socket: zmq.Socket[bytes], within_s: float = DEADLINE_S) -> tuple[dict[str, Any], Any]:
+    """The next reply: its header and its unpacked body, None if there is none."""
+    assert socket.poll(int(within_s * 1000)), "no reply"
+    header, *body = socket.recv_multipart()
+    return msgpack.unpackb(header), msgpack.unpackb(body[0]) if body else None
+
+
+def ask(
+    socket: zmq.Socket[bytes], op: str, body: object = None, **keys: Any
+) -> tuple[dict[str, Any], Any]:
+    """A request and its reply."""
+    frames = [msgpack.packb({"v": 1, "op": op, **keys})]
+    if body is not None:
+        frames.append(msgpack.packb(body))
+    send(socket, *frames)
+    return receive(socket)
+
+
+class RawDaemon:
+    """A bare ROUTER that takes the daemon's place: `answer(socket, frames)` for each request.
+
+    It may close the socket; the connection of its peers then breaks.
+    """
+
+    def __init__(
+        self,
+        answer: Callable[[zmq.Socket[bytes], list[bytes]], object],
+        endpoint: str = ANY_PORT,
+    ) -> None:
+        self._answer = answer
+        self.requests: list[list[bytes]] = []
+        self._stopping = threading.Event()
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.ROUTER)
+        self._socket.linger = 0
+        self._socket.bind(endpoint)
+        self.endpoint = self._socket.get_string(zmq.LAST_ENDPOINT)
+        self._exit = contextlib.ExitStack()
+
+    def _run(self) -> None:
+        while not (self._stopping.is_set() or self._socket.closed):
+            if self._socket.poll(10):
+                frames = self._socket.recv_multipart()
+                self.requests.append(frames)
+                self._answer(self._socket, frames)
+
+    def __enter__(self) -> RawDaemon:
+        self._exit.callback(self._context.term)
+        self._exit.callback(self._socket.close)
+        self._exit.enter_context(thread(self._run))
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stopping.set()
+        self._exit.close()
+
+
+def reply_to(frames: Sequence[bytes], body: bytes | None = None, **keys: Any) -> list[bytes]:
+    """The frames of a good reply to a request that a ROUTER got."""
+    header = msgpack.unpackb(frames[1])
+    packed = msgpack.packb({"v": 1, "id": header["id"], "ok": True, **keys})
+    return [frames[0], packed] if body is None else [frames[0], packed, body]
+
+
+def refusal_to(frames: Sequence[bytes], code: str, message: str, at: str | None) -> list[bytes]:
+    """The frames of an error."""
+    header = msgpack.unpackb(frames[1])
+    error = {"code": code, "message": message, "at": at}
+    return [
+        frames[0],
+        msgpack.packb({"v": 1, "id": header["id"], "ok": False, "error": error}),
+    ]
+
+
+# Folders.
+
+
+def digest_of(model: OnlineSVM) -> str:
+    return model.snapshot().digest()
+
+
+def snapshot_name(position: int) -> str:
+    return f"snapshot-{position:020}.msgpack"
+
+
+def segment_name(position: int) -> str:
+    return f"journal-{position:020}.log"
+
+
+class HeldSnapshot:
+    """Holds the next snapshot of a daemon up, and then makes it fail.
+
+    A pipe stands in the temporary file's place: opening it for writing waits for who reads it.
+    """
+
+    def __init__(self, state: Path, position: int, pid: int) -> None:
+        self._pipe = state / f".{snapshot_name(position)}.{pid}.tmp"
+        os.mkfifo(self._pipe)
+
+    def release(self) -> None:
+        """Let it go on: a pipe cannot be made durable, so it fails, and removes the pipe."""
+        reading = os.open(self._pipe, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            eventually(lambda: not self._pipe.exists(), "the end of the snapshot")
+        finally:
+            os.close(reading)
+
+
+class HeldLook:
+    """Holds a follower's look up where it is about to read the newest snapshot, until `release`."""
+
+    def __init__(self, folder: Path, position: int, patch: pytest.MonkeyPatch) -> None:
+        self._reached, self._released = threading.Event(), threading.Event()
+        self.path = folder / snapshot_name(position)
+        self.path.write_bytes(b"no snapshot")
+        patch.setattr(replicas, "model_at", self._held)
+
+    def _held(self, path: Path, *rest: Any) -> OnlineSVM:
+        if path != self.path:
+            return model_at(path, *rest)
+        self._reached.set()
+        assert self._released.wait(DEADLINE_S)
+        try:
+            return model_at(path, *rest)
+        finally:
+            path.unlink()
+
+    def release(self) -> None:
+        """End the look; the next does not meet the file any more."""
+        assert self._reached.wait(DEADLINE_S)
+        self._released.set()

@@ -1,0 +1,96 @@
+"""Makes the golden snapshots of the current format version, and digests.json beside them.
+
+    python tests/golden/make.py
+
+A golden file is never made anew: what old versions wrote has to stay loadable. A new format
+version gets new files; this script leaves those that are there as they are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from onlinesvm import Limits, OnlineSVM
+
+FOLDER = Path(__file__).parent
+DIGESTS = FOLDER / "digests.json"
+
+MODELS: dict[str, dict[str, Any]] = {
+    "v1-plain": {},
+    "v1-shrinking": {"eta0": 0.3, "alpha": 0.01, "schedule": "invscaling", "bias": False},
+    "v1-bounded": {"eta0": 0.5, "limits": Limits(max_features=7)},
+    "v1-newborn": {},
+    "v2-hedge": {"rule": "hedge"},
+    "v2-balanced": {
+        "rule": "hedge", "class_weight": "balanced", "normalize": "l2", "threshold": 0.1,
+    },
+    "v2-average": {"average": True},
+    "v2-pa1": {"rule": "pa1", "C": 0.5},
+    "v2-pa2": {"rule": "pa2"},
+    "v2-arow": {"rule": "arow", "class_weight": (1.0, 2.0)},
+    "v2-adagrad": {"rule": "adagrad", "forgetting": 0.999},
+    "v2-nag": {"rule": "nag", "bias": False},
+}  # fmt: skip
+
+
+def stream(start: int, end: int) -> Iterator[tuple[Any, int, float]]:
+    """Samples start … end - 1 of one endless stream, with names and values of every kind."""
+    names: list[Any] = ["free", "prix gagné", b"\xff\x00", 5, -1, "", "5", "日本", 2**64 - 1]
+    state = 12345
+    for i in range(end):
+        features: dict[Any, float] = {}
+        for _ in range(i % 6):
+            state = (state * 1103515245 + 12345) % 2**31
+            features[names[(state >> 8) % len(names)]] = ((state >> 16) % 200 - 100) / 8
+        label = 1 if (state >> 12) % 3 else -1
+        if i >= start:
+            given = list(features) if i % 4 == 1 else features
+            yield given, label, (0.0 if i % 11 == 10 else 1.0 + (i % 3) / 2)
+
+
+def made(name: str, kernel: str) -> OnlineSVM:
+    """The golden model of that name."""
+    model = OnlineSVM(**{"rule": "sgd", "kernel": kernel, **MODELS[name]})
+    if not name.endswith("newborn"):
+        model.learn(stream(0, 200))
+    return model
+
+
+def digest(name: str, model: OnlineSVM) -> str:
+    """The digest; that of format 1 has no figures."""
+    taken = model.snapshot()
+    return (replace(taken, figures={}) if name.startswith("v1") else taken).digest()
+
+
+def expected(name: str, model: OnlineSVM) -> dict[str, Any]:
+    """What the model is, and what becomes of it when the stream goes on."""
+    before = digest(name, model)
+    margins = model.learn(stream(200, 300))
+    return {
+        "digest": before,
+        "continued_margins": [margin.hex() for margin in margins[-5:].tolist()],
+        "continued_weights": {name: weight.hex() for name, weight in model.weights.items()},
+        "continued_bias": model.bias.hex(),
+        "continued_digest": digest(name, model),
+    }
+
+
+def main() -> None:
+    digests = json.loads(DIGESTS.read_text()) if DIGESTS.exists() else {}
+    for name in MODELS:
+        path = FOLDER / f"{name}.msgpack"
+        if path.exists():
+            continue
+        model = made(name, "python")
+        model.save(path)
+        digests[name] = expected(name, model)
+        print("made", path)
+    DIGESTS.write_text(json.dumps(digests, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""Learners on a state folder without a socket, faults of the file system, and small runs."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from onlinesvm import Limits, OnlineSVM
+from onlinesvm.samples import Packer, pack_array
+from onlinesvm.service.files import Buffer, Files
+from onlinesvm.service.learning import Learning
+from onlinesvm.service.protocol import Fault, encode_request, parse_request
+from onlinesvm.service.store import Store
+
+Batch = Sequence[tuple[Any, ...]]
+
+LIMITS = Limits()
+
+
+def body_of(batch: Batch) -> bytes:
+    """`batch`, of (features, label[, importance]), as the body of a learn request."""
+    return pack_array([Packer().sample(*sample) for sample in batch])
+
+
+class Bench:
+    """A learner and its folder: a turn of the loop at a time, without the loop."""
+
+    def __init__(self, store: Store, limits: Limits, journal_bytes: int, config: Any) -> None:
+        self.store = store
+        self.model, self.saved = store.open_model(config, limits)
+        self.learning = Learning(
+            self.model, store, self.saved, snapshot_every_s=1e9, journal_bytes=journal_bytes
+        )
+        self._limits = limits
+
+    def turn(self, *requests: tuple[Any, ...]) -> list[Any]:
+        """One turn with `requests`, each (op, body or None, keys, peer): replies and Faults."""
+        parsed = []
+        for op, body, keys, peer in requests:
+            frames = [encode_request(op, None, **keys)]
+            if body is not None:
+                frames.append(body)
+            parsed.append(parse_request(frames, self._limits, peer))
+        self.learning.prepare(parsed)
+        answers: list[Any] = []
+        for request in parsed:
+            try:
+                answer = self.learning.handle(request)
+            except Fault as fault:
+                answers.append(fault)
+            else:
+                answers.append(answer if isinstance(answer, Future) else answer.keys)
+        return answers
+
+    def learn(self, *batches: Batch) -> list[Any]:
+        """One turn of learn requests."""
+        return self.turn(*(("learn", body_of(batch), {}, b"peer") for batch in batches))
+
+    def numbered(self, producer: str, sequence: int, batch: Batch, peer: bytes = b"peer") -> Any:
+        """One learn request with a number."""
+        keys = {"producer": producer, "sequence": sequence}
+        return self.turn(("learn", body_of(batch), keys, peer))[0]
+
+    def resume(self, producer: str, peer: bytes = b"peer") -> Any:
+        return self.turn(("resume", None, {"producer": producer}, peer))[0]
+
+    def snapshot(self) -> None:
+        """Write one, and drop what it makes superfluous."""
+        (asked,) = self.turn(("snapshot", None, {}, b"peer"))
+        asked.result(20)
+        self.learning.tick(0.0)
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder that is gone afterwards; in memory where that can be, since fsync takes long."""
+    memory = "/dev/shm"
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as name:
+        yield Path(name)
+
+
+@contextlib.contextmanager
+def bench(
+    folder: Path,
+    *,
+    limits: Limits = LIMITS,
+    journal_bytes: int = 2**30,
+    fsync: str = "never",
+    files: Files | None = None,
+    max_producers: int = 65_536,
+    **config: Any,
+) -> Iterator[Bench]:
+    """A learner that ends as a process does that is killed: nothing is written at the end."""
+    store = Store(folder, fsync=fsync, files=files, max_producers=max_producers)
+    with contextlib.closing(store):
+        opened = Bench(store, limits, journal_bytes, config)
+        try:
+            yield opened
+        finally:
+            opened.learning._writing.finish()
+            with contextlib.suppress(OSError):
+                store.journal.close()
+
+
+def digest_after(batches: Sequence[Batch], **config: Any) -> str:
+    """The digest of a model that learned `batches` without any fault."""
+    model = OnlineSVM(**config)
+    for batch in batches:
+        model.learn(batch)
+    return model.snapshot().digest()
+
+
+Planned = int | tuple[int, int] | None
+
+
+class FaultyFiles(Files):
+    """The system's calls, some of which fail: `plan` says what to do with each, by its name.
+
+    It gives None (do it), an errno (fail), or for a write (room, errno): what a disk does that
+    fills up, which takes what fits and fails at the next write.
+    """
+
+    def __init__(self, plan: Callable[[str], Planned]) -> None:
+        self.plan = plan
+        self._full: int | None = None
+
+    def _meet(self, call: str) -> int | None:
+        """Fail if that is the plan; else how many bytes there is room for."""
+        planned = self.plan(call)
+        room = None
+        if call == "write" and self._full is not None:  # others may be called by another thread
+            planned, self._full = self._full, None
+        elif isinstance(planned, tuple):
+            room, self._full = planned
+            planned = None if room else self._full
+        if isinstance(planned, int):
+            raise OSError(planned, os.strerror(planned))
+        return room
+
+    def create(self, path: Path) -> int:
+        self._meet("create")
+        return super().create(path)
+
+    def write(self, descriptor: int, parts: Sequence[Buffer]) -> int:
+        return super().write(descriptor, [b"".join(parts)[: self._meet("write")]])
+
+    def truncate(self, descriptor: int, size: int) -> None:
+        self._meet("truncate")
+        super().truncate(descriptor, size)
+
+    def sync(self, descriptor: int) -> None:
+        self._meet("sync")
+        super().sync(descriptor)
+
+    def replace(self, source: Path, target: Path) -> None:
+        self._meet("replace")
+        super().replace(source, target)
+
+    def sync_folder(self, folder: Path) -> None:
+        self._meet("sync_folder")
+        super().sync_folder(folder)
+
+
+class Disk:
+    """A plan for FaultyFiles: calls fail as long as their names are in `broken`."""
+
+    def __init__(self) -> None:
+        self.broken: dict[str, int | tuple[int, int]] = {}
+
+    def __call__(self, call: str) -> Planned:
+        return self.broken.get(call)
+
+
+ENOSPC, EIO = errno.ENOSPC, errno.EIO

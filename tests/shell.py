@@ -1,0 +1,138 @@
+"""The command line for the tests: in this process, and in processes of its own."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+from unittest.mock import patch
+
+from daemons import HOUSE
+
+from onlinesvm.service.cli import main, parser
+
+DEADLINE_S = 30.0
+COMMAND = [sys.executable, "-W", "error", "-m", "onlinesvm.service"]
+
+
+class Outcome(NamedTuple):
+    """What came of a command: exit code, stdout, stderr."""
+
+    code: int
+    out: str
+    err: str
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    """Each command by name, and its parser."""
+    actions = parser()._actions
+    (found,) = (action for action in actions if isinstance(action, argparse._SubParsersAction))
+    return dict(found.choices)
+
+
+def run(*arguments: object, stdin: bytes = b"", stderr: TextIO | None = None) -> Outcome:
+    """Run a command in this process; what goes to a `stderr` that is given is not told."""
+    streams = [io.TextIOWrapper(io.BytesIO(given), "utf-8") for given in (stdin, b"", b"")]
+    with (
+        patch("sys.stdin", streams[0]),
+        patch("sys.stdout", streams[1]),
+        patch("sys.stderr", stderr or streams[2]),
+    ):
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as exit:  # as argparse ends it
+            assert isinstance(exit.code, int)
+            code = exit.code
+    texts = []
+    for stream in streams[1:]:
+        stream.flush()
+        stream.seek(0)
+        texts.append(stream.read())
+    return Outcome(code, *texts)
+
+
+def done(*arguments: object, stdin: bytes = b"") -> Outcome:
+    """Run a command in this process; it is to succeed."""
+    outcome = run(*arguments, stdin=stdin)
+    assert outcome.code == 0, outcome
+    return outcome
+
+
+def assert_failed(outcome: Outcome, *texts: str, code: int = 1) -> None:
+    """One clear line on stderr that has the `texts`, and nothing on stdout."""
+    assert (outcome.code, outcome.out) == (code, ""), outcome
+    assert outcome.err.startswith("onlinesvm: "), outcome.err
+    assert len(outcome.err.splitlines()) == 1, outcome.err
+    for text in texts:
+        assert text in outcome.err, outcome.err
+
+
+def _environment() -> dict[str, str]:
+    """Streams are buffered, as they are for a user, whatever the tests run under."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+
+
+def shell(script: str, *arguments: object, **options: Any) -> Outcome:
+    """Run a line of sh, in which ``$@`` is the command with its `arguments`, in its own process."""
+    ended = subprocess.run(
+        ["/bin/sh", "-c", script, "sh", *COMMAND, *map(str, arguments)],
+        cwd=HOUSE,
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        **options,
+    )
+    return Outcome(ended.returncode, ended.stdout, ended.stderr)
+
+
+@contextlib.contextmanager
+def started(*arguments: object, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A command in a process of its own, its streams pipes; killed at the end if it still runs."""
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, arguments)],
+        **{
+            "cwd": HOUSE,
+            "env": _environment(),
+            "stdin": subprocess.PIPE,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            **options,
+        },
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(DEADLINE_S)
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+
+
+def ended(process: subprocess.Popen[bytes]) -> Outcome:
+    """What came of a process of `started` that is about to end by itself."""
+    code = process.wait(DEADLINE_S)
+    texts = [pipe.read().decode() for pipe in (process.stdout, process.stderr) if pipe is not None]
+    return Outcome(code, *texts)
+
+
+def svmlight(rows: Sequence[tuple[int, dict[int, float]]]) -> bytes:
+    """Samples as (label, features) in svmlight's format."""
+    return b"".join(
+        b"%d %s\n" % (label, b" ".join(b"%d:%r" % item for item in features.items()))
+        for label, features in rows
+    )
+
+
+def write(path: Path, text: bytes) -> Path:
+    path.write_bytes(text)
+    return path

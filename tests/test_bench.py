@@ -1,0 +1,104 @@
+"""The benches: the same samples in every form, ratios the right way round, a bench that runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgpack
+import numpy as np
+import pytest
+
+from bench import learn_names, report, streams
+from bench.harness import Target, judged
+from onlinesvm.formats import Reader
+
+
+def samples_of(stream: streams.Stream) -> list[tuple[int, frozenset[str]]]:
+    samples = [sample for body in streams.bodies(stream) for sample in msgpack.unpackb(body)]
+    return [(label, frozenset(names)) for label, names in samples]
+
+
+def test_the_stream_is_the_same_in_every_form(tmp_path: Path) -> None:
+    stream = streams.Stream(streams.CLASSIC, 1500, tmp_path)
+    samples = samples_of(stream)
+    assert [len(names) for _, names in samples] == [streams.A_SAMPLE] * 1500
+    read = []
+    with Reader(streams.vw(stream)) as reader:
+        for batch in reader:
+            names = [name.decode() for name in batch.names]
+            read += [
+                (int(label), frozenset(names[i : i + streams.A_SAMPLE]))
+                for label, i in zip(batch.labels, batch.indptr[:-1], strict=True)
+            ]
+    assert read == samples
+    matrix, labels = streams.csr(stream)
+    columns = [
+        [column + 1 for column in matrix.indices[i : i + streams.A_SAMPLE].tolist()]
+        for i in matrix.indptr[:-1]
+    ]
+    lines = streams.svmlight(stream).read_text().splitlines()
+    assert lines == [
+        f"{label:+.0f} " + " ".join(f"{column}:1" for column in row)
+        for label, row in zip(labels, columns, strict=True)
+    ]
+    lines = streams.ids_vw(stream).read_text().splitlines()
+    assert lines == [
+        f"{label:.0f} | " + " ".join(map(str, row))
+        for label, row in zip(labels, columns, strict=True)
+    ]
+    # One name a column, the same everywhere.
+    assert [label for label, _ in samples] == labels.tolist()
+    assert len(set(map(int, matrix.indices))) == len(frozenset().union(*(s for _, s in samples)))
+
+
+def test_a_longer_stream_begins_with_a_shorter_one(tmp_path: Path) -> None:
+    long = samples_of(streams.Stream(streams.CLASSIC, 300, tmp_path))
+    assert samples_of(streams.Stream(streams.CLASSIC, 200, tmp_path)) == long[:200]
+
+
+def test_numbered_requests_hold_the_names_of_their_numbers() -> None:
+    numbers = np.arange(1100 * streams.A_SAMPLE).reshape(-1, streams.A_SAMPLE)[::-1]
+    samples = [sample for body in streams.numbered(numbers) for sample in msgpack.unpackb(body)]
+    expected = [[streams.numbered_name(n).decode() for n in row] for row in numbers.tolist()]
+    assert [names for _, names in samples] == expected
+    assert {label for label, _ in samples} == {-1, 1}
+
+
+@pytest.mark.parametrize(
+    ("target", "ratio", "met"),
+    [
+        (Target("a", "b", "rate", at_least=2), 3, True),
+        (Target("a", "b", "seconds", at_least=2, lower_is_better=True), 1 / 3, False),
+        (Target("b", "a", "seconds", at_least=2, lower_is_better=True), 3, True),
+        (Target("a", "b", "seconds", at_most=2, lower_is_better=True), 3, False),
+        (Target("a", None, "seconds", at_most=7, lower_is_better=True), 6, True),
+        (Target("a", "c", "rate", at_least=2), None, None),
+    ],
+)
+def test_a_ratio_says_how_many_times_better_or_at_most_what(
+    target: Target, ratio: float | None, met: bool | None
+) -> None:
+    runs = {
+        "a": [{"rate": rate, "seconds": 6.0} for rate in (5.0, 6.0, 9.0)],
+        "b": [{"rate": 2.0, "seconds": 2.0}] * 3,
+    }
+    found = judged(target, runs)
+    assert (found["ratio"], found["met"]) == (ratio, met)
+
+
+def test_a_bench_runs_and_its_result_becomes_a_page(tmp_path: Path) -> None:
+    arguments = ["--rounds", "1", "--size", "samples=300", "--data", str(tmp_path / "data")]
+    arguments += ["--only", "native, bytes", "--only", "python, bytes", "--only",
+                  "dictionary, 12 lines", "--out", str(tmp_path / "results")]  # fmt: skip
+    assert learn_names.bench.main(arguments) == 0
+    result = json.loads((tmp_path / "results" / "learn_names.json").read_text())
+    case = result["cases"]["classic"]
+    # The plain dictionary learns the very same model: the same mistakes.
+    errors = {name: found["error"]["median"] for name, found in case["contenders"].items()}
+    assert len(errors) + len(case["skipped"]) == 3
+    assert len(set(errors.values())) == 1
+    report.main(tmp_path / "results")
+    page = (tmp_path / "README.md").read_text()
+    for name in errors:
+        assert name in page

@@ -1,0 +1,163 @@
+"""Rows of a matrix as samples: partial_fit and decision_function."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgpack
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import sparse
+from strategies import configurations
+
+from onlinesvm import Limits, OnlineSVM
+from onlinesvm.errors import LimitError, SampleError
+from onlinesvm.kernel import Kernel
+
+WIDTH = 12
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> list[list[tuple[int, float]]]:
+    """Rows of (column, value) in any order, columns repeated, zeros stored."""
+    value = st.one_of(st.sampled_from([0.0, -0.0, 1e-51, 1.0, 0.1, 0.2, -1e50]), st.floats(-9, 9))
+    return draw(st.lists(st.lists(st.tuples(st.integers(0, WIDTH - 1), value), max_size=6)))
+
+
+def matrix_of(given_rows: list[list[tuple[int, float]]], kind: Any, index: Any) -> Any:
+    indptr = np.cumsum([0, *map(len, given_rows)]).astype(index)
+    indices = np.array([j for row in given_rows for j, _ in row], dtype=index)
+    data = np.array([x for row in given_rows for _, x in row], dtype=np.float64)
+    return kind((data, indices, indptr), shape=(len(given_rows), WIDTH))
+
+
+def body_of(given_rows: list[list[tuple[int, float]]], kernel: Kernel, y: Any, h: Any) -> Any:
+    """The same rows by the way of the wire, where a map may hold a key twice."""
+    packer = msgpack.Packer(autoreset=False)
+    packer.pack_array_header(len(given_rows))
+    for row, label, importance in zip(given_rows, y, h, strict=True):
+        packer.pack_array_header(3)
+        packer.pack(label)
+        packer.pack_map_pairs([(str(j), x) for j, x in row])
+        packer.pack(importance)
+    return kernel.decode_learn(packer.bytes(), Limits())
+
+
+@given(
+    given_rows=rows(),
+    data=st.data(),
+    config=configurations(),
+    kind=st.sampled_from([sparse.csr_array, sparse.csr_matrix]),
+    index=st.sampled_from([np.int32, np.int64]),
+)
+def test_a_row_is_the_sample_of_its_columns_in_stored_order(
+    kernel: Kernel,
+    given_rows: list[list[tuple[int, float]]],
+    data: st.DataObject,
+    config: dict[str, Any],
+    kind: Any,
+    index: Any,
+) -> None:
+    n = len(given_rows)
+    y = data.draw(st.lists(st.sampled_from([-1, 1]), min_size=n, max_size=n))
+    h = data.draw(st.lists(st.sampled_from([0.0, 0.5, 1.0, 1e-51]), min_size=n, max_size=n))
+    matrix = matrix_of(given_rows, kind, index)
+    model, other = (OnlineSVM(kernel=kernel.NAME, **config) for _ in range(2))
+    before = matrix.copy()
+    assert model.partial_fit(matrix, y, sample_weight=h) is model
+    other.learn_batch(body_of(given_rows, kernel, y, h))
+    assert model.snapshot().digest() == other.snapshot().digest()
+    assert list(model.lookup) == list(other.lookup)
+
+    margins = model.decision_function(matrix)
+    assert margins.dtype == np.float64
+    assert margins.tobytes() == (
+        other.score_batch(body_of(given_rows, kernel, [1] * n, [1.0] * n)).tobytes()
+    )
+    assert model.snapshot().digest() == other.snapshot().digest()
+    # The matrix is the caller's, and stays as it was.
+    for attribute in ("data", "indices", "indptr"):
+        assert np.array_equal(getattr(matrix, attribute), getattr(before, attribute))
+
+
+@pytest.mark.parametrize(
+    "kind", [np.array, sparse.csc_array, sparse.coo_array, sparse.lil_array, list]
+)
+def test_matrices_of_every_kind(kernel: Kernel, kind: Any) -> None:
+    dense = np.array([[0, 1.5, 0], [2, 0, -1], [0, 0, 0]])
+    model, other = (OnlineSVM(kernel=kernel.NAME) for _ in range(2))
+    model.partial_fit(kind(dense), np.array([1, -1, 1], dtype=np.int8))
+    other.learn([({1: 1.5}, 1), ({0: 2, 2: -1}, -1), ([], 1)])
+    assert model.snapshot().digest() == other.snapshot().digest()
+    assert dict(model.lookup) == {"1": 1, "0": 2, "2": 3}
+    expected = other.predict([{1: 1.5}, {0: 2, 2: -1}, []])
+    assert model.decision_function(kind(dense)).tolist() == expected.tolist()
+
+
+def test_unknown_columns_score_nothing(kernel: Kernel) -> None:
+    model = OnlineSVM(rule="sgd", kernel=kernel.NAME, bias=False)
+    model.partial_fit(sparse.csr_array([[1.0, 0.0]]), [1])
+    wide = sparse.csr_array(np.ones((2, 5)))
+    assert model.decision_function(wide).tolist() == [0.1, 0.1]
+    assert len(model.lookup) == 1
+    assert model.decision_function(sparse.csr_array((0, 5))).tolist() == []
+
+
+SHAPES = "expected shape (2,), one a row, got "
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "h", "kind", "message"),
+    [
+        ([[1, np.nan], [0, 0]], [1, 1], None, SampleError, "a finite number, got nan at X[0][1]"),
+        ([[1, 0], [-np.inf, 0]], [1, 1], None, SampleError, "finite number, got -inf at X[1][0]"),
+        (
+            [[1, 0], [0, 2e50]],
+            [1, 1],
+            None,
+            SampleError,
+            "expected a number of magnitude at most 1e+50, got 2e+50 at X[1][1]",
+        ),
+        (
+            [[0, 0, 0, 0], [1, 1, 1, 1]],
+            [1, 1],
+            None,
+            LimitError,
+            "expected at most 3 features a sample, got 4 at X[1]",
+        ),
+        ([[1], [1]], [1, 0], None, SampleError, "a label of -1 or +1, got 0 at y[1]"),
+        ([[1], [1]], [np.nan, 1], None, SampleError, "a label of -1 or +1, got nan at y[0]"),
+        ([[1], [1]], [1, 1], [1, -1], SampleError, "1e+50, got -1 at sample_weight[1]"),
+        ([[1], [1]], [1, 1], [np.nan, 1], SampleError, "got nan at sample_weight[0]"),
+        ([[1], [1]], [1, 1], [np.inf, 1], SampleError, "got inf at sample_weight[0]"),
+        ([[1], [1]], [1], None, ValueError, f"y: {SHAPES}(1,)"),
+        ([[1], [1]], [[1], [1]], None, ValueError, f"y: {SHAPES}(2, 1)"),
+        ([[1], [1]], [1, 1], [1], ValueError, f"sample_weight: {SHAPES}(1,)"),
+        ([[1], [1]], ["1", "1"], None, TypeError, "y: expected real numbers, got dtype <U1"),
+        ([[1], [1]], [True, True], None, TypeError, "y: expected real numbers, got dtype bool"),
+        ([1, 2], [1, 1], None, ValueError, "expected a matrix [n, m], got an array of 1 dimen"),
+        ([[1j], [1]], [1, 1], None, TypeError, "matrix of real numbers, got dtype complex128"),
+        ([[True], [True]], [1, 1], None, TypeError, "matrix of real numbers, got dtype bool"),
+    ],
+    ids=lambda v: str(v)[:20],
+)
+def test_a_faulty_matrix_leaves_the_model_unchanged(
+    kernel: Kernel,
+    X: Any,  # noqa: N803
+    y: Any,
+    h: Any,
+    kind: type[Exception],
+    message: str,
+) -> None:
+    model = OnlineSVM(kernel=kernel.NAME, limits=Limits(max_features_per_sample=3))
+    before = model.snapshot().digest()
+    with pytest.raises(kind) as caught:
+        model.partial_fit(np.array(X), y, h)
+    assert type(caught.value) is kind
+    assert message in str(caught.value)
+    if str(caught.value).rpartition(" at ")[2].startswith("X"):
+        with pytest.raises(kind):
+            model.decision_function(sparse.csr_array(X))
+    assert model.snapshot().digest() == before

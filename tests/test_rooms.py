@@ -1,0 +1,131 @@
+"""The rooms of the house: imports run one way."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+HOUSE = Path(__file__).resolve().parent.parent
+
+
+class Import(NamedTuple):
+    module: str
+    line: int
+    when: str  # "load"; "use", inside a function; "typing", never run
+
+
+def files(folder: str) -> list[Path]:
+    """The Python files of a folder at the top; onlinesvm/service is a link to one of those."""
+    found = []
+    for path, folders, names in os.walk(HOUSE / folder):  # does not follow links
+        folders[:] = [name for name in folders if not (Path(path) / name).is_symlink()]
+        found += [Path(path) / name for name in names if name.endswith(".py")]
+    return sorted(found)
+
+
+def module_of(path: Path) -> str:
+    parts = list(path.relative_to(HOUSE).with_suffix("").parts)
+    if parts[0] == "service":
+        parts.insert(0, "onlinesvm")
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: Path) -> Iterator[Import]:
+    def visit(node: ast.AST, when: str) -> Iterator[Import]:
+        if isinstance(node, ast.Import):
+            yield from (Import(name.name, node.lineno, when) for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: a relative import"
+            for name in node.names:  # maybe a room, maybe what it defines
+                yield Import(f"{node.module}.{name.name}", node.lineno, when)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            when = "use"
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            when = "typing"
+        for child in ast.iter_child_nodes(node):
+            yield from visit(child, when)
+
+    yield from visit(ast.parse(path.read_text(encoding="utf-8")), "load")
+
+
+def offenders(folder: str, forbidden: set[str], *, on_load_only: bool = False) -> list[str]:
+    return [
+        f"{path.relative_to(HOUSE)}:{found.line} imports {found.module}"
+        for path in files(folder)
+        for found in imports(path)
+        if found.when == "load" or not on_load_only
+        if any(found.module == name or found.module.startswith(name + ".") for name in forbidden)
+    ]
+
+
+def outsiders(folder: str) -> set[str]:
+    """The packages from outside that a folder imports."""
+    tops = {found.module.partition(".")[0] for path in files(folder) for found in imports(path)}
+    return tops - set(sys.stdlib_module_names) - {"onlinesvm"}
+
+
+def test_the_learner_knows_no_service_and_no_socket() -> None:
+    assert len(files("onlinesvm")) > 10
+    assert not [path for path in files("onlinesvm") if "service" in path.parts]
+    assert offenders("onlinesvm", {"onlinesvm.service", "zmq", "socket"}) == []
+    assert outsiders("onlinesvm") <= {"numpy", "scipy", "msgpack"}
+
+
+def test_the_service_imports_what_it_declares() -> None:
+    assert outsiders("service") <= {"numpy", "scipy", "msgpack", "zmq", "tqdm"}
+
+
+@pytest.mark.parametrize("folder", ["onlinesvm", "service", "tests"])
+def test_torch_stays_with_the_benchmarks(folder: str) -> None:
+    found = offenders(folder, {"torch", "bench"})
+    # The benches have a test too.
+    assert [line for line in found if not line.startswith("tests/test_bench.py")] == []
+
+
+@pytest.mark.parametrize("folder", ["onlinesvm", "service"])
+def test_scipy_is_imported_on_first_use(folder: str) -> None:
+    assert offenders(folder, {"scipy"}, on_load_only=True) == []
+
+
+@pytest.mark.parametrize("folder", ["onlinesvm", "service"])
+def test_no_two_rooms_import_each_other(folder: str) -> None:
+    rooms = {module_of(path): path for path in files(folder)}
+    graph: dict[str, set[str]] = {}
+    for room, path in rooms.items():
+        given = {found.module for found in imports(path) if found.when != "typing"}
+        graph[room] = {m if m in rooms else m.rpartition(".")[0] for m in given} & set(rooms)
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+def loaded_by(statements: str) -> set[str]:
+    """Which of the heavy packages are there after `statements`, in a Python of their own."""
+    heavy = "{'scipy', 'zmq', 'torch', 'tqdm', 'msgpack'}"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{statements}; import sys; print(*{heavy} & set(sys.modules))"],
+        cwd=HOUSE,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def test_the_learner_by_itself_loads_little() -> None:
+    assert loaded_by("import onlinesvm") == {"msgpack"}
+    learning = "import onlinesvm; onlinesvm.OnlineSVM().learn_one(['a'], 1)"
+    assert loaded_by(learning) == {"msgpack"}
+    fitting = "import onlinesvm; onlinesvm.OnlineSVM().partial_fit([[1]], [1])"
+    assert loaded_by(fitting) == {"msgpack", "scipy"}
+
+
+def test_the_service_by_itself_leaves_scipy_out() -> None:
+    assert not loaded_by("import onlinesvm.service") & {"scipy", "torch"}
