@@ -8,7 +8,7 @@ INSTALL := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable
 LINE ?=
 
 # What an installation is made of; Python files are used where they stand.
-BUILT := pyproject.toml setup.py onlinesvm/kernel/native.pyx $(wildcard onlinesvm/kernel/csrc/*.h)
+BUILT := pyproject.toml setup.py $(wildcard onlinesvm/kernel/*.p[yx][xid] onlinesvm/kernel/csrc/*.h)
 
 .PHONY: demo test fuzz chaos test-readme lint types check sanitize bench bench-full clean
 

@@ -25,7 +25,7 @@ def extensions():
     kernel = Extension(
         "onlinesvm.kernel.native",
         ["onlinesvm/kernel/native.pyx"],
-        depends=glob("onlinesvm/kernel/csrc/*.h"),
+        depends=glob("onlinesvm/kernel/*.px[di]") + glob("onlinesvm/kernel/csrc/*.h"),
         extra_compile_args=FLAGS + sanitize,
         extra_link_args=sanitize,
         define_macros=[("HASH_MASK", mask)] if mask else [],

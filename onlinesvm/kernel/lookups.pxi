@@ -1,0 +1,226 @@
+# The lookup. Part of native.pyx.
+
+cdef class Lookup:
+    """The dictionary from feature to id. See onlinesvm.lookup.Lookup."""
+
+    cdef lookup table
+    cdef PyThread_type_lock lock
+    cdef unsigned long restored
+    cdef public object max_features
+
+    def __cinit__(self, max_features):
+        self.lock = PyThread_allocate_lock()
+        if not self.lock or not lookup_init(&self.table):
+            raise MemoryError
+        self.max_features = max_features
+
+    def __dealloc__(self):
+        lookup_clear(&self.table)
+        if self.lock:
+            PyThread_free_lock(self.lock)
+
+    def __len__(self):
+        return self.table.count
+
+    cdef size_t most(self) except? 0:
+        return min(<size_t>self.max_features, MOST_IDS)
+
+    def id(self, bytes name not None):
+        """The id of `name`, PAD if it is unknown."""
+        _lock(self.lock)
+        try:
+            return lookup_id(
+                &self.table, <const uint8_t *>PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
+        finally:
+            PyThread_release_lock(self.lock)
+
+    def names(self):
+        """All names, by id from 1."""
+        cdef arena_walk walk
+        cdef const uint8_t *e
+        cdef unsigned long restored = self.restored
+        cdef int k
+        memset(&walk, 0, sizeof(walk))
+        while True:
+            some = []
+            _lock(self.lock)
+            try:
+                if restored != self.restored:
+                    raise RuntimeError("the lookup was restored while its names were read")
+                for k in range(1024):
+                    e = arena_next(&self.table.arena, &walk)
+                    if not e:
+                        break
+                    some.append(
+                        PyBytes_FromStringAndSize(<const char *>entry_name(e), entry_length(e)))
+            finally:
+                PyThread_release_lock(self.lock)
+            if not some:
+                return
+            yield from some
+
+    def reserve(self, batches):
+        """Room for all names of `batches`, as if all were new; the largest id they can bring."""
+        cdef size_t names = 0, size = 0, room, columns
+        cdef matrix x
+        for part in batches:
+            if isinstance(part, Batch):
+                names += (<Batch>part).columns.count
+                size += (<Batch>part).columns.name_bytes
+            else:
+                part = _matrix(part, None, &x)
+                columns = matrix_names(&x)
+                names += columns
+                size += columns * DIGITS_MOST
+        _lock(self.lock)
+        try:
+            room = lookup_room(&self.table, self.most())
+            if not lookup_reserve(&self.table, min(names, room), size):
+                raise MemoryError
+            return self.table.count + min(names, room)
+        finally:
+            PyThread_release_lock(self.lock)
+
+    def grow(self, Batch batch not None):
+        """`batch` over ids, new features entered. See onlinesvm.lookup.Lookup.grow."""
+        return self._of_batch(batch, True)
+
+    def find(self, Batch batch not None):
+        """`batch` over ids, unknown features as PAD. See onlinesvm.lookup.Lookup.find."""
+        return self._of_batch(batch, False)
+
+    cdef object _of_batch(self, Batch b, bint entering):
+        cdef rows out
+        cdef size_t most, names, stored, count = b.columns.count
+        indptr, indices, data = _rows(b.columns.samples, count, &out)
+        if entering and not b.columns.importances:
+            b.columns.importances = <double *>_memory(b.importances)
+        _lock(self.lock)
+        try:
+            if not lookup_reserve_marks(&self.table, b.columns.longest):
+                raise MemoryError
+            if entering:
+                most = self.most()
+                names = min(count, lookup_room(&self.table, most))
+                if not lookup_reserve(&self.table, names, b.columns.name_bytes):
+                    raise MemoryError
+                with nogil:
+                    stored = lookup_grow(&self.table, &b.columns, most, &out)
+            else:
+                with nogil:
+                    stored = lookup_find(&self.table, &b.columns, &out)
+        finally:
+            PyThread_release_lock(self.lock)
+        if stored < count:
+            indices, data = indices[:stored], data[:stored]
+        return CSR(indptr, indices, data)
+
+    def grow_columns(self, columns, importances):
+        """`columns` over ids, new features entered. See onlinesvm.lookup.Lookup.grow_columns."""
+        return self._of_columns(columns, importances)
+
+    def find_columns(self, columns):
+        """`columns` over ids. See onlinesvm.lookup.Lookup.find_columns."""
+        return self._of_columns(columns, None)
+
+    cdef object _of_columns(self, object columns, object importances):
+        cdef rows out
+        cdef matrix x
+        cdef bint entering = importances is not None
+        cdef size_t most = 0, names, stored, count
+        held = _matrix(columns, importances, &x)
+        count = x.indptr[x.samples] - x.indptr[0]
+        indptr, indices, data = _rows(x.samples, count, &out)
+        _lock(self.lock)
+        try:
+            if not lookup_reserve_marks(&self.table, matrix_longest(&x)):
+                raise MemoryError
+            if not lookup_reserve_columns(&self.table):
+                raise MemoryError
+            if entering:
+                most = self.most()
+                names = min(matrix_names(&x), lookup_room(&self.table, most))
+                if not lookup_reserve(&self.table, names, names * DIGITS_MOST):
+                    raise MemoryError
+            with nogil:
+                stored = lookup_columns(&self.table, &x, most, entering, &out)
+        finally:
+            PyThread_release_lock(self.lock)
+        del held
+        if stored < count:
+            indices, data = indices[:stored], data[:stored]
+        return CSR(indptr, indices, data)
+
+    def dump(self):
+        """The names by id: their lengths, uint32[n], and their bytes end to end, uint8[sum]."""
+        cdef uint32_t *lengths
+        cdef uint8_t *names
+        _lock(self.lock)
+        try:
+            lengths_array = _empty(self.table.count, np.uint32)
+            names_array = _empty(self.table.arena.bytes, np.uint8)
+            lengths = <uint32_t *>_memory(lengths_array)
+            names = <uint8_t *>_memory(names_array)
+            with nogil:
+                lookup_dump(&self.table, lengths, names)
+        finally:
+            PyThread_release_lock(self.lock)
+        return lengths_array, names_array
+
+    def restore(self, lengths, names):
+        """Take the names of a dump. Raises ValueError if two are equal."""
+        cdef lookup made
+        cdef size_t n
+        cdef const uint32_t *sizes
+        cdef const uint8_t *text
+        cdef int done
+        lengths = _vector(lengths, np.uint32)
+        names = _vector(names, np.uint8)
+        n = len(lengths)
+        total = int(lengths.sum(dtype=np.uint64))
+        if total != len(names):
+            raise ValueError(f"expected names of {total} bytes, got {len(names)}")
+        sizes = <const uint32_t *>_memory(lengths)
+        text = <const uint8_t *>_memory(names)
+        if n > MOST_IDS or not lookup_init(&made):
+            raise MemoryError
+        with nogil:
+            done = lookup_restore(&made, sizes, text, n)
+        if done != 1:
+            lookup_clear(&made)
+            if done == 0:
+                raise MemoryError
+            raise ValueError("expected distinct names, got one twice")
+        _lock(self.lock)
+        lookup_clear(&self.table)
+        self.table = made
+        self.restored += 1
+        PyThread_release_lock(self.lock)
+
+
+cdef tuple _rows(size_t samples, size_t count, rows *out):
+    """Arrays for rows of `count` elements at most."""
+    indptr, indices, data = _empty(samples + 1, _int64), _empty(count, _int32), _empty(count)
+    out.indptr = <int64_t *>_memory(indptr)
+    out.indices = <int32_t *>_memory(indices)
+    out.data = <double *>_memory(data)
+    return indptr, indices, data
+
+
+cdef tuple _matrix(object columns, object importances, matrix *x):
+    """The columns of a matrix, checked; what is returned holds their memory."""
+    indptr, ids, data = columns
+    indptr, ids, data = _vector(indptr, _int64), _vector(ids, _int64), _vector(data, _float64)
+    if not len(indptr):
+        raise ValueError("indptr: expected an element at least, got none")
+    x.samples = len(indptr) - 1
+    x.indptr = <const int64_t *>_memory(indptr)
+    x.columns = <const int64_t *>_memory(ids)
+    x.data = <const double *>_memory(data)
+    x.importances = NULL
+    if not indptr_holds(x.indptr, x.samples, min(len(ids), len(data))):
+        raise ValueError("indptr: expected ends of rows that rise within the elements")
+    if importances is not None:
+        importances = _vector_of(importances, _float64, x.samples, "importances")
+        x.importances = <const double *>_memory(importances)
+    return indptr, ids, data, importances

@@ -1,0 +1,193 @@
+# What native.pyx uses of the C in csrc/.
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+
+cdef extern from "csrc/hash.h" nogil:
+    const size_t HASH_KEY_BYTES
+    void hash_seed(const uint8_t *random)
+
+cdef extern from "csrc/rows.h" nogil:
+    ctypedef struct rows:
+        int64_t *indptr
+        int32_t *indices
+        double *data
+    const uint32_t MOST_IDS
+    bint indptr_holds(const int64_t *indptr, size_t samples, size_t stored)
+    uint32_t rows_largest_id(const rows *r, size_t samples)
+
+cdef extern from "csrc/decode.h" nogil:
+    ctypedef struct feature:
+        double value
+    ctypedef struct batch:
+        const uint8_t *body
+        feature *features
+        size_t count, name_bytes, longest, samples, good
+        int64_t *indptr
+        double *labels
+        double *importances
+    ctypedef struct decode_limits:
+        size_t samples, features, name_bytes
+    const int DECODED, NO_MEMORY
+    void batch_init(batch *b)
+    void batch_clear(batch *b)
+    uint32_t feature_length(const feature *f)
+    const uint8_t *batch_name(const batch *b, const feature *f)
+    int decode_head(const uint8_t *body, size_t size, const decode_limits *limits,
+                    size_t *samples, size_t *head)
+    int decode_body(batch *b, const uint8_t *body, size_t size, size_t head, size_t samples,
+                    const decode_limits *limits)
+
+cdef extern from "csrc/number.h" nogil:
+    const int POWER_LEAST, POWER_MOST
+    void number_set_power(int q, uint64_t high, uint64_t low)
+
+cdef extern from "csrc/marks.h" nogil:
+    ctypedef struct marks:
+        pass
+    void marks_init(marks *m)
+    void marks_clear(marks *m)
+
+cdef extern from "csrc/lines.h" nogil:
+    ctypedef struct text:
+        const uint8_t *at
+        size_t length
+    ctypedef struct line_rules:
+        int format
+        bint labelled, by_text, numeric
+        const text *positive
+        size_t positives, features, name_bytes
+        size_t batch_samples, batch_features, batch_name_bytes
+    ctypedef struct lines:
+        const uint8_t *at
+        const uint8_t *end
+        size_t lines
+        const line_rules *rules
+        batch *batch
+        marks seen
+    const int OTHER_LINES, SVMLIGHT_LINES, VW_LINES, TEXT_LINES
+    const int TAKEN, ODD, LINES_NO_MEMORY
+    void lines_init()
+    int lines_read(lines *l)
+    bint lines_add(lines *l, const uint8_t *name, size_t length, double value)
+    bint batch_is_full(const batch *b, const line_rules *rules)
+    void end_sample(batch *b, double label, double importance)
+
+cdef extern from "csrc/encode.h" nogil:
+    const size_t HEAD_MOST, MARGIN_BYTES
+    size_t encode_most(const batch *b)
+    size_t encode_batch(uint8_t *out, const batch *b, bint labelled)
+    size_t write_margins "encode_margins" (uint8_t *out, const double *margins, size_t n)
+
+cdef extern from "csrc/lookup.h" nogil:
+    ctypedef struct arena:
+        uint64_t bytes
+    ctypedef struct arena_walk:
+        pass
+    ctypedef struct lookup:
+        arena arena
+        uint32_t count
+    ctypedef struct matrix:
+        const int64_t *indptr
+        const int64_t *columns
+        const double *data
+        const double *importances
+        size_t samples
+    const size_t DIGITS_MOST
+    const uint8_t *arena_next(const arena *a, arena_walk *walk)
+    const uint8_t *entry_name(const uint8_t *e)
+    uint32_t entry_length(const uint8_t *e)
+    bint lookup_init(lookup *l)
+    void lookup_clear(lookup *l)
+    size_t lookup_room(const lookup *l, size_t most)
+    bint lookup_reserve(lookup *l, size_t names, size_t bytes)
+    bint lookup_reserve_marks(lookup *l, size_t longest)
+    uint32_t lookup_id(const lookup *l, const uint8_t *name, size_t length)
+    size_t lookup_grow(lookup *l, const batch *b, size_t most, rows *out)
+    size_t lookup_find(lookup *l, const batch *b, rows *out)
+    bint lookup_reserve_columns(lookup *l)
+    size_t matrix_names(const matrix *x)
+    size_t matrix_longest(const matrix *x)
+    size_t lookup_columns(lookup *l, const matrix *x, size_t most, bint entering, rows *out)
+    int lookup_restore(lookup *l, const uint32_t *lengths, const uint8_t *names, size_t count)
+    void lookup_dump(const lookup *l, uint32_t *lengths, uint8_t *names)
+
+cdef extern from "csrc/sgd.h" nogil:
+    ctypedef struct blocks:
+        size_t stride
+    ctypedef struct sgd:
+        blocks state
+        double alpha, bias, mantissa
+        int64_t t, exponent
+    bint blocks_reserve(blocks *b, uint32_t id)
+    void blocks_init(blocks *b, size_t stride)
+    void blocks_clear(blocks *b)
+    void sgd_init(sgd *r, double eta0, double alpha, bint inverse, bint has_bias)
+    void sgd_learn(sgd *r, const rows *x, size_t samples, const double *labels,
+                   const double *importances, double *margins)
+    void sgd_score(const sgd *r, const rows *x, size_t samples, double *margins)
+    void sgd_weights(const sgd *r, uint32_t first, size_t n, double *weights)
+    void sgd_dump(const sgd *r, size_t n, double *weights, double *mantissas, int64_t *exponents)
+    void sgd_restore(sgd *r, size_t n, const double *weights, const double *mantissas,
+                     const int64_t *exponents)
+
+cdef extern from "csrc/records.h" nogil:
+    const int RULE_PA1, RULE_PA2, RULE_AROW, RULE_ADAGRAD, RULE_NAG, RULE_AVERAGE
+    ctypedef struct records:
+        blocks state
+        double *bias
+        double norms, importance
+        int64_t t
+    void records_init(records *r, int kind, bint has_bias, bint inverse, double strength,
+                      double forgetting)
+    double records_bias(const records *r)
+    void records_learn(records *r, const rows *x, size_t samples, const double *labels,
+                       const double *importances, double *margins)
+    void records_score(const records *r, const rows *x, size_t samples, double *margins)
+    void records_weights(const records *r, uint32_t first, size_t n, double *weights)
+    void records_dump(const records *r, size_t n, size_t column, double *numbers)
+    void records_restore(records *r, size_t n, size_t column, const double *numbers)
+
+cdef extern from "csrc/hedge.h" nogil:
+    const size_t EXPERTS, HEDGE_NUMBERS, HEDGE_JUDGED
+    ctypedef struct mixture:
+        pass
+    ctypedef struct hedge_feature:
+        pass
+    ctypedef struct hedge:
+        blocks state
+        hedge_feature bias
+        mixture mixture
+        double log_importance
+        int64_t samples
+        double *judged_weights
+    void hedge_init(hedge *r, bint has_bias)
+    void hedge_clear(hedge *r)
+    bint hedge_reserve_row(hedge *r, size_t longest)
+    size_t rows_longest(const rows *r, size_t samples)
+    double hedge_bias(const hedge *r)
+    void hedge_learn(hedge *r, const rows *x, size_t samples, const double *labels,
+                     const double *importances, double *margins)
+    void hedge_score(const hedge *r, const rows *x, size_t samples, double *margins)
+    void hedge_weights(const hedge *r, uint32_t first, size_t n, double *weights)
+    int64_t hedge_seen(const hedge *r, uint32_t id)
+    void hedge_numbers(const hedge_feature *f, double *numbers)
+    void hedge_take_numbers(hedge_feature *f, const double *numbers)
+    double *hedge_judged(hedge *r)
+    void hedge_dump(const hedge *r, size_t n, double *numbers, int64_t *counts)
+    void hedge_restore(hedge *r, size_t n, const double *numbers, const int64_t *counts)
+
+cdef extern from "csrc/progressive.h" nogil:
+    const size_t TOTALS
+    void progressive_observe(double *totals, const double *margins, const double *labels,
+                             const double *importances, double threshold, size_t samples)
+
+cdef extern from "csrc/judge.h" nogil:
+    const size_t JUDGE_SIZE
+    ctypedef struct judge:
+        double drifts
+    void judge_init(judge *j)
+    void judge_learn(judge *j, double threshold, double log_one, double log_two,
+                     const double *margins, const double *labels, const double *importances,
+                     size_t samples, double *probabilities)
+    void judge_probabilities(const judge *j, const double *margins, size_t samples,
+                             double *probabilities)

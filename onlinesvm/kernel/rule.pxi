@@ -1,0 +1,142 @@
+# What the rules share. Part of native.pyx.
+
+cdef class Rule:
+    """The state of the features, behind a lock, and the way in and out of the rule's C.
+
+    A rule says which blocks its state lies in and implements the four C methods.
+    """
+
+    cdef PyThread_type_lock lock
+    cdef blocks *state
+
+    def __cinit__(self, config):
+        self.lock = PyThread_allocate_lock()
+        if not self.lock:
+            raise MemoryError
+
+    def __dealloc__(self):
+        if self.lock:
+            PyThread_free_lock(self.lock)
+
+    cdef bint reserve_rows(self, const rows *x, size_t samples):
+        """Room for what learning these rows takes beside the state."""
+        return True
+
+    cdef void learn_rows(self, const rows *x, size_t samples, const double *labels,
+                         const double *importances, double *margins) noexcept nogil:
+        pass
+
+    cdef void score_rows(self, const rows *x, size_t samples, double *margins) noexcept nogil:
+        pass
+
+    cdef void weights_from(self, uint32_t first, size_t n, double *weights) noexcept nogil:
+        pass
+
+    def reserve(self, n):
+        """Room for the state of ids up to `n`."""
+        _lock(self.lock)
+        try:
+            if not blocks_reserve(self.state, min(<size_t>n, MOST_IDS)):
+                raise MemoryError
+        finally:
+            PyThread_release_lock(self.lock)
+
+    def learn(self, csr, labels, importances):
+        """Score, then learn, row by row; the margins before each update, float64[n]."""
+        cdef rows x
+        cdef size_t samples
+        cdef const double *y
+        cdef const double *h
+        cdef double *out
+        cdef uint32_t largest
+        held = _csr(csr, &x, &samples)
+        labels = _vector_of(labels, _float64, samples, "labels")
+        importances = _vector_of(importances, _float64, samples, "importances")
+        y, h = <const double *>_memory(labels), <const double *>_memory(importances)
+        margins = _empty(samples)
+        out = <double *>_memory(margins)
+        largest = _largest_id(&x, samples)
+        _lock(self.lock)
+        try:
+            if not (blocks_reserve(self.state, largest) and self.reserve_rows(&x, samples)):
+                raise MemoryError
+            with nogil:
+                self.learn_rows(&x, samples, y, h, out)
+        finally:
+            PyThread_release_lock(self.lock)
+        del held
+        return margins
+
+    def score(self, csr):
+        """The margins of the rows, float64[n]; changes nothing."""
+        cdef rows x
+        cdef size_t samples
+        cdef double *out
+        held = _csr(csr, &x, &samples)
+        margins = _empty(samples)
+        out = <double *>_memory(margins)
+        _largest_id(&x, samples)
+        _lock(self.lock)
+        try:
+            with nogil:
+                self.score_rows(&x, samples, out)
+        finally:
+            PyThread_release_lock(self.lock)
+        del held
+        return margins
+
+    def seen(self, id):
+        """How many samples had the feature; None where the rule does not count."""
+        return None
+
+    def weight(self, id):
+        """The weight of a feature; 0.0 for PAD."""
+        cdef double weight
+        cdef uint32_t i = id
+        _lock(self.lock)
+        self.weights_from(i, 1, &weight)
+        PyThread_release_lock(self.lock)
+        return weight
+
+    def weights(self, n):
+        """The weights of ids 1 … n, float64[n]."""
+        cdef size_t count = n
+        weights = _empty(count)
+        cdef double *out = <double *>_memory(weights)
+        _lock(self.lock)
+        with nogil:
+            self.weights_from(1, count, out)
+        PyThread_release_lock(self.lock)
+        return weights
+
+
+cdef tuple _csr(object csr, rows *x, size_t *samples):
+    """Rows that came from outside, checked; what is returned holds their memory."""
+    indptr, indices, data = csr
+    indptr, indices, data = _vector(indptr, _int64), _vector(indices, _int32), _vector(data, _float64)
+    if not len(indptr):
+        raise ValueError("indptr: expected an element at least, got none")
+    samples[0] = len(indptr) - 1
+    x.indptr = <int64_t *>_memory(indptr)
+    x.indices = <int32_t *>_memory(indices)
+    x.data = <double *>_memory(data)
+    if not indptr_holds(x.indptr, samples[0], min(len(indices), len(data))):
+        raise ValueError("indptr: expected ends of rows that rise within the elements")
+    return indptr, indices, data
+
+
+cdef uint32_t _largest_id(const rows *x, size_t samples) except? 0xFFFFFFFF:
+    cdef uint32_t largest
+    with nogil:
+        largest = rows_largest_id(x, samples)
+    if largest > MOST_IDS:
+        raise ValueError(f"indices: expected ids from 0 to {MOST_IDS}, got others")
+    return largest
+
+cdef int _reserve_fresh(blocks *fresh, size_t stride, size_t n) except -1:
+    """Blocks for ids up to `n`; what is in use stays until they are there."""
+    blocks_init(fresh, stride)
+    if not blocks_reserve(fresh, n):
+        blocks_clear(fresh)
+        raise MemoryError
+    return 0

@@ -1,0 +1,84 @@
+# The rule sgd without averaging. Part of native.pyx.
+
+cdef class Sgd(Rule):
+    """Stochastic gradient descent on the hinge loss. See onlinesvm.rules.Sgd."""
+
+    cdef sgd rule
+
+    def __cinit__(self, config):
+        sgd_init(&self.rule, config.eta0, config.alpha, config.schedule == "invscaling",
+                 config.bias)
+        self.state = &self.rule.state
+
+    def __dealloc__(self):
+        blocks_clear(&self.rule.state)
+
+    @property
+    def bias(self):
+        return self.rule.bias
+
+    cdef void learn_rows(self, const rows *x, size_t samples, const double *labels,
+                         const double *importances, double *margins) noexcept nogil:
+        sgd_learn(&self.rule, x, samples, labels, importances, margins)
+
+    cdef void score_rows(self, const rows *x, size_t samples, double *margins) noexcept nogil:
+        sgd_score(&self.rule, x, samples, margins)
+
+    cdef void weights_from(self, uint32_t first, size_t n, double *weights) noexcept nogil:
+        sgd_weights(&self.rule, first, n, weights)
+
+    def dump(self, n):
+        """The state of ids 1 … n, in arrays by id from 1, and the scalars."""
+        cdef size_t count = n
+        cdef double *mantissas = NULL
+        cdef int64_t *exponents = NULL
+        arrays = {"weights": _empty(count)}
+        cdef double *weights = <double *>_memory(arrays["weights"])
+        if self.rule.alpha:
+            arrays["mantissas"] = _empty(count)
+            arrays["exponents"] = _empty(count, _int64)
+            mantissas = <double *>_memory(arrays["mantissas"])
+            exponents = <int64_t *>_memory(arrays["exponents"])
+        _lock(self.lock)
+        try:
+            scalars = {"bias": self.rule.bias, "t": self.rule.t}
+            if self.rule.alpha:
+                scalars["product_mantissa"] = self.rule.mantissa
+                scalars["product_exponent"] = self.rule.exponent
+            with nogil:
+                sgd_dump(&self.rule, count, weights, mantissas, exponents)
+        finally:
+            PyThread_release_lock(self.lock)
+        return arrays, scalars
+
+    def restore(self, arrays, scalars):
+        """Take the state of a dump. See onlinesvm.rules.Sgd.restore."""
+        cdef double bias, mantissa = 1.0
+        cdef int64_t t, exponent = 0
+        cdef size_t n
+        cdef const double *w
+        cdef const double *m = NULL
+        cdef const int64_t *e = NULL
+        cdef blocks fresh, old
+        _check_sgd(arrays, scalars, shrinks=self.rule.alpha != 0.0)
+        bias, t = scalars["bias"], scalars["t"]
+        weights = _vector(arrays["weights"], _float64)
+        n = len(weights)
+        w = <const double *>_memory(weights)
+        if self.rule.alpha:
+            mantissa, exponent = scalars["product_mantissa"], scalars["product_exponent"]
+            mantissas, exponents = arrays["mantissas"], arrays["exponents"]
+            mantissas = _vector(mantissas, _float64)
+            exponents = _vector(exponents, _int64)
+            m, e = <const double *>_memory(mantissas), <const int64_t *>_memory(exponents)
+        if n > MOST_IDS:
+            raise MemoryError
+        _reserve_fresh(&fresh, self.rule.state.stride, n)
+        _lock(self.lock)
+        old, self.rule.state = self.rule.state, fresh
+        with nogil:
+            sgd_restore(&self.rule, n, w, m, e)
+        self.rule.bias, self.rule.t = bias, t
+        self.rule.mantissa, self.rule.exponent = mantissa, exponent
+        PyThread_release_lock(self.lock)
+        blocks_clear(&old)
