@@ -35,6 +35,7 @@ from onlinesvm.formats import Reader
 from onlinesvm.learner import OnlineSVM
 from onlinesvm.progressive import Progressive
 from onlinesvm.samples import BatchColumns
+from onlinesvm.service.allocator import keep_freed_memory
 from onlinesvm.service.client import Client
 from onlinesvm.service.config import ServeConfig
 from onlinesvm.service.daemon import Daemon
@@ -129,6 +130,7 @@ def _kernel() -> str:
 
 
 def _run(serving: Serving, config: ServeConfig, limits: Limits, what: str) -> None:
+    keep_freed_memory()
     daemon = Daemon(serving, config.bind, limits)
     settings = " ".join(
         f"{key}={value}"
