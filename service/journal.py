@@ -82,17 +82,11 @@ _SEGMENT = re.compile(r"journal-(\d{20})\.log")
 
 
 class Entry(NamedTuple):
-    """A learn request to be written: how many samples it has, its frames, and their CRC-32."""
+    """A learn request to be written: how many samples it has, and its frames."""
 
     samples: int
     header: bytes
     body: bytes
-    checksum: int
-
-    @classmethod
-    def of(cls, samples: int, header: bytes, body: bytes) -> Entry:
-        """An entry; best made while `body` is still at hand."""
-        return cls(samples, header, body, zlib.crc32(body, zlib.crc32(header)))
 
 
 class Record(NamedTuple):
@@ -292,8 +286,11 @@ class Journal:
             self._failure = self._syncer.failure
         return self._failure
 
-    def append(self, entries: Sequence[Entry]) -> None:
+    def append(self, entries: Sequence[Entry], *, continues: bool = False) -> None:
         """Write `entries` at once, durable as the policy says when this returns.
+
+        With `continues` the model has not applied all that is in the journal, so that no fresh
+        segment can begin: none could tell the model's fingerprint at its position.
 
         Raises NotDurable: then none of them is in the journal.
         """
@@ -301,13 +298,14 @@ class Journal:
             raise NotDurable(f"the journal could not be made durable ({self.failure})")
         try:
             full = self._size >= self._segment_bytes and self._segment.position != self.position
-            if self._descriptor is None or full:
+            if not continues and (self._descriptor is None or full):
                 self._begin()
             try:
                 parts, size, position = self._packed(entries)
                 self._add(parts)
             except OSError as error:
-                if error.errno != errno.EFBIG or self._segment.position == self.position:
+                is_new = self._segment.position == self.position
+                if continues or is_new or error.errno != errno.EFBIG:
                     raise
                 self._begin()  # a file may not be as large as the segment would be
                 parts, size, position = self._packed(entries)
@@ -324,10 +322,10 @@ class Journal:
         size = 0
         position = self.position
         mark = self._segment.mark
-        for samples, header, body, checksum in entries:
+        for samples, header, body in entries:
             length = RECORD.size + len(header) + len(body)
             fixed = RECORD.pack(mark, 0, length, samples, position, len(header))
-            checksum = zlib.crc32(fixed[8:], checksum)
+            checksum = zlib.crc32(fixed[8:], zlib.crc32(body, zlib.crc32(header)))
             parts += [fixed[:4], CHECKSUM.pack(checksum), fixed[8:], header, body]
             position += samples
             size += length

@@ -17,6 +17,7 @@ from onlinesvm.service.files import Buffer, Files
 from onlinesvm.service.learning import Learning
 from onlinesvm.service.protocol import Fault, encode_request, parse_request
 from onlinesvm.service.store import Store
+from onlinesvm.service.writer import PART_BYTES
 
 Batch = Sequence[tuple[Any, ...]]
 
@@ -31,11 +32,18 @@ def body_of(batch: Batch) -> bytes:
 class Bench:
     """A learner and its folder: a turn of the loop at a time, without the loop."""
 
-    def __init__(self, store: Store, limits: Limits, journal_bytes: int, config: Any) -> None:
+    def __init__(
+        self, store: Store, limits: Limits, journal_bytes: int, part_bytes: int, config: Any
+    ) -> None:
         self.store = store
         self.model, self.saved = store.open_model(config, limits)
         self.learning = Learning(
-            self.model, store, self.saved, snapshot_every_s=1e9, journal_bytes=journal_bytes
+            self.model,
+            store,
+            self.saved,
+            snapshot_every_s=1e9,
+            journal_bytes=journal_bytes,
+            part_bytes=part_bytes,
         )
         self._limits = limits
 
@@ -94,15 +102,17 @@ def bench(
     fsync: str = "never",
     files: Files | None = None,
     max_producers: int = 65_536,
+    part_bytes: int = PART_BYTES,
     **config: Any,
 ) -> Iterator[Bench]:
     """A learner that ends as a process does that is killed: nothing is written at the end."""
     store = Store(folder, fsync=fsync, files=files, max_producers=max_producers)
     with contextlib.closing(store):
-        opened = Bench(store, limits, journal_bytes, config)
+        opened = Bench(store, limits, journal_bytes, part_bytes, config)
         try:
             yield opened
         finally:
+            opened.learning._writer.close()
             opened.learning._writing.finish()
             with contextlib.suppress(OSError):
                 store.journal.close()
