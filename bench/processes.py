@@ -48,19 +48,25 @@ def _running(command: Sequence[str], pattern: str) -> Iterator[str]:
 
 
 _RAM = Path("/dev/shm")
+_ENDPOINT = r"at (tcp://\S+):\s"
 
 
 @contextlib.contextmanager
-def served(*, on_disk: bool = False) -> Iterator[str]:
+def served(*, on_disk: bool = False, journal: bool = True) -> Iterator[str]:
     """Our daemon on a newborn model; its endpoint. The kernel is as the environment forces it.
 
-    Its state folder lies in memory where the system has a place for that, unless `on_disk`.
+    Its state folder lies in memory where the system has a place for that, unless `on_disk`. Without
+    `journal` it is the daemon of `bench.apart`.
     """
     place = None if on_disk else _RAM if _RAM.is_dir() else None
     with tempfile.TemporaryDirectory(dir=place) as state:
+        if not journal:
+            with _running([sys.executable, "-m", "bench.apart", state], _ENDPOINT) as endpoint:
+                yield endpoint
+            return
         command = [sys.executable, "-m", "onlinesvm.service", "serve", "--rule", "sgd"]
         command += ["--bind", "tcp://127.0.0.1:*", "--state", state]
-        with _running(command, r"at (tcp://\S+):\s") as endpoint:
+        with _running(command, _ENDPOINT) as endpoint:
             yield endpoint
 
 

@@ -340,7 +340,7 @@ class Journal:
             self._cut()
             raise
         if self._syncer is not None:
-            self._syncer.note(self._descriptor)
+            self._syncer.note(self._descriptor, sum(map(len, parts)))
         elif self.fsync == "always":
             try:
                 self._files.sync(self._descriptor)
@@ -391,7 +391,7 @@ class Journal:
         self._segment, self._descriptor, self._size = segment, descriptor, len(data)
         self.is_cut = True
         if self._syncer is not None:
-            self._syncer.note(descriptor, self.folder)
+            self._syncer.note(descriptor, len(data), self.folder)
 
     def _kept(self, path: Path) -> tuple[int, bytes]:
         """The mark of the segment to be, and the records that it takes over.

@@ -1,4 +1,7 @@
-"""The thread that makes the journal durable about once a second, so that the loop never waits."""
+"""The thread that makes the journal durable, so that the loop never waits.
+
+About once a second, and sooner where 32 MiB wait: whatever the rate, little is in memory alone.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from onlinesvm.service.files import Files
 __all__ = ["Syncer"]
 
 _INTERVAL_S = 1.0
+_MOST_BYTES = 32 * 2**20
 
 
 class Syncer:
@@ -27,6 +31,7 @@ class Syncer:
         self.failure: OSError | None = None
         # What waits, in the order of the calls; a descriptor is closed by this thread alone.
         self._written: set[int] = set()
+        self._bytes = 0
         self._folders: set[Path] = set()
         self._closing: list[int] = []
         self._changed = threading.Condition()
@@ -34,10 +39,12 @@ class Syncer:
         self._thread = threading.Thread(target=self._run, name="onlinesvm-fsync", daemon=True)
         self._thread.start()
 
-    def note(self, descriptor: int, folder: Path | None = None) -> None:
-        """Have what was written to `descriptor`, and the names in `folder`, synced."""
+    def note(self, descriptor: int, size: int, folder: Path | None = None) -> None:
+        """Have the `size` bytes written to `descriptor`, and the names in `folder`, synced."""
         with self._changed:
-            if not self._written and not self._folders:
+            before, self._bytes = self._bytes, self._bytes + size
+            is_first = not self._written and not self._folders
+            if is_first or before < _MOST_BYTES <= self._bytes:
                 self._changed.notify()
             self._written.add(descriptor)
             if folder is not None:
@@ -54,6 +61,7 @@ class Syncer:
         with self._changed:
             self._written.clear()
             self._folders.clear()
+            self._bytes = 0
             self.failure = None
 
     def stop(self) -> None:
@@ -71,10 +79,13 @@ class Syncer:
             with self._changed:
                 while not (self._written or self._folders or self._closing or self._stopping):
                     self._changed.wait()
-                # At most one sync a second, and none later than that after a write.
-                while not self._stopping and (left := last + _INTERVAL_S - time.monotonic()) > 0:
+                # At most one sync a second of little, and none later than that after a write.
+                while not self._stopping and self._bytes < _MOST_BYTES:
+                    left = last + _INTERVAL_S - time.monotonic()
+                    if left <= 0:
+                        break
                     self._changed.wait(left)
-                written, self._written = self._written, set()
+                written, self._written, self._bytes = self._written, set(), 0
                 folders, self._folders = self._folders, set()
                 closing, self._closing = self._closing, []
                 stopping = self._stopping
@@ -89,6 +100,7 @@ class Syncer:
         try:
             for descriptor in sorted(written):
                 self._files.sync(descriptor)
+                self._files.forget(descriptor)
             for folder in folders:
                 self._files.sync_folder(folder)
         except OSError as error:
