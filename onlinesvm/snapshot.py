@@ -23,6 +23,8 @@ A file is a stream of msgpack objects, nothing else:
                    and the samples of each label
     producers      map, producer (bin) → [last sequence, samples], the one that was applied
                    furthest back first; empty where none has a name
+    journal        array of 4: the end of the journal when it was taken (`End` in
+                   onlinesvm.service.segment); absent where there was none
     arrays         array of [name, dtype, count]
 
     array          dtype, count   meaning
@@ -86,6 +88,7 @@ class Snapshot:
     arrays: dict[str, NDArray[Any]]
     producers: dict[bytes, tuple[int, int]] = field(default_factory=dict)
     figures: dict[str, list[float]] = field(default_factory=dict)
+    journal: tuple[int, int, int, int] | None = None
 
     def all_arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays in the order of the file, little-endian."""
@@ -196,6 +199,7 @@ def _write_stream(file: BinaryIO, snapshot: Snapshot) -> tuple[int, str]:
             "totals": snapshot.totals,
             "producers": snapshot.producers,
             **({"figures": snapshot.figures} if snapshot.figures else {}),
+            **({} if snapshot.journal is None else {"journal": snapshot.journal}),
             "arrays": [[name, array.dtype.str, len(array)] for name, array in arrays.items()],
         }
     )
@@ -344,6 +348,17 @@ class _Reader:
                 "producers to be [last sequence, samples] each, by name",
                 last,
             )
+        journal = header.setdefault("journal", None)
+        expect(
+            journal is None
+            or (
+                isinstance(journal, list)
+                and len(journal) == 4
+                and all(type(number) is int and 0 <= number < 2**64 for number in journal)
+            ),
+            "journal to be 4 integers",
+            journal,
+        )
         for name, number in header["scalars"].items():
             finite = type(number) is int or (type(number) is float and abs(number) < float("inf"))
             expect(isinstance(name, str) and finite, "scalars to be finite numbers", number)
@@ -405,6 +420,7 @@ class _Reader:
             names=names,
             arrays=arrays,
             producers={name: tuple(last) for name, last in header["producers"].items()},
+            journal=None if header["journal"] is None else tuple(header["journal"]),
         )
 
     def _array(self, name: str, dtype: np.dtype[Any], count: int) -> NDArray[Any]:

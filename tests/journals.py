@@ -157,12 +157,24 @@ class FaultyFiles(Files):
         self._meet("create")
         return super().create(path)
 
+    def open(self, path: Path) -> int:
+        self._meet("open")
+        return super().open(path)
+
     def write(self, descriptor: int, parts: Sequence[Buffer]) -> int:
         return super().write(descriptor, [b"".join(parts)[: self._meet("write")]])
 
     def truncate(self, descriptor: int, size: int) -> None:
         self._meet("truncate")
         super().truncate(descriptor, size)
+
+    def close(self, descriptor: int, size: int, data: bytes) -> None:
+        try:
+            self._meet("close")
+        except OSError:
+            super().close(descriptor, size, b"")
+            raise
+        super().close(descriptor, size, data)
 
     def sync(self, descriptor: int) -> None:
         self._meet("sync")
