@@ -59,7 +59,7 @@ from onlinesvm.config import LearnerConfig
 from onlinesvm.errors import ConfigError, SnapshotError
 from onlinesvm.version import __version__
 
-__all__ = ["Saved", "Snapshot", "read", "read_header", "restoring", "write"]
+__all__ = ["Saved", "Snapshot", "read", "read_header", "restoring", "verify", "write"]
 
 FORMAT = "onlinesvm-snapshot"
 FORMAT_VERSION = 2
@@ -247,6 +247,18 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
         return _Reader(path, file).header()
 
 
+def verify(path: str | os.PathLike[str]) -> tuple[int, str]:
+    """Size and digest of the file at `path`, read back from the disk: whole and undamaged.
+
+    Takes the memory of one chunk. Raises as `read` does.
+    """
+    path = os.fspath(path)
+    with _open(path) as file:
+        if hasattr(os, "posix_fadvise"):  # what the system has kept of it is not what is there
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        return _Reader(path, file).verify()
+
+
 def _open(path: str) -> BinaryIO:
     """Open a regular file to be read; opening a pipe would wait for its other end for ever."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -392,6 +404,33 @@ class _Reader:
             _digested_head(stored, header["position"], header["scalars"], totals, figures)
         )
 
+    def verify(self) -> tuple[int, str]:
+        header = self.header()
+        chunk = memoryview(bytearray(CHUNK_BYTES))
+        for name, dtype, count in header["arrays"]:
+            left = _DTYPES[dtype] * count
+            while left:
+                size = self._chunk_size(name)
+                self._check_chunk(name, size, min(left, CHUNK_BYTES))
+                self._fill(name, chunk[:size])
+                self._sha.update(chunk[:size])
+                left -= size
+        self._check_trailer()
+        return self._size, self._sha.hexdigest()
+
+    def _check_chunk(self, name: str, size: int, most: int) -> None:
+        if not 0 < size <= most:
+            raise self._error(
+                f"array {name}: expected a chunk of 1 to {most} bytes at byte"
+                f" {self._file.tell()}, got one of {size}"
+            )
+
+    def _fill(self, name: str, chunk: memoryview) -> None:
+        """Read a chunk, and count it in the checksum."""
+        if self._file.readinto(chunk) != len(chunk):  # type: ignore[attr-defined]
+            raise self._error(f"array {name}: the file ends early, at byte {self._size}")
+        self._checksum = zlib.crc32(chunk, self._checksum)
+
     def snapshot(self) -> Snapshot:
         header = self.header()
         with ThreadPoolExecutor(1) as self._beside:
@@ -429,15 +468,9 @@ class _Reader:
         filled = 0
         while filled < len(raw):
             size = self._chunk_size(name)
-            if not 0 < size <= len(raw) - filled:
-                raise self._error(
-                    f"array {name}: expected a chunk of 1 to {len(raw) - filled} bytes at byte"
-                    f" {self._file.tell()}, got one of {size}"
-                )
+            self._check_chunk(name, size, len(raw) - filled)
             chunk = raw[filled : filled + size]
-            if self._file.readinto(chunk) != size:  # type: ignore[attr-defined]
-                raise self._error(f"array {name}: the file ends early, at byte {self._size}")
-            self._checksum = zlib.crc32(chunk, self._checksum)
+            self._fill(name, chunk)
             # The hash takes as long as all the rest; neither holds the interpreter's lock.
             self._beside.submit(self._sha.update, chunk)
             filled += size

@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 FSYNC = ("always", "everysec", "never")
 SEGMENT_BYTES = 256 * 2**20
 _JOINED_BYTES = 64 * 2**10
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _MOST_PARTS = 1000  # the system takes 1,024 in one call
 
 
@@ -54,15 +55,6 @@ def _behind(parts: list[Buffer], written: int) -> list[Buffer]:
             return [memoryview(part)[written:], *parts[i + 1 :]]
         written -= len(part)
     return []
-
-
-class _Packed(NamedTuple):
-    """Records to be written: their parts and bytes in all; the position and checksum at the end."""
-
-    parts: list[Buffer]
-    size: int
-    position: int
-    checksum: int
 
 
 class Journal:
@@ -106,6 +98,7 @@ class Journal:
         self._segment: Segment | None = None
         self._descriptor: int | None = None  # None: the next record begins a segment
         self._is_full = False
+        self.is_disk_full = False  # found so by the last `append`
         # Whether nothing that was refused is left in the segment before.
         self.is_cut = True
         self._size = 0
@@ -143,27 +136,29 @@ class Journal:
             if due and not continues:
                 self._begin()
             try:
-                packed = self._packed(entries)
-                self._add(packed.parts)
+                parts, size, position, checksum = self._packed(entries)
+                self._add(parts)
             except OSError as error:
                 if continues or not self._has_samples() or error.errno != errno.EFBIG:
                     raise
                 self._begin()  # a file may not be as large as the segment would be
-                packed = self._packed(entries)
-                self._add(packed.parts)
+                parts, size, position, checksum = self._packed(entries)
+                self._add(parts)
         except OSError as error:
+            self.is_disk_full = error.errno in _FULL
             raise NotDurable(f"the journal cannot be written: {error.strerror or error}") from None
-        self._size += packed.size
-        self._checksum = packed.checksum
-        self.bytes += packed.size
-        self.position = packed.position
+        self.is_disk_full = False
+        self._size += size
+        self._checksum = checksum
+        self.bytes += size
+        self.position = position
 
     def _has_samples(self) -> bool:
         """Whether the segment has any, so that the next would have another name."""
         return self._segment is not None and self._segment.position != self.position
 
-    def _packed(self, entries: Sequence[Entry]) -> _Packed:
-        """The records of `entries`."""
+    def _packed(self, entries: Sequence[Entry]) -> tuple[list[Buffer], int, int, int]:
+        """The records of `entries` in parts, their bytes; position and checksum at their end."""
         assert self._segment is not None
         parts: list[Buffer] = []
         size = 0
@@ -178,9 +173,9 @@ class Journal:
             position += samples
             size += length
         # Few large parts are written from where they are, many small ones better as one.
-        return _Packed(
-            parts if size > _JOINED_BYTES else [b"".join(parts)], size, position, checksum
-        )
+        if size <= _JOINED_BYTES:
+            parts = [b"".join(parts)]
+        return parts, size, position, checksum
 
     def _add(self, parts: list[Buffer]) -> None:
         assert self._descriptor is not None
@@ -302,6 +297,22 @@ class Journal:
     def roll(self) -> None:
         """Have the next record begin a fresh segment, if this one has any."""
         self._is_full = True
+
+    def drop(self) -> None:
+        """Drop the segment, all of which a durable snapshot has; the next goes on from its end.
+
+        Raises OSError.
+        """
+        if self._descriptor is None or not self._has_samples():
+            return
+        self._end = self.end
+        assert self._end is not None
+        self._check_folder()
+        (self.folder / segment_name(self._end.position)).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it is closed later; the room is needed now
+            self._files.truncate(self._descriptor, 0)
+        self._leave()
+        self._segment = None
 
     def check(self) -> None:
         """Note as a failure that the folder is no longer there: what is written there is lost."""

@@ -316,6 +316,28 @@ class Store:
             log.warning("what is no longer needed could not be dropped: %s", error)
         return saved
 
+    def make_room(self, saved: snapshot.Saved) -> None:
+        """Keep the snapshot `saved` and the journal behind it alone, once it was read back whole.
+
+        Raises OSError, SnapshotError if that cannot be; nothing is dropped then.
+        """
+        self.check_folder()
+        path = self.folder / f"snapshot-{saved.position:020}.msgpack"
+        size, _ = snapshot.verify(path)
+        dropped = [at for at, path in snapshots_in(self.folder) if at < saved.position]
+        before = len(segments_in(self.folder))
+        for at in dropped:
+            (self.folder / f"snapshot-{at:020}.msgpack").unlink(missing_ok=True)
+        drop_segments(self.folder, saved.position)
+        snapshot.sync_folder(os.fspath(self.folder))
+        segments = before - len(segments_in(self.folder))
+        if dropped or segments:
+            log.warning(
+                "the disk is full: %s was read back whole (%d bytes); dropped what it makes"
+                " superfluous: %d older snapshots, %d segments of the journal",
+                path, size, len(dropped), segments,
+            )  # fmt: skip
+
 
 @dataclass(slots=True)
 class _Restored:

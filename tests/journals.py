@@ -11,6 +11,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from daemons import eventually
+
 from onlinesvm import Limits, OnlineSVM
 from onlinesvm.samples import Packer, pack_array
 from onlinesvm.service.files import Buffer, Files
@@ -81,7 +83,14 @@ class Bench:
     def snapshot(self) -> None:
         """Write one, and drop what it makes superfluous."""
         (asked,) = self.turn(("snapshot", None, {}, b"peer"))
-        asked.result(20)
+
+        def ended() -> bool:
+            self.learning.tick(0.0)  # it may wait for one that is under way
+            done: bool = asked.done()
+            return done
+
+        eventually(ended, "a snapshot")
+        asked.result()
         self.learning.tick(0.0)
 
 
