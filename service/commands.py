@@ -472,7 +472,7 @@ def inspect(arguments: argparse.Namespace) -> None:
     experts = model.experts
     if experts is not None:
         header["experts"] = experts
-    for name in ("arrays", "totals", "scalars", "figures"):
+    for name in ("arrays", "totals", "scalars", "figures", "journal"):
         del header[name]
     up, down = model.strongest(arguments.top)
     if arguments.json:

@@ -25,6 +25,10 @@ class Files:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
         return os.open(path, flags, 0o666)
 
+    def open(self, path: Path) -> int:
+        """A descriptor of a file that is there; all writes go to its end."""
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+
     def write(self, descriptor: int, parts: Sequence[Buffer]) -> int:
         """Write what fits of `parts`, one behind the other; how many bytes that was."""
         return os.writev(descriptor, parts)
@@ -32,6 +36,22 @@ class Files:
     def truncate(self, descriptor: int, size: int) -> None:
         """Cut the file off at `size` bytes."""
         os.ftruncate(descriptor, size)
+
+    def close(self, descriptor: int, size: int, data: bytes) -> None:
+        """Close the descriptor, after `data` was added to a file of `size` bytes: all or nothing.
+
+        Nothing is added to a file of another size.
+        """
+        try:
+            if data and os.fstat(descriptor).st_size == size:
+                try:
+                    if os.write(descriptor, data) < len(data):
+                        os.ftruncate(descriptor, size)
+                except OSError:
+                    os.ftruncate(descriptor, size)
+                    raise
+        finally:
+            os.close(descriptor)
 
     def sync(self, descriptor: int) -> None:
         """Make what was written durable."""

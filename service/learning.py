@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
-from onlinesvm.errors import BodyError, NotDurable, SampleError
+from onlinesvm.errors import BodyError, NotDurable, SampleError, SnapshotError
 from onlinesvm.learner import OnlineSVM
 from onlinesvm.samples import BatchColumns
 from onlinesvm.service.errand import Errand
@@ -40,7 +42,7 @@ class _Plan:
     batch: BatchColumns
     is_duplicate: bool
     part: Part | None = None  # what it is in, on its way into the journal
-    refusal: MemoryError | None = None
+    refusal: NotDurable | MemoryError | None = None
 
 
 class Learning(Serving):
@@ -84,6 +86,10 @@ class Learning(Serving):
         # After a failed fsync: the snapshot that makes learning possible again, and when to try.
         self._mending: Future[Saved] | None = None
         self._check_at = 0.0
+        # On a full disk: the run under way is to make room, and when the next may.
+        self._is_making_room = False
+        self._is_verified = False  # its snapshot was read back whole
+        self._room_at = 0.0
         self._mend_at = 0.0
 
     def model(self, request: Request) -> OnlineSVM:
@@ -97,7 +103,7 @@ class Learning(Serving):
         turn = Turn(self._producers)
         self._refused = None
         batches: list[BatchColumns] = []
-        refusal: MemoryError | None = None
+        refusal: NotDurable | MemoryError | None = self._held_back()
         for request in requests:
             if request.op == "resume":
                 self._producers.own(request.producer, request.peer)
@@ -246,19 +252,82 @@ class Learning(Serving):
         self._writing_bytes = self._journal.bytes
         if not self._unapplied:  # else the snapshot has less than the segment before the next
             self._journal.roll()
-        return lambda: self._store.write(taken)
+        self._is_making_room = self._journal.is_disk_full or self._is_disk_nearly_full()
+        if not self._is_making_room:
+            return lambda: self._store.write(taken)
+        newest = self._saved
+
+        def frugal() -> Saved:
+            # First without a new one, for which there may be no room yet.
+            self._is_verified = self._make_room(newest)
+            saved = newest if taken.position == newest.position else self._store.write(taken)
+            if saved is not newest:
+                self._is_verified = self._make_room(saved)
+            return saved
+
+        return frugal
+
+    def _make_room(self, saved: Saved) -> bool:
+        """Whether `saved` was read back whole, so that what is older could be dropped."""
+        try:
+            self._store.make_room(saved)
+        except (OSError, SnapshotError) as error:
+            log.error("no room can be made on the disk: %s", error)
+            return False
+        return True
+
+    def _is_disk_nearly_full(self) -> bool:
+        """Whether the journal would soon leave no room for the snapshot that makes room."""
+        learned = self._journal.bytes - self._saved_bytes
+        if learned < self._saved.size:
+            return False  # it would take more than it makes superfluous
+        try:
+            disk = os.statvfs(self._journal.folder)
+        except OSError:
+            return False
+        # By what it may have grown since the last, and once more as much.
+        free: int = disk.f_bavail * disk.f_frsize
+        return free < 2 * self._saved.size + learned
+
+    def _ask_for_room(self, now: float) -> None:
+        if now >= self._room_at and not self._writing.is_running:
+            self._room_at = now + RETRY_S
+            self._writing.ask()
+
+    def _held_back(self) -> NotDurable | None:
+        """Why nothing is learned while room is made on a disk that is nearly full."""
+        if not self._is_disk_nearly_full():
+            return None
+        self._writing.collect()
+        self._ask_for_room(time.monotonic())
+        if self._writing.is_running and self._is_making_room:
+            return NotDurable(f"{os.strerror(errno.ENOSPC)}; room is being made on the disk")
+        return None
 
     def _end_snapshot(self, ended: Future[Saved]) -> None:
         error = ended.exception()
         if error is None:
+            if ended.result().position > self._saved.position:
+                self._room_at = 0.0  # more was made superfluous than before
             self._saved, self._saved_at = ended.result(), time.time()
             self._saved_bytes = self._writing_bytes
             self._snapshot_error = None
+            if self._is_making_room and self._is_verified:
+                self._drop_segment()
             log.info("snapshot %s (%d bytes)", self._saved.path, self._saved.size)
         else:
             self._snapshot_error = str(error) or type(error).__name__
             self._due = min(self._due, time.monotonic() + RETRY_S)
             log.error("the snapshot failed: %s", self._snapshot_error)
+
+    def _drop_segment(self) -> None:
+        """Drop the segment that the journal ends with, if the last snapshot has all of it."""
+        if self._journal.bytes != self._writing_bytes:
+            return
+        try:
+            self._journal.drop()
+        except OSError as error:
+            log.error("no room can be made on the disk: %s", error.strerror or error)
 
     def tick(self, now: float) -> float:
         self.figures.tick(now)
@@ -267,6 +336,8 @@ class Learning(Serving):
         if now >= self._check_at:
             self._check_at = now + CHECK_S
             self._journal.check()
+            if self._journal.is_disk_full:
+                self._ask_for_room(now)
         if self._journal.failure is not None:
             self._mend(self._journal.failure, now)
         if now >= self._due or self._journal_is_long():

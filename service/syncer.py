@@ -1,22 +1,42 @@
 """The thread that makes the journal durable, so that the loop never waits.
 
 About once a second, and sooner where 32 MiB wait: whatever the rate, little is in memory alone.
+Under `never` it is told of the beginnings of segments alone, for their closing records' sake.
 """
 
 from __future__ import annotations
 
-import os
+import logging
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from onlinesvm.service.files import Files
 
-__all__ = ["Syncer"]
+__all__ = ["Left", "Syncer", "leave"]
+
+log = logging.getLogger(__name__)
 
 _INTERVAL_S = 1.0
 _MOST_BYTES = 32 * 2**20
+
+
+class Left(NamedTuple):
+    """A segment that is left: its descriptor, its bytes, and its closing record; b"" for none."""
+
+    descriptor: int
+    size: int
+    closing: bytes
+
+
+def leave(files: Files, left: Left) -> None:
+    """Close what is left. A closing record that cannot be written is done without."""
+    try:
+        files.close(*left)
+    except OSError as error:
+        log.info("a segment of the journal is left without its end: %s", error.strerror or error)
 
 
 class Syncer:
@@ -33,7 +53,7 @@ class Syncer:
         self._written: set[int] = set()
         self._bytes = 0
         self._folders: set[Path] = set()
-        self._closing: list[int] = []
+        self._left: list[Left] = []
         self._changed = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="onlinesvm-fsync", daemon=True)
@@ -50,10 +70,10 @@ class Syncer:
             if folder is not None:
                 self._folders.add(folder)
 
-    def close(self, descriptor: int) -> None:
-        """Have `descriptor` closed after its last sync."""
+    def leave(self, left: Left) -> None:
+        """Have `left` closed after its last sync, and after that of all noted before."""
         with self._changed:
-            self._closing.append(descriptor)
+            self._left.append(left)
             self._changed.notify()
 
     def forget(self) -> None:
@@ -62,6 +82,7 @@ class Syncer:
             self._written.clear()
             self._folders.clear()
             self._bytes = 0
+            self._left = [left._replace(closing=b"") for left in self._left]
             self.failure = None
 
     def stop(self) -> None:
@@ -77,7 +98,7 @@ class Syncer:
         last = -_INTERVAL_S
         while True:
             with self._changed:
-                while not (self._written or self._folders or self._closing or self._stopping):
+                while not (self._written or self._folders or self._left or self._stopping):
                     self._changed.wait()
                 # At most one sync a second of little, and none later than that after a write.
                 while not self._stopping and self._bytes < _MOST_BYTES:
@@ -87,12 +108,13 @@ class Syncer:
                     self._changed.wait(left)
                 written, self._written, self._bytes = self._written, set(), 0
                 folders, self._folders = self._folders, set()
-                closing, self._closing = self._closing, []
+                leaving, self._left = self._left, []
                 stopping = self._stopping
             last = time.monotonic()
             self._sync(written, folders)
-            for descriptor in closing:
-                os.close(descriptor)
+            for each in leaving:
+                # Whether what goes on from it is durable is not known after a failure.
+                leave(self._files, each if self.failure is None else each._replace(closing=b""))
             if stopping:
                 return
 

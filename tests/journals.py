@@ -11,6 +11,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from daemons import eventually
+
 from onlinesvm import Limits, OnlineSVM
 from onlinesvm.samples import Packer, pack_array
 from onlinesvm.service.files import Buffer, Files
@@ -81,7 +83,14 @@ class Bench:
     def snapshot(self) -> None:
         """Write one, and drop what it makes superfluous."""
         (asked,) = self.turn(("snapshot", None, {}, b"peer"))
-        asked.result(20)
+
+        def ended() -> bool:
+            self.learning.tick(0.0)  # it may wait for one that is under way
+            done: bool = asked.done()
+            return done
+
+        eventually(ended, "a snapshot")
+        asked.result()
         self.learning.tick(0.0)
 
 
@@ -157,12 +166,24 @@ class FaultyFiles(Files):
         self._meet("create")
         return super().create(path)
 
+    def open(self, path: Path) -> int:
+        self._meet("open")
+        return super().open(path)
+
     def write(self, descriptor: int, parts: Sequence[Buffer]) -> int:
         return super().write(descriptor, [b"".join(parts)[: self._meet("write")]])
 
     def truncate(self, descriptor: int, size: int) -> None:
         self._meet("truncate")
         super().truncate(descriptor, size)
+
+    def close(self, descriptor: int, size: int, data: bytes) -> None:
+        try:
+            self._meet("close")
+        except OSError:
+            super().close(descriptor, size, b"")
+            raise
+        super().close(descriptor, size, data)
 
     def sync(self, descriptor: int) -> None:
         self._meet("sync")

@@ -70,7 +70,7 @@ def test_what_is_acknowledged_is_what_is_replayed(
 
 def test_a_retry_of_what_this_turn_refused_is_no_duplicate(tmp_path: Path) -> None:
     # Writes 0 to 2 are the segment's head and sequences 1 and 2.
-    with bench(tmp_path, files=failing_at(3, ENOSPC), part_bytes=1) as found:
+    with bench(tmp_path, files=failing_at(3, EIO), part_bytes=1) as found:
         assert found.turn(learn(0, 1))[0]["samples"] == 1
         answers = found.turn(learn(1, 2), learn(2, 3), learn(2, 3), learn(1, 2), learn(3, 4))
         codes = [a.code if isinstance(a, Fault) else a.get("duplicate") for a in answers]
