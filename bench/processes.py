@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import selectors
+import shutil
 import statistics
 import subprocess
 import sys
@@ -51,15 +52,20 @@ _RAM = Path("/dev/shm")
 
 
 @contextlib.contextmanager
-def served(*, on_disk: bool = False) -> Iterator[str]:
-    """Our daemon on a newborn model; its endpoint. The kernel is as the environment forces it.
+def served(
+    *, on_disk: bool = False, rule: str = "sgd", snapshot: Path | None = None, flags: str = ""
+) -> Iterator[str]:
+    """Our daemon on a newborn model, or on that of `snapshot`; its endpoint. The kernel is as the
+    environment forces it.
 
     Its state folder lies in memory where the system has a place for that, unless `on_disk`.
     """
     place = None if on_disk else _RAM if _RAM.is_dir() else None
     with tempfile.TemporaryDirectory(dir=place) as state:
-        command = [sys.executable, "-m", "onlinesvm.service", "serve", "--rule", "sgd"]
-        command += ["--bind", "tcp://127.0.0.1:*", "--state", state]
+        if snapshot is not None:
+            shutil.copy(snapshot, Path(state) / snapshot.name)
+        command = [sys.executable, "-m", "onlinesvm.service", "serve", "--rule", rule]
+        command += ["--bind", "tcp://127.0.0.1:*", "--state", state, *flags.split()]
         with _running(command, r"at (tcp://\S+):\s") as endpoint:
             yield endpoint
 

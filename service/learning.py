@@ -221,12 +221,12 @@ class Learning(Serving):
         return answer
 
     def _begin_snapshot(self) -> Callable[[], Saved]:
-        taken = self._store.take(self._model)
-        self._writing_position = taken.position
+        view = self._store.view(self._model)
+        self._writing_position = view.position
         self._writing_bytes = self._journal.bytes
         if not self._unapplied:  # else the snapshot has less than the segment before the next
             self._journal.roll()
-        return lambda: self._store.write(taken)
+        return lambda: self._store.write(view.snapshot())
 
     def _end_snapshot(self, ended: Future[Saved]) -> None:
         error = ended.exception()

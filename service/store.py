@@ -31,6 +31,7 @@ from onlinesvm.service.journal import HEADER_BYTES, Journal, drop_segments, segm
 from onlinesvm.service.producers import Producers
 from onlinesvm.service.recovery import UNLIMITED, Stop, replay, segments_after
 from onlinesvm.service.salvage import losses, set_segments_aside
+from onlinesvm.view import ModelView
 
 __all__ = ["Store", "model_at", "snapshots_in"]
 
@@ -261,11 +262,15 @@ class Store:
             file.truncate(stop.offset)
             os.fsync(file.fileno())
 
+    def view(self, model: OnlineSVM) -> ModelView:
+        """The whole state as it is now; its snapshot is to be written."""
+        view = model.view()
+        view.producers = self.producers.dump()
+        return view
+
     def take(self, model: OnlineSVM) -> snapshot.Snapshot:
         """A copy of the whole state, to be written."""
-        taken = model.snapshot()
-        taken.producers = self.producers.dump()
-        return taken
+        return self.view(model).snapshot()
 
     @contextlib.contextmanager
     def _state_errors(self) -> Iterator[None]:
