@@ -32,6 +32,7 @@ from onlinesvm.service.producers import Producers
 from onlinesvm.service.recovery import UNLIMITED, Stop, replay, segments_after
 from onlinesvm.service.salvage import losses, set_segments_aside
 from onlinesvm.service.segment import End, drop_segments, segment_name, segments_in
+from onlinesvm.view import ModelView
 
 __all__ = ["Store", "model_at", "snapshots_in"]
 
@@ -275,12 +276,16 @@ class Store:
             file.truncate(stop.offset)
             os.fsync(file.fileno())
 
+    def view(self, model: OnlineSVM) -> ModelView:
+        """The whole state as it is now; its snapshot is to be written."""
+        view = model.view()
+        view.producers = self.producers.dump()
+        view.journal = self._found_end if self._journal is None else self._journal.end
+        return view
+
     def take(self, model: OnlineSVM) -> snapshot.Snapshot:
         """A copy of the whole state, to be written."""
-        taken = model.snapshot()
-        taken.producers = self.producers.dump()
-        taken.journal = self._found_end if self._journal is None else self._journal.end
-        return taken
+        return self.view(model).snapshot()
 
     @contextlib.contextmanager
     def _state_errors(self) -> Iterator[None]:
