@@ -5,6 +5,8 @@
 #include <math.h>
 #include <stdint.h>
 
+#include "vector.h"
+
 #define LOG2_E 1.4426950408889634
 #define LN2_HIGH 0.6931471803691238
 #define LN2_LOW 1.9082149292705877e-10
@@ -23,9 +25,19 @@ static inline double exp_reduced(double r)
     return 1.0 + r * (1.0 + r * p);
 }
 
-static inline double nearest(double x)
+/* The whole number nearest to x; halves away from 0. */
+static inline double nearest(double x) { return (double)(int64_t)(x + copysign(0.5, x)); }
+
+/* x 2^k, for a whole k: as ldexp, whose call costs as much as all the rest. */
+static inline double times_power(double x, double k)
 {
-    return (double)(int64_t)(x >= 0 ? x + 0.5 : x - 0.5);
+    double power;
+    uint64_t bits;
+    if (!(fabs(k) <= 1020.0))
+        return ldexp(x, (int)k);
+    bits = (uint64_t)((int64_t)k + 1023) << 52;
+    memcpy(&power, &bits, 8);
+    return x * power;
 }
 
 static inline double elementary_exp(double x)
@@ -36,13 +48,13 @@ static inline double elementary_exp(double x)
     if (x > 700.0)
         x = 700.0;
     k = nearest(x * LOG2_E);
-    return ldexp(exp_reduced((x - k * LN2_HIGH) - k * LN2_LOW), (int)k);
+    return times_power(exp_reduced((x - k * LN2_HIGH) - k * LN2_LOW), k);
 }
 
 static inline double elementary_exp2(double x)
 {
     const double k = nearest(x), r = x - k;
-    return ldexp(exp_reduced(r * LN2_HIGH + r * LN2_LOW), (int)k);
+    return times_power(exp_reduced(r * LN2_HIGH + r * LN2_LOW), k);
 }
 
 /* x as log(m) and k, x = m 2^k with m from sqrt(1/2) to sqrt(2). */
@@ -72,13 +84,11 @@ static inline double elementary_log2(double x)
     return k + part * LOG2_E;
 }
 
+/* Without a branch: the sign of x is anyone's guess. */
 static inline double elementary_sigmoid(double x)
 {
-    double e;
-    if (x >= 0)
-        return 1.0 / (1.0 + elementary_exp(-x));
-    e = elementary_exp(x);
-    return e / (1.0 + e);
+    const double e = elementary_exp(-fabs(x));
+    return by_sign(x, 1.0, e) / (1.0 + e);
 }
 
 #endif
