@@ -302,7 +302,8 @@ class _Replay:
             if damage is not None:
                 self._check_covered(path, damage, found)
                 damage = None
-            self._apply(path, found)
+            if not self._is_saved(segment, found):
+                self._apply(path, found)
             self.end = End(segment.position, segment.mark, found.end, found.checksum)
         return damage
 
@@ -316,6 +317,14 @@ class _Replay:
                 )
             )  # fmt: skip
         log.warning("%s: byte %d: %s; the snapshot has it", path, damage.offset, damage.message)
+
+    def _is_saved(self, segment: Segment, found: Record) -> bool:
+        """Whether the snapshot has the record, as the end tells that it was taken with.
+
+        The position does not tell it of one without samples.
+        """
+        end = self._saved_end
+        return end is not None and segment.position == end.position and found.end <= end.size
 
     def _apply(self, path: Path, found: Record) -> None:
         model = self._model

@@ -275,11 +275,16 @@ class Store:
             file.truncate(stop.offset)
             os.fsync(file.fileno())
 
-    def take(self, model: OnlineSVM) -> snapshot.Snapshot:
-        """A copy of the whole state, to be written."""
+    def take(self, model: OnlineSVM, unapplied_bytes: int = 0) -> snapshot.Snapshot:
+        """A copy of the whole state, to be written.
+
+        unapplied_bytes: those at the end of the journal that the model has not applied yet.
+        """
         taken = model.snapshot()
         taken.producers = self.producers.dump()
-        taken.journal = self._found_end if self._journal is None else self._journal.end
+        end = self._found_end if self._journal is None else self._journal.end
+        if end is not None:
+            taken.journal = end._replace(size=max(0, end.size - unapplied_bytes))
         return taken
 
     @contextlib.contextmanager
