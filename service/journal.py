@@ -47,11 +47,6 @@ class Entry(NamedTuple):
     header: bytes
     body: bytes
 
-    @property
-    def size(self) -> int:
-        """Bytes of its record."""
-        return RECORD.size + len(self.header) + len(self.body)
-
 
 def _behind(parts: list[Buffer], written: int) -> list[Buffer]:
     """What of `parts` comes behind the first `written` bytes."""

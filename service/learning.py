@@ -79,8 +79,7 @@ class Learning(Serving):
         self._writing_position = saved.position
         # What the journal had when the last snapshot, and the one under way, was begun.
         self._saved_bytes = self._writing_bytes = 0
-        # Requests of this turn that are, or will be, in the journal alone; their bytes there.
-        self._unapplied = self._unapplied_bytes = 0
+        self._unapplied = 0  # requests of this turn that are, or will be, in the journal alone
         self._refused: Exception | None = None  # why some of this turn were refused
         self._snapshot_error: str | None = None
         self._journal_error: str | None = None
@@ -127,7 +126,6 @@ class Learning(Serving):
                     entry = Entry(len(plan.batch), request.header, request.body)
                     plan.part = self._writer.add(entry)
                     self._unapplied += 1
-                    self._unapplied_bytes += entry.size
         self._writer.end()
 
     def _planned(self, request: Request, turn: Turn) -> _Plan:
@@ -167,7 +165,7 @@ class Learning(Serving):
         if plan.part is not None:
             error = plan.part.exception()
             if error is not None:
-                self._note_settled(request)
+                self._unapplied -= 1
         elif error is None:
             return None  # there is nothing in it
         if error is not None and not isinstance(error, NotDurable | MemoryError):
@@ -175,11 +173,6 @@ class Learning(Serving):
         self._note_journal(error)
         self._refused = error
         return error
-
-    def _note_settled(self, request: Request) -> None:
-        """A request that was on its way into the journal is applied, or refused after all."""
-        self._unapplied -= 1
-        self._unapplied_bytes -= Entry(0, request.header, request.body).size
 
     def _note_journal(self, error: Exception | None) -> None:
         """Keep what went wrong with the journal, for `stats`, and log when that changes."""
@@ -221,7 +214,7 @@ class Learning(Serving):
         if request.producer:
             self._producers.note(request.producer, request.sequence, samples)
         if plan.part is not None:
-            self._note_settled(request)
+            self._unapplied -= 1
         self.figures.samples += samples
         return Reply(
             {"samples": samples, "position": model.position},
@@ -254,7 +247,7 @@ class Learning(Serving):
         return answer
 
     def _begin_snapshot(self) -> Callable[[], Saved]:
-        taken = self._store.take(self._model, self._unapplied_bytes)
+        taken = self._store.take(self._model, has_all=not self._unapplied)
         self._writing_position = taken.position
         self._writing_bytes = self._journal.bytes
         if not self._unapplied:  # else the snapshot has less than the segment before the next

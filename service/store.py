@@ -275,16 +275,16 @@ class Store:
             file.truncate(stop.offset)
             os.fsync(file.fileno())
 
-    def take(self, model: OnlineSVM, unapplied_bytes: int = 0) -> snapshot.Snapshot:
+    def take(self, model: OnlineSVM, *, has_all: bool = True) -> snapshot.Snapshot:
         """A copy of the whole state, to be written.
 
-        unapplied_bytes: those at the end of the journal that the model has not applied yet.
+        has_all: whether the model has applied all that is in the journal.
         """
         taken = model.snapshot()
         taken.producers = self.producers.dump()
         end = self._found_end if self._journal is None else self._journal.end
         if end is not None:
-            taken.journal = end._replace(size=max(0, end.size - unapplied_bytes))
+            taken.journal = end if has_all else end._replace(checksum=0)
         return taken
 
     @contextlib.contextmanager
