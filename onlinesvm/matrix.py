@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from onlinesvm.config import MAX_MAGNITUDE, MIN_MAGNITUDE, Limits
 from onlinesvm.errors import LimitError, SampleError
 
-__all__ = ["Columns", "columns_of", "targets_of"]
+__all__ = ["Columns", "columns_of", "is_matrix", "is_sparse", "pieces", "targets_of"]
+
+_PIECE = 2**18  # elements: some 10 MiB of what is made of them
 
 
 class Columns(NamedTuple):
@@ -32,41 +35,97 @@ def columns_of(X: Any, limits: Limits) -> Columns:  # noqa: N803
     """
     from scipy import sparse
 
-    if sparse.issparse(X):
-        matrix = X.tocsr()
-    else:
-        dense = np.asarray(X)
-        if dense.ndim != 2:
-            raise ValueError(f"expected a matrix [n, m], got an array of {dense.ndim} dimensions")
-        matrix = sparse.csr_array(dense)
-    if matrix.dtype.kind not in "iuf":
-        raise TypeError(f"expected a matrix of real numbers, got dtype {matrix.dtype}")
-    data = np.asarray(matrix.data, dtype=np.float64)
-    indptr = matrix.indptr.astype(np.int64)
+    rows = X.tocsr() if is_sparse(X) else sparse.csr_array(_dense(X))
+    return _columns(rows.indptr, rows.indices, rows.data, limits)
+
+
+def pieces(X: Any, limits: Limits) -> Iterator[Columns]:  # noqa: N803
+    """As `columns_of`, in pieces of about _PIECE elements, so that little memory is taken beside
+    `X`, whatever its size. Raises as `columns_of` does, when it comes to the fault.
+    """
+    from scipy import sparse
+
+    if is_sparse(X):
+        rows = X.tocsr()
+        indptr, indices, data = rows.indptr, rows.indices, rows.data
+        first, n = 0, len(indptr) - 1
+        while first < n:
+            last = int(np.searchsorted(indptr, int(indptr[first]) + _PIECE, side="right")) - 1
+            end = min(max(last, first + 1), n)
+            a, b = int(indptr[first]), int(indptr[end])
+            yield _columns(indptr[first : end + 1] - a, indices[a:b], data[a:b], limits, first)
+            first = end
+        return
+    dense = _dense(X)
+    step = max(1, _PIECE // max(1, dense.shape[1]))
+    for first in range(0, len(dense), step):
+        rows = sparse.csr_array(dense[first : first + step])
+        yield _columns(rows.indptr, rows.indices, rows.data, limits, first)
+
+
+def is_sparse(X: Any) -> bool:  # noqa: N803
+    """Whether `X` is a matrix of scipy.sparse; who gives none needs no scipy."""
+    return hasattr(X, "tocsr")
+
+
+def is_matrix(X: Any) -> bool:  # noqa: N803
+    """Whether `X` is a matrix, sparse or an array of numbers, and not an iterable of samples."""
+    return is_sparse(X) or (isinstance(X, np.ndarray) and X.dtype.kind in "biufc")
+
+
+def _dense(X: Any) -> NDArray[Any]:  # noqa: N803
+    dense = np.asarray(X)
+    if dense.ndim != 2:
+        raise ValueError(f"expected a matrix [n, m], got an array of {dense.ndim} dimensions")
+    _refuse_unreal(dense.dtype)
+    return dense
+
+
+def _refuse_unreal(dtype: np.dtype[Any]) -> None:
+    if dtype.kind not in "iuf":
+        raise TypeError(f"expected a matrix of real numbers, got dtype {dtype}")
+
+
+def _columns(
+    indptr: NDArray[Any],
+    indices: NDArray[Any],
+    numbers: NDArray[Any],
+    limits: Limits,
+    first: int = 0,
+) -> Columns:
+    """Rows of a matrix, validated; `first` is the place of the first in the whole."""
+    _refuse_unreal(numbers.dtype)
+    data = np.asarray(numbers, dtype=np.float64)
+    indptr = indptr.astype(np.int64)
     magnitudes = np.abs(data)
-    _refuse_first(~(magnitudes <= MAX_MAGNITUDE), indptr, matrix.indices, data)
+    _refuse_first(~(magnitudes <= MAX_MAGNITUDE), indptr, indices, data, first)
     kept = magnitudes >= MIN_MAGNITUDE
-    columns = matrix.indices.astype(np.int64)
+    columns = indices.astype(np.int64)
     if not kept.all():
         indptr = np.concatenate(([0], np.cumsum(kept)))[indptr]
         columns, data = columns[kept], data[kept]
-    longest = int(np.diff(indptr).max(initial=0))
+    lengths = np.diff(indptr)
+    longest = int(lengths.max(initial=0))
     if longest > limits.max_features_per_sample:
         raise LimitError(
             f"expected at most {limits.max_features_per_sample} features a sample, got {longest}",
-            (int(np.diff(indptr).argmax()),),
+            (first + int(lengths.argmax()),),
             root="X",
         )
     return Columns(indptr, columns, data)
 
 
 def _refuse_first(
-    bad: NDArray[np.bool_], indptr: NDArray[Any], columns: NDArray[Any], data: NDArray[np.float64]
+    bad: NDArray[np.bool_],
+    indptr: NDArray[Any],
+    columns: NDArray[Any],
+    data: NDArray[np.float64],
+    first: int,
 ) -> None:
     if not bad.any():
         return
     k = int(bad.argmax())
-    row = int(np.searchsorted(indptr, k, side="right")) - 1
+    row = first + int(np.searchsorted(indptr, k, side="right")) - 1
     wanted = (
         f"number of magnitude at most {MAX_MAGNITUDE:g}"
         if np.isfinite(data[k])

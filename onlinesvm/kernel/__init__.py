@@ -44,6 +44,7 @@ CONTRACT = (
     "encode_predict",
     "observe",
     "parse_block",
+    "score",
 )
 
 Arrays = Mapping[str, NDArray[np.generic]]
@@ -136,6 +137,7 @@ class Kernel(Protocol):
         importances: Iterable[float],
         threshold: float = 0.0,
     ) -> None: ...
+    def score(self, csr: CSR, weights: NDArray[np.float64], bias: float) -> NDArray[np.float64]: ...
     def Judge(self, threshold: float) -> KernelJudge: ...  # noqa: N802 - a class there
     def parse_block(
         self, parser: LineParser, block: bytes, start: int, room: Room, *, skip_bad: bool = False

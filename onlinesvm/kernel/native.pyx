@@ -57,6 +57,7 @@ __all__ = [
     "encode_predict",
     "observe",
     "parse_block",
+    "score",
 ]
 
 NAME = "native"

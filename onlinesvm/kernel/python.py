@@ -11,6 +11,7 @@ from onlinesvm.body import (
 )
 from onlinesvm.judge import Judge
 from onlinesvm.lookup import Lookup
+from onlinesvm.margins import score
 from onlinesvm.parsing import parse_block
 from onlinesvm.progressive import observe
 from onlinesvm.rules import RULES
@@ -27,6 +28,7 @@ __all__ = [
     "encode_predict",
     "observe",
     "parse_block",
+    "score",
 ]
 
 NAME = "python"
