@@ -11,6 +11,7 @@ __all__ = ["available", "description", "resident_bytes", "versions"]
 
 _PACKAGES = (
     "onlinesvm", "numpy", "scipy", "msgpack", "pyzmq", "vowpalwabbit", "scikit-learn", "river",
+    "torch",
 )  # fmt: skip
 
 

@@ -133,9 +133,9 @@ class Scorer:
 
         Raises as `predict` and `decision_function` do, ValueError for another path or reduction.
         """
-        self._check(path, reduce)
         if isinstance(samples, CSR):
             return self.score_csr(samples, path=path, reduce=reduce)
+        self._check(path, reduce)
         parts = [self.score_csr(rows, path=path, reduce=reduce) for rows in self._rows(samples)]
         return np.concatenate(parts) if parts else np.empty(0)
 
