@@ -5,16 +5,28 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from bench import minibatch, named
 from bench.harness import Bench, Figures, Job, Target
-from bench.machine import available
-from bench.ragged import Ragged, free_bytes, random_reads_ns, weight_vector
+from bench.products import (
+    EMBEDDING,
+    OFFSETS,
+    ON_CUDA,
+    ON_HOST,
+    OURS,
+    PADDED,
+    TORCH,
+    Run,
+    Shape,
+    made,
+    missing,
+    scorer_of,
+    too_large,
+)  # fmt: skip
+from bench.ragged import Ragged, random_reads_ns, weight_vector
 
 CENTRE = {"batch": 16_384, "length": 25, "weights": 250_000}
 SWEEPS: dict[str, tuple[str, list[int], bool]] = {
@@ -24,11 +36,6 @@ SWEEPS: dict[str, tuple[str, list[int], bool]] = {
     "weights": ("weights", [10**5, 10**6, 10**7, 10**8], False),
 }
 DTYPES = ("float64", "float32")
-
-PADDED = "torch EmbeddingBag, padded"
-OFFSETS = "torch EmbeddingBag, offsets"
-EMBEDDING = "torch Embedding + sum"
-RESIDENT, ON_HOST = ", CUDA, ids resident", ", CUDA, ids on the host"
 
 
 HELD = (1024, 16_384)  # sizes of a batch that targets are for
@@ -61,7 +68,7 @@ bench = Bench(
         "Centre: 16,384 rows, 25 ids in the mean (5 to 45), 250,000 weights; a case varies one of"
         " them. Skewed lengths are log-normal.",
         "On CUDA, with the ids on the host, their way there and the margins' way back count;"
-        " `transfer_us` is their share. Resident ids are the GPU's best case. Timed by events.",
+        " `transfer_us` is the ids' share. Resident ids are the GPU's best case. Timed by events.",
         "`share_of_random_reads` is the machine's own time for as many reads of float64 at random"
         " places, measured here, over that of the product.",
         "named: from the named features of each sample, where every side looks them up. training:"
@@ -88,156 +95,8 @@ bench = Bench(
     ),
 )  # fmt: skip
 
-Run = Callable[[], Any]
-
-
-@dataclass
-class Shape:
-    """A cell of a sweep: rows, weights, and a scorer over these."""
-
-    rows: Ragged
-    vector: Any
-    scorer: Any
-
-    @property
-    def csr(self) -> Any:
-        from onlinesvm.samples import CSR
-
-        return CSR(self.rows.indptr, self.rows.ids, self.rows.values.astype(np.float64, copy=False))
-
-
-def scorer_of(vector: Any) -> Any:
-    """A Scorer of these weights, without the names, which are not asked for here."""
-    from onlinesvm import OnlineSVM, Scorer
-
-    scorer = Scorer(OnlineSVM(rule="sgd"))
-    scorer.weights = vector.astype(np.float64, copy=False)
-    return scorer
-
-
-# Contenders: what is made before the clock starts, and the run that is timed.
-
-
-def auto(shape: Shape) -> Run:
-    csr, score = shape.csr, shape.scorer.score
-    return lambda: score(csr)
-
-
-def native_csr(shape: Shape) -> Run:
-    csr, score, weights = shape.csr, shape.scorer.kernel.score, shape.scorer.weights
-    return lambda: score(csr, weights, 0.0)
-
-
-def by_path(path: str) -> Callable[[Shape], Run]:
-    def make(shape: Shape) -> Run:
-        csr, score = shape.csr, shape.scorer.score
-        return lambda: score(csr, path=path)
-
-    return make
-
-
-def scipy_csr(shape: Shape) -> Run:
-    from scipy import sparse
-
-    rows, vector = shape.rows, shape.vector
-    matrix = sparse.csr_array(
-        (rows.values, rows.ids, rows.indptr.astype(np.int32)), shape=(rows.batch, len(vector))
-    )
-    return lambda: matrix @ vector
-
-
-def numpy_padded(shape: Shape) -> Run:
-    transposed = np.ascontiguousarray(shape.rows.padded.T.astype(np.int32))
-    vector = shape.vector
-    return lambda: vector.take(transposed).sum(axis=0)
-
-
-def _torch(run: str) -> Callable[[Shape, str], Run]:
-    def make(shape: Shape, device: str) -> Run:
-        import torch
-        from torch.nn import functional as nn
-
-        weight = torch.from_numpy(shape.vector).reshape(-1, 1).to(device)
-        rows = shape.rows
-        if run == "offsets":
-            given = [
-                torch.from_numpy(rows.ids.astype(np.int64)),
-                torch.from_numpy(rows.indptr[:-1]),
-            ]
-        elif run == "sparse":
-            given = [torch.from_numpy(rows.indptr), torch.from_numpy(rows.ids.astype(np.int64)),
-                     torch.from_numpy(rows.values)]  # fmt: skip
-        else:
-            given = [torch.from_numpy(rows.padded)]
-        if run == "masked":
-            given.append((given[0] != 0).to(weight.dtype))
-        held = [part.to(device) for part in given]
-
-        def scored(parts: list[Any]) -> Any:
-            if run == "padded":
-                return nn.embedding_bag(parts[0], weight, mode="sum", padding_idx=0)
-            if run == "offsets":
-                return nn.embedding_bag(parts[0], weight, parts[1], mode="sum", padding_idx=0)
-            if run == "sparse":
-                shape_ = (rows.batch, len(shape.vector))
-                return torch.sparse_csr_tensor(*parts, size=shape_) @ weight
-            found = nn.embedding(parts[0], weight, padding_idx=0)
-            if run == "masked":
-                found = found * parts[1].unsqueeze(-1)
-            return found.sum(1)
-
-        if run == "sparse":  # made once, as scipy's matrix is
-            matrix = torch.sparse_csr_tensor(*held, size=(rows.batch, len(shape.vector)))
-            resident: Run = lambda: matrix @ weight  # noqa: E731
-        else:
-            resident = lambda: scored(held)  # noqa: E731
-        resident.given, resident.scored = given, scored  # type: ignore[attr-defined]
-        return resident
-
-    return make
-
-
-OURS: dict[str, Callable[[Shape], Run]] = {
-    "auto": auto,
-    "path csr": by_path("csr"),
-    "native csr": native_csr,
-    "scipy csr": scipy_csr,
-    "path padded": by_path("padded"),
-    "numpy padded": numpy_padded,
-}
-TORCH = {
-    PADDED: _torch("padded"),
-    OFFSETS: _torch("offsets"),
-    EMBEDDING: _torch("sum"),
-    "torch Embedding + masked sum": _torch("masked"),
-    "torch sparse CSR": _torch("sparse"),
-}
-ON_CUDA = {name + where: (name, where) for name in TORCH for where in (RESIDENT, ON_HOST)}
 for _name in (*OURS, *TORCH, *ON_CUDA, *named.CONTENDERS, *minibatch.CONTENDERS):
     bench.contender(_name)(lambda job: {})
-
-
-def missing(name: str) -> str | None:
-    """Why a contender cannot run here."""
-    if name == "native csr" and not available("onlinesvm.kernel.native"):
-        return "onlinesvm.kernel.native not installed"
-    if "torch" in name:
-        if not available("torch"):
-            return "torch not installed"
-        import torch
-
-        if "CUDA" in name and not torch.cuda.is_available():
-            return "no CUDA device"
-    return None
-
-
-def bytes_of(name: str, rows: Ragged) -> int:
-    """What a contender takes beside the rows and the weights, roughly."""
-    size = np.dtype(rows.dtype).itemsize
-    if "padded" in name or "Embedding +" in name:
-        cells = 8 + size + (2 * size if "masked" in name else 0)
-        return rows.cells * cells + (rows.weights * size if "CUDA" in name else 0)
-    return rows.count * (8 + size)
 
 
 # A case.
@@ -269,13 +128,11 @@ def together(job: Job, names: Sequence[str]) -> dict[str, Figures | str]:
         for name in wanted:
             if isinstance(found[name], str):
                 continue
-            needed = bytes_of(name, rows)
-            if needed > free_bytes() // 2:
-                found[f"{name} at {variable} {size:,}"] = (
-                    f"needs {needed / 2**30:.1f} GiB, {free_bytes() / 2**30:.1f} are free"
-                )
+            too_much = too_large(name, rows)
+            if too_much is not None:
+                found[f"{name} at {variable} {size:,}"] = too_much
                 continue
-            runs[name] = _made(name, shape)
+            runs[name] = made(name, shape)
         _check(runs, shape)
         spent = _timed(runs, job.sizes["turns"])
         for name, seconds in spent.items():
@@ -309,25 +166,6 @@ def _cells(job: Job, sweep: str, dtype: str) -> Iterator[Ragged]:
         if size <= job.sizes[variable]:
             cell = {**CENTRE, variable: size}
             yield Ragged(cell["batch"], cell["length"], cell["weights"], skewed, dtype)
-
-
-def _made(name: str, shape: Shape) -> Run:
-    if name in OURS:
-        return OURS[name](shape)
-    if name in TORCH:
-        return TORCH[name](shape, "cpu")
-    of, where = ON_CUDA[name]
-    made = TORCH[of](shape, "cuda")
-    if where == RESIDENT:
-        return made
-    given, scored = made.given, made.scored  # type: ignore[attr-defined]
-    pinned = [part.pin_memory() for part in given]
-
-    def run() -> Any:
-        return scored([part.to("cuda", non_blocking=True) for part in pinned]).cpu()
-
-    run.moves = lambda: [part.to("cuda") for part in pinned]  # type: ignore[attr-defined]
-    return run
 
 
 def _check(runs: dict[str, Run], shape: Shape) -> None:

@@ -150,7 +150,10 @@ def table(result: dict[str, Any]) -> str:
     sizes = ", ".join(f"{name} {value:,}" for name, value in result["sizes"].items())
     lines = [f"## {result['question']}", ""]
     lines += [f"- {caveat}" for caveat in result["caveats"]]
-    lines += ["", f"{result['form'].capitalize()} form: {sizes}. {machine['cores']} cores, load"
+    where = [machine["cpu"], f"{machine['cores']} cores"]
+    where += [machine["gpu"]] if "gpu" in machine else []
+    where += [f"torch {result['versions']['torch']}"] if "torch" in result["versions"] else []
+    lines += ["", f"{result['form'].capitalize()} form: {sizes}. {', '.join(where)}, load"
                   f" {machine['load_before']:g} when it began.", ""]  # fmt: skip
     for name, case in result["cases"].items():
         if len(result["cases"]) > 1:

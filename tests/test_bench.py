@@ -9,7 +9,7 @@ import msgpack
 import numpy as np
 import pytest
 
-from bench import claims, embedding_bag, learn_names, report, streams
+from bench import claims, embedding_bag, learn_names, products, report, streams
 from bench.harness import Target, judged
 from onlinesvm.formats import Reader
 
@@ -106,8 +106,8 @@ def test_a_bench_runs_and_its_result_becomes_a_page(tmp_path: Path) -> None:
 
 def test_batches_are_scored_by_who_is_there(tmp_path: Path) -> None:
     small = ["--rounds", "1", "--size", "turns=1", "--size", "batch=64", "--out", str(tmp_path)]
-    names = ["auto", "path padded", "scipy csr", "numpy padded", embedding_bag.EMBEDDING,
-             embedding_bag.PADDED + embedding_bag.RESIDENT]  # fmt: skip
+    names = ["auto", "path padded", "scipy csr", "numpy padded", products.EMBEDDING,
+             products.PADDED + products.RESIDENT]  # fmt: skip
     for name in names:
         small += ["--only", name]
     assert embedding_bag.bench.main([*small, "--case", "batch, float64"]) == 0
