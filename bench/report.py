@@ -32,15 +32,15 @@ left out by name. This page and its pictures are made by `python -m bench.report
 
 ```sh
 make bench        # the short form, a few minutes: results and page in build/bench
-make bench-full   # the full form, some twenty minutes and 4 GB of disk: results and page here
+make bench-full   # the full form, most of an hour and 4 GB of disk: results and page here
 python -m bench.learn_names --rounds 1 --size samples=20000   # one question, your size
 ```
 
-Scoring and training against torch wants torch, which `.[bench,torch]` installs. On a machine with
-CUDA this measures the GPU's rows too, and makes this page of all:
+Scoring and training beside torch is skipped where torch is not installed. This installs it and
+measures all of that, the GPU's rows too where there is one with CUDA:
 
 ```sh
-python -m bench.embedding_bag --full && python -m bench.report
+make bench-torch
 ```
 """
 

@@ -65,7 +65,8 @@ class OnlineSVM:
         self._judge = self.kernel.Judge(config.threshold)
         self._class_weights = ClassWeights(config.class_weight)
         self._scorer: Scorer | None = None  # as the model stands; None once it has moved on
-        self._asked = 0  # elements scored since a sample was learned
+        # Elements that a loaded model was asked for; None for one that learns.
+        self._asked: int | None = None
 
     def bound(self, max_features: int) -> None:
         """From the next sample on, hold at most `max_features` features."""
@@ -95,7 +96,7 @@ class OnlineSVM:
         self._rule.reserve(self._lookup.reserve(batches))
 
     def _learn(self, csr: CSR, labels: Any, importances: Any) -> NDArray[np.float64]:
-        self._scorer, self._asked = None, 0
+        self._scorer = self._asked = None
         margins = self._rule.learn(csr, labels, self._class_weights.learn(labels, importances))
         totals, threshold = self.progressive.totals, self.config.threshold
         self.kernel.observe(totals, margins, labels, importances, threshold)
@@ -108,20 +109,21 @@ class OnlineSVM:
         return self._score(self._lookup.find(batch))
 
     def _score(self, csr: CSR) -> NDArray[np.float64]:
-        """By the state as it stands, or, once as many weights were asked for since a sample was
-        learned as a copy of them takes, by that copy: a learner that only predicts is a Scorer.
+        """By the state as it stands; of a loaded model, once it was asked for as many weights as a
+        copy of them takes, by that copy, which is denser. The bits are the same. One that learns
+        makes no copies: its predictions take the same time each.
         """
-        if self._scorer is None and self._asked <= len(self._lookup):
-            self._asked += len(csr.data)
+        if self._scorer is None and (self._asked is None or self._asked <= len(self._lookup)):
+            if self._asked is not None:
+                self._asked += len(csr.data)
             if self.config.normalize != "none":
                 csr = normalized(csr, self.config.normalize)
             return self._rule.score(csr)
         return self.scorer().score_csr(csr)
 
     def scorer(self) -> Scorer:
-        """The weights as they stand, fixed; made once, and anew after learning.
-
-        What follows is predicted by it too, until the next sample is learned.
+        """The weights as they stand, fixed; until the next sample is learned, this model predicts
+        by them too.
         """
         if self._scorer is None or self._scorer.position != self.position:
             self._scorer = Scorer(self)
@@ -339,6 +341,7 @@ class OnlineSVM:
                 if counts.shape != (2,) or not bool(((counts >= 0) & (counts <= 2**53)).all()):
                     raise ValueError("labels: expected 2 counts from 0 to 2**53, got others")
                 model._class_weights.counts = counts
+        model._asked = 0
         return model
 
     def save(self, path: str | os.PathLike[str]) -> Saved:

@@ -364,6 +364,26 @@ def test_a_scorer_never_changes(kernel: Kernel) -> None:
         scorer.weights[1] = 7.0
 
 
+def test_a_loaded_model_scores_by_a_copy_until_it_learns(kernel: Kernel) -> None:
+    model = learned(kernel, {}, [(["a", "b", "c"], 1), (["c", "d"], -1)] * 3)
+    loaded = OnlineSVM.from_snapshot(model.snapshot(), kernel=kernel.NAME)
+    asked = [["a", "c"], ["d", "e"]]
+    for known in (False, False, True, True):
+        assert loaded.predict(asked).tobytes() == model.predict(asked).tobytes()
+        assert (loaded._scorer is not None) == known
+    assert model._scorer is None
+    for held in (model, loaded):
+        held.learn_one(["a", "e"], -1)
+        assert held._scorer is None
+    assert loaded.predict(asked * 9).tobytes() == model.predict(asked * 9).tobytes()
+    assert loaded._scorer is None
+
+
+def twice(model: OnlineSVM, rows: list[tuple[Any, ...]]) -> NDArray[np.float64]:
+    model.learn(rows)
+    return model.learn(rows)
+
+
 @given(parts=st.lists(st.lists(samples(), max_size=4), max_size=5), config=configurations())
 def test_a_model_that_is_asked_and_learns_in_turn_scores_as_it_stands(
     kernel: Kernel, parts: list[list[tuple[Any, ...]]], config: dict[str, Any]
@@ -372,7 +392,8 @@ def test_a_model_that_is_asked_and_learns_in_turn_scores_as_it_stands(
     for rows in parts:
         model.learn(rows)
         asked = [features for features, *_ in rows]
-        for _ in range(4):  # by the live state first, by a copy then
+        loaded = OnlineSVM.from_snapshot(model.snapshot(), kernel=kernel.NAME)
+        for _ in range(4):  # a loaded model scores by its state first, by a copy then
             live = np.concatenate(
                 [
                     model._rule.score(model._lookup.find(batch))
@@ -381,6 +402,9 @@ def test_a_model_that_is_asked_and_learns_in_turn_scores_as_it_stands(
                 or [np.empty(0)]
             )
             assert model.predict(asked).tobytes() == live.tobytes()
+            assert loaded.predict(asked).tobytes() == live.tobytes()
+        loaded.learn(rows)
+        assert loaded.learn(rows).tobytes() == twice(model, rows).tobytes()
         assert model.scorer() is model.scorer()
         assert model.scorer().position == model.position
 
