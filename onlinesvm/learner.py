@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,24 +16,22 @@ from onlinesvm import kernel as kernels
 from onlinesvm import matrix
 from onlinesvm.class_weights import ClassWeights
 from onlinesvm.config import LearnerConfig, Limits
-from onlinesvm.errors import Path, SampleError, SnapshotError
+from onlinesvm.decoding import Sample, learn_batches, one_to_learn, one_to_predict, predict_batches
+from onlinesvm.errors import SnapshotError
 from onlinesvm.explanation import Contribution, Explanation
 from onlinesvm.judge import report
 from onlinesvm.lookup import LookupView, WeightsView, name_text
 from onlinesvm.norms import normalized
 from onlinesvm.progressive import Progressive
 from onlinesvm.rules.hedge import experts
-from onlinesvm.samples import CSR, BatchColumns, Features, Packer, pack_array
+from onlinesvm.samples import CSR, BatchColumns, Features
+from onlinesvm.scoring import Scorer
 from onlinesvm.snapshot import Saved, Snapshot, read, restoring, write
 from onlinesvm.view import ModelView
 
 __all__ = ["OnlineSVM"]
 
-Sample = tuple[Features, float] | tuple[Features, float, float]
-
-# Python samples are packed and decoded in pieces of this size, so that a long list costs
-# little more than its columns.
-_PIECE_BYTES = 4 * 2**20
+Piece = TypeVar("Piece")
 
 
 class OnlineSVM:
@@ -66,6 +64,9 @@ class OnlineSVM:
         self._rule = kernels.make_rule(self.kernel, config)
         self._judge = self.kernel.Judge(config.threshold)
         self._class_weights = ClassWeights(config.class_weight)
+        self._scorer: Scorer | None = None  # as the model stands; None once it has moved on
+        # Elements that a loaded model was asked for; None for one that learns.
+        self._asked: int | None = None
 
     def bound(self, max_features: int) -> None:
         """From the next sample on, hold at most `max_features` features."""
@@ -95,6 +96,7 @@ class OnlineSVM:
         self._rule.reserve(self._lookup.reserve(batches))
 
     def _learn(self, csr: CSR, labels: Any, importances: Any) -> NDArray[np.float64]:
+        self._scorer = self._asked = None
         margins = self._rule.learn(csr, labels, self._class_weights.learn(labels, importances))
         totals, threshold = self.progressive.totals, self.config.threshold
         self.kernel.observe(totals, margins, labels, importances, threshold)
@@ -107,9 +109,25 @@ class OnlineSVM:
         return self._score(self._lookup.find(batch))
 
     def _score(self, csr: CSR) -> NDArray[np.float64]:
-        if self.config.normalize != "none":
-            csr = normalized(csr, self.config.normalize)
-        return self._rule.score(csr)
+        """By the state as it stands; of a loaded model, once it was asked for as many weights as a
+        copy of them takes, by that copy, which is denser. The bits are the same. One that learns
+        makes no copies: its predictions take the same time each.
+        """
+        if self._scorer is None and (self._asked is None or self._asked <= len(self._lookup)):
+            if self._asked is not None:
+                self._asked += len(csr.data)
+            if self.config.normalize != "none":
+                csr = normalized(csr, self.config.normalize)
+            return self._rule.score(csr)
+        return self.scorer().score_csr(csr)
+
+    def scorer(self) -> Scorer:
+        """The weights as they stand, fixed; until the next sample is learned, this model predicts
+        by them too.
+        """
+        if self._scorer is None or self._scorer.position != self.position:
+            self._scorer = Scorer(self)
+        return self._scorer
 
     def probabilities(self, margins: NDArray[np.float64]) -> NDArray[np.float64]:
         """The probability of +1 of samples with these margins, float64[n], as calibrated by the
@@ -156,15 +174,11 @@ class OnlineSVM:
 
         Raises SampleError (LimitError) for the first fault, TypeError for what is no sample.
         """
-        return self._over(list(self._decoded_samples(samples)), self.learn_batch)
+        return self._over(list(learn_batches(samples, self.kernel, self.limits)), self.learn_batch)
 
     def learn_one(self, features: Features, label: float, importance: float = 1.0) -> float:
         """Learn one sample; its margin before the update. Raises as `learn` does."""
-        body = pack_array([Packer().sample(features, label, importance)])
-        try:
-            batch = self.kernel.decode_learn(body, self.limits)
-        except SampleError as error:
-            raise type(error)(error.message, _features_first(error.path)[1:]) from None
+        batch = one_to_learn(features, label, importance, self.kernel, self.limits)
         return float(self.learn_batch(batch)[0])
 
     def predict(
@@ -177,73 +191,23 @@ class OnlineSVM:
 
         Raises SampleError (LimitError) for the first fault, TypeError for what is no sample.
         """
-        margins = self._over(self._decoded_features(samples), self.score_batch)
+        margins = self._over(predict_batches(samples, self.kernel, self.limits), self.score_batch)
         return self.probabilities(margins) if probability else margins
 
     def predict_one(self, features: Features, *, probability: bool = False) -> float:
         """The margin of one sample, or its probability of being +1. Raises as `predict` does."""
-        margins = self.score_batch(self._decoded_one(features))
+        margins = self.score_batch(one_to_predict(features, self.kernel, self.limits))
         return float((self.probabilities(margins) if probability else margins)[0])
 
     def explain(self, features: Features) -> Explanation:
         """What makes up the margin of one sample; changes nothing. Raises as `predict` does."""
-        return self.explain_batch(self._decoded_one(features))[0]
-
-    def _decoded_one(self, features: Features) -> BatchColumns:
-        body = pack_array([Packer().features(features)])
-        try:
-            return self.kernel.decode_predict(body, self.limits)
-        except SampleError as error:
-            raise type(error)(error.message, error.path[1:]) from None
-
-    def _decoded_samples(self, samples: Iterable[Sample]) -> Iterator[BatchColumns]:
-        def pack(i: int, sample: Sample) -> bytes:
-            if not isinstance(sample, tuple | list) or not 2 <= len(sample) <= 3:
-                raise TypeError(
-                    "expected (features, label) or (features, label, importance), got"
-                    f" {type(sample).__name__} at $[{i}]"
-                )
-            importance = sample[2] if len(sample) == 3 else 1.0
-            return packer.sample(sample[0], sample[1], importance, index=i)
-
-        packer = Packer()
-        for start, body in self._bodies(samples, pack):
-            try:
-                yield self.kernel.decode_learn(body, self.limits)
-            except SampleError as error:
-                path = _features_first(error.path)
-                raise type(error)(error.message, _moved(path, start)) from None
-
-    def _decoded_features(self, samples: Iterable[Features]) -> Iterator[BatchColumns]:
-        packer = Packer()
-        if isinstance(samples, str | bytes):
-            raise TypeError(f"expected an iterable of samples, got a bare {type(samples).__name__}")
-        for start, body in self._bodies(samples, lambda i, s: packer.features(s, (i,))):
-            try:
-                yield self.kernel.decode_predict(body, self.limits)
-            except SampleError as error:
-                raise type(error)(error.message, _moved(error.path, start)) from None
-
-    def _bodies(
-        self, samples: Iterable[Any], pack: Callable[[int, Any], bytes]
-    ) -> Iterator[tuple[int, bytes]]:
-        """`samples` packed in pieces: the index of the first of a piece, and the piece."""
-        parts: list[bytes] = []
-        size = start = 0
-        for i, sample in enumerate(samples):
-            parts.append(pack(i, sample))
-            size += len(parts[-1])
-            if size >= _PIECE_BYTES or len(parts) == self.limits.max_samples_per_batch:
-                yield start, pack_array(parts)
-                parts, size, start = [], 0, i + 1
-        if parts:
-            yield start, pack_array(parts)
+        return self.explain_batch(one_to_predict(features, self.kernel, self.limits))[0]
 
     @staticmethod
     def _over(
-        batches: Iterable[BatchColumns], apply: Callable[[BatchColumns], NDArray[np.float64]]
+        pieces: Iterable[Piece], apply: Callable[[Piece], NDArray[np.float64]]
     ) -> NDArray[np.float64]:
-        margins = [apply(batch) for batch in batches]
+        margins = [apply(piece) for piece in pieces]
         return np.concatenate(margins) if margins else np.empty(0)
 
     # Sparse matrices.
@@ -277,10 +241,13 @@ class OnlineSVM:
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
         """The margins of the rows of `X`, float64[n]; changes nothing."""
-        columns = matrix.columns_of(X, self.limits, self.kernel)
-        if self.config.normalize != "none":
-            return self._score(self._lookup.find_columns(columns))
-        return self.kernel.score_matrix(self._lookup, self._rule, columns)
+        if self.config.normalize == "none":
+            columns = matrix.columns_of(X, self.limits, self.kernel)
+            return self.kernel.score_matrix(self._lookup, self._rule, columns)
+        return self._over(
+            matrix.pieces(X, self.limits, self.kernel),
+            lambda columns: self._score(self._lookup.find_columns(columns)),
+        )
 
     # What was learned.
 
@@ -375,14 +342,8 @@ class OnlineSVM:
         """The model as it stood. Raises SnapshotError if the parts do not make a whole."""
         model = cls.__new__(cls)
         model._born(taken.config, limits or Limits(max_features=taken.max_features), kernel)
+        taken.restore(model._lookup, model._rule)
         with restoring():
-            for name, array in taken.arrays.items():
-                if len(array) != len(taken.lengths):
-                    raise ValueError(
-                        f"{name}: expected {len(taken.lengths)} numbers, got {len(array)}"
-                    )
-            model._lookup.restore(taken.lengths, taken.names)
-            model._rule.restore(taken.arrays, taken.scalars)
             model.progressive = Progressive(np.array(taken.totals, dtype=np.float64))
             model.position = taken.position
             if taken.figures:  # none in a file of format 1: they start anew
@@ -391,6 +352,7 @@ class OnlineSVM:
                 if counts.shape != (2,) or not bool(((counts >= 0) & (counts <= 2**53)).all()):
                     raise ValueError("labels: expected 2 counts from 0 to 2**53, got others")
                 model._class_weights.counts = counts
+        model._asked = 0
         return model
 
     def save(self, path: str | os.PathLike[str]) -> Saved:
@@ -423,15 +385,3 @@ class OnlineSVM:
             f"OnlineSVM(rule={self.config.rule!r}, position={self.position},"
             f" features={len(self._lookup)}, kernel={self.kernel.NAME!r})"
         )
-
-
-def _features_first(path: Path) -> Path:
-    """A path into wire samples (label first) as one into Python samples (features first)."""
-    if len(path) < 2 or path[1] not in (0, 1):
-        return path
-    return (path[0], 1 - int(path[1]), *path[2:])
-
-
-def _moved(path: Path, start: int) -> Path:
-    """A path into a piece as one into the whole."""
-    return (int(path[0]) + start, *path[1:]) if path else path

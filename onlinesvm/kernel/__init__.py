@@ -45,6 +45,7 @@ CONTRACT = (
     "learn_matrix",
     "observe",
     "parse_block",
+    "score",
     "score_matrix",
     "screen_matrix",
 )
@@ -139,6 +140,7 @@ class Kernel(Protocol):
         importances: Iterable[float],
         threshold: float = 0.0,
     ) -> None: ...
+    def score(self, csr: CSR, weights: NDArray[np.float64], bias: float) -> NDArray[np.float64]: ...
     def Judge(self, threshold: float) -> KernelJudge: ...  # noqa: N802 - a class there
     def screen_matrix(
         self, indptr: NDArray[Any], values: NDArray[np.float64]

@@ -36,8 +36,8 @@ cdef class Hedge(Rule):
                          const double *importances, double *margins) noexcept nogil:
         hedge_learn(&self.rule, x, samples, labels, importances, margins)
 
-    cdef void score_rows(self, const rows *x, size_t samples, double *margins) noexcept nogil:
-        hedge_score(&self.rule, x, samples, margins)
+    cdef bint score_rows(self, const rows *x, size_t samples, double *margins) noexcept nogil:
+        return hedge_score(&self.rule, x, samples, margins)
 
     cdef void weights_from(self, uint32_t first, size_t n, double *weights) noexcept nogil:
         hedge_weights(&self.rule, first, n, weights)

@@ -15,6 +15,10 @@ cdef extern from "csrc/rows.h" nogil:
     bint indptr_holds(const int64_t *indptr, size_t samples, size_t stored)
     uint32_t rows_largest_id(const rows *r, size_t samples)
 
+cdef extern from "csrc/score.h" nogil:
+    bint score_flat(const rows *x, size_t samples, const double *weights, uint64_t end_id,
+                    double bias, double *margins)
+
 cdef extern from "csrc/decode.h" nogil:
     ctypedef struct feature:
         double value
@@ -168,7 +172,7 @@ cdef extern from "csrc/sgd.h" nogil:
     void sgd_learn_followed(sgd *r, const rows *x, size_t samples, const double *labels,
                             const double *importances, double *margins, observer *o,
                             const double *observed)
-    void sgd_score(const sgd *r, const rows *x, size_t samples, double *margins)
+    bint sgd_score(const sgd *r, const rows *x, size_t samples, double *margins)
     void sgd_weights(const sgd *r, uint32_t first, size_t n, double *weights)
     void sgd_unpack(const sgd *r, const double *records, size_t n, double **columns, size_t at)
     void sgd_restore(sgd *r, size_t n, const double *weights, const double *mantissas,
@@ -208,7 +212,7 @@ cdef extern from "csrc/records.h" nogil:
     double records_bias(const records *r)
     void records_learn(records *r, const rows *x, size_t samples, const double *labels,
                        const double *importances, double *margins)
-    void records_score(const records *r, const rows *x, size_t samples, double *margins)
+    bint records_score(const records *r, const rows *x, size_t samples, double *margins)
     void records_weights(const records *r, uint32_t first, size_t n, double *weights)
     void records_unpack(const records *r, const double *state, size_t n, double **columns,
                         size_t at)
@@ -234,7 +238,7 @@ cdef extern from "csrc/hedge.h" nogil:
     double hedge_bias(const hedge *r)
     void hedge_learn(hedge *r, const rows *x, size_t samples, const double *labels,
                      const double *importances, double *margins)
-    void hedge_score(const hedge *r, const rows *x, size_t samples, double *margins)
+    bint hedge_score(const hedge *r, const rows *x, size_t samples, double *margins)
     void hedge_weights(const hedge *r, uint32_t first, size_t n, double *weights)
     int64_t hedge_seen(const hedge *r, uint32_t id)
     void hedge_numbers(const hedge_feature *f, double *numbers)

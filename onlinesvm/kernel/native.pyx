@@ -58,6 +58,7 @@ __all__ = [
     "learn_matrix",
     "observe",
     "parse_block",
+    "score",
     "score_matrix",
     "screen_matrix",
 ]

@@ -11,6 +11,7 @@ from onlinesvm.body import (
 )
 from onlinesvm.judge import Judge
 from onlinesvm.lookup import Lookup
+from onlinesvm.margins import score
 from onlinesvm.matrix import learn_matrix, score_matrix, screen_matrix
 from onlinesvm.parsing import parse_block
 from onlinesvm.progressive import observe
@@ -29,6 +30,7 @@ __all__ = [
     "learn_matrix",
     "observe",
     "parse_block",
+    "score",
     "score_matrix",
     "screen_matrix",
 ]

@@ -11,6 +11,7 @@
 
 #include "blocks.h"
 #include "mixture.h"
+#include "score.h"
 
 #define HEDGE_STRIDE 12
 #define HEDGE_AHEAD 48 /* elements ahead whose state is prefetched */
@@ -159,30 +160,23 @@ static inline double hedge_weight(const double *c, const hedge_feature *f)
 
 static inline double hedge_bias(const hedge *r) { return hedge_of(r->mixture.coefficients, &r->bias); }
 
-/* The margins of the rows, whatever their ids. */
-static void hedge_score(const hedge *r, const rows *x, size_t samples, double *margins)
+static inline double hedge_weight_at(const void *rule, uint32_t id)
 {
-    const int64_t last = x->indptr[samples] - 1;
-    const uint64_t end_id = blocks_end(&r->state);
-    const double *c = r->mixture.coefficients;
-    const double bias = hedge_bias(r);
-    size_t i;
-    for (i = 0; i < samples; i++) {
-        double margin = 0.0;
-        int64_t k;
-        for (k = x->indptr[i]; k < x->indptr[i + 1]; k++) {
-            const uint32_t ahead =
-                (uint32_t)x->indices[k + HEDGE_AHEAD < last ? k + HEDGE_AHEAD : last];
-            const uint32_t id = (uint32_t)x->indices[k];
-            if (LIKELY(ahead < end_id)) {
-                PREFETCH(hedge_at(r, ahead));
-                PREFETCH((const char *)hedge_at(r, ahead) + 64);
-            }
-            if (LIKELY(id < end_id))
-                margin += hedge_weight(c, hedge_at(r, id)) * x->data[k];
-        }
-        margins[i] = margin + bias;
-    }
+    const hedge *r = rule;
+    return hedge_weight(r->mixture.coefficients, hedge_at(r, id));
+}
+
+static inline void hedge_fetch(const void *rule, uint32_t id)
+{
+    PREFETCH(hedge_at(rule, id));
+    PREFETCH((const char *)hedge_at(rule, id) + 64);
+}
+
+/* The margins of the rows, as score_rows. */
+static int hedge_score(const hedge *r, const rows *x, size_t samples, double *margins)
+{
+    return score_rows(x, samples, r, blocks_end(&r->state), hedge_bias(r), margins,
+                      hedge_weight_at, hedge_fetch, HEDGE_AHEAD);
 }
 
 /* Count a value, not 0, into the scale of a feature that has been seen before or not. */

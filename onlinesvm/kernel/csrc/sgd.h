@@ -12,6 +12,7 @@
 
 #include "blocks.h"
 #include "observer.h"
+#include "score.h"
 
 #define SGD_PLAIN 1
 #define SGD_SHRUNK 3 /* weight, mantissa (0: never changed), exponent */
@@ -202,23 +203,37 @@ static void sgd_learn_followed(sgd *r, const rows *x, size_t samples, const doub
         sgd_learn_rows(r, x, samples, labels, importances, margins, SGD_PLAIN, o, observed);
 }
 
-static inline __attribute__((always_inline)) void
-sgd_score_rows(const sgd *r, const rows *x, size_t samples, double *margins, size_t stride)
+static inline double sgd_plain_at(const void *rule, uint32_t id)
 {
-    const int64_t last = x->indptr[samples] - 1;
-    const uint64_t end_id = blocks_end(&r->state);
-    size_t i;
-    for (i = 0; i < samples; i++)
-        margins[i] = sgd_margin(r, x, x->indptr[i], x->indptr[i + 1], last, stride, end_id);
+    const sgd *r = rule;
+    return sgd_weight(r, blocks_at(&r->state, id, SGD_PLAIN), SGD_PLAIN);
 }
 
-/* The margins of the rows, whatever their ids. */
-static void sgd_score(const sgd *r, const rows *x, size_t samples, double *margins)
+static inline double sgd_shrunk_at(const void *rule, uint32_t id)
 {
+    const sgd *r = rule;
+    return sgd_weight(r, blocks_at(&r->state, id, SGD_SHRUNK), SGD_SHRUNK);
+}
+
+static inline void sgd_plain_fetch(const void *rule, uint32_t id)
+{
+    PREFETCH(blocks_at(&((const sgd *)rule)->state, id, SGD_PLAIN));
+}
+
+static inline void sgd_shrunk_fetch(const void *rule, uint32_t id)
+{
+    PREFETCH(blocks_at(&((const sgd *)rule)->state, id, SGD_SHRUNK));
+}
+
+/* The margins of the rows, as score_rows. */
+static int sgd_score(const sgd *r, const rows *x, size_t samples, double *margins)
+{
+    const uint64_t end_id = blocks_end(&r->state);
     if (r->alpha != 0.0)
-        sgd_score_rows(r, x, samples, margins, SGD_SHRUNK);
-    else
-        sgd_score_rows(r, x, samples, margins, SGD_PLAIN);
+        return score_rows(x, samples, r, end_id, r->bias, margins, sgd_shrunk_at, sgd_shrunk_fetch,
+                          SGD_AHEAD);
+    return score_rows(x, samples, r, end_id, r->bias, margins, sgd_plain_at, sgd_plain_fetch,
+                      SGD_AHEAD);
 }
 
 /* The weights of ids first .. first + n − 1. */
