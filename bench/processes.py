@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import selectors
+import shutil
 import statistics
 import subprocess
 import sys
@@ -52,8 +53,16 @@ _ENDPOINT = r"at (tcp://\S+):\s"
 
 
 @contextlib.contextmanager
-def served(*, on_disk: bool = False, journal: bool = True) -> Iterator[str]:
-    """Our daemon on a newborn model; its endpoint. The kernel is as the environment forces it.
+def served(
+    *,
+    on_disk: bool = False,
+    journal: bool = True,
+    rule: str = "sgd",
+    snapshot: Path | None = None,
+    flags: str = "",
+) -> Iterator[str]:
+    """Our daemon on a newborn model, or on that of `snapshot`; its endpoint. The kernel is as the
+    environment forces it.
 
     Its state folder lies in memory where the system has a place for that, unless `on_disk`. Without
     `journal` it is the daemon of `bench.apart`.
@@ -64,8 +73,10 @@ def served(*, on_disk: bool = False, journal: bool = True) -> Iterator[str]:
             with _running([sys.executable, "-m", "bench.apart", state], _ENDPOINT) as endpoint:
                 yield endpoint
             return
-        command = [sys.executable, "-m", "onlinesvm.service", "serve", "--rule", "sgd"]
-        command += ["--bind", "tcp://127.0.0.1:*", "--state", state]
+        if snapshot is not None:
+            shutil.copy(snapshot, Path(state) / snapshot.name)
+        command = [sys.executable, "-m", "onlinesvm.service", "serve", "--rule", rule]
+        command += ["--bind", "tcp://127.0.0.1:*", "--state", state, *flags.split()]
         with _running(command, _ENDPOINT) as endpoint:
             yield endpoint
 

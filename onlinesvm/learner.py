@@ -25,6 +25,7 @@ from onlinesvm.progressive import Progressive
 from onlinesvm.rules.hedge import experts
 from onlinesvm.samples import CSR, BatchColumns, Features, Packer, pack_array
 from onlinesvm.snapshot import Saved, Snapshot, read, restoring, write
+from onlinesvm.view import ModelView
 
 __all__ = ["OnlineSVM"]
 
@@ -322,7 +323,7 @@ class OnlineSVM:
         """
         if self.config.rule != "hedge":
             return None
-        return experts(self._rule.dump(0)[1])
+        return experts(self._rule.scalars())
 
     # Files.
 
@@ -333,23 +334,25 @@ class OnlineSVM:
 
     def snapshot(self) -> Snapshot:
         """A copy of the whole state, as a snapshot holds it; changes nothing."""
-        lengths, names = self._lookup.dump()
-        arrays, scalars = self._rule.dump(len(lengths))
-        return Snapshot(
-            config=self.config,
-            max_features=self.limits.max_features,
-            kernel=self.kernel.NAME,
-            position=self.position,
-            scalars=scalars,
-            totals=self.progressive.totals.tolist(),
-            lengths=lengths,
-            names=names,
-            arrays=arrays,
-            figures={
+        return self.view().snapshot()
+
+    def view(self) -> ModelView:
+        """The state as it is now, to be copied on another thread while this one learns on.
+
+        Takes no time to speak of on the native kernel; the python kernel copies all of it at once.
+        """
+        head = {
+            "config": self.config,
+            "max_features": self.limits.max_features,
+            "kernel": self.kernel.NAME,
+            "position": self.position,
+            "totals": self.progressive.totals.tolist(),
+            "figures": {
                 "judge": self._judge.dump().tolist(),
                 "labels": self._class_weights.counts.tolist(),
             },
-        )
+        }
+        return ModelView(head, self._lookup.view(), self._rule.view(len(self._lookup)))
 
     @classmethod
     def from_snapshot(

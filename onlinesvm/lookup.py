@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from onlinesvm.matrix import Columns
 from onlinesvm.samples import CSR, Batch, BatchColumns, Name
+from onlinesvm.view import View
 
 __all__ = ["PAD", "Lookup", "LookupView", "WeightsView", "name_bytes", "name_text"]
 
@@ -124,13 +125,16 @@ class Lookup:
         names = sum(len(b.columns if isinstance(b, Columns) else b.names) for b in batches)
         return min(len(self._ids) + names, max(len(self._ids), self.max_features))
 
-    def dump(self) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
-        """The names by id: their lengths, uint32[n], and their bytes end to end, uint8[sum]."""
-        lengths = np.fromiter(map(len, self._ids), dtype=np.uint32, count=len(self._ids))
-        return lengths, np.frombuffer(b"".join(self._ids), dtype=np.uint8)
+    def view(self) -> View:
+        """The names by id as they are now: arrays of their `lengths`, uint32[n], and of their bytes
+        end to end, `names`, uint8[sum].
+        """
+        lengths = np.fromiter(map(len, self._names), dtype=np.uint32, count=len(self._names))
+        names = np.frombuffer(b"".join(self._names), dtype=np.uint8)
+        return View({"lengths": lengths, "names": names}, {})
 
     def restore(self, lengths: NDArray[np.uint32], names: NDArray[np.uint8]) -> None:
-        """Take the names of a dump. Raises ValueError if two are equal or lengths do not fit."""
+        """Take the names of a view. Raises ValueError if two are equal or lengths do not fit."""
         total = int(lengths.sum(dtype=np.uint64))
         if total != len(names):
             raise ValueError(f"expected names of {total} bytes, got {len(names)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import math
@@ -247,22 +248,24 @@ class Learning(Serving):
         return answer
 
     def _begin_snapshot(self) -> Callable[[], Saved]:
-        taken = self._store.take(self._model, has_all=not self._unapplied)
-        self._writing_position = taken.position
+        view = self._store.view(self._model, has_all=not self._unapplied)
+        self._writing_position = view.position
         self._writing_bytes = self._journal.bytes
         if not self._unapplied:  # else the snapshot has less than the segment before the next
             self._journal.roll()
         self._is_making_room = self._journal.is_disk_full or self._is_disk_nearly_full()
         if not self._is_making_room:
-            return lambda: self._store.write(taken)
+            return lambda: self._store.write(view.snapshot())
         newest = self._saved
 
         def frugal() -> Saved:
             # First without a new one, for which there may be no room yet.
-            self._is_verified = self._make_room(newest)
-            saved = newest if taken.position == newest.position else self._store.write(taken)
-            if saved is not newest:
-                self._is_verified = self._make_room(saved)
+            with contextlib.closing(view):
+                self._is_verified = self._make_room(newest)
+                if view.position == newest.position:
+                    return newest
+                saved = self._store.write(view.snapshot())
+            self._is_verified = self._make_room(saved)
             return saved
 
         return frugal

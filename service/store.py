@@ -32,6 +32,7 @@ from onlinesvm.service.producers import Producers
 from onlinesvm.service.recovery import UNLIMITED, Stop, replay, segments_after
 from onlinesvm.service.salvage import losses, set_segments_aside
 from onlinesvm.service.segment import End, drop_segments, segment_name, segments_in
+from onlinesvm.view import ModelView
 
 __all__ = ["Store", "model_at", "snapshots_in"]
 
@@ -275,17 +276,20 @@ class Store:
             file.truncate(stop.offset)
             os.fsync(file.fileno())
 
-    def take(self, model: OnlineSVM, *, has_all: bool = True) -> snapshot.Snapshot:
-        """A copy of the whole state, to be written.
+    def view(self, model: OnlineSVM, *, has_all: bool = True) -> ModelView:
+        """The whole state as it is now; its snapshot is to be written.
 
         has_all: whether the model has applied all that is in the journal.
         """
-        taken = model.snapshot()
-        taken.producers = self.producers.dump()
+        view = model.view()
+        view.producers = self.producers.dump()
         end = self._found_end if self._journal is None else self._journal.end
-        if end is not None:
-            taken.journal = end if has_all else end._replace(checksum=0)
-        return taken
+        view.journal = end if end is None or has_all else end._replace(checksum=0)
+        return view
+
+    def take(self, model: OnlineSVM) -> snapshot.Snapshot:
+        """A copy of the whole state, to be written."""
+        return self.view(model).snapshot()
 
     @contextlib.contextmanager
     def _state_errors(self) -> Iterator[None]:

@@ -134,7 +134,7 @@ def test_csr_rows_keep_the_order_and_pad_the_unknown(kernel: Kernel) -> None:
 def test_a_dump_is_restored(kernel: Kernel, wanted: list[bytes]) -> None:
     lookup = kernel.Lookup(100)
     lookup.grow(batch_of(kernel, [(1.0, [(name, 1.0) for name in wanted])]))
-    lengths, raw = lookup.dump()
+    lengths, raw = lookup.view().arrays().values()
     assert (lengths.dtype, raw.dtype) == (np.uint32, np.uint8)
     assert lengths.tolist() == [len(name) for name in wanted]
     assert raw.tobytes() == b"".join(wanted)

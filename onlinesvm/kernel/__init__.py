@@ -25,8 +25,8 @@ from onlinesvm.parsing import Parsed, Room
 from onlinesvm.samples import CSR, BatchColumns
 
 __all__ = [
-    "CONTRACT", "KERNELS", "Kernel", "KernelJudge", "KernelLookup", "KernelRule", "fallback",
-    "load", "make_rule",
+    "CONTRACT", "KERNELS", "Kernel", "KernelJudge", "KernelLookup", "KernelRule", "KernelRuleView",
+    "KernelView", "fallback", "load", "make_rule",
 ]  # fmt: skip
 
 KERNELS = ("native", "python")  # the best first
@@ -49,6 +49,27 @@ CONTRACT = (
 Arrays = Mapping[str, NDArray[np.generic]]
 
 
+class KernelView(Protocol):
+    """A lookup or a rule as it was when this was opened, whatever it learns or takes meanwhile.
+
+    `arrays` copies it, once, on any thread: who learns waits for a slice of the copy at most. It
+    raises MemoryError where there was none for what learning has changed, ValueError where this was
+    read or closed before. `advance` copies `n` ids ahead. What is open costs those who learn a
+    little; `close` ends that.
+    """
+
+    def advance(self, n: int) -> None: ...
+    def arrays(self) -> dict[str, NDArray[Any]]: ...
+    def close(self) -> None: ...
+
+
+class KernelRuleView(KernelView, Protocol):
+    """The view of a rule; `scalars` are the numbers that belong to no feature."""
+
+    @property
+    def scalars(self) -> dict[str, float | int]: ...
+
+
 class KernelLookup(Protocol):
     """Feature → id. See `onlinesvm.lookup.Lookup` for what each does."""
 
@@ -62,7 +83,7 @@ class KernelLookup(Protocol):
     def grow_columns(self, columns: Columns, importances: NDArray[np.float64]) -> CSR: ...
     def find_columns(self, columns: Columns) -> CSR: ...
     def reserve(self, batches: Iterable[Any]) -> int: ...
-    def dump(self) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]: ...
+    def view(self) -> KernelView: ...
     def restore(self, lengths: NDArray[np.uint32], names: NDArray[np.uint8]) -> None: ...
 
 
@@ -77,7 +98,8 @@ class KernelRule(Protocol):
     def weight(self, id: int) -> float: ...
     def seen(self, id: int) -> int | None: ...
     def weights(self, n: int) -> NDArray[np.float64]: ...
-    def dump(self, n: int) -> tuple[dict[str, NDArray[np.generic]], dict[str, float | int]]: ...
+    def scalars(self) -> dict[str, float | int]: ...
+    def view(self, n: int) -> KernelRuleView: ...
     def restore(self, arrays: Arrays, scalars: Mapping[str, Any]) -> None: ...
 
 

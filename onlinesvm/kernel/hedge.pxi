@@ -9,6 +9,7 @@ cdef class Hedge(Rule):
     def __cinit__(self, config):
         hedge_init(&self.rule, config.bias)
         self.state = &self.rule.state
+        self.columns = (*_hedge.NUMBERS, *_hedge.COUNTS)
         self.normalized = config.normalize != "none"
 
     def __dealloc__(self):
@@ -49,32 +50,22 @@ cdef class Hedge(Rule):
         PyThread_release_lock(self.lock)
         return seen
 
-    def dump(self, n):
-        """The state of ids 1 … n, in arrays by id from 1, and the scalars."""
-        cdef size_t count = n
-        numbers, counts = _empty((count, HEDGE_NUMBERS)), _empty((count, 3), _int64)
-        cdef double *floats = <double *>_memory(numbers)
-        cdef int64_t *integers = <int64_t *>_memory(counts)
+    cdef void unpack(self, const double *records, size_t n, double **columns,
+                     size_t at) noexcept nogil:
+        hedge_unpack(records, n, columns, at)
+
+    cdef dict parts(self):
         cdef double[11] bias
-        _lock(self.lock)
-        try:
-            with nogil:
-                hedge_dump(&self.rule, count, floats, integers)
-            hedge_numbers(&self.rule.bias, bias)
-            scalars = {"samples": self.rule.samples, "log_importance": self.rule.log_importance}
-            for k, name in enumerate(_hedge.BIAS_NUMBERS):
-                scalars[f"bias_{name}"] = bias[<int>k]
-            self.of_parts(scalars, <double *>&self.rule.mixture, _hedge_parts)
-            scalars["judged_weight"] = self.rule.judged_weights[0]
-            scalars["judged_recent_weight"] = self.rule.judged_weights[1]
-            self.of_parts(scalars, hedge_judged(&self.rule), _judged_parts)
-        finally:
-            PyThread_release_lock(self.lock)
-        arrays = {
-            name: _contiguous(numbers[:, k]) for k, name in enumerate(_hedge.NUMBERS)
-        }
-        arrays.update((name, _contiguous(counts[:, k])) for k, name in enumerate(_hedge.COUNTS))
-        return arrays, scalars
+        cdef int k
+        hedge_numbers(&self.rule.bias, bias)
+        parts = {"samples": self.rule.samples, "log_importance": self.rule.log_importance}
+        for k, name in enumerate(_hedge.BIAS_NUMBERS):
+            parts[f"bias_{name}"] = bias[k]
+        self.of_parts(parts, <double *>&self.rule.mixture, _hedge_parts)
+        parts["judged_weight"] = self.rule.judged_weights[0]
+        parts["judged_recent_weight"] = self.rule.judged_weights[1]
+        self.of_parts(parts, hedge_judged(&self.rule), _judged_parts)
+        return parts
 
     cdef int of_parts(self, dict scalars, const double *numbers, tuple parts) except -1:
         cdef int k
@@ -119,8 +110,10 @@ cdef class Hedge(Rule):
             raise MemoryError
         _reserve_fresh(&fresh, self.rule.state.stride, n)
         _lock(self.lock)
-        old, self.rule.state = self.rule.state, fresh
         try:
+            with nogil:
+                self.finish_views()
+            old, self.rule.state = self.rule.state, fresh
             with nogil:
                 hedge_restore(&self.rule, n, floats, integers)
             hedge_take_numbers(&self.rule.bias, bias)

@@ -5,6 +5,7 @@ cdef class Lookup:
 
     cdef lookup table
     cdef PyThread_type_lock lock
+    cdef names_view *views
     cdef unsigned long restored
     cdef public object max_features
 
@@ -151,21 +152,22 @@ cdef class Lookup:
             indices, data = indices[:stored], data[:stored]
         return CSR(indptr, indices, data)
 
-    def dump(self):
-        """The names by id: their lengths, uint32[n], and their bytes end to end, uint8[sum]."""
-        cdef uint32_t *lengths
-        cdef uint8_t *names
-        _lock(self.lock)
-        try:
-            lengths_array = _empty(self.table.count, np.uint32)
-            names_array = _empty(self.table.arena.bytes, np.uint8)
-            lengths = <uint32_t *>_memory(lengths_array)
-            names = <uint8_t *>_memory(names_array)
-            with nogil:
-                lookup_dump(&self.table, lengths, names)
-        finally:
-            PyThread_release_lock(self.lock)
-        return lengths_array, names_array
+    def view(self):
+        """The names as they are now. See onlinesvm.kernel.KernelLookup.view."""
+        return NamesView(self)
+
+    cdef void finish_views(self) noexcept nogil:
+        """Copy the rest for all views, before the names are replaced; under the lock."""
+        cdef names_view *v = self.views
+        while v:
+            if v.busy:
+                PyThread_release_lock(self.lock)
+                view_pause()
+                PyThread_acquire_lock(self.lock, WAIT_LOCK)
+                v = self.views
+            else:
+                names_copy(v, v.n)
+                v = v.next
 
     def restore(self, lengths, names):
         """Take the names of a dump. Raises ValueError if two are equal."""
@@ -192,10 +194,84 @@ cdef class Lookup:
                 raise MemoryError
             raise ValueError("expected distinct names, got one twice")
         _lock(self.lock)
+        with nogil:
+            self.finish_views()
         lookup_clear(&self.table)
         self.table = made
         self.restored += 1
         PyThread_release_lock(self.lock)
+
+
+@cython.no_gc_clear  # the list of views is left only when this is gone
+cdef class NamesView:
+    """The names of a lookup at one instant. See onlinesvm.kernel.KernelView."""
+
+    cdef Lookup lookup
+    cdef names_view view
+    cdef object lengths, names
+
+    def __cinit__(self, Lookup lookup not None):
+        _lock(lookup.lock)
+        try:
+            self.lengths = _empty(lookup.table.count, np.uint32)
+            self.names = _empty(lookup.table.arena.bytes, np.uint8)
+            names_open(&self.view, &lookup.views, &lookup.table.arena, lookup.table.count)
+            self.view.lengths = <uint32_t *>_memory(self.lengths)
+            self.view.bytes = <uint8_t *>_memory(self.names)
+            self.lookup = lookup
+        finally:
+            PyThread_release_lock(lookup.lock)
+
+    def __len__(self):
+        return self.view.n
+
+    def __dealloc__(self):
+        self.leave()
+
+    cdef void leave(self):
+        if self.lookup is not None:
+            _lock(self.lookup.lock)
+            names_leave(&self.view, &self.lookup.views)
+            PyThread_release_lock(self.lookup.lock)
+
+    cdef size_t step(self, Lookup lookup, size_t most) noexcept nogil:
+        """Copy a slice of `most` names at most; how many, 0 at the end."""
+        cdef size_t count
+        PyThread_acquire_lock(lookup.lock, WAIT_LOCK)
+        self.view.busy = True
+        PyThread_release_lock(lookup.lock)
+        count = names_copy(&self.view, most)
+        PyThread_acquire_lock(lookup.lock, WAIT_LOCK)
+        self.view.busy = False
+        if not count:
+            names_leave(&self.view, &lookup.views)
+        PyThread_release_lock(lookup.lock)
+        return count
+
+    def advance(self, n):
+        """Copy `n` more names. See onlinesvm.kernel.KernelView.advance."""
+        cdef size_t most = n
+        cdef Lookup lookup = self.lookup
+        if self.lengths is not None and most:
+            with nogil:
+                self.step(lookup, most)
+
+    def arrays(self):
+        """`lengths`, uint32[n], and `names`, uint8[sum]. See onlinesvm.kernel.KernelView.arrays."""
+        cdef Lookup lookup = self.lookup
+        lengths, names = self.lengths, self.names
+        self.lengths = self.names = None
+        if lengths is None:
+            raise ValueError("expected a view that is open, got one that was read or closed")
+        with nogil:
+            while self.step(lookup, NAMES_SLICE):
+                pass
+        return {"lengths": lengths, "names": names}
+
+    def close(self):
+        """Free what the view holds; once is enough."""
+        self.leave()
+        self.lengths = self.names = None
 
 
 cdef tuple _rows(size_t samples, size_t count, rows *out):

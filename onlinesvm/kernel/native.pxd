@@ -109,7 +109,16 @@ cdef extern from "csrc/lookup.h" nogil:
     size_t matrix_longest(const matrix *x)
     size_t lookup_columns(lookup *l, const matrix *x, size_t most, bint entering, rows *out)
     int lookup_restore(lookup *l, const uint32_t *lengths, const uint8_t *names, size_t count)
-    void lookup_dump(const lookup *l, uint32_t *lengths, uint8_t *names)
+    ctypedef struct names_view:
+        names_view *next
+        size_t n
+        uint32_t *lengths
+        uint8_t *bytes
+        bint busy
+    const size_t NAMES_SLICE
+    void names_open(names_view *v, names_view **views, const arena *a, size_t n)
+    size_t names_copy(names_view *v, size_t most)
+    void names_leave(const names_view *v, names_view **views)
 
 cdef extern from "csrc/sgd.h" nogil:
     ctypedef struct blocks:
@@ -126,9 +135,31 @@ cdef extern from "csrc/sgd.h" nogil:
                    const double *importances, double *margins)
     void sgd_score(const sgd *r, const rows *x, size_t samples, double *margins)
     void sgd_weights(const sgd *r, uint32_t first, size_t n, double *weights)
-    void sgd_dump(const sgd *r, size_t n, double *weights, double *mantissas, int64_t *exponents)
+    void sgd_unpack(const sgd *r, const double *records, size_t n, double **columns, size_t at)
     void sgd_restore(sgd *r, size_t n, const double *weights, const double *mantissas,
                      const int64_t *exponents)
+
+cdef extern from "csrc/view.h" nogil:
+    ctypedef struct region:
+        pass
+    ctypedef struct view:
+        view *next
+        size_t n, copied
+        int failed
+        double **columns
+    ctypedef struct view_walk:
+        pass
+    const size_t VIEW_SLICE_BYTES
+    bint view_open(view *v, view **views, size_t n)
+    void view_leave(const view *v, view **views)
+    void view_clear(view *v)
+    void view_pause()
+    region *view_spare(const view *v)
+    void views_keep(view *views, const blocks *b, const rows *x, size_t samples,
+                    const double *importances)
+    size_t view_step(view *v, const blocks *b, size_t most, const double **records)
+    size_t view_slice(view *v, const blocks *b, size_t most, double *slice, region *spare)
+    const double *view_next(const view *v, view_walk *walk, size_t stride, size_t *id)
 
 cdef extern from "csrc/records.h" nogil:
     const int RULE_PA1, RULE_PA2, RULE_AROW, RULE_ADAGRAD, RULE_NAG, RULE_AVERAGE
@@ -144,7 +175,8 @@ cdef extern from "csrc/records.h" nogil:
                        const double *importances, double *margins)
     void records_score(const records *r, const rows *x, size_t samples, double *margins)
     void records_weights(const records *r, uint32_t first, size_t n, double *weights)
-    void records_dump(const records *r, size_t n, size_t column, double *numbers)
+    void records_unpack(const records *r, const double *state, size_t n, double **columns,
+                        size_t at)
     void records_restore(records *r, size_t n, size_t column, const double *numbers)
 
 cdef extern from "csrc/hedge.h" nogil:
@@ -173,7 +205,7 @@ cdef extern from "csrc/hedge.h" nogil:
     void hedge_numbers(const hedge_feature *f, double *numbers)
     void hedge_take_numbers(hedge_feature *f, const double *numbers)
     double *hedge_judged(hedge *r)
-    void hedge_dump(const hedge *r, size_t n, double *numbers, int64_t *counts)
+    void hedge_unpack(const double *records, size_t n, double **columns, size_t at)
     void hedge_restore(hedge *r, size_t n, const double *numbers, const int64_t *counts)
 
 cdef extern from "csrc/progressive.h" nogil:

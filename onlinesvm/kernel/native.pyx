@@ -28,6 +28,7 @@ from onlinesvm.rules.mixture import parts as _mixture
 from onlinesvm.rules.sgd import check_averaged, check_state as _check_sgd
 from onlinesvm.samples import CSR
 
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.pythread cimport (

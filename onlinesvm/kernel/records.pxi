@@ -5,7 +5,6 @@ cdef class Records(Rule):
 
     cdef records rule
     cdef int kind
-    cdef tuple columns
     cdef object reference
 
     def __cinit__(self, config):
@@ -32,37 +31,26 @@ cdef class Records(Rule):
     cdef void weights_from(self, uint32_t first, size_t n, double *weights) noexcept nogil:
         records_weights(&self.rule, first, n, weights)
 
-    def dump(self, n):
-        """The state of ids 1 … n, in arrays by id from 1, and the scalars."""
-        cdef size_t count = n, k
-        cdef double *out
-        arrays = {name: _empty(count) for name in self.columns}
-        _lock(self.lock)
-        try:
-            for k, name in enumerate(self.columns):
-                out = <double *>_memory(arrays[name])
-                with nogil:
-                    records_dump(&self.rule, count, k, out)
-            return arrays, self.scalars()
-        finally:
-            PyThread_release_lock(self.lock)
+    cdef void unpack(self, const double *records, size_t n, double **columns,
+                     size_t at) noexcept nogil:
+        records_unpack(&self.rule, records, n, columns, at)
 
-    cdef dict scalars(self):
+    cdef dict parts(self):
         cdef double *bias = self.rule.bias
         if self.kind == RULE_AVERAGE:
             return {
                 "bias": records_bias(&self.rule), "t": self.rule.t, "last_bias": bias[0],
                 "bias_offset": bias[1],
             }
-        scalars = {"bias": bias[0]}
+        parts = {"bias": bias[0]}
         if self.kind == RULE_AROW and not bias[1]:
-            scalars["bias_variances"] = 1.0
+            parts["bias_variances"] = 1.0
         else:
             for k in range(1, len(self.columns)):
-                scalars[f"bias_{self.columns[k]}"] = bias[<int>k]
+                parts[f"bias_{self.columns[k]}"] = bias[<int>k]
         if self.kind == RULE_NAG:
-            scalars["norms"], scalars["importance"] = self.rule.norms, self.rule.importance
-        return scalars
+            parts["norms"], parts["importance"] = self.rule.norms, self.rule.importance
+        return parts
 
     def restore(self, arrays, scalars):
         """Take the state of a dump. See onlinesvm.rules.rule.RecordRule.restore."""
@@ -89,8 +77,10 @@ cdef class Records(Rule):
             norms, importance = scalars["norms"], scalars["importance"]
         _reserve_fresh(&fresh, self.rule.state.stride, n)
         _lock(self.lock)
-        old, self.rule.state = self.rule.state, fresh
         try:
+            with nogil:
+                self.finish_views()
+            old, self.rule.state = self.rule.state, fresh
             for k in range(<size_t>len(columns)):
                 numbers = <const double *>_memory(columns[k])
                 with nogil:

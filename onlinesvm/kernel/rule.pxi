@@ -3,11 +3,14 @@
 cdef class Rule:
     """The state of the features, behind a lock, and the way in and out of the rule's C.
 
-    A rule says which blocks its state lies in and implements the four C methods.
+    A rule says which blocks its state lies in, what the columns of its snapshots are named, and
+    implements the C methods.
     """
 
     cdef PyThread_type_lock lock
     cdef blocks *state
+    cdef view *views
+    cdef tuple columns
 
     def __cinit__(self, config):
         self.lock = PyThread_allocate_lock()
@@ -31,6 +34,33 @@ cdef class Rule:
 
     cdef void weights_from(self, uint32_t first, size_t n, double *weights) noexcept nogil:
         pass
+
+    cdef void unpack(self, const double *records, size_t n, double **columns,
+                     size_t at) noexcept nogil:
+        """The numbers of `n` records of the state into the columns, from place `at` on."""
+        pass
+
+    cdef dict parts(self):
+        """The numbers that belong to no feature; under the lock."""
+        return {}
+
+    cdef void finish_views(self) noexcept nogil:
+        """Copy the rest for all views, before the state is replaced; under the lock."""
+        cdef view *v = self.views
+        cdef const double *records
+        cdef size_t at, end
+        while v:
+            while True:
+                at = v.copied
+                end = at + view_step(v, self.state, v.n, &records)
+                if at == end:
+                    break
+                if records:
+                    self.unpack(records, end - at, v.columns, at)
+                else:
+                    for at in range(at, end):
+                        self.unpack(_fresh, 1, v.columns, at)
+            v = v.next
 
     def reserve(self, n):
         """Room for the state of ids up to `n`."""
@@ -61,6 +91,7 @@ cdef class Rule:
             if not (blocks_reserve(self.state, largest) and self.reserve_rows(&x, samples)):
                 raise MemoryError
             with nogil:
+                views_keep(self.views, self.state, &x, samples, h)
                 self.learn_rows(&x, samples, y, h, out)
         finally:
             PyThread_release_lock(self.lock)
@@ -109,6 +140,18 @@ cdef class Rule:
         PyThread_release_lock(self.lock)
         return weights
 
+    def scalars(self):
+        """The numbers that belong to no feature, as a snapshot has them."""
+        _lock(self.lock)
+        try:
+            return self.parts()
+        finally:
+            PyThread_release_lock(self.lock)
+
+    def view(self, n):
+        """The state of ids 1 … n as it is now. See onlinesvm.kernel.KernelRule.view."""
+        return RuleView(self, n)
+
 
 cdef tuple _csr(object csr, rows *x, size_t *samples):
     """Rows that came from outside, checked; what is returned holds their memory."""
@@ -140,3 +183,105 @@ cdef int _reserve_fresh(blocks *fresh, size_t stride, size_t n) except -1:
         blocks_clear(fresh)
         raise MemoryError
     return 0
+
+
+cdef double[16] _fresh  # a record of a feature that was never learned: all zero
+_INTEGERS = {"exponents", *_hedge.COUNTS}
+
+
+@cython.no_gc_clear  # the list of views is left only when this is gone
+cdef class RuleView:
+    """The state of a rule at one instant. See onlinesvm.kernel.KernelRuleView."""
+
+    cdef Rule rule
+    cdef view view
+    cdef double *slice
+    cdef dict made
+    cdef readonly dict scalars
+
+    def __cinit__(self, Rule rule, size_t n):
+        cdef int k
+        if n > MOST_IDS:
+            raise MemoryError
+        self.slice = <double *>malloc(VIEW_SLICE_BYTES)
+        if not self.slice:
+            raise MemoryError
+        made = {}
+        for k, name in enumerate(rule.columns):
+            made[name] = _empty(n, _int64 if name in _INTEGERS else _float64)
+        _lock(rule.lock)
+        try:
+            if not view_open(&self.view, &rule.views, n):
+                raise MemoryError
+            self.rule = rule
+            for k, name in enumerate(made):
+                self.view.columns[k] = <double *>_memory(made[name])
+            self.made, self.scalars = made, rule.parts()
+        finally:
+            PyThread_release_lock(rule.lock)
+
+    def __dealloc__(self):
+        self.leave()
+        free(self.slice)
+
+    cdef void leave(self):
+        """Have the rule keep nothing more, and free what it has kept."""
+        if self.rule is not None:
+            _lock(self.rule.lock)
+            view_leave(&self.view, &self.rule.views)
+            PyThread_release_lock(self.rule.lock)
+            with nogil:
+                view_clear(&self.view)
+
+    cdef size_t step(self, Rule rule, size_t most) noexcept nogil:
+        """Copy a slice of `most` ids at most; how many, 0 at the end."""
+        cdef region *spare = view_spare(&self.view)
+        cdef size_t at, count
+        PyThread_acquire_lock(rule.lock, WAIT_LOCK)
+        at = self.view.copied
+        count = view_slice(&self.view, rule.state, most, self.slice, spare)
+        if not count:
+            view_leave(&self.view, &rule.views)
+        PyThread_release_lock(rule.lock)
+        rule.unpack(self.slice, count, self.view.columns, at)
+        return count
+
+    def advance(self, n):
+        """Copy `n` more ids. See onlinesvm.kernel.KernelView.advance."""
+        cdef size_t left = n, count = 1
+        cdef Rule rule = self.rule
+        if self.made is not None:
+            with nogil:
+                while left and count:
+                    count = self.step(rule, left)
+                    left -= count
+
+    def arrays(self):
+        """The state, in arrays by id from 1. See onlinesvm.kernel.KernelView.arrays."""
+        cdef Rule rule = self.rule
+        cdef const double *record
+        cdef size_t id = 0
+        cdef view_walk walk
+        made, self.made = self.made, None
+        if made is None:
+            raise ValueError("expected a view that is open, got one that was read or closed")
+        memset(&walk, 0, sizeof(walk))
+        try:
+            with nogil:
+                while self.step(rule, self.view.n):
+                    view_pause()
+                while True:
+                    record = view_next(&self.view, &walk, rule.state.stride, &id)
+                    if not record:
+                        break
+                    rule.unpack(record, 1, self.view.columns, id - 1)
+            if self.view.failed:
+                raise MemoryError("what was learned meanwhile left no memory for the view")
+            return made
+        finally:
+            self.leave()
+
+    def close(self):
+        """Free what the view holds; once is enough."""
+        self.made = None
+        self.leave()

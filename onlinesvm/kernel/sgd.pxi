@@ -9,6 +9,7 @@ cdef class Sgd(Rule):
         sgd_init(&self.rule, config.eta0, config.alpha, config.schedule == "invscaling",
                  config.bias)
         self.state = &self.rule.state
+        self.columns = ("weights", "mantissas", "exponents") if config.alpha else ("weights",)
 
     def __dealloc__(self):
         blocks_clear(&self.rule.state)
@@ -27,29 +28,16 @@ cdef class Sgd(Rule):
     cdef void weights_from(self, uint32_t first, size_t n, double *weights) noexcept nogil:
         sgd_weights(&self.rule, first, n, weights)
 
-    def dump(self, n):
-        """The state of ids 1 … n, in arrays by id from 1, and the scalars."""
-        cdef size_t count = n
-        cdef double *mantissas = NULL
-        cdef int64_t *exponents = NULL
-        arrays = {"weights": _empty(count)}
-        cdef double *weights = <double *>_memory(arrays["weights"])
+    cdef void unpack(self, const double *records, size_t n, double **columns,
+                     size_t at) noexcept nogil:
+        sgd_unpack(&self.rule, records, n, columns, at)
+
+    cdef dict parts(self):
+        parts = {"bias": self.rule.bias, "t": self.rule.t}
         if self.rule.alpha:
-            arrays["mantissas"] = _empty(count)
-            arrays["exponents"] = _empty(count, _int64)
-            mantissas = <double *>_memory(arrays["mantissas"])
-            exponents = <int64_t *>_memory(arrays["exponents"])
-        _lock(self.lock)
-        try:
-            scalars = {"bias": self.rule.bias, "t": self.rule.t}
-            if self.rule.alpha:
-                scalars["product_mantissa"] = self.rule.mantissa
-                scalars["product_exponent"] = self.rule.exponent
-            with nogil:
-                sgd_dump(&self.rule, count, weights, mantissas, exponents)
-        finally:
-            PyThread_release_lock(self.lock)
-        return arrays, scalars
+            parts["product_mantissa"] = self.rule.mantissa
+            parts["product_exponent"] = self.rule.exponent
+        return parts
 
     def restore(self, arrays, scalars):
         """Take the state of a dump. See onlinesvm.rules.Sgd.restore."""
@@ -75,6 +63,8 @@ cdef class Sgd(Rule):
             raise MemoryError
         _reserve_fresh(&fresh, self.rule.state.stride, n)
         _lock(self.lock)
+        with nogil:
+            self.finish_views()
         old, self.rule.state = self.rule.state, fresh
         with nogil:
             sgd_restore(&self.rule, n, w, m, e)

@@ -53,6 +53,7 @@ from onlinesvm.rules.mixture import spans as mixture_spans
 from onlinesvm.rules.rule import Arrays, Scalars
 from onlinesvm.rules.state import SAMPLES, Span, check_parts
 from onlinesvm.samples import CSR
+from onlinesvm.view import Dumped
 
 __all__ = ["EXPERTS", "Hedge", "check_state", "experts"]
 
@@ -165,7 +166,7 @@ class _Feature:
         return x / math.sqrt(self.s2) if self.s2 > 0.0 else 0.0
 
 
-class Hedge:
+class Hedge(Dumped):
     """The rule `hedge`; see the module's docstring."""
 
     def __init__(self, config: LearnerConfig) -> None:

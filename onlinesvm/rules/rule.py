@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onlinesvm.config import LearnerConfig
 from onlinesvm.rules.state import WEIGHT, Span, check_parts
 from onlinesvm.samples import CSR
+from onlinesvm.view import Dumped
 
 __all__ = ["SUM", "Arrays", "Record", "RecordRule", "Scalars"]
 
@@ -27,7 +28,7 @@ Scalars = dict[str, float | int]
 Record = list[float]
 
 
-class RecordRule:
+class RecordRule(Dumped):
     """A rule that keeps a list of numbers a feature, the weight first; the bias has one too.
 
     A subclass names the numbers in COLUMNS, gives a newborn's in FRESH, where they can lie in

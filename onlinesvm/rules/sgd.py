@@ -14,6 +14,7 @@ from onlinesvm.config import LearnerConfig
 from onlinesvm.rules.rule import Arrays, Scalars
 from onlinesvm.rules.state import SAMPLES, WEIGHT, Span, check_parts
 from onlinesvm.samples import CSR
+from onlinesvm.view import Dumped
 
 __all__ = ["AveragedSgd", "Sgd", "check_averaged", "check_state", "sgd"]
 
@@ -27,7 +28,7 @@ def sgd(config: LearnerConfig) -> Sgd:
     return AveragedSgd(config) if config.average else Sgd(config)
 
 
-class Sgd:
+class Sgd(Dumped):
     """Stochastic gradient descent on the hinge loss.
 
     For a sample (x, y) of importance h, with m = Σ w_i·x_i + b and y·m < 1::

@@ -425,18 +425,20 @@ static void hedge_take_numbers(hedge_feature *f, const double *numbers)
     f->scale2 = numbers[10];
 }
 
-/* The state of ids 1 .. n, a row of numbers and one of counts (age, run, seen) each. */
-static void hedge_dump(const hedge *r, size_t n, double *numbers, int64_t *counts)
+/* The numbers of `n` features, a column for each, from place `at` on: HEDGE_NUMBERS of them, then
+ * age, run, seen. */
+static void hedge_unpack(const double *records, size_t n, double *const *columns, size_t at)
 {
-    static const hedge_feature fresh;
-    const uint64_t end_id = blocks_end(&r->state);
-    size_t i;
-    for (i = 0; i < n; i++) {
-        const hedge_feature *f = i + 1 < end_id ? hedge_at(r, (uint32_t)(i + 1)) : &fresh;
-        hedge_numbers(f, numbers + i * HEDGE_NUMBERS);
-        counts[3 * i] = (int64_t)(f->counts >> 6 & HEDGE_MOST_AGE);
-        counts[3 * i + 1] = (int64_t)(f->counts & 63);
-        counts[3 * i + 2] = (int64_t)(f->counts >> 24);
+    const hedge_feature *f = (const hedge_feature *)(const void *)records;
+    size_t i, k;
+    for (i = 0; i < n; i++, f++) {
+        double numbers[HEDGE_NUMBERS];
+        hedge_numbers(f, numbers);
+        for (k = 0; k < HEDGE_NUMBERS; k++)
+            columns[k][at + i] = numbers[k];
+        ((int64_t *)columns[HEDGE_NUMBERS])[at + i] = (int64_t)(f->counts >> 6 & HEDGE_MOST_AGE);
+        ((int64_t *)columns[HEDGE_NUMBERS + 1])[at + i] = (int64_t)(f->counts & 63);
+        ((int64_t *)columns[HEDGE_NUMBERS + 2])[at + i] = (int64_t)(f->counts >> 24);
     }
 }
 

@@ -364,17 +364,4 @@ static int lookup_restore(lookup *l, const uint32_t *lengths, const uint8_t *nam
     return 1;
 }
 
-/* The names by id, `count` of them from the start: their lengths and their bytes end to end. */
-static void lookup_dump(const lookup *l, uint32_t *lengths, uint8_t *names)
-{
-    arena_walk walk = {0};
-    const uint8_t *e;
-    while ((e = arena_next(&l->arena, &walk))) {
-        const uint32_t length = entry_length(e);
-        *lengths++ = length;
-        memcpy(names, entry_name(e), length);
-        names += length;
-    }
-}
-
 #endif

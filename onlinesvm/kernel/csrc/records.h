@@ -269,16 +269,17 @@ static void records_weights(const records *r, uint32_t first, size_t n, double *
     }
 }
 
-/* Number `column` of the records of ids 1 .. n. */
-static void records_dump(const records *r, size_t n, size_t column, double *numbers)
+/* The numbers of `n` records, a column for each, from place `at` on. */
+static void records_unpack(const records *r, const double *state, size_t n, double *const *columns,
+                           size_t at)
 {
-    const uint64_t end_id = blocks_end(&r->state);
-    const double fresh = r->kind == RULE_AROW && column == 1 ? 1.0 : 0.0;
-    size_t i;
-    for (i = 0; i < n; i++) {
-        const double number =
-            i + 1 < end_id ? blocks_at(&r->state, (uint32_t)(i + 1), r->state.stride)[column] : 0.0;
-        numbers[i] = number == 0.0 && fresh != 0.0 ? fresh : number;
+    const size_t stride = r->state.stride;
+    size_t i, k;
+    for (i = 0; i < n; i++, state += stride) {
+        for (k = 0; k < stride; k++)
+            columns[k][at + i] = state[k];
+        if (r->kind == RULE_AROW)
+            columns[1][at + i] = arow_variance(state);
     }
 }
 

@@ -169,22 +169,20 @@ static void sgd_weights(const sgd *r, uint32_t first, size_t n, double *weights)
     }
 }
 
-/* The state of ids 1 .. n, a column for each of its numbers; mantissas and exponents only with
- * alpha. What never changed has the product 1. */
-static void sgd_dump(const sgd *r, size_t n, double *weights, double *mantissas,
-                     int64_t *exponents)
+/* The numbers of `n` records of the state, a column for each, from place `at` on; mantissas and
+ * exponents only with alpha. What never changed has the product 1. */
+static void sgd_unpack(const sgd *r, const double *records, size_t n, double *const *columns,
+                       size_t at)
 {
     const size_t stride = r->state.stride;
-    const uint64_t end_id = blocks_end(&r->state);
     size_t i;
     for (i = 0; i < n; i++) {
-        const uint64_t id = (uint64_t)i + 1;
-        const double *state = id < end_id ? blocks_at(&r->state, (uint32_t)id, stride) : NULL;
-        weights[i] = state ? state[0] : 0.0;
+        const double *state = records + i * stride;
+        columns[0][at + i] = state[0];
         if (stride == SGD_SHRUNK) {
-            const int changed = state && state[1] != 0.0;
-            mantissas[i] = changed ? state[1] : 1.0;
-            exponents[i] = changed ? (int64_t)state[2] : 0;
+            const int changed = state[1] != 0.0;
+            columns[1][at + i] = changed ? state[1] : 1.0;
+            ((int64_t *)columns[2])[at + i] = changed ? (int64_t)state[2] : 0;
         }
     }
 }

@@ -5,6 +5,8 @@
  * is linear. A full segment splits in two by one more bit of its hashes, so no insertion ever
  * costs more than one segment's work (and now and then a copy of the directory, about 30 bytes for
  * a thousand names): there is no rehash of the whole that a turn of the loop would wait for.
+ * Segments fill evenly, so that if all were full at the same count, all would split at about the
+ * same time; each is full at a count of its own, and they split one after the other.
  *
  *     hash    22 bits directory | 16 bits tag | 26 bits place in the segment
  *     slot    16 bits tag | 48 bits address of the entry; 0 is empty
@@ -24,7 +26,10 @@
 #include "pool.h"
 
 #define SEGMENT_SLOTS 1022
-#define SEGMENT_FULL 768 /* splits here; linear probing is fast up to about three quarters */
+/* A segment is full, and splits, at a count of its own from FULL_LEAST on, below twice that; linear
+ * probing is fast up to about three quarters. */
+#define FULL_LEAST 400
+#define FULL_MOST (2 * FULL_LEAST)
 #define SEGMENT_BRIM (SEGMENT_SLOTS - 1) /* one stays empty: it ends every probe */
 #define TABLE_MOST_BITS 22
 #define TABLE_SPARSE_BITS 4 /* the directory may be this sparse: 2^4 times as long as segments */
@@ -34,7 +39,8 @@
 
 typedef struct segment {
     uint32_t count;
-    uint32_t bits; /* how many upper bits all its hashes share */
+    uint16_t bits; /* how many upper bits all its hashes share */
+    uint16_t full; /* the count at which it splits */
     struct segment *next;
     uint64_t slots[SEGMENT_SLOTS];
 } segment;
@@ -44,7 +50,8 @@ typedef struct {
     int bits;            /* from 1 on */
     size_t segments;
     size_t promised; /* segments that were reserved for chains */
-    size_t overfull; /* segments beyond FULL that have not split */
+    size_t overfull; /* segments that are more than full */
+    uint32_t drawn;  /* counts at which to be full that were given out */
     size_t chained;  /* segments in chains; while there are none, nobody looks for the next one */
     pool pool;
 } table;
@@ -79,14 +86,25 @@ static void table_clear(table *t)
     table_init(t);
 }
 
+/* The count at which the next segment is full: spread evenly, as the multiples of the golden section
+ * are (Knuth, The Art of Computer Programming, volume 3, section 6.4). */
+static uint16_t table_draw_full(table *t, uint32_t least)
+{
+    const uint64_t place = t->drawn++ * 0x9E3779B9u; /* modulo 2^32 */
+    return (uint16_t)(least + (place * (FULL_MOST - least) >> 32));
+}
+
 /* An empty table with room for about `names` without a split. 0 without memory. */
 static int table_open(table *t, size_t names)
 {
     int bits = 1;
+    uint32_t least;
     size_t i, length;
-    /* Segments are filled evenly, but for chance: leave it four standard deviations. */
-    while (bits < TABLE_MOST_BITS && (names >> bits) > SEGMENT_FULL - 100)
+    while (bits < TABLE_MOST_BITS && (names >> bits) > FULL_LEAST + FULL_LEAST / 4)
         bits++;
+    /* Segments are filled evenly, but for chance: leave it four standard deviations. */
+    least = (uint32_t)(names >> bits) + 90;
+    least = least < FULL_LEAST ? FULL_LEAST : least < FULL_MOST ? least : FULL_MOST - 1;
     length = (size_t)1 << bits;
     table_init(t);
     t->directory = malloc(length * sizeof *t->directory);
@@ -98,7 +116,8 @@ static int table_open(table *t, size_t names)
     t->segments = length;
     for (i = 0; i < length; i++) {
         t->directory[i] = pool_take(&t->pool);
-        t->directory[i]->bits = (uint32_t)bits;
+        t->directory[i]->bits = (uint16_t)bits;
+        t->directory[i]->full = table_draw_full(t, least);
     }
     return 1;
 }
@@ -107,7 +126,7 @@ static int table_open(table *t, size_t names)
  * memory; nothing has changed then. */
 static int table_reserve(table *t, size_t names)
 {
-    size_t promised = names / (SEGMENT_BRIM - SEGMENT_FULL) + 1 + t->overfull;
+    size_t promised = names / (SEGMENT_BRIM - FULL_MOST) + 1 + t->overfull;
     if (!pool_reserve(&t->pool, promised))
         return 0;
     t->promised = promised;
@@ -222,13 +241,14 @@ static int table_split(table *t, uint64_t hash)
     for (i = 0; i < SEGMENT_SLOTS; i++)
         if (low->slots[i])
             entries[count++] = slot_entry(low->slots[i]);
-    if (low->count > SEGMENT_FULL)
-        t->overfull--;
+    t->overfull -= low->count > low->full;
     memset(low->slots, 0, sizeof low->slots);
     low->count = 0;
     low->bits++;
     high = pool_take(&t->pool);
     high->bits = low->bits;
+    low->full = table_draw_full(t, FULL_LEAST);
+    high->full = table_draw_full(t, FULL_LEAST);
     t->segments++;
     length = (size_t)1 << (t->bits - (int)low->bits); /* of each half, in the directory */
     first = (size_t)(hash >> (65 - low->bits) << 1 << (t->bits - (int)low->bits));
@@ -243,6 +263,7 @@ static int table_split(table *t, uint64_t hash)
         h = hash_bytes(entry_name(entries[i]), entry_length(entries[i]));
         segment_put(h >> (64 - low->bits) & 1 ? high : low, h, entries[i]);
     }
+    t->overfull += (low->count > low->full) + (high->count > high->full);
     return 1;
 }
 
@@ -250,18 +271,19 @@ static int table_split(table *t, uint64_t hash)
 static __attribute__((noinline)) void table_insert_full(table *t, uint64_t hash, const uint8_t *e)
 {
     segment *s = table_segment(t, hash);
-    while (s->count >= SEGMENT_FULL) {
+    while (s->count >= s->full) {
         if (!s->next && table_split(t, hash)) {
             s = table_segment(t, hash);
             continue;
         }
         if (s->count < SEGMENT_BRIM) {
-            if (s->count == SEGMENT_FULL)
+            if (s->count == s->full)
                 t->overfull++;
             break;
         }
         if (!s->next) {
             s->next = pool_take(&t->pool);
+            s->next->full = FULL_MOST;
             t->promised--;
             t->chained++;
         }
@@ -273,7 +295,7 @@ static __attribute__((noinline)) void table_insert_full(table *t, uint64_t hash,
 /* Insert a name that table_search did not find, its end being `end`; room was reserved. */
 static inline void table_insert(table *t, uint64_t hash, const uint8_t *e, vacancy end)
 {
-    if (LIKELY(end.segment->count < SEGMENT_FULL)) {
+    if (LIKELY(end.segment->count < end.segment->full)) {
         *end.slot = slot_tag(hash) | (uintptr_t)e;
         end.segment->count++;
     } else {
