@@ -224,6 +224,7 @@ def _plots(results: dict[str, dict[str, Any]], folder: Path) -> list[str]:
 # How ours begin, and their colours.
 _OURS = {
     "native": "tab:blue",
+    "hedge": "tab:blue",
     "daemon": "tab:blue",
     "objects, native": "tab:blue",
     "python": "lightskyblue",

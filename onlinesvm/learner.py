@@ -220,21 +220,32 @@ class OnlineSVM:
 
         Raises SampleError for the first fault.
         """
-        columns = matrix.columns_of(X, self.limits)
+        columns = matrix.columns_of(X, self.limits, self.kernel)
         labels, importances = matrix.targets_of(y, sample_weight, len(columns.indptr) - 1)
-        self._rule.reserve(self._lookup.reserve((columns,)))
-        csr = self._lookup.grow_columns(columns, importances)
         if self.config.normalize != "none":
+            self._rule.reserve(self._lookup.reserve((columns,)))
+            importances = np.ones(len(labels)) if importances is None else importances
+            csr = self._lookup.grow_columns(columns, importances)
             full = len(self._lookup) >= self.limits.max_features
             counted = self._lookup.find_columns(columns) if full else None
-            csr = normalized(csr, self.config.normalize, counted)
-        self._learn(csr, labels, importances)
+            self._learn(normalized(csr, self.config.normalize, counted), labels, importances)
+            return self
+        weights, counts = self._class_weights.of(labels, importances)
+        self.kernel.learn_matrix(
+            self._lookup, self._rule, self._judge, self.progressive.totals, columns, labels,
+            importances, weights, self.config.threshold,
+        )  # fmt: skip
+        self._class_weights.counts = counts
+        self.position += len(labels)
         return self
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
         """The margins of the rows of `X`, float64[n]; changes nothing."""
+        if self._scorer is None and self.config.normalize == "none":
+            columns = matrix.columns_of(X, self.limits, self.kernel)
+            return self.kernel.score_matrix(self._lookup, self._rule, columns)
         return self._over(
-            matrix.pieces(X, self.limits),
+            matrix.pieces(X, self.limits, self.kernel),
             lambda columns: self._score(self._lookup.find_columns(columns)),
         )
 

@@ -180,7 +180,7 @@ class Scorer:
     def _rows(self, samples: Any) -> Iterator[CSR]:
         """`samples` over ids, in pieces."""
         if matrix.is_matrix(samples):
-            for columns in matrix.pieces(samples, self.limits):
+            for columns in matrix.pieces(samples, self.limits, self.kernel):
                 yield self._lookup.find_columns(columns)
         else:
             given: Iterable[Features] = samples

@@ -23,8 +23,8 @@ A file is a stream of msgpack objects, nothing else:
                    and the samples of each label
     producers      map, producer (bin) → [last sequence, samples], the one that was applied
                    furthest back first; empty where none has a name
-    journal        array of 4: the end of the journal when it was taken (`End` in
-                   onlinesvm.service.segment); absent where there was none
+    journal        array of 4: the end of the journal (`End` in onlinesvm.service.segment), its
+                   checksum 0 where not all of it was applied; absent where there was none
     arrays         array of [name, dtype, count]
 
     array          dtype, count   meaning

@@ -29,8 +29,8 @@ cdef class Hedge(Rule):
         finally:
             PyThread_release_lock(self.lock)
 
-    cdef bint reserve_rows(self, const rows *x, size_t samples):
-        return hedge_reserve_row(&self.rule, rows_longest(x, samples))
+    cdef bint reserve_row(self, size_t longest):
+        return hedge_reserve_row(&self.rule, longest)
 
     cdef void learn_rows(self, const rows *x, size_t samples, const double *labels,
                          const double *importances, double *margins) noexcept nogil:

@@ -22,9 +22,12 @@ __all__ = [
     "encode_learn",
     "encode_margins",
     "encode_predict",
+    "learn_matrix",
     "observe",
     "parse_block",
     "score",
+    "score_matrix",
+    "screen_matrix",
 ]
 
 NAME: str
@@ -132,6 +135,23 @@ def observe(
     importances: ArrayLike,
     threshold: float = 0.0,
 ) -> None: ...
+def screen_matrix(
+    indptr: NDArray[Any], values: NDArray[np.float64]
+) -> tuple[int | None, bool, int]: ...
+def learn_matrix(
+    lookup: Lookup,
+    rule: Sgd | Records | Hedge,
+    judge: Judge,
+    totals: NDArray[np.float64],
+    columns: Columns,
+    labels: ArrayLike,
+    importances: ArrayLike | None,
+    weights: ArrayLike | None,
+    threshold: float,
+) -> None: ...
+def score_matrix(
+    lookup: Lookup, rule: Sgd | Records | Hedge, columns: Columns
+) -> NDArray[np.float64]: ...
 def parse_block(
     parser: LineParser, block: bytes, start: int, room: Room, *, skip_bad: bool = False
 ) -> Parsed: ...

@@ -21,13 +21,22 @@ cdef class Rule:
         if self.lock:
             PyThread_free_lock(self.lock)
 
-    cdef bint reserve_rows(self, const rows *x, size_t samples):
-        """Room for what learning these rows takes beside the state."""
+    cdef bint reserve_row(self, size_t longest):
+        """Room for what learning rows of up to `longest` elements takes beside the state."""
         return True
 
     cdef void learn_rows(self, const rows *x, size_t samples, const double *labels,
                          const double *importances, double *margins) noexcept nogil:
         pass
+
+    cdef void learn_followed(self, const rows *x, size_t samples, const double *labels,
+                             const double *importances, double *margins, observer *o,
+                             const double *observed) noexcept nogil:
+        """Learn the rows of a slab; the observer follows, by the importances `observed`."""
+        cdef size_t i
+        self.learn_rows(x, samples, labels, importances, margins)
+        for i in range(samples):
+            observer_follow(o, i, margins[i], labels[i], observed[i])
 
     cdef bint score_rows(self, const rows *x, size_t samples, double *margins) noexcept nogil:
         """The margins of rows; False where an id cannot be one."""
@@ -89,7 +98,7 @@ cdef class Rule:
         largest = _largest_id(&x, samples)
         _lock(self.lock)
         try:
-            if not (blocks_reserve(self.state, largest) and self.reserve_rows(&x, samples)):
+            if not (blocks_reserve(self.state, largest) and self.reserve_row(rows_longest(&x, samples))):
                 raise MemoryError
             with nogil:
                 views_keep(self.views, self.state, &x, samples, h)
