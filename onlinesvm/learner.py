@@ -241,7 +241,7 @@ class OnlineSVM:
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
         """The margins of the rows of `X`, float64[n]; changes nothing."""
-        if self.config.normalize == "none":
+        if self._scorer is None and self.config.normalize == "none":
             columns = matrix.columns_of(X, self.limits, self.kernel)
             return self.kernel.score_matrix(self._lookup, self._rule, columns)
         return self._over(

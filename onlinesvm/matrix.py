@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from onlinesvm.kernel import Kernel, KernelJudge, KernelLookup, KernelRule
 
 __all__ = [
-    "Columns", "columns_of", "is_matrix", "is_sparse", "learn_matrix", "pieces", "score_matrix",
+    "Columns", "columns_of", "is_matrix", "learn_matrix", "pieces", "score_matrix",
     "screen_matrix", "targets_of",
 ]  # fmt: skip
 
-_PIECE = 2**18  # elements: some 10 MiB of what is made of them
+_PIECE = 2**18  # elements: some MiB of what is made of them
 
 
 class Columns(NamedTuple):
@@ -47,73 +47,20 @@ def columns_of(X: Any, limits: Limits, kernel: Kernel) -> Columns:  # noqa: N803
     """
     from scipy import sparse
 
-    rows = X.tocsr() if is_sparse(X) else sparse.csr_array(_dense(X))
-    return _columns(rows.indptr, rows.indices, rows.data, limits, kernel)
-
-
-def pieces(X: Any, limits: Limits, kernel: Kernel) -> Iterator[Columns]:  # noqa: N803
-    """As `columns_of`, in pieces of about _PIECE elements, so that little memory is taken beside
-    `X`, whatever its size. Raises as `columns_of` does, when it comes to the fault.
-    """
-    from scipy import sparse
-
-    if is_sparse(X):
-        rows = X.tocsr()
-        indptr, indices, data = rows.indptr, rows.indices, rows.data
-        first, n = 0, len(indptr) - 1
-        while first < n:
-            last = int(np.searchsorted(indptr, int(indptr[first]) + _PIECE, side="right")) - 1
-            end = min(max(last, first + 1), n)
-            a, b = int(indptr[first]), int(indptr[end])
-            rows_of = indptr[first : end + 1] - a
-            yield _columns(rows_of, indices[a:b], data[a:b], limits, kernel, first)
-            first = end
-        return
-    dense = _dense(X)
-    step = max(1, _PIECE // max(1, dense.shape[1]))
-    for first in range(0, len(dense), step):
-        rows = sparse.csr_array(dense[first : first + step])
-        yield _columns(rows.indptr, rows.indices, rows.data, limits, kernel, first)
-
-
-def is_sparse(X: Any) -> bool:  # noqa: N803
-    """Whether `X` is a matrix of scipy.sparse; who gives none needs no scipy."""
-    return hasattr(X, "tocsr")
-
-
-def is_matrix(X: Any) -> bool:  # noqa: N803
-    """Whether `X` is a matrix, sparse or an array of numbers, and not an iterable of samples."""
-    return is_sparse(X) or (isinstance(X, np.ndarray) and X.dtype.kind in "biufc")
-
-
-def _dense(X: Any) -> NDArray[Any]:  # noqa: N803
-    dense = np.asarray(X)
-    if dense.ndim != 2:
-        raise ValueError(f"expected a matrix [n, m], got an array of {dense.ndim} dimensions")
-    _refuse_unreal(dense.dtype)
-    return dense
-
-
-def _refuse_unreal(dtype: np.dtype[Any]) -> None:
-    if dtype.kind not in "iuf":
-        raise TypeError(f"expected a matrix of real numbers, got dtype {dtype}")
-
-
-def _columns(
-    indptr: NDArray[Any],
-    indices: NDArray[Any],
-    numbers: NDArray[Any],
-    limits: Limits,
-    kernel: Kernel,
-    first: int = 0,
-) -> Columns:
-    """Rows of a matrix, validated; `first` is the place of the first in the whole."""
-    _refuse_unreal(numbers.dtype)
-    data = np.require(numbers, np.float64, ["C", "A"])
-    columns, indptr = _integers(indices), _integers(indptr)
+    if sparse.issparse(X):
+        matrix = X.tocsr()
+    else:
+        dense = np.asarray(X)
+        if dense.ndim != 2:
+            raise ValueError(f"expected a matrix [n, m], got an array of {dense.ndim} dimensions")
+        matrix = sparse.csr_array(dense)
+    if matrix.dtype.kind not in "iuf":
+        raise TypeError(f"expected a matrix of real numbers, got dtype {matrix.dtype}")
+    data = np.require(matrix.data, np.float64, ["C", "A"])
+    columns, indptr = _integers(matrix.indices), _integers(matrix.indptr)
     fault, small, longest = kernel.screen_matrix(indptr, data)
     if fault is not None:
-        _refuse(fault, indptr, columns, data, first)
+        _refuse(fault, indptr, columns, data)
     if small:
         kept = np.abs(data) >= MIN_MAGNITUDE
         indptr = np.concatenate(([0], np.cumsum(kept)))[indptr]
@@ -122,10 +69,27 @@ def _columns(
     if longest > limits.max_features_per_sample:
         raise LimitError(
             f"expected at most {limits.max_features_per_sample} features a sample, got {longest}",
-            (first + int(np.diff(indptr).argmax()),),
+            (int(np.diff(indptr).argmax()),),
             root="X",
         )
     return Columns(indptr, columns, data)
+
+
+def pieces(X: Any, limits: Limits, kernel: Kernel) -> Iterator[Columns]:  # noqa: N803
+    """As `columns_of`, validated whole, in pieces of about _PIECE elements."""
+    indptr, columns, data = columns_of(X, limits, kernel)
+    first, n = 0, len(indptr) - 1
+    while first < n:
+        last = int(np.searchsorted(indptr, int(indptr[first]) + _PIECE, side="right")) - 1
+        end = min(max(last, first + 1), n)
+        a, b = int(indptr[first]), int(indptr[end])
+        yield Columns(indptr[first : end + 1] - a, columns[a:b], data[a:b])
+        first = end
+
+
+def is_matrix(X: Any) -> bool:  # noqa: N803
+    """Whether `X` is a matrix, sparse or an array of numbers, and not an iterable of samples."""
+    return hasattr(X, "tocsr") or (isinstance(X, np.ndarray) and X.dtype.kind in "biufc")
 
 
 def _integers(values: Any) -> Any:
@@ -154,10 +118,8 @@ def screen_matrix(
     )
 
 
-def _refuse(
-    k: int, indptr: NDArray[Any], columns: NDArray[Any], data: NDArray[np.float64], first: int
-) -> None:
-    row = first + int(np.searchsorted(indptr, k, side="right")) - 1
+def _refuse(k: int, indptr: NDArray[Any], columns: NDArray[Any], data: NDArray[np.float64]) -> None:
+    row = int(np.searchsorted(indptr, k, side="right")) - 1
     wanted = (
         f"number of magnitude at most {MAX_MAGNITUDE:g}"
         if np.isfinite(data[k])

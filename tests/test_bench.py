@@ -114,37 +114,6 @@ def test_a_bench_runs_and_its_result_becomes_a_page(tmp_path: Path) -> None:
         assert name in page
 
 
-def test_a_variant_of_the_hedge_differs_by_what_was_changed_alone(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    rows = [
-        {int(i): float(rng.normal()) for i in rng.choice(30, size=5, replace=False) + 1}
-        for _ in range(300)
-    ]
-    labels = np.array([1 if sum(row.values()) > 0 else -1 for row in rows])
-    made = constants.Rows(accuracy.Data(rows, labels, 31))
-    shipped = constants.margins(constants.compiled({}, tmp_path), made)
-    samples = [(row, int(y)) for row, y in zip(rows, labels, strict=True)]
-    assert shipped.tobytes() == OnlineSVM(kernel="native").learn(samples).tobytes()
-    named = constants.margins(constants.compiled(constants.CONSTANTS, tmp_path), made)
-    assert named.tobytes() == shipped.tobytes()
-    for macros in ({"HEDGE_ETA_FAST": 8.0}, constants.WITHOUT["arow"]):
-        changed = constants.margins(constants.compiled(macros, tmp_path), made)
-        assert np.isfinite(changed).all()
-        assert changed.tobytes() != shipped.tobytes()
-
-
-def test_the_variant_left_out_is_chosen_on_the_other_sets() -> None:
-    errors = {
-        "as shipped": {"a": 0.1, "b": 0.2, "c": 0.3},
-        "x": {"a": 0.05, "b": 0.21, "c": 0.31},
-        "y": {"a": 0.2, "b": 0.19, "c": 0.3},
-    }
-    chosen = constants.left_out(errors)
-    assert [variant for variant, _ in chosen.values()] == ["y", "x", "x"]
-    assert chosen["a"][1] == pytest.approx(2)
-    assert "+100.0" in constants.table(errors)
-
-
 def test_batches_are_scored_by_who_is_there(tmp_path: Path) -> None:
     small = ["--rounds", "1", "--size", "turns=1", "--size", "batch=64", "--out", str(tmp_path)]
     names = ["auto", "path padded", "scipy csr", "numpy padded", products.EMBEDDING,
@@ -197,3 +166,34 @@ def test_the_claims_about_ours_hold(tmp_path: Path) -> None:
     assert found["(d) ours, reduce mean"]["off_by"] < 1e-12
     assert found["(e) ours, pad and unpad"] == {"same": 1}
     assert found["(f) ours, snapshot file"]["same"] == 1
+
+
+def test_a_variant_of_the_hedge_differs_by_what_was_changed_alone(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = [
+        {int(i): float(rng.normal()) for i in rng.choice(30, size=5, replace=False) + 1}
+        for _ in range(300)
+    ]
+    labels = np.array([1 if sum(row.values()) > 0 else -1 for row in rows])
+    made = constants.Rows(accuracy.Data(rows, labels, 31))
+    shipped = constants.margins(constants.compiled({}, tmp_path), made)
+    samples = [(row, int(y)) for row, y in zip(rows, labels, strict=True)]
+    assert shipped.tobytes() == OnlineSVM(kernel="native").learn(samples).tobytes()
+    named = constants.margins(constants.compiled(constants.CONSTANTS, tmp_path), made)
+    assert named.tobytes() == shipped.tobytes()
+    for macros in ({"HEDGE_ETA_FAST": 8.0}, constants.WITHOUT["arow"]):
+        changed = constants.margins(constants.compiled(macros, tmp_path), made)
+        assert np.isfinite(changed).all()
+        assert changed.tobytes() != shipped.tobytes()
+
+
+def test_the_variant_left_out_is_chosen_on_the_other_sets() -> None:
+    errors = {
+        "as shipped": {"a": 0.1, "b": 0.2, "c": 0.3},
+        "x": {"a": 0.05, "b": 0.21, "c": 0.31},
+        "y": {"a": 0.2, "b": 0.19, "c": 0.3},
+    }
+    chosen = constants.left_out(errors)
+    assert [variant for variant, _ in chosen.values()] == ["y", "x", "x"]
+    assert chosen["a"][1] == pytest.approx(2)
+    assert "+100.0" in constants.table(errors)
