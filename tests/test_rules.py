@@ -14,6 +14,7 @@ from strategies import configurations, samples
 
 from onlinesvm import OnlineSVM
 from onlinesvm.config import RULES
+from onlinesvm.errors import SnapshotError
 from onlinesvm.kernel import Kernel
 from onlinesvm.rules import hedge
 from onlinesvm.rules.mixture import MARGIN_CUT
@@ -413,6 +414,34 @@ def test_the_experts_equal_oracles_of_their_papers(kernel: Kernel) -> None:
             variances = [taken.arrays[f"{name}_variances"][id - 1] for id in ids]
             variances.append(taken.scalars[f"bias_{name}_variances"])
             assert variances == pytest.approx(np.diag(oracle.cov[r]).tolist(), rel=1e-8)
+
+
+def test_margins_that_were_long_zero_leave_a_whole_model(kernel: Kernel) -> None:
+    # Without a bias, samples of features never seen before have margins of 0: after three quarters
+    # of a million in a row the experts' mean magnitudes are as small as a float can be.
+    model = newborn(kernel, "hedge", bias=False)
+    rows = stream(17, 100)
+    model.learn(rows)
+    taken = model.snapshot()
+    taken.scalars.update({f"mixture_sizes_{r}": 2.465e-321 for r in range(6)})
+    model = OnlineSVM.from_snapshot(taken, kernel=kernel.NAME)
+    margins = model.learn(rows)
+    assert np.isfinite(margins).all()
+    after = model.snapshot()
+    assert all(map(math.isfinite, after.scalars.values()))
+    assert digest(OnlineSVM.from_snapshot(after, kernel=kernel.NAME)) == after.digest()
+    # No one of them mutes the stack for those that come after.
+    sizes = [after.scalars[f"mixture_sizes_{r}"] for r in range(6)]
+    assert sizes[5] < 1e4
+
+
+def test_a_mean_norm_that_would_overflow_is_no_state(kernel: Kernel) -> None:
+    model = newborn(kernel, "hedge")
+    model.learn(stream(17, 20))
+    taken = model.snapshot()
+    taken.scalars["mixture_norms"] = 1e-310
+    with pytest.raises(SnapshotError, match="mixture_norms: expected 0 or a number from 1e-110"):
+        OnlineSVM.from_snapshot(taken, kernel=kernel.NAME)
 
 
 def test_experts_are_told_in_stats(kernel: Kernel) -> None:

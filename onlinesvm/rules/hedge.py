@@ -50,7 +50,8 @@ from numpy.typing import NDArray
 
 from onlinesvm.config import LearnerConfig
 from onlinesvm.elementary import exp2, log2
-from onlinesvm.rules.mixture import Mixture, check_covariance
+from onlinesvm.rules.mixture import Mixture
+from onlinesvm.rules.mixture import check_state as check_mixture
 from onlinesvm.rules.mixture import spans as mixture_spans
 from onlinesvm.rules.rule import Arrays, Scalars
 from onlinesvm.rules.state import SAMPLES, Span, check_parts
@@ -424,7 +425,7 @@ def check_state(
     that are sent.
     """
     check_parts(arrays, scalars, *_spans())
-    check_covariance([scalars[f"mixture_covariance_{k}"] for k in range(N * N)], N)
+    check_mixture(scalars, N)
     unseen = arrays["seen"] == 0
     # A feature that had no value but 0 is as it was born.
     born = dict(zip((*NUMBERS, *COUNTS), (*_Feature().numbers(), 0, 0, 0), strict=True))

@@ -28,7 +28,7 @@ from onlinesvm.elementary import exp
 from onlinesvm.rules.rule import Scalars
 from onlinesvm.rules.state import Span
 
-__all__ = ["Mixture", "check_covariance", "parts", "spans"]
+__all__ = ["Mixture", "check_state", "parts", "spans"]
 
 LOSS_DISCOUNT = 0.9997
 SCALE_DISCOUNT = 0.999
@@ -41,6 +41,9 @@ MARGIN_CUT = 3.0
 # all that come after.
 MOST_MARGIN = 10.0
 MOST_NORM = 10.0
+# Where margins have long been 0 the next one is beyond all measure in units of their mean: it
+# counts for at most as many as the mean reaches back.
+MOST_SCALED = 1e3
 # An expert whose margins are smaller than this on average is not blown up to size 1.
 LEAST_SIZE = 1e-6
 
@@ -59,6 +62,9 @@ def spans(n: int) -> dict[str, Span]:
         "count": Span(0.0, 1e3 + 1.0), "norms": Span(0.0, 1e200), "weights": Span(0.0, 1.0 + 1e-9),
         "losses": Span(0.0, 1e100), "sizes": Span(0.0, 1e200), "covariance": Span(-0.2, 0.2),
     }  # fmt: skip
+    # Coefficients are over the mean norm, which may be tiny: a sample of values far below their
+    # features' scales has the norm 1e-100 or so.
+    of["coefficients"] = Span(-1e120, 1e120)
     free = Span(-1e60, 1e60)
     return {
         f"mixture_{name}" if size is None else f"mixture_{name}_{k}": of.get(name, free)
@@ -67,8 +73,17 @@ def spans(n: int) -> dict[str, Span]:
     }
 
 
-def check_covariance(numbers: list[float], n: int) -> None:
-    """Raise ValueError unless `numbers`, float64[n·n], can be a covariance but for rounding."""
+LEAST_NORMS = 1e-110
+
+
+def check_state(scalars: Mapping[str, Any], n: int) -> None:
+    """Raise ValueError unless `scalars`, within their spans, can be of a dump of n experts: the
+    covariance one but for rounding, the norms' sum none that 1 can overflow over.
+    """
+    norms = scalars["mixture_norms"]
+    if 0.0 < norms < LEAST_NORMS:
+        raise ValueError(f"mixture_norms: expected 0 or a number from {LEAST_NORMS:g}, got {norms}")
+    numbers = [scalars[f"mixture_covariance_{k}"] for k in range(n * n)]
     covariance = np.array(numbers, dtype=np.float64).reshape(n, n)
     skewed = float(np.abs(covariance - covariance.T).max())
     if skewed > 1e-6 or float(np.linalg.eigvalsh(covariance).min()) < -1e-6:
@@ -111,7 +126,9 @@ class Mixture:
         for r in range(n):
             margin = min(MOST_MARGIN, max(-MOST_MARGIN, margins[r]))
             size = self._sizes[r]
+            # May be infinite before it is cut.
             z = margin * count / size if size > 0.0 else margin
+            z = min(MOST_SCALED, max(-MOST_SCALED, z))
             scaled.append(z)
             self._sizes[r] = size * SCALE_DISCOUNT + abs(margin)
             stacked += self._stack[r] * z

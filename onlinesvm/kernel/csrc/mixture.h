@@ -33,6 +33,7 @@
 #endif
 #define MIXTURE_MOST_MARGIN 10.0
 #define MIXTURE_MOST_NORM 10.0
+#define MIXTURE_MOST_SCALED 1e3
 #define MIXTURE_LEAST_SIZE 1e-6
 
 /* All doubles, in the order in which a dump names them. */
@@ -146,7 +147,8 @@ static inline double mixture_learn(mixture *m, const double *margins, double nor
     m->norms = m->norms * MIXTURE_SCALE_DISCOUNT + norm;
     for (r = 0; r < EXPERTS; r++) {
         const double margin = mixture_cut(margins[r], MIXTURE_MOST_MARGIN), size = m->sizes[r];
-        const double z = size > 0.0 ? margin * count / size : margin;
+        const double z =
+            mixture_cut(size > 0.0 ? margin * count / size : margin, MIXTURE_MOST_SCALED);
         scaled[r] = z;
         m->sizes[r] = size * MIXTURE_SCALE_DISCOUNT + fabs(margin);
         stacked += m->stack[r] * z;
