@@ -80,6 +80,9 @@ class Learning(Serving):
         self._writing_position = saved.position
         # What the journal had when the last snapshot, and the one under way, was begun.
         self._saved_bytes = self._writing_bytes = 0
+        # The end of the journal of which the last snapshot, and the one under way, has all.
+        self._saved_end: tuple[int, ...] | None = None
+        self._writing_end: tuple[int, ...] | None = None
         self._unapplied = 0  # requests of this turn that are, or will be, in the journal alone
         self._refused: Exception | None = None  # why some of this turn were refused
         self._snapshot_error: str | None = None
@@ -251,6 +254,7 @@ class Learning(Serving):
         view = self._store.view(self._model, has_all=not self._unapplied)
         self._writing_position = view.position
         self._writing_bytes = self._journal.bytes
+        self._writing_end = view.journal
         if not self._unapplied:  # else the snapshot has less than the segment before the next
             self._journal.roll()
         self._is_making_room = self._journal.is_disk_full or self._is_disk_nearly_full()
@@ -312,6 +316,8 @@ class Learning(Serving):
         if error is None:
             if ended.result().position > self._saved.position:
                 self._room_at = 0.0  # more was made superfluous than before
+            if ended.result() is not self._saved:
+                self._saved_end = self._writing_end
             self._saved, self._saved_at = ended.result(), time.time()
             self._saved_bytes = self._writing_bytes
             self._snapshot_error = None
@@ -325,7 +331,7 @@ class Learning(Serving):
 
     def _drop_segment(self) -> None:
         """Drop the segment that the journal ends with, if the last snapshot has all of it."""
-        if self._journal.bytes != self._writing_bytes:
+        if self._journal.end != self._saved_end:
             return
         try:
             self._journal.drop()

@@ -108,3 +108,19 @@ def test_a_full_segment_is_followed_by_another_between_turns_alone(tmp_path: Pat
     assert names == [f"journal-{position:020}.log" for position in (0, 4, 8)]
     with bench(tmp_path) as found:
         assert digest_of(found.model) == digest_after(BATCHES)
+
+
+def test_room_is_made_of_what_a_snapshot_has_alone(tmp_path: Path) -> None:
+    """One in the middle of a turn, on a full disk: what comes behind it is in the journal alone."""
+    snapshot = ("snapshot", None, {}, PEER)
+    # Writes 0 to 3 are the segment's head and the first three batches.
+    with bench(tmp_path, files=failing_at(4, ENOSPC), part_bytes=1) as found:
+        assert [answer["position"] for answer in found.turn(learn(0), learn(1))] == [1, 2]
+        answers = found.turn(snapshot, learn(2), learn(3))
+        assert answers[0].result(20).keys["position"] == 2
+        assert answers[1]["position"] == 3
+        assert answers[2].code == "NOT_DURABLE"
+        found.turn(("stats", None, {}, PEER))  # takes the outcome, and asks for no other snapshot
+    with bench(tmp_path) as found:
+        assert found.saved.position == 2
+        assert digest_of(found.model) == digest_after(BATCHES[:3])
