@@ -127,7 +127,7 @@ class Journal:
         With `continues` the model has not applied all that is in the journal, so that no fresh
         segment can begin: none could tell the model's fingerprint at its position.
 
-        Raises NotDurable: then none of them is in the journal.
+        Raises NotDurable, MemoryError: then none of them is in the journal.
         """
         if self.failure is not None:
             raise NotDurable(f"the journal could not be made durable ({self.failure})")
@@ -142,7 +142,10 @@ class Journal:
             except OSError as error:
                 if continues or not self._has_samples() or error.errno != errno.EFBIG:
                     raise
-                self._begin()  # a file may not be as large as the segment would be
+                # A file may not be as large as the segment would be. Whether or not this succeeds:
+                # the next segment may be there, and tell of no more than there is in this one.
+                self._is_full = True
+                self._begin()
                 parts, size, position, checksum = self._packed(entries)
                 self._add(parts)
         except OSError as error:
@@ -182,12 +185,12 @@ class Journal:
         assert self._descriptor is not None
         try:
             self._write(self._descriptor, parts)
-        except OSError:
+            if self.fsync == "everysec" and self._syncer is not None:
+                self._syncer.note(self._descriptor, sum(map(len, parts)))
+        except (OSError, MemoryError):
             self._cut()
             raise
-        if self.fsync == "everysec" and self._syncer is not None:
-            self._syncer.note(self._descriptor, sum(map(len, parts)))
-        elif self.fsync == "always":
+        if self.fsync == "always":
             try:
                 self._files.sync(self._descriptor)
             except OSError as error:
@@ -226,7 +229,7 @@ class Journal:
             self._files.replace(temporary, path)
             if self.fsync == "always":
                 self._files.sync_folder(self.folder)
-        except OSError:
+        except (OSError, MemoryError):
             os.close(descriptor)
             with contextlib.suppress(OSError):
                 temporary.unlink()

@@ -887,6 +887,58 @@ def test_a_file_that_may_not_grow_is_followed_by_another(tmp_path: Path, fsync: 
     assert opened(tmp_path) == (digest_after(small(12)), sum(map(len, small(12))))
 
 
+def test_a_segment_that_was_begun_in_vain_makes_nothing_void(tmp_path: Path) -> None:
+    """It may be there all the same, and tells where the one before it ended."""
+
+    class Small(FaultyFiles):
+        """A limit on the size of a file, which a record of three hundred bytes would pass."""
+
+        def write(self, descriptor: int, parts: Sequence[Buffer]) -> int:
+            if sum(map(len, parts)) + os.fstat(descriptor).st_size > 400:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+            return super().write(descriptor, parts)
+
+    disk = Disk()
+    with bench(tmp_path, fsync="always", files=Small(disk)) as found:
+        assert codes(found.learn(*small(1))) == [None]
+        disk.broken = {"sync_folder": EIO}
+        assert codes(found.learn([(["x" * 300], 1)])) == ["NOT_DURABLE"]
+        disk.broken = {}
+        for i in range(1, 3):
+            assert codes(found.learn(*small(1, i))) == [None]
+    assert opened(tmp_path) == (digest_after(small(3)), POSITIONS[3])
+
+
+@pytest.mark.parametrize("fsync", ["always", "everysec", "never"])
+def test_what_there_was_no_memory_to_write_is_cut_off(tmp_path: Path, fsync: str) -> None:
+    class Exhausted(FaultyFiles):
+        """Takes a part of what is written; then there is no memory to go on."""
+
+        left = 0
+
+        def write(self, descriptor: int, parts: Sequence[Buffer]) -> int:
+            if self.left == 1:
+                raise MemoryError
+            self.left -= 1
+            return super().write(descriptor, [b"".join(parts)[: 40 if self.left else None]])
+
+    files = Exhausted(lambda call: None)
+    with bench(tmp_path, fsync=fsync, files=files) as found:
+        for i in range(3):
+            for first in (True, False):  # a segment, and a record in one that is there
+                if first:
+                    found.store.journal._segment_bytes = 1
+                files.left = 2
+                (refused,) = found.learn(*small(1, 20))
+                assert (refused.code, refused.message[:13]) == ("INTERNAL", "out of memory")
+                files.left = 0
+                assert codes(found.learn(*small(1, 2 * i + (not first)))) == [None]
+                found.store.journal._segment_bytes = 2**20
+    assert len(segments_in(tmp_path)) == 3
+    assert not list(tmp_path.glob("*.tmp"))
+    assert opened(tmp_path) == (digest_after(small(6)), POSITIONS[6])
+
+
 @pytest.mark.parametrize("how", ["lock", "moved"])
 def test_a_folder_that_is_not_held_any_more_is_left_alone(tmp_path: Path, how: str) -> None:
     """Also where the segment is full, and where a file stands in the place of the lock."""
