@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -63,11 +64,13 @@ class Files:
         The next bytes then go where these were. Else a busy journal fills the memory that others
         could use, and goes on into pages that the system has to find first, which on a virtual
         machine takes several times as long as the copying. Its last page stays: it is added to.
+        A file system that cannot keeps its copy: nothing is lost by that.
         """
         if sys.platform == "linux":
             whole = os.fstat(descriptor).st_size // _PAGE * _PAGE
             if whole:  # 0 would mean: up to the end
-                os.posix_fadvise(descriptor, 0, whole, os.POSIX_FADV_DONTNEED)
+                with contextlib.suppress(OSError):
+                    os.posix_fadvise(descriptor, 0, whole, os.POSIX_FADV_DONTNEED)
 
     def replace(self, source: Path, target: Path) -> None:
         """Rename a file, over one that may be there."""

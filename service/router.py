@@ -100,11 +100,12 @@ class Router:
         """
         taken: list[tuple[bytes, Frames]] = []
         self.was_woken = False
-        size = 0
+        count = size = 0
         # One blocking receive costs less than a poll and a receive.
         message = self._receive(math.ceil(seconds * _TICKS_PER_S) * _TICK_MS)
         while message is not None:
             identity, *frames = message
+            count += 1  # dropped ones too: who starves must not hold up the others
             size += sum(map(len, frames))
             if identity in self._kept:
                 self.dropped_requests += 1
@@ -112,7 +113,7 @@ class Router:
                 self.was_woken = True
             else:
                 taken.append((identity, frames))
-            if size >= TURN_BYTES or len(taken) == TURN_MESSAGES:
+            if size >= TURN_BYTES or count == TURN_MESSAGES:
                 break
             # Asking is cheaper than the exception of a receive in vain.
             there = int(self.socket.getsockopt(zmq.EVENTS)) & _POLLIN

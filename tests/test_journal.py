@@ -6,6 +6,8 @@ import errno
 import logging
 import os
 import shutil
+import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -937,6 +939,24 @@ def test_what_there_was_no_memory_to_write_is_cut_off(tmp_path: Path, fsync: str
     assert len(segments_in(tmp_path)) == 3
     assert not list(tmp_path.glob("*.tmp"))
     assert opened(tmp_path) == (digest_after(small(6)), POSITIONS[6])
+
+
+def test_a_copy_in_memory_that_stays_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = threading.Event()
+
+    def refuse(*_: int) -> None:
+        asked.set()
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(os, "posix_fadvise", refuse, raising=False)
+    with bench(tmp_path, fsync="everysec") as found:
+        assert codes(found.learn([(["x" * 4000, "y" * 4000], 1)])) == [None]
+        if sys.platform == "linux":
+            assert asked.wait(20)
+        found.store.journal.close()
+        assert found.store.journal.failure is None
 
 
 @pytest.mark.parametrize("how", ["lock", "moved"])

@@ -120,3 +120,19 @@ def test_replies_to_one_who_left_are_dropped() -> None:
         router.send(identity, [b"nobody"])
         router.send(b"no such client", [b"nobody"])
         assert not router.keeps
+
+
+def test_who_starves_does_not_hold_up_a_turn() -> None:
+    with bound() as router, raw(router.endpoint, rcvhwm=1, rcvbuf=4096) as glutton:
+        stuff(router, identity_of(router, glutton))
+        unheard = 20 * TURN_MESSAGES
+        for _ in range(unheard):
+            send(glutton, b"")
+
+        def all_dropped() -> bool:
+            before = router.dropped_requests
+            assert list(router.turn(0.0)) == []
+            assert router.dropped_requests <= before + TURN_MESSAGES
+            return router.dropped_requests == unheard
+
+        eventually(all_dropped, "the end of what is not heard")
