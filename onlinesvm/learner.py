@@ -6,7 +6,9 @@ import hashlib
 import os
 import struct
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -14,14 +16,16 @@ from numpy.typing import NDArray
 
 from onlinesvm import kernel as kernels
 from onlinesvm import matrix
+from onlinesvm.body import encode_learn
 from onlinesvm.class_weights import ClassWeights
 from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.errors import Path, SampleError, SnapshotError
 from onlinesvm.explanation import Contribution, Explanation
 from onlinesvm.judge import report
-from onlinesvm.lookup import LookupView, WeightsView, name_text
+from onlinesvm.lookup import LookupView, WeightsView, name_text, quarter
 from onlinesvm.norms import normalized
 from onlinesvm.progressive import Progressive
+from onlinesvm.pruning import Pruning
 from onlinesvm.rules.hedge import experts
 from onlinesvm.samples import CSR, BatchColumns, Features, Packer, pack_array
 from onlinesvm.snapshot import Saved, Snapshot, read, restoring, write
@@ -62,7 +66,11 @@ class OnlineSVM:
         self.kernel = kernels.load(kernel)
         self.position = 0
         self.progressive = Progressive()
-        self._lookup = self.kernel.Lookup(limits.max_features)
+        prunes = config.max_features_policy == "prune"
+        self._lookup = self.kernel.Lookup(limits.max_features, prunes)
+        self.pruning = Pruning()
+        # A prune moves names and weights, one after the other: nobody may look in between.
+        self._whole: AbstractContextManager[object] = RLock() if prunes else nullcontext()
         self._rule = kernels.make_rule(self.kernel, config)
         self._judge = self.kernel.Judge(config.threshold)
         self._class_weights = ClassWeights(config.class_weight)
@@ -79,20 +87,43 @@ class OnlineSVM:
 
         Returns the margin of each before its update, float64[n].
         """
-        self.reserve((batch,))
-        csr = self._lookup.grow(batch)
-        if self.config.normalize != "none":
-            # A full lookup leaves new features out of what is learned; they count in the norm.
-            full = len(self._lookup) >= self.limits.max_features
-            counted = self._lookup.find(batch) if full else None
-            csr = normalized(csr, self.config.normalize, counted)
-        return self._learn(csr, batch.labels, batch.importances)
+        with self._whole:
+            self.reserve((batch,))
+            first, margins = 0, []
+            while True:
+                csr = self._lookup.grow(batch, first)
+                stop = first + len(csr.indptr) - 1
+                if self.config.normalize != "none":
+                    # A full lookup leaves new features out of what is learned; they count in the
+                    # norm.
+                    full = len(self._lookup) >= self.limits.max_features
+                    counted = self._lookup.find(batch).rows(first, stop) if full else None
+                    csr = normalized(csr, self.config.normalize, counted)
+                labels, importances = batch.labels[first:stop], batch.importances[first:stop]
+                margins.append(self._learn(csr, labels, importances))
+                if stop == len(batch):
+                    return margins[0] if len(margins) == 1 else np.concatenate(margins)
+                first = stop
+                self._prune(self._lookup.find(batch).rows(first, first + 1))
+
+    def _prune(self, sample: CSR) -> None:
+        """Make room for the new features of a sample; those that it has already stay."""
+        with self.pruning.measured(len(self._lookup)) as measured:
+            own = sample.indices[sample.indices > 0]
+            left = self.limits.max_features - quarter(self.limits.max_features)
+            self._lookup.prune(self._rule.prune(len(self._lookup), own, left))
+            measured.left = len(self._lookup)
 
     def reserve(self, batches: Iterable[BatchColumns]) -> None:
         """Take the memory that learning `batches` can need for new features, before any of them
         changes anything. Raises MemoryError, and nothing has changed then.
         """
-        self._rule.reserve(self._lookup.reserve(batches))
+        self._reserve(self._lookup.reserve(batches))
+
+    def _reserve(self, n: int) -> None:
+        self._rule.reserve(n)
+        if self._lookup.prunes and n >= self.limits.max_features:
+            self._rule.reserve_prune(n)
 
     def _learn(self, csr: CSR, labels: Any, importances: Any) -> NDArray[np.float64]:
         margins = self._rule.learn(csr, labels, self._class_weights.learn(labels, importances))
@@ -104,7 +135,8 @@ class OnlineSVM:
 
     def score_batch(self, batch: BatchColumns) -> NDArray[np.float64]:
         """The margins of the samples of `batch`, float64[n]; changes nothing."""
-        return self._score(self._lookup.find(batch))
+        with self._whole:
+            return self._score(self._lookup.find(batch))
 
     def _score(self, csr: CSR) -> NDArray[np.float64]:
         if self.config.normalize != "none":
@@ -258,7 +290,10 @@ class OnlineSVM:
         """
         columns = matrix.columns_of(X, self.limits)
         labels, importances = matrix.targets_of(y, sample_weight, len(columns.indptr) - 1)
-        self._rule.reserve(self._lookup.reserve((columns,)))
+        n = self._lookup.reserve((columns,))
+        self._reserve(n)
+        if self._lookup.prunes and n >= self.limits.max_features:
+            return self._fit_pruning(columns, labels, importances)
         csr = self._lookup.grow_columns(columns, importances)
         if self.config.normalize != "none":
             full = len(self._lookup) >= self.limits.max_features
@@ -267,10 +302,23 @@ class OnlineSVM:
         self._learn(csr, labels, importances)
         return self
 
+    def _fit_pruning(
+        self, columns: matrix.Columns, labels: NDArray[np.float64], importances: NDArray[np.float64]
+    ) -> OnlineSVM:
+        """As `partial_fit`, by the names of the columns: ids change when the model is pruned."""
+        most = 2**31 - 2  # a matrix is held by fewer limits than a message
+        limits = Limits(
+            max_features_per_sample=most, max_samples_per_batch=most, max_name_bytes=most
+        )
+        for batch in matrix.named(columns, labels, importances):
+            self.learn_batch(self.kernel.decode_learn(encode_learn(batch), limits))
+        return self
+
     def decision_function(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
         """The margins of the rows of `X`, float64[n]; changes nothing."""
         columns = matrix.columns_of(X, self.limits)
-        return self._score(self._lookup.find_columns(columns))
+        with self._whole:
+            return self._score(self._lookup.find_columns(columns))
 
     # What was learned.
 
@@ -312,6 +360,11 @@ class OnlineSVM:
         return report(self._judge.dump())
 
     @property
+    def refused_features(self) -> int:
+        """How often a new feature was left out as the model was full, since it was made here."""
+        return self._lookup.refused
+
+    @property
     def drifts(self) -> int:
         """How often drift was told."""
         return self._judge.drifts
@@ -341,7 +394,7 @@ class OnlineSVM:
 
         Takes no time to speak of on the native kernel; the python kernel copies all of it at once.
         """
-        head = {
+        head = {  # of the same instant where nobody learns on another thread
             "config": self.config,
             "max_features": self.limits.max_features,
             "kernel": self.kernel.NAME,
@@ -352,7 +405,8 @@ class OnlineSVM:
                 "labels": self._class_weights.counts.tolist(),
             },
         }
-        return ModelView(head, self._lookup.view(), self._rule.view(len(self._lookup)))
+        with self._whole:
+            return ModelView(head, self._lookup.view(), self._rule.view(len(self._lookup)))
 
     @classmethod
     def from_snapshot(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,8 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from onlinesvm.config import MAX_MAGNITUDE, MIN_MAGNITUDE, Limits
 from onlinesvm.errors import LimitError, SampleError
+from onlinesvm.samples import Batch
 
-__all__ = ["Columns", "columns_of", "targets_of"]
+__all__ = ["Columns", "columns_of", "named", "targets_of"]
+
+_NAMED_FEATURES = 100_000
+_NAMED_ROWS = 16_384
 
 
 class Columns(NamedTuple):
@@ -73,6 +78,28 @@ def _refuse_first(
         else "finite number"
     )
     raise SampleError(f"expected a {wanted}, got {data[k]}", (row, int(columns[k])), root="X")
+
+
+def named(
+    columns: Columns, labels: NDArray[np.float64], importances: NDArray[np.float64]
+) -> Iterator[Batch]:
+    """The rows by the names of their columns, in batches of some thousand features."""
+    first, n = 0, len(labels)
+    while first < n:
+        room = columns.indptr[first] + _NAMED_FEATURES
+        last = min(
+            int(np.searchsorted(columns.indptr, room, side="right")) - 1, first + _NAMED_ROWS
+        )
+        stop = max(first + 1, last)
+        start, end = int(columns.indptr[first]), int(columns.indptr[stop])
+        yield Batch(
+            labels[first:stop].tolist(),
+            importances[first:stop].tolist(),
+            (columns.indptr[first : stop + 1] - start).tolist(),
+            [b"%d" % j for j in columns.columns[start:end].tolist()],
+            columns.data[start:end].tolist(),
+        )
+        first = stop
 
 
 def targets_of(

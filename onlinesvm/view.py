@@ -11,7 +11,7 @@ from onlinesvm.snapshot import Snapshot
 if TYPE_CHECKING:
     from onlinesvm.kernel import KernelRuleView, KernelView
 
-__all__ = ["Dumped", "ModelView", "View"]
+__all__ = ["ModelView", "View"]
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -36,21 +36,6 @@ class View:
     def close(self) -> None:
         """Free the copy; once is enough."""
         self._arrays = None
-
-
-class Dumped:
-    """A rule of the Python kernel, whose `dump(n)` gives arrays of ids 1 … n, and scalars."""
-
-    def dump(self, n: int) -> tuple[Arrays, dict[str, float | int]]:
-        raise NotImplementedError
-
-    def view(self, n: int) -> View:
-        """The state of ids 1 … n as it is now."""
-        return View(*self.dump(n))
-
-    def scalars(self) -> dict[str, float | int]:
-        """The numbers that belong to no feature, as a snapshot has them."""
-        return self.dump(0)[1]
 
 
 class ModelView:

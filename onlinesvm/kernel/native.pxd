@@ -86,6 +86,7 @@ cdef extern from "csrc/lookup.h" nogil:
     ctypedef struct lookup:
         arena arena
         uint32_t count
+        uint64_t refused
     ctypedef struct matrix:
         const int64_t *indptr
         const int64_t *columns
@@ -102,7 +103,10 @@ cdef extern from "csrc/lookup.h" nogil:
     bint lookup_reserve(lookup *l, size_t names, size_t bytes)
     bint lookup_reserve_marks(lookup *l, size_t longest)
     uint32_t lookup_id(const lookup *l, const uint8_t *name, size_t length)
-    size_t lookup_grow(lookup *l, const batch *b, size_t most, rows *out)
+    ctypedef struct growth:
+        size_t first, most
+        bint prunes
+    size_t lookup_grow(lookup *l, const batch *b, const growth *how, rows *out, size_t *rows_made)
     size_t lookup_find(lookup *l, const batch *b, rows *out)
     bint lookup_reserve_columns(lookup *l)
     size_t matrix_names(const matrix *x)
@@ -160,6 +164,13 @@ cdef extern from "csrc/view.h" nogil:
     size_t view_step(view *v, const blocks *b, size_t most, const double **records)
     size_t view_slice(view *v, const blocks *b, size_t most, double *slice, region *spare)
     const double *view_next(const view *v, view_walk *walk, size_t stride, size_t *id)
+
+cdef extern from "csrc/prune.h" nogil:
+    const size_t PRUNE_COUNTS
+    void prune_select(const double *weights, size_t n, size_t leaving, uint32_t *counts,
+                      uint8_t *kept)
+    void blocks_prune(blocks *b, size_t n, const uint8_t *kept)
+    void lookup_prune(lookup *l, const uint8_t *kept)
 
 cdef extern from "csrc/records.h" nogil:
     const int RULE_PA1, RULE_PA2, RULE_AROW, RULE_ADAGRAD, RULE_NAG, RULE_AVERAGE
