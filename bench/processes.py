@@ -49,24 +49,35 @@ def _running(command: Sequence[str], pattern: str) -> Iterator[str]:
 
 
 _RAM = Path("/dev/shm")
+_ENDPOINT = r"at (tcp://\S+):\s"
 
 
 @contextlib.contextmanager
 def served(
-    *, on_disk: bool = False, rule: str = "sgd", snapshot: Path | None = None, flags: str = ""
+    *,
+    on_disk: bool = False,
+    journal: bool = True,
+    rule: str = "sgd",
+    snapshot: Path | None = None,
+    flags: str = "",
 ) -> Iterator[str]:
     """Our daemon on a newborn model, or on that of `snapshot`; its endpoint. The kernel is as the
     environment forces it.
 
-    Its state folder lies in memory where the system has a place for that, unless `on_disk`.
+    Its state folder lies in memory where the system has a place for that, unless `on_disk`. Without
+    `journal` it is the daemon of `bench.apart`.
     """
     place = None if on_disk else _RAM if _RAM.is_dir() else None
     with tempfile.TemporaryDirectory(dir=place) as state:
+        if not journal:
+            with _running([sys.executable, "-m", "bench.apart", state], _ENDPOINT) as endpoint:
+                yield endpoint
+            return
         if snapshot is not None:
             shutil.copy(snapshot, Path(state) / snapshot.name)
         command = [sys.executable, "-m", "onlinesvm.service", "serve", "--rule", rule]
         command += ["--bind", "tcp://127.0.0.1:*", "--state", state, *flags.split()]
-        with _running(command, r"at (tcp://\S+):\s") as endpoint:
+        with _running(command, _ENDPOINT) as endpoint:
             yield endpoint
 
 

@@ -42,8 +42,8 @@ def _nearest(x: float) -> int:
 
 
 def exp(x: float) -> float:
-    """e to the x; 0 below −700, and of 700 above it."""
-    if x < -_MOST:
+    """e to the x; 0 below −700 and of nan, of 700 above it."""
+    if not x >= -_MOST:
         return 0.0
     if x > _MOST:
         x = _MOST
@@ -52,7 +52,10 @@ def exp(x: float) -> float:
 
 
 def exp2(x: float) -> float:
-    """2 to the x, exact for an integer; |x| at most 1000."""
+    """2 to the x, exact for an integer; of ±1000 beyond, and of −1000 for nan."""
+    if not x >= -1000.0:
+        x = -1000.0
+    x = min(x, 1000.0)
     k = _nearest(x)
     r = x - k
     return math.ldexp(_exp_reduced(r * LN2_HIGH + r * LN2_LOW), k)

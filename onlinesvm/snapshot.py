@@ -23,6 +23,8 @@ A file is a stream of msgpack objects, nothing else:
                    and the samples of each label
     producers      map, producer (bin) → [last sequence, samples], the one that was applied
                    furthest back first; empty where none has a name
+    journal        array of 4: the end of the journal when it was taken (`End` in
+                   onlinesvm.service.segment); absent where there was none
     arrays         array of [name, dtype, count]
 
     array          dtype, count   meaning
@@ -57,7 +59,7 @@ from onlinesvm.config import LearnerConfig
 from onlinesvm.errors import ConfigError, SnapshotError
 from onlinesvm.version import __version__
 
-__all__ = ["Saved", "Snapshot", "read", "read_header", "restoring", "write"]
+__all__ = ["Saved", "Snapshot", "read", "read_header", "restoring", "verify", "write"]
 
 FORMAT = "onlinesvm-snapshot"
 FORMAT_VERSION = 2
@@ -86,6 +88,7 @@ class Snapshot:
     arrays: dict[str, NDArray[Any]]
     producers: dict[bytes, tuple[int, int]] = field(default_factory=dict)
     figures: dict[str, list[float]] = field(default_factory=dict)
+    journal: tuple[int, int, int, int] | None = None
 
     def all_arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays in the order of the file, little-endian."""
@@ -196,6 +199,7 @@ def _write_stream(file: BinaryIO, snapshot: Snapshot) -> tuple[int, str]:
             "totals": snapshot.totals,
             "producers": snapshot.producers,
             **({"figures": snapshot.figures} if snapshot.figures else {}),
+            **({} if snapshot.journal is None else {"journal": snapshot.journal}),
             "arrays": [[name, array.dtype.str, len(array)] for name, array in arrays.items()],
         }
     )
@@ -241,6 +245,18 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
     path = os.fspath(path)
     with _open(path) as file:
         return _Reader(path, file).header()
+
+
+def verify(path: str | os.PathLike[str]) -> tuple[int, str]:
+    """Size and digest of the file at `path`, read back from the disk: whole and undamaged.
+
+    Takes the memory of one chunk. Raises as `read` does.
+    """
+    path = os.fspath(path)
+    with _open(path) as file:
+        if hasattr(os, "posix_fadvise"):  # what the system has kept of it is not what is there
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        return _Reader(path, file).verify()
 
 
 def _open(path: str) -> BinaryIO:
@@ -344,6 +360,17 @@ class _Reader:
                 "producers to be [last sequence, samples] each, by name",
                 last,
             )
+        journal = header.setdefault("journal", None)
+        expect(
+            journal is None
+            or (
+                isinstance(journal, list)
+                and len(journal) == 4
+                and all(type(number) is int and 0 <= number < 2**64 for number in journal)
+            ),
+            "journal to be 4 integers",
+            journal,
+        )
         for name, number in header["scalars"].items():
             finite = type(number) is int or (type(number) is float and abs(number) < float("inf"))
             expect(isinstance(name, str) and finite, "scalars to be finite numbers", number)
@@ -377,6 +404,33 @@ class _Reader:
             _digested_head(stored, header["position"], header["scalars"], totals, figures)
         )
 
+    def verify(self) -> tuple[int, str]:
+        header = self.header()
+        chunk = memoryview(bytearray(CHUNK_BYTES))
+        for name, dtype, count in header["arrays"]:
+            left = _DTYPES[dtype] * count
+            while left:
+                size = self._chunk_size(name)
+                self._check_chunk(name, size, min(left, CHUNK_BYTES))
+                self._fill(name, chunk[:size])
+                self._sha.update(chunk[:size])
+                left -= size
+        self._check_trailer()
+        return self._size, self._sha.hexdigest()
+
+    def _check_chunk(self, name: str, size: int, most: int) -> None:
+        if not 0 < size <= most:
+            raise self._error(
+                f"array {name}: expected a chunk of 1 to {most} bytes at byte"
+                f" {self._file.tell()}, got one of {size}"
+            )
+
+    def _fill(self, name: str, chunk: memoryview) -> None:
+        """Read a chunk, and count it in the checksum."""
+        if self._file.readinto(chunk) != len(chunk):  # type: ignore[attr-defined]
+            raise self._error(f"array {name}: the file ends early, at byte {self._size}")
+        self._checksum = zlib.crc32(chunk, self._checksum)
+
     def snapshot(self) -> Snapshot:
         header = self.header()
         with ThreadPoolExecutor(1) as self._beside:
@@ -405,6 +459,7 @@ class _Reader:
             names=names,
             arrays=arrays,
             producers={name: tuple(last) for name, last in header["producers"].items()},
+            journal=None if header["journal"] is None else tuple(header["journal"]),
         )
 
     def _array(self, name: str, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
@@ -413,15 +468,9 @@ class _Reader:
         filled = 0
         while filled < len(raw):
             size = self._chunk_size(name)
-            if not 0 < size <= len(raw) - filled:
-                raise self._error(
-                    f"array {name}: expected a chunk of 1 to {len(raw) - filled} bytes at byte"
-                    f" {self._file.tell()}, got one of {size}"
-                )
+            self._check_chunk(name, size, len(raw) - filled)
             chunk = raw[filled : filled + size]
-            if self._file.readinto(chunk) != size:  # type: ignore[attr-defined]
-                raise self._error(f"array {name}: the file ends early, at byte {self._size}")
-            self._checksum = zlib.crc32(chunk, self._checksum)
+            self._fill(name, chunk)
             # The hash takes as long as all the rest; neither holds the interpreter's lock.
             self._beside.submit(self._sha.update, chunk)
             filled += size

@@ -41,13 +41,14 @@ class View:
 class ModelView:
     """A model as it was when this was opened: `snapshot` copies it while the model learns on.
 
-    position: samples that had been learned. producers: to be set by whom knows them. Close it where
-    `snapshot` is not called; it holds memory for as long as it is open.
+    position: samples that had been learned. producers, journal: to be set by whom knows them. Close
+    it where `snapshot` is not called; it holds memory for as long as it is open.
     """
 
     def __init__(self, head: dict[str, Any], names: KernelView, rule: KernelRuleView) -> None:
         self.position: int = head["position"]
         self.producers: dict[bytes, tuple[int, int]] = {}
+        self.journal: tuple[int, int, int, int] | None = None
         self._head = head
         self._names = names
         self._rule = rule
@@ -68,6 +69,7 @@ class ModelView:
                 arrays=arrays,
                 scalars=self._rule.scalars,
                 producers=self.producers,
+                journal=self.journal,
             )
         finally:
             self.close()

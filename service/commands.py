@@ -35,6 +35,7 @@ from onlinesvm.formats import Reader
 from onlinesvm.learner import OnlineSVM
 from onlinesvm.progressive import Progressive
 from onlinesvm.samples import BatchColumns
+from onlinesvm.service.allocator import keep_freed_memory
 from onlinesvm.service.client import Client
 from onlinesvm.service.config import ServeConfig
 from onlinesvm.service.daemon import Daemon
@@ -129,6 +130,7 @@ def _kernel() -> str:
 
 
 def _run(serving: Serving, config: ServeConfig, limits: Limits, what: str) -> None:
+    keep_freed_memory()
     daemon = Daemon(serving, config.bind, limits)
     settings = " ".join(
         f"{key}={value}"
@@ -470,7 +472,7 @@ def inspect(arguments: argparse.Namespace) -> None:
     experts = model.experts
     if experts is not None:
         header["experts"] = experts
-    for name in ("arrays", "totals", "scalars", "figures"):
+    for name in ("arrays", "totals", "scalars", "figures", "journal"):
         del header[name]
     up, down = model.strongest(arguments.top)
     if arguments.json:

@@ -1,36 +1,6 @@
-"""The journal: every learn request that was applied, in segments that replay to the same model.
+"""The end of the journal: every learn request is written there before it is applied.
 
-A segment is a header and then records, nothing else; all numbers are little-endian.
-
-    header                      44 bytes
-    magic        8 bytes        "onlsvmJ\\n"
-    version      u4             1
-    features     u4             max_features while its records were learned
-    producers    u4             max_producers while its records were learned
-    position     u8             samples learned before its first record; its name says the same
-    model        u8             fingerprint of the model before its first record, see below
-    mark         u4             random: what every record of this segment begins with
-    checksum     u4             CRC-32 (as zlib has it) of the header before it
-
-    record                      28 bytes and the request's own frames
-    mark         u4             the segment's
-    checksum     u4             CRC-32 of the frames, and then of the 20 bytes between
-    length       u4             bytes of the whole record
-    samples      u4             samples of the request
-    position     u8             samples learned before its first one
-    head         u4             bytes of the first frame
-    frames       length - 28    the request's header, then its body
-
-A record whose position is at or past that of the next segment is void: it was never acknowledged
-(one without samples is kept: it teaches nothing, and its sequence number counts). Nobody outside
-knows the mark, so that no request can hold bytes that pass for a record.
-
-Records without samples do not move the position, so that a segment can have some of them and still
-be named as the next would be: the next then begins with a copy of them, under the same mark.
-
-The fingerprint is the first 8 bytes of the SHA-256 of the position (u8) and the seven progressive
-totals (f8, as a snapshot has them). These come from every sample's margin, so that a journal that
-was put beside a snapshot of another history is not taken for its continuation.
+The bytes are specified in `onlinesvm.service.segment`.
 """
 
 from __future__ import annotations
@@ -39,197 +9,43 @@ import contextlib
 import errno
 import logging
 import os
-import re
-import struct
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from onlinesvm.errors import NotDurable
 from onlinesvm.service.files import Buffer, Files
-from onlinesvm.service.syncer import Syncer
+from onlinesvm.service.segment import (
+    RECORD,
+    U4,
+    Closing,
+    End,
+    Record,
+    Segment,
+    records_of,
+    segment_name,
+)
+from onlinesvm.service.syncer import Left, Syncer, leave
 
-__all__ = [
-    "FSYNC",
-    "HEADER_BYTES",
-    "Damage",
-    "Entry",
-    "Journal",
-    "Record",
-    "Segment",
-    "drop_segments",
-    "records_of",
-    "segments_in",
-]
+__all__ = ["FSYNC", "Entry", "Journal"]
 
 log = logging.getLogger(__name__)
 
 FSYNC = ("always", "everysec", "never")
-MAGIC = b"onlsvmJ\n"
-VERSION = 1
-HEADER = struct.Struct("<8sIIIQQI")
-CHECKSUM = struct.Struct("<I")
-RECORD = struct.Struct("<IIIIQI")
-HEADER_BYTES = HEADER.size + CHECKSUM.size
 SEGMENT_BYTES = 256 * 2**20
 _JOINED_BYTES = 64 * 2**10
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _MOST_PARTS = 1000  # the system takes 1,024 in one call
-
-_SEGMENT = re.compile(r"journal-(\d{20})\.log")
 
 
 class Entry(NamedTuple):
-    """A learn request to be written: how many samples it has, its frames, and their CRC-32."""
+    """A learn request to be written: how many samples it has, and its frames."""
 
     samples: int
     header: bytes
     body: bytes
-    checksum: int
-
-    @classmethod
-    def of(cls, samples: int, header: bytes, body: bytes) -> Entry:
-        """An entry; best made while `body` is still at hand."""
-        return cls(samples, header, body, zlib.crc32(body, zlib.crc32(header)))
-
-
-class Record(NamedTuple):
-    """A whole record of a segment; `offset` and `end` are bytes in its file."""
-
-    offset: int
-    end: int
-    position: int
-    samples: int
-    header: bytes
-    body: bytes
-
-
-class Damage(NamedTuple):
-    """Bytes that are no record, up to the next that is one, or to the end of the file."""
-
-    offset: int
-    end: int
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """What the header of a segment says."""
-
-    features: int
-    producers: int
-    position: int
-    model: int
-    mark: int
-    is_whole: bool = True  # or all but the mark is unknown
-
-    def pack(self) -> bytes:
-        """The header's bytes."""
-        packed = HEADER.pack(
-            MAGIC, VERSION, self.features, self.producers, self.position, self.model, self.mark
-        )
-        return packed + CHECKSUM.pack(zlib.crc32(packed))
-
-    @classmethod
-    def unpack(cls, data: bytes, position: int) -> Segment:
-        """The header in the first bytes of a file named for `position`. Raises ValueError."""
-        head = data[: HEADER.size]
-        if len(data) < HEADER_BYTES or head[: len(MAGIC)] != MAGIC:
-            raise ValueError(
-                f"expected a journal's header of {HEADER_BYTES} bytes, got something else"
-            )
-        _, version, features, producers, start, model, mark = HEADER.unpack(head)
-        (checksum,) = CHECKSUM.unpack(data[HEADER.size : HEADER_BYTES])
-        if checksum != zlib.crc32(head):
-            raise ValueError(f"expected header checksum {checksum}, got {zlib.crc32(head)}")
-        if version != VERSION:
-            raise ValueError(f"expected format version {VERSION}, got {version}")
-        if start != position:
-            raise ValueError(
-                f"expected the position of its name, {position}, got {start}: the whole header of"
-                " another segment"
-            )
-        return cls(features, producers, start, model, mark)
-
-    @classmethod
-    def salvage(cls, data: memoryview, position: int) -> Segment | None:
-        """What finds the records of the file named for `position`: its header, or that of another
-        segment, else the mark of its first record; None where that is damaged too.
-        """
-        if len(data) < HEADER_BYTES:
-            return None
-        for start in (position, HEADER.unpack_from(data)[4]):
-            with contextlib.suppress(ValueError):
-                return cls.unpack(bytes(data[:HEADER_BYTES]), start)
-        if len(data) < HEADER_BYTES + RECORD.size:
-            return None
-        (mark,) = CHECKSUM.unpack_from(data, HEADER_BYTES)
-        segment = cls(0, 0, position, 0, mark, is_whole=False)
-        return None if _record_at(data, HEADER_BYTES, segment)[0] is None else segment
-
-
-def segments_in(folder: Path) -> list[tuple[int, Path]]:
-    """Position and path of the segments in `folder`, the oldest first. Raises OSError."""
-    found = []
-    for name in os.listdir(folder):
-        match = _SEGMENT.fullmatch(name)
-        if match:
-            found.append((int(match[1]), folder / name))
-    return sorted(found)
-
-
-def drop_segments(folder: Path, position: int) -> None:
-    """Remove the segments that a start at `position` or later does not need."""
-    segments = segments_in(folder)
-    for (_, path), (following, _) in pairwise(segments):
-        if following > position:
-            return
-        path.unlink(missing_ok=True)
-
-
-def records_of(data: memoryview, segment: Segment) -> Iterator[Record | Damage]:
-    """The records of the segment whose file holds `data`, and the damage between them."""
-    offset = HEADER_BYTES
-    while offset < len(data):
-        record, message = _record_at(data, offset, segment)
-        if record is None:
-            end = _next_record(data, offset + 1, segment)
-            yield Damage(offset, end, message)
-            offset = end
-        else:
-            yield record
-            offset = record.end
-
-
-def _record_at(data: memoryview, offset: int, segment: Segment) -> tuple[Record | None, str]:
-    """The record at `offset`, or None and what is wrong with it."""
-    left = len(data) - offset
-    if left < RECORD.size:
-        return None, f"expected a record of at least {RECORD.size} bytes, got {left}"
-    mark, checksum, length, samples, position, head = RECORD.unpack_from(data, offset)
-    if mark != segment.mark:
-        return None, f"expected a record's mark {segment.mark:08x}, got {mark:08x}"
-    if not RECORD.size + head <= length <= left:
-        return None, f"expected a record of at most {left} bytes, got one of {length}"
-    end = offset + length
-    start = offset + RECORD.size
-    found = zlib.crc32(data[offset + 8 : start], zlib.crc32(data[start:end]))
-    if found != checksum:
-        return None, f"expected checksum {checksum}, got {found}"
-    body = start + head
-    header = bytes(data[start:body])
-    return Record(offset, end, position, samples, header, bytes(data[body:end])), ""
-
-
-def _next_record(data: memoryview, start: int, segment: Segment) -> int:
-    """Where the first whole record from `start` on begins; the end of the file if none does."""
-    mark = re.compile(re.escape(CHECKSUM.pack(segment.mark)))
-    for match in mark.finditer(data, start):
-        if _record_at(data, match.start(), segment)[0] is not None:
-            return match.start()
-    return len(data)
 
 
 def _behind(parts: list[Buffer], written: int) -> list[Buffer]:
@@ -244,9 +60,9 @@ def _behind(parts: list[Buffer], written: int) -> list[Buffer]:
 class Journal:
     """The end of a folder's journal, where records are added; owned by the loop's thread.
 
-    position: samples learned before the next record. features: the model's max_features,
-    producers: how many are remembered, and `fingerprint` that of the model as it stands; the
-    segments record them. `failure` is set where
+    position: samples learned before the next record; `end`: that of the journal so far, None where
+    there is none. features: the model's max_features, producers: how many are remembered, and
+    `fingerprint` that of the model as it stands; the segments record them. `failure` is set where
     fsync has failed: what was written since the last that succeeded may be gone, so nothing more is
     taken until `recover` (a fresh segment) and, after a snapshot, `clear`. `wake` is called from a
     thread when a failure came to light. `check_folder` raises OSError where the folder is another
@@ -257,6 +73,7 @@ class Journal:
         self,
         folder: Path,
         position: int,
+        end: End | None,
         features: int,
         producers: int,
         fingerprint: Callable[[], int],
@@ -277,62 +94,88 @@ class Journal:
         self._check_folder = check_folder
         self._files = files or Files()
         self._segment_bytes = segment_bytes
-        self._segment = Segment(features, producers, position, 0, 0)
-        self._descriptor: int | None = None  # no segment yet: the next record begins one
+        self._end = end  # of what others have left, until the first segment is begun
+        self._segment: Segment | None = None
+        self._descriptor: int | None = None  # None: the next record begins a segment
+        self._is_full = False
+        self.is_disk_full = False  # found so by the last `append`
         # Whether nothing that was refused is left in the segment before.
         self.is_cut = True
         self._size = 0
+        self._checksum = 0  # of the last record
         self._failure: OSError | None = None
-        self._syncer = Syncer(self._files, lambda: self.wake()) if fsync == "everysec" else None
+        self._syncer = None if fsync == "always" else Syncer(self._files, lambda: self.wake())
+
+    @property
+    def end(self) -> End | None:
+        """The end of the journal so far; None where there is none."""
+        if self._segment is None:
+            return self._end
+        return End(self._segment.position, self._segment.mark, self._size, self._checksum)
 
     @property
     def failure(self) -> OSError | None:
         """What went wrong with making durable; None where all is well."""
-        if self._failure is None and self._syncer is not None:
+        if self._failure is None and self._syncer is not None and self.fsync == "everysec":
             self._failure = self._syncer.failure
         return self._failure
 
-    def append(self, entries: Sequence[Entry]) -> None:
+    def append(self, entries: Sequence[Entry], *, continues: bool = False) -> None:
         """Write `entries` at once, durable as the policy says when this returns.
+
+        With `continues` the model has not applied all that is in the journal, so that no fresh
+        segment can begin: none could tell the model's fingerprint at its position.
 
         Raises NotDurable: then none of them is in the journal.
         """
         if self.failure is not None:
             raise NotDurable(f"the journal could not be made durable ({self.failure})")
         try:
-            full = self._size >= self._segment_bytes and self._segment.position != self.position
-            if self._descriptor is None or full:
+            full = self._is_full or self._size >= self._segment_bytes
+            due = self._descriptor is None or (full and self._has_samples())
+            if due and not continues:
                 self._begin()
             try:
-                parts, size, position = self._packed(entries)
+                parts, size, position, checksum = self._packed(entries)
                 self._add(parts)
             except OSError as error:
-                if error.errno != errno.EFBIG or self._segment.position == self.position:
+                if continues or not self._has_samples() or error.errno != errno.EFBIG:
                     raise
                 self._begin()  # a file may not be as large as the segment would be
-                parts, size, position = self._packed(entries)
+                parts, size, position, checksum = self._packed(entries)
                 self._add(parts)
         except OSError as error:
+            self.is_disk_full = error.errno in _FULL
             raise NotDurable(f"the journal cannot be written: {error.strerror or error}") from None
+        self.is_disk_full = False
         self._size += size
+        self._checksum = checksum
         self.bytes += size
         self.position = position
 
-    def _packed(self, entries: Sequence[Entry]) -> tuple[list[Buffer], int, int]:
-        """The records of `entries` in parts, their bytes in all, and the position after them."""
+    def _has_samples(self) -> bool:
+        """Whether the segment has any, so that the next would have another name."""
+        return self._segment is not None and self._segment.position != self.position
+
+    def _packed(self, entries: Sequence[Entry]) -> tuple[list[Buffer], int, int, int]:
+        """The records of `entries` in parts, their bytes; position and checksum at their end."""
+        assert self._segment is not None
         parts: list[Buffer] = []
         size = 0
         position = self.position
         mark = self._segment.mark
-        for samples, header, body, checksum in entries:
+        checksum = self._checksum
+        for samples, header, body in entries:
             length = RECORD.size + len(header) + len(body)
             fixed = RECORD.pack(mark, 0, length, samples, position, len(header))
-            checksum = zlib.crc32(fixed[8:], checksum)
-            parts += [fixed[:4], CHECKSUM.pack(checksum), fixed[8:], header, body]
+            checksum = zlib.crc32(fixed[8:], zlib.crc32(body, zlib.crc32(header)))
+            parts += [fixed[:4], U4.pack(checksum), fixed[8:], header, body]
             position += samples
             size += length
         # Few large parts are written from where they are, many small ones better as one.
-        return (parts if size > _JOINED_BYTES else [b"".join(parts)]), size, position
+        if size <= _JOINED_BYTES:
+            parts = [b"".join(parts)]
+        return parts, size, position, checksum
 
     def _add(self, parts: list[Buffer]) -> None:
         assert self._descriptor is not None
@@ -341,8 +184,8 @@ class Journal:
         except OSError:
             self._cut()
             raise
-        if self._syncer is not None:
-            self._syncer.note(self._descriptor)
+        if self.fsync == "everysec" and self._syncer is not None:
+            self._syncer.note(self._descriptor, sum(map(len, parts)))
         elif self.fsync == "always":
             try:
                 self._files.sync(self._descriptor)
@@ -364,16 +207,14 @@ class Journal:
             # The next segment begins at this position, which makes what is left here void.
             log.error("the journal cannot be cut off: %s", error.strerror or error)
             self.is_cut = False
-            self._release()
+            self._leave()
 
     def _begin(self) -> None:
         """Go on in a fresh segment: whole under its name, or not there at all."""
         self._check_folder()
-        path = self.folder / f"journal-{self.position:020}.log"
-        mark, kept = self._kept(path)
-        segment = Segment(
-            self._features, self._most_producers, self.position, self._fingerprint(), mark
-        )
+        before = self.end
+        path = self.folder / segment_name(self.position)
+        segment, kept, checksum = self._renewed(path, before)
         temporary = self.folder / f".{path.name}.tmp"
         descriptor = self._files.create(temporary)
         try:
@@ -389,51 +230,89 @@ class Journal:
             with contextlib.suppress(OSError):
                 temporary.unlink()
             raise
-        self._release()
-        self._segment, self._descriptor, self._size = segment, descriptor, len(data)
-        self.is_cut = True
         if self._syncer is not None:
-            self._syncer.note(descriptor, self.folder)
+            self._syncer.note(descriptor, len(data), self.folder)
+        if before is not None and before.position != self.position:
+            if self._descriptor is None:
+                self._reopen(before)
+            self._leave(segment)
+        else:
+            self._leave()
+        self._segment, self._descriptor, self._is_full = segment, descriptor, False
+        self._size, self._checksum = len(data), checksum
+        self.is_cut = True
 
-    def _kept(self, path: Path) -> tuple[int, bytes]:
-        """The mark of the segment to be, and the records that it takes over.
+    def _renewed(self, path: Path, before: End | None) -> tuple[Segment, bytes, int]:
+        """The segment to be, the records that it takes over, and the checksum of their last.
 
         Those are of a segment of the same position: nothing has any samples yet, so that both have
         the same name, and what is there was acknowledged.
         """
+        fresh = Segment(
+            self._features,
+            self._most_producers,
+            self.position,
+            self._fingerprint(),
+            int.from_bytes(os.urandom(4), "little") or 1,
+            before,
+        )
+        if before is None or before.position != self.position:
+            return fresh, b"", 0
         try:
-            data = memoryview(path.read_bytes())
+            data = memoryview(path.read_bytes())[: before.size]
         except FileNotFoundError:
             data = memoryview(b"")
-        # Behind `_size` may be what was refused and could not be cut off.
-        is_own = self._segment.position == self.position and self._size
-        if is_own:
-            data = data[: self._size]
-        segment = self._segment if is_own else Segment.salvage(data, self.position)
-        if segment is None:
-            return int.from_bytes(os.urandom(4), "little"), b""
-        records = (found for found in records_of(data, segment) if isinstance(found, Record))
-        kept = [
-            data[found.offset : found.end]
-            for found in records
-            if found.position == self.position and not found.samples
-        ]
-        return segment.mark, b"".join(kept)
+        old = Segment.salvage(data, self.position)
+        renewed = replace(fresh, mark=before.mark, before=old.before if old else None)
+        if old is None:
+            return renewed, b"", 0
+        kept, checksum = b"", 0
+        for found in records_of(data, old):
+            if isinstance(found, Record):
+                kept += data[found.offset : found.end]
+                checksum = found.checksum
+        return renewed, kept, checksum
 
-    def _release(self) -> None:
-        """Leave the segment as it is."""
+    def _reopen(self, end: End) -> None:
+        """Take up the segment that another life has left, to close it."""
+        try:
+            self._descriptor = self._files.open(self.folder / segment_name(end.position))
+        except OSError:  # the snapshot came without it
+            self._descriptor = None
+
+    def _leave(self, following: Segment | None = None) -> None:
+        """Leave the segment as it is; closed, once what is `following` is durable."""
         descriptor, self._descriptor = self._descriptor, None
-        if descriptor is None:
+        end = self.end
+        if descriptor is None or end is None:
             return
+        left = Left(descriptor, end.size, b"")
+        if following is not None:
+            left = left._replace(closing=Closing.pack(end.mark, following.position, following.mark))
         if self._syncer is not None:
-            self._syncer.close(descriptor)
+            self._syncer.leave(left)
         else:
-            os.close(descriptor)
+            leave(self._files, left)
 
     def roll(self) -> None:
         """Have the next record begin a fresh segment, if this one has any."""
-        if self._segment.position != self.position:
-            self._release()
+        self._is_full = True
+
+    def drop(self) -> None:
+        """Drop the segment, all of which a durable snapshot has; the next goes on from its end.
+
+        Raises OSError.
+        """
+        if self._descriptor is None or not self._has_samples():
+            return
+        self._end = self.end
+        assert self._end is not None
+        self._check_folder()
+        (self.folder / segment_name(self._end.position)).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it is closed later; the room is needed now
+            self._files.truncate(self._descriptor, 0)
+        self._leave()
+        self._segment = None
 
     def check(self) -> None:
         """Note as a failure that the folder is no longer there: what is written there is lost."""
@@ -454,6 +333,11 @@ class Journal:
 
     def close(self) -> None:
         """Leave everything durable, as the policy says. Raises OSError. May be called again."""
-        self._release()
-        if self._syncer is not None:
+        self._leave()
+        if self._syncer is None:
+            return
+        try:
             self._syncer.stop()
+        except OSError:
+            if self.fsync != "never":
+                raise

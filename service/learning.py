@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
-from onlinesvm.errors import BodyError, NotDurable, SampleError
+from onlinesvm.errors import BodyError, NotDurable, SampleError, SnapshotError
 from onlinesvm.learner import OnlineSVM
 from onlinesvm.samples import BatchColumns
 from onlinesvm.service.errand import Errand
@@ -19,6 +21,7 @@ from onlinesvm.service.producers import Turn
 from onlinesvm.service.protocol import Fault, Request, fault_of
 from onlinesvm.service.serving import Answer, Fatal, Reply, Serving
 from onlinesvm.service.store import Store
+from onlinesvm.service.writer import PART_BYTES, Part, Writer
 from onlinesvm.snapshot import Saved
 
 __all__ = ["Learning"]
@@ -38,6 +41,8 @@ class _Plan:
 
     batch: BatchColumns
     is_duplicate: bool
+    part: Part | None = None  # what it is in, on its way into the journal
+    refusal: NotDurable | MemoryError | None = None
 
 
 class Learning(Serving):
@@ -56,12 +61,14 @@ class Learning(Serving):
         *,
         snapshot_every_s: float,
         journal_bytes: int = JOURNAL_BYTES,
+        part_bytes: int = PART_BYTES,
     ) -> None:
         super().__init__()
         self._model = model
         self._store = store
         self._journal = store.journal
         self._journal.wake = lambda: self.wake()
+        self._writer = Writer(self._journal, part_bytes=part_bytes)
         self._producers = store.producers
         self._saved = saved
         self._saved_at = Path(saved.path).stat().st_mtime
@@ -72,23 +79,31 @@ class Learning(Serving):
         self._writing_position = saved.position
         # What the journal had when the last snapshot, and the one under way, was begun.
         self._saved_bytes = self._writing_bytes = 0
-        self._unapplied = 0  # requests of this turn that are in the journal alone
+        self._unapplied = 0  # requests of this turn that are, or will be, in the journal alone
+        self._refused: Exception | None = None  # why some of this turn were refused
         self._snapshot_error: str | None = None
         self._journal_error: str | None = None
         # After a failed fsync: the snapshot that makes learning possible again, and when to try.
         self._mending: Future[Saved] | None = None
         self._check_at = 0.0
+        # On a full disk: the run under way is to make room, and when the next may.
+        self._is_making_room = False
+        self._is_verified = False  # its snapshot was read back whole
+        self._room_at = 0.0
         self._mend_at = 0.0
 
     def model(self, request: Request) -> OnlineSVM:
         return self._model
 
-    # Learning: all of a turn is planned and written, then each request is applied in its place.
+    # Learning: all of a turn is planned and on its way into the journal, then each request is
+    # applied in its place, once it is there.
 
     def prepare(self, requests: Sequence[Request]) -> None:
+        self._writer.settle()
         turn = Turn(self._producers)
-        entries: list[Entry] = []
+        self._refused = None
         batches: list[BatchColumns] = []
+        refusal: NotDurable | MemoryError | None = self._held_back()
         for request in requests:
             if request.op == "resume":
                 self._producers.own(request.producer, request.peer)
@@ -98,21 +113,20 @@ class Learning(Serving):
                 except Exception as error:
                     request.plan = error
                     continue
-                if not plan.is_duplicate:
-                    batches.append(plan.batch)
-                    if len(plan.batch) or request.producer:
-                        entries.append(Entry.of(len(plan.batch), request.header, request.body))
-        if not entries:
-            return
-        try:
-            self._model.reserve(batches)
-            self._journal.append(entries)
-        except (NotDurable, MemoryError) as error:
-            self._note_journal(error)
-            self._refuse(requests, error)
-        else:
-            self._note_journal(None)
-            self._unapplied = len(entries)
+                if plan.is_duplicate or refusal is not None:
+                    plan.refusal = refusal
+                    continue
+                batches.append(plan.batch)
+                try:
+                    self._model.reserve(batches)
+                except MemoryError as error:
+                    plan.refusal = refusal = error
+                    continue
+                if len(plan.batch) or request.producer:
+                    entry = Entry(len(plan.batch), request.header, request.body)
+                    plan.part = self._writer.add(entry)
+                    self._unapplied += 1
+        self._writer.end()
 
     def _planned(self, request: Request, turn: Turn) -> _Plan:
         """What to do with a learn request. Raises Fault, BodyError, SampleError."""
@@ -139,21 +153,26 @@ class Learning(Serving):
             turn.plan(request.producer, request.sequence)
         return _Plan(batch, is_duplicate=request.sequence < expected)
 
-    def _refuse(self, requests: Sequence[Request], error: NotDurable | MemoryError) -> None:
-        """Have what would have been learned refused: nothing of it is in the journal."""
-        for request in requests:
-            plan = request.plan
-            if not isinstance(plan, _Plan):
-                continue
-            if plan.is_duplicate and (
-                request.sequence <= self._producers.last(request.producer).sequence
-            ):
-                continue  # of one that was applied before this turn
-            if isinstance(error, NotDurable):
-                request.plan = Fault("NOT_DURABLE", f"{error}; nothing of it is applied")
-            else:
-                request.plan = Fault("INTERNAL", "out of memory; nothing of it is applied")
-            request.plan.id = request.id
+    def _refusal(self, request: Request, plan: _Plan) -> Exception | None:
+        """Why a valid request is refused after all: nothing of it is in the journal.
+
+        Waits until it is known. Raises Fatal where the journal's writer has failed unexpectedly.
+        """
+        if plan.is_duplicate:
+            applied = request.sequence <= self._producers.last(request.producer).sequence
+            return None if applied else self._refused  # of one that was refused in this turn
+        error: BaseException | None = plan.refusal
+        if plan.part is not None:
+            error = plan.part.exception()
+            if error is not None:
+                self._unapplied -= 1
+        elif error is None:
+            return None  # there is nothing in it
+        if error is not None and not isinstance(error, NotDurable | MemoryError):
+            raise Fatal(f"the journal's writer failed ({error!r}); start again") from error
+        self._note_journal(error)
+        self._refused = error
+        return error
 
     def _note_journal(self, error: Exception | None) -> None:
         """Keep what went wrong with the journal, for `stats`, and log when that changes."""
@@ -174,6 +193,12 @@ class Learning(Serving):
             raise plan
         model = self._model
         samples = len(plan.batch)
+        refusal = self._refusal(request, plan)
+        if isinstance(refusal, NotDurable):
+            raise Fault("NOT_DURABLE", f"{refusal}; nothing of it is applied", None, request.id)
+        if refusal is not None:
+            text = "out of memory; nothing of it is applied"
+            raise Fault("INTERNAL", text, None, request.id)
         if plan.is_duplicate:
             return Reply({"samples": samples, "position": model.position, "duplicate": True})
         drifts = model.drifts
@@ -188,7 +213,7 @@ class Learning(Serving):
             log.warning("drift: the error rose, by position %d; now %.4f", model.position, recent)
         if request.producer:
             self._producers.note(request.producer, request.sequence, samples)
-        if samples or request.producer:
+        if plan.part is not None:
             self._unapplied -= 1
         self.figures.samples += samples
         return Reply(
@@ -202,6 +227,7 @@ class Learning(Serving):
     # Snapshots.
 
     def _snapshot(self, request: Request) -> Answer:
+        self._writer.settle()
         answer: Future[Reply] = Future()
 
         def written(future: Future[Saved]) -> None:
@@ -226,26 +252,93 @@ class Learning(Serving):
         self._writing_bytes = self._journal.bytes
         if not self._unapplied:  # else the snapshot has less than the segment before the next
             self._journal.roll()
-        return lambda: self._store.write(view.snapshot())
+        self._is_making_room = self._journal.is_disk_full or self._is_disk_nearly_full()
+        if not self._is_making_room:
+            return lambda: self._store.write(view.snapshot())
+        newest = self._saved
+
+        def frugal() -> Saved:
+            taken = view.snapshot()  # what is learned meanwhile would have to be kept
+            # First without a new one, for which there may be no room yet.
+            self._is_verified = self._make_room(newest)
+            saved = newest if taken.position == newest.position else self._store.write(taken)
+            if saved is not newest:
+                self._is_verified = self._make_room(saved)
+            return saved
+
+        return frugal
+
+    def _make_room(self, saved: Saved) -> bool:
+        """Whether `saved` was read back whole, so that what is older could be dropped."""
+        try:
+            self._store.make_room(saved)
+        except (OSError, SnapshotError) as error:
+            log.error("no room can be made on the disk: %s", error)
+            return False
+        return True
+
+    def _is_disk_nearly_full(self) -> bool:
+        """Whether the journal would soon leave no room for the snapshot that makes room."""
+        learned = self._journal.bytes - self._saved_bytes
+        if learned < self._saved.size:
+            return False  # it would take more than it makes superfluous
+        try:
+            disk = os.statvfs(self._journal.folder)
+        except OSError:
+            return False
+        # By what it may have grown since the last, and once more as much.
+        free: int = disk.f_bavail * disk.f_frsize
+        return free < 2 * self._saved.size + learned
+
+    def _ask_for_room(self, now: float) -> None:
+        if now >= self._room_at and not self._writing.is_running:
+            self._room_at = now + RETRY_S
+            self._writing.ask()
+
+    def _held_back(self) -> NotDurable | None:
+        """Why nothing is learned while room is made on a disk that is nearly full."""
+        if not self._is_disk_nearly_full():
+            return None
+        self._writing.collect()
+        self._ask_for_room(time.monotonic())
+        if self._writing.is_running and self._is_making_room:
+            return NotDurable(f"{os.strerror(errno.ENOSPC)}; room is being made on the disk")
+        return None
 
     def _end_snapshot(self, ended: Future[Saved]) -> None:
         error = ended.exception()
         if error is None:
+            if ended.result().position > self._saved.position:
+                self._room_at = 0.0  # more was made superfluous than before
             self._saved, self._saved_at = ended.result(), time.time()
             self._saved_bytes = self._writing_bytes
             self._snapshot_error = None
+            if self._is_making_room and self._is_verified:
+                self._drop_segment()
             log.info("snapshot %s (%d bytes)", self._saved.path, self._saved.size)
         else:
             self._snapshot_error = str(error) or type(error).__name__
             self._due = min(self._due, time.monotonic() + RETRY_S)
             log.error("the snapshot failed: %s", self._snapshot_error)
 
+    def _drop_segment(self) -> None:
+        """Drop the segment that the journal ends with, if the last snapshot has all of it."""
+        if self._journal.bytes != self._writing_bytes:
+            return
+        try:
+            self._journal.drop()
+        except OSError as error:
+            log.error("no room can be made on the disk: %s", error.strerror or error)
+
     def tick(self, now: float) -> float:
         self.figures.tick(now)
+        self._writer.settle()
         self._writing.collect()
         if now >= self._check_at:
             self._check_at = now + CHECK_S
             self._journal.check()
+            if self._journal.is_disk_full:
+                self._ask_for_room(now)
         if self._journal.failure is not None:
             self._mend(self._journal.failure, now)
         if now >= self._due or self._journal_is_long():
@@ -286,6 +379,7 @@ class Learning(Serving):
     # Everything else.
 
     def _stats(self, request: Request) -> Answer:
+        self._writer.settle()
         self._writing.collect()
         report = self._report(self._model)
         report.update(
@@ -312,6 +406,7 @@ class Learning(Serving):
     def stop(self) -> None:
         """Write a last snapshot if anything was learned since the newest. Raises OSError."""
         self._due = math.inf
+        self._writer.close()
         self._writing.finish()
         try:
             if self._model.position != self._saved.position or self._journal.failure is not None:

@@ -2,7 +2,8 @@
 
 A torn tail is what a process or a machine leaves that dies while it writes: the last bytes of the
 last segment, with no whole record after them. Anything else that is wrong is damage, and what is
-behind it is not applied.
+behind it is not applied: also a segment that is missing, or one of another journal. A snapshot
+without any journal is none: somebody put it there.
 """
 
 from __future__ import annotations
@@ -14,18 +15,29 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
 from onlinesvm.config import Limits
 from onlinesvm.errors import BodyError, SampleError
 from onlinesvm.learner import OnlineSVM
-from onlinesvm.service.journal import HEADER_BYTES, Damage, Record, Segment, records_of
 from onlinesvm.service.producers import Producers
 from onlinesvm.service.protocol import Fault, numbering_of
+from onlinesvm.service.segment import (
+    HEADER_BYTES,
+    Closing,
+    Damage,
+    End,
+    Record,
+    Segment,
+    closing_of,
+    header_of,
+    records_of,
+    segment_name,
+)
 
-__all__ = ["UNLIMITED", "Stop", "contents_of", "replay", "segments_after"]
+__all__ = ["UNLIMITED", "Replayed", "Stop", "contents_of", "replay", "segments_after"]
 
 log = logging.getLogger(__name__)
 
@@ -82,9 +94,29 @@ def contents_of(path: Path) -> Iterator[memoryview]:
             yield data
 
 
-def replay(model: OnlineSVM, producers: Producers, segments: Segments) -> Stop | None:
-    """Apply the records after the model's position; where and why that ended early, if it did.
+class Replayed(NamedTuple):
+    """What a replay came to: the end of the journal, and why it ended early, if it did."""
 
+    end: End | None
+    stop: Stop | None
+
+
+def _before(following: tuple[int, Path]) -> End | None:
+    """The end that a segment goes on from; None where it does not tell."""
+    start, path = following
+    try:
+        header = header_of(path, start)
+    except ValueError:
+        return None
+    return None if header.version == 1 else header.before or End(0, 0, 0, 0)
+
+
+def replay(
+    model: OnlineSVM, producers: Producers, segments: Segments, saved_end: End | None
+) -> Replayed:
+    """Apply the records after the model's position.
+
+    saved_end: the end of the journal when the model's snapshot was taken; None if that is unknown.
     Shows a progress bar where stderr is a terminal. Raises OSError.
     """
     needed = segments_after(segments, model.position)
@@ -98,64 +130,181 @@ def replay(model: OnlineSVM, producers: Producers, segments: Segments) -> Stop |
         leave=False,
     )
     with bar:
-        replaying = _Replay(model, producers, bar)
+        replaying = _Replay(model, producers, segments, saved_end, bar)
         try:
-            for i, (_, path) in enumerate(needed):
-                following = needed[i + 1][0] if i + 1 < len(needed) else None
-                replaying.take(path, needed[i][0], following)
+            for i, segment in enumerate(needed):
+                replaying.take(*segment, needed[i + 1] if i + 1 < len(needed) else None)
+            replaying.check_reached()
         except _StoppedError as stopped:
-            return stopped.stop
-    return None
+            stop = stopped.stop
+            return Replayed(replaying.joined_end if stop.is_torn else replaying.end, stop)
+    return Replayed(replaying.joined_end, None)
 
 
 class _Replay:
-    def __init__(self, model: OnlineSVM, producers: Producers, bar: tqdm[Any]) -> None:
+    """`end`: that of the segments read so far."""
+
+    def __init__(
+        self,
+        model: OnlineSVM,
+        producers: Producers,
+        segments: Segments,
+        saved_end: End | None,
+        bar: tqdm[Any],
+    ) -> None:
         self._model = model
         self._producers = producers
+        self._segments = segments
+        self._saved_end = saved_end
         self._bar = bar
         self._base = model.position  # what is before is in the snapshot
+        self.end: End | None = None
+        # Whether what was read is the journal that the snapshot belongs to, as far as is known.
+        self._is_joined = saved_end is None
 
-    def take(self, path: Path, start: int, following: int | None) -> None:
+    @property
+    def joined_end(self) -> End | None:
+        """The end that the model goes on from: its snapshot's, if none of that journal is left."""
+        return self.end if self._is_joined else self._saved_end
+
+    def take(self, start: int, path: Path, following: tuple[int, Path] | None) -> None:
         """Apply what is needed of one segment. Raises _StoppedError."""
         model = self._model
-        if following is not None and following <= model.position:
-            return
         if start > model.position:
-            raise _StoppedError(
-                Stop(
-                    path, 0, f"expected records from position {model.position} on, got {start}",
-                    False,
-                )
-            )  # fmt: skip
+            message = f"expected records from position {model.position} on, got {start}"
+            raise _StoppedError(Stop(path, 0, message, False))
         with contents_of(path) as data:
             try:
                 segment = Segment.unpack(bytes(data[:HEADER_BYTES]), start)
             except ValueError as error:
                 # A machine that died may have left a name without the bytes.
                 torn = len(data) < HEADER_BYTES or not any(data)
-                raise _StoppedError(Stop(path, 0, str(error), torn and following is None)) from None
-            if start == model.position and segment.model != model.fingerprint():
-                raise _StoppedError(
-                    Stop(path, 0, "it goes on from a model of another history", False)
-                )
+                torn = torn and following is None and not self._is_told_of(start)
+                raise _StoppedError(Stop(path, 0, str(error), torn)) from None
+            self._check_history(path, segment)
             model.bound(segment.features)
             self._producers.bound(segment.producers)
-            damage = None
-            at = 0
-            for found in records_of(data, segment):
-                self._bar.update(found.end - at)
-                at = found.end
-                if isinstance(found, Damage):
-                    damage = damage or found
-                    continue
-                if following is not None and found.samples and found.position >= following:
-                    return
-                if damage is not None:
-                    self._check_covered(path, damage, found)
-                    damage = None
-                self._apply(path, found)
-        if damage is not None and (following is None or model.position < following):
-            raise _StoppedError(Stop(path, damage.offset, damage.message, following is None))
+            self.end = End(start, segment.mark, segment.header_bytes, 0)
+            before = None if following is None else _before(following)
+            is_chained = before is not None and before[:2] == self.end[:2]
+            size, void = len(data), None if following is None else following[0]
+            if before is not None and is_chained:
+                size, void = before.size, None
+            with data[:size] as counted:
+                damage = self._apply_all(path, segment, counted, void)
+            if damage is not None and (
+                is_chained or following is None or model.position < following[0]
+            ):
+                raise _StoppedError(
+                    Stop(path, damage.offset, damage.message, is_torn=following is None)
+                )
+            if following is not None and before is not None:
+                closing = next(records_of(data, segment, before.size), None) if is_chained else None
+                if isinstance(closing, Closing):
+                    self._check_closing(path, closing)
+                self._check_chained(path, before, following[1])
+
+    def _is_told_of(self, start: int) -> bool:
+        """Whether the segment that starts there was durable once: the one before says so."""
+        earlier = [segment for segment in self._segments if segment[0] < start]
+        closing = closing_of(earlier[-1][1], earlier[-1][0]) if earlier else None
+        return closing is not None and closing.position == start
+
+    def _check_history(self, path: Path, segment: Segment) -> None:
+        """Raise _StoppedError where the model and the segment are known to be of two histories."""
+        model, saved = self._model, self._saved_end
+        if segment.position == model.position and segment.model != model.fingerprint():
+            raise _StoppedError(Stop(path, 0, "it goes on from a model of another history", False))
+        if self.end is not None or saved is None:
+            return  # not the first, or one of which nothing is known
+        if segment.position == saved.position:
+            mark = segment.mark
+        elif segment.position == self._base:
+            mark = segment.before.mark if segment.before else 0
+        else:
+            return  # it may have nothing that the snapshot has not
+        self._is_joined = mark == saved.mark
+        if not self._is_joined:
+            raise _StoppedError(
+                Stop(path, 0, "it is of another journal than the snapshot before it", False)
+            )
+
+    def _check_closing(self, path: Path, closing: Closing) -> None:
+        """Raise _StoppedError unless the segment that goes on from `path` is there."""
+        target = path.with_name(segment_name(closing.position))
+        if (closing.position, target) not in self._segments:
+            raise _StoppedError(
+                Stop(target, 0, f"it is missing: {path.name} says that it goes on there", False)
+            )
+        with contextlib.suppress(ValueError):  # told of where it is read
+            if header_of(target, closing.position).mark != closing.mark:
+                raise _StoppedError(
+                    Stop(target, 0, f"it is another than the one that {path.name} names", False)
+                )
+
+    def _check_chained(self, path: Path, before: End, following: Path) -> None:
+        """Raise _StoppedError unless `following` goes on from the end of what was read."""
+        if before == self.end:
+            return
+        assert self.end is not None
+        if before[:2] == self.end[:2]:
+            raise _StoppedError(
+                Stop(
+                    path, self.end.size,
+                    f"expected records up to byte {before.size}, where {following.name} goes on,"
+                    f" got {self.end.size} bytes", False,
+                )
+            )  # fmt: skip
+        expected = segment_name(before.position) if before.mark else "none"
+        raise _StoppedError(
+            Stop(
+                following, 0,
+                f"the segment that it goes on from is {expected} of mark {before.mark:08x}, got"
+                f" {path.name} of mark {self.end.mark:08x}", False,
+            )
+        )  # fmt: skip
+
+    def check_reached(self) -> None:
+        """Raise _StoppedError where the segment is missing that the snapshot was taken behind."""
+        saved = self._saved_end
+        if saved is None or not self._segments or self._segments[-1][0] >= saved.position:
+            return  # none at all: a snapshot that was put there alone
+        path = self._segments[-1][1].with_name(segment_name(saved.position))
+        if not path.with_name(f"{path.name}.damaged").exists():
+            raise _StoppedError(
+                Stop(
+                    path, 0,
+                    f"it is missing: the snapshot of position {self._base} was taken behind its"
+                    " beginning", False,
+                )
+            )  # fmt: skip
+
+    def _apply_all(
+        self, path: Path, segment: Segment, data: memoryview, void: int | None
+    ) -> Damage | None:
+        """Apply the records in `data`; the damage after the last of them. Raises _StoppedError.
+
+        void: the position from which on records are void, if they have samples.
+        """
+        damage = None
+        at = 0
+        for found in records_of(data, segment):
+            self._bar.update(found.end - at)
+            at = found.end
+            if isinstance(found, Damage):
+                damage = damage or found
+                continue
+            if isinstance(found, Closing):
+                self._check_closing(path, found)
+                return None
+            if void is not None and found.samples and found.position >= void:
+                return None
+            if damage is not None:
+                self._check_covered(path, damage, found)
+                damage = None
+            self._apply(path, found)
+            self.end = End(segment.position, segment.mark, found.end, found.checksum)
+        return damage
 
     def _check_covered(self, path: Path, damage: Damage, found: Record) -> None:
         """Raise _StoppedError unless all that is damaged lies before the snapshot's position."""
@@ -173,12 +322,11 @@ class _Replay:
         if model.position == self._base and (found.position + max(found.samples, 1) <= self._base):
             return  # the snapshot has it
         if found.position != model.position:
-            raise _StoppedError(
-                Stop(
-                    path, found.offset,
-                    f"expected a record of position {model.position}, got {found.position}", False,
-                )
-            )  # fmt: skip
+            message = f"expected a record of position {model.position}, got {found.position}"
+            raise _StoppedError(Stop(path, found.offset, message, False))
+        if not self._is_joined:
+            message = "it is of another journal than the snapshot that it goes on from"
+            raise _StoppedError(Stop(path, found.offset, message, False))
         try:
             producer, sequence = numbering_of(found.header)
             batch = model.kernel.decode_learn(found.body, UNLIMITED)

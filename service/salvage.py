@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from onlinesvm.service.journal import HEADER_BYTES, Damage, Segment, records_of
 from onlinesvm.service.protocol import Fault, numbering_of
 from onlinesvm.service.recovery import Stop, contents_of
+from onlinesvm.service.segment import Closing, Damage, Segment, closing_of, records_of
 from onlinesvm.snapshot import sync_folder
 
 __all__ = ["losses", "set_segments_aside"]
@@ -46,9 +46,9 @@ def losses(
                 unreadable += len(data)
                 continue
             if not segment.is_whole:
-                unreadable += HEADER_BYTES
+                unreadable += segment.header_bytes
             for found in records_of(data, segment):
-                if found.end <= first:
+                if found.end <= first or isinstance(found, Closing):
                     continue
                 if isinstance(found, Damage):
                     unreadable += found.end - found.offset
@@ -86,11 +86,12 @@ def set_segments_aside(segments: Segments, stop: Stop) -> list[str]:
     Raises OSError. Returns the new names.
     """
     aside = []
+    _open_end([segment for segment in segments if segment[1] < stop.path])
     for _, path in reversed(_behind(segments, stop)):
         if path == stop.path and stop.offset == path.stat().st_size:
             continue  # it ends too early; all that is there is good
         target = _free_name(path)
-        if path == stop.path and stop.offset > HEADER_BYTES:
+        if path == stop.path and stop.offset:
             # Copied first, so that nothing is lost if this is interrupted.
             shutil.copyfile(path, target)
             with open(target, "rb") as file:
@@ -104,6 +105,18 @@ def set_segments_aside(segments: Segments, stop: Stop) -> list[str]:
         aside.append(str(target))
         sync_folder(os.fspath(path.parent))
     return aside[::-1]
+
+
+def _open_end(segments: Segments) -> None:
+    """Take off the closing record of the last of `segments`: what it names is set aside."""
+    if not segments:
+        return
+    start, path = segments[-1]
+    closing = closing_of(path, start)
+    if closing is not None:
+        with open(path, "r+b") as file:
+            file.truncate(closing.offset)
+            os.fsync(file.fileno())
 
 
 def _free_name(path: Path) -> Path:

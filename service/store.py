@@ -27,10 +27,11 @@ from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.errors import JournalError, SnapshotError, StateError
 from onlinesvm.learner import OnlineSVM
 from onlinesvm.service.files import Files
-from onlinesvm.service.journal import HEADER_BYTES, Journal, drop_segments, segments_in
+from onlinesvm.service.journal import Journal
 from onlinesvm.service.producers import Producers
 from onlinesvm.service.recovery import UNLIMITED, Stop, replay, segments_after
 from onlinesvm.service.salvage import losses, set_segments_aside
+from onlinesvm.service.segment import End, drop_segments, segment_name, segments_in
 from onlinesvm.view import ModelView
 
 __all__ = ["Store", "model_at", "snapshots_in"]
@@ -60,7 +61,6 @@ class Store:
     Raises StateError if it cannot be made, written, or is held by another.
     """
 
-    journal: Journal
     producers: Producers
 
     def __init__(
@@ -75,6 +75,8 @@ class Store:
         self._fsync = fsync
         self._max_producers = max_producers
         self._files = files
+        self._journal: Journal | None = None
+        self._found_end: End | None = None  # of the journal
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
@@ -108,6 +110,12 @@ class Store:
         except OSError as error:
             self._lock.close()
             raise StateError(f"state folder {self.folder}: {error.strerror or error}") from None
+
+    @property
+    def journal(self) -> Journal:
+        """Where what is learned goes; there since `open_model`."""
+        assert self._journal is not None
+        return self._journal
 
     def check_folder(self) -> None:
         """Raise StateError unless the lock in the folder is the one held.
@@ -159,16 +167,17 @@ class Store:
             with self._state_errors():
                 restored.set_snapshots_aside()
                 if stop is not None:
-                    self._cut(stop)
+                    self._cut(stop, restored.saved_end)
                 model.limits = limits
                 model.bound(limits.max_features)
                 self.producers.bound(self._max_producers)
                 if restored.max_features != limits.max_features:
                     # What is learned from here on replays under the new bound.
                     saved = self.write(self.take(model))
-        self.journal = Journal(
+        self._journal = Journal(
             self.folder,
             model.position,
+            self._found_end,
             limits.max_features,
             self._max_producers,
             model.fingerprint,
@@ -197,7 +206,7 @@ class Store:
             report["set_aside"] += [f"{path}.damaged" for path in restored.damaged]
             if stop is not None:
                 if stop.is_torn:
-                    self._cut(stop)
+                    self._cut(stop, restored.saved_end)
                 else:
                     report["set_aside"] += set_segments_aside(self._segments(), stop)
         return {**report, "snapshot": saved.path, "digest": saved.digest}
@@ -223,7 +232,8 @@ class Store:
             with self._state_errors():
                 size = path.stat().st_size
                 segments = self._segments()
-                stop = replay(model, self.producers, segments)
+                saved_end = None if taken.journal is None else End(*taken.journal)
+                self._found_end, stop = replay(model, self.producers, segments, saved_end)
             newest_known = max(snapshots[0][0] if damaged else 0, model.position)
             if segments and newest_known > model.position and (stop is None or stop.is_torn):
                 # Only the damaged snapshot had it.
@@ -237,7 +247,7 @@ class Store:
                 log.info("replayed %d samples of the journal", model.position - position)
             saved = snapshot.Saved(str(path), position, size, 0, "")
             bound = taken.max_features
-            return _Restored(model, saved, stop, bound, damaged, newest_known)
+            return _Restored(model, saved, saved_end, stop, bound, damaged, newest_known)
         if damaged:
             raise StateError(
                 f"state folder {self.folder}: none of its {len(damaged)} snapshots can be read;"
@@ -250,12 +260,16 @@ class Store:
             )
         return None
 
-    def _cut(self, stop: Stop) -> None:
+    def _cut(self, stop: Stop, saved_end: End | None) -> None:
         """Cut a torn tail off."""
         size = stop.path.stat().st_size
         log.warning("%s; its last %d bytes are cut off", stop, size - stop.offset)
-        if stop.offset < HEADER_BYTES:
-            stop.path.unlink()
+        if not stop.offset:
+            if saved_end is not None and stop.path.name == segment_name(saved_end.position):
+                # The snapshot was taken behind its beginning: set aside, it is not missing.
+                os.replace(stop.path, f"{stop.path}.damaged")
+            else:
+                stop.path.unlink()
             snapshot.sync_folder(os.fspath(self.folder))
             return
         with open(stop.path, "r+b") as file:
@@ -266,6 +280,7 @@ class Store:
         """The whole state as it is now; its snapshot is to be written."""
         view = model.view()
         view.producers = self.producers.dump()
+        view.journal = self._found_end if self._journal is None else self._journal.end
         return view
 
     def take(self, model: OnlineSVM) -> snapshot.Snapshot:
@@ -306,13 +321,40 @@ class Store:
             log.warning("what is no longer needed could not be dropped: %s", error)
         return saved
 
+    def make_room(self, saved: snapshot.Saved) -> None:
+        """Keep the snapshot `saved` and the journal behind it alone, once it was read back whole.
+
+        Raises OSError, SnapshotError if that cannot be; nothing is dropped then.
+        """
+        self.check_folder()
+        path = self.folder / f"snapshot-{saved.position:020}.msgpack"
+        size, _ = snapshot.verify(path)
+        dropped = [at for at, path in snapshots_in(self.folder) if at < saved.position]
+        before = len(segments_in(self.folder))
+        for at in dropped:
+            (self.folder / f"snapshot-{at:020}.msgpack").unlink(missing_ok=True)
+        drop_segments(self.folder, saved.position)
+        snapshot.sync_folder(os.fspath(self.folder))
+        segments = before - len(segments_in(self.folder))
+        if dropped or segments:
+            log.warning(
+                "the disk is full: %s was read back whole (%d bytes); dropped what it makes"
+                " superfluous: %d older snapshots, %d segments of the journal",
+                path, size, len(dropped), segments,
+            )  # fmt: skip
+
 
 @dataclass(slots=True)
 class _Restored:
-    """What a folder holds. `newest_known`: the last position that anything there tells of."""
+    """What a folder holds.
+
+    saved_end: the end of the journal that the snapshot tells of. newest_known: the last position
+    that anything there tells of.
+    """
 
     model: OnlineSVM
     saved: snapshot.Saved
+    saved_end: End | None
     stop: Stop | None
     max_features: int
     damaged: list[Path]

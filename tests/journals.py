@@ -11,12 +11,15 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from daemons import eventually
+
 from onlinesvm import Limits, OnlineSVM
 from onlinesvm.samples import Packer, pack_array
 from onlinesvm.service.files import Buffer, Files
 from onlinesvm.service.learning import Learning
 from onlinesvm.service.protocol import Fault, encode_request, parse_request
 from onlinesvm.service.store import Store
+from onlinesvm.service.writer import PART_BYTES
 
 Batch = Sequence[tuple[Any, ...]]
 
@@ -31,11 +34,18 @@ def body_of(batch: Batch) -> bytes:
 class Bench:
     """A learner and its folder: a turn of the loop at a time, without the loop."""
 
-    def __init__(self, store: Store, limits: Limits, journal_bytes: int, config: Any) -> None:
+    def __init__(
+        self, store: Store, limits: Limits, journal_bytes: int, part_bytes: int, config: Any
+    ) -> None:
         self.store = store
         self.model, self.saved = store.open_model(config, limits)
         self.learning = Learning(
-            self.model, store, self.saved, snapshot_every_s=1e9, journal_bytes=journal_bytes
+            self.model,
+            store,
+            self.saved,
+            snapshot_every_s=1e9,
+            journal_bytes=journal_bytes,
+            part_bytes=part_bytes,
         )
         self._limits = limits
 
@@ -73,7 +83,14 @@ class Bench:
     def snapshot(self) -> None:
         """Write one, and drop what it makes superfluous."""
         (asked,) = self.turn(("snapshot", None, {}, b"peer"))
-        asked.result(20)
+
+        def ended() -> bool:
+            self.learning.tick(0.0)  # it may wait for one that is under way
+            done: bool = asked.done()
+            return done
+
+        eventually(ended, "a snapshot")
+        asked.result()
         self.learning.tick(0.0)
 
 
@@ -94,15 +111,17 @@ def bench(
     fsync: str = "never",
     files: Files | None = None,
     max_producers: int = 65_536,
+    part_bytes: int = PART_BYTES,
     **config: Any,
 ) -> Iterator[Bench]:
     """A learner that ends as a process does that is killed: nothing is written at the end."""
     store = Store(folder, fsync=fsync, files=files, max_producers=max_producers)
     with contextlib.closing(store):
-        opened = Bench(store, limits, journal_bytes, config)
+        opened = Bench(store, limits, journal_bytes, part_bytes, config)
         try:
             yield opened
         finally:
+            opened.learning._writer.close()
             opened.learning._writing.finish()
             with contextlib.suppress(OSError):
                 store.journal.close()
@@ -147,12 +166,24 @@ class FaultyFiles(Files):
         self._meet("create")
         return super().create(path)
 
+    def open(self, path: Path) -> int:
+        self._meet("open")
+        return super().open(path)
+
     def write(self, descriptor: int, parts: Sequence[Buffer]) -> int:
         return super().write(descriptor, [b"".join(parts)[: self._meet("write")]])
 
     def truncate(self, descriptor: int, size: int) -> None:
         self._meet("truncate")
         super().truncate(descriptor, size)
+
+    def close(self, descriptor: int, size: int, data: bytes) -> None:
+        try:
+            self._meet("close")
+        except OSError:
+            super().close(descriptor, size, b"")
+            raise
+        super().close(descriptor, size, data)
 
     def sync(self, descriptor: int) -> None:
         self._meet("sync")

@@ -16,11 +16,12 @@ from onlinesvm.service import Client
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 512 KiB."""
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A file system of 512 KiB, or as many as the parameter says."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)]
+    size = f"size={getattr(request, 'param', 512)}k"
+    mount = ["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)]
     if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("a file system can be mounted by root alone")
     try:
@@ -67,7 +68,7 @@ def test_a_disk_that_fills_up_and_is_cleared(disk: Path, fsync: str) -> None:
                 client.snapshot()
             assert "No space left" in client.stats()["snapshot_error"]
             ballast.unlink()
-            assert learn(client)
+            eventually(lambda: learn(client), "learning to go on")
             assert client.stats()["journal_error"] is None
         daemon.kill()
     with serve(disk / "state") as daemon, daemon.client() as client:
@@ -101,6 +102,49 @@ def test_a_stream_waits_for_a_disk(disk: Path) -> None:
         assert stream.applied == 4000
         model = OnlineSVM()
         model.learn(samples)
+        assert client.snapshot()["digest"] == digest_of(model)
+
+
+@pytest.mark.parametrize("disk", [8 * 1024], indirect=True)
+@pytest.mark.parametrize("fsync", ["always", "everysec", "never"])
+def test_a_disk_that_the_journal_itself_fills(disk: Path, fsync: str) -> None:
+    """With some times what fits, of a model that stays small."""
+    samples = [([f"f{i % 50}", f"{'pad' * 400}{i % 7}"], 1 if i % 3 else -1) for i in range(20_000)]
+    state = disk / "state"
+    with serve(state, fsync=fsync, rule="sgd") as daemon, daemon.client() as client:
+        with client.stream("p") as stream:
+            for features, label in samples:
+                stream.learn(features, label)
+        assert client.stats()["position"] == 20_000
+        daemon.kill()
+        assert "was read back whole" in daemon.log
+    with serve(state) as daemon, daemon.client() as client:
+        model = OnlineSVM(rule="sgd")
+        model.learn(samples)
+        assert client.snapshot()["digest"] == digest_of(model)
+
+
+def test_what_cannot_be_read_back_makes_nothing_superfluous(disk: Path) -> None:
+    """The older snapshot and its journal stay, and are what a start takes."""
+    state = disk / "state"
+    model = OnlineSVM(rule="sgd")
+    with serve(state, rule="sgd") as daemon, daemon.client() as client:
+        for i in range(3):
+            client.learn(batch(i))
+            model.learn(batch(i))
+            newest = Path(client.snapshot()["path"])
+        newest.write_bytes(newest.read_bytes()[:-1])
+        before = {path.name for path in state.glob("[sj]*")}
+        ballast = disk / "ballast"
+        fill(ballast)
+        for _ in range(3):
+            with pytest.raises(RequestRefused, match="NOT_DURABLE"):
+                client.learn([([f"new{i}" for i in range(500)], 1)])
+        eventually(lambda: "no room can be made" in daemon.log, "a look at the newest snapshot")
+        assert before <= {path.name for path in state.glob("[sj]*")}
+        ballast.unlink()
+        daemon.kill()
+    with serve(state) as daemon, daemon.client() as client:
         assert client.snapshot()["digest"] == digest_of(model)
 
 

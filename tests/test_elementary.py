@@ -44,6 +44,10 @@ def test_sigmoid_is_a_probability(x: float) -> None:
 def test_beyond_the_range() -> None:
     assert elementary.exp(-701) == 0
     assert elementary.exp(1e300) == elementary.exp(700) < math.inf
+    assert elementary.exp2(1e300) == 2.0**1000
+    assert elementary.exp2(-1e300) == 2.0**-1000
+    assert elementary.exp(math.nan) == 0
+    assert elementary.exp2(math.nan) == 2.0**-1000
 
 
 def test_golden_bits() -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from journals import bench
 from scipy import sparse
 from strategies import configurations
 
@@ -262,3 +264,33 @@ def test_threads_see_a_pruned_model_whole(kernel: Kernel) -> None:
     straight.learn(samples)
     assert digest(model) == digest(straight)
     assert model.pruning.prunes > 10
+
+
+# In the daemon: what was pruned is pruned again by a replay.
+
+
+def test_a_replay_prunes_alike(kernel: Kernel, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("ONLINESVM_KERNEL", kernel.NAME)
+    config = {"rule": "hedge", "max_features_policy": "prune"}
+    samples = stream(300, 3)
+    parts = [samples[i : i + 20] for i in range(0, len(samples), 20)]
+    model = bounded(kernel, 150, **config)
+    for k, part in enumerate(parts):
+        most = 150 if k < 8 else 90  # another start, another bound
+        model.bound(most)
+        model.learn(part)
+        with bench(tmp_path, limits=Limits(max_features=most), **config) as found:
+            assert len(found.model.lookup) <= 150
+            found.learn(part)
+            if k % 5 == 3:
+                found.snapshot()
+            told = found.learning._report(found.model)
+            assert told["features"] == len(model.lookup)
+        assert model.pruning.prunes >= k // 2
+    with bench(tmp_path, limits=Limits(max_features=90), **config) as found:
+        assert digest(found.model) == digest(model)
+    newest = max(tmp_path.glob("snapshot-*.msgpack"))
+    newest.write_bytes(newest.read_bytes()[:-1])
+    with bench(tmp_path, limits=Limits(max_features=90), **config) as found:
+        assert digest(found.model) == digest(model)
+        assert found.model.pruning.prunes > 3

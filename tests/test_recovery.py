@@ -13,7 +13,7 @@ from daemons import DEADLINE_S, HOUSE, digest_of, refused_start, serve
 from journals import Batch, bench, digest_after
 
 from onlinesvm import OnlineSVM
-from onlinesvm.service.journal import HEADER_BYTES, segments_in
+from onlinesvm.service.segment import HEADER_BYTES, segments_in
 
 
 def run(*arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:

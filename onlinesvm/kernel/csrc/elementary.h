@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdint.h>
+#include <string.h>
 
 #define LOG2_E 1.4426950408889634
 #define LN2_HIGH 0.6931471803691238
@@ -28,21 +29,36 @@ static inline double nearest(double x)
     return (double)(int64_t)(x >= 0 ? x + 0.5 : x - 0.5);
 }
 
+/* x 2^k, exact: x from 1/2 to 2, k a whole number of magnitude at most 1020. */
+static inline double times_power(double x, double k)
+{
+    const uint64_t bits = (uint64_t)((int64_t)k + 1023) << 52;
+    double power;
+    memcpy(&power, &bits, sizeof power);
+    return x * power;
+}
+
 static inline double elementary_exp(double x)
 {
     double k;
-    if (x < -700.0)
+    if (!(x >= -700.0))
         return 0.0;
     if (x > 700.0)
         x = 700.0;
     k = nearest(x * LOG2_E);
-    return ldexp(exp_reduced((x - k * LN2_HIGH) - k * LN2_LOW), (int)k);
+    return times_power(exp_reduced((x - k * LN2_HIGH) - k * LN2_LOW), k);
 }
 
 static inline double elementary_exp2(double x)
 {
-    const double k = nearest(x), r = x - k;
-    return ldexp(exp_reduced(r * LN2_HIGH + r * LN2_LOW), (int)k);
+    double k, r;
+    if (!(x >= -1000.0))
+        x = -1000.0;
+    if (x > 1000.0)
+        x = 1000.0;
+    k = nearest(x);
+    r = x - k;
+    return times_power(exp_reduced(r * LN2_HIGH + r * LN2_LOW), k);
 }
 
 /* x as log(m) and k, x = m 2^k with m from sqrt(1/2) to sqrt(2). */

@@ -13,7 +13,7 @@
 #include "mixture.h"
 
 #define HEDGE_STRIDE 12
-#define HEDGE_AHEAD 12 /* elements ahead whose state is prefetched */
+#define HEDGE_AHEAD 48 /* elements ahead whose state is prefetched */
 #define HEDGE_MOST_AGE (((uint64_t)1 << 18) - 1)
 #define HEDGE_RUN 32
 #define HEDGE_LEAST_SQUARE 1e-300
@@ -31,7 +31,8 @@ typedef struct {
 
 typedef struct {
     hedge_feature *feature;
-    double x; /* over the scale */
+    double x;   /* over the scale */
+    pair rates; /* 1/sqrt(G) of the adaptive experts, while they learn */
 } hedge_element;
 
 typedef struct {
@@ -337,14 +338,13 @@ static inline double hedge_learn_row(hedge *r, const rows *x, size_t i, int64_t 
         for (e = row; e < stop; e++) {
             const pair square = both(e->x * e->x), g = e->feature->g + gradient2 * square;
             e->feature->g = g;
-            reach += square * (both(1.0) / (pair){sqrt(g[0]), sqrt(g[1])});
+            e->rates = both(1.0) / (pair){sqrt(g[0]), sqrt(g[1])};
+            reach += square * e->rates;
         }
         rate = (pair){0.25, 4.0} * both(h);
         step = rate * lost / (both(1.0) + rate * (reach * both(inverse2))) * both(y * inverse);
-        for (e = row; e < stop; e++) {
-            const pair g = e->feature->g;
-            e->feature->w34 += step * both(e->x) * (both(1.0) / (pair){sqrt(g[0]), sqrt(g[1])});
-        }
+        for (e = row; e < stop; e++)
+            e->feature->w34 += step * both(e->x) * e->rates;
     }
     if (moves) {
         for (e = row; e < stop; e++) {
