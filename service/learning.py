@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import math
@@ -258,12 +259,13 @@ class Learning(Serving):
         newest = self._saved
 
         def frugal() -> Saved:
-            taken = view.snapshot()  # what is learned meanwhile would have to be kept
             # First without a new one, for which there may be no room yet.
-            self._is_verified = self._make_room(newest)
-            saved = newest if taken.position == newest.position else self._store.write(taken)
-            if saved is not newest:
-                self._is_verified = self._make_room(saved)
+            with contextlib.closing(view):
+                self._is_verified = self._make_room(newest)
+                if view.position == newest.position:
+                    return newest
+                saved = self._store.write(view.snapshot())
+            self._is_verified = self._make_room(saved)
             return saved
 
         return frugal

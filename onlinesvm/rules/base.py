@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection
 from typing import Any, ClassVar
 
@@ -16,18 +17,18 @@ Arrays = dict[str, NDArray[np.generic]]
 Scalars = dict[str, float | int]
 
 
-class Rule:
+class Rule(ABC):
     """A rule that keeps what it knows of a feature in dicts by id, the attributes BY_ID."""
 
     BY_ID: ClassVar[tuple[str, ...]] = ()
 
+    @abstractmethod
     def weight(self, id: int) -> float:
         """The weight of a feature; 0.0 for PAD."""
-        raise NotImplementedError
 
+    @abstractmethod
     def dump(self, n: int) -> tuple[Arrays, Scalars]:
         """The state of ids 1 … n, in arrays by id from 1, and the scalars."""
-        raise NotImplementedError
 
     def view(self, n: int) -> View:
         """The state of ids 1 … n as it is now."""
@@ -37,13 +38,13 @@ class Rule:
         """The numbers that belong to no feature, as a snapshot has them."""
         return self.dump(0)[1]
 
-    def reserve(self, n: int) -> None:
+    def reserve(self, n: int) -> None:  # noqa: B027 - nothing, here
         """Make room for the state of ids up to `n`. A dict cannot be told; the native rules can.
 
         Raises MemoryError, and nothing has changed then.
         """
 
-    def reserve_prune(self, n: int) -> None:
+    def reserve_prune(self, n: int) -> None:  # noqa: B027 - nothing, here
         """Make room to prune up to `n` features, so that it cannot run out of memory. A dict cannot
         be told; the native rules can. Raises MemoryError.
         """
