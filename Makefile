@@ -10,7 +10,8 @@ LINE ?=
 # What an installation is made of; Python files are used where they stand.
 BUILT := pyproject.toml setup.py $(wildcard onlinesvm/kernel/*.p[yx][xid] onlinesvm/kernel/csrc/*.h)
 
-.PHONY: demo test fuzz chaos test-readme lint types check sanitize bench bench-full clean
+.PHONY: demo test fuzz chaos soak test-readme lint types check sanitize \
+	bench bench-full bench-torch clean
 
 demo: $(VENV)/.runtime  ## stream this machine's Python library through a daemon
 	@$(BIN)/onlinesvm demo $(if $(LINE),"$(LINE)")
@@ -23,6 +24,9 @@ fuzz: $(VENV)/.dev  ## every property over many fresh random examples
 
 chaos: $(VENV)/.dev  ## kill the daemon 500 times on each kernel; CHAOS_KILLS and CHAOS_SEED say else
 	CHAOS_KILLS=$(or $(CHAOS_KILLS),500) $(BIN)/python -m pytest tests/test_chaos.py
+
+soak: $(VENV)/.dev  ## everything at once, at full load, with kills; SOAK_MINUTES says how long
+	$(BIN)/python tests/soak.py --minutes $(or $(SOAK_MINUTES),3)
 
 test-readme: $(VENV)/.dev  ## the README's commands, as printed
 	$(BIN)/python -m pytest tests/test_readme.py
@@ -44,6 +48,12 @@ bench: $(VENV)/.bench  ## how fast, the short form: a few minutes, results in bu
 
 bench-full: $(VENV)/.bench  ## the full form: results, tables and plots in bench/
 	$(BIN)/python -m bench --full
+
+bench-torch: $(VENV)/.bench  ## embedding bags beside ours, on the GPU too where there is one
+	$(INSTALL) '.[bench,torch]'
+	$(BIN)/python -m bench.embedding_bag --full
+	$(BIN)/python -m bench.claims --full
+	$(BIN)/python -m bench.report
 
 clean:
 	rm -rf $(VENV) onlinesvm/kernel/*.so onlinesvm/kernel/native.c build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -76,6 +76,10 @@ class Bench:
     """One question. `short` and `full` are the sizes of the two forms; `rounds` is one of them.
 
     prepare: makes the data of a case, untimed, in a process of its own.
+    together: runs all contenders of a case in one process, in turn, where what is compared takes so
+    little that the machine's mood between two processes would be all there is to see. It gives each
+    one's figures, or why it was skipped. `contenders` then holds their names alone.
+    axis: what N is in a figure ``name@N``.
     """
 
     name: str
@@ -84,7 +88,9 @@ class Bench:
     short: dict[str, int]
     full: dict[str, int]
     prepare: Callable[[Job], None] | None = None
+    together: Callable[[Job, Sequence[str]], dict[str, Figures | str]] | None = None
     cases: Sequence[str] = (streams.CLASSIC,)
+    axis: str = "features"
     full_cases: Sequence[str] = ()
     targets: Sequence[Target] = ()
     contenders: dict[str, Contender] = field(default_factory=dict)
@@ -142,6 +148,9 @@ class Bench:
                 if self.prepare is not None:
                     self.prepare(job)
                 print("{}")
+            elif given.child == "together":
+                assert self.together is not None
+                print(json.dumps(self.together(job, given.only)))
             else:
                 print(json.dumps(self.contenders[given.child].run(job)))
             return 0
@@ -169,6 +178,7 @@ class Bench:
             "machine": machine.description(),
             "versions": machine.versions(),
             "sizes": sizes,
+            "axis": self.axis,
             "cases": {},
         }
         for case in cases:
@@ -178,6 +188,8 @@ class Bench:
     def _measure_case(self, job: Job, only: Sequence[str] | None) -> dict[str, Any]:
         skipped, failed = {}, {}
         runs: dict[str, list[Figures]] = {}
+        if self.together is not None:
+            return self._measure_together(job, only)
         if not streams.present(job.case):
             return {"skipped": {"all": "the set is not here"}, "failed": {},
                     "contenders": {}, "ratios": []}  # fmt: skip
@@ -203,6 +215,32 @@ class Bench:
                     failed[name] = str(error)
                     print(f"  failed: {error}", file=sys.stderr)
         measured = {name: found for name, found in runs.items() if found and name not in failed}
+        return self._case(measured, skipped, failed)
+
+    def _measure_together(self, job: Job, only: Sequence[str] | None) -> dict[str, Any]:
+        """As `_measure_case`, a process a round."""
+        names = [name for name in self.contenders if only is None or name in only]
+        chosen = [argument for name in names for argument in ("--only", name)]
+        runs: dict[str, list[Figures]] = {}
+        skipped, failed = {}, {}
+        for number in range(job.sizes["rounds"]):
+            print(f"{self.name} {job.case} {number + 1}", file=sys.stderr, flush=True)
+            try:
+                found = self._run(job, "together", {}, chosen)
+            except RuntimeError as error:
+                failed["all"] = str(error)
+                print(f"  failed: {error}", file=sys.stderr)
+                break
+            for name, figures in found.items():
+                if isinstance(figures, str):
+                    skipped[name] = figures
+                else:
+                    runs.setdefault(name, []).append(figures)
+        return self._case(runs, skipped, failed)
+
+    def _case(
+        self, measured: dict[str, list[Figures]], skipped: dict[str, str], failed: dict[str, str]
+    ) -> dict[str, Any]:
         return {
             "skipped": skipped,
             "failed": failed,
@@ -210,16 +248,24 @@ class Bench:
             "ratios": [
                 judged(target, measured)
                 for target in self.targets
-                if {target.ours, target.peer} <= {*runs, *skipped, None}
+                if {target.ours, target.peer} <= {*measured, *skipped, *failed, None}
+                if all(
+                    target.figure in runs[0]
+                    for name, runs in measured.items()
+                    if name in (target.ours, target.peer)
+                )
             ],
         }
 
-    def _run(self, job: Job, name: str, environment: dict[str, str]) -> Figures:
+    def _run(
+        self, job: Job, name: str, environment: dict[str, str], arguments: Sequence[str] = ()
+    ) -> dict[str, Any]:
         """One contender once, in a process of its own. Raises RuntimeError."""
         command = [sys.executable, "-m", f"bench.{self.name}", "--child", name]
         command += ["--case", job.case, "--data", str(job.data)]
         for size in job.sizes.items():
             command += ["--size", "{}={}".format(*size)]
+        command += arguments
         # The daemons and drivers that a contender starts die with its process group.
         child = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=HERE.parent,
@@ -235,17 +281,15 @@ class Bench:
             raise
         if child.returncode:
             raise RuntimeError((err.strip().splitlines() or [f"exit {child.returncode}"])[-1])
-        figures: Figures = json.loads(out.strip().splitlines()[-1])
+        figures: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
         return figures
 
 
 def _summary(runs: list[Figures]) -> dict[str, dict[str, Any]]:
+    found = {figure: [run[figure] for run in runs if figure in run] for figure in runs[0]}
     return {
-        figure: {
-            "median": statistics.median(run[figure] for run in runs),
-            "runs": [run[figure] for run in runs],
-        }
-        for figure in runs[0]
+        figure: {"median": statistics.median(values), "runs": values}
+        for figure, values in found.items()
     }
 
 

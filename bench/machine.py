@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
+import subprocess
 from importlib import metadata, util
 from pathlib import Path
 
@@ -11,6 +13,7 @@ __all__ = ["available", "description", "resident_bytes", "versions"]
 
 _PACKAGES = (
     "onlinesvm", "numpy", "scipy", "msgpack", "pyzmq", "vowpalwabbit", "scikit-learn", "river",
+    "torch",
 )  # fmt: skip
 
 
@@ -47,9 +50,21 @@ def description() -> dict[str, str | int | float]:
         "cpu_cache": fields.get("cache size", ""),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(memory_kib / 2**20, 1),
+        **_gpu(),
         "system": f"{platform.system()} {platform.release().split('-')[0]}",
         "load_before": round(os.getloadavg()[0], 2),
     }
+
+
+def _gpu() -> dict[str, str]:
+    """The name of the first GPU, where its driver's tool tells it."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return {}
+    asked = [tool, "--query-gpu=name", "--format=csv,noheader"]
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=60)
+    names = done.stdout.strip().splitlines()
+    return {"gpu": names[0]} if done.returncode == 0 and names else {}
 
 
 def _fields(path: Path) -> dict[str, str]:

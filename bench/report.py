@@ -19,7 +19,7 @@ __all__ = ["ORDER", "main", "table"]
 
 ORDER = (
     "learn_names", "learn_ids", "stream", "round_trip", "files", "load", "memory", "growth",
-    "start", "journal", "snapshot", "flat",
+    "start", "journal", "snapshot", "flat", "embedding_bag", "claims",
 )  # fmt: skip
 
 _INTRO = """\
@@ -32,8 +32,15 @@ left out by name. This page and its pictures are made by `python -m bench.report
 
 ```sh
 make bench        # the short form, a few minutes: results and page in build/bench
-make bench-full   # the full form, some twenty minutes and 4 GB of disk: results and page here
+make bench-full   # the full form, most of an hour and 4 GB of disk: results and page here
 python -m bench.learn_names --rounds 1 --size samples=20000   # one question, your size
+```
+
+Scoring and training beside torch is skipped where torch is not installed. This installs it and
+measures all of that, the GPU's rows too where there is one with CUDA:
+
+```sh
+make bench-torch
 ```
 """
 
@@ -83,7 +90,7 @@ def _markdown(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
     return lines + ["| " + " | ".join(row) + " |" for row in rows]
 
 
-def _measured(result: dict[str, Any], case: dict[str, Any]) -> list[str]:
+def _measured(case: dict[str, Any], axis: str) -> list[str]:
     """The figures of one case as a table, a curve as one of its own."""
     contenders = case["contenders"]
     plain: list[str] = []
@@ -102,6 +109,7 @@ def _measured(result: dict[str, Any], case: dict[str, Any]) -> list[str]:
         rows = [
             (name, *(_number(figures[f]["median"]) if f in figures else "" for f in plain))
             for name, figures in contenders.items()
+            if any(f in figures for f in plain)
         ]
         lines += [*_markdown(("contender", *plain), rows), ""]
     if curves:
@@ -110,11 +118,30 @@ def _measured(result: dict[str, Any], case: dict[str, Any]) -> list[str]:
         sizes = sorted({size for found in curves.values() for size in found})
         rows = [
             (f"{size:,}", *(_number(contenders[name][f"{kind}@{size}"]["median"])
+                            if f"{kind}@{size}" in contenders[name] else "–"
                             for name, kind in head))
             for size in sizes
         ]  # fmt: skip
-        lines += [*_markdown(("features", *(f"{n}: {k}" for n, k in head)), rows), ""]
+        lines += [*_markdown((axis, *(f"{n}: {k}" for n, k in head)), rows), ""]
     return lines
+
+
+def _crossover(case: dict[str, Any]) -> list[str]:
+    """From which batch on the GPU is faster than `auto` on the CPU, of each way to use it."""
+    contenders = case["contenders"]
+    ours = contenders.get("auto", {})
+    lines = []
+    for name, figures in contenders.items():
+        if "CUDA" not in name:
+            continue
+        wins: int | None = None
+        for size in sorted((int(f[3:]) for f in figures if f.startswith("us@")), reverse=True):
+            if figures[f"us@{size}"]["median"] >= ours[f"us@{size}"]["median"]:
+                break
+            wins = size
+        found = "at no size" if wins is None else f"from {wins:,} rows on"
+        lines.append(f"- {name}: faster than `auto` {found}.")
+    return lines or ["- No GPU was at hand: from which batch on one wins is not measured."]
 
 
 def table(result: dict[str, Any]) -> str:
@@ -123,15 +150,23 @@ def table(result: dict[str, Any]) -> str:
     sizes = ", ".join(f"{name} {value:,}" for name, value in result["sizes"].items())
     lines = [f"## {result['question']}", ""]
     lines += [f"- {caveat}" for caveat in result["caveats"]]
-    lines += ["", f"{result['form'].capitalize()} form: {sizes}. {machine['cores']} cores, load"
+    where = [machine["cpu"], f"{machine['cores']} cores"]
+    where += [machine["gpu"]] if "gpu" in machine else []
+    where += [f"torch {result['versions']['torch']}"] if "torch" in result["versions"] else []
+    lines += ["", f"{result['form'].capitalize()} form: {sizes}. {', '.join(where)}, load"
                   f" {machine['load_before']:g} when it began.", ""]  # fmt: skip
     for name, case in result["cases"].items():
         if len(result["cases"]) > 1:
             lines += [f"### {name}", ""]
-        for contender, why in {**case["skipped"], **case["failed"]}.items():
-            word = "skipped" if contender in case["skipped"] else "failed"
-            lines += [f"{word}: {contender} ({why})", ""]
-        lines += _measured(result, case)
+        for word in ("skipped", "failed"):
+            reasons: dict[str, list[str]] = {}
+            for contender, why in case[word].items():
+                reasons.setdefault(why, []).append(contender)
+            for why, which in reasons.items():
+                lines += [f"{word} ({why}): {'; '.join(which)}", ""]
+        lines += _measured(case, result.get("axis", "features"))
+        if result["bench"] == "embedding_bag" and name.startswith("batch"):
+            lines += [*_crossover(case), ""]
         if case["ratios"]:
             head = ("ours", "against", "in", "ratio", "rounds", "wanted", "")
             lines += [*_markdown(head, list(_ratio_rows(case["ratios"]))), ""]
@@ -177,6 +212,9 @@ def _plots(results: dict[str, dict[str, Any]], folder: Path) -> list[str]:
     if "learn_names" in results:
         _rates(results, folder / "rates.svg")
         shown.append(f"![Samples a second by contender]({folder.name}/rates.svg)")
+    if "embedding_bag" in results:
+        _batches(results["embedding_bag"], folder / "embedding_bag.svg")
+        shown.append(f"![Microseconds a batch by its rows]({folder.name}/embedding_bag.svg)")
     if "growth" in results:
         _growth(results["growth"], folder / "growth.svg")
         shown.append(f"![Nanoseconds a feature as the model grows]({folder.name}/growth.svg)")
@@ -186,6 +224,7 @@ def _plots(results: dict[str, dict[str, Any]], folder: Path) -> list[str]:
 # How ours begin, and their colours.
 _OURS = {
     "native": "tab:blue",
+    "hedge": "tab:blue",
     "daemon": "tab:blue",
     "objects, native": "tab:blue",
     "python": "lightskyblue",
@@ -250,6 +289,37 @@ def _growth(result: dict[str, Any], path: Path) -> None:
     axes.set_ylabel("ns a feature")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def _batches(result: dict[str, Any], path: Path) -> None:
+    """Lines: microseconds a batch over its rows, float64; where the GPU gets ahead, a mark."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4))
+    axes = figure.subplots()
+    contenders = result["cases"].get("batch, float64", {}).get("contenders", {})
+    curves = {}
+    for name, figures in contenders.items():
+        points = sorted((int(f[3:]), v["median"]) for f, v in figures.items() if f[:3] == "us@")
+        if points and not name.startswith("path"):
+            curves[name] = dict(points)
+            style = "-" if name in ("auto", "native csr") else "--" if "CUDA" in name else ":"
+            axes.plot(*zip(*points, strict=True), style, marker=".", label=name)
+    ours = curves.get("auto", {})
+    for name, curve in curves.items():
+        ahead = [size for size in curve if "CUDA" in name and curve[size] < ours.get(size, 0)]
+        if ahead:
+            axes.axvline(min(ahead), color="silver", linewidth=0.8)
+            axes.annotate(name, (min(ahead), curve[min(ahead)]), rotation=90, fontsize=6)
+    if not any("CUDA" in name for name in curves):
+        axes.set_title("no GPU measured: no crossover to show", fontsize=8)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("rows in the batch, 25 ids each, 250,000 weights, float64")
+    axes.set_ylabel("µs a batch")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=7)
     _save(figure, path)
 
 

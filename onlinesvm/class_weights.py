@@ -23,19 +23,30 @@ class ClassWeights:
 
     def learn(self, labels: Any, importances: Any) -> Any:
         """The importances to learn by, float64[n]; counts the samples."""
+        weights, self.counts = self.of(labels, importances)
+        return weights
+
+    def of(self, labels: Any, importances: Any) -> tuple[Any, NDArray[np.float64]]:
+        """The importances to learn by, float64[n], and the counts once these are learned.
+
+        Without importances, all are 1; without weights, they stay as they are.
+        """
         if self._weights is None:
-            return importances
+            return importances, self.counts
+        if importances is None:
+            importances = np.ones(len(labels))
         importances = np.asarray(importances, dtype=np.float64)
         positive = np.asarray(labels, dtype=np.float64) > 0
         if isinstance(self._weights, tuple):
-            return (importances * np.where(positive, self._weights[1], self._weights[0])).tolist()
+            by_label = np.where(positive, self._weights[1], self._weights[0])
+            return (importances * by_label).tolist(), self.counts
         learned = importances > 0
         seen = [
             self.counts[0] + np.cumsum(learned & ~positive),
             self.counts[1] + np.cumsum(learned & positive),
         ]
         own: NDArray[np.float64] = np.where(positive, seen[1], seen[0])
-        if len(own):
-            self.counts = np.array([seen[0][-1], seen[1][-1]])
+        counts = np.array([seen[0][-1], seen[1][-1]]) if len(own) else self.counts
         # Where nothing is learned, nothing may have been seen; the importance is 0 then.
-        return (importances * ((seen[0] + seen[1]) / (2.0 * np.maximum(own, 1.0)))).tolist()
+        weights = importances * ((seen[0] + seen[1]) / (2.0 * np.maximum(own, 1.0)))
+        return weights.tolist(), counts

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from threading import RLock
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,8 @@ from onlinesvm import matrix
 from onlinesvm.body import encode_learn
 from onlinesvm.class_weights import ClassWeights
 from onlinesvm.config import LearnerConfig, Limits
-from onlinesvm.errors import Path, SampleError, SnapshotError
+from onlinesvm.decoding import Sample, learn_batches, one_to_learn, one_to_predict, predict_batches
+from onlinesvm.errors import SnapshotError
 from onlinesvm.explanation import Contribution, Explanation
 from onlinesvm.judge import report
 from onlinesvm.lookup import LookupView, WeightsView, name_text, quarter
@@ -27,17 +28,14 @@ from onlinesvm.norms import normalized
 from onlinesvm.progressive import Progressive
 from onlinesvm.pruning import Pruning
 from onlinesvm.rules.hedge import experts
-from onlinesvm.samples import CSR, BatchColumns, Features, Packer, pack_array
+from onlinesvm.samples import CSR, BatchColumns, Features
+from onlinesvm.scoring import Scorer
 from onlinesvm.snapshot import Saved, Snapshot, read, restoring, write
 from onlinesvm.view import ModelView
 
 __all__ = ["OnlineSVM"]
 
-Sample = tuple[Features, float] | tuple[Features, float, float]
-
-# Python samples are packed and decoded in pieces of this size, so that a long list costs
-# little more than its columns.
-_PIECE_BYTES = 4 * 2**20
+Piece = TypeVar("Piece")
 
 
 class OnlineSVM:
@@ -74,6 +72,9 @@ class OnlineSVM:
         self._rule = kernels.make_rule(self.kernel, config)
         self._judge = self.kernel.Judge(config.threshold)
         self._class_weights = ClassWeights(config.class_weight)
+        self._scorer: Scorer | None = None  # as the model stands; None once it has moved on
+        # Elements that a loaded model was asked for; None for one that learns.
+        self._asked: int | None = None
 
     def bound(self, max_features: int) -> None:
         """From the next sample on, hold at most `max_features` features."""
@@ -126,6 +127,7 @@ class OnlineSVM:
             self._rule.reserve_prune(n)
 
     def _learn(self, csr: CSR, labels: Any, importances: Any) -> NDArray[np.float64]:
+        self._scorer = self._asked = None
         margins = self._rule.learn(csr, labels, self._class_weights.learn(labels, importances))
         totals, threshold = self.progressive.totals, self.config.threshold
         self.kernel.observe(totals, margins, labels, importances, threshold)
@@ -139,9 +141,25 @@ class OnlineSVM:
             return self._score(self._lookup.find(batch))
 
     def _score(self, csr: CSR) -> NDArray[np.float64]:
-        if self.config.normalize != "none":
-            csr = normalized(csr, self.config.normalize)
-        return self._rule.score(csr)
+        """By the state as it stands; of a loaded model, once it was asked for as many weights as a
+        copy of them takes, by that copy, which is denser. The bits are the same. One that learns
+        makes no copies: its predictions take the same time each.
+        """
+        if self._scorer is None and (self._asked is None or self._asked <= len(self._lookup)):
+            if self._asked is not None:
+                self._asked += len(csr.data)
+            if self.config.normalize != "none":
+                csr = normalized(csr, self.config.normalize)
+            return self._rule.score(csr)
+        return self.scorer().score_csr(csr)
+
+    def scorer(self) -> Scorer:
+        """The weights as they stand, fixed; until the next sample is learned, this model predicts
+        by them too.
+        """
+        if self._scorer is None or self._scorer.position != self.position:
+            self._scorer = Scorer(self)
+        return self._scorer
 
     def probabilities(self, margins: NDArray[np.float64]) -> NDArray[np.float64]:
         """The probability of +1 of samples with these margins, float64[n], as calibrated by the
@@ -151,31 +169,32 @@ class OnlineSVM:
 
     def explain_batch(self, batch: BatchColumns) -> list[Explanation]:
         """What makes up the margin of each sample of `batch`; changes nothing."""
-        csr = self._lookup.find(batch)
-        if self.config.normalize != "none":
-            csr = normalized(csr, self.config.normalize)
-        margins = self._rule.score(csr).tolist()
-        names, starts = batch.names, [int(start) for start in batch.indptr]
-        explained = []
-        for i, margin in enumerate(margins):
-            parts = []
-            first, last = int(csr.indptr[i]), int(csr.indptr[i + 1])
-            # Distinct, in the order of the sample: as the rows have them.
-            distinct = dict.fromkeys(names[starts[i] : starts[i + 1]])
-            for name, id, x in zip(
-                distinct,
-                csr.indices[first:last].tolist(),
-                csr.data[first:last].tolist(),
-                strict=True,
-            ):
-                weight = float(self._rule.weight(id))
-                parts.append(
-                    Contribution(
-                        name_text(name), x, weight, weight * x, self._rule.seen(id), id > 0
+        with self._whole:
+            csr = self._lookup.find(batch)
+            if self.config.normalize != "none":
+                csr = normalized(csr, self.config.normalize)
+            margins = self._rule.score(csr).tolist()
+            names, starts = batch.names, [int(start) for start in batch.indptr]
+            explained = []
+            for i, margin in enumerate(margins):
+                parts = []
+                first, last = int(csr.indptr[i]), int(csr.indptr[i + 1])
+                # Distinct, in the order of the sample: as the rows have them.
+                distinct = dict.fromkeys(names[starts[i] : starts[i + 1]])
+                for name, id, x in zip(
+                    distinct,
+                    csr.indices[first:last].tolist(),
+                    csr.data[first:last].tolist(),
+                    strict=True,
+                ):
+                    weight = float(self._rule.weight(id))
+                    parts.append(
+                        Contribution(
+                            name_text(name), x, weight, weight * x, self._rule.seen(id), id > 0
+                        )
                     )
-                )
-            explained.append(Explanation(margin, self.bias, parts))
-        return explained
+                explained.append(Explanation(margin, self.bias, parts))
+            return explained
 
     # Python objects.
 
@@ -188,15 +207,11 @@ class OnlineSVM:
 
         Raises SampleError (LimitError) for the first fault, TypeError for what is no sample.
         """
-        return self._over(list(self._decoded_samples(samples)), self.learn_batch)
+        return self._over(list(learn_batches(samples, self.kernel, self.limits)), self.learn_batch)
 
     def learn_one(self, features: Features, label: float, importance: float = 1.0) -> float:
         """Learn one sample; its margin before the update. Raises as `learn` does."""
-        body = pack_array([Packer().sample(features, label, importance)])
-        try:
-            batch = self.kernel.decode_learn(body, self.limits)
-        except SampleError as error:
-            raise type(error)(error.message, _features_first(error.path)[1:]) from None
+        batch = one_to_learn(features, label, importance, self.kernel, self.limits)
         return float(self.learn_batch(batch)[0])
 
     def predict(
@@ -209,73 +224,23 @@ class OnlineSVM:
 
         Raises SampleError (LimitError) for the first fault, TypeError for what is no sample.
         """
-        margins = self._over(self._decoded_features(samples), self.score_batch)
+        margins = self._over(predict_batches(samples, self.kernel, self.limits), self.score_batch)
         return self.probabilities(margins) if probability else margins
 
     def predict_one(self, features: Features, *, probability: bool = False) -> float:
         """The margin of one sample, or its probability of being +1. Raises as `predict` does."""
-        margins = self.score_batch(self._decoded_one(features))
+        margins = self.score_batch(one_to_predict(features, self.kernel, self.limits))
         return float((self.probabilities(margins) if probability else margins)[0])
 
     def explain(self, features: Features) -> Explanation:
         """What makes up the margin of one sample; changes nothing. Raises as `predict` does."""
-        return self.explain_batch(self._decoded_one(features))[0]
-
-    def _decoded_one(self, features: Features) -> BatchColumns:
-        body = pack_array([Packer().features(features)])
-        try:
-            return self.kernel.decode_predict(body, self.limits)
-        except SampleError as error:
-            raise type(error)(error.message, error.path[1:]) from None
-
-    def _decoded_samples(self, samples: Iterable[Sample]) -> Iterator[BatchColumns]:
-        def pack(i: int, sample: Sample) -> bytes:
-            if not isinstance(sample, tuple | list) or not 2 <= len(sample) <= 3:
-                raise TypeError(
-                    "expected (features, label) or (features, label, importance), got"
-                    f" {type(sample).__name__} at $[{i}]"
-                )
-            importance = sample[2] if len(sample) == 3 else 1.0
-            return packer.sample(sample[0], sample[1], importance, index=i)
-
-        packer = Packer()
-        for start, body in self._bodies(samples, pack):
-            try:
-                yield self.kernel.decode_learn(body, self.limits)
-            except SampleError as error:
-                path = _features_first(error.path)
-                raise type(error)(error.message, _moved(path, start)) from None
-
-    def _decoded_features(self, samples: Iterable[Features]) -> Iterator[BatchColumns]:
-        packer = Packer()
-        if isinstance(samples, str | bytes):
-            raise TypeError(f"expected an iterable of samples, got a bare {type(samples).__name__}")
-        for start, body in self._bodies(samples, lambda i, s: packer.features(s, (i,))):
-            try:
-                yield self.kernel.decode_predict(body, self.limits)
-            except SampleError as error:
-                raise type(error)(error.message, _moved(error.path, start)) from None
-
-    def _bodies(
-        self, samples: Iterable[Any], pack: Callable[[int, Any], bytes]
-    ) -> Iterator[tuple[int, bytes]]:
-        """`samples` packed in pieces: the index of the first of a piece, and the piece."""
-        parts: list[bytes] = []
-        size = start = 0
-        for i, sample in enumerate(samples):
-            parts.append(pack(i, sample))
-            size += len(parts[-1])
-            if size >= _PIECE_BYTES or len(parts) == self.limits.max_samples_per_batch:
-                yield start, pack_array(parts)
-                parts, size, start = [], 0, i + 1
-        if parts:
-            yield start, pack_array(parts)
+        return self.explain_batch(one_to_predict(features, self.kernel, self.limits))[0]
 
     @staticmethod
     def _over(
-        batches: Iterable[BatchColumns], apply: Callable[[BatchColumns], NDArray[np.float64]]
+        pieces: Iterable[Piece], apply: Callable[[Piece], NDArray[np.float64]]
     ) -> NDArray[np.float64]:
-        margins = [apply(batch) for batch in batches]
+        margins = [apply(piece) for piece in pieces]
         return np.concatenate(margins) if margins else np.empty(0)
 
     # Sparse matrices.
@@ -288,37 +253,65 @@ class OnlineSVM:
 
         Raises SampleError for the first fault.
         """
-        columns = matrix.columns_of(X, self.limits)
+        columns = matrix.columns_of(X, self.limits, self.kernel)
         labels, importances = matrix.targets_of(y, sample_weight, len(columns.indptr) - 1)
-        n = self._lookup.reserve((columns,))
-        self._reserve(n)
-        if self._lookup.prunes and n >= self.limits.max_features:
-            return self._fit_pruning(columns, labels, importances)
-        csr = self._lookup.grow_columns(columns, importances)
-        if self.config.normalize != "none":
-            full = len(self._lookup) >= self.limits.max_features
-            counted = self._lookup.find_columns(columns) if full else None
-            csr = normalized(csr, self.config.normalize, counted)
-        self._learn(csr, labels, importances)
+        with self._whole:
+            self._fit(columns, labels, importances)
         return self
 
+    def _fit(
+        self,
+        columns: matrix.Columns,
+        labels: NDArray[np.float64],
+        importances: NDArray[np.float64] | None,
+    ) -> None:
+        if self._lookup.prunes:
+            n = self._lookup.reserve((columns,))
+            self._reserve(n)
+            if n >= self.limits.max_features:
+                self._fit_pruning(columns, labels, importances)
+                return
+        if self.config.normalize != "none":
+            self._rule.reserve(self._lookup.reserve((columns,)))
+            importances = np.ones(len(labels)) if importances is None else importances
+            csr = self._lookup.grow_columns(columns, importances)
+            full = len(self._lookup) >= self.limits.max_features
+            counted = self._lookup.find_columns(columns) if full else None
+            self._learn(normalized(csr, self.config.normalize, counted), labels, importances)
+            return
+        weights, counts = self._class_weights.of(labels, importances)
+        self.kernel.learn_matrix(
+            self._lookup, self._rule, self._judge, self.progressive.totals, columns, labels,
+            importances, weights, self.config.threshold,
+        )  # fmt: skip
+        self._class_weights.counts = counts
+        self.position += len(labels)
+
     def _fit_pruning(
-        self, columns: matrix.Columns, labels: NDArray[np.float64], importances: NDArray[np.float64]
-    ) -> OnlineSVM:
-        """As `partial_fit`, by the names of the columns: ids change when the model is pruned."""
+        self,
+        columns: matrix.Columns,
+        labels: NDArray[np.float64],
+        importances: NDArray[np.float64] | None,
+    ) -> None:
+        """As `_fit`, by the names of the columns: ids change when the model is pruned."""
         most = 2**31 - 2  # a matrix is held by fewer limits than a message
         limits = Limits(
             max_features_per_sample=most, max_samples_per_batch=most, max_name_bytes=most
         )
+        importances = np.ones(len(labels)) if importances is None else importances
         for batch in matrix.named(columns, labels, importances):
             self.learn_batch(self.kernel.decode_learn(encode_learn(batch), limits))
-        return self
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
         """The margins of the rows of `X`, float64[n]; changes nothing."""
-        columns = matrix.columns_of(X, self.limits)
         with self._whole:
-            return self._score(self._lookup.find_columns(columns))
+            if self.config.normalize == "none":
+                columns = matrix.columns_of(X, self.limits, self.kernel)
+                return self.kernel.score_matrix(self._lookup, self._rule, columns)
+            return self._over(
+                matrix.pieces(X, self.limits, self.kernel),
+                lambda columns: self._score(self._lookup.find_columns(columns)),
+            )
 
     # What was learned.
 
@@ -419,14 +412,8 @@ class OnlineSVM:
         """The model as it stood. Raises SnapshotError if the parts do not make a whole."""
         model = cls.__new__(cls)
         model._born(taken.config, limits or Limits(max_features=taken.max_features), kernel)
+        taken.restore(model._lookup, model._rule)
         with restoring():
-            for name, array in taken.arrays.items():
-                if len(array) != len(taken.lengths):
-                    raise ValueError(
-                        f"{name}: expected {len(taken.lengths)} numbers, got {len(array)}"
-                    )
-            model._lookup.restore(taken.lengths, taken.names)
-            model._rule.restore(taken.arrays, taken.scalars)
             model.progressive = Progressive(np.array(taken.totals, dtype=np.float64))
             model.position = taken.position
             if taken.figures:  # none in a file of format 1: they start anew
@@ -435,6 +422,7 @@ class OnlineSVM:
                 if counts.shape != (2,) or not bool(((counts >= 0) & (counts <= 2**53)).all()):
                     raise ValueError("labels: expected 2 counts from 0 to 2**53, got others")
                 model._class_weights.counts = counts
+        model._asked = 0
         return model
 
     def save(self, path: str | os.PathLike[str]) -> Saved:
@@ -467,15 +455,3 @@ class OnlineSVM:
             f"OnlineSVM(rule={self.config.rule!r}, position={self.position},"
             f" features={len(self._lookup)}, kernel={self.kernel.NAME!r})"
         )
-
-
-def _features_first(path: Path) -> Path:
-    """A path into wire samples (label first) as one into Python samples (features first)."""
-    if len(path) < 2 or path[1] not in (0, 1):
-        return path
-    return (path[0], 1 - int(path[1]), *path[2:])
-
-
-def _moved(path: Path, start: int) -> Path:
-    """A path into a piece as one into the whole."""
-    return (int(path[0]) + start, *path[1:]) if path else path

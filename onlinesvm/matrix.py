@@ -1,35 +1,48 @@
-"""Rows of a matrix as columns of samples: the door for scipy.sparse and NumPy arrays."""
+"""Rows of a matrix as columns of samples: the door for scipy.sparse and NumPy arrays.
+
+A matrix is only read, where it lies: once to validate it whole, and once, in slabs that stay in
+the processor's cache, to learn or score it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from onlinesvm.config import MAX_MAGNITUDE, MIN_MAGNITUDE, Limits
 from onlinesvm.errors import LimitError, SampleError
+from onlinesvm.progressive import observe
 from onlinesvm.samples import Batch
 
-__all__ = ["Columns", "columns_of", "named", "targets_of"]
+if TYPE_CHECKING:
+    from onlinesvm.kernel import Kernel, KernelJudge, KernelLookup, KernelRule
+
+__all__ = [
+    "Columns", "columns_of", "is_matrix", "is_sparse", "learn_matrix", "named", "pieces",
+    "score_matrix", "screen_matrix", "targets_of",
+]  # fmt: skip
 
 _NAMED_FEATURES = 100_000
 _NAMED_ROWS = 16_384
+_PIECE = 2**18  # elements: some 10 MiB of what is made of them
 
 
 class Columns(NamedTuple):
     """Validated rows, zeros dropped, in stored order.
 
-    indptr: int64[n + 1]. columns: int64[nnz]. data: float64[nnz].
+    indptr: int32 or int64[n + 1]. columns: int32 or int64[nnz]. data: float64[nnz]. All may be the
+    memory of the matrix itself.
     """
 
-    indptr: NDArray[np.int64]
-    columns: NDArray[np.int64]
+    indptr: NDArray[np.int32] | NDArray[np.int64]
+    columns: NDArray[np.int32] | NDArray[np.int64]
     data: NDArray[np.float64]
 
 
-def columns_of(X: Any, limits: Limits) -> Columns:  # noqa: N803
+def columns_of(X: Any, limits: Limits, kernel: Kernel) -> Columns:  # noqa: N803
     """The rows of `X`, scipy sparse or array-like, [n, m].
 
     Raises SampleError for a value that is not finite or too large, LimitError for a row with too
@@ -37,41 +50,117 @@ def columns_of(X: Any, limits: Limits) -> Columns:  # noqa: N803
     """
     from scipy import sparse
 
-    if sparse.issparse(X):
-        matrix = X.tocsr()
-    else:
-        dense = np.asarray(X)
-        if dense.ndim != 2:
-            raise ValueError(f"expected a matrix [n, m], got an array of {dense.ndim} dimensions")
-        matrix = sparse.csr_array(dense)
-    if matrix.dtype.kind not in "iuf":
-        raise TypeError(f"expected a matrix of real numbers, got dtype {matrix.dtype}")
-    data = np.asarray(matrix.data, dtype=np.float64)
-    indptr = matrix.indptr.astype(np.int64)
-    magnitudes = np.abs(data)
-    _refuse_first(~(magnitudes <= MAX_MAGNITUDE), indptr, matrix.indices, data)
-    kept = magnitudes >= MIN_MAGNITUDE
-    columns = matrix.indices.astype(np.int64)
-    if not kept.all():
+    rows = X.tocsr() if is_sparse(X) else sparse.csr_array(_dense(X))
+    return _columns(rows.indptr, rows.indices, rows.data, limits, kernel)
+
+
+def pieces(X: Any, limits: Limits, kernel: Kernel) -> Iterator[Columns]:  # noqa: N803
+    """As `columns_of`, in pieces of about _PIECE elements, so that little memory is taken beside
+    `X`, whatever its size. Raises as `columns_of` does, when it comes to the fault.
+    """
+    from scipy import sparse
+
+    if is_sparse(X):
+        rows = X.tocsr()
+        indptr, indices, data = rows.indptr, rows.indices, rows.data
+        first, n = 0, len(indptr) - 1
+        while first < n:
+            last = int(np.searchsorted(indptr, int(indptr[first]) + _PIECE, side="right")) - 1
+            end = min(max(last, first + 1), n)
+            a, b = int(indptr[first]), int(indptr[end])
+            rows_of = indptr[first : end + 1] - a
+            yield _columns(rows_of, indices[a:b], data[a:b], limits, kernel, first)
+            first = end
+        return
+    dense = _dense(X)
+    step = max(1, _PIECE // max(1, dense.shape[1]))
+    for first in range(0, len(dense), step):
+        rows = sparse.csr_array(dense[first : first + step])
+        yield _columns(rows.indptr, rows.indices, rows.data, limits, kernel, first)
+
+
+def is_sparse(X: Any) -> bool:  # noqa: N803
+    """Whether `X` is a matrix of scipy.sparse; who gives none needs no scipy."""
+    return hasattr(X, "tocsr")
+
+
+def is_matrix(X: Any) -> bool:  # noqa: N803
+    """Whether `X` is a matrix, sparse or an array of numbers, and not an iterable of samples."""
+    return is_sparse(X) or (isinstance(X, np.ndarray) and X.dtype.kind in "biufc")
+
+
+def _dense(X: Any) -> NDArray[Any]:  # noqa: N803
+    dense = np.asarray(X)
+    if dense.ndim != 2:
+        raise ValueError(f"expected a matrix [n, m], got an array of {dense.ndim} dimensions")
+    _refuse_unreal(dense.dtype)
+    return dense
+
+
+def _refuse_unreal(dtype: np.dtype[Any]) -> None:
+    if dtype.kind not in "iuf":
+        raise TypeError(f"expected a matrix of real numbers, got dtype {dtype}")
+
+
+def _columns(
+    indptr: NDArray[Any],
+    indices: NDArray[Any],
+    numbers: NDArray[Any],
+    limits: Limits,
+    kernel: Kernel,
+    first: int = 0,
+) -> Columns:
+    """Rows of a matrix, validated; `first` is the place of the first in the whole."""
+    _refuse_unreal(numbers.dtype)
+    data = np.require(numbers, np.float64, ["C", "A"])
+    columns, indptr = _integers(indices), _integers(indptr)
+    fault, small, longest = kernel.screen_matrix(indptr, data)
+    if fault is not None:
+        _refuse(fault, indptr, columns, data, first)
+    if small:
+        kept = np.abs(data) >= MIN_MAGNITUDE
         indptr = np.concatenate(([0], np.cumsum(kept)))[indptr]
         columns, data = columns[kept], data[kept]
-    longest = int(np.diff(indptr).max(initial=0))
+        longest = int(np.diff(indptr).max(initial=0))
     if longest > limits.max_features_per_sample:
         raise LimitError(
             f"expected at most {limits.max_features_per_sample} features a sample, got {longest}",
-            (int(np.diff(indptr).argmax()),),
+            (first + int(np.diff(indptr).argmax()),),
             root="X",
         )
     return Columns(indptr, columns, data)
 
 
-def _refuse_first(
-    bad: NDArray[np.bool_], indptr: NDArray[Any], columns: NDArray[Any], data: NDArray[np.float64]
+def _integers(values: Any) -> Any:
+    """`values` as int32, if they are, else as int64: itself where it can be read as it lies."""
+    given = np.asarray(values)
+    return np.require(given, np.int32 if given.dtype == np.int32 else np.int64, ["C", "A"])
+
+
+def screen_matrix(
+    indptr: NDArray[Any], values: NDArray[np.float64]
+) -> tuple[int | None, bool, int]:
+    """What makes a matrix unfit to be learned as it lies, and what bounds it.
+
+    The index of the first of `values`, float64[nnz], that is not finite or too large, None if none
+    is; where none is, whether one is so small that it counts as 0; the elements of the longest row,
+    −1 where the rows of `indptr`, int32 or int64[n + 1], cannot be walked.
+    """
+    magnitudes = np.abs(values)
+    bad = ~(magnitudes <= MAX_MAGNITUDE)
+    lengths = np.diff(indptr)
+    walks = indptr[0] >= 0 and bool((lengths >= 0).all()) and indptr[-1] <= len(values)
+    return (
+        int(bad.argmax()) if bad.any() else None,
+        bool((magnitudes < MIN_MAGNITUDE).any()),
+        int(lengths.max(initial=0)) if walks else -1,
+    )
+
+
+def _refuse(
+    k: int, indptr: NDArray[Any], columns: NDArray[Any], data: NDArray[np.float64], first: int
 ) -> None:
-    if not bad.any():
-        return
-    k = int(bad.argmax())
-    row = int(np.searchsorted(indptr, k, side="right")) - 1
+    row = first + int(np.searchsorted(indptr, k, side="right")) - 1
     wanted = (
         f"number of magnitude at most {MAX_MAGNITUDE:g}"
         if np.isfinite(data[k])
@@ -102,21 +191,51 @@ def named(
         first = stop
 
 
+def learn_matrix(
+    lookup: KernelLookup,
+    rule: KernelRule,
+    judge: KernelJudge,
+    totals: NDArray[np.float64],
+    columns: Columns,
+    labels: NDArray[np.float64],
+    importances: NDArray[np.float64] | None,
+    weights: Any,
+    threshold: float,
+) -> None:
+    """Learn the rows of a matrix: new columns are entered, the rule learns by `weights`, the
+    progressive `totals` and the `judge` by `importances`; each [n], one a row, or None for 1s.
+
+    Raises MemoryError, and nothing has changed then.
+    """
+    ones = np.ones(len(columns.indptr) - 1)
+    importances = ones if importances is None else importances
+    weights = ones if weights is None else weights
+    rule.reserve(lookup.reserve((columns,)))
+    margins = rule.learn(lookup.grow_columns(columns, importances), labels, weights)
+    observe(totals, margins, labels, importances, threshold)
+    judge.learn(margins, labels, importances)
+
+
+def score_matrix(lookup: KernelLookup, rule: KernelRule, columns: Columns) -> NDArray[np.float64]:
+    """The margins of the rows of a matrix, float64[n]; changes nothing."""
+    return rule.score(lookup.find_columns(columns))
+
+
 def targets_of(
     y: ArrayLike, sample_weight: ArrayLike | None, n: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Labels and importances of `n` rows, float64[n] each.
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """Labels and importances of `n` rows, float64[n] each; None for importances that are all 1.
 
     Raises SampleError for a label that is not −1 or +1 or an importance outside 0 … 1e50,
     ValueError for another number of them than of rows.
     """
     labels = _vector("y", y, n)
-    bad = np.abs(labels) != 1
+    bad = (labels != 1) & (labels != -1)
     if bad.any():
         i = int(bad.argmax())
         raise SampleError(f"expected a label of -1 or +1, got {labels[i]:g}", (i,), root="y")
     if sample_weight is None:
-        return labels, np.ones(n)
+        return labels, None
     importances = _vector("sample_weight", sample_weight, n)
     bad = ~((importances >= 0) & (importances <= MAX_MAGNITUDE))
     if bad.any():
@@ -135,4 +254,4 @@ def _vector(name: str, values: ArrayLike, n: int) -> NDArray[np.float64]:
         raise TypeError(f"{name}: expected real numbers, got dtype {given.dtype}")
     if given.shape != (n,):
         raise ValueError(f"{name}: expected shape ({n},), one a row, got {given.shape}")
-    return given.astype(np.float64)
+    return np.require(given, np.float64, ["C", "A"])

@@ -23,8 +23,8 @@ A file is a stream of msgpack objects, nothing else:
                    and the samples of each label
     producers      map, producer (bin) → [last sequence, samples], the one that was applied
                    furthest back first; empty where none has a name
-    journal        array of 4: the end of the journal when it was taken (`End` in
-                   onlinesvm.service.segment); absent where there was none
+    journal        array of 4: the end of the journal (`End` in onlinesvm.service.segment), its
+                   checksum 0 where not all of it was applied; absent where there was none
     arrays         array of [name, dtype, count]
 
     array          dtype, count   meaning
@@ -46,10 +46,10 @@ import os
 import stat
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import msgpack
 import numpy as np
@@ -71,6 +71,20 @@ _MAX_HEADER_ARRAY = 1024  # msgpack takes an array's memory when it sees its hea
 _MAX_TRAILER_BYTES = 4096
 _MAX_FEATURES = 2**31 - 2
 _DTYPES = {"<u4": 4, "|u1": 1, "<f8": 8, "<i8": 8}
+
+
+class TakesNames(Protocol):
+    """What a snapshot needs of a kernel's lookup."""
+
+    def restore(self, lengths: NDArray[np.uint32], names: NDArray[np.uint8]) -> None: ...
+
+
+class TakesState(Protocol):
+    """What a snapshot needs of a kernel's rule."""
+
+    def restore(
+        self, arrays: Mapping[str, NDArray[np.generic]], scalars: Mapping[str, Any]
+    ) -> None: ...
 
 
 @dataclass(kw_only=True, slots=True)
@@ -111,6 +125,20 @@ class Snapshot:
         return _digested_head(
             self.config.as_dict(), self.position, self.scalars, self.totals, self.figures
         )
+
+    def restore(self, lookup: TakesNames, rule: TakesState) -> None:
+        """Give the names to `lookup` and the state to `rule`, both newborn.
+
+        Raises SnapshotError if the parts do not make a whole.
+        """
+        with restoring():
+            for name, array in self.arrays.items():
+                if len(array) != len(self.lengths):
+                    raise ValueError(
+                        f"{name}: expected {len(self.lengths)} numbers, got {len(array)}"
+                    )
+            lookup.restore(self.lengths, self.names)
+            rule.restore(self.arrays, self.scalars)
 
 
 class Saved(NamedTuple):

@@ -53,6 +53,9 @@ __all__ = [
     "UsageError", "explain", "inspect", "learn", "predict", "recover", "serve", "snapshot", "stats",
 ]  # fmt: skip
 
+# What is printed of a batch, and its margins.
+Scores = tuple[NDArray[np.float64], NDArray[np.float64]]
+
 
 class UsageError(Exception):
     """Flags that make no sense, alone or together."""
@@ -310,21 +313,30 @@ def predict(arguments: argparse.Namespace) -> None:
     limits = _limits(arguments)
     if arguments.model is not None:
         model = _load(Path(arguments.model), arguments, limits)
+        model.scorer()  # what follows is scored by it
 
-        def score(batch: BatchColumns, _: int) -> NDArray[np.float64]:
+        def score(batch: BatchColumns, _: int) -> Scores:
             margins = model.score_batch(batch)
-            return model.probabilities(margins) if arguments.probability else margins
+            return model.probabilities(margins) if arguments.probability else margins, margins
 
         _print_margins(arguments, limits, score, lambda: model.config.threshold)
         return
-    keys = {"probability": True} if arguments.probability else {}
     kernel = kernels.load()
     with _client(arguments, limits) as client:
 
-        def asked(batch: BatchColumns, start: int) -> NDArray[np.float64]:
+        def asked(batch: BatchColumns, start: int) -> Scores:
             body = kernel.encode_predict(batch)
-            answers = _answers(client, "predict", body, len(batch), start, **keys)
-            return np.concatenate([decode_margins(answer) for answer in answers])
+
+            def answered(**keys: bool) -> NDArray[np.float64]:
+                answers = _answers(client, "predict", body, len(batch), start, **keys)
+                return np.concatenate([decode_margins(answer) for answer in answers])
+
+            if not arguments.probability:
+                margins = answered()
+                return margins, margins
+            # The threshold is one of margins: where labels are compared, they are asked for too.
+            probabilities = answered(probability=True)
+            return probabilities, probabilities if 0.0 in batch.labels else answered()
 
         _print_margins(arguments, limits, asked, lambda: _threshold_of(client))
 
@@ -401,19 +413,20 @@ def _answers(
 def _print_margins(
     arguments: argparse.Namespace,
     limits: Limits,
-    score: Callable[[BatchColumns, int], NDArray[np.float64]],
+    score: Callable[[BatchColumns, int], Scores],
     threshold: Callable[[], float],
 ) -> None:
-    """`score` gives the margins of a batch, whose first sample has that place in the run.
+    """`score` gives what is printed of a batch, whose first sample has that place in the run, and
+    the margins by which it is compared with its labels, if it has them.
 
     `threshold` is that of the model; it is asked for once there is something to compare with it.
     """
     tally = _Tally()
     for batch in _batches(arguments, limits, labelled=False, tally=tally):
         if tally.samples == 0:
-            tally.threshold = 0.5 if arguments.probability else threshold()
-        margins = score(batch, tally.samples)
-        sys.stdout.write("".join(f"{margin!r}\n" for margin in margins.tolist()))
+            tally.threshold = threshold()
+        printed, margins = score(batch, tally.samples)
+        sys.stdout.write("".join(f"{number!r}\n" for number in printed.tolist()))
         sys.stdout.flush()  # a batch is large, or all that a slow pipe has given yet
         tally.count(batch, margins)
     if tally.error is not None:

@@ -25,6 +25,7 @@ from onlinesvm.service.segment import (
     Record,
     Segment,
     records_of,
+    remove_segment,
     segment_name,
 )
 from onlinesvm.service.syncer import Left, Syncer, leave
@@ -308,9 +309,7 @@ class Journal:
         self._end = self.end
         assert self._end is not None
         self._check_folder()
-        (self.folder / segment_name(self._end.position)).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # it is closed later; the room is needed now
-            self._files.truncate(self._descriptor, 0)
+        remove_segment(self.folder / segment_name(self._end.position))
         self._leave()
         self._segment = None
 

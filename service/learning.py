@@ -248,7 +248,7 @@ class Learning(Serving):
         return answer
 
     def _begin_snapshot(self) -> Callable[[], Saved]:
-        view = self._store.view(self._model)
+        view = self._store.view(self._model, has_all=not self._unapplied)
         self._writing_position = view.position
         self._writing_bytes = self._journal.bytes
         if not self._unapplied:  # else the snapshot has less than the segment before the next

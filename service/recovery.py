@@ -161,6 +161,7 @@ class _Replay:
         self.end: End | None = None
         # Whether what was read is the journal that the snapshot belongs to, as far as is known.
         self._is_joined = saved_end is None
+        self._reaches_saved: bool | None = None
 
     @property
     def joined_end(self) -> End | None:
@@ -302,7 +303,8 @@ class _Replay:
             if damage is not None:
                 self._check_covered(path, damage, found)
                 damage = None
-            self._apply(path, found)
+            if not self._is_saved(data, segment, found):
+                self._apply(path, found)
             self.end = End(segment.position, segment.mark, found.end, found.checksum)
         return damage
 
@@ -316,6 +318,25 @@ class _Replay:
                 )
             )  # fmt: skip
         log.warning("%s: byte %d: %s; the snapshot has it", path, damage.offset, damage.message)
+
+    def _is_saved(self, data: memoryview, segment: Segment, found: Record) -> bool:
+        """Whether the snapshot has a record without samples, of which its position does not tell.
+
+        It has all up to its end of the journal, if the segment still goes that far.
+        """
+        saved = self._saved_end
+        if (
+            saved is None or not saved.checksum or found.samples or found.end > saved.size
+            or segment.position != saved.position or found.position != self._base
+        ):  # fmt: skip
+            return False
+        if self._reaches_saved is None:
+            for later in records_of(data, segment, found.offset):
+                if later.end >= saved.size or not isinstance(later, Record):
+                    break
+            is_it = isinstance(later, Record) and later.end == saved.size
+            self._reaches_saved = is_it and later[2] == saved.checksum
+        return self._reaches_saved
 
     def _apply(self, path: Path, found: Record) -> None:
         model = self._model

@@ -72,6 +72,7 @@ __all__ = [
     "drop_segments",
     "header_of",
     "records_of",
+    "remove_segment",
     "segment_name",
     "segments_in",
 ]
@@ -234,7 +235,26 @@ def drop_segments(folder: Path, position: int) -> None:
     for (_, path), (following, _) in pairwise(segments):
         if following > position:
             return
+        remove_segment(path)
+
+
+def remove_segment(path: Path) -> None:
+    """Remove the file at `path`, if it is there. Raises OSError.
+
+    Its room is free at once, also where it is open to be closed later; unless it has another name,
+    which is somebody's copy.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
         path.unlink(missing_ok=True)
+        if not os.fstat(descriptor).st_nlink:
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
 
 
 def header_of(path: Path, position: int) -> Segment:

@@ -276,11 +276,16 @@ class Store:
             file.truncate(stop.offset)
             os.fsync(file.fileno())
 
-    def view(self, model: OnlineSVM) -> ModelView:
-        """The whole state as it is now; its snapshot is to be written."""
+    def view(self, model: OnlineSVM, *, has_all: bool = True) -> ModelView:
+        """The whole state as it is now; its snapshot is to be written.
+
+        has_all: whether the model has applied all that is in the journal.
+        """
         view = model.view()
         view.producers = self.producers.dump()
-        view.journal = self._found_end if self._journal is None else self._journal.end
+        end = self._found_end if self._journal is None else self._journal.end
+        if end is not None:
+            view.journal = end if has_all else end._replace(checksum=0)
         return view
 
     def take(self, model: OnlineSVM) -> snapshot.Snapshot:

@@ -83,15 +83,17 @@ class Bench:
     def snapshot(self) -> None:
         """Write one, and drop what it makes superfluous."""
         (asked,) = self.turn(("snapshot", None, {}, b"peer"))
+        self.settle()
+        asked.result(0)
 
-        def ended() -> bool:
-            self.learning.tick(0.0)  # it may wait for one that is under way
-            done: bool = asked.done()
-            return done
+    def settle(self) -> None:
+        """Wait for the snapshots that were asked for."""
 
-        eventually(ended, "a snapshot")
-        asked.result()
-        self.learning.tick(0.0)
+        def is_idle() -> bool:
+            self.learning.tick(0.0)
+            return not self.learning._writing.is_running
+
+        eventually(is_idle, "the end of all snapshots")
 
 
 @contextlib.contextmanager

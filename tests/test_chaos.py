@@ -1,8 +1,9 @@
 """Chaos: a daemon and its producer, killed at random moments, again and again.
 
-At the end the model is bit for bit the one that learns the same samples without any fault, and its
-position is the number of samples. ``CHAOS_KILLS`` says how often the daemon is killed, in each of
-the kernels; ``CHAOS_SEED`` which moments.
+At random, and while it starts and replays its journal, while it writes a snapshot, and while a
+segment of its journal begins. At the end the model is bit for bit the one that learns the same
+samples without any fault, and its position is the number of samples. ``CHAOS_KILLS`` says how often
+the daemon is killed, in each of the kernels; ``CHAOS_SEED`` which moments.
 """
 
 from __future__ import annotations
@@ -11,17 +12,17 @@ import contextlib
 import json
 import os
 import random
-import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from daemons import HOUSE, DaemonProcess, digest_of, eventually, flags_of
+from daemons import HOUSE, digest_of, eventually
+from nursery import Forked, Nursery
 
 from onlinesvm import Limits, OnlineSVM
 from onlinesvm import kernel as kernels
@@ -29,12 +30,14 @@ from onlinesvm.errors import DaemonLost, DaemonTimeout, RequestRefused
 from onlinesvm.formats import Reader
 from onlinesvm.service import Client
 from onlinesvm.service.demo import lines_of
+from onlinesvm.service.store import snapshots_in
 
-KILLS = int(os.environ.get("CHAOS_KILLS", "13"))
+KILLS = int(os.environ.get("CHAOS_KILLS", "16"))
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
 # The producer's pace: it must not be done before the last kill.
 LINES_A_TICK, TICK_S = 20, 0.005
 DEADLINE_S = 60.0
+KINDS = ("in a snapshot", "at its start", "in a roll", "at any time")
 
 
 def library_lines() -> Iterator[bytes]:
@@ -112,25 +115,10 @@ class Producer:
 
     def wait(self) -> dict[str, object]:
         """Its outcome; fails if it does."""
-        out, errors = self.process.communicate(timeout=DEADLINE_S)
+        out, errors = self.process.communicate(timeout=DEADLINE_S + KILLS)
         assert self.process.returncode == 0, errors.decode()
         outcome: dict[str, object] = json.loads(out)
         return outcome
-
-
-def started(
-    kernel: str, state: Path, endpoint: str, log: Path, **flags: object
-) -> subprocess.Popen[bytes]:
-    options = flags_of({"bind": endpoint, "state": state, "rule": "sgd", "alpha": 0.001, **flags})
-    with open(log, "ab") as stderr:
-        return subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "onlinesvm.service", "serve", *options],
-            cwd=HOUSE,
-            env={**os.environ, "ONLINESVM_KERNEL": kernel},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=stderr,
-        )
 
 
 def serves(endpoint: str) -> bool:
@@ -149,36 +137,97 @@ def free_endpoint() -> str:
 
 
 class Follower:
-    """A follower of the folder, and one who asks it all the time: no request may fail."""
+    """A follower of the folder, and one who asks it all the time: no request may fail.
 
-    def __init__(self, state: Path) -> None:
-        state.mkdir()
-        self._daemon = DaemonProcess(follow=state, reload_every_s=0.05)
-        self._is_finished = threading.Event()
-        self.failures: list[BaseException] = []
+    A look finds what was in the folder when it was asked for, or what is newer.
+    """
+
+    def __init__(self, nursery: Nursery, state: Path, log: Path) -> None:
+        self._nursery = nursery
+        self._state = state
+        self._log = log
+        self._endpoint = free_endpoint()
         self.positions: list[int] = []
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.failures: list[BaseException] = []
+        state.mkdir()
+        self._start()
+
+    def _start(self) -> None:
+        self._daemon = self._nursery.serve(
+            self._log, bind=self._endpoint, follow=self._state, reload_every_s=0.05
+        )
+        eventually(lambda: serves(self._endpoint), "a follower that serves", DEADLINE_S)
+        self._is_finished = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(self._is_finished,), daemon=True)
         self._thread.start()
 
-    def _run(self) -> None:
-        with self._daemon.client() as client:
-            while not self._is_finished.wait(0.005):
-                try:
-                    self.positions.append(
-                        client.request("predict", b"\x91\x91\xa1a")[0]["position"]
-                    )
-                except RequestRefused as error:
-                    if error.code != "BUSY" or self.positions:  # there is no snapshot at first
-                        self.failures.append(error)
-                except Exception as error:
-                    self.failures.append(error)
-                    return
+    def _run(self, is_finished: threading.Event) -> None:
+        try:
+            with Client(self._endpoint, timeout_s=DEADLINE_S) as client:
+                while not is_finished.wait(0.005):
+                    self._ask(client)
+        except BaseException as error:
+            self.failures.append(error)
 
-    def stop(self) -> None:
+    def _ask(self, client: Client) -> None:
+        newest = snapshots_in(self._state)[:1]
+        try:
+            self.positions.append(client.request("predict", b"\x91\x91\xa1a")[0]["position"])
+        except RequestRefused as error:
+            if error.code != "BUSY" or self.positions:  # there is no snapshot at first
+                raise
+        if newest:
+            self.positions.append(client.reload()["position"])
+            assert self.positions[-1] >= newest[0][0]
+
+    def _finish(self) -> None:
         self._is_finished.set()
         self._thread.join(DEADLINE_S)
-        with self._daemon:
-            assert self._daemon.stop() == 0
+
+    def restart(self) -> None:
+        """Kill it, and start another."""
+        self._finish()
+        self._daemon.kill()
+        self._start()
+
+    def stop(self) -> None:
+        self._finish()
+        assert self._daemon.stop() == 0
+        text = self._log.read_text(errors="replace")
+        assert "Traceback" not in text and "ERROR" not in text, text
+
+
+def is_there(state: Path, pattern: str) -> bool:
+    return next(state.glob(pattern), None) is not None
+
+
+def holds(state: Path, pid: int) -> bool:
+    """Whether that process has the folder, and is about to read it."""
+    return (state / "LOCK").read_bytes() == b"%d\n" % pid
+
+
+def moment(kind: str, daemon: Forked, state: Path, endpoint: str, chance: random.Random) -> None:
+    """Wait for the moment to kill `daemon`."""
+
+    def until(condition: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + DEADLINE_S
+        while not condition():
+            assert daemon.is_running(), "the daemon ended by itself"
+            assert time.monotonic() < deadline, f"not in time: {what}"
+
+    if kind == "at its start":
+        until(lambda: holds(state, daemon.pid), "the lock")
+        time.sleep(chance.random() * 0.05)
+        return
+    until(lambda: serves(endpoint), "a daemon that serves")
+    if kind == "in a snapshot":
+        until(lambda: is_there(state, ".snapshot-*.tmp"), "a snapshot")
+        time.sleep(chance.random() ** 2 * 0.002)
+    elif kind == "in a roll":
+        until(lambda: is_there(state, ".journal-*.tmp"), "a segment")
+        time.sleep(chance.random() ** 2 * 0.001)
+    else:
+        time.sleep(chance.random() ** 2 * 0.4)
 
 
 @pytest.mark.timeout(60 + 10 * KILLS)
@@ -187,50 +236,46 @@ def test_killed_again_and_again(kernel: kernels.Kernel, tmp_path: Path) -> None:
     endpoint = free_endpoint()
     state, log = tmp_path / "state", tmp_path / "log"
     lines = Lines()
-    follower = Follower(state)
+    nursery = Nursery(kernel.NAME)
+    follower = Follower(nursery, state, tmp_path / "follower.log")
     producer = Producer(lines, endpoint)
+    options = {"bind": endpoint, "state": state, "rule": "sgd", "alpha": 0.001}
     daemon = None
     try:
         for kill in range(KILLS):
-            daemon = started(
-                kernel.NAME, state, endpoint, log,
+            kind = KINDS[kill % len(KINDS)]
+            often = kind in ("in a snapshot", "in a roll")
+            daemon = nursery.serve(
+                log,
+                **options,
                 fsync=("everysec", "always", "never")[kill % 3],
-                snapshot_every_s=chance.choice([0.02, 0.3, 300]),
-            )  # fmt: skip
-            if chance.random() < 0.25:
-                # While it starts and replays: it takes about as long as this machine is fast.
-                time.sleep(chance.random() * 0.5)
-            else:
-                deadline = time.monotonic() + DEADLINE_S
-                while not serves(endpoint):
-                    assert daemon.poll() is None, log.read_text(errors="replace")
-                    assert time.monotonic() < deadline, "the daemon does not serve"
-                    time.sleep(0.01)
-                time.sleep(chance.random() ** 2 * 0.6)
-            assert daemon.poll() is None, log.read_text(errors="replace")
+                snapshot_every_s=0.02 if often else chance.choice([0.02, 0.3, 300]),
+            )
+            moment(kind, daemon, state, endpoint, chance)
             if chance.random() < 0.3:
                 producer.kill()
                 producer = Producer(lines, endpoint)
+            if chance.random() < 0.2:
+                follower.restart()
+            assert daemon.is_running()
             daemon.kill()
-            daemon.wait()
-        daemon = started(kernel.NAME, state, endpoint, log, snapshot_every_s=0.05)
+        daemon = nursery.serve(log, **options, snapshot_every_s=0.05)
         lines.finish()
         outcome = producer.wait()
         with Client(endpoint, timeout_s=DEADLINE_S) as client:
             position = client.stats()["position"]
             digest = client.snapshot()["digest"]
         eventually(lambda: follower.positions[-1] == position, "the follower to have it all")
-        daemon.send_signal(signal.SIGTERM)
-        assert daemon.wait(DEADLINE_S) == 0
-    except (DaemonLost, DaemonTimeout) as error:
+        assert daemon.stop() == 0
+    except (DaemonLost, DaemonTimeout, AssertionError) as error:
         raise AssertionError(f"{error}: {log.read_text(errors='replace')}") from error
     finally:
         lines.finish()
         producer.kill()
         if daemon is not None:
             daemon.kill()
-            daemon.wait()
         follower.stop()
+        nursery.close()
     assert follower.failures == []
     assert follower.positions == sorted(follower.positions)
     assert position == len(lines.lines) == outcome["position"]

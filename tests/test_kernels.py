@@ -146,6 +146,28 @@ def test_the_same_rows_of_columns(
     assert list(native.names()) == list(python.names())
 
 
+@given(
+    values=st.lists(
+        st.one_of(st.floats(), st.sampled_from([0.0, -0.0, 1e-50, 9.9e-51, 1e50, -1.1e50])),
+        max_size=40,
+    ),
+    ones=st.integers(0, 3000),
+    index=st.sampled_from([np.int32, np.int64]),
+    data=st.data(),
+)
+def test_the_same_screening(
+    both: Kernels, values: list[float], ones: int, index: Any, data: st.DataObject
+) -> None:
+    array = np.concatenate([np.ones(ones), values, np.ones(ones % 9)])
+    ends = data.draw(st.lists(st.integers(-1, len(array) + 1), min_size=1, max_size=5))
+    if data.draw(st.booleans()):
+        ends = sorted(ends)
+    told = [kernel.screen_matrix(np.array(ends, dtype=index), array) for kernel in both]
+    fault, small, longest = zip(*told, strict=True)
+    assert fault[0] == fault[1] and longest[0] == longest[1]
+    assert fault[0] is not None or small[0] == small[1]
+
+
 # Bits.
 
 
@@ -410,6 +432,28 @@ def test_rows_that_cannot_be_walked_are_refused(both: Kernels) -> None:
         lookup.find_columns(Columns(np.array([0, 3]), np.array([1]), np.array([1.0])))
     with pytest.raises(ValueError, match="importances: expected 1 elements, got 2"):
         lookup.grow_columns(Columns(np.array([0, 1]), np.array([1]), np.ones(1)), np.ones(2))
+    judge = both.native.Judge(0.0)
+    for columns in (
+        Columns(np.array([0, 3]), np.array([1]), np.array([1.0])),
+        Columns(np.array([-1, 1], np.int32), np.array([1], np.int32), np.array([1.0])),
+        Columns(np.array([0, 1, 0]), np.array([1]), np.array([1.0])),
+        Columns(np.array([0, 1]), np.array([1]), np.array([])),
+    ):
+        with pytest.raises(ValueError, match="indptr: expected ends of rows that rise"):
+            both.native.learn_matrix(
+                lookup, rule, judge, np.zeros(7), columns, one, None, None, 0.0
+            )
+        with pytest.raises(ValueError, match="indptr: expected ends of rows that rise"):
+            both.native.score_matrix(lookup, rule, columns)
+    columns = Columns(np.array([0, 1]), np.array([1]), np.array([1.0]))
+    for labels, importances, weights in [
+        (np.ones(2), one, one), (one, np.ones(2), one), (one, one, np.ones(2)),
+    ]:  # fmt: skip
+        with pytest.raises(ValueError, match="expected 1 elements, got 2"):
+            both.native.learn_matrix(
+                lookup, rule, judge, np.zeros(7), columns, labels, importances, weights, 0.0
+            )
+    assert len(lookup) == 0
     with pytest.raises(TypeError):
         lookup.grow(Batch())
     with pytest.raises(ValueError, match="totals: expected 7 elements"):

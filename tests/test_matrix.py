@@ -82,6 +82,109 @@ def test_a_row_is_the_sample_of_its_columns_in_stored_order(
         assert np.array_equal(getattr(matrix, attribute), getattr(before, attribute))
 
 
+def irregular_rows(rng: np.random.Generator) -> list[list[tuple[int, float]]]:
+    """Rows of every kind, enough of them for many slabs: long, empty, unsorted, repeated, far."""
+
+    def row(size: int, width: int) -> list[tuple[int, float]]:
+        return [(int(j), float(j % 7) - 2.5) for j in rng.integers(0, width, size)]
+
+    kinds = [
+        [sorted(set(row(12, 400))) for _ in range(700)],
+        [row(6, 30) for _ in range(300)],
+        [[] for _ in range(1100)],
+        [sorted(set(row(9000, 20_000)))],
+        [row(5000, 3000)],
+        [sorted(set(row(12, 2000))) for _ in range(700)],
+        [[(5, 1.0), (2**24, 0.5), (2**30, -1.0)], [(2**24 - 1, 2.0)]],
+    ]
+    return [row for kind in kinds for row in kind]
+
+
+@pytest.mark.parametrize(
+    ("config", "most", "index"),
+    [
+        ({"rule": "sgd"}, 10**6, np.int32),
+        ({"rule": "sgd", "alpha": 1e-3, "class_weight": "balanced"}, 3000, np.int64),
+        ({"rule": "arow"}, 10**6, np.int64),
+        ({"rule": "pa1", "normalize": "l2"}, 3000, np.int32),
+    ],
+    ids=["plain", "bounded", "records", "normalized"],
+)
+def test_slabs_do_not_show(kernel: Kernel, config: dict[str, Any], most: int, index: Any) -> None:
+    rng = np.random.default_rng(7)
+    given_rows = irregular_rows(rng)
+    n = len(given_rows)
+    y, h = rng.choice([-1, 1], n), rng.choice([0.0, 1.0, 0.5], n, p=[0.001, 0.5, 0.499])
+    indptr = np.cumsum([0, *map(len, given_rows)]).astype(index)
+    indices = np.array([j for row in given_rows for j, _ in row], dtype=index)
+    data = np.array([x for row in given_rows for _, x in row])
+    matrix = sparse.csr_array((data, indices, indptr), shape=(n, 2**30 + 1))
+    limits = Limits(max_features=most)
+    model, other = (OnlineSVM(kernel=kernel.NAME, limits=limits, **config) for _ in range(2))
+    for importances in (h.tolist(), [1.0] * n):
+        weight = None if importances == [1.0] * n else importances
+        model.partial_fit(matrix, y, sample_weight=weight)
+        other.learn_batch(body_of(given_rows, kernel, y.tolist(), importances))
+        assert model.snapshot().digest() == other.snapshot().digest()
+        assert model.progressive.totals.tolist() == other.progressive.totals.tolist()
+    margins = other.score_batch(body_of(given_rows, kernel, [1] * n, [1.0] * n))
+    assert model.decision_function(matrix).tobytes() == margins.tobytes()
+    assert list(model.lookup) == list(other.lookup)
+
+
+def read_only(array: Any) -> Any:
+    array.flags.writeable = False
+    return array
+
+
+def unaligned(array: Any) -> Any:
+    shifted = np.empty(array.nbytes + 1, dtype=np.uint8)[1:].view(array.dtype)
+    shifted[:] = array
+    return shifted
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        read_only,
+        unaligned,
+        lambda array: np.repeat(array, 2)[::2],
+        lambda array: array.astype(array.dtype.newbyteorder()),
+        lambda array: array.astype(np.float32 if array.dtype.kind == "f" else np.uint8),
+    ],
+    ids=["read-only", "unaligned", "strided", "swapped", "narrow"],
+)
+def test_matrices_in_every_layout(kernel: Kernel, layout: Any) -> None:
+    given_rows = [[(3, 1.5), (1, -2.0)], [], [(0, 0.5), (3, 4.0), (11, 1.0)]]
+    plain, changed = (matrix_of(given_rows, sparse.csr_array, np.int32) for _ in range(2))
+    for attribute in ("data", "indices", "indptr"):
+        setattr(changed, attribute, layout(getattr(plain, attribute).copy()))
+    model, other = (OnlineSVM(kernel=kernel.NAME) for _ in range(2))
+    model.partial_fit(changed, layout(np.array([1.0, -1.0, 1.0])))
+    other.partial_fit(plain, [1, -1, 1])
+    assert model.snapshot().digest() == other.snapshot().digest()
+    margins = model.decision_function(changed)
+    assert margins.tobytes() == other.decision_function(plain).tobytes()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1.1e50])
+@pytest.mark.parametrize("at", [0, 2047, 2048, 5003])
+def test_the_first_fault_is_told(kernel: Kernel, at: int, value: float) -> None:
+    data = np.ones(5004)
+    data[[at, -1]] = value
+    data[::100] *= 1e-60  # nan stays, and an infinite value too
+    data[at] = value
+    model = OnlineSVM(kernel=kernel.NAME)
+    before = model.snapshot().digest()
+    matrix = sparse.csr_array(data.reshape(1251, 4))
+    for call in (lambda: model.partial_fit(matrix, np.ones(1251)),
+                 lambda: model.decision_function(matrix)):  # fmt: skip
+        with pytest.raises(SampleError) as caught:
+            call()
+        assert str(caught.value).endswith(f"got {value} at X[{at // 4}][{at % 4}]")
+    assert model.snapshot().digest() == before
+
+
 @pytest.mark.parametrize(
     "kind", [np.array, sparse.csc_array, sparse.coo_array, sparse.lil_array, list]
 )

@@ -25,11 +25,12 @@ from daemons import (
     thread,
 )
 
-from onlinesvm import Limits, OnlineSVM
+from onlinesvm import Limits, OnlineSVM, Scorer, learner
 from onlinesvm.errors import RequestRefused
 from onlinesvm.service import Client
 from onlinesvm.service.protocol import Fault, Request
 from onlinesvm.service.replica import Replica
+from onlinesvm.service.serving import Reply
 
 SELDOM_S = 3600.0
 OFTEN_S = 0.01
@@ -108,6 +109,26 @@ def test_it_serves_the_newest_and_nothing_else(tmp_path: Path, model: OnlineSVM)
     assert {path.name for path in tmp_path.iterdir()} == {
         snapshot_name(3), snapshot_name(6)
     }  # fmt: skip
+
+
+def test_weights_are_fixed_once_a_load(
+    tmp_path: Path, model: OnlineSVM, replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fixed: list[int] = []
+
+    def scorer(of: OnlineSVM) -> Scorer:
+        fixed.append(of.position)
+        return Scorer(of)
+
+    monkeypatch.setattr(learner, "Scorer", scorer)
+    for _ in range(2):
+        grow(model, tmp_path)
+        assert reload(replica)["reloaded"]
+        for features in (["f1", "all"], {"f2": 2.0}, []):
+            answer = replica.handle(Request("predict", None, msgpack.packb([features])))
+            assert isinstance(answer, Reply)
+            assert msgpack.unpackb(answer.body) == [model.predict_one(features)]
+    assert fixed == [3, 6]  # the model here was not asked enough to have one
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -123,6 +123,8 @@ def test_the_learner_by_itself_loads_little() -> None:
     assert loaded_by("import onlinesvm") == {"msgpack"}
     learning = "import onlinesvm; onlinesvm.OnlineSVM().learn_one(['a'], 1)"
     assert loaded_by(learning) == {"msgpack"}
+    scored = "m.learn_one(['a'], 1); onlinesvm.Scorer(m).score([['a']], path='padded')"
+    assert loaded_by(f"import onlinesvm; m = onlinesvm.OnlineSVM(); {scored}") == {"msgpack"}
     fitting = "import onlinesvm; onlinesvm.OnlineSVM().partial_fit([[1]], [1])"
     assert loaded_by(fitting) == {"msgpack", "scipy"}
 

@@ -335,6 +335,86 @@ def test_the_hedge_survives_wild_streams(kernel: Kernel, wild: str) -> None:
 # The hedge's parts.
 
 
+class DenseHedge:
+    """The experts as their papers have them, each with its own dense vector and whole matrix; the
+    diagonals alone are kept.
+    """
+
+    def __init__(self) -> None:
+        self.w = np.zeros((5, WIDTH + 1))
+        self.cov = [np.eye(WIDTH + 1) for _ in range(3)]
+        self.gradients: list[list[Any]] = [[], []]
+        self.values: list[list[float]] = [[] for _ in range(WIDTH)]
+
+    def learn(self, row: dict[int, float], y: float) -> None:
+        for j, x in row.items():
+            self.values[j].append(x)
+        x = dense(row)
+        for j in row:
+            x[j] /= math.sqrt(np.mean(np.square(self.values[j])))
+        x /= np.linalg.norm(x)
+        for k, (c, phi) in enumerate(hedge.SCW):
+            self.scw(k, x, y, c, phi)
+        arow = DenseArow(hedge.AROW_R)
+        arow.w, arow.cov = self.w[2], self.cov[2]
+        arow.learn(x, y, 1.0)
+        self.w[2], self.cov[2] = arow.w, arow.cov
+        for k, eta in enumerate(hedge.ETAS):
+            self.adapt(k, x, y, eta)
+
+    def scw(self, k: int, x: Any, y: float, c: float, phi: float) -> None:
+        # Wang, Zhao and Hoi (2012): the loss is max(0, phi·√v − m), proposition 1 solves for it.
+        m, cov = y * self.w[k] @ x, self.cov[k]
+        v = x @ cov @ x
+        if not phi * math.sqrt(v) - m > 0:
+            return
+        psi, zeta = 1 + phi**2 / 2, 1 + phi**2
+        alpha = (-m * psi + math.sqrt(m**2 * phi**4 / 4 + v * phi**2 * zeta)) / (v * zeta)
+        alpha = min(c, max(0.0, alpha))
+        u = (-alpha * v * phi + math.sqrt(alpha**2 * v**2 * phi**2 + 4 * v)) ** 2 / 4
+        beta = alpha * phi / (math.sqrt(u) + v * alpha * phi)
+        self.w[k] = self.w[k] + alpha * y * cov @ x
+        self.cov[k] = np.diag(np.diag(cov - beta * np.outer(cov @ x, cov @ x)))
+        if alpha < c:  # the constraint is met: what SCW-I asks for where C does not bind
+            whole = cov - beta * np.outer(cov @ x, cov @ x)
+            assert y * self.w[k] @ x == pytest.approx(phi * math.sqrt(x @ whole @ x))
+
+    def adapt(self, k: int, x: Any, y: float, eta: float) -> None:
+        w = self.w[3 + k]
+        loss = 1 - y * min(1.0, max(-1.0, w @ x))
+        if loss <= 0:
+            return
+        self.gradients[k].append(loss * x)
+        root = np.sqrt(np.square(self.gradients[k]).sum(axis=0))
+        step = np.divide(eta * x, root, out=np.zeros_like(x), where=root > 0)
+        # The implicit step: by the loss as it is after it, found by halving where it lies.
+        low, high = 0.0, loss
+        for _ in range(100):
+            after = (low + high) / 2
+            if after > loss - after * (step @ x):
+                high = after
+            else:
+                low = after
+        self.w[3 + k] = w + y * after * step
+
+
+def test_the_experts_equal_oracles_of_their_papers(kernel: Kernel) -> None:
+    oracle, model = DenseHedge(), newborn(kernel, "hedge")
+    rows = [(row, y) for row, y, _ in stream(13, 400)]
+    model.learn(rows)
+    for row, y in rows:
+        oracle.learn(row, y)
+    taken, ids = model.snapshot(), [model.lookup[j] for j in range(WIDTH)]
+    for r, name in enumerate(hedge.EXPERTS):
+        told = [taken.arrays[f"{name}_weights"][id - 1] for id in ids]
+        told.append(taken.scalars[f"bias_{name}_weights"])
+        assert told == pytest.approx(oracle.w[r].tolist(), rel=1e-8, abs=1e-8)
+        if r < 3:
+            variances = [taken.arrays[f"{name}_variances"][id - 1] for id in ids]
+            variances.append(taken.scalars[f"bias_{name}_variances"])
+            assert variances == pytest.approx(np.diag(oracle.cov[r]).tolist(), rel=1e-8)
+
+
 def test_experts_are_told_in_stats(kernel: Kernel) -> None:
     model = newborn(kernel, "hedge")
     assert model.experts is not None

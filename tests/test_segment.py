@@ -18,6 +18,7 @@ from onlinesvm.service.segment import (
     Closing,
     Segment,
     closing_of,
+    drop_segments,
     header_of,
     records_of,
     segments_in,
@@ -240,6 +241,23 @@ def test_a_closing_record_is_found_again() -> None:
     (closing,) = records_of(memoryview(raw), segment)
     assert isinstance(closing, Closing)
     assert closing[2:] == (7, 8)
+
+
+def test_a_segment_that_is_dropped_leaves_a_copy_of_it_alone(tmp_path: Path) -> None:
+    """A hard link, as tools for backups make them."""
+    three(tmp_path / "state")
+    path, copy = tmp_path / "state" / segment_name(0), tmp_path / "copy"
+    copy.hardlink_to(path)
+    raw = path.read_bytes()
+    with open(path, "rb") as reader:
+        drop_segments(path.parent, 3)
+        assert not path.exists()
+        assert copy.read_bytes() == reader.read() == raw
+        copy.unlink()
+    with open(path.with_name(segment_name(3)), "rb") as reader:
+        drop_segments(path.parent, 6)
+        assert reader.read() == b""  # nobody else has it: its room is free at once
+    assert [start for start, _ in segments_in(path.parent)] == [6]
 
 
 # Snapshots and segments of which only the name was written, when a machine died.

@@ -9,9 +9,11 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 from strategies import configurations, samples
 
 from onlinesvm import Limits, OnlineSVM
@@ -88,6 +90,10 @@ def test_a_view_is_of_the_instant_across_blocks(kernel: Kernel, config: dict[str
         for view in views:
             advance(view, 9_000, 5_000 * step)
         model.learn_batch(numbered(kernel, [list(range(0, n + 100, 997))]))
+        # A matrix is walked another way; its columns are the same features.
+        columns = np.arange(1, n, 1009)
+        matrix = csr_array((np.ones(len(columns)), columns, [0, len(columns)]), shape=(1, n))
+        model.partial_fit(matrix, [1 if step else -1])
     for view in views:
         assert view.snapshot().digest() == expected.digest()
 

@@ -42,8 +42,12 @@ CONTRACT = (
     "encode_learn",
     "encode_margins",
     "encode_predict",
+    "learn_matrix",
     "observe",
     "parse_block",
+    "score",
+    "score_matrix",
+    "screen_matrix",
 )
 
 Arrays = Mapping[str, NDArray[np.generic]]
@@ -145,7 +149,24 @@ class Kernel(Protocol):
         importances: Iterable[float],
         threshold: float = 0.0,
     ) -> None: ...
+    def score(self, csr: CSR, weights: NDArray[np.float64], bias: float) -> NDArray[np.float64]: ...
     def Judge(self, threshold: float) -> KernelJudge: ...  # noqa: N802 - a class there
+    def screen_matrix(
+        self, indptr: NDArray[Any], values: NDArray[np.float64]
+    ) -> tuple[int | None, bool, int]: ...
+    def learn_matrix(
+        self,
+        lookup: Any,
+        rule: Any,
+        judge: Any,
+        totals: NDArray[np.float64],
+        columns: Columns,
+        labels: Any,
+        importances: NDArray[np.float64] | None,
+        weights: Any,
+        threshold: float,
+    ) -> None: ...
+    def score_matrix(self, lookup: Any, rule: Any, columns: Columns) -> NDArray[np.float64]: ...
     def parse_block(
         self, parser: LineParser, block: bytes, start: int, room: Room, *, skip_bad: bool = False
     ) -> Parsed: ...

@@ -29,15 +29,15 @@ cdef class Hedge(Rule):
         finally:
             PyThread_release_lock(self.lock)
 
-    cdef bint reserve_rows(self, const rows *x, size_t samples):
-        return hedge_reserve_row(&self.rule, rows_longest(x, samples))
+    cdef bint reserve_row(self, size_t longest):
+        return hedge_reserve_row(&self.rule, longest)
 
     cdef void learn_rows(self, const rows *x, size_t samples, const double *labels,
                          const double *importances, double *margins) noexcept nogil:
         hedge_learn(&self.rule, x, samples, labels, importances, margins)
 
-    cdef void score_rows(self, const rows *x, size_t samples, double *margins) noexcept nogil:
-        hedge_score(&self.rule, x, samples, margins)
+    cdef bint score_rows(self, const rows *x, size_t samples, double *margins) noexcept nogil:
+        return hedge_score(&self.rule, x, samples, margins)
 
     cdef void weights_from(self, uint32_t first, size_t n, double *weights) noexcept nogil:
         hedge_weights(&self.rule, first, n, weights)

@@ -8,17 +8,24 @@ def observe(totals, margins, labels, importances, double threshold=0.0):
     n = len(margins)
     labels = _vector_of(labels, _float64, n, "labels")
     importances = _vector_of(importances, _float64, n, "importances")
-    if totals.dtype != _float64:
-        raise ValueError(f"totals: expected float64, got {totals.dtype}")
-    PyObject_GetBuffer(totals, &view, PyBUF_WRITABLE)
+    _totals(totals, &view)
     try:
-        if <size_t>view.len != TOTALS * sizeof(double):
-            raise ValueError(f"totals: expected {TOTALS} elements, got {len(totals)}")
         progressive_observe(
             <double *>view.buf, <const double *>_memory(margins),
             <const double *>_memory(labels), <const double *>_memory(importances), threshold, n)
     finally:
         PyBuffer_Release(&view)
+
+
+cdef int _totals(object totals, Py_buffer *view) except -1:
+    """Where the progressive totals lie; to be released."""
+    if totals.dtype != _float64:
+        raise ValueError(f"totals: expected float64, got {totals.dtype}")
+    PyObject_GetBuffer(totals, view, PyBUF_WRITABLE)
+    if <size_t>view.len != TOTALS * sizeof(double):
+        PyBuffer_Release(view)
+        raise ValueError(f"totals: expected {TOTALS} elements, got {len(totals)}")
+    return 0
 
 
 cdef class Judge:

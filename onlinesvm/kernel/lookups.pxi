@@ -72,7 +72,8 @@ cdef class Lookup:
                 size += (<Batch>part).columns.name_bytes
             else:
                 part = _matrix(part, None, &x)
-                columns = matrix_names(&x)
+                columns = x.indptr[x.samples]
+                columns = matrix_names(columns, matrix_largest(&x, columns))
                 names += columns
                 size += columns * DIGITS_MOST
         _lock(self.lock)
@@ -160,18 +161,20 @@ cdef class Lookup:
         cdef matrix x
         cdef bint entering = importances is not None
         cdef size_t most = 0, names, stored, count
+        cdef uint64_t largest
         held = _matrix(columns, importances, &x)
         count = x.indptr[x.samples] - x.indptr[0]
+        largest = matrix_largest(&x, x.indptr[x.samples])
         indptr, indices, data = _rows(x.samples, count, &out)
         _lock(self.lock)
         try:
             if not lookup_reserve_marks(&self.table, matrix_longest(&x)):
                 raise MemoryError
-            if not lookup_reserve_columns(&self.table):
+            if not column_map_reserve(&self.table.columns, largest):
                 raise MemoryError
             if entering:
                 most = self.most()
-                names = min(matrix_names(&x), lookup_room(&self.table, most))
+                names = min(matrix_names(x.indptr[x.samples], largest), lookup_room(&self.table, most))
                 if not lookup_reserve(&self.table, names, names * DIGITS_MOST):
                     raise MemoryError
             with nogil:
@@ -312,22 +315,3 @@ cdef tuple _rows(size_t samples, size_t count, rows *out):
     out.indices = <int32_t *>_memory(indices)
     out.data = <double *>_memory(data)
     return indptr, indices, data
-
-
-cdef tuple _matrix(object columns, object importances, matrix *x):
-    """The columns of a matrix, checked; what is returned holds their memory."""
-    indptr, ids, data = columns
-    indptr, ids, data = _vector(indptr, _int64), _vector(ids, _int64), _vector(data, _float64)
-    if not len(indptr):
-        raise ValueError("indptr: expected an element at least, got none")
-    x.samples = len(indptr) - 1
-    x.indptr = <const int64_t *>_memory(indptr)
-    x.columns = <const int64_t *>_memory(ids)
-    x.data = <const double *>_memory(data)
-    x.importances = NULL
-    if not indptr_holds(x.indptr, x.samples, min(len(ids), len(data))):
-        raise ValueError("indptr: expected ends of rows that rise within the elements")
-    if importances is not None:
-        importances = _vector_of(importances, _float64, x.samples, "importances")
-        x.importances = <const double *>_memory(importances)
-    return indptr, ids, data, importances

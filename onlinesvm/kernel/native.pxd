@@ -15,6 +15,10 @@ cdef extern from "csrc/rows.h" nogil:
     bint indptr_holds(const int64_t *indptr, size_t samples, size_t stored)
     uint32_t rows_largest_id(const rows *r, size_t samples)
 
+cdef extern from "csrc/score.h" nogil:
+    bint score_flat(const rows *x, size_t samples, const double *weights, uint64_t end_id,
+                    double bias, double *margins)
+
 cdef extern from "csrc/decode.h" nogil:
     ctypedef struct feature:
         double value
@@ -83,16 +87,13 @@ cdef extern from "csrc/lookup.h" nogil:
         uint64_t bytes
     ctypedef struct arena_walk:
         pass
+    ctypedef struct column_map:
+        size_t size
     ctypedef struct lookup:
         arena arena
+        column_map columns
         uint32_t count
         uint64_t refused
-    ctypedef struct matrix:
-        const int64_t *indptr
-        const int64_t *columns
-        const double *data
-        const double *importances
-        size_t samples
     const size_t DIGITS_MOST
     const uint8_t *arena_next(const arena *a, arena_walk *walk)
     const uint8_t *entry_name(const uint8_t *e)
@@ -108,10 +109,6 @@ cdef extern from "csrc/lookup.h" nogil:
         bint prunes
     size_t lookup_grow(lookup *l, const batch *b, const growth *how, rows *out, size_t *rows_made)
     size_t lookup_find(lookup *l, const batch *b, rows *out)
-    bint lookup_reserve_columns(lookup *l)
-    size_t matrix_names(const matrix *x)
-    size_t matrix_longest(const matrix *x)
-    size_t lookup_columns(lookup *l, const matrix *x, size_t most, bint entering, rows *out)
     int lookup_restore(lookup *l, const uint32_t *lengths, const uint8_t *names, size_t count)
     ctypedef struct names_view:
         names_view *next
@@ -123,6 +120,45 @@ cdef extern from "csrc/lookup.h" nogil:
     void names_open(names_view *v, names_view **views, const arena *a, size_t n)
     size_t names_copy(names_view *v, size_t most)
     void names_leave(const names_view *v, names_view **views)
+
+cdef extern from "csrc/slab.h" nogil:
+    ctypedef struct matrix:
+        const int64_t *indptr
+        const int32_t *narrow
+        const int64_t *wide
+        const double *data
+        const double *importances
+        size_t samples
+    ctypedef struct slab:
+        double *margins
+    size_t values_screen(const double *values, size_t n, double least, double most, int *small)
+    ctypedef struct row_ends:
+        const int32_t *narrow
+        const int64_t *wide
+        size_t samples
+    int64_t rows_screen(const row_ends *e, size_t stored)
+    uint64_t matrix_largest(const matrix *x, size_t count)
+    size_t matrix_names(size_t count, uint64_t largest)
+    size_t matrix_longest(const matrix *x)
+    bint column_map_reserve(column_map *m, uint64_t largest)
+    size_t lookup_columns(lookup *l, const matrix *x, size_t most, bint entering, rows *out)
+    bint slab_init(slab *s, size_t longest, bint mapped)
+    void slab_clear(slab *s)
+    matrix slab_next(slab *s, const matrix *x, const row_ends *e, size_t start, size_t stored)
+    rows slab_rows(slab *s, lookup *l, const matrix *x, size_t most, bint entering)
+
+cdef extern from "csrc/observer.h" nogil:
+    const size_t TOTALS
+    const size_t JUDGE_SIZE
+    ctypedef struct judge:
+        double drifts
+    ctypedef struct observer:
+        double *totals
+        judge judge
+        double threshold, log_one, log_two
+    void observer_follow(observer *o, size_t i, double margin, double y, double h)
+    void observer_tally(observer *o, const double *margins, const double *labels,
+                        const double *importances, size_t samples)
 
 cdef extern from "csrc/sgd.h" nogil:
     ctypedef struct blocks:
@@ -137,7 +173,10 @@ cdef extern from "csrc/sgd.h" nogil:
     void sgd_init(sgd *r, double eta0, double alpha, bint inverse, bint has_bias)
     void sgd_learn(sgd *r, const rows *x, size_t samples, const double *labels,
                    const double *importances, double *margins)
-    void sgd_score(const sgd *r, const rows *x, size_t samples, double *margins)
+    void sgd_learn_followed(sgd *r, const rows *x, size_t samples, const double *labels,
+                            const double *importances, double *margins, observer *o,
+                            const double *observed)
+    bint sgd_score(const sgd *r, const rows *x, size_t samples, double *margins)
     void sgd_weights(const sgd *r, uint32_t first, size_t n, double *weights)
     void sgd_unpack(const sgd *r, const double *records, size_t n, double **columns, size_t at)
     void sgd_restore(sgd *r, size_t n, const double *weights, const double *mantissas,
@@ -184,7 +223,7 @@ cdef extern from "csrc/records.h" nogil:
     double records_bias(const records *r)
     void records_learn(records *r, const rows *x, size_t samples, const double *labels,
                        const double *importances, double *margins)
-    void records_score(const records *r, const rows *x, size_t samples, double *margins)
+    bint records_score(const records *r, const rows *x, size_t samples, double *margins)
     void records_weights(const records *r, uint32_t first, size_t n, double *weights)
     void records_unpack(const records *r, const double *state, size_t n, double **columns,
                         size_t at)
@@ -210,7 +249,7 @@ cdef extern from "csrc/hedge.h" nogil:
     double hedge_bias(const hedge *r)
     void hedge_learn(hedge *r, const rows *x, size_t samples, const double *labels,
                      const double *importances, double *margins)
-    void hedge_score(const hedge *r, const rows *x, size_t samples, double *margins)
+    bint hedge_score(const hedge *r, const rows *x, size_t samples, double *margins)
     void hedge_weights(const hedge *r, uint32_t first, size_t n, double *weights)
     int64_t hedge_seen(const hedge *r, uint32_t id)
     void hedge_numbers(const hedge_feature *f, double *numbers)
@@ -220,14 +259,10 @@ cdef extern from "csrc/hedge.h" nogil:
     void hedge_restore(hedge *r, size_t n, const double *numbers, const int64_t *counts)
 
 cdef extern from "csrc/progressive.h" nogil:
-    const size_t TOTALS
     void progressive_observe(double *totals, const double *margins, const double *labels,
                              const double *importances, double threshold, size_t samples)
 
 cdef extern from "csrc/judge.h" nogil:
-    const size_t JUDGE_SIZE
-    ctypedef struct judge:
-        double drifts
     void judge_init(judge *j)
     void judge_learn(judge *j, double threshold, double log_one, double log_two,
                      const double *margins, const double *labels, const double *importances,

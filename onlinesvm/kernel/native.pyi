@@ -22,8 +22,12 @@ __all__ = [
     "encode_learn",
     "encode_margins",
     "encode_predict",
+    "learn_matrix",
     "observe",
     "parse_block",
+    "score",
+    "score_matrix",
+    "screen_matrix",
 ]
 
 NAME: str
@@ -134,6 +138,7 @@ def decode_predict(body: bytes | memoryview, limits: Limits) -> Batch: ...
 def encode_learn(batch: BatchColumns) -> bytes: ...
 def encode_predict(batch: BatchColumns) -> bytes: ...
 def encode_margins(margins: ArrayLike) -> bytes: ...
+def score(csr: CSR, weights: ArrayLike, bias: float) -> NDArray[np.float64]: ...
 def observe(
     totals: NDArray[np.float64],
     margins: ArrayLike,
@@ -141,6 +146,23 @@ def observe(
     importances: ArrayLike,
     threshold: float = 0.0,
 ) -> None: ...
+def screen_matrix(
+    indptr: NDArray[Any], values: NDArray[np.float64]
+) -> tuple[int | None, bool, int]: ...
+def learn_matrix(
+    lookup: Lookup,
+    rule: Sgd | Records | Hedge,
+    judge: Judge,
+    totals: NDArray[np.float64],
+    columns: Columns,
+    labels: ArrayLike,
+    importances: ArrayLike | None,
+    weights: ArrayLike | None,
+    threshold: float,
+) -> None: ...
+def score_matrix(
+    lookup: Lookup, rule: Sgd | Records | Hedge, columns: Columns
+) -> NDArray[np.float64]: ...
 def parse_block(
     parser: LineParser, block: bytes, start: int, room: Room, *, skip_bad: bool = False
 ) -> Parsed: ...

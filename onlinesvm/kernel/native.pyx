@@ -14,11 +14,11 @@ import os
 import numpy as np
 
 from onlinesvm import body as _body
+from onlinesvm import config as _config
 from onlinesvm.errors import LimitError
 from onlinesvm.faults import raise_first_fault
 from onlinesvm.fields import LineError
 from onlinesvm.lines import SvmlightParser, TextParser, VWParser
-from onlinesvm.matrix import Columns
 from onlinesvm.parsing import Parsed
 from onlinesvm import drift as _drift
 from onlinesvm import judge as _judge
@@ -43,7 +43,7 @@ from cpython.pythread cimport (
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 
 __all__ = [
@@ -56,8 +56,12 @@ __all__ = [
     "encode_learn",
     "encode_margins",
     "encode_predict",
+    "learn_matrix",
     "observe",
     "parse_block",
+    "score",
+    "score_matrix",
+    "screen_matrix",
 ]
 
 NAME = "native"
@@ -82,6 +86,7 @@ def _set_powers():
 
 _set_powers()
 
+cdef double MIN_MAGNITUDE = _config.MIN_MAGNITUDE, MAX_MAGNITUDE = _config.MAX_MAGNITUDE
 cdef object _empty = np.empty
 cdef object _int32 = np.dtype(np.int32)
 cdef object _int64 = np.dtype(np.int64)
@@ -125,6 +130,7 @@ include "sgd.pxi"
 include "records.pxi"
 include "hedge.pxi"
 include "judge.pxi"
+include "matrix.pxi"
 include "lines.pxi"
 
 

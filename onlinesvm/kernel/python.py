@@ -11,6 +11,8 @@ from onlinesvm.body import (
 )
 from onlinesvm.judge import Judge
 from onlinesvm.lookup import Lookup
+from onlinesvm.margins import score
+from onlinesvm.matrix import learn_matrix, score_matrix, screen_matrix
 from onlinesvm.parsing import parse_block
 from onlinesvm.progressive import observe
 from onlinesvm.rules import RULES
@@ -25,8 +27,12 @@ __all__ = [
     "encode_learn",
     "encode_margins",
     "encode_predict",
+    "learn_matrix",
     "observe",
     "parse_block",
+    "score",
+    "score_matrix",
+    "screen_matrix",
 ]
 
 NAME = "python"

@@ -25,8 +25,8 @@ cdef class Records(Rule):
                          const double *importances, double *margins) noexcept nogil:
         records_learn(&self.rule, x, samples, labels, importances, margins)
 
-    cdef void score_rows(self, const rows *x, size_t samples, double *margins) noexcept nogil:
-        records_score(&self.rule, x, samples, margins)
+    cdef bint score_rows(self, const rows *x, size_t samples, double *margins) noexcept nogil:
+        return records_score(&self.rule, x, samples, margins)
 
     cdef void weights_from(self, uint32_t first, size_t n, double *weights) noexcept nogil:
         records_weights(&self.rule, first, n, weights)

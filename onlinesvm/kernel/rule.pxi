@@ -22,16 +22,26 @@ cdef class Rule:
         if self.lock:
             PyThread_free_lock(self.lock)
 
-    cdef bint reserve_rows(self, const rows *x, size_t samples):
-        """Room for what learning these rows takes beside the state."""
+    cdef bint reserve_row(self, size_t longest):
+        """Room for what learning rows of up to `longest` elements takes beside the state."""
         return True
 
     cdef void learn_rows(self, const rows *x, size_t samples, const double *labels,
                          const double *importances, double *margins) noexcept nogil:
         pass
 
-    cdef void score_rows(self, const rows *x, size_t samples, double *margins) noexcept nogil:
-        pass
+    cdef void learn_followed(self, const rows *x, size_t samples, const double *labels,
+                             const double *importances, double *margins, observer *o,
+                             const double *observed) noexcept nogil:
+        """Learn the rows of a slab; the observer follows, by the importances `observed`."""
+        cdef size_t i
+        self.learn_rows(x, samples, labels, importances, margins)
+        for i in range(samples):
+            observer_follow(o, i, margins[i], labels[i], observed[i])
+
+    cdef bint score_rows(self, const rows *x, size_t samples, double *margins) noexcept nogil:
+        """The margins of rows; False where an id cannot be one."""
+        return False
 
     cdef void weights_from(self, uint32_t first, size_t n, double *weights) noexcept nogil:
         pass
@@ -132,7 +142,7 @@ cdef class Rule:
         largest = _largest_id(&x, samples)
         _lock(self.lock)
         try:
-            if not (blocks_reserve(self.state, largest) and self.reserve_rows(&x, samples)):
+            if not (blocks_reserve(self.state, largest) and self.reserve_row(rows_longest(&x, samples))):
                 raise MemoryError
             with nogil:
                 views_keep(self.views, self.state, &x, samples, h)
@@ -147,16 +157,18 @@ cdef class Rule:
         cdef rows x
         cdef size_t samples
         cdef double *out
+        cdef bint within
         held = _csr(csr, &x, &samples)
         margins = _empty(samples)
         out = <double *>_memory(margins)
-        _largest_id(&x, samples)
         _lock(self.lock)
         try:
             with nogil:
-                self.score_rows(&x, samples, out)
+                within = self.score_rows(&x, samples, out)
         finally:
             PyThread_release_lock(self.lock)
+        if not within:
+            raise _no_id()
         del held
         return margins
 
@@ -217,8 +229,36 @@ cdef uint32_t _largest_id(const rows *x, size_t samples) except? 0xFFFFFFFF:
     with nogil:
         largest = rows_largest_id(x, samples)
     if largest > MOST_IDS:
-        raise ValueError(f"indices: expected ids from 0 to {MOST_IDS}, got others")
+        raise _no_id()
     return largest
+
+
+cdef object _no_id():
+    return ValueError(f"indices: expected ids from 0 to {MOST_IDS}, got others")
+
+
+def score(csr, weights, double bias):
+    """The margins of rows by fixed weights. See onlinesvm.margins.score."""
+    cdef rows x
+    cdef size_t samples, n
+    cdef const double *w
+    cdef double *out
+    cdef bint within
+    held = _csr(csr, &x, &samples)
+    weights = _vector(weights, _float64)
+    n = len(weights)
+    w = <const double *>_memory(weights)
+    if not n or w[0] != 0.0:
+        raise ValueError("weights: expected 0 for PAD, got another or none")
+    margins = _empty(samples)
+    out = <double *>_memory(margins)
+    with nogil:
+        within = score_flat(&x, samples, w, n, bias, out)
+    if not within:
+        raise _no_id()
+    del held
+    return margins
+
 
 cdef int _reserve_fresh(blocks *fresh, size_t stride, size_t n) except -1:
     """Blocks for ids up to `n`; what is in use stays until they are there."""

@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "vector.h"
+
 #define LOG2_E 1.4426950408889634
 #define LN2_HIGH 0.6931471803691238
 #define LN2_LOW 1.9082149292705877e-10
@@ -24,10 +26,8 @@ static inline double exp_reduced(double r)
     return 1.0 + r * (1.0 + r * p);
 }
 
-static inline double nearest(double x)
-{
-    return (double)(int64_t)(x >= 0 ? x + 0.5 : x - 0.5);
-}
+/* The whole number nearest to x; halves away from 0. */
+static inline double nearest(double x) { return (double)(int64_t)(x + copysign(0.5, x)); }
 
 /* x 2^k, exact: x from 1/2 to 2, k a whole number of magnitude at most 1020. */
 static inline double times_power(double x, double k)
@@ -88,13 +88,11 @@ static inline double elementary_log2(double x)
     return k + part * LOG2_E;
 }
 
+/* Without a branch: the sign of x is anyone's guess. */
 static inline double elementary_sigmoid(double x)
 {
-    double e;
-    if (x >= 0)
-        return 1.0 / (1.0 + elementary_exp(-x));
-    e = elementary_exp(x);
-    return e / (1.0 + e);
+    const double e = elementary_exp(-fabs(x));
+    return by_sign(x, 1.0, e) / (1.0 + e);
 }
 
 #endif

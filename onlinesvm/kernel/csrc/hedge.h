@@ -11,13 +11,55 @@
 
 #include "blocks.h"
 #include "mixture.h"
+#include "score.h"
 
 #define HEDGE_STRIDE 12
 #define HEDGE_AHEAD 48 /* elements ahead whose state is prefetched */
 #define HEDGE_MOST_AGE (((uint64_t)1 << 18) - 1)
-#define HEDGE_RUN 32
 #define HEDGE_LEAST_SQUARE 1e-300
 #define HEDGE_JUDGED 4
+#define HEDGE_JUDGED_DISCOUNT 0.9999
+
+/* The constants of onlinesvm.rules.hedge. bench.constants compiles this file with others. */
+#ifndef HEDGE_C
+#define HEDGE_C 1.0
+#endif
+#ifndef HEDGE_PHI
+#define HEDGE_PHI 1.0
+#endif
+#ifndef HEDGE_C_WIDE
+#define HEDGE_C_WIDE 10.0
+#endif
+#ifndef HEDGE_PHI_WIDE
+#define HEDGE_PHI_WIDE 0.3
+#endif
+#ifndef HEDGE_AROW_R
+#define HEDGE_AROW_R 0.1
+#endif
+#ifndef HEDGE_ETA_SLOW
+#define HEDGE_ETA_SLOW 0.25
+#endif
+#ifndef HEDGE_ETA_FAST
+#define HEDGE_ETA_FAST 4.0
+#endif
+#ifndef HEDGE_YOUNG
+#define HEDGE_YOUNG 16
+#endif
+#ifndef HEDGE_OUTLIER_BELOW
+#define HEDGE_OUTLIER_BELOW 1e-12
+#endif
+#ifndef HEDGE_OUTLIER_ABOVE
+#define HEDGE_OUTLIER_ABOVE 100.0
+#endif
+#ifndef HEDGE_PROPORTION
+#define HEDGE_PROPORTION 1e4
+#endif
+#ifndef HEDGE_RUN
+#define HEDGE_RUN 32 /* at most 63 */
+#endif
+#define HEDGE_IMPORTANCE_MEMORY 10000.0
+#define HEDGE_LEAST_IMPORTANCE 1e-12
+#define HEDGE_MOST_IMPORTANCE 1e3
 
 typedef double pair __attribute__((vector_size(16), aligned(8), may_alias));
 
@@ -118,30 +160,23 @@ static inline double hedge_weight(const double *c, const hedge_feature *f)
 
 static inline double hedge_bias(const hedge *r) { return hedge_of(r->mixture.coefficients, &r->bias); }
 
-/* The margins of the rows, whatever their ids. */
-static void hedge_score(const hedge *r, const rows *x, size_t samples, double *margins)
+static inline double hedge_weight_at(const void *rule, uint32_t id)
 {
-    const int64_t last = x->indptr[samples] - 1;
-    const uint64_t end_id = blocks_end(&r->state);
-    const double *c = r->mixture.coefficients;
-    const double bias = hedge_bias(r);
-    size_t i;
-    for (i = 0; i < samples; i++) {
-        double margin = 0.0;
-        int64_t k;
-        for (k = x->indptr[i]; k < x->indptr[i + 1]; k++) {
-            const uint32_t ahead =
-                (uint32_t)x->indices[k + HEDGE_AHEAD < last ? k + HEDGE_AHEAD : last];
-            const uint32_t id = (uint32_t)x->indices[k];
-            if (LIKELY(ahead < end_id)) {
-                PREFETCH(hedge_at(r, ahead));
-                PREFETCH((const char *)hedge_at(r, ahead) + 64);
-            }
-            if (LIKELY(id < end_id))
-                margin += hedge_weight(c, hedge_at(r, id)) * x->data[k];
-        }
-        margins[i] = margin + bias;
-    }
+    const hedge *r = rule;
+    return hedge_weight(r->mixture.coefficients, hedge_at(r, id));
+}
+
+static inline void hedge_fetch(const void *rule, uint32_t id)
+{
+    PREFETCH(hedge_at(rule, id));
+    PREFETCH((const char *)hedge_at(rule, id) + 64);
+}
+
+/* The margins of the rows, as score_rows. */
+static int hedge_score(const hedge *r, const rows *x, size_t samples, double *margins)
+{
+    return score_rows(x, samples, r, blocks_end(&r->state), hedge_bias(r), margins,
+                      hedge_weight_at, hedge_fetch, HEDGE_AHEAD);
 }
 
 /* Count a value, not 0, into the scale of a feature that has been seen before or not. */
@@ -150,19 +185,19 @@ static inline void hedge_take(hedge_feature *f, double x)
     const uint64_t seen = (f->counts >> 24) + 1;
     uint64_t age = f->counts >> 6 & HEDGE_MOST_AGE, run = f->counts & 63;
     double x2 = x * x;
-    if (age == 0 || (age < 16 && x2 < 1e-12 * f->scale2)) {
+    if (age == 0 || (age < HEDGE_YOUNG && x2 < HEDGE_OUTLIER_BELOW * f->scale2)) {
         f->scale2 = x2;
         age = 1;
         run = 0;
     } else {
-        run = x2 > 1e4 * f->scale2 || x2 * 1e4 < f->scale2 ? run + 1 : 0;
+        run = x2 > HEDGE_PROPORTION * f->scale2 || x2 * HEDGE_PROPORTION < f->scale2 ? run + 1 : 0;
         if (run == HEDGE_RUN) {
             f->scale2 = x2;
             age = 1;
             run = 0;
         } else {
-            if (age >= 16)
-                x2 = mixture_least(x2, 100.0 * f->scale2);
+            if (age >= HEDGE_YOUNG)
+                x2 = mixture_least(x2, HEDGE_OUTLIER_ABOVE * f->scale2);
             age = age < HEDGE_MOST_AGE ? age + 1 : HEDGE_MOST_AGE;
             f->scale2 += (x2 - f->scale2) / (double)age;
         }
@@ -196,10 +231,10 @@ static inline double hedge_relative(hedge *r, double importance)
     r->samples++;
     if (importance == 1.0 && r->log_importance == 0.0)
         return 1.0;
-    rate = 1.0 / mixture_least((double)r->samples, 10000.0);
+    rate = 1.0 / mixture_least((double)r->samples, HEDGE_IMPORTANCE_MEMORY);
     r->log_importance += (elementary_log2(importance) - r->log_importance) * rate;
     h = importance / elementary_exp2(r->log_importance);
-    return mixture_least(1e3, mixture_most(1e-12, h));
+    return mixture_least(HEDGE_MOST_IMPORTANCE, mixture_most(HEDGE_LEAST_IMPORTANCE, h));
 }
 
 static inline void hedge_judge(hedge *r, const double *margins, const int *wrong, double y,
@@ -207,14 +242,14 @@ static inline void hedge_judge(hedge *r, const double *margins, const int *wrong
 {
     int j;
     r->judged_weights[0] += h;
-    r->judged_weights[1] = r->judged_weights[1] * 0.9999 + h;
+    r->judged_weights[1] = r->judged_weights[1] * HEDGE_JUDGED_DISCOUNT + h;
     for (j = 0; j <= EXPERTS; j++) {
         const double mistake = wrong[j] ? h : 0.0, m = y * margins[j];
         const double loss = m < 1.0 ? h * (1.0 - m) : 0.0;
         r->judged[0][j] += mistake;
-        r->judged[2][j] = r->judged[2][j] * 0.9999 + mistake;
+        r->judged[2][j] = r->judged[2][j] * HEDGE_JUDGED_DISCOUNT + mistake;
         r->judged[1][j] += loss;
-        r->judged[3][j] = r->judged[3][j] * 0.9999 + loss;
+        r->judged[3][j] = r->judged[3][j] * HEDGE_JUDGED_DISCOUNT + loss;
     }
 }
 
@@ -313,15 +348,16 @@ static inline double hedge_learn_row(hedge *r, const rows *x, size_t i, int64_t 
     margins[5] = mixture_learn(&r->mixture, margins, norm, y, h, wrong);
     hedge_judge(r, margins, wrong, y, importance);
 
-    hedge_scw(y * own01[0], v01[0] * inverse2, 1.0 * h, 1.0, &alpha[0], &beta[0]);
-    hedge_scw(y * own01[1], v01[1] * inverse2, 10.0 * h, 0.3, &alpha[1], &beta[1]);
+    hedge_scw(y * own01[0], v01[0] * inverse2, HEDGE_C * h, HEDGE_PHI, &alpha[0], &beta[0]);
+    hedge_scw(y * own01[1], v01[1] * inverse2, HEDGE_C_WIDE * h, HEDGE_PHI_WIDE, &alpha[1],
+              &beta[1]);
     steps = (pair){alpha[0], alpha[1]} * both(y) * both(inverse);
     shrinks = (pair){beta[0], beta[1]} * both(inverse2);
     moves = alpha[0] != 0.0 || alpha[1] != 0.0;
     {
         const double loss = 1.0 - y * own2;
         if (loss > 0.0) {
-            const double b = 1.0 / (v2 * inverse2 + 0.1 / h);
+            const double b = 1.0 / (v2 * inverse2 + HEDGE_AROW_R / h);
             arow_step = loss * b * y * inverse;
             arow_shrink = b * inverse2;
             moves = 1;
@@ -341,7 +377,7 @@ static inline double hedge_learn_row(hedge *r, const rows *x, size_t i, int64_t 
             e->rates = both(1.0) / (pair){sqrt(g[0]), sqrt(g[1])};
             reach += square * e->rates;
         }
-        rate = (pair){0.25, 4.0} * both(h);
+        rate = (pair){HEDGE_ETA_SLOW, HEDGE_ETA_FAST} * both(h);
         step = rate * lost / (both(1.0) + rate * (reach * both(inverse2))) * both(y * inverse);
         for (e = row; e < stop; e++)
             e->feature->w34 += step * both(e->x) * e->rates;

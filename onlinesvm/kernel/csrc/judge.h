@@ -69,9 +69,9 @@ static inline double judge_mapped(const judge *j, double p)
 {
     double part;
     const int k = judge_knot(p, &part);
-    const double low = j->positive[k] / j->weight[k];
-    const double high = j->positive[k + 1] / j->weight[k + 1];
-    return (1.0 - part) * low + part * high;
+    const double2 positive = {j->positive[k], j->positive[k + 1]};
+    const double2 weight = {j->weight[k], j->weight[k + 1]}, share = positive / weight;
+    return (1.0 - part) * share[0] + part * share[1];
 }
 
 static inline double judge_probability(const judge *j, double margin)
@@ -79,22 +79,38 @@ static inline double judge_probability(const judge *j, double margin)
     return judge_mapped(j, elementary_sigmoid(j->slope * judge_scaled(j, margin) + j->intercept));
 }
 
-static inline double judge_calibrate(judge *j, double margin, double z, double y)
+/* The logistic model's part in learning a sample: the next one's waits for it, and for nothing
+ * else. The probability before the knots. */
+static inline double judge_follow(judge *j, double margin, double z, double y)
 {
     const double truth = y > 0.0 ? 1.0 : 0.0;
-    const double p = elementary_sigmoid(j->slope * z + j->intercept), mapped = judge_mapped(j, p);
+    const double p = elementary_sigmoid(j->slope * z + j->intercept);
     const double aa = j->aa, ab = j->ab, bb = j->bb;
     const double spread_a = aa * z + ab, spread_b = ab * z + bb, variance = p * (1.0 - p);
     const double k = 1.0 / (1.0 + variance * (spread_a * z + spread_b));
     const double step = k * (truth - p), shrink = variance * k;
-    double part, weight, size = fabs(margin);
-    int knot, b;
+    double size = fabs(margin);
     j->slope += step * spread_a;
     j->intercept += step * spread_b;
     j->aa = (aa - shrink * spread_a * spread_a) * (1.0 - 1e-4) + 1e-4;
     j->ab = (ab - shrink * spread_a * spread_b) * (1.0 - 1e-4);
     j->bb = (bb - shrink * spread_b * spread_b) * (1.0 - 1e-4) + 1e-4;
-    knot = judge_knot(p, &part);
+    if (j->size > 0.0) {
+        const double most = 10.0 * (j->size / j->count);
+        size = most < size ? most : size;
+    }
+    j->count = j->count * 0.999 + 1.0;
+    j->size = j->size * 0.999 + size;
+    return p;
+}
+
+/* The knots' part, where the logistic model said p; the probability. */
+static inline double judge_calibrate(judge *j, double p, double y)
+{
+    const double truth = y > 0.0 ? 1.0 : 0.0, mapped = judge_mapped(j, p);
+    double part, weight;
+    const int knot = judge_knot(p, &part);
+    int b;
     for (b = 0; b < 2; b++) {
         double keep;
         weight = b ? part : 1.0 - part;
@@ -102,12 +118,6 @@ static inline double judge_calibrate(judge *j, double margin, double z, double y
         j->positive[knot + b] = j->positive[knot + b] * keep + weight * truth;
         j->weight[knot + b] = j->weight[knot + b] * keep + weight;
     }
-    if (j->size > 0.0) {
-        const double most = 10.0 * (j->size / j->count);
-        size = most < size ? most : size;
-    }
-    j->count = j->count * 0.999 + 1.0;
-    j->size = j->size * 0.999 + size;
     if (j->gain > JUDGE_LARGEST_GAIN) {
         for (b = 0; b < 3 * JUDGE_BINS; b++)
             j->bins[b] /= j->gain;
@@ -123,7 +133,8 @@ static inline double judge_calibrate(judge *j, double margin, double z, double y
 
 static inline void judge_balance(judge *j, double z, int predicted, double y, double h)
 {
-    const int k = predicted ? (y > 0.0 ? 0 : 1) : (y > 0.0 ? 3 : 2);
+    static const uint8_t cells[4] = {2, 3, 1, 0};
+    const int k = cells[2 * predicted + (y > 0.0)];
     double *histogram = y > 0.0 ? j->auc_positive : j->auc_negative;
     int b;
     j->counts[k] += h;
@@ -142,41 +153,63 @@ static inline void judge_balance(judge *j, double z, int predicted, double y, do
     j->auc_gain /= JUDGE_DISCOUNT;
 }
 
+/* Of the judge's cut, what every sample asks for; made anew when the cut has moved. */
+typedef struct {
+    double n, wrong;
+    double mean, bound;
+} judge_cut;
+
 /* log_one and log_two: of 1 and 2 over the confidence, as onlinesvm.drift has them. */
-static inline void judge_drift(judge *j, int wrong, double log_one, double log_two)
+static inline void judge_drift(judge *j, judge_cut *cut, int wrong, double log_one,
+                               double log_two)
 {
-    double mean, bound, part;
+    double2 of_n;
+    double part;
     j->since += 1.0;
     j->n += 1.0;
-    if (wrong)
-        j->wrong += 1.0;
-    mean = j->wrong / j->n;
-    bound = mean + sqrt(log_one / (2.0 * j->n));
-    if (j->cut_n == 0.0 || bound <= j->cut_wrong / j->cut_n + sqrt(log_one / (2.0 * j->cut_n))) {
+    j->wrong += wrong; /* without a branch */
+    of_n = (double2){j->wrong, log_one} / (double2){j->n, 2.0 * j->n};
+    if (cut->n != j->cut_n || cut->wrong != j->cut_wrong) {
+        cut->n = j->cut_n;
+        cut->wrong = j->cut_wrong;
+        cut->mean = cut->wrong / cut->n;
+        cut->bound = cut->mean + sqrt(log_one / (2.0 * cut->n));
+    }
+    if (j->cut_n == 0.0 || of_n[0] + sqrt(of_n[1]) <= cut->bound) {
         j->cut_n = j->n;
         j->cut_wrong = j->wrong;
         return;
     }
     part = (j->n - j->cut_n) / (j->cut_n * j->n);
-    if (mean - j->cut_wrong / j->cut_n >= sqrt(part / 2.0 * log_two)) {
+    if (of_n[0] - cut->mean >= sqrt(part / 2.0 * log_two)) {
         j->drifts += 1.0;
         j->since = j->n = j->wrong = j->cut_n = j->cut_wrong = 0.0;
     }
+}
+
+/* All but the logistic model's part in learning a sample; the probability of +1 that it had. */
+static inline double judge_tally(judge *j, judge_cut *cut, double threshold, double log_one, double log_two,
+                                 double margin, double z, double p, double y, double h)
+{
+    const int predicted = margin > threshold;
+    const double probability = judge_calibrate(j, p, y);
+    judge_balance(j, z, predicted, y, h);
+    judge_drift(j, cut, predicted != (y > 0.0), log_one, log_two);
+    return probability;
 }
 
 static void judge_learn(judge *j, double threshold, double log_one, double log_two,
                         const double *margins, const double *labels, const double *importances,
                         size_t samples, double *probabilities)
 {
+    judge_cut cut = {0.0, 0.0, 0.0, 0.0};
     size_t i;
     for (i = 0; i < samples; i++) {
         const double margin = margins[i], y = labels[i], h = importances[i];
         if (h > 0.0) {
-            const int predicted = margin > threshold;
-            const double z = judge_scaled(j, margin);
-            probabilities[i] = judge_calibrate(j, margin, z, y);
-            judge_balance(j, z, predicted, y, h);
-            judge_drift(j, predicted != (y > 0.0), log_one, log_two);
+            const double z = judge_scaled(j, margin), p = judge_follow(j, margin, z, y);
+            probabilities[i] = judge_tally(j, &cut, threshold, log_one, log_two, margin, z, p, y,
+                                           h);
         } else {
             probabilities[i] = judge_probability(j, margin);
         }

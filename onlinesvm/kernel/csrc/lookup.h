@@ -9,6 +9,7 @@
 #define ONLINESVM_LOOKUP_H
 
 #include "batch.h"
+#include "column_map.h"
 #include "marks.h"
 #include "rows.h"
 #include "table.h"
@@ -16,9 +17,6 @@
 #define FAR 40
 #define NEAR 20
 #define GUESSES 32 /* a power of two above NEAR */
-
-#define COLUMN_BITS 12
-#define COLUMN_BLOCKS 4096 /* columns below 2^24 are mapped, the others looked up by name */
 
 typedef struct {
     table table;
@@ -28,11 +26,8 @@ typedef struct {
     uint64_t refused; /* features that were left out, as the lookup was full */
     marks known;    /* by id */
     marks unknown;  /* by hash or by column */
-    uint32_t **columns; /* column j -> id of the name str(j), 0 where unknown: a cache */
+    column_map columns;
 } lookup;
-
-/* What stands for the blocks of the map that hold nothing yet; never written. */
-static uint32_t column_none[(size_t)1 << COLUMN_BITS];
 
 static int lookup_init(lookup *l)
 {
@@ -43,25 +38,13 @@ static int lookup_init(lookup *l)
     return table_open(&l->table, 0);
 }
 
-/* Forget the ids of the columns. */
-static void columns_clear(lookup *l)
-{
-    size_t i;
-    for (i = 0; l->columns && i < COLUMN_BLOCKS; i++)
-        if (l->columns[i] != column_none) {
-            free(l->columns[i]);
-            l->columns[i] = column_none;
-        }
-}
-
 static void lookup_clear(lookup *l)
 {
     table_clear(&l->table);
     arena_clear(&l->arena);
     marks_clear(&l->known);
     marks_clear(&l->unknown);
-    columns_clear(l);
-    free(l->columns);
+    column_map_clear(&l->columns);
     memset(l, 0, sizeof *l);
 }
 
@@ -255,147 +238,6 @@ static size_t lookup_find(lookup *l, const batch *b, rows *out)
 {
     size_t rows_made;
     return lookup_rows(l, b, NULL, out, &rows_made);
-}
-
-/* Rows of a matrix: column j is the feature named str(j). */
-typedef struct {
-    const int64_t *indptr;
-    const int64_t *columns;
-    const double *data;
-    const double *importances; /* NULL to predict */
-    size_t samples;
-} matrix;
-
-/* Make sure that there is a map of the columns. 0 without memory. */
-static int lookup_reserve_columns(lookup *l)
-{
-    size_t i;
-    if (l->columns)
-        return 1;
-    l->columns = malloc(COLUMN_BLOCKS * sizeof *l->columns);
-    for (i = 0; l->columns && i < COLUMN_BLOCKS; i++)
-        l->columns[i] = column_none;
-    return l->columns != NULL;
-}
-
-/* Where the id of column j is kept; no column beyond the map is. */
-static inline uint32_t *column_id(uint32_t *const *map, int64_t j)
-{
-    return &map[(uint64_t)j >> COLUMN_BITS][j & ((1 << COLUMN_BITS) - 1)];
-}
-
-static inline int column_mapped(int64_t j)
-{
-    return (uint64_t)j >> COLUMN_BITS < COLUMN_BLOCKS;
-}
-
-/* Keep the id of column j; without memory it is looked up again next time. */
-static void column_keep(lookup *l, int64_t j, uint32_t id)
-{
-    uint32_t **block = &l->columns[(uint64_t)j >> COLUMN_BITS];
-    if (*block == column_none) {
-        uint32_t *made = calloc((size_t)1 << COLUMN_BITS, sizeof *made);
-        if (!made)
-            return;
-        *block = made;
-    }
-    *column_id(l->columns, j) = id;
-}
-
-static inline uint32_t hash_column(int64_t j)
-{
-    return (uint32_t)((hash_key128(0) + hash_key128(1) * (uint64_t)j) >> 64);
-}
-
-/* The id of column j by its name; entered if it is new and there is `room`. */
-static __attribute__((noinline)) uint32_t column_look_up(lookup *l, int64_t j, int room)
-{
-    uint8_t name[DIGITS_MOST];
-    const uint32_t length = decimal(name, j < 0 ? 0 - (uint64_t)j : (uint64_t)j, j < 0);
-    const uint64_t hash = hash_bytes(name, length);
-    vacancy end = {NULL, NULL};
-    uint32_t id = table_search(&l->table, hash, name, length, &end);
-    if (!id && room)
-        id = lookup_enter(l, hash, name, length, end);
-    if (id && column_mapped(j))
-        column_keep(l, j, id);
-    return id;
-}
-
-/* How many names the columns can hold at most: what to reserve. */
-static size_t matrix_names(const matrix *x)
-{
-    const size_t count = (size_t)x->indptr[x->samples];
-    uint64_t most = 0;
-    size_t k;
-    for (k = 0; k < count; k++) /* a negative column counts as a large one */
-        most = (uint64_t)x->columns[k] > most ? (uint64_t)x->columns[k] : most;
-    return most < count ? (size_t)most + 1 : count;
-}
-
-/* The features that the longest row has. */
-static size_t matrix_longest(const matrix *x)
-{
-    int64_t longest = 0;
-    size_t i;
-    for (i = 0; i < x->samples; i++)
-        if (x->indptr[i + 1] - x->indptr[i] > longest)
-            longest = x->indptr[i + 1] - x->indptr[i];
-    return (size_t)longest;
-}
-
-/* As lookup_rows, for the rows of a matrix; there must be a map of the columns. */
-static size_t lookup_columns(lookup *l, const matrix *x, size_t most, int entering, rows *out)
-{
-    const int64_t *const columns = x->columns;
-    uint32_t *const *const map = l->columns;
-    int32_t *const restrict indices = out->indices; /* restrict: nothing else is written there */
-    double *const restrict data = out->data;
-    marks *const m = &l->unknown;
-    size_t i, k = 0;
-    out->indptr[0] = 0;
-    for (i = 0; i < x->samples; i++) {
-        const int growing = entering && x->importances[i] > 0;
-        const size_t first = (size_t)x->indptr[i], end = (size_t)x->indptr[i + 1], start = k;
-        int64_t previous = INT64_MIN;
-        int rising = 1;
-        size_t j;
-        for (j = first; j < end; j++) {
-            const int64_t column = columns[j];
-            uint32_t id = LIKELY(column_mapped(column)) ? *column_id(map, column) : 0;
-            if (UNLIKELY(!id)) {
-                id = column_look_up(l, column, growing && l->count < most);
-                if (!id && growing) {
-                    l->refused++;
-                    continue;
-                }
-            }
-            if (UNLIKELY(column <= previous && rising)) {
-                /* Only in a row like this can a column come twice: begin it again, with marks. */
-                marks_begin(m, end - first);
-                rising = 0;
-                k = start;
-                j = first - 1;
-                continue;
-            }
-            previous = column;
-            if (UNLIKELY(!rising)) {
-                uint32_t place = marks_place(m, hash_column(column));
-                while (m->marks[place].stamp == m->stamp
-                       && columns[m->marks[place].feature] != column)
-                    place = (place + 1) & m->last;
-                if (m->marks[place].stamp == m->stamp) {
-                    data[start + m->marks[place].row] += x->data[j];
-                    continue;
-                }
-                m->marks[place] = (mark){m->stamp, 0, (uint32_t)j, (uint32_t)(k - start)};
-            }
-            indices[k] = (int32_t)id;
-            data[k++] = x->data[j];
-        }
-        out->indptr[i + 1] = (int64_t)k;
-    }
-    return k;
 }
 
 /* The names of a dump, `count` of them of `lengths`, end to end in `names`, into a lookup just

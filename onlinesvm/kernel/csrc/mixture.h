@@ -9,6 +9,32 @@
 
 #define EXPERTS 5
 
+/* The constants of onlinesvm.rules.mixture. bench.constants compiles this file with others. */
+#ifndef MIXTURE_LOSS_DISCOUNT
+#define MIXTURE_LOSS_DISCOUNT 0.9997
+#endif
+#ifndef MIXTURE_SCALE_DISCOUNT
+#define MIXTURE_SCALE_DISCOUNT 0.999
+#endif
+#ifndef MIXTURE_RATE
+#define MIXTURE_RATE 2.0
+#endif
+#ifndef MIXTURE_RATE_DECAY
+#define MIXTURE_RATE_DECAY 0.1
+#endif
+#ifndef MIXTURE_STACK_VARIANCE
+#define MIXTURE_STACK_VARIANCE 0.1
+#endif
+#ifndef MIXTURE_STACK_RETURN
+#define MIXTURE_STACK_RETURN 1e-3
+#endif
+#ifndef MIXTURE_MARGIN_CUT
+#define MIXTURE_MARGIN_CUT 3.0
+#endif
+#define MIXTURE_MOST_MARGIN 10.0
+#define MIXTURE_MOST_NORM 10.0
+#define MIXTURE_LEAST_SIZE 1e-6
+
 /* All doubles, in the order in which a dump names them. */
 typedef struct {
     double count, norms;
@@ -33,7 +59,7 @@ static void mixture_init(mixture *m)
     memset(m, 0, sizeof *m);
     for (r = 0; r < EXPERTS; r++) {
         m->coefficients[r] = m->stack[r] = 1.0 / EXPERTS;
-        m->covariance[r * EXPERTS + r] = 0.1;
+        m->covariance[r * EXPERTS + r] = MIXTURE_STACK_VARIANCE;
     }
     for (r = 0; r <= EXPERTS; r++)
         m->weights[r] = 1.0 / (EXPERTS + 1);
@@ -44,7 +70,7 @@ static inline double mixture_blown(const mixture *m, int j)
 {
     if (!(m->sizes[j] > 0.0))
         return 1.0;
-    return m->count / mixture_most(m->sizes[j], 1e-6 * m->count);
+    return m->count / mixture_most(m->sizes[j], MIXTURE_LEAST_SIZE * m->count);
 }
 
 static inline void mixture_combine(mixture *m)
@@ -64,7 +90,7 @@ static inline void mixture_weigh(mixture *m)
     int j;
     for (j = 1; j <= EXPERTS; j++)
         least = mixture_least(least, m->losses[j]);
-    rate = 2.0 / (1.0 + sqrt(0.1 * least));
+    rate = MIXTURE_RATE / (1.0 + sqrt(MIXTURE_RATE_DECAY * least));
     for (j = 0; j <= EXPERTS; j++) {
         m->weights[j] = elementary_exp(-rate * (m->losses[j] - least));
         total += m->weights[j];
@@ -79,7 +105,7 @@ static inline int mixture_learn_stack(mixture *m, const double *scaled, double y
     double z[EXPERTS], spread[EXPERTS], margin = 0.0, v = 0.0, loss, beta, step;
     int i, j;
     for (i = 0; i < EXPERTS; i++) {
-        z[i] = mixture_cut(scaled[i], 3.0);
+        z[i] = mixture_cut(scaled[i], MIXTURE_MARGIN_CUT);
         margin += m->stack[i] * z[i];
     }
     loss = 1.0 - y * margin;
@@ -99,9 +125,9 @@ static inline int mixture_learn_stack(mixture *m, const double *scaled, double y
         m->stack[i] += step * spread[i];
         for (j = 0; j < EXPERTS; j++) {
             double *c = &m->covariance[i * EXPERTS + j];
-            *c = (*c - shrink * spread[j]) * (1.0 - 1e-3);
+            *c = (*c - shrink * spread[j]) * (1.0 - MIXTURE_STACK_RETURN);
         }
-        m->covariance[i * EXPERTS + i] += 1e-3 * 0.1;
+        m->covariance[i * EXPERTS + i] += MIXTURE_STACK_RETURN * MIXTURE_STACK_VARIANCE;
     }
     return 1;
 }
@@ -114,23 +140,23 @@ static inline double mixture_learn(mixture *m, const double *margins, double nor
     const double count = m->count;
     double scaled[EXPERTS], stacked = 0.0;
     int mistakes = 0, disagree, moved, r, j;
-    m->count = count * 0.999 + 1.0;
+    m->count = count * MIXTURE_SCALE_DISCOUNT + 1.0;
     if (count > 0.0)
-        norm = mixture_least(norm, 10.0 * (m->norms / count));
-    m->norms = m->norms * 0.999 + norm;
+        norm = mixture_least(norm, MIXTURE_MOST_NORM * (m->norms / count));
+    m->norms = m->norms * MIXTURE_SCALE_DISCOUNT + norm;
     for (r = 0; r < EXPERTS; r++) {
-        const double margin = mixture_cut(margins[r], 10.0), size = m->sizes[r];
+        const double margin = mixture_cut(margins[r], MIXTURE_MOST_MARGIN), size = m->sizes[r];
         const double z = size > 0.0 ? margin * count / size : margin;
         scaled[r] = z;
-        m->sizes[r] = size * 0.999 + fabs(margin);
+        m->sizes[r] = size * MIXTURE_SCALE_DISCOUNT + fabs(margin);
         stacked += m->stack[r] * z;
         wrong[r] = (margin > 0.0) != (y > 0.0);
     }
-    m->sizes[EXPERTS] = m->sizes[EXPERTS] * 0.999 + fabs(stacked);
+    m->sizes[EXPERTS] = m->sizes[EXPERTS] * MIXTURE_SCALE_DISCOUNT + fabs(stacked);
     wrong[EXPERTS] = (stacked > 0.0) != (y > 0.0);
     for (j = 0; j <= EXPERTS; j++) {
         mistakes += wrong[j];
-        m->losses[j] = m->losses[j] * 0.9997 + (wrong[j] ? h : 0.0);
+        m->losses[j] = m->losses[j] * MIXTURE_LOSS_DISCOUNT + (wrong[j] ? h : 0.0);
     }
     disagree = mistakes > 0 && mistakes <= EXPERTS;
     moved = mixture_learn_stack(m, scaled, y, h);

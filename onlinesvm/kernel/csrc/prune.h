@@ -104,7 +104,7 @@ static void lookup_prune(lookup *l, const uint8_t *kept)
     arena_moved(&l->arena, &mover);
     l->reserved -= l->reserved > before - id ? before - id : l->reserved;
     l->count = id;
-    columns_clear(l);
+    column_map_clear(&l->columns);
 }
 
 #endif

@@ -10,6 +10,7 @@
 #include <math.h>
 
 #include "blocks.h"
+#include "score.h"
 
 #define RECORDS_AHEAD 24 /* elements ahead whose state is prefetched */
 #define RECORDS_MOST 3
@@ -246,15 +247,23 @@ static void records_learn(records *r, const rows *x, size_t samples, const doubl
     }
 }
 
-/* The margins of the rows, whatever their ids. */
-static void records_score(const records *r, const rows *x, size_t samples, double *margins)
+static inline double records_at(const void *rule, uint32_t id)
 {
-    const int64_t last = x->indptr[samples] - 1;
-    const uint64_t end_id = blocks_end(&r->state);
-    size_t i;
-    for (i = 0; i < samples; i++)
-        margins[i] = records_margin(r, x, x->indptr[i], x->indptr[i + 1], last, r->state.stride,
-                                    end_id);
+    const records *r = rule;
+    return records_weight(r, blocks_at(&r->state, id, r->state.stride));
+}
+
+static inline void records_fetch(const void *rule, uint32_t id)
+{
+    const records *r = rule;
+    PREFETCH(blocks_at(&r->state, id, r->state.stride));
+}
+
+/* The margins of the rows, as score_rows. */
+static int records_score(const records *r, const rows *x, size_t samples, double *margins)
+{
+    return score_rows(x, samples, r, blocks_end(&r->state), records_bias(r), margins, records_at,
+                      records_fetch, RECORDS_AHEAD);
 }
 
 /* The weights of ids first .. first + n - 1. */

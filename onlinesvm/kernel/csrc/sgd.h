@@ -11,10 +11,13 @@
 #include <math.h>
 
 #include "blocks.h"
+#include "observer.h"
+#include "score.h"
 
 #define SGD_PLAIN 1
 #define SGD_SHRUNK 3 /* weight, mantissa (0: never changed), exponent */
 #define SGD_AHEAD 48 /* elements ahead whose state is prefetched */
+#define SGD_GROUP 1024 /* elements of rows that are learned together */
 
 typedef struct {
     blocks state;
@@ -82,12 +85,11 @@ sgd_margin(const sgd *r, const rows *x, int64_t start, int64_t end, int64_t last
     return margin + r->bias;
 }
 
-static inline __attribute__((always_inline)) void
-sgd_update(sgd *r, const rows *x, int64_t start, int64_t end, double y, double h, double margin,
-           size_t stride)
+/* What an update that is not one changes, and whether it is one. */
+static inline __attribute__((always_inline)) int
+sgd_violated(sgd *r, double y, double h, double margin, size_t stride, double *step)
 {
-    double eta = r->eta0, step;
-    int64_t k;
+    double eta = r->eta0;
     r->t++;
     if (r->inverse)
         eta = r->eta0 / sqrt((double)r->t);
@@ -96,34 +98,87 @@ sgd_update(sgd *r, const rows *x, int64_t start, int64_t end, double y, double h
         r->mantissa = frexp(r->mantissa * (1.0 - eta * r->alpha), &shift);
         r->exponent += shift;
     }
-    if (!(y * margin < 1.0))
-        return;
-    step = (eta * h) * y;
-    for (k = start; k < end; k++) {
-        double *state = blocks_at(&r->state, (uint32_t)x->indices[k], stride);
-        state[0] = sgd_weight(r, state, stride) + step * x->data[k];
-        if (stride == SGD_SHRUNK) {
-            state[1] = r->mantissa;
-            state[2] = (double)r->exponent;
-        }
-    }
-    if (r->has_bias)
-        r->bias += step;
+    *step = (eta * h) * y;
+    return y * margin < 1.0;
 }
 
 static inline __attribute__((always_inline)) void
-sgd_learn_rows(sgd *r, const rows *x, size_t samples, const double *labels,
-               const double *importances, double *margins, size_t stride)
+sgd_step(const sgd *r, double *state, double step, double x, size_t stride)
 {
-    const int64_t last = x->indptr[samples] - 1;
-    const uint64_t end_id = blocks_end(&r->state);
-    size_t i;
-    for (i = 0; i < samples; i++) {
-        const int64_t start = x->indptr[i], end = x->indptr[i + 1];
-        margins[i] = sgd_margin(r, x, start, end, last, stride, end_id);
-        if (importances[i] > 0)
-            sgd_update(r, x, start, end, labels[i], importances[i], margins[i], stride);
+    state[0] = sgd_weight(r, state, stride) + step * x;
+    if (stride == SGD_SHRUNK) {
+        state[1] = r->mantissa;
+        state[2] = (double)r->exponent;
     }
+}
+
+/* Row i of any length: its margin, then, if `learning`, its update. */
+static double sgd_long_margin(const sgd *r, const rows *x, size_t i, size_t stride)
+{
+    const int64_t end = x->indptr[i + 1];
+    return sgd_margin(r, x, x->indptr[i], end, end - 1, stride, blocks_end(&r->state));
+}
+
+static void sgd_long_step(const sgd *r, const rows *x, size_t i, double step, size_t stride)
+{
+    int64_t k;
+    for (k = x->indptr[i]; k < x->indptr[i + 1]; k++)
+        sgd_step(r, blocks_at(&r->state, (uint32_t)x->indices[k], stride), step, x->data[k],
+                 stride);
+}
+
+/* The rows go in groups: where the state of a group lies is found, and prefetched, before its
+ * first row is learned. A longer row is a group of its own.
+ *
+ * A sample is followed after the next one is scored: whether that one will be updated is a branch
+ * often guessed wrongly, and what comes before it need not be done again. */
+static inline __attribute__((always_inline)) void
+sgd_learn_rows(sgd *r, const rows *x, size_t samples, const double *labels,
+               const double *importances, double *margins, size_t stride, observer *o,
+               const double *observed)
+{
+    double *at[SGD_GROUP], margin = 0.0, step;
+    size_t i = 0, end, k, n;
+    while (i < samples) {
+        const int64_t first = x->indptr[i];
+        for (end = i; end < samples && x->indptr[end + 1] - first <= SGD_GROUP; end++)
+            ;
+        n = (size_t)(x->indptr[end] - first);
+        for (k = 0; k < n; k++) {
+            at[k] = blocks_at(&r->state, (uint32_t)x->indices[first + (int64_t)k], stride);
+            PREFETCH(at[k]);
+        }
+        const int single = end == i;
+        do {
+            const int64_t start = x->indptr[i];
+            double *const *const states = at + (start - first);
+            const double *const values = x->data + start;
+            n = (size_t)(x->indptr[i + 1] - start);
+            if (UNLIKELY(single)) {
+                margin = sgd_long_margin(r, x, i, stride);
+            } else {
+                margin = 0.0;
+                for (k = 0; k < n; k++)
+                    margin += sgd_weight(r, states[k], stride) * values[k];
+                margin += r->bias;
+            }
+            margins[i] = margin;
+            if (o && i > 0)
+                observer_follow(o, i - 1, margins[i - 1], labels[i - 1], observed[i - 1]);
+            if (importances[i] > 0
+                && sgd_violated(r, labels[i], importances[i], margin, stride, &step)) {
+                if (UNLIKELY(single))
+                    sgd_long_step(r, x, i, step, stride);
+                else
+                    for (k = 0; k < n; k++)
+                        sgd_step(r, states[k], step, values[k], stride);
+                if (r->has_bias)
+                    r->bias += step;
+            }
+        } while (++i < end);
+    }
+    if (o && samples > 0)
+        observer_follow(o, samples - 1, margin, labels[samples - 1], observed[samples - 1]);
 }
 
 /* Score, then learn, row by row; the margins before each update. There must be state for every
@@ -132,28 +187,53 @@ static void sgd_learn(sgd *r, const rows *x, size_t samples, const double *label
                       const double *importances, double *margins)
 {
     if (r->alpha != 0.0)
-        sgd_learn_rows(r, x, samples, labels, importances, margins, SGD_SHRUNK);
+        sgd_learn_rows(r, x, samples, labels, importances, margins, SGD_SHRUNK, NULL, NULL);
     else
-        sgd_learn_rows(r, x, samples, labels, importances, margins, SGD_PLAIN);
+        sgd_learn_rows(r, x, samples, labels, importances, margins, SGD_PLAIN, NULL, NULL);
 }
 
-static inline __attribute__((always_inline)) void
-sgd_score_rows(const sgd *r, const rows *x, size_t samples, double *margins, size_t stride)
-{
-    const int64_t last = x->indptr[samples] - 1;
-    const uint64_t end_id = blocks_end(&r->state);
-    size_t i;
-    for (i = 0; i < samples; i++)
-        margins[i] = sgd_margin(r, x, x->indptr[i], x->indptr[i + 1], last, stride, end_id);
-}
-
-/* The margins of the rows, whatever their ids. */
-static void sgd_score(const sgd *r, const rows *x, size_t samples, double *margins)
+/* As sgd_learn, for a slab, whose samples are followed by their importances in `observed`. */
+static void sgd_learn_followed(sgd *r, const rows *x, size_t samples, const double *labels,
+                               const double *importances, double *margins, observer *o,
+                               const double *observed)
 {
     if (r->alpha != 0.0)
-        sgd_score_rows(r, x, samples, margins, SGD_SHRUNK);
+        sgd_learn_rows(r, x, samples, labels, importances, margins, SGD_SHRUNK, o, observed);
     else
-        sgd_score_rows(r, x, samples, margins, SGD_PLAIN);
+        sgd_learn_rows(r, x, samples, labels, importances, margins, SGD_PLAIN, o, observed);
+}
+
+static inline double sgd_plain_at(const void *rule, uint32_t id)
+{
+    const sgd *r = rule;
+    return sgd_weight(r, blocks_at(&r->state, id, SGD_PLAIN), SGD_PLAIN);
+}
+
+static inline double sgd_shrunk_at(const void *rule, uint32_t id)
+{
+    const sgd *r = rule;
+    return sgd_weight(r, blocks_at(&r->state, id, SGD_SHRUNK), SGD_SHRUNK);
+}
+
+static inline void sgd_plain_fetch(const void *rule, uint32_t id)
+{
+    PREFETCH(blocks_at(&((const sgd *)rule)->state, id, SGD_PLAIN));
+}
+
+static inline void sgd_shrunk_fetch(const void *rule, uint32_t id)
+{
+    PREFETCH(blocks_at(&((const sgd *)rule)->state, id, SGD_SHRUNK));
+}
+
+/* The margins of the rows, as score_rows. */
+static int sgd_score(const sgd *r, const rows *x, size_t samples, double *margins)
+{
+    const uint64_t end_id = blocks_end(&r->state);
+    if (r->alpha != 0.0)
+        return score_rows(x, samples, r, end_id, r->bias, margins, sgd_shrunk_at, sgd_shrunk_fetch,
+                          SGD_AHEAD);
+    return score_rows(x, samples, r, end_id, r->bias, margins, sgd_plain_at, sgd_plain_fetch,
+                      SGD_AHEAD);
 }
 
 /* The weights of ids first .. first + n − 1. */
