@@ -22,7 +22,7 @@ from onlinesvm.service import Client
 
 RULES = ("sgd", "hedge")
 WINDOW = 16  # learn requests under way
-PREDICT_EVERY_S = 0.005
+PREDICT_EVERY_S = 0.01
 NEW = 1 / 64  # of the features that are learned, those that are new
 QUIET_S = 5.0  # of the stream before a snapshot is asked for
 
@@ -70,7 +70,7 @@ bench = Bench(
         " which others than ours had the processor, which is this machine's matter. A virtual"
         " machine that is itself suspended cannot be told from that: compare `quiet_longest_ms`.",
         "`daemon`: a producer with 16 requests under way, and one that sends a prediction every"
-        " 5 ms whether or not the last was answered; its latency counts from the moment when it"
+        " 10 ms whether or not the last was answered; its latency counts from the moment when it"
         " was due (a closed loop would send none while the daemon stands still, and see nothing)."
         " A prediction also waits for the turn of up to 4 MiB of learning before it. `quiet_` are"
         " those before the snapshot. State on disk, all processes on the machine's cores.",

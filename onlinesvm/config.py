@@ -24,6 +24,7 @@ MAX_MAGNITUDE = 1e50
 
 SCHEDULES = ("constant", "invscaling")
 NORMALIZE = ("none", "l2", "mean")
+POLICIES = ("refuse-new", "prune")
 
 # Each rule's own parameters and their defaults; a parameter that a rule has not is refused.
 RULE_PARAMETERS: dict[str, dict[str, Any]] = {
@@ -41,6 +42,7 @@ RULES = tuple(RULE_PARAMETERS)
 # is stored, and digested, as if they were not there.
 _LATER: dict[str, Any] = {
     "average": False, "normalize": "none", "class_weight": None, "threshold": 0.0,
+    "max_features_policy": "refuse-new",
 }  # fmt: skip
 
 
@@ -124,6 +126,13 @@ class LearnerConfig:
     threshold: float = parameter(
         0.0, "the margin above which the prediction is +1, in all that counts mistakes"
     )
+    max_features_policy: str = parameter(
+        "refuse-new",
+        "what a model of max_features features does with new ones: leave them out, or prune the"
+        " features of smallest weight until a quarter is free, which takes about a second for ten"
+        " million",
+        POLICIES,
+    )
 
     def __post_init__(self) -> None:
         _check_choice("rule", self.rule, RULES)
@@ -139,6 +148,7 @@ class LearnerConfig:
             if getattr(self, name) is not None:  # 1 and 1.0 are one configuration
                 object.__setattr__(self, name, float(getattr(self, name)))
         _check_choice("normalize", self.normalize, NORMALIZE)
+        _check_choice("max_features_policy", self.max_features_policy, POLICIES)
         check_number("threshold", self.threshold, -MAX_MAGNITUDE, MAX_MAGNITUDE)
         object.__setattr__(self, "threshold", float(self.threshold))
         object.__setattr__(self, "class_weight", _checked_class_weight(self.class_weight))
@@ -274,7 +284,8 @@ class Limits:
     max_header_bytes: int = parameter(4_096, "bytes one message header may have")
     max_features: int = parameter(
         10_000_000,
-        "features the model may hold; at the bound new ones are as if absent. About 100 bytes of"
+        "features the model may hold; what becomes of new ones at the bound, max_features_policy"
+        " says. About 100 bytes of"
         " memory each on the native kernel, 400 on the python kernel",
     )
 

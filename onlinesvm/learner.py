@@ -6,7 +6,9 @@ import hashlib
 import os
 import struct
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from threading import RLock
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,15 +16,17 @@ from numpy.typing import NDArray
 
 from onlinesvm import kernel as kernels
 from onlinesvm import matrix
+from onlinesvm.body import encode_learn
 from onlinesvm.class_weights import ClassWeights
 from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.decoding import Sample, learn_batches, one_to_learn, one_to_predict, predict_batches
 from onlinesvm.errors import SnapshotError
 from onlinesvm.explanation import Contribution, Explanation
 from onlinesvm.judge import report
-from onlinesvm.lookup import LookupView, WeightsView, name_text
+from onlinesvm.lookup import LookupView, WeightsView, name_text, quarter
 from onlinesvm.norms import normalized
 from onlinesvm.progressive import Progressive
+from onlinesvm.pruning import Pruning
 from onlinesvm.rules.hedge import experts
 from onlinesvm.samples import CSR, BatchColumns, Features
 from onlinesvm.scoring import Scorer
@@ -60,7 +64,11 @@ class OnlineSVM:
         self.kernel = kernels.load(kernel)
         self.position = 0
         self.progressive = Progressive()
-        self._lookup = self.kernel.Lookup(limits.max_features)
+        prunes = config.max_features_policy == "prune"
+        self._lookup = self.kernel.Lookup(limits.max_features, prunes)
+        self.pruning = Pruning()
+        # A prune moves names and weights, one after the other: nobody may look in between.
+        self._whole: AbstractContextManager[object] = RLock() if prunes else nullcontext()
         self._rule = kernels.make_rule(self.kernel, config)
         self._judge = self.kernel.Judge(config.threshold)
         self._class_weights = ClassWeights(config.class_weight)
@@ -80,20 +88,43 @@ class OnlineSVM:
 
         Returns the margin of each before its update, float64[n].
         """
-        self.reserve((batch,))
-        csr = self._lookup.grow(batch)
-        if self.config.normalize != "none":
-            # A full lookup leaves new features out of what is learned; they count in the norm.
-            full = len(self._lookup) >= self.limits.max_features
-            counted = self._lookup.find(batch) if full else None
-            csr = normalized(csr, self.config.normalize, counted)
-        return self._learn(csr, batch.labels, batch.importances)
+        with self._whole:
+            self.reserve((batch,))
+            first, margins = 0, []
+            while True:
+                csr = self._lookup.grow(batch, first)
+                stop = first + len(csr.indptr) - 1
+                if self.config.normalize != "none":
+                    # A full lookup leaves new features out of what is learned; they count in the
+                    # norm.
+                    full = len(self._lookup) >= self.limits.max_features
+                    counted = self._lookup.find(batch).rows(first, stop) if full else None
+                    csr = normalized(csr, self.config.normalize, counted)
+                labels, importances = batch.labels[first:stop], batch.importances[first:stop]
+                margins.append(self._learn(csr, labels, importances))
+                if stop == len(batch):
+                    return margins[0] if len(margins) == 1 else np.concatenate(margins)
+                first = stop
+                self._prune(self._lookup.find(batch).rows(first, first + 1))
+
+    def _prune(self, sample: CSR) -> None:
+        """Make room for the new features of a sample; those that it has already stay."""
+        with self.pruning.measured(len(self._lookup)) as measured:
+            own = sample.indices[sample.indices > 0]
+            left = self.limits.max_features - quarter(self.limits.max_features)
+            self._lookup.prune(self._rule.prune(len(self._lookup), own, left))
+            measured.left = len(self._lookup)
 
     def reserve(self, batches: Iterable[BatchColumns]) -> None:
         """Take the memory that learning `batches` can need for new features, before any of them
         changes anything. Raises MemoryError, and nothing has changed then.
         """
-        self._rule.reserve(self._lookup.reserve(batches))
+        self._reserve(self._lookup.reserve(batches))
+
+    def _reserve(self, n: int) -> None:
+        self._rule.reserve(n)
+        if self._lookup.prunes and n >= self.limits.max_features:
+            self._rule.reserve_prune(n)
 
     def _learn(self, csr: CSR, labels: Any, importances: Any) -> NDArray[np.float64]:
         self._scorer = self._asked = None
@@ -106,7 +137,8 @@ class OnlineSVM:
 
     def score_batch(self, batch: BatchColumns) -> NDArray[np.float64]:
         """The margins of the samples of `batch`, float64[n]; changes nothing."""
-        return self._score(self._lookup.find(batch))
+        with self._whole:
+            return self._score(self._lookup.find(batch))
 
     def _score(self, csr: CSR) -> NDArray[np.float64]:
         """By the state as it stands; of a loaded model, once it was asked for as many weights as a
@@ -137,31 +169,32 @@ class OnlineSVM:
 
     def explain_batch(self, batch: BatchColumns) -> list[Explanation]:
         """What makes up the margin of each sample of `batch`; changes nothing."""
-        csr = self._lookup.find(batch)
-        if self.config.normalize != "none":
-            csr = normalized(csr, self.config.normalize)
-        margins = self._rule.score(csr).tolist()
-        names, starts = batch.names, [int(start) for start in batch.indptr]
-        explained = []
-        for i, margin in enumerate(margins):
-            parts = []
-            first, last = int(csr.indptr[i]), int(csr.indptr[i + 1])
-            # Distinct, in the order of the sample: as the rows have them.
-            distinct = dict.fromkeys(names[starts[i] : starts[i + 1]])
-            for name, id, x in zip(
-                distinct,
-                csr.indices[first:last].tolist(),
-                csr.data[first:last].tolist(),
-                strict=True,
-            ):
-                weight = float(self._rule.weight(id))
-                parts.append(
-                    Contribution(
-                        name_text(name), x, weight, weight * x, self._rule.seen(id), id > 0
+        with self._whole:
+            csr = self._lookup.find(batch)
+            if self.config.normalize != "none":
+                csr = normalized(csr, self.config.normalize)
+            margins = self._rule.score(csr).tolist()
+            names, starts = batch.names, [int(start) for start in batch.indptr]
+            explained = []
+            for i, margin in enumerate(margins):
+                parts = []
+                first, last = int(csr.indptr[i]), int(csr.indptr[i + 1])
+                # Distinct, in the order of the sample: as the rows have them.
+                distinct = dict.fromkeys(names[starts[i] : starts[i + 1]])
+                for name, id, x in zip(
+                    distinct,
+                    csr.indices[first:last].tolist(),
+                    csr.data[first:last].tolist(),
+                    strict=True,
+                ):
+                    weight = float(self._rule.weight(id))
+                    parts.append(
+                        Contribution(
+                            name_text(name), x, weight, weight * x, self._rule.seen(id), id > 0
+                        )
                     )
-                )
-            explained.append(Explanation(margin, self.bias, parts))
-        return explained
+                explained.append(Explanation(margin, self.bias, parts))
+            return explained
 
     # Python objects.
 
@@ -222,6 +255,22 @@ class OnlineSVM:
         """
         columns = matrix.columns_of(X, self.limits, self.kernel)
         labels, importances = matrix.targets_of(y, sample_weight, len(columns.indptr) - 1)
+        with self._whole:
+            self._fit(columns, labels, importances)
+        return self
+
+    def _fit(
+        self,
+        columns: matrix.Columns,
+        labels: NDArray[np.float64],
+        importances: NDArray[np.float64] | None,
+    ) -> None:
+        if self._lookup.prunes:
+            n = self._lookup.reserve((columns,))
+            self._reserve(n)
+            if n >= self.limits.max_features:
+                self._fit_pruning(columns, labels, importances)
+                return
         if self.config.normalize != "none":
             self._rule.reserve(self._lookup.reserve((columns,)))
             importances = np.ones(len(labels)) if importances is None else importances
@@ -229,7 +278,7 @@ class OnlineSVM:
             full = len(self._lookup) >= self.limits.max_features
             counted = self._lookup.find_columns(columns) if full else None
             self._learn(normalized(csr, self.config.normalize, counted), labels, importances)
-            return self
+            return
         weights, counts = self._class_weights.of(labels, importances)
         self.kernel.learn_matrix(
             self._lookup, self._rule, self._judge, self.progressive.totals, columns, labels,
@@ -237,17 +286,32 @@ class OnlineSVM:
         )  # fmt: skip
         self._class_weights.counts = counts
         self.position += len(labels)
-        return self
+
+    def _fit_pruning(
+        self,
+        columns: matrix.Columns,
+        labels: NDArray[np.float64],
+        importances: NDArray[np.float64] | None,
+    ) -> None:
+        """As `_fit`, by the names of the columns: ids change when the model is pruned."""
+        most = 2**31 - 2  # a matrix is held by fewer limits than a message
+        limits = Limits(
+            max_features_per_sample=most, max_samples_per_batch=most, max_name_bytes=most
+        )
+        importances = np.ones(len(labels)) if importances is None else importances
+        for batch in matrix.named(columns, labels, importances):
+            self.learn_batch(self.kernel.decode_learn(encode_learn(batch), limits))
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
         """The margins of the rows of `X`, float64[n]; changes nothing."""
-        if self._scorer is None and self.config.normalize == "none":
-            columns = matrix.columns_of(X, self.limits, self.kernel)
-            return self.kernel.score_matrix(self._lookup, self._rule, columns)
-        return self._over(
-            matrix.pieces(X, self.limits, self.kernel),
-            lambda columns: self._score(self._lookup.find_columns(columns)),
-        )
+        with self._whole:
+            if self._scorer is None and self.config.normalize == "none":
+                columns = matrix.columns_of(X, self.limits, self.kernel)
+                return self.kernel.score_matrix(self._lookup, self._rule, columns)
+            return self._over(
+                matrix.pieces(X, self.limits, self.kernel),
+                lambda columns: self._score(self._lookup.find_columns(columns)),
+            )
 
     # What was learned.
 
@@ -289,6 +353,11 @@ class OnlineSVM:
         return report(self._judge.dump())
 
     @property
+    def refused_features(self) -> int:
+        """How often a new feature was left out as the model was full, since it was made here."""
+        return self._lookup.refused
+
+    @property
     def drifts(self) -> int:
         """How often drift was told."""
         return self._judge.drifts
@@ -318,7 +387,7 @@ class OnlineSVM:
 
         Takes no time to speak of on the native kernel; the python kernel copies all of it at once.
         """
-        head = {
+        head = {  # of the same instant where nobody learns on another thread
             "config": self.config,
             "max_features": self.limits.max_features,
             "kernel": self.kernel.NAME,
@@ -329,7 +398,8 @@ class OnlineSVM:
                 "labels": self._class_weights.counts.tolist(),
             },
         }
-        return ModelView(head, self._lookup.view(), self._rule.view(len(self._lookup)))
+        with self._whole:
+            return ModelView(head, self._lookup.view(), self._rule.view(len(self._lookup)))
 
     @classmethod
     def from_snapshot(

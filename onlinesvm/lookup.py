@@ -16,7 +16,7 @@ from onlinesvm.matrix import Columns
 from onlinesvm.samples import CSR, Batch, BatchColumns, Name
 from onlinesvm.view import View
 
-__all__ = ["PAD", "Lookup", "LookupView", "WeightsView", "name_bytes", "name_text"]
+__all__ = ["PAD", "Lookup", "LookupView", "WeightsView", "name_bytes", "name_text", "quarter"]
 
 PAD = 0
 
@@ -43,14 +43,22 @@ def name_text(name: bytes) -> str:
     return name.decode("utf-8", "surrogateescape")
 
 
+def quarter(max_features: int) -> int:
+    """How many features a prune leaves room for."""
+    return (max_features + 3) // 4
+
+
 class Lookup:
     """The Python kernel's lookup: a dict.
 
-    `max_features` bounds it: at the bound, new features are as if absent.
+    `max_features` bounds it: at the bound, new features are as if absent, and `refused` counts them
+    as often as they come; unless it `prunes`, then room is made before a sample that has new ones.
     """
 
-    def __init__(self, max_features: int) -> None:
+    def __init__(self, max_features: int, prunes: bool = False) -> None:
         self.max_features = max_features
+        self.prunes = prunes
+        self.refused = 0
         self._ids: dict[bytes, int] = {}
         self._names: list[bytes] = []  # by id from 1
 
@@ -64,35 +72,55 @@ class Lookup:
     def names(self) -> Iterator[bytes]:
         """All names, by id from 1; those that come while they are read too.
 
-        Raises RuntimeError, when it is read on, where the lookup was restored meanwhile.
+        Raises RuntimeError, when it is read on, where the lookup was restored or pruned meanwhile.
         """
         names = self._names
         for i in count():
             if names is not self._names:
-                raise RuntimeError("the lookup was restored while its names were read")
+                raise RuntimeError("the lookup was replaced while its names were read")
             if i >= len(names):
                 return
             yield names[i]
 
-    def grow(self, batch: BatchColumns) -> CSR:
-        """`batch` over ids, new features entered; a sample of importance 0 enters none.
+    def grow(self, batch: BatchColumns, first: int = 0) -> CSR:
+        """The samples of `batch` from `first` on over ids, new features entered; a sample of
+        importance 0 enters none. Duplicates are summed in order, at the place of the first.
 
-        Duplicates are summed in order, at the place of the first.
+        Where the lookup prunes, the rows end before a sample whose new names would pass the bound:
+        `prune`, then go on from there.
         """
         rows: list[dict[int | bytes, float]] = []
-        for i in range(len(batch)):
+        for i in range(first, len(batch)):
             row: dict[int | bytes, float] = {}
             growing = batch.importances[i] > 0
+            if growing and self.prunes and self._overflows(batch, i):
+                break
             for name, value in _features(batch, i):
                 known = self._ids.get(name)
                 if known is None and growing:
                     if len(self._ids) >= self.max_features:
+                        self.refused += 1
                         continue
                     known = self._ids[name] = len(self._ids) + 1
                     self._names.append(name)
                 _add(row, known or name, value)
             rows.append(row)
         return _csr(rows)
+
+    def _overflows(self, batch: BatchColumns, i: int) -> bool:
+        """Whether a prune has to make room for sample `i`, and others than its own can leave."""
+        names = {name for name, _ in _features(batch, i)}
+        own = sum(name in self._ids for name in names)
+        fresh, count = len(names) - own, len(self._ids)
+        left = self.max_features - quarter(self.max_features)
+        return fresh > 0 and count + fresh > self.max_features and count > max(left, own)
+
+    def prune(self, kept: NDArray[np.bool_]) -> None:
+        """Give up the names for which `kept`, by id from 1, is false. The others get ids 1, 2, … in
+        the old order.
+        """
+        self._names = [name for name, stays in zip(self._names, kept, strict=True) if stays]
+        self._ids = {name: i for i, name in enumerate(self._names, 1)}
 
     def find(self, batch: BatchColumns) -> CSR:
         """`batch` over ids, unknown features as PAD; the lookup stays as it is."""

@@ -15,15 +15,18 @@ from numpy.typing import ArrayLike, NDArray
 from onlinesvm.config import MAX_MAGNITUDE, MIN_MAGNITUDE, Limits
 from onlinesvm.errors import LimitError, SampleError
 from onlinesvm.progressive import observe
+from onlinesvm.samples import Batch
 
 if TYPE_CHECKING:
     from onlinesvm.kernel import Kernel, KernelJudge, KernelLookup, KernelRule
 
 __all__ = [
-    "Columns", "columns_of", "is_matrix", "learn_matrix", "pieces", "score_matrix",
+    "Columns", "columns_of", "is_matrix", "learn_matrix", "named", "pieces", "score_matrix",
     "screen_matrix", "targets_of",
 ]  # fmt: skip
 
+_NAMED_FEATURES = 100_000
+_NAMED_ROWS = 16_384
 _PIECE = 2**18  # elements: some MiB of what is made of them
 
 
@@ -126,6 +129,28 @@ def _refuse(k: int, indptr: NDArray[Any], columns: NDArray[Any], data: NDArray[n
         else "finite number"
     )
     raise SampleError(f"expected a {wanted}, got {data[k]}", (row, int(columns[k])), root="X")
+
+
+def named(
+    columns: Columns, labels: NDArray[np.float64], importances: NDArray[np.float64]
+) -> Iterator[Batch]:
+    """The rows by the names of their columns, in batches of some thousand features."""
+    first, n = 0, len(labels)
+    while first < n:
+        room = columns.indptr[first] + _NAMED_FEATURES
+        last = min(
+            int(np.searchsorted(columns.indptr, room, side="right")) - 1, first + _NAMED_ROWS
+        )
+        stop = max(first + 1, last)
+        start, end = int(columns.indptr[first]), int(columns.indptr[stop])
+        yield Batch(
+            labels[first:stop].tolist(),
+            importances[first:stop].tolist(),
+            (columns.indptr[first : stop + 1] - start).tolist(),
+            [b"%d" % j for j in columns.columns[start:end].tolist()],
+            columns.data[start:end].tolist(),
+        )
+        first = stop
 
 
 def learn_matrix(

@@ -81,6 +81,12 @@ class CSR(NamedTuple):
     indices: NDArray[np.int32]
     data: NDArray[np.float64]
 
+    def rows(self, first: int, stop: int) -> CSR:
+        """Rows `first` to `stop`, that one not."""
+        start, end = int(self.indptr[first]), int(self.indptr[stop])
+        indptr = self.indptr[first : stop + 1] - start
+        return CSR(indptr, self.indices[start:end], self.data[start:end])
+
 
 _PLAIN_NUMBERS = (float, int)
 

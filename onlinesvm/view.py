@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -12,7 +11,7 @@ from onlinesvm.snapshot import Snapshot
 if TYPE_CHECKING:
     from onlinesvm.kernel import KernelRuleView, KernelView
 
-__all__ = ["Dumped", "ModelView", "View"]
+__all__ = ["ModelView", "View"]
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -39,27 +38,11 @@ class View:
         self._arrays = None
 
 
-class Dumped(ABC):
-    """A rule of the Python kernel."""
-
-    @abstractmethod
-    def dump(self, n: int) -> tuple[Arrays, dict[str, float | int]]:
-        """The state of ids 1 … n, in arrays by id from 1, and the scalars."""
-
-    def view(self, n: int) -> View:
-        """The state of ids 1 … n as it is now."""
-        return View(*self.dump(n))
-
-    def scalars(self) -> dict[str, float | int]:
-        """The numbers that belong to no feature, as a snapshot has them."""
-        return self.dump(0)[1]
-
-
 class ModelView:
     """A model as it was when this was opened: `snapshot` copies it while the model learns on.
 
-    position: samples that had been learned. producers, journal: to be set by whom knows them.
-    Close it where `snapshot` is not called; it holds memory for as long as it is open.
+    position: samples that had been learned. producers, journal: to be set by whom knows them. Close
+    it where `snapshot` is not called; it holds memory for as long as it is open.
     """
 
     def __init__(self, head: dict[str, Any], names: KernelView, rule: KernelRuleView) -> None:

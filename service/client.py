@@ -63,6 +63,10 @@ class Client:
         # How often the connection broke: who waits for an answer from before waits in vain.
         self.breaks = 0
 
+    def is_connected(self, within_s: float = 0.0) -> bool:
+        """Whether a daemon is there, or comes within some seconds. Nothing is sent."""
+        return self._connection.is_taken(within_s)
+
     def ping(self) -> dict[str, Any]:
         """A sign of life: the header of the answer, with `mode` ("learner" or "follower")."""
         return self.request("ping")[0]

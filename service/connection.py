@@ -69,6 +69,10 @@ class Connection:
         """Whether `close` was called."""
         return bool(self._socket.closed)
 
+    def is_taken(self, within_s: float) -> bool:
+        """Whether a daemon takes requests, or does within some seconds."""
+        return bool(self._socket.poll(int(within_s * 1000), zmq.POLLOUT))
+
     def is_broken(self) -> bool:
         """Whether the connection has broken since it was opened or renewed."""
         while self._monitor.poll(0):

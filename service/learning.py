@@ -399,6 +399,10 @@ class Learning(Serving):
             journal_bytes=self._journal.bytes - self._saved_bytes,
             journal_error=self._journal_error,
             producers=len(self._producers),
+            refused_features=self._model.refused_features,
+            prunes=self._model.pruning.prunes,
+            pruned_features=self._model.pruning.features,
+            longest_prune_s=self._model.pruning.longest_s,
         )
         return Reply(report)
 

@@ -32,6 +32,7 @@ check() { # MASK TEST...
 
 check "" tests/test_kernels.py tests/test_decode_fuzz.py tests/test_readers.py \
     tests/test_formats.py tests/test_body.py tests/test_lookup.py tests/test_learner.py \
+    tests/test_view.py tests/test_pruning.py \
     tests/test_matrix.py tests/test_progressive.py tests/test_snapshot.py tests/test_rules.py \
     tests/test_judge.py tests/test_scoring.py
 check 0xC000000000000000 tests/test_kernels.py

@@ -227,7 +227,11 @@ def test_files_that_will_not_do(
 def test_no_daemon_there(command: str) -> None:
     files = ["-"] if command in ("learn", "predict") else []
     outcome = run(command, "--connect", NOBODY, "--timeout-s", 0.1, *files, stdin=b"1 1:1\n")
-    assert_failed(outcome, f"no daemon took a request at {NOBODY} in time; is one running?")
+    assert outcome.code == 1
+    assert outcome.err.splitlines() == [
+        f"onlinesvm: waiting for a daemon at {NOBODY} (Ctrl-C to stop)",
+        f"onlinesvm: no daemon took a request at {NOBODY} in time; is one running?",
+    ]
 
 
 def test_starts_that_fail(tmp_path: Path) -> None:

@@ -483,7 +483,7 @@ def test_names_can_be_read_while_the_lookup_grows(both: Kernels, name: str) -> N
     reading = lookup.names()
     next(reading)
     lookup.restore(**lookup.view().arrays())
-    with pytest.raises(RuntimeError, match="restored while its names were read"):
+    with pytest.raises(RuntimeError, match="replaced while its names were read"):
         list(reading)
 
 

@@ -8,12 +8,14 @@ cdef class Lookup:
     cdef names_view *views
     cdef unsigned long restored
     cdef public object max_features
+    cdef readonly bint prunes
 
-    def __cinit__(self, max_features):
+    def __cinit__(self, max_features, prunes=False):
         self.lock = PyThread_allocate_lock()
         if not self.lock or not lookup_init(&self.table):
             raise MemoryError
         self.max_features = max_features
+        self.prunes = prunes
 
     def __dealloc__(self):
         lookup_clear(&self.table)
@@ -47,7 +49,7 @@ cdef class Lookup:
             _lock(self.lock)
             try:
                 if restored != self.restored:
-                    raise RuntimeError("the lookup was restored while its names were read")
+                    raise RuntimeError("the lookup was replaced while its names were read")
                 for k in range(1024):
                     e = arena_next(&self.table.arena, &walk)
                     if not e:
@@ -77,24 +79,38 @@ cdef class Lookup:
         _lock(self.lock)
         try:
             room = lookup_room(&self.table, self.most())
-            if not lookup_reserve(&self.table, min(names, room), size):
+            if not lookup_reserve(&self.table, self.entered(names), size):
                 raise MemoryError
             return self.table.count + min(names, room)
         finally:
             PyThread_release_lock(self.lock)
 
-    def grow(self, Batch batch not None):
+    cdef size_t entered(self, size_t names) except? 0:
+        """How many of so many names can be entered; a prune makes room for more."""
+        return names if self.prunes else min(names, lookup_room(&self.table, self.most()))
+
+    @property
+    def refused(self):
+        """Features that were left out of what was learned, as the lookup was full."""
+        return self.table.refused
+
+    def grow(self, Batch batch not None, size_t first=0):
         """`batch` over ids, new features entered. See onlinesvm.lookup.Lookup.grow."""
-        return self._of_batch(batch, True)
+        return self._of_batch(batch, first, True)
 
     def find(self, Batch batch not None):
         """`batch` over ids, unknown features as PAD. See onlinesvm.lookup.Lookup.find."""
-        return self._of_batch(batch, False)
+        return self._of_batch(batch, 0, False)
 
-    cdef object _of_batch(self, Batch b, bint entering):
+    cdef object _of_batch(self, Batch b, size_t first, bint entering):
         cdef rows out
-        cdef size_t most, names, stored, count = b.columns.count
-        indptr, indices, data = _rows(b.columns.samples, count, &out)
+        cdef growth how
+        cdef size_t stored, count, samples
+        if first > b.columns.samples:
+            raise ValueError(f"first: expected one of {b.columns.samples} samples, got {first}")
+        samples = b.columns.samples - first
+        count = b.columns.count - <size_t>b.columns.indptr[first]
+        indptr, indices, data = _rows(samples, count, &out)
         if entering and not b.columns.importances:
             b.columns.importances = <double *>_memory(b.importances)
         _lock(self.lock)
@@ -102,12 +118,13 @@ cdef class Lookup:
             if not lookup_reserve_marks(&self.table, b.columns.longest):
                 raise MemoryError
             if entering:
-                most = self.most()
-                names = min(count, lookup_room(&self.table, most))
-                if not lookup_reserve(&self.table, names, b.columns.name_bytes):
+                how.first, how.most, how.prunes = first, self.most(), self.prunes
+                # What is behind the first has been reserved with it.
+                if not first and not lookup_reserve(
+                        &self.table, self.entered(count), b.columns.name_bytes):
                     raise MemoryError
                 with nogil:
-                    stored = lookup_grow(&self.table, &b.columns, most, &out)
+                    stored = lookup_grow(&self.table, &b.columns, &how, &out, &samples)
             else:
                 with nogil:
                     stored = lookup_find(&self.table, &b.columns, &out)
@@ -115,7 +132,21 @@ cdef class Lookup:
             PyThread_release_lock(self.lock)
         if stored < count:
             indices, data = indices[:stored], data[:stored]
-        return CSR(indptr, indices, data)
+        return CSR(indptr[:samples + 1], indices, data)
+
+    def prune(self, kept):
+        """Give up names. See onlinesvm.lookup.Lookup.prune."""
+        cdef const uint8_t *stays
+        kept = _vector_of(kept, np.bool_, self.table.count, "kept")
+        stays = <const uint8_t *>_memory(kept)
+        _lock(self.lock)
+        try:
+            with nogil:
+                self.finish_views()
+                lookup_prune(&self.table, stays)
+            self.restored += 1
+        finally:
+            PyThread_release_lock(self.lock)
 
     def grow_columns(self, columns, importances):
         """`columns` over ids, new features entered. See onlinesvm.lookup.Lookup.grow_columns."""

@@ -93,6 +93,7 @@ cdef extern from "csrc/lookup.h" nogil:
         arena arena
         column_map columns
         uint32_t count
+        uint64_t refused
     const size_t DIGITS_MOST
     const uint8_t *arena_next(const arena *a, arena_walk *walk)
     const uint8_t *entry_name(const uint8_t *e)
@@ -103,7 +104,10 @@ cdef extern from "csrc/lookup.h" nogil:
     bint lookup_reserve(lookup *l, size_t names, size_t bytes)
     bint lookup_reserve_marks(lookup *l, size_t longest)
     uint32_t lookup_id(const lookup *l, const uint8_t *name, size_t length)
-    size_t lookup_grow(lookup *l, const batch *b, size_t most, rows *out)
+    ctypedef struct growth:
+        size_t first, most
+        bint prunes
+    size_t lookup_grow(lookup *l, const batch *b, const growth *how, rows *out, size_t *rows_made)
     size_t lookup_find(lookup *l, const batch *b, rows *out)
     int lookup_restore(lookup *l, const uint32_t *lengths, const uint8_t *names, size_t count)
     ctypedef struct names_view:
@@ -199,6 +203,13 @@ cdef extern from "csrc/view.h" nogil:
     size_t view_step(view *v, const blocks *b, size_t most, const double **records)
     size_t view_slice(view *v, const blocks *b, size_t most, double *slice, region *spare)
     const double *view_next(const view *v, view_walk *walk, size_t stride, size_t *id)
+
+cdef extern from "csrc/prune.h" nogil:
+    const size_t PRUNE_COUNTS
+    void prune_select(const double *weights, size_t n, size_t leaving, uint32_t *counts,
+                      uint8_t *kept)
+    void blocks_prune(blocks *b, size_t n, const uint8_t *kept)
+    void lookup_prune(lookup *l, const uint8_t *kept)
 
 cdef extern from "csrc/records.h" nogil:
     const int RULE_PA1, RULE_PA2, RULE_AROW, RULE_ADAGRAD, RULE_NAG, RULE_AVERAGE

@@ -11,6 +11,7 @@ cdef class Rule:
     cdef blocks *state
     cdef view *views
     cdef tuple columns
+    cdef object prune_weights, prune_counts, prune_kept  # room to prune in, once there may be need
 
     def __cinit__(self, config):
         self.lock = PyThread_allocate_lock()
@@ -80,6 +81,49 @@ cdef class Rule:
                 raise MemoryError
         finally:
             PyThread_release_lock(self.lock)
+
+    def reserve_prune(self, n):
+        """Room to prune up to `n` features."""
+        if self.prune_kept is None or len(self.prune_kept) < n:
+            weights, kept = _empty(n), _empty(n, np.bool_)
+            if self.prune_counts is None:
+                self.prune_counts = _empty(PRUNE_COUNTS, np.uint32)
+            self.prune_weights, self.prune_kept = weights, kept
+
+    def prune(self, n, own, left):
+        """Give up the weakest features. See onlinesvm.rules.base.Rule.prune."""
+        cdef size_t count = n, leaving = 0, k, owned
+        cdef double *weights
+        cdef uint32_t *counts
+        cdef uint8_t *stays
+        cdef const int32_t *ids
+        self.reserve_prune(count)
+        kept = self.prune_kept[:count]
+        own = _vector(own, _int32)
+        owned = len(own)
+        ids = <const int32_t *>_memory(own)
+        weights = <double *>_memory(self.prune_weights)
+        counts = <uint32_t *>_memory(self.prune_counts)
+        stays = <uint8_t *>_memory(kept)
+        for k in range(owned):
+            if not 0 < ids[k] <= <int64_t>count:
+                raise ValueError(f"own: expected ids from 1 to {count}, got {ids[k]}")
+        leaving = max(0, min(n - left, n - <object>owned))
+        _lock(self.lock)
+        try:
+            with nogil:
+                self.finish_views()
+                self.weights_from(1, count, weights)
+                for k in range(owned):
+                    weights[ids[k] - 1] = INFINITY
+                if leaving:
+                    prune_select(weights, count, leaving, counts, stays)
+                else:
+                    memset(stays, 1, count)
+                blocks_prune(self.state, count, stays)
+        finally:
+            PyThread_release_lock(self.lock)
+        return kept
 
     def learn(self, csr, labels, importances):
         """Score, then learn, row by row; the margins before each update, float64[n]."""

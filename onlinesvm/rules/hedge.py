@@ -50,13 +50,12 @@ from numpy.typing import NDArray
 
 from onlinesvm.config import LearnerConfig
 from onlinesvm.elementary import exp2, log2
+from onlinesvm.rules.base import Arrays, Rule, Scalars
 from onlinesvm.rules.mixture import Mixture
 from onlinesvm.rules.mixture import check_state as check_mixture
 from onlinesvm.rules.mixture import spans as mixture_spans
-from onlinesvm.rules.rule import Arrays, Scalars
 from onlinesvm.rules.state import SAMPLES, Span, check_parts
 from onlinesvm.samples import CSR
-from onlinesvm.view import Dumped
 
 __all__ = ["EXPERTS", "Hedge", "check_state", "experts"]
 
@@ -169,8 +168,10 @@ class _Feature:
         return x / math.sqrt(self.s2) if self.s2 > 0.0 else 0.0
 
 
-class Hedge(Dumped):
+class Hedge(Rule):
     """The rule `hedge`; see the module's docstring."""
+
+    BY_ID = ("_features",)
 
     def __init__(self, config: LearnerConfig) -> None:
         self._features: dict[int, _Feature] = {}
@@ -230,9 +231,6 @@ class Hedge(Dumped):
         return margin + self.bias
 
     # Learning.
-
-    def reserve(self, n: int) -> None:
-        """Make room for the state of ids up to `n`. A dict cannot be told; the native rule can."""
 
     def learn(
         self, csr: CSR, labels: Iterable[float], importances: Iterable[float]

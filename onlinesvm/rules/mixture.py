@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from onlinesvm.elementary import exp
-from onlinesvm.rules.rule import Scalars
+from onlinesvm.rules.base import Scalars
 from onlinesvm.rules.state import Span
 
 __all__ = ["Mixture", "check_state", "parts", "spans"]

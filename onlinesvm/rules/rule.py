@@ -14,21 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm.config import LearnerConfig
+from onlinesvm.rules.base import Arrays, Rule, Scalars
 from onlinesvm.rules.state import WEIGHT, Span, check_parts
 from onlinesvm.samples import CSR
-from onlinesvm.view import Dumped
 
-__all__ = ["SUM", "Arrays", "Record", "RecordRule", "Scalars"]
+__all__ = ["SUM", "Record", "RecordRule"]
 
 # A sum of squares of importances and values.
 SUM = Span(0.0, 1e300)
 
-Arrays = dict[str, NDArray[np.generic]]
-Scalars = dict[str, float | int]
 Record = list[float]
 
 
-class RecordRule(Dumped):
+class RecordRule(Rule):
     """A rule that keeps a list of numbers a feature, the weight first; the bias has one too.
 
     A subclass names the numbers in COLUMNS, gives a newborn's in FRESH, where they can lie in
@@ -36,6 +34,7 @@ class RecordRule(Dumped):
     `update`.
     """
 
+    BY_ID = ("_records",)
     COLUMNS: ClassVar[tuple[str, ...]] = ("weights",)
     FRESH: ClassVar[tuple[float, ...]] = (0.0,)
     SPANS: ClassVar[tuple[Span, ...]] = (WEIGHT,)
@@ -58,12 +57,6 @@ class RecordRule(Dumped):
     def bias(self) -> float:
         """The bias; 0.0 for a learner without one."""
         return self._bias[0]
-
-    def reserve(self, n: int) -> None:
-        """Make room for the state of ids up to `n`. A dict cannot be told; the native rules can.
-
-        Raises MemoryError, and nothing has changed then.
-        """
 
     def learn(
         self, csr: CSR, labels: Iterable[float], importances: Iterable[float]

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm.config import LearnerConfig
-from onlinesvm.rules.rule import Arrays, Scalars
+from onlinesvm.rules.base import Arrays, Rule, Scalars
 from onlinesvm.rules.state import SAMPLES, WEIGHT, Span, check_parts
 from onlinesvm.samples import CSR
-from onlinesvm.view import Dumped
 
 __all__ = ["AveragedSgd", "Sgd", "check_averaged", "check_state", "sgd"]
 
@@ -28,7 +27,7 @@ def sgd(config: LearnerConfig) -> Sgd:
     return AveragedSgd(config) if config.average else Sgd(config)
 
 
-class Sgd(Dumped):
+class Sgd(Rule):
     """Stochastic gradient descent on the hinge loss.
 
     For a sample (x, y) of importance h, with m = Σ w_i·x_i + b and y·m < 1::
@@ -47,6 +46,8 @@ class Sgd(Dumped):
     is read or about to be updated.
     """
 
+    BY_ID = ("_weights", "_products")
+
     def __init__(self, config: LearnerConfig) -> None:
         self._eta0 = config.number("eta0")
         self._alpha = config.number("alpha")
@@ -57,12 +58,6 @@ class Sgd(Dumped):
         self._weights: dict[int, float] = {}
         self._product = (1.0, 0)
         self._products: dict[int, tuple[float, int]] = {}
-
-    def reserve(self, n: int) -> None:
-        """Make room for the state of ids up to `n`. A dict cannot be told; the native rule can.
-
-        Raises MemoryError, and nothing has changed then.
-        """
 
     def learn(
         self, csr: CSR, labels: Iterable[float], importances: Iterable[float]
@@ -173,6 +168,8 @@ class AveragedSgd(Sgd):
     its own features (Xu 2011, "Towards optimal one pass large scale learning with averaged
     stochastic gradient descent", section 3.3). Updates go by w itself.
     """
+
+    BY_ID = ("_weights", "_offsets")
 
     def __init__(self, config: LearnerConfig) -> None:
         super().__init__(config)

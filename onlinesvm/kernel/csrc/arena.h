@@ -54,8 +54,9 @@ static void arena_clear(arena *a)
 static int arena_reserve(arena *a, size_t bytes)
 {
     region *r;
-    if (a->current && a->current->size - a->current->used >= bytes)
-        return 1;
+    for (r = a->current; r; r = r->next) /* those behind the current one are empty */
+        if (r->size - r->used >= bytes)
+            return 1;
     if (a->spare && a->spare->size >= bytes)
         return 1;
     r = region_new(bytes, a->total);
@@ -71,7 +72,11 @@ static inline uint8_t *arena_add(arena *a, uint32_t id, const uint8_t *name, uin
 {
     size_t size = ENTRY_HEAD + (size_t)length;
     uint8_t *e;
-    if (UNLIKELY(!a->current || a->current->size - a->current->used < size)) {
+    while (UNLIKELY(!a->current || a->current->size - a->current->used < size)) {
+        if (a->current && a->current->next) {
+            a->current = a->current->next;
+            continue;
+        }
         if (a->current)
             a->current->next = a->spare;
         else
@@ -114,6 +119,44 @@ static const uint8_t *arena_next(const arena *a, arena_walk *walk)
     e = walk->at->base + walk->used;
     walk->used += ENTRY_HEAD + (size_t)entry_length(e);
     return e;
+}
+
+/* Where the names that stay are moved to when an arena is pruned: towards its start, in their order.
+ * None overtakes those that are yet to be read: what is moved is part of what was read. */
+typedef struct {
+    region *at;
+    size_t used;
+    uint64_t bytes;
+} arena_mover;
+
+/* Move the entry `e`, the next in order that stays; where it lies then. */
+static uint8_t *arena_move(arena_mover *mover, const uint8_t *e)
+{
+    const size_t size = ENTRY_HEAD + (size_t)entry_length(e);
+    uint8_t *moved;
+    while (mover->at->size - mover->used < size) {
+        mover->at->used = mover->used;
+        mover->at = mover->at->next;
+        mover->used = 0;
+    }
+    moved = mover->at->base + mover->used;
+    memmove(moved, e, size);
+    mover->used += size;
+    mover->bytes += size - ENTRY_HEAD;
+    return moved;
+}
+
+/* After the last one; the regions that are empty now take what comes. */
+static void arena_moved(arena *a, arena_mover *mover)
+{
+    region *r;
+    a->current = mover->at;
+    a->bytes = mover->bytes;
+    if (!mover->at)
+        return;
+    mover->at->used = mover->used;
+    for (r = mover->at->next; r; r = r->next)
+        r->used = 0;
 }
 
 /* The names of ids 1 .. n as they are at one instant, copied in slices while more are entered.

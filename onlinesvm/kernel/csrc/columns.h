@@ -50,6 +50,7 @@ columns_rows(lookup *l, const matrix *x, size_t most, int entering, rows *out, i
     for (i = 0; i < x->samples; i++) {
         const int growing = entering && x->importances[i] > 0;
         const size_t first = (size_t)x->indptr[i], end = (size_t)x->indptr[i + 1], start = k;
+        const uint64_t refused = l->refused;
         int64_t previous = INT64_MIN;
         int rising = 1;
         size_t j;
@@ -59,13 +60,16 @@ columns_rows(lookup *l, const matrix *x, size_t most, int entering, rows *out, i
             uint32_t id = kept ? *kept : 0;
             if (UNLIKELY(!id)) {
                 id = column_look_up(l, column, growing && l->count < most);
-                if (!id && growing)
+                if (!id && growing) {
+                    l->refused++;
                     continue;
+                }
             }
             if (UNLIKELY(column <= previous && rising)) {
                 /* Only in a row like this can a column come twice: begin it again, with marks. */
                 marks_begin(m, end - first);
                 rising = 0;
+                l->refused = refused;
                 k = start;
                 j = first - 1;
                 continue;

@@ -23,6 +23,7 @@ typedef struct {
     arena arena;
     uint32_t count; /* names, and so the last id */
     size_t reserved; /* the count up to which the table's room was reserved */
+    uint64_t refused; /* features that were left out, as the lookup was full */
     marks known;    /* by id */
     marks unknown;  /* by hash or by column */
     column_map columns;
@@ -96,24 +97,76 @@ static inline void lookup_guess(const lookup *l, const feature *f, const uint8_t
     }
 }
 
-/* `b` over ids, into rows with room for all its features; how many elements they hold. While
- * `entering`, new names of samples with an importance above 0 become ids, up to `most` of them,
- * and are as if absent beyond; other unknown names are id 0. Duplicates are summed at the place of
- * the first. The marks and, while entering, the names must have been reserved. */
+/* Names that a lookup of at most `most` has left after a prune: a quarter is free. */
+static inline size_t lookup_left(size_t most) { return most - (most + 3) / 4; }
+
+/* Whether a lookup of at most `most` names is to be pruned before a sample with `fresh` new ones and
+ * `own` that are known: others than its own can leave. */
+static inline int lookup_overflows(const lookup *l, size_t most, size_t fresh, size_t own)
+{
+    return fresh && l->count + fresh > most && l->count > lookup_left(most) && l->count > own;
+}
+
+/* The same for the features `first` .. `end` of a batch. */
+static __attribute__((noinline)) int
+lookup_must_prune(lookup *l, const batch *b, size_t first, size_t end, size_t most)
+{
+    size_t j, fresh = 0, own = 0;
+    marks_begin(&l->known, end - first);
+    marks_begin(&l->unknown, end - first);
+    for (j = first; j < end; j++) {
+        const feature *f = &b->features[j];
+        const uint8_t *name = batch_name(b, f);
+        const uint32_t length = feature_length(f);
+        const uint32_t id = table_find(&l->table, f->hash, name, length);
+        marks *m = id ? &l->known : &l->unknown;
+        const uint32_t key = id ? id : (uint32_t)f->hash;
+        uint32_t place = marks_place(m, (uint32_t)f->hash);
+        while (m->marks[place].stamp == m->stamp) {
+            const feature *seen = &b->features[m->marks[place].feature];
+            if (m->marks[place].key == key
+                && (id || (feature_length(seen) == length
+                           && same_bytes(batch_name(b, seen), name, length))))
+                break;
+            place = (place + 1) & m->last;
+        }
+        if (m->marks[place].stamp == m->stamp)
+            continue;
+        m->marks[place] = (mark){m->stamp, key, (uint32_t)j, 0};
+        *(id ? &own : &fresh) += 1;
+    }
+    return lookup_overflows(l, most, fresh, own);
+}
+
+/* How new names are entered. */
+typedef struct {
+    size_t first; /* the sample to begin with */
+    size_t most;  /* names that there may be; further ones are as if absent */
+    int prunes;   /* end before a sample that the lookup is to be pruned for */
+} growth;
+
+/* `b` over ids, into rows with room for all its features; how many elements they hold. With `how`,
+ * new names of samples with an importance above 0 become ids; other unknown names are id 0, and so
+ * are all without it. Duplicates are summed at the place of the first. `rows_made` is how many
+ * rows there are. The marks and the names to be entered must have been reserved. */
 static inline __attribute__((always_inline)) size_t
-lookup_rows(lookup *l, const batch *b, size_t most, int entering, rows *out)
+lookup_rows(lookup *l, const batch *b, const growth *how, rows *out, size_t *rows_made)
 {
     const uint8_t *guesses[GUESSES];
     const feature *features = b->features;
-    size_t i, j = 0, k = 0, count = b->count;
-    for (i = 0; i < FAR && i < count; i++)
+    const size_t first = how ? how->first : 0, most = how ? how->most : 0, count = b->count;
+    size_t i, j = (size_t)b->indptr[first], k = 0;
+    for (i = j; i < j + FAR && i < count; i++)
         table_prefetch(&l->table, features[i].hash);
-    for (i = 0; i < NEAR && i < count; i++)
-        lookup_guess(l, &features[i], &guesses[i]);
+    for (i = j; i < j + NEAR && i < count; i++)
+        lookup_guess(l, &features[i], &guesses[i % GUESSES]);
     out->indptr[0] = 0;
-    for (i = 0; i < b->samples; i++) {
-        const int growing = entering && b->importances[i] > 0;
+    for (i = first; i < b->samples; i++) {
+        const int growing = how && b->importances[i] > 0;
         const size_t start = k, end = (size_t)b->indptr[i + 1];
+        if (growing && UNLIKELY(how->prunes && l->count + (end - j) > most)
+            && lookup_must_prune(l, b, j, end, most))
+            break;
         marks_begin(&l->known, end - j);
         marks_begin(&l->unknown, end - j);
         for (; j < end; j++) {
@@ -132,8 +185,10 @@ lookup_rows(lookup *l, const batch *b, size_t most, int entering, rows *out)
                 vacancy end_of_search = {NULL, NULL};
                 id = table_search(&l->table, f->hash, name, length, &end_of_search);
                 if (!id && growing) {
-                    if (l->count >= most)
+                    if (l->count >= most) {
+                        l->refused++;
                         continue;
+                    }
                     id = lookup_enter(l, f->hash, name, length, end_of_search);
                 }
             }
@@ -162,8 +217,9 @@ lookup_rows(lookup *l, const batch *b, size_t most, int entering, rows *out)
             out->indices[k] = (int32_t)id;
             out->data[k++] = f->value;
         }
-        out->indptr[i + 1] = (int64_t)k;
+        out->indptr[i - first + 1] = (int64_t)k;
     }
+    *rows_made = i - first;
     return k;
 }
 
@@ -172,14 +228,16 @@ static int lookup_reserve_marks(lookup *l, size_t longest)
     return marks_reserve(&l->known, longest) && marks_reserve(&l->unknown, longest);
 }
 
-static size_t lookup_grow(lookup *l, const batch *b, size_t most, rows *out)
+static size_t lookup_grow(lookup *l, const batch *b, const growth *how, rows *out,
+                          size_t *rows_made)
 {
-    return lookup_rows(l, b, most, 1, out);
+    return lookup_rows(l, b, how, out, rows_made);
 }
 
 static size_t lookup_find(lookup *l, const batch *b, rows *out)
 {
-    return lookup_rows(l, b, 0, 0, out);
+    size_t rows_made;
+    return lookup_rows(l, b, NULL, out, &rows_made);
 }
 
 /* The names of a dump, `count` of them of `lengths`, end to end in `names`, into a lookup just

@@ -292,6 +292,30 @@ static __attribute__((noinline)) void table_insert_full(table *t, uint64_t hash,
     segment_put(s, hash, e);
 }
 
+/* Forget all names, but keep the segments. */
+static void table_empty(table *t)
+{
+    size_t i;
+    for (i = 0; i < (size_t)1 << t->bits; i += (size_t)1 << (t->bits - t->directory[i]->bits)) {
+        segment *s;
+        for (s = t->directory[i]; s; s = s->next) {
+            memset(s->slots, 0, sizeof s->slots);
+            s->count = 0;
+        }
+    }
+    t->overfull = 0;
+}
+
+/* Insert a name that was here before the table was emptied: there is place for it. */
+static void table_insert_again(table *t, uint64_t hash, const uint8_t *e)
+{
+    segment *s = table_segment(t, hash);
+    while (s->count == SEGMENT_BRIM)
+        s = s->next;
+    t->overfull += s->count == s->full;
+    segment_put(s, hash, e);
+}
+
 /* Insert a name that table_search did not find, its end being `end`; room was reserved. */
 static inline void table_insert(table *t, uint64_t hash, const uint8_t *e, vacancy end)
 {
