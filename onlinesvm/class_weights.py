@@ -15,16 +15,13 @@ __all__ = ["ClassWeights"]
 
 
 class ClassWeights:
-    """`counts`: samples of −1 and of +1 learned with an importance above 0, float64[2]."""
+    """`counts`: samples of −1 and of +1 learned with an importance above 0, float64[2]; set by who
+    has learned by what `of` gave.
+    """
 
     def __init__(self, weights: str | tuple[float, float] | None) -> None:
         self._weights = weights
         self.counts = np.zeros(2)
-
-    def learn(self, labels: Any, importances: Any) -> Any:
-        """The importances to learn by, float64[n]; counts the samples."""
-        weights, self.counts = self.of(labels, importances)
-        return weights
 
     def of(self, labels: Any, importances: Any) -> tuple[Any, NDArray[np.float64]]:
         """The importances to learn by, float64[n], and the counts once these are learned.

@@ -128,7 +128,9 @@ class OnlineSVM:
 
     def _learn(self, csr: CSR, labels: Any, importances: Any) -> NDArray[np.float64]:
         self._scorer = self._asked = None
-        margins = self._rule.learn(csr, labels, self._class_weights.learn(labels, importances))
+        weights, counts = self._class_weights.of(labels, importances)
+        margins = self._rule.learn(csr, labels, weights)
+        self._class_weights.counts = counts
         totals, threshold = self.progressive.totals, self.config.threshold
         self.kernel.observe(totals, margins, labels, importances, threshold)
         self._judge.learn(margins, labels, importances)
@@ -151,15 +153,17 @@ class OnlineSVM:
             if self.config.normalize != "none":
                 csr = normalized(csr, self.config.normalize)
             return self._rule.score(csr)
-        return self.scorer().score_csr(csr)
+        return self._fixed().score_csr(csr)
 
-    def scorer(self) -> Scorer:
-        """The weights as they stand, fixed; until the next sample is learned, this model predicts
-        by them too.
-        """
+    def _fixed(self) -> Scorer:
         if self._scorer is None or self._scorer.position != self.position:
-            self._scorer = Scorer(self)
+            self._scorer = Scorer.sharing(self)
         return self._scorer
+
+    def fix(self) -> None:
+        """Predict by a copy of the weights as they stand, until the next sample is learned."""
+        with self._whole:
+            self._fixed()
 
     def probabilities(self, margins: NDArray[np.float64]) -> NDArray[np.float64]:
         """The probability of +1 of samples with these margins, float64[n], as calibrated by the
@@ -279,6 +283,7 @@ class OnlineSVM:
             counted = self._lookup.find_columns(columns) if full else None
             self._learn(normalized(csr, self.config.normalize, counted), labels, importances)
             return
+        self._scorer = self._asked = None
         weights, counts = self._class_weights.of(labels, importances)
         self.kernel.learn_matrix(
             self._lookup, self._rule, self._judge, self.progressive.totals, columns, labels,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any, Protocol
 
@@ -47,6 +48,7 @@ class Model(Protocol):
     position: int
     _lookup: KernelLookup
     _rule: KernelRule
+    _whole: AbstractContextManager[object]
 
 
 class Scorer:
@@ -54,7 +56,8 @@ class Scorer:
 
     source: an OnlineSVM, a Snapshot, or the path of a snapshot file. A model may learn on: what it
     learns later, new features too, the Scorer does not see. Of a snapshot it keeps the names and 8
-    bytes a feature. limits, kernel: for a snapshot; a model has its own.
+    bytes a feature; it shares the names with a model, but copies those of one that prunes. limits,
+    kernel: for a snapshot; a model has its own.
 
     `weights` is float64[features + 1] by id, read-only, 0 for PAD; `bias` is added last. `reduce`
     is what the model's `normalize` makes of a sample: ``"sum"`` where that is ``"none"``.
@@ -86,8 +89,24 @@ class Scorer:
         elif isinstance(source, Snapshot):
             self._take(source, limits, kernel)
         else:
-            self.limits, self.kernel = source.limits, source.kernel
-            self._fix(source.config, source.position, source._lookup, source._rule)
+            with source._whole:
+                self._share(source)
+                if source._lookup.prunes:  # and then gives the same ids to others
+                    names = source._lookup.view().arrays()
+                    self._lookup = self.kernel.Lookup(self.limits.max_features)
+                    self._lookup.restore(names["lengths"], names["names"])
+
+    @classmethod
+    def sharing(cls, model: Model) -> Scorer:
+        """One that shares the names of `model`: good for as long as that learns nothing."""
+        made = cls.__new__(cls)
+        with model._whole:
+            made._share(model)
+        return made
+
+    def _share(self, model: Model) -> None:
+        self.limits, self.kernel = model.limits, model.kernel
+        self._fix(model.config, model.position, model._lookup, model._rule)
 
     def _take(self, taken: Snapshot, limits: Limits | None, kernel: str | None) -> None:
         self.limits = limits or Limits(max_features=taken.max_features)

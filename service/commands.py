@@ -320,7 +320,7 @@ def predict(arguments: argparse.Namespace) -> None:
     limits = _limits(arguments)
     if arguments.model is not None:
         model = _load(Path(arguments.model), arguments, limits)
-        model.scorer()  # what follows is scored by it
+        model.fix()
 
         def score(batch: BatchColumns, _: int) -> Scores:
             margins = model.score_batch(batch)

@@ -246,10 +246,10 @@ def test_weights_do_not_show_how_samples_were_batched(
 ) -> None:
     whole, split = ClassWeights("balanced"), ClassWeights("balanced")
     labels, given = [y for y, _ in rows], [h for _, h in rows]
-    expected = list(whole.learn(labels, given))
-    assert [
-        *split.learn(labels[:cut], given[:cut]), *split.learn(labels[cut:], given[cut:])
-    ] == expected  # fmt: skip
+    expected, whole.counts = whole.of(labels, given)
+    first, split.counts = split.of(labels[:cut], given[:cut])
+    second, split.counts = split.of(labels[cut:], given[cut:])
+    assert [*first, *second] == list(expected)
     assert split.counts.tolist() == whole.counts.tolist()
 
 

@@ -116,11 +116,13 @@ def test_weights_are_fixed_once_a_load(
 ) -> None:
     fixed: list[int] = []
 
-    def scorer(of: OnlineSVM) -> Scorer:
-        fixed.append(of.position)
-        return Scorer(of)
+    class Counted(Scorer):
+        @classmethod
+        def sharing(cls, model: Any) -> Scorer:
+            fixed.append(model.position)
+            return Scorer.sharing(model)
 
-    monkeypatch.setattr(learner, "Scorer", scorer)
+    monkeypatch.setattr(learner, "Scorer", Counted)
     for _ in range(2):
         grow(model, tmp_path)
         assert reload(replica)["reloaded"]
