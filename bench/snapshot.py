@@ -114,8 +114,7 @@ class _Clock:
 
 
 def _loop(job: Job, rule: str) -> Figures:
-    from onlinesvm import OnlineSVM
-    from onlinesvm import snapshot as files
+    from onlinesvm import OnlineSVM, snapshot_writer
 
     model = OnlineSVM.load(_path(job, rule))
     decode, limits, clock = model.kernel.decode_learn, model.limits, _Clock()
@@ -138,7 +137,7 @@ def _loop(job: Job, rule: str) -> Figures:
         written: list[float] = []
 
         def write() -> None:
-            files.write(Path(folder) / "taken.msgpack", view.snapshot())
+            snapshot_writer.write(Path(folder) / "taken.msgpack", view.snapshot())
             written.append(time.perf_counter() - asked)
 
         writer = threading.Thread(target=write)

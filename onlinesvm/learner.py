@@ -30,7 +30,9 @@ from onlinesvm.pruning import Pruning
 from onlinesvm.rules.hedge import experts
 from onlinesvm.samples import CSR, BatchColumns, Features
 from onlinesvm.scoring import Scorer
-from onlinesvm.snapshot import Saved, Snapshot, read, restoring, write
+from onlinesvm.snapshot import Snapshot, restoring
+from onlinesvm.snapshot_reader import read
+from onlinesvm.snapshot_writer import Saved, write
 from onlinesvm.view import ModelView
 
 __all__ = ["OnlineSVM"]

@@ -26,7 +26,8 @@ from onlinesvm.margins import checked, known
 from onlinesvm.norms import normalized
 from onlinesvm.padding import pad, score_padded, unpad
 from onlinesvm.samples import CSR, BatchColumns, Features
-from onlinesvm.snapshot import Snapshot, read
+from onlinesvm.snapshot import Snapshot
+from onlinesvm.snapshot_reader import read
 
 __all__ = ["PATHS", "REDUCTIONS", "Scorer", "pad", "unpad"]
 

@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.errors import OnlineSVMError
 from onlinesvm.formats import FORMATS
-from onlinesvm.service import commands, demo
+from onlinesvm.service import commands, demo, file_commands
+from onlinesvm.service.arguments import UsageError
 from onlinesvm.service.config import ServeConfig
 from onlinesvm.service.flags import add_flags
 from onlinesvm.service.protocol import DEFAULT_ENDPOINT
@@ -63,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
 
     learn = command(
         "learn",
-        commands.learn,
+        file_commands.learn,
         "learn the samples of files; one JSON object with the outcome on stdout",
         "  onlinesvm learn --model m.msgpack train.svm.gz\n"
         "  zcat clicks.vw.gz | onlinesvm learn --connect tcp://127.0.0.1:5577 -\n"
@@ -82,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
 
     predict = command(
         "predict",
-        commands.predict,
+        file_commands.predict,
         "print the margin of each sample of files, one a line; positive means +1",
         "  onlinesvm predict --model m.msgpack test.svm.gz > margins.txt\n"
         "  echo '| free prize' | onlinesvm predict -",
@@ -95,7 +96,7 @@ def parser() -> argparse.ArgumentParser:
 
     explain = command(
         "explain",
-        commands.explain,
+        file_commands.explain,
         "print what makes up the margin of each sample of files, one JSON object a line",
         "  echo '| free prize' | onlinesvm explain --model m.msgpack -",
     )
@@ -206,7 +207,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments.run(arguments)
         sys.stdout.flush()
-    except commands.UsageError as error:
+    except UsageError as error:
         print(f"onlinesvm: {error}", file=sys.stderr)
         return WRONG_USAGE
     except KeyboardInterrupt:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from onlinesvm.snapshot import sync_folder
+from onlinesvm.snapshot_writer import sync_folder
 
 __all__ = ["Buffer", "Files"]
 

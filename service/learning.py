@@ -23,7 +23,7 @@ from onlinesvm.service.protocol import Fault, Request, fault_of
 from onlinesvm.service.serving import Answer, Fatal, Reply, Serving
 from onlinesvm.service.store import Store
 from onlinesvm.service.writer import PART_BYTES, Part, Writer
-from onlinesvm.snapshot import Saved
+from onlinesvm.snapshot_writer import Saved
 
 __all__ = ["Learning"]
 

@@ -12,7 +12,7 @@ from typing import Any
 from onlinesvm.service.protocol import Fault, numbering_of
 from onlinesvm.service.recovery import Stop, contents_of
 from onlinesvm.service.segment import Closing, Damage, Segment, closing_of, records_of
-from onlinesvm.snapshot import sync_folder
+from onlinesvm.snapshot_writer import sync_folder
 
 __all__ = ["losses", "set_segments_aside"]
 

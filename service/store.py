@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from onlinesvm import snapshot
+from onlinesvm import snapshot_reader, snapshot_writer
 from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.errors import JournalError, SnapshotError, StateError
 from onlinesvm.learner import OnlineSVM
@@ -32,6 +32,8 @@ from onlinesvm.service.producers import Producers
 from onlinesvm.service.recovery import UNLIMITED, Stop, replay, segments_after
 from onlinesvm.service.salvage import losses, set_segments_aside
 from onlinesvm.service.segment import End, drop_segments, segment_name, segments_in
+from onlinesvm.snapshot import Snapshot
+from onlinesvm.snapshot_writer import Saved, sync_folder
 from onlinesvm.view import ModelView
 
 __all__ = ["Store", "model_at", "snapshots_in"]
@@ -142,7 +144,7 @@ class Store:
 
     def open_model(
         self, given: Mapping[str, Any], limits: Limits, kernel: str | None = None
-    ) -> tuple[OnlineSVM, snapshot.Saved]:
+    ) -> tuple[OnlineSVM, Saved]:
         """The model as it stood, else one newly born of the parameters `given`.
 
         A newborn model's snapshot is written first. Returns the model and its snapshot (without a
@@ -245,7 +247,7 @@ class Store:
                 )  # fmt: skip
             if model.position > position:
                 log.info("replayed %d samples of the journal", model.position - position)
-            saved = snapshot.Saved(str(path), position, size, 0, "")
+            saved = Saved(str(path), position, size, 0, "")
             bound = taken.max_features
             return _Restored(model, saved, saved_end, stop, bound, damaged, newest_known)
         if damaged:
@@ -270,7 +272,7 @@ class Store:
                 os.replace(stop.path, f"{stop.path}.damaged")
             else:
                 stop.path.unlink()
-            snapshot.sync_folder(os.fspath(self.folder))
+            sync_folder(os.fspath(self.folder))
             return
         with open(stop.path, "r+b") as file:
             file.truncate(stop.offset)
@@ -288,7 +290,7 @@ class Store:
             view.journal = end if has_all else end._replace(checksum=0)
         return view
 
-    def take(self, model: OnlineSVM) -> snapshot.Snapshot:
+    def take(self, model: OnlineSVM) -> Snapshot:
         """A copy of the whole state, to be written."""
         return self.view(model).snapshot()
 
@@ -309,13 +311,13 @@ class Store:
         with self._state_errors():
             return snapshots_in(self.folder)
 
-    def write(self, taken: snapshot.Snapshot) -> snapshot.Saved:
+    def write(self, taken: Snapshot) -> Saved:
         """Write a snapshot, durable when this returns, and drop what the newest two do not need.
 
         Raises OSError; what was there then stays. May run beside the loop, one at a time.
         """
         self.check_folder()
-        saved = snapshot.write(self.folder / f"snapshot-{taken.position:020}.msgpack", taken)
+        saved = snapshot_writer.write(self.folder / f"snapshot-{taken.position:020}.msgpack", taken)
         try:
             # Files of a later position are not this model's doing; somebody put them there.
             own = [(at, path) for at, path in snapshots_in(self.folder) if at <= taken.position]
@@ -326,20 +328,20 @@ class Store:
             log.warning("what is no longer needed could not be dropped: %s", error)
         return saved
 
-    def make_room(self, saved: snapshot.Saved) -> None:
+    def make_room(self, saved: Saved) -> None:
         """Keep the snapshot `saved` and the journal behind it alone, once it was read back whole.
 
         Raises OSError, SnapshotError if that cannot be; nothing is dropped then.
         """
         self.check_folder()
         path = self.folder / f"snapshot-{saved.position:020}.msgpack"
-        size, _ = snapshot.verify(path)
+        size, _ = snapshot_reader.verify(path)
         dropped = [at for at, path in snapshots_in(self.folder) if at < saved.position]
         before = len(segments_in(self.folder))
         for at in dropped:
             (self.folder / f"snapshot-{at:020}.msgpack").unlink(missing_ok=True)
         drop_segments(self.folder, saved.position)
-        snapshot.sync_folder(os.fspath(self.folder))
+        sync_folder(os.fspath(self.folder))
         segments = before - len(segments_in(self.folder))
         if dropped or segments:
             log.warning(
@@ -358,7 +360,7 @@ class _Restored:
     """
 
     model: OnlineSVM
-    saved: snapshot.Saved
+    saved: Saved
     saved_end: End | None
     stop: Stop | None
     max_features: int
@@ -380,9 +382,9 @@ def model_at(path: Path, position: int, limits: Limits, kernel: str | None) -> O
     return _model_of(_snapshot_at(path, position), path, limits, kernel)
 
 
-def _snapshot_at(path: Path, position: int) -> snapshot.Snapshot:
+def _snapshot_at(path: Path, position: int) -> Snapshot:
     """What is in the file at `path`. Raises as `model_at` does."""
-    taken = snapshot.read(path)
+    taken = snapshot_reader.read(path)
     if taken.position != position:
         raise SnapshotError(
             f"{path}: expected the position of its name, {position}, got {taken.position}"
@@ -390,9 +392,7 @@ def _snapshot_at(path: Path, position: int) -> snapshot.Snapshot:
     return taken
 
 
-def _model_of(
-    taken: snapshot.Snapshot, path: Path, limits: Limits, kernel: str | None
-) -> OnlineSVM:
+def _model_of(taken: Snapshot, path: Path, limits: Limits, kernel: str | None) -> OnlineSVM:
     """The model of a snapshot. Raises SnapshotError if it makes none."""
     try:
         return OnlineSVM.from_snapshot(taken, limits=limits, kernel=kernel)

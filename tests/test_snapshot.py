@@ -26,7 +26,9 @@ from onlinesvm.config import LearnerConfig
 from onlinesvm.errors import OnlineSVMError, SnapshotError
 from onlinesvm.kernel import KERNELS, Kernel
 from onlinesvm.progressive import TOTALS
-from onlinesvm.snapshot import CHUNK_BYTES, read, read_header, write
+from onlinesvm.snapshot import CHUNK_BYTES
+from onlinesvm.snapshot_reader import read, read_header
+from onlinesvm.snapshot_writer import write
 
 
 @pytest.fixture(scope="module")

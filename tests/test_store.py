@@ -22,7 +22,7 @@ from strategies import configurations, samples
 from onlinesvm import Limits, OnlineSVM
 from onlinesvm.errors import ConfigError, StateError
 from onlinesvm.service.store import Store, snapshots_in
-from onlinesvm.snapshot import write
+from onlinesvm.snapshot_writer import write
 
 LIMITS = Limits()
 
