@@ -6,6 +6,8 @@ import gc
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -238,3 +240,38 @@ def test_views_give_their_memory_back(kernel: Kernel) -> None:
     for i in range(60):
         turn(i)
     assert resident() - before < 8 * 2**20  # each log is 1.2 MB, each copy as much
+
+
+def test_a_view_that_was_read_is_found_by_the_garbage_collector_anywhere(kernel: Kernel) -> None:
+    """Also while the lock is held under which it was left: a snapshot that failed is in a cycle."""
+    model = newborn(kernel, rule="hedge")
+    model.learn([(["a", "b"], 1)])
+    rule, lookup = model._rule, model._lookup
+
+    def collected_within(call: Callable[[], object]) -> None:
+        for view in (rule.view(2), lookup.view()):
+            view.arrays()
+            cycle: list[Any] = [view]
+            cycle.append(cycle)
+        del view, cycle
+        made = [({},) for _ in range(3000)]  # those that are kept for reuse are made already
+        gc.set_threshold(1)
+        gc.enable()  # the next container that is made starts a collection
+        call()
+        gc.disable()
+        assert made
+
+    def run() -> None:
+        for call in (rule.scalars, lookup.view, partial(rule.view, 2)):
+            collected_within(call)
+
+    thresholds = gc.get_threshold()
+    gc.disable()
+    try:
+        worker = threading.Thread(target=run, daemon=True)
+        worker.start()
+        worker.join(20)
+        assert not worker.is_alive()
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.enable()

@@ -263,10 +263,13 @@ cdef class NamesView:
         self.leave()
 
     cdef void leave(self):
-        if self.lookup is not None:
-            _lock(self.lookup.lock)
-            names_leave(&self.view, &self.lookup.views)
-            PyThread_release_lock(self.lookup.lock)
+        """Once: the garbage collector may find what is left already under the lookup's lock."""
+        cdef Lookup lookup = self.lookup
+        self.lookup = None
+        if lookup is not None:
+            _lock(lookup.lock)
+            names_leave(&self.view, &lookup.views)
+            PyThread_release_lock(lookup.lock)
 
     cdef size_t step(self, Lookup lookup, size_t most) noexcept nogil:
         """Copy a slice of `most` names at most; how many, 0 at the end."""
@@ -300,6 +303,7 @@ cdef class NamesView:
         with nogil:
             while self.step(lookup, NAMES_SLICE):
                 pass
+        self.leave()
         return {"lengths": lengths, "names": names}
 
     def close(self):

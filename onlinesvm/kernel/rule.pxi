@@ -309,11 +309,15 @@ cdef class RuleView:
         free(self.slice)
 
     cdef void leave(self):
-        """Have the rule keep nothing more, and free what it has kept."""
-        if self.rule is not None:
-            _lock(self.rule.lock)
-            view_leave(&self.view, &self.rule.views)
-            PyThread_release_lock(self.rule.lock)
+        """Have the rule keep nothing more, and free what it has kept; once: the garbage collector
+        may find what is left already under the rule's lock.
+        """
+        cdef Rule rule = self.rule
+        self.rule = None
+        if rule is not None:
+            _lock(rule.lock)
+            view_leave(&self.view, &rule.views)
+            PyThread_release_lock(rule.lock)
             with nogil:
                 view_clear(&self.view)
 

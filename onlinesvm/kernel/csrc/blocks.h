@@ -1,9 +1,8 @@
 /* The state of the features: `stride` doubles each, by id, in blocks that never move.
  *
  * Growing adds a block and copies at most the short array of their addresses, so it never waits for
- * a copy of the whole; a block is also the unit in which a copy-on-write view of the state can be
- * taken, by replacing its address. All of a feature's numbers lie together: reading and writing
- * them costs one or two cache misses however many they are. Fresh state is zero.
+ * a copy of the whole. All of a feature's numbers lie together: reading and writing them costs one
+ * or two cache misses however many they are. Fresh state is zero.
  */
 #ifndef ONLINESVM_BLOCKS_H
 #define ONLINESVM_BLOCKS_H
