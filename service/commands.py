@@ -75,17 +75,16 @@ def _limits(arguments: argparse.Namespace) -> Limits:
         return Limits(**given_flags(arguments, Limits))
 
 
-_PATIENCE_S = 0.5  # what connecting may take before a word is said
-
-
 def _client(arguments: argparse.Namespace, limits: Limits | None = None) -> Client:
-    with _from_flags():
-        check_exposure(arguments.connect, insecure=True)  # ZeroMQ takes much that is no endpoint
-        client = Client(arguments.connect, timeout_s=arguments.timeout_s, limits=limits)
-    if not client.is_connected(within_s=min(_PATIENCE_S, arguments.timeout_s)):
+    def say() -> None:
         note = f"onlinesvm: waiting for a daemon at {arguments.connect} (Ctrl-C to stop)"
         print(note, file=sys.stderr, flush=True)
-    return client
+
+    with _from_flags():
+        check_exposure(arguments.connect, insecure=True)  # ZeroMQ takes much that is no endpoint
+        return Client(
+            arguments.connect, timeout_s=arguments.timeout_s, limits=limits, on_waiting=say
+        )
 
 
 def _parameters(arguments: argparse.Namespace) -> dict[str, Any]:
