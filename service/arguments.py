@@ -45,18 +45,18 @@ def check_labels(arguments: argparse.Namespace) -> None:
         Labels(arguments.positive)
 
 
-_PATIENCE_S = 0.5  # what connecting may take before a word is said
-
-
 def client_of(arguments: argparse.Namespace, limits: Limits | None = None) -> Client:
     """A client of the daemon at `--connect`. Raises UsageError."""
-    with from_flags():
-        check_exposure(arguments.connect, insecure=True)  # ZeroMQ takes much that is no endpoint
-        client = Client(arguments.connect, timeout_s=arguments.timeout_s, limits=limits)
-    if not client.is_connected(within_s=min(_PATIENCE_S, arguments.timeout_s)):
+
+    def say() -> None:
         note = f"onlinesvm: waiting for a daemon at {arguments.connect} (Ctrl-C to stop)"
         print(note, file=sys.stderr, flush=True)
-    return client
+
+    with from_flags():
+        check_exposure(arguments.connect, insecure=True)  # ZeroMQ takes much that is no endpoint
+        return Client(
+            arguments.connect, timeout_s=arguments.timeout_s, limits=limits, on_waiting=say
+        )
 
 
 def parameters_of(arguments: argparse.Namespace) -> dict[str, Any]:

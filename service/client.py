@@ -34,7 +34,8 @@ class Client:
     """A connection to a daemon. Not thread-safe: one client a thread.
 
     Every request has `timeout_s` seconds; a timeout leaves the client usable, and a late answer is
-    passed over. `limits` are the daemon's, for what is checked before it is sent.
+    passed over. `limits` are the daemon's, for what is checked before it is sent. `on_waiting` is
+    called where a request has waited half a second because no daemon is there.
 
     All requests raise RequestRefused where the daemon answers with an error, DaemonTimeout where
     it does not answer in time, DaemonLost where the connection breaks meanwhile. After the latter
@@ -51,10 +52,12 @@ class Client:
         *,
         timeout_s: float = 10.0,
         limits: Limits | None = None,
+        on_waiting: Callable[[], None] = lambda: None,
     ) -> None:
         self.endpoint = endpoint
         self.timeout_s = timeout_s
         self.limits = limits or Limits()
+        self._on_waiting = on_waiting
         self._connection = Connection(endpoint, self.limits.max_message_bytes)
         self._packer = Packer()
         self._last_id = 0
@@ -62,10 +65,6 @@ class Client:
         self._awaited: dict[int, Callable[[int, Answer], None]] = {}
         # How often the connection broke: who waits for an answer from before waits in vain.
         self.breaks = 0
-
-    def is_connected(self, within_s: float = 0.0) -> bool:
-        """Whether a daemon is there, or comes within some seconds. Nothing is sent."""
-        return self._connection.is_taken(within_s)
 
     def ping(self) -> dict[str, Any]:
         """A sign of life: the header of the answer, with `mode` ("learner" or "follower")."""
@@ -190,7 +189,7 @@ class Client:
                 while self.receive(0):  # what came before the break counts; then it raises
                     pass
             self._connection.renew()
-        if not self._connection.send(frames, deadline):
+        if not self._connection.send(frames, deadline, self._on_waiting):
             while self.receive(0):
                 pass
         self._awaited[self._last_id] = take

@@ -7,9 +7,11 @@ once, where a deadline would have to run out.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import zmq
@@ -24,6 +26,8 @@ Answer = tuple[dict[str, Any], bytes]
 
 # A limit on what is sent bounds margins, but not figures: however low it is, they come through.
 _LEAST_REPLY_BYTES = 2**20
+# What connecting may take before a word is said.
+_PATIENCE_S = 0.5
 
 
 class Connection:
@@ -69,10 +73,6 @@ class Connection:
         """Whether `close` was called."""
         return bool(self._socket.closed)
 
-    def is_taken(self, within_s: float) -> bool:
-        """Whether a daemon takes requests, or does within some seconds."""
-        return bool(self._socket.poll(int(within_s * 1000), zmq.POLLOUT))
-
     def is_broken(self) -> bool:
         """Whether the connection has broken since it was opened or renewed."""
         while self._monitor.poll(0):
@@ -90,25 +90,34 @@ class Connection:
         self.renewals += 1
         self._open()
 
-    def send(self, frames: tuple[bytes, ...], deadline: float) -> bool:
+    def send(
+        self, frames: tuple[bytes, ...], deadline: float, on_waiting: Callable[[], None]
+    ) -> bool:
         """Send, by `deadline` (time.monotonic()); False if the connection broke before it could.
+
+        `on_waiting` is called where that has taken half a second, and a daemon is not there yet.
 
         Raises DaemonTimeout if no daemon takes it.
         """
+        patience = time.monotonic() + _PATIENCE_S
         while True:
             try:
                 self._socket.send_multipart(frames, zmq.NOBLOCK)
             except zmq.Again:
                 if self.is_broken():
                     return False
-                left_s = deadline - time.monotonic()
+                now = time.monotonic()
+                left_s = deadline - now
+                if now >= patience:
+                    patience = math.inf
+                    on_waiting()
                 if left_s <= 0:
                     raise DaemonTimeout(
                         f"no daemon took a request at {self.endpoint} in time; is one running?"
                     ) from None
                 zmq.zmq_poll(
                     [(self._socket, zmq.POLLOUT), (self._monitor, zmq.POLLIN)],
-                    int(left_s * 1000) + 1,
+                    int(min(left_s, patience - now) * 1000) + 1,
                 )
             else:
                 return True

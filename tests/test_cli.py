@@ -226,7 +226,7 @@ def test_files_that_will_not_do(
 @pytest.mark.parametrize("command", ["learn", "predict", "stats", "snapshot"])
 def test_no_daemon_there(command: str) -> None:
     files = ["-"] if command in ("learn", "predict") else []
-    outcome = run(command, "--connect", NOBODY, "--timeout-s", 0.1, *files, stdin=b"1 1:1\n")
+    outcome = run(command, "--connect", NOBODY, "--timeout-s", 0.6, *files, stdin=b"1 1:1\n")
     assert outcome.code == 1
     assert outcome.err.splitlines() == [
         f"onlinesvm: waiting for a daemon at {NOBODY} (Ctrl-C to stop)",
