@@ -278,6 +278,9 @@ class OnlineSVM:
                 self._fit_pruning(columns, labels, importances)
                 return
         if self.config.normalize != "none":
+            # Walked more than once: what another thread changes meanwhile must not come between.
+            indptr, indices, data = columns
+            columns = matrix.Columns(indptr.copy(), indices.copy(), data.copy())
             self._rule.reserve(self._lookup.reserve((columns,)))
             importances = np.ones(len(labels)) if importances is None else importances
             csr = self._lookup.grow_columns(columns, importances)

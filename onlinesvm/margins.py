@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onlinesvm.lookup import PAD
 from onlinesvm.samples import CSR
 
-__all__ = ["MOST_IDS", "check_weights", "checked", "known", "score"]
+__all__ = ["MOST_IDS", "check_weights", "checked", "known", "rows_over_ids", "score"]
 
 MOST_IDS = 2**31 - 2
 
@@ -74,6 +74,27 @@ def checked(csr: CSR) -> CSR:
     if first:
         indptr = indptr - first
     return CSR(indptr, indices[first:end], data[first:end])
+
+
+def rows_over_ids(csr: CSR) -> CSR:
+    """`csr`, given by whoever, in the types of CSR; the ends of its rows are a copy.
+
+    Ids are looked at before they are cut to 32 bits, and whoever changes the ends while the rows
+    are walked changes others.
+
+    Raises ValueError for ids, ends or values that cannot be such.
+    """
+    indptr, indices, data = map(np.asarray, csr)
+    if indptr.dtype.kind not in "iu" or (indices.dtype.kind not in "iu" and len(indices)):
+        raise ValueError(
+            f"indptr, indices: expected integers, got {indptr.dtype} and {indices.dtype}"
+        )
+    if data.dtype.kind not in "iuf":
+        raise ValueError(f"data: expected real numbers, got {data.dtype}")
+    if indices.dtype != np.int32 and len(indices):
+        known(indices, MOST_IDS)
+    ends = np.array(indptr, dtype=np.int64)
+    return CSR(ends, _vector(indices, np.int32), _vector(data, np.float64))
 
 
 def _vector(values: NDArray[Any], dtype: type[Scalar]) -> NDArray[Scalar]:

@@ -62,6 +62,8 @@ def columns_of(X: Any, limits: Limits, kernel: Kernel) -> Columns:  # noqa: N803
     data = np.require(matrix.data, np.float64, ["C", "A"])
     columns, indptr = _integers(matrix.indices), _integers(matrix.indptr)
     fault, small, longest = kernel.screen_matrix(indptr, data)
+    if longest < 0 or len(columns) < indptr[-1]:
+        raise ValueError("indptr: expected ends of rows that rise within the elements")
     if fault is not None:
         _refuse(fault, indptr, columns, data)
     if small:
@@ -79,14 +81,16 @@ def columns_of(X: Any, limits: Limits, kernel: Kernel) -> Columns:  # noqa: N803
 
 
 def pieces(X: Any, limits: Limits, kernel: Kernel) -> Iterator[Columns]:  # noqa: N803
-    """As `columns_of`, validated whole, in pieces of about _PIECE elements."""
+    """As `columns_of`, validated whole, in pieces of about _PIECE elements, which are copies:
+    nobody changes them while they are walked.
+    """
     indptr, columns, data = columns_of(X, limits, kernel)
     first, n = 0, len(indptr) - 1
     while first < n:
         last = int(np.searchsorted(indptr, int(indptr[first]) + _PIECE, side="right")) - 1
         end = min(max(last, first + 1), n)
         a, b = int(indptr[first]), int(indptr[end])
-        yield Columns(indptr[first : end + 1] - a, columns[a:b], data[a:b])
+        yield Columns(indptr[first : end + 1] - a, columns[a:b].copy(), data[a:b].copy())
         first = end
 
 

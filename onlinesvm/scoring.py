@@ -22,7 +22,7 @@ from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.decoding import predict_batches
 from onlinesvm.errors import SnapshotError
 from onlinesvm.kernel import Kernel, KernelLookup, KernelRule
-from onlinesvm.margins import checked, known
+from onlinesvm.margins import checked, known, rows_over_ids
 from onlinesvm.norms import normalized
 from onlinesvm.padding import pad, score_padded, unpad
 from onlinesvm.samples import CSR, BatchColumns, Features
@@ -89,6 +89,10 @@ class Scorer:
                 raise SnapshotError(f"{os.fspath(source)}: {error}") from None
         elif isinstance(source, Snapshot):
             self._take(source, limits, kernel)
+        elif not hasattr(source, "_whole"):
+            raise TypeError(
+                f"expected a model, a Snapshot or the path of one, got {type(source).__name__}"
+            )
         else:
             with source._whole:
                 self._share(source)
@@ -170,6 +174,7 @@ class Scorer:
     ) -> NDArray[np.float64]:
         """As `score`, for rows over ids. Raises ValueError for rows that cannot be such."""
         self._check(path, reduce)
+        csr = rows_over_ids(csr)
         how = reduce or self.reduce
         product = self._product(path, len(csr.data))
         if how == "sum" and product == self.kernel.score and self.kernel.NAME == "native":

@@ -102,7 +102,10 @@ class Client:
         return decode_margins(self.request("predict", body, **keys)[1])
 
     def explain(self, samples: Iterable[Features]) -> list[Explanation]:
-        """What makes up the margin of each of `samples`. Raises as `predict` does."""
+        """What makes up the margin of each of `samples`. Raises as `predict` does.
+
+        Together they may have as many features as one sample may.
+        """
         return decode_explanations(self.request("explain", self._features(samples))[1])
 
     def _features(self, samples: Iterable[Features]) -> bytes:

@@ -29,6 +29,7 @@ from onlinesvm.service.endpoint import check_exposure
 from onlinesvm.service.flags import given_flags
 from onlinesvm.service.learning import Learning
 from onlinesvm.service.replica import Replica
+from onlinesvm.service.router import Router
 from onlinesvm.service.serving import Serving
 from onlinesvm.service.store import Store, snapshots_in
 from onlinesvm.snapshot_reader import read_header
@@ -58,6 +59,8 @@ def serve(arguments: argparse.Namespace) -> None:
         loaded = f"position {replica.position}" if replica.position is not None else "no model yet"
         _run(replica, config, limits, f"{_kernel()}, follows {config.follow}, {loaded}")
         return
+    # Before a model is born that nobody could reach.
+    Router(config.bind, limits).close()
     store = Store(config.state, fsync=config.fsync, max_producers=config.max_producers)
     try:
         model, saved = store.open_model(parameters, limits)

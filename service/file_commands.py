@@ -55,6 +55,9 @@ def learn(arguments: argparse.Namespace) -> None:
         raise UsageError("a daemon's learner has its parameters already: give them to serve")
     else:
         features, position = _learn_daemon(arguments, limits, tally)
+    if arguments.positive and tally.samples and not tally.any_positive:
+        meant = " or ".join(map(repr, arguments.positive))
+        print(f"onlinesvm: no label was {meant}: all were learned as -1", file=sys.stderr)
     figures = tally.progressive
     outcome = {
         "samples": tally.samples,

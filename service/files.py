@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from onlinesvm.snapshot_writer import sync_folder
 
-__all__ = ["Buffer", "Files"]
+__all__ = ["Buffer", "Files", "open_regular"]
 
 Buffer = bytes | memoryview
 
 _sync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 _PAGE = 4096
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file to be read; opening a pipe would wait for its other end for ever.
+
+    Raises OSError, also for what is none.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "expected a regular file, got another kind", os.fspath(path))
+    return open(descriptor, "rb")
 
 
 class Files:

@@ -28,6 +28,7 @@ class Tally:
         self.skipped = 0
         self.known = 0  # samples that a producer had learned before
         self.all_labelled = True
+        self.any_positive = False
         self.progressive = Progressive()
         self._observe = kernels.load().observe
 
@@ -37,6 +38,7 @@ class Tally:
         labels, importances = batch.labels[start:end], batch.importances[start:end]
         self.samples += len(margins)
         self.all_labelled = self.all_labelled and 0.0 not in labels
+        self.any_positive = self.any_positive or 1.0 in labels
         self._observe(self.progressive.totals, margins, labels, importances, self.threshold)
 
     @property

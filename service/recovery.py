@@ -22,6 +22,7 @@ from tqdm import tqdm
 from onlinesvm.config import Limits
 from onlinesvm.errors import BodyError, SampleError
 from onlinesvm.learner import OnlineSVM
+from onlinesvm.service.files import open_regular
 from onlinesvm.service.producers import Producers
 from onlinesvm.service.protocol import Fault, numbering_of
 from onlinesvm.service.segment import (
@@ -83,7 +84,7 @@ def segments_after(segments: Segments, position: int) -> Segments:
 @contextlib.contextmanager
 def contents_of(path: Path) -> Iterator[memoryview]:
     """The bytes of a file, without reading them all at once. Raises OSError."""
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         if not path.stat().st_size:
             yield memoryview(b"")
             return

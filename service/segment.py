@@ -59,6 +59,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+from onlinesvm.service.files import open_regular
+
 __all__ = [
     "CLOSING_BYTES",
     "HEADER_BYTES",
@@ -262,13 +264,13 @@ def header_of(path: Path, position: int) -> Segment:
 
     Raises OSError; ValueError where it is none.
     """
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         return Segment.unpack(file.read(HEADER_BYTES), position)
 
 
 def closing_of(path: Path, position: int) -> Closing | None:
     """The closing record at the end of a segment, None if it has none. Raises OSError."""
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         try:
             segment = Segment.unpack(file.read(HEADER_BYTES), position)
         except ValueError:

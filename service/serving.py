@@ -18,7 +18,7 @@ from onlinesvm.errors import BodyError, OnlineSVMError, SampleError
 from onlinesvm.judge import JUDGED
 from onlinesvm.learner import OnlineSVM
 from onlinesvm.service.figures import Figures
-from onlinesvm.service.protocol import Request, encode_explanations, fault_of
+from onlinesvm.service.protocol import Fault, Request, encode_explanations, fault_of
 from onlinesvm.version import __version__
 
 __all__ = ["Answer", "Fatal", "Reply", "Serving"]
@@ -98,7 +98,17 @@ class Serving(ABC):
 
     def _explain(self, request: Request) -> Answer:
         model = self.model(request)
-        explained = model.explain_batch(model.kernel.decode_predict(request.body, model.limits))
+        batch = model.kernel.decode_predict(request.body, model.limits)
+        # Each feature becomes objects and some 40 bytes of the reply: others wait meanwhile.
+        most, features = model.limits.max_features_per_sample, int(batch.indptr[-1])
+        if features > most:
+            raise Fault(
+                "TOO_LARGE",
+                f"expected at most {most} features to explain at once, got {features}",
+                "$",
+                request.id,
+            )
+        explained = model.explain_batch(batch)
         self.figures.samples += len(explained)
         return Reply(
             {"samples": len(explained), "position": model.position}, encode_explanations(explained)

@@ -85,6 +85,8 @@ class Store:
             self._lock = open(  # noqa: SIM115
                 os.open(self.folder / "LOCK", flags, 0o666), "rb+", buffering=0
             )
+        except FileExistsError:
+            raise StateError(f"state folder {self.folder}: expected a folder, got a file") from None
         except OSError as error:
             raise StateError(f"state folder {self.folder}: {error.strerror or error}") from None
         try:
@@ -211,7 +213,20 @@ class Store:
                     self._cut(stop, restored.saved_end)
                 else:
                     report["set_aside"] += set_segments_aside(self._segments(), stop)
+                    report["set_aside"] += self._damaged_before(kernel)
         return {**report, "snapshot": saved.path, "digest": saved.digest}
+
+    def _damaged_before(self, kernel: str | None) -> list[str]:
+        """Set aside what a start would still stumble over: segments before the new snapshot, which
+        has what they had. Returns the new names.
+        """
+        aside = []
+        for _ in range(len(self._segments())):
+            restored = self._restore({}, kernel)
+            if restored is None or restored.stop is None or restored.stop.is_torn:
+                break
+            aside += set_segments_aside(self._segments(), restored.stop)
+        return aside
 
     def _restore(self, given: Mapping[str, Any], kernel: str | None) -> _Restored | None:
         """The model of the newest valid snapshot and the journal; None where no snapshot is."""
@@ -301,7 +316,8 @@ class Store:
         except StateError:
             raise
         except OSError as error:
-            raise StateError(f"state folder {self.folder}: {error.strerror or error}") from None
+            place = error.filename or f"state folder {self.folder}"
+            raise StateError(f"{place}: {error.strerror or error}") from None
 
     def _segments(self) -> list[tuple[int, Path]]:
         with self._state_errors():

@@ -243,6 +243,7 @@ def test_starts_that_fail(tmp_path: Path) -> None:
         assert_failed(outcome, f"cannot bind {endpoint}: Address already in use")
         following = run("serve", "--bind", endpoint, "--follow", tmp_path / "state")
         assert following.code == 1 and following.err == outcome.err
+        assert not (tmp_path / "state").exists(), "a model was born that nobody can reach"
     held = Store(tmp_path / "state")  # which that daemon has left free
     outcome = run("serve", "--bind", ANY_PORT, "--state", tmp_path / "state")
     assert_failed(outcome, "state: another daemon holds it (process ")

@@ -434,3 +434,13 @@ def test_a_model_that_python_saved_is_one_of_the_command_lines(tmp_path: Path) -
     done("learn", "--model", tmp_path / "m", stdin=FILES["json"][0])
     model.learn(FILES["json"][1])
     assert digest_of(OnlineSVM.load(tmp_path / "m")) == digest_of(model)
+
+
+def test_a_label_that_never_comes_is_told(tmp_path: Path) -> None:
+    text = b"spam\thello\nham\tmeeting\n"
+    model = tmp_path / "m.msgpack"
+    told = run("learn", "--model", model, "--positive", "Spam", "-", stdin=text)
+    assert told.code == 0
+    assert told.err == "onlinesvm: no label was 'Spam': all were learned as -1\n"
+    silent = run("learn", "--model", model, "--positive", "spam", "-", stdin=text)
+    assert (silent.code, silent.err) == (0, "")

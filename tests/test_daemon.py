@@ -801,7 +801,10 @@ def test_another_configuration(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     code, errors = refused_start(state=tmp_path / "file")
-    assert (code, errors) == (1, f"onlinesvm: state folder {tmp_path / 'file'}: File exists\n")
+    assert (code, errors) == (
+        1,
+        f"onlinesvm: state folder {tmp_path / 'file'}: expected a folder, got a file\n",
+    )
 
 
 def test_a_loop_on_a_thread_ends_when_it_is_told(tmp_path: Path) -> None:

@@ -264,3 +264,55 @@ def test_a_faulty_matrix_leaves_the_model_unchanged(
         with pytest.raises(kind):
             model.decision_function(sparse.csr_array(X))
     assert model.snapshot().digest() == before
+
+
+BROKEN_ROWS = "indptr: expected ends of rows that rise within the elements"
+
+
+@pytest.mark.parametrize("small", [1.0, 1e-60], ids=["values", "tiny values"])
+@pytest.mark.parametrize("ends", [[0, 3, 1, 3], [0, -1, 2, 3], [0, 1, 2, 900], [0, 1, 2, 4]])
+def test_rows_that_cannot_be_walked(kernel: Kernel, ends: list[int], small: float) -> None:
+    matrix = sparse.csr_array((3, 10))
+    matrix.data, matrix.indices = np.array([small, 1.0, 1.0]), np.array([1, 2, 3], dtype=np.int32)
+    matrix.indptr = np.array(ends, dtype=np.int32)
+    model = OnlineSVM(kernel=kernel.NAME, rule="sgd")
+    with pytest.raises(ValueError, match=BROKEN_ROWS):
+        model.partial_fit(matrix, [1, -1, 1])
+    with pytest.raises(ValueError, match=BROKEN_ROWS):
+        model.decision_function(matrix)
+    assert model.position == 0
+
+
+class Meddled:
+    """A model's lookup, whose matrix changes while it is learned, as another thread could."""
+
+    def __init__(self, lookup: Any, matrix: Any) -> None:
+        self._lookup = lookup
+        self._matrix = matrix
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lookup, name)
+
+    def __len__(self) -> int:
+        return len(self._lookup)
+
+    def reserve(self, parts: Any) -> int:
+        most: int = self._lookup.reserve(parts)
+        self._matrix.indices[:] = 2**40
+        self._matrix.indptr[:] = 2**40
+        return most
+
+
+@pytest.mark.parametrize("normalize", ["l2", "mean"])
+def test_a_matrix_that_changes_meanwhile_is_learned_as_it_was(
+    kernel: Kernel, normalize: str
+) -> None:
+    matrix = sparse.csr_array(np.arange(12.0).reshape(3, 4))
+    matrix.indices, matrix.indptr = matrix.indices.astype(np.int64), matrix.indptr.astype(np.int64)
+    expected = OnlineSVM(kernel=kernel.NAME, normalize=normalize).partial_fit(
+        matrix.copy(), [1, -1, 1]
+    )
+    model = OnlineSVM(kernel=kernel.NAME, normalize=normalize)
+    model._lookup = Meddled(model._lookup, matrix)  # type: ignore[assignment]
+    model.partial_fit(matrix, [1, -1, 1])
+    assert dict(model.weights) == dict(expected.weights)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -173,3 +174,41 @@ def test_flags_out_of_range(tmp_path: Path, flag: str, value: str, message: str)
     done = run("serve", "--state", tmp_path, f"--{flag}", value)
     assert done.returncode == 2
     assert message in done.stderr
+
+
+def test_damage_before_the_new_snapshot_is_set_aside_too(tmp_path: Path) -> None:
+    """A start would still read it, for the chain's sake, though nothing of it is needed."""
+    with bench(tmp_path) as found:
+        for n in range(3):
+            found.learn(*batches(9)[3 * n : 3 * n + 3])
+            if n < 2:
+                found.snapshot()
+    segments = [path for _, path in segments_in(tmp_path)]
+    assert len(segments) >= 2
+    for path in segments:
+        raw = bytearray(path.read_bytes())
+        raw[20] ^= 0xFF
+        path.write_bytes(raw)
+    done = run("recover", "--state", tmp_path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert len(report["set_aside"]) == len(segments)
+    with serve(tmp_path) as daemon, daemon.client() as client:
+        assert client.stats()["position"] == report["position"]
+
+
+@pytest.mark.parametrize("command", ["serve", "recover"])
+@pytest.mark.parametrize("kind", ["pipe", "folder"])
+def test_a_segment_that_is_no_file(tmp_path: Path, command: str, kind: str) -> None:
+    with bench(tmp_path) as found:
+        found.learn(*batches(3))
+    ((_, path),) = segments_in(tmp_path)
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)  # opening it would wait for ever
+    else:
+        path.mkdir()
+    flags = ["--bind", "tcp://127.0.0.1:*"] if command == "serve" else []
+    done = run(command, "--state", tmp_path, *flags)
+    assert done.returncode == 1
+    assert done.stderr == f"onlinesvm: {path}: expected a regular file, got another kind\n"

@@ -545,3 +545,25 @@ def test_what_is_asked_wrongly_is_refused(kernel: Kernel) -> None:
         assert scorer.score([], path=path).shape == (0,)
         assert scorer.score([[], []], path=path).tolist() == [0.0, 0.0]
     assert scorer.rows([]).indptr.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("ids", "values", "message"),
+    [
+        (np.array([2**32 + 1]), [1.0], IDS),
+        (np.array([-(2**32) + 1]), [1.0], IDS),
+        (np.array([1.9]), [1.0], "expected integers, got int64 and float64"),
+        (np.array([1]), [1j], "data: expected real numbers, got complex128"),
+    ],
+)
+def test_ids_are_looked_at_before_they_are_cut(
+    kernel: Kernel, ids: Any, values: list[Any], message: str
+) -> None:
+    rows = CSR(np.array([0, 1]), ids, np.array(values))
+    with pytest.raises(ValueError, match=message):
+        Scorer(OnlineSVM(kernel=kernel.NAME)).score(rows)
+
+
+def test_what_is_no_model_is_refused() -> None:
+    with pytest.raises(TypeError, match="expected a model, a Snapshot or the path of one, got int"):
+        Scorer(5)  # type: ignore[arg-type]

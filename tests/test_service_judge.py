@@ -110,3 +110,20 @@ def test_flags_of_the_learner(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert (code, "eta0: expected none, as rule hedge has no such parameter" in err) == (1, True)
     with pytest.raises(SystemExit):
         run(capsys, "learn", "--model", path, "--class-weight", "much", rows)
+
+
+def test_as_much_is_explained_at_once_as_one_sample_may_have(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serve(tmp_path / "state", max_features_per_sample=20) as daemon, daemon.client() as client:
+        assert len(client.explain([[str(i) for i in range(10)]] * 2)) == 2
+        with pytest.raises(RequestRefused) as caught:
+            client.explain([[str(i) for i in range(7)]] * 3)
+        assert (caught.value.code, caught.value.at) == ("TOO_LARGE", "$")
+        assert "expected at most 20 features to explain at once, got 21" in str(caught.value)
+        # The command asks for less at once.
+        path = tmp_path / "rows.svm"
+        path.write_text("1:1 2:1 3:1 4:1 5:1 6:1 7:1\n" * 9)
+        code, out, _ = run(capsys, "explain", "--connect", daemon.endpoint, path)
+        assert code == 0
+        assert len(out.splitlines()) == 9
