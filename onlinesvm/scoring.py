@@ -145,10 +145,10 @@ class Scorer:
         path: ``"csr"``, the sparse product: the native kernel's; on the Python kernel scipy's where
         that rounds each step, else NumPy's. ``"padded"``: rows filled up with PAD, gathered and
         summed by NumPy alone. ``"auto"`` goes by measurement: on the native kernel the product,
-        which was the fastest at every batch from 1 to 262,144 rows, every length from 5 to 500 and
-        every number of weights from 10⁵ to 10⁸; on the Python kernel scipy's product from 5,000
-        elements on, NumPy's below, where preparing a matrix costs more than it saves. Padding won
-        nowhere. All have the same bits.
+        which was the fastest, or within a twentieth of it, at every batch from 1 to 262,144 rows,
+        length from 5 to 500 and number of weights from 10⁵ to 10⁸; on the Python kernel scipy's
+        product from 5,000 elements on, NumPy's below, where preparing a matrix costs more than it
+        saves. Padding won nowhere. All have the same bits.
 
         reduce: ``"sum"`` of the products; ``"mean"``, each value divided by the number of the
         sample's features, never by a padded length; ``"l2"``, by the norm of its values. Unknown

@@ -6,6 +6,7 @@ kernel gives the same bits.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -46,12 +47,12 @@ class RecordRule(Rule):
         self._bias: Record = list(self.FRESH)
         self._has_bias = config.bias
 
+    @abstractmethod
     def update(self, row: list[tuple[Record, float]], y: float, h: float, margin: float) -> None:
         """Learn one sample: the records and values of its features, the bias's last.
 
         h: importance, above 0. margin: as the model stood.
         """
-        raise NotImplementedError
 
     @property
     def bias(self) -> float:
