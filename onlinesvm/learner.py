@@ -46,6 +46,10 @@ class OnlineSVM:
     `parameters` are the fields of LearnerConfig (``rule="sgd", eta0=0.1``). `kernel` forces
     ``"native"`` or ``"python"``; without it the best available is used.
 
+    One thread learns and saves; on the native kernel others may predict meanwhile. `view` gives a
+    state that another thread can copy while this one learns on. A matrix or a batch belongs to the
+    call it is given to until that returns.
+
     Raises ConfigError for a parameter out of range, KernelError for a kernel that is not there.
 
     >>> model = OnlineSVM(rule="sgd", eta0=0.1)
