@@ -160,21 +160,25 @@ class Scorer:
         if isinstance(samples, CSR):
             return self.score_csr(samples, path=path, reduce=reduce)
         self._check(path, reduce)
-        parts = [self.score_csr(rows, path=path, reduce=reduce) for rows in self._rows(samples)]
+        parts = [self._score(rows, path, reduce) for rows in self._rows(samples)]
         return np.concatenate(parts) if parts else np.empty(0)
 
     def score_batch(
         self, batch: BatchColumns, *, path: str = "auto", reduce: str | None = None
     ) -> NDArray[np.float64]:
         """As `score`, for a decoded batch of this kernel."""
-        return self.score_csr(self._lookup.find(batch), path=path, reduce=reduce)
+        self._check(path, reduce)
+        return self._score(self._lookup.find(batch), path, reduce)
 
     def score_csr(
         self, csr: CSR, *, path: str = "auto", reduce: str | None = None
     ) -> NDArray[np.float64]:
         """As `score`, for rows over ids. Raises ValueError for rows that cannot be such."""
         self._check(path, reduce)
-        csr = rows_over_ids(csr)
+        return self._score(rows_over_ids(csr), path, reduce)
+
+    def _score(self, csr: CSR, path: str, reduce: str | None) -> NDArray[np.float64]:
+        """By rows that nobody else has."""
         how = reduce or self.reduce
         product = self._product(path, len(csr.data))
         if how == "sum" and product == self.kernel.score and self.kernel.NAME == "native":

@@ -69,7 +69,9 @@ class Learning(Serving):
         self._store = store
         self._journal = store.journal
         self._journal.wake = lambda: self.wake()
-        self._writer = Writer(self._journal, part_bytes=part_bytes)
+        self._writer = Writer(self._journal)
+        # Under `always` a turn is made durable at once, so it is written at once.
+        self._part_bytes = math.inf if self._journal.fsync == "always" else part_bytes
         self._producers = store.producers
         self._saved = saved
         self._saved_at = Path(saved.path).stat().st_mtime
@@ -107,6 +109,8 @@ class Learning(Serving):
         turn = Turn(self._producers)
         self._refused = None
         batches: list[BatchColumns] = []
+        part: list[Request] = []
+        size = 0
         refusal: NotDurable | MemoryError | None = self._held_back()
         for request in requests:
             if request.op == "resume":
@@ -117,20 +121,38 @@ class Learning(Serving):
                 except Exception as error:
                     request.plan = error
                     continue
+                plan.refusal = refusal
                 if plan.is_duplicate or refusal is not None:
-                    plan.refusal = refusal
                     continue
                 batches.append(plan.batch)
-                try:
-                    self._model.reserve(batches)
-                except MemoryError as error:
-                    plan.refusal = refusal = error
-                    continue
-                if len(plan.batch) or request.producer:
-                    entry = Entry(len(plan.batch), request.header, request.body)
-                    plan.part = self._writer.add(entry)
-                    self._unapplied += 1
-        self._writer.end()
+                part.append(request)
+                size += len(request.body)
+                if size >= self._part_bytes:
+                    refusal = self._write(part, batches, more=True)
+                    part, size = [], 0
+        if part:
+            self._write(part, batches, more=False)
+
+    def _write(
+        self, part: Sequence[Request], batches: Sequence[BatchColumns], *, more: bool
+    ) -> MemoryError | None:
+        """Have a part of the turn written, once there is memory to learn it and all before it, the
+        `batches`; else why there is none, and all of it is refused.
+        """
+        try:
+            self._model.reserve(batches)
+        except MemoryError as error:
+            for request in part:
+                request.plan.refusal = error
+            return error
+        taught = [request for request in part if len(request.plan.batch) or request.producer]
+        if taught:
+            entries = [Entry(len(r.plan.batch), r.header, r.body) for r in taught]
+            written = self._writer.write(entries, more=more)
+            for request in taught:
+                request.plan.part = written
+            self._unapplied += len(taught)
+        return None
 
     def _planned(self, request: Request, turn: Turn) -> _Plan:
         """What to do with a learn request. Raises Fault, BodyError, SampleError."""
