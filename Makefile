@@ -8,7 +8,7 @@ INSTALL := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable
 LINE ?=
 
 # What an installation is made of; Python files are used where they stand.
-BUILT := pyproject.toml setup.py $(wildcard onlinesvm/kernel/*.p[yx][xid] onlinesvm/kernel/csrc/*.h)
+BUILT := pyproject.toml setup.py $(wildcard onlinesvm/kernel/native/*.p[yx][xid] onlinesvm/kernel/csrc/*/*.h)
 
 .PHONY: demo test fuzz chaos soak test-readme lint types check sanitize \
 	bench bench-full bench-torch clean
@@ -23,10 +23,10 @@ fuzz: $(VENV)/.dev  ## every property over many fresh random examples
 	$(BIN)/python -m pytest -n 2 --hypothesis-profile fuzz --timeout 1200 -m hypothesis
 
 chaos: $(VENV)/.dev  ## kill the daemon 500 times on each kernel; CHAOS_KILLS and CHAOS_SEED say else
-	CHAOS_KILLS=$(or $(CHAOS_KILLS),500) $(BIN)/python -m pytest tests/test_chaos.py
+	CHAOS_KILLS=$(or $(CHAOS_KILLS),500) $(BIN)/python -m pytest tests/service/test_chaos.py
 
 soak: $(VENV)/.dev  ## everything at once, at full load, with kills; SOAK_MINUTES says how long
-	$(BIN)/python tests/soak.py --minutes $(or $(SOAK_MINUTES),3)
+	$(BIN)/python -m tests.soak --minutes $(or $(SOAK_MINUTES),3)
 
 test-readme: $(VENV)/.dev  ## the README's commands, as printed
 	$(BIN)/python -m pytest tests/test_readme.py
@@ -56,7 +56,7 @@ bench-torch: $(VENV)/.bench  ## embedding bags beside ours, on the GPU too where
 	$(BIN)/python -m bench.report
 
 clean:
-	rm -rf $(VENV) onlinesvm/kernel/*.so onlinesvm/kernel/native.c build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) onlinesvm/kernel/native/*.so build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

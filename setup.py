@@ -32,9 +32,10 @@ def extensions():
     sanitize = SANITIZE if os.environ.get("ONLINESVM_SANITIZE") == "1" else []
     mask = os.environ.get("ONLINESVM_HASH_MASK")
     kernel = Extension(
-        "onlinesvm.kernel.native",
-        ["onlinesvm/kernel/native.pyx"],
-        depends=glob("onlinesvm/kernel/*.px[di]") + glob("onlinesvm/kernel/csrc/*.h"),
+        "onlinesvm.kernel.native._native",
+        ["onlinesvm/kernel/native/_native.pyx"],
+        depends=glob("onlinesvm/kernel/native/*.px[di]") + glob("onlinesvm/kernel/csrc/*/*.h"),
+        include_dirs=["onlinesvm/kernel/csrc"],
         extra_compile_args=FLAGS + sanitize,
         extra_link_args=sanitize,
         define_macros=[("HASH_MASK", mask)] if mask else [],

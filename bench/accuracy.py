@@ -11,7 +11,7 @@ distinct lower-cased tokens; debian_langid is Spanish against the rest. VW is it
 each predicted as a whole; river's PAClassifier and LogisticRegression as they come. A peer that is
 not installed, a set that is not there, is named and skipped. The calibration error is that of the
 hedge's probabilities over the later half, 15 bins. The hedge's constants were chosen on these sets
-among others: see onlinesvm.rules.hedge.
+among others: see onlinesvm.model.rules.hedge.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from numpy.typing import NDArray
 from bench import machine
 from onlinesvm import Limits, OnlineSVM
 from onlinesvm import kernel as kernels
-from onlinesvm.samples import Packer, pack_array
-from onlinesvm.text import tokens
+from onlinesvm.data.batch import Packer, pack_array
+from onlinesvm.text.tokenize import tokens
 
 DATA = Path(os.environ.get("ONLINESVM_DATA", Path(__file__).resolve().parents[2] / "shared/data"))
 RESULTS = Path(__file__).resolve().parent / "results" / "accuracy"

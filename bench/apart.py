@@ -6,11 +6,11 @@ import sys
 from collections.abc import Sequence
 
 from onlinesvm import Limits
-from onlinesvm.service.allocator import keep_freed_memory
-from onlinesvm.service.daemon import Daemon
-from onlinesvm.service.files import Buffer, Files
-from onlinesvm.service.learning import Learning
-from onlinesvm.service.store import Store
+from onlinesvm.service.server.allocator import keep_freed_memory
+from onlinesvm.service.server.leader import Learning
+from onlinesvm.service.server.loop import Daemon
+from onlinesvm.service.storage.posix import Buffer, Files
+from onlinesvm.service.storage.state_dir import Store
 
 
 class Nowhere(Files):

@@ -189,8 +189,8 @@ def _gradient(masked: bool) -> Figures:
 @bench.contender("(c) ours", kernel="native")
 def ours_padding(job: Job) -> Figures:
     from onlinesvm import LearnerConfig, kernel
-    from onlinesvm.samples import CSR
-    from onlinesvm.scoring import unpad
+    from onlinesvm.data.batch import CSR
+    from onlinesvm.model.scorer import unpad
 
     ids = np.array(EXAMPLE, dtype=np.int32)
     there = ids != 0
@@ -254,8 +254,8 @@ def torch_packs(job: Job) -> Figures:
 
 @bench.contender("(e) ours, pad and unpad")
 def ours_pads(job: Job) -> Figures:
-    from onlinesvm.samples import CSR
-    from onlinesvm.scoring import pad, unpad
+    from onlinesvm.data.batch import CSR
+    from onlinesvm.model.scorer import pad, unpad
 
     rows, _ = _rows(job)
     given = CSR(rows.indptr, rows.ids, np.random.default_rng(0).standard_normal(rows.count))

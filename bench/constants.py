@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from bench import machine
 from bench.accuracy import RESULTS, SETS, Data, geometric_mean, read, there
-from onlinesvm.rules import hedge, mixture
+from onlinesvm.model.rules import hedge, mixture
 
 SOURCES = Path(__file__).resolve().parent.parent / "onlinesvm" / "kernel" / "csrc"
 FLAGS = ("-O3", "-std=gnu11", "-ffp-contract=off", "-fno-math-errno", "-w", "-shared", "-fPIC")
@@ -36,7 +36,7 @@ FLAGS = ("-O3", "-std=gnu11", "-ffp-contract=off", "-fno-math-errno", "-w", "-sh
 # One learner from birth, over rows whose ids are all known beforehand.
 PROGRAM = """
 #include <stdlib.h>
-#include "hedge.h"
+#include "rules/hedge.h"
 int run(int64_t *indptr, int32_t *indices, double *data, const double *labels,
         const double *importances, size_t samples, uint32_t width, double *margins)
 {

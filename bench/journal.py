@@ -50,9 +50,9 @@ def _run(job: Job, fsync: str, size: str) -> Figures:
     import msgpack
 
     from onlinesvm import Limits
-    from onlinesvm.service.learning import Learning
     from onlinesvm.service.protocol import encode_request, parse_request
-    from onlinesvm.service.store import Store
+    from onlinesvm.service.server.leader import Learning
+    from onlinesvm.service.storage.state_dir import Store
 
     bodies = list(streams.bodies(job.stream()))
     if size == SINGLES:

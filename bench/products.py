@@ -34,7 +34,7 @@ class Shape:
 
     @property
     def csr(self) -> Any:
-        from onlinesvm.samples import CSR
+        from onlinesvm.data.batch import CSR
 
         return CSR(self.rows.indptr, self.rows.ids, self.rows.values.astype(np.float64, copy=False))
 

@@ -114,7 +114,8 @@ class _Clock:
 
 
 def _loop(job: Job, rule: str) -> Figures:
-    from onlinesvm import OnlineSVM, snapshot_writer
+    from onlinesvm import OnlineSVM
+    from onlinesvm.snapshot import writer as snapshot_writer
 
     model = OnlineSVM.load(_path(job, rule))
     decode, limits, clock = model.kernel.decode_learn, model.limits, _Clock()

@@ -6,8 +6,8 @@ Reading order: `samples` (columns of samples), `lookup` (feature → id), `rules
 
 from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.errors import OnlineSVMError
-from onlinesvm.learner import OnlineSVM
-from onlinesvm.scoring import Scorer
+from onlinesvm.model.scorer import Scorer
+from onlinesvm.svm import OnlineSVM
 from onlinesvm.version import __version__
 
 __all__ = ["LearnerConfig", "Limits", "OnlineSVM", "OnlineSVMError", "Scorer", "__version__"]

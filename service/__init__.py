@@ -4,7 +4,7 @@ Reading order: `protocol` (the wire), `daemon` (the loop), `serving` (the operat
 state folder), `replica` (followers), then `client` and `stream`, then `cli`.
 """
 
-from onlinesvm.service.client import Client
-from onlinesvm.service.stream import Stream
+from onlinesvm.service.client.client import Client
+from onlinesvm.service.client.stream import Stream
 
 __all__ = ["Client", "Stream"]

@@ -2,6 +2,6 @@
 
 import sys
 
-from onlinesvm.service.cli import main
+from onlinesvm.service.cli.main import main
 
 sys.exit(main())

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from onlinesvm.config import check_number, parameter
 from onlinesvm.errors import ConfigError
-from onlinesvm.service.journal import FSYNC
 from onlinesvm.service.protocol import DEFAULT_ENDPOINT
+from onlinesvm.service.storage.log import FSYNC
 
 __all__ = ["ServeConfig"]
 

@@ -23,7 +23,7 @@ frames of a REQ envelope, up to a first empty one, which the reply echoes.
     resume             the last sequence of a producer and its samples, which from then on may
                        learn from this connection alone
 
-Bodies are described in `onlinesvm.body`.
+Bodies are described in `onlinesvm.data.codec`.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ from onlinesvm.errors import (
     SampleError,
     format_text,
 )
-from onlinesvm.explanation import Contribution, Explanation
-from onlinesvm.lookup import name_bytes, name_text
+from onlinesvm.model.explanation import Contribution, Explanation
+from onlinesvm.model.lookup import name_bytes, name_text
 
 __all__ = [
     "CODES",

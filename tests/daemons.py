@@ -20,11 +20,11 @@ import zmq
 
 from onlinesvm import Limits, OnlineSVM
 from onlinesvm.service import Client
-from onlinesvm.service import replica as replicas
-from onlinesvm.service.daemon import Daemon
-from onlinesvm.service.learning import Learning
-from onlinesvm.service.replica import Replica
-from onlinesvm.service.store import Store, model_at
+from onlinesvm.service.server import reader as replicas
+from onlinesvm.service.server.leader import Learning
+from onlinesvm.service.server.loop import Daemon
+from onlinesvm.service.server.reader import Replica
+from onlinesvm.service.storage.state_dir import Store, model_at
 
 T = TypeVar("T")
 

@@ -11,15 +11,14 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from daemons import eventually
-
 from onlinesvm import Limits, OnlineSVM
-from onlinesvm.samples import Packer, pack_array
-from onlinesvm.service.files import Buffer, Files
-from onlinesvm.service.learning import Learning
+from onlinesvm.data.batch import Packer, pack_array
 from onlinesvm.service.protocol import Fault, encode_request, parse_request
-from onlinesvm.service.store import Store
-from onlinesvm.service.writer import PART_BYTES
+from onlinesvm.service.server.leader import Learning
+from onlinesvm.service.storage.posix import Buffer, Files
+from onlinesvm.service.storage.state_dir import Store
+from onlinesvm.service.storage.writer import PART_BYTES
+from tests.daemons import eventually
 
 Batch = Sequence[tuple[Any, ...]]
 

@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from daemons import DEADLINE_S, HOUSE, flags_of
+from tests.daemons import DEADLINE_S, HOUSE, flags_of
 
 # Reads [flags, log] to start a daemon and answers with its process's number; reads that number and
 # answers with how it ended, once it has.
 _CODE = """
 import json, os, sys
-from onlinesvm.service import cli
+from onlinesvm.service.cli import main as cli
 for line in sys.stdin:
     asked = json.loads(line)
     if isinstance(asked, int):

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from typing import Any
 
-from daemons import DEADLINE_S
+from tests.daemons import DEADLINE_S
 
 _PIECE = 65_536
 

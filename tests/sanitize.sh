@@ -14,14 +14,14 @@ copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 cp -rL "$house/onlinesvm" "$house/tests" "$house/setup.py" "$house/pyproject.toml" "$house/LICENSE" \
     "$house/README.md" "$copy"
-rm -f "$copy"/onlinesvm/kernel/*.so
+rm -f "$copy"/onlinesvm/kernel/native/*.so
 cd "$copy"
 
 check() { # MASK TEST...
     echo "== hash mask ${1:-none} =="
     ONLINESVM_SANITIZE=1 ONLINESVM_HASH_MASK=$1 "$python" setup.py -q build_ext --inplace
     shift
-    ls "$copy"/onlinesvm/kernel/native.*.so >/dev/null # optional at install time, not here
+    ls "$copy"/onlinesvm/kernel/native/_native.*.so >/dev/null # optional at install time, not here
     # The interpreter is not sanitized itself, so the run-time library comes first by preload;
     # what the interpreter leaves allocated at its end is no finding.
     LD_PRELOAD="$(${CC:-gcc} -print-file-name=libasan.so) $(${CC:-gcc} -print-file-name=libubsan.so)" \
@@ -30,13 +30,13 @@ check() { # MASK TEST...
         -k "native and not memory and not without_building_it" "$@"
 }
 
-check "" tests/test_kernels.py tests/test_decode_fuzz.py tests/test_readers.py \
-    tests/test_formats.py tests/test_body.py tests/test_lookup.py tests/test_learner.py \
-    tests/test_view.py tests/test_pruning.py \
-    tests/test_matrix.py tests/test_progressive.py tests/test_snapshot.py tests/test_rules.py \
-    tests/test_judge.py tests/test_scoring.py
-check 0xC000000000000000 tests/test_kernels.py
-check 0x00000000FFFFFFFF tests/test_kernels.py
+check "" tests/kernel/test_conformance.py tests/data/test_codec_fuzz.py tests/readers/test_line_kernels.py \
+    tests/readers/test_reader.py tests/data/test_codec.py tests/model/test_lookup.py tests/test_svm.py \
+    tests/snapshot/test_view.py tests/model/test_pruning.py \
+    tests/data/test_matrix.py tests/metrics/test_progressive.py tests/snapshot/test_snapshot.py tests/model/test_rules.py \
+    tests/metrics/test_monitor.py tests/model/test_scorer.py
+check 0xC000000000000000 tests/kernel/test_conformance.py
+check 0x00000000FFFFFFFF tests/kernel/test_conformance.py
 # Without the processor's wide instructions, as on other machines.
 export CFLAGS=-DSCAN_PORTABLE
-check "" tests/test_readers.py
+check "" tests/readers/test_line_kernels.py

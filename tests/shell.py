@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 from unittest.mock import patch
 
-from daemons import HOUSE
-
-from onlinesvm.service.cli import main, parser
+from onlinesvm.service.cli.main import main, parser
+from tests.daemons import HOUSE
 
 DEADLINE_S = 30.0
 COMMAND = [sys.executable, "-W", "error", "-m", "onlinesvm.service"]

@@ -27,13 +27,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from daemons import HOUSE, digest_of, eventually
-from journals import bench
-from nursery import Forked, Nursery
 from test_chaos import free_endpoint, serves
 
 from onlinesvm.errors import DaemonLost, DaemonTimeout, RequestRefused
 from onlinesvm.service import Client
+from tests.daemons import HOUSE, digest_of, eventually
+from tests.journals import bench
+from tests.nursery import Forked, Nursery
 
 PRODUCERS = ("first", "second")
 FEATURES, A_SAMPLE = 200_000, 12

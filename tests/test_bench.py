@@ -21,7 +21,7 @@ from bench import (
 )
 from bench.harness import Target, judged
 from onlinesvm import OnlineSVM
-from onlinesvm.formats import Reader
+from onlinesvm.readers.reader import Reader
 
 
 def samples_of(stream: streams.Stream) -> list[tuple[int, frozenset[str]]]:

@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm.config import LearnerConfig, Limits
+from onlinesvm.data.batch import CSR, BatchColumns
+from onlinesvm.data.matrix import Columns
 from onlinesvm.errors import KernelError
-from onlinesvm.lines import LineParser
-from onlinesvm.matrix import Columns
-from onlinesvm.parsing import Parsed, Room
-from onlinesvm.samples import CSR, BatchColumns
+from onlinesvm.readers.lines import LineParser
+from onlinesvm.readers.parsing import Parsed, Room
 
 __all__ = [
     "CONTRACT", "KERNELS", "Kernel", "KernelJudge", "KernelLookup", "KernelRule", "KernelRuleView",
@@ -75,7 +75,7 @@ class KernelRuleView(KernelView, Protocol):
 
 
 class KernelLookup(Protocol):
-    """Feature → id. See `onlinesvm.lookup.Lookup` for what each does."""
+    """Feature → id. See `onlinesvm.model.lookup.Lookup` for what each does."""
 
     max_features: int
 
@@ -97,7 +97,7 @@ class KernelLookup(Protocol):
 
 
 class KernelRule(Protocol):
-    """Weights by id, and how they move. See `onlinesvm.rules.Sgd` for what each does."""
+    """Weights by id, and how they move. See `onlinesvm.model.rules.Sgd` for what each does."""
 
     @property
     def bias(self) -> float: ...
@@ -115,7 +115,7 @@ class KernelRule(Protocol):
 
 
 class KernelJudge(Protocol):
-    """What is learned of the progressive margins. See `onlinesvm.judge.Judge`."""
+    """What is learned of the progressive margins. See `onlinesvm.metrics.monitor.Judge`."""
 
     @property
     def drifts(self) -> int: ...

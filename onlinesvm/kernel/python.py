@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from onlinesvm.body import (
+from onlinesvm.data.codec import (
     decode_learn,
     decode_predict,
     encode_learn,
     encode_margins,
     encode_predict,
 )
-from onlinesvm.judge import Judge
-from onlinesvm.lookup import Lookup
-from onlinesvm.margins import score
-from onlinesvm.matrix import learn_matrix, score_matrix, screen_matrix
-from onlinesvm.parsing import parse_block
-from onlinesvm.progressive import observe
-from onlinesvm.rules import RULES
+from onlinesvm.data.matrix import learn_matrix, score_matrix, screen_matrix
+from onlinesvm.metrics.monitor import Judge
+from onlinesvm.metrics.progressive import observe
+from onlinesvm.model.lookup import Lookup
+from onlinesvm.model.margins import score
+from onlinesvm.model.rules import RULES
+from onlinesvm.readers.parsing import parse_block
 
 __all__ = [
     "NAME",

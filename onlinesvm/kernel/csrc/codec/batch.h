@@ -1,0 +1,115 @@
+/* Samples in columns; the names lie where they came, in the received bytes, or at their side. */
+#ifndef ONLINESVM_BATCH_H
+#define ONLINESVM_BATCH_H
+
+#include <string.h>
+
+#include "memory/pages.h"
+
+#define IN_SIDE 0x80000000u /* on a length: the name lies at the side, not in the body */
+#define LENGTH_BITS 0x7FFFFFFFu
+#define DIGITS_MOST 20 /* of an integer name: -2^63 and 2^64 - 1 */
+
+typedef struct {
+    uint32_t offset;
+    uint32_t length;
+    uint64_t hash;
+    double value;
+} feature;
+
+typedef struct {
+    const uint8_t *body;
+    uint8_t *side; /* names that the body does not hold as they are: integers, composed ones */
+    size_t side_used, side_room;
+    feature *features;
+    size_t count, room;
+    size_t name_bytes; /* of all names */
+    size_t longest;    /* features that the longest sample has */
+    size_t samples;
+    size_t good; /* samples that were read without a fault */
+    int64_t *indptr;      /* samples + 1 */
+    double *labels;       /* samples, or NULL where none are wanted */
+    double *importances;
+} batch;
+
+static void batch_init(batch *b) { memset(b, 0, sizeof *b); }
+
+static void batch_clear(batch *b)
+{
+    free(b->side);
+    free(b->features);
+    batch_init(b);
+}
+
+static inline uint32_t feature_length(const feature *f) { return f->length & LENGTH_BITS; }
+
+static inline const uint8_t *batch_name(const batch *b, const feature *f)
+{
+    const uint8_t *const in[2] = {b->body, b->side};
+    return in[f->length >> 31] + f->offset;
+}
+
+/* Room for `more` further features, as 0 or 1. */
+static int batch_reserve(batch *b, size_t more)
+{
+    size_t room = b->room + b->room / 2;
+    feature *features;
+    if (LIKELY(more <= b->room - b->count))
+        return 1;
+    if (room < b->count + more)
+        room = b->count + more;
+    features = realloc(b->features, room * sizeof *features);
+    if (!features)
+        return 0;
+    b->features = features;
+    b->room = room;
+    return 1;
+}
+
+/* The decimal form of ±magnitude at `out`, of DIGITS_MOST bytes; its length. */
+static uint32_t decimal(uint8_t *out, uint64_t magnitude, int negative)
+{
+    uint8_t reversed[DIGITS_MOST];
+    uint32_t n = 0, i;
+    do
+        reversed[n++] = (uint8_t)('0' + magnitude % 10);
+    while (magnitude /= 10);
+    if (negative)
+        reversed[n++] = '-';
+    for (i = 0; i < n; i++)
+        out[i] = reversed[n - 1 - i];
+    return n;
+}
+
+/* Room for `bytes` further bytes at the side, as 0 or 1: offsets have 32 bits. There is a side then,
+ * for no bytes too. */
+static int batch_reserve_side(batch *b, size_t bytes)
+{
+    size_t room = b->side_room ? 2 * b->side_room : 1024;
+    uint8_t *side;
+    if (LIKELY(b->side && bytes <= b->side_room - b->side_used))
+        return 1;
+    if (bytes > UINT32_MAX - b->side_used)
+        return 0;
+    if (room < b->side_used + bytes)
+        room = b->side_used + bytes;
+    side = realloc(b->side, room);
+    if (!side)
+        return 0;
+    b->side = side;
+    b->side_room = room;
+    return 1;
+}
+
+/* An integer as a name at the side; its length, 0 without memory. */
+static uint32_t batch_add_digits(batch *b, uint64_t magnitude, int negative)
+{
+    uint32_t length;
+    if (!batch_reserve_side(b, DIGITS_MOST))
+        return 0;
+    length = decimal(b->side + b->side_used, magnitude, negative);
+    b->side_used += length;
+    return length;
+}
+
+#endif

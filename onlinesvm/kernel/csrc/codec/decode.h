@@ -1,0 +1,256 @@
+/* msgpack -> batch, in one pass over the received bytes.
+ *
+ * It only notices that a body is faulty; onlinesvm.data.validation then finds where and says why. What it
+ * takes and what it refuses is, byte for byte, what onlinesvm.data.codec does.
+ */
+#ifndef ONLINESVM_DECODE_H
+#define ONLINESVM_DECODE_H
+
+#include "codec/batch.h"
+#include "memory/hash.h"
+
+enum { DECODED = 0, FAULTY = 1, NO_MEMORY = 2 };
+
+#define VALUE_SMALLEST 1e-50 /* onlinesvm.config.MIN_MAGNITUDE */
+#define VALUE_LARGEST 1e50
+
+typedef struct {
+    size_t samples;
+    size_t features; /* a sample */
+    size_t name_bytes;
+} decode_limits;
+
+typedef struct {
+    const uint8_t *at;
+    const uint8_t *end;
+} reader;
+
+static inline size_t left(const reader *r) { return (size_t)(r->end - r->at); }
+
+/* A big-endian number of 1, 2, 4 or 8 bytes; 0 at the end of the bytes. */
+static inline int read_bytes(reader *r, int width, uint64_t *number)
+{
+    uint64_t n = 0;
+    if (left(r) < (size_t)width)
+        return 0;
+    while (width--)
+        n = n << 8 | *r->at++;
+    *number = n;
+    return 1;
+}
+
+/* The head of an array (kind 0) or a map (kind 1); 0 for anything else. */
+static inline int read_container(reader *r, int *kind, size_t *count)
+{
+    uint64_t n;
+    uint8_t first;
+    if (UNLIKELY(r->at == r->end))
+        return 0;
+    first = *r->at++;
+    if (LIKELY((first & 0xE0) == 0x80)) {
+        *kind = first < 0x90;
+        *count = first & 0x0F;
+        return 1;
+    }
+    if (first < 0xDC || first > 0xDF)
+        return 0;
+    if (!read_bytes(r, first & 1 ? 4 : 2, &n))
+        return 0;
+    *kind = first >= 0xDE;
+    *count = (size_t)n;
+    return 1;
+}
+
+/* An integer, ±magnitude, whose first byte was stepped over; 0 for anything else. */
+static inline int read_integer(reader *r, uint8_t first, uint64_t *magnitude, int *negative)
+{
+    uint64_t n, sign;
+    int width;
+    if (first <= 0x7F || first >= 0xE0) {
+        *negative = first >= 0xE0;
+        *magnitude = *negative ? 256u - first : first;
+        return 1;
+    }
+    if (first < 0xCC || first > 0xD3)
+        return 0;
+    width = 1 << (first & 3);
+    if (!read_bytes(r, width, &n))
+        return 0;
+    sign = (uint64_t)1 << (8 * width - 1);
+    *negative = first >= 0xD0 && n & sign;
+    /* Two's complement of `width` bytes: |n| = 2^(8 width) - n, where 2^64 is 0. */
+    *magnitude = *negative ? 2 * sign - n : n;
+    return 1;
+}
+
+/* Any number as float64, rounded to nearest as Python's float() does; 0 for anything else. */
+static inline int read_number(reader *r, double *number)
+{
+    uint64_t bits;
+    int negative;
+    uint8_t first;
+    if (UNLIKELY(r->at == r->end))
+        return 0;
+    first = *r->at++;
+    if (first == 0xCB) {
+        if (!read_bytes(r, 8, &bits))
+            return 0;
+        memcpy(number, &bits, 8);
+        return 1;
+    }
+    if (first == 0xCA) {
+        uint32_t low;
+        float narrow;
+        if (!read_bytes(r, 4, &bits))
+            return 0;
+        low = (uint32_t)bits;
+        memcpy(&narrow, &low, 4);
+        *number = (double)narrow;
+        return 1;
+    }
+    if (!read_integer(r, first, &bits, &negative))
+        return 0;
+    *number = negative ? -(double)bits : (double)bits;
+    return 1;
+}
+
+/* A name into `f`, with its hash. */
+static inline int read_name(batch *b, reader *r, const decode_limits *limits, feature *f)
+{
+    uint64_t length, magnitude;
+    const uint8_t *name;
+    uint8_t first;
+    int negative;
+    if (UNLIKELY(r->at == r->end))
+        return FAULTY;
+    first = *r->at++;
+    if (LIKELY((first & 0xE0) == 0xA0)) {
+        length = first & 0x1F;
+    } else if (first >= 0xD9 && first <= 0xDB) {
+        if (!read_bytes(r, 1 << (first - 0xD9), &length))
+            return FAULTY;
+    } else if (first >= 0xC4 && first <= 0xC6) {
+        if (!read_bytes(r, 1 << (first - 0xC4), &length))
+            return FAULTY;
+    } else {
+        if (!read_integer(r, first, &magnitude, &negative))
+            return FAULTY;
+        f->offset = (uint32_t)b->side_used;
+        f->length = batch_add_digits(b, magnitude, negative);
+        if (!f->length)
+            return NO_MEMORY;
+        if (f->length > limits->name_bytes)
+            return FAULTY;
+        f->hash = hash_bytes(b->side + f->offset, f->length);
+        b->name_bytes += f->length;
+        f->length |= IN_SIDE;
+        return DECODED;
+    }
+    if (UNLIKELY(length > left(r) || length > limits->name_bytes))
+        return FAULTY;
+    name = r->at;
+    r->at += length;
+    f->offset = (uint32_t)(name - b->body);
+    f->length = (uint32_t)length;
+    f->hash = hash_bytes(name, (size_t)length);
+    b->name_bytes += (size_t)length;
+    return DECODED;
+}
+
+static inline int read_features(batch *b, reader *r, const decode_limits *limits)
+{
+    size_t i, count, start = b->count;
+    feature *f;
+    int map, problem;
+    if (!read_container(r, &map, &count) || count > limits->features
+        || count > left(r) >> map) /* every name and value takes a byte at least */
+        return FAULTY;
+    if (!batch_reserve(b, count))
+        return NO_MEMORY;
+    f = b->features + start;
+    if (!map) {
+        for (i = 0; i < count; i++, f++) {
+            problem = read_name(b, r, limits, f);
+            if (UNLIKELY(problem))
+                return problem;
+            f->value = 1.0;
+        }
+    } else {
+        for (i = 0; i < count; i++) {
+            double value;
+            problem = read_name(b, r, limits, f);
+            if (UNLIKELY(problem))
+                return problem;
+            if (!read_number(r, &value) || !(value >= -VALUE_LARGEST && value <= VALUE_LARGEST))
+                return FAULTY;
+            f->value = value;
+            f += value >= VALUE_SMALLEST || value <= -VALUE_SMALLEST;
+        }
+    }
+    b->count = (size_t)(f - b->features);
+    if (b->count - start > b->longest)
+        b->longest = b->count - start;
+    return DECODED;
+}
+
+static inline int read_sample(batch *b, reader *r, const decode_limits *limits, size_t i)
+{
+    size_t parts;
+    double number;
+    int map, problem;
+    if (!read_container(r, &map, &parts) || map || parts < 2 || parts > 3)
+        return FAULTY;
+    if (!read_number(r, &number) || !(number == 1.0 || number == -1.0))
+        return FAULTY;
+    b->labels[i] = number;
+    problem = read_features(b, r, limits);
+    if (UNLIKELY(problem))
+        return problem;
+    number = 1.0;
+    if (parts == 3) {
+        if (!read_number(r, &number) || !(number >= 0.0 && number <= VALUE_LARGEST))
+            return FAULTY;
+        if (number < VALUE_SMALLEST)
+            number = 0.0;
+    }
+    b->importances[i] = number;
+    return DECODED;
+}
+
+/* How many samples a body announces. What is announced is checked against the limit and against
+ * the bytes that there are, so the answer may be trusted with memory. */
+static int decode_head(const uint8_t *body, size_t size, const decode_limits *limits,
+                       size_t *samples, size_t *head)
+{
+    reader r = {body, body + size};
+    int map;
+    if (!read_container(&r, &map, samples) || map || *samples > limits->samples
+        || *samples > left(&r))
+        return FAULTY;
+    *head = (size_t)(r.at - body);
+    return DECODED;
+}
+
+/* The samples of a body into `b`, whose columns have room for as many as decode_head said; to
+ * learn where b->labels is set, else to predict. */
+static int decode_body(batch *b, const uint8_t *body, size_t size, size_t head, size_t samples,
+                       const decode_limits *limits)
+{
+    reader r = {body + head, body + size};
+    size_t i;
+    b->body = body;
+    b->samples = samples;
+    b->indptr[0] = 0;
+    if (!batch_reserve(b, size / 16 + 16))
+        return NO_MEMORY;
+    for (i = 0; i < samples; i++) {
+        int problem = b->labels ? read_sample(b, &r, limits, i) : read_features(b, &r, limits);
+        if (UNLIKELY(problem))
+            return problem;
+        b->indptr[i + 1] = (int64_t)b->count;
+        b->good = i + 1;
+    }
+    return r.at == r.end ? DECODED : FAULTY;
+}
+
+#endif

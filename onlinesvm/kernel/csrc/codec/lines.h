@@ -1,0 +1,439 @@
+/* Lines of text -> batch: svmlight, VW text, label-tab-text.
+ *
+ * What is read here is read as onlinesvm.readers.lines does. A line that is faulty, or that is good in an
+ * uncommon way, is left as it is and called ODD: the Python parser then reads it, or says what is
+ * wrong with it.
+ */
+#ifndef ONLINESVM_LINES_H
+#define ONLINESVM_LINES_H
+
+#include "codec/batch.h"
+#include "codec/decode.h"
+#include "memory/hash.h"
+#include "memory/marks.h"
+#include "codec/number.h"
+#include "codec/scan.h"
+
+enum { OTHER_LINES = 0, SVMLIGHT_LINES, VW_LINES, TEXT_LINES };
+enum { TAKEN = 0, BLANK, ODD, LINES_NO_MEMORY };
+
+typedef struct {
+    const uint8_t *at;
+    size_t length;
+} text;
+
+typedef struct {
+    int format;
+    int labelled;         /* a label that is missing or unreadable is a fault, else 0.0 */
+    int by_text, numeric; /* labels are texts, those of `positive` +1; or else numbers */
+    const text *positive;
+    size_t positives;
+    size_t features, name_bytes; /* the limits of a sample */
+    /* A batch that holds so much takes no further sample. */
+    size_t batch_samples, batch_features, batch_name_bytes;
+} line_rules;
+
+typedef struct {
+    const uint8_t *at, *end; /* whole lines */
+    size_t lines;            /* read so far */
+    const line_rules *rules;
+    batch *batch;
+    marks seen; /* tokens of the line at hand */
+    scan scan;
+    double label, importance; /* of the line at hand */
+} lines;
+
+static int is_blank(const uint8_t *p, const uint8_t *end)
+{
+    while (p < end && is_space(*p))
+        p++;
+    return p == end;
+}
+
+/* The label p ... end, not empty; 0 where Python has to look. */
+static inline int read_label(const line_rules *rules, const uint8_t *p, const uint8_t *end,
+                             double *label)
+{
+    const size_t length = (size_t)(end - p);
+    double number;
+    size_t i;
+    int kind;
+    if (LIKELY(!rules->by_text)) {
+        const uint8_t last = end[-1];
+        if (LIKELY(length == 1 || (length == 2 && *p == '-' && last == '1'))) {
+            *label = length == 1 && last == '1' ? 1.0 : -1.0;
+            if (LIKELY(last == '1' || last == '0'))
+                return 1;
+        }
+    }
+    for (i = 0; i < rules->positives; i++) {
+        if (rules->positive[i].length == length && !memcmp(rules->positive[i].at, p, length)) {
+            *label = 1.0;
+            return 1;
+        }
+    }
+    if (rules->by_text && !rules->numeric) {
+        *label = -1.0;
+        return 1;
+    }
+    kind = read_decimal(p, end, &number);
+    if (kind == NUMBER && rules->by_text) {
+        *label = number > 0 ? 1.0 : -1.0;
+        return 1;
+    }
+    if (kind == NUMBER && (number == 1.0 || number == 0.0 || number == -1.0)) {
+        *label = number == 1.0 ? 1.0 : -1.0;
+        return 1;
+    }
+    *label = 0.0;
+    return kind != UNSURE && !rules->labelled;
+}
+
+/* What may stand as a value; 0 for what may not, or where Python has to look. */
+static inline int read_value(const uint8_t *p, const uint8_t *end, double *value)
+{
+    if (UNLIKELY(read_decimal(p, end, value) != NUMBER)
+        || UNLIKELY(!(*value >= -VALUE_LARGEST && *value <= VALUE_LARGEST)))
+        return 0;
+    if (UNLIKELY(*value > -VALUE_SMALLEST && *value < VALUE_SMALLEST))
+        *value = 0.0;
+    return 1;
+}
+
+static inline int read_importance(const uint8_t *p, const uint8_t *end, double *importance)
+{
+    return read_value(p, end, importance) && *importance >= 0.0;
+}
+
+/* Add a feature, for which there must be room, unless its value is 0. */
+static inline void add_feature(batch *b, const uint8_t *name, size_t offset, uint32_t where,
+                               size_t length, double value)
+{
+    feature *f = b->features + b->count;
+    f->offset = (uint32_t)offset;
+    f->length = (uint32_t)length | where;
+    f->hash = hash_bytes(name, length);
+    f->value = value;
+    if (LIKELY(value != 0.0)) {
+        b->count++;
+        b->name_bytes += length;
+    }
+}
+
+/* label id:value id:value ...  # comment      (qid:N is passed over) */
+static inline __attribute__((always_inline)) int svmlight_line(lines *l, batch *b)
+{
+    const line_rules *rules = l->rules;
+    const uint8_t *p = l->at, *d, *e;
+    size_t features = 0;
+    int labelled = 0;
+    double value;
+    l->importance = 1.0;
+    for (;; p = d + 1) {
+        d = scan_next(&l->scan, '#');
+        if (LIKELY(*d == ':')) {
+            e = d;
+            d = scan_next(&l->scan, '#');
+            if (UNLIKELY(e - p == 3 && !memcmp(p, "qid", 3))) {
+                while (*d == ':')
+                    d = scan_next(&l->scan, '#');
+            } else {
+                if (UNLIKELY(!labelled)) {
+                    if (rules->labelled)
+                        return ODD;
+                    l->label = 0.0;
+                    labelled = 1;
+                }
+                if (UNLIKELY(*d == ':' || e == p || (size_t)(e - p) > rules->name_bytes
+                             || features == rules->features))
+                    return ODD;
+                if (UNLIKELY(!read_value(e + 1, d, &value)))
+                    return ODD;
+                if (UNLIKELY(!batch_reserve(b, 1)))
+                    return LINES_NO_MEMORY;
+                add_feature(b, p, (size_t)(p - b->body), 0, (size_t)(e - p), value);
+                features++;
+            }
+        } else if (d > p) {
+            if (labelled || !read_label(rules, p, d, &l->label))
+                return ODD;
+            labelled = 1;
+        }
+        if (*d == '\n')
+            break;
+        if (UNLIKELY(*d == '#')) {
+            d = memchr(d, '\n', (size_t)(l->end - d));
+            if (d + 1 < l->end)
+                scan_from(&l->scan, d + 1, '#');
+            break;
+        }
+    }
+    l->at = d + 1;
+    return LIKELY(labelled) ? TAKEN : BLANK;
+}
+
+/* `n` bytes; up to COPIED may be written, and are read where `end` allows it. */
+#define COPIED 32
+static inline void copy_name(uint8_t *to, const uint8_t *from, size_t n, const uint8_t *end)
+{
+    if (LIKELY(n <= COPIED && (size_t)(end - from) >= COPIED))
+        memcpy(to, from, COPIED);
+    else
+        memcpy(to, from, n);
+}
+
+/* What stands before the first bar of a VW line: label, importance, tag. The bar goes to `bar`. */
+static inline __attribute__((always_inline)) int vw_head(lines *l, const uint8_t **bar)
+{
+    const line_rules *rules = l->rules;
+    const uint8_t *p = l->at, *d, *begins[3], *ends[3];
+    int n = 0;
+    for (;; p = d + 1) {
+        do
+            d = scan_next(&l->scan, '|');
+        while (*d == ':');
+        if (d > p) {
+            if (UNLIKELY(n == 3))
+                return ODD;
+            begins[n] = p;
+            ends[n++] = d;
+        }
+        if (*d == '|')
+            break;
+        if (UNLIKELY(*d == '\n')) {
+            l->at = d + 1;
+            return n ? ODD : BLANK;
+        }
+    }
+    *bar = d;
+    if (n && (ends[n - 1] == d || *begins[n - 1] == '\''))
+        n--; /* a tag */
+    l->importance = 1.0;
+    l->label = 0.0;
+    if (UNLIKELY(n == 3) || (n == 0 && rules->labelled)
+        || (n && !read_label(rules, begins[0], ends[0], &l->label))
+        || (n == 2 && !read_importance(begins[1], ends[1], &l->importance)))
+        return ODD;
+    return TAKEN;
+}
+
+/* label [importance] ['tag]|namespace[:weight] name[:value] ... |... */
+static inline __attribute__((always_inline)) int vw_line(lines *l, batch *b)
+{
+    const line_rules *rules = l->rules;
+    const uint8_t *p, *d, *e, *section, *prefix = NULL;
+    size_t features = 0, prefixed = 0; /* bytes of the namespace and its "^", 0 without */
+    double weight = 1.0, value;
+    const int head = vw_head(l, &d);
+    if (UNLIKELY(head != TAKEN))
+        return head;
+    section = p = d + 1;
+    for (;; p = d + 1) {
+        e = d = scan_next(&l->scan, '|');
+        value = 1.0;
+        if (*d == ':') {
+            d = scan_next(&l->scan, '|');
+            if (UNLIKELY(*d == ':' || e == p || !read_value(e + 1, d, &value)))
+                return ODD;
+        }
+        if (UNLIKELY(p == section && e > p)) {
+            prefix = p;
+            prefixed = (size_t)(e - p) + 1;
+            weight = value;
+        } else if (LIKELY(e > p)) {
+            const size_t length = (size_t)(e - p);
+            value *= weight;
+            if (UNLIKELY(prefixed + length > rules->name_bytes || features == rules->features
+                         || !(value >= -VALUE_LARGEST && value <= VALUE_LARGEST)))
+                return ODD;
+            if (UNLIKELY(value > -VALUE_SMALLEST && value < VALUE_SMALLEST))
+                value = 0.0;
+            if (UNLIKELY(!batch_reserve(b, 1)))
+                return LINES_NO_MEMORY;
+            features++;
+            if (!prefixed) {
+                add_feature(b, p, (size_t)(p - b->body), 0, length, value);
+            } else {
+                uint8_t *name;
+                if (UNLIKELY(!batch_reserve_side(b, prefixed + length + COPIED)))
+                    return LINES_NO_MEMORY;
+                name = b->side + b->side_used;
+                copy_name(name, prefix, prefixed - 1, l->end);
+                name[prefixed - 1] = '^';
+                copy_name(name + prefixed, p, length, l->end);
+                add_feature(b, name, b->side_used, IN_SIDE, prefixed + length, value);
+                b->side_used += prefixed + length;
+            }
+        }
+        if (UNLIKELY(*d == '\n'))
+            break;
+        if (UNLIKELY(*d == '|')) {
+            section = d + 1;
+            prefixed = 0;
+            weight = 1.0;
+        }
+    }
+    l->at = d + 1;
+    return TAKEN;
+}
+
+/* Letters, digits and "_", small; 0 for what stands between words, 1 for what is not ASCII. */
+static uint8_t folded[256];
+
+static void lines_init(void)
+{
+    int c;
+    for (c = 0; c < 256; c++)
+        folded[c] = c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20)
+            : (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' ? (uint8_t)c
+            : c >= 0x80;
+}
+
+/* label \t text: the distinct words of the text, small, each of value 1 */
+static int text_line(lines *l, batch *b)
+{
+    const line_rules *rules = l->rules;
+    const uint8_t *const end = memchr(l->at, '\n', (size_t)(l->end - l->at));
+    const uint8_t *tab = memchr(l->at, '\t', (size_t)(end - l->at)), *p, *q;
+    const size_t start = b->count;
+    size_t most;
+    marks *m = &l->seen;
+    l->importance = 1.0;
+    l->label = 0.0;
+    if (is_blank(l->at, end)) {
+        l->at = end + 1;
+        return BLANK;
+    }
+    if (tab) {
+        for (p = l->at; p < tab && is_space(*p); p++)
+            ;
+        for (q = tab; q > p && is_space(q[-1]); q--)
+            ;
+        if (q == p ? rules->labelled : !read_label(rules, p, q, &l->label))
+            return ODD;
+        p = tab + 1;
+    } else {
+        if (rules->labelled)
+            return ODD;
+        p = l->at;
+    }
+    /* Words take a byte and one between; one more than a sample may have is refused. */
+    most = (size_t)(end - p) / 2 + 1;
+    most = most < rules->features ? most : rules->features + 1;
+    if (!batch_reserve(b, most) || !batch_reserve_side(b, (size_t)(end - p) + 1)
+        || !marks_reserve(m, most))
+        return LINES_NO_MEMORY;
+    marks_begin(m, most);
+    for (;; p++) { /* the newline ends the last word */
+        uint8_t *const name = b->side + b->side_used, *to = name, c;
+        while ((c = folded[*p]) > 1)
+            *to++ = c, p++;
+        if (UNLIKELY(c == 1))
+            return ODD;
+        if (to > name) {
+            const size_t length = (size_t)(to - name);
+            const feature *f = b->features + b->count;
+            uint32_t place;
+            if (UNLIKELY(length > rules->name_bytes || b->count - start == most))
+                return ODD;
+            add_feature(b, name, b->side_used, IN_SIDE, length, 1.0);
+            place = marks_place(m, (uint32_t)f->hash);
+            while (m->marks[place].stamp == m->stamp) {
+                const feature *seen = b->features + m->marks[place].feature;
+                if (seen->hash == f->hash && seen->length == f->length
+                    && same_bytes(batch_name(b, seen), name, length))
+                    break;
+                place = (place + 1) & m->last;
+            }
+            if (m->marks[place].stamp == m->stamp) {
+                b->count--;
+                b->name_bytes -= length;
+            } else {
+                m->marks[place] = (mark){m->stamp, 0, (uint32_t)b->count - 1, 0};
+                b->side_used += length;
+            }
+        }
+        if (p == end)
+            break;
+    }
+    if (UNLIKELY(b->count - start > rules->features))
+        return ODD;
+    l->at = end + 1;
+    return TAKEN;
+}
+
+static inline int batch_is_full(const batch *b, const line_rules *rules)
+{
+    return b->samples >= rules->batch_samples || b->count >= rules->batch_features
+        || b->name_bytes >= rules->batch_name_bytes;
+}
+
+/* End the sample whose features were added. */
+static inline void end_sample(batch *b, double label, double importance)
+{
+    const size_t start = (size_t)b->indptr[b->samples];
+    b->labels[b->samples] = label;
+    b->importances[b->samples] = importance;
+    b->indptr[++b->samples] = (int64_t)b->count;
+    if (b->count - start > b->longest)
+        b->longest = b->count - start;
+}
+
+static inline __attribute__((always_inline)) int lines_walk(lines *l, int format)
+{
+    batch *b = l->batch;
+    const uint8_t other = format == VW_LINES ? '|' : '#';
+    l->scan.end = l->end;
+    if (format != TEXT_LINES)
+        scan_from(&l->scan, l->at, other);
+    while (l->at < l->end && !batch_is_full(b, l->rules)) {
+        const uint8_t *const start = l->at;
+        const size_t count = b->count, side_used = b->side_used, name_bytes = b->name_bytes;
+        const int what = format == VW_LINES ? vw_line(l, b)
+            : format == SVMLIGHT_LINES      ? svmlight_line(l, b)
+                                            : text_line(l, b);
+        if (LIKELY(what == TAKEN)) {
+            end_sample(b, l->label, l->importance);
+        } else if (what != BLANK) {
+            l->at = start;
+            b->count = count;
+            b->side_used = side_used;
+            b->name_bytes = name_bytes;
+            return what;
+        }
+        l->lines++;
+    }
+    return TAKEN;
+}
+
+/* Read lines until the batch is full, the lines are at their end, or one is ODD: TAKEN in the
+ * first two cases. The columns of the batch must have room. */
+static int lines_read(lines *l)
+{
+    if (l->at >= l->end || batch_is_full(l->batch, l->rules))
+        return TAKEN;
+    switch (l->rules->format) {
+    case SVMLIGHT_LINES:
+        return lines_walk(l, SVMLIGHT_LINES);
+    case VW_LINES:
+        return lines_walk(l, VW_LINES);
+    case TEXT_LINES:
+        return lines_walk(l, TEXT_LINES);
+    default:
+        return ODD;
+    }
+}
+
+/* Add a feature that was read elsewhere; 0 without memory. */
+static int lines_add(lines *l, const uint8_t *name, size_t length, double value)
+{
+    batch *b = l->batch;
+    if (length > LENGTH_BITS || !batch_reserve(b, 1) || !batch_reserve_side(b, length))
+        return 0;
+    memcpy(b->side + b->side_used, name, length);
+    add_feature(b, name, b->side_used, IN_SIDE, length, value);
+    b->side_used += length;
+    return 1;
+}
+
+#endif

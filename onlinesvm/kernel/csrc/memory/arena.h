@@ -1,0 +1,223 @@
+/* The names, in order of their ids, each with its id and its length before it.
+ *
+ * Append-only: an entry never moves and is never rewritten, so whoever knows how many names there
+ * were at some moment can read exactly those at any later one. An entry lies in one region whole;
+ * the regions, oldest first, hold the names by id from 1.
+ */
+#ifndef ONLINESVM_ARENA_H
+#define ONLINESVM_ARENA_H
+
+#include <string.h>
+
+#include "memory/hash.h"
+#include "memory/pages.h"
+
+/* An entry, at any address: u32 id, u32 length, the name's bytes. */
+#define ENTRY_HEAD 8
+
+typedef struct {
+    region *regions; /* the oldest first */
+    region *current; /* where entries are added */
+    region *spare;   /* reserved; not among the regions yet */
+    size_t total;    /* bytes in all regions */
+    uint64_t bytes;  /* of all names */
+} arena;
+
+static inline uint32_t entry_id(const uint8_t *e)
+{
+    uint32_t id;
+    memcpy(&id, e, 4);
+    return id;
+}
+
+static inline uint32_t entry_length(const uint8_t *e)
+{
+    uint32_t length;
+    memcpy(&length, e + 4, 4);
+    return length;
+}
+
+static inline const uint8_t *entry_name(const uint8_t *e) { return e + ENTRY_HEAD; }
+
+static void arena_init(arena *a) { memset(a, 0, sizeof *a); }
+
+static void arena_clear(arena *a)
+{
+    region_free_all(a->regions);
+    region_free_all(a->spare);
+    arena_init(a);
+}
+
+/* Make sure that entries of `bytes` bytes in all, heads included, can be added. 0 without memory;
+ * nothing has changed then. All of them fit in the spare region, whatever part of them the
+ * current one takes before. */
+static int arena_reserve(arena *a, size_t bytes)
+{
+    region *r;
+    for (r = a->current; r; r = r->next) /* those behind the current one are empty */
+        if (r->size - r->used >= bytes)
+            return 1;
+    if (a->spare && a->spare->size >= bytes)
+        return 1;
+    r = region_new(bytes, a->total);
+    if (!r)
+        return 0;
+    region_free_all(a->spare);
+    a->spare = r;
+    return 1;
+}
+
+/* Add a name that room was reserved for. */
+static inline uint8_t *arena_add(arena *a, uint32_t id, const uint8_t *name, uint32_t length)
+{
+    size_t size = ENTRY_HEAD + (size_t)length;
+    uint8_t *e;
+    while (UNLIKELY(!a->current || a->current->size - a->current->used < size)) {
+        if (a->current && a->current->next) {
+            a->current = a->current->next;
+            continue;
+        }
+        if (a->current)
+            a->current->next = a->spare;
+        else
+            a->regions = a->spare;
+        a->current = a->spare;
+        a->total += a->spare->size;
+        a->spare = NULL;
+    }
+    e = a->current->base + a->current->used;
+    a->current->used += size;
+    a->bytes += length;
+    memcpy(e, &id, 4);
+    memcpy(e + 4, &length, 4);
+    copy_bytes(e + ENTRY_HEAD, name, length);
+    return e;
+}
+
+/* A walk over the names by id; start with {0}. The next entry, or NULL after the last one. Names
+ * may be added between two steps. */
+typedef struct {
+    const region *at;
+    size_t used;
+} arena_walk;
+
+static const uint8_t *arena_next(const arena *a, arena_walk *walk)
+{
+    const uint8_t *e;
+    if (!walk->at) {
+        walk->at = a->regions;
+        walk->used = 0;
+        if (!walk->at)
+            return NULL;
+    }
+    while (walk->used == walk->at->used) {
+        if (!walk->at->next)
+            return NULL;
+        walk->at = walk->at->next;
+        walk->used = 0;
+    }
+    e = walk->at->base + walk->used;
+    walk->used += ENTRY_HEAD + (size_t)entry_length(e);
+    return e;
+}
+
+/* Where the names that stay are moved to when an arena is pruned: towards its start, in their order.
+ * None overtakes those that are yet to be read: what is moved is part of what was read. */
+typedef struct {
+    region *at;
+    size_t used;
+    uint64_t bytes;
+} arena_mover;
+
+/* Move the entry `e`, the next in order that stays; where it lies then. */
+static uint8_t *arena_move(arena_mover *mover, const uint8_t *e)
+{
+    const size_t size = ENTRY_HEAD + (size_t)entry_length(e);
+    uint8_t *moved;
+    while (mover->at->size - mover->used < size) {
+        mover->at->used = mover->used;
+        mover->at = mover->at->next;
+        mover->used = 0;
+    }
+    moved = mover->at->base + mover->used;
+    memmove(moved, e, size);
+    mover->used += size;
+    mover->bytes += size - ENTRY_HEAD;
+    return moved;
+}
+
+/* After the last one; the regions that are empty now take what comes. */
+static void arena_moved(arena *a, arena_mover *mover)
+{
+    region *r;
+    a->current = mover->at;
+    a->bytes = mover->bytes;
+    if (!mover->at)
+        return;
+    mover->at->used = mover->used;
+    for (r = mover->at->next; r; r = r->next)
+        r->used = 0;
+}
+
+/* The names of ids 1 .. n as they are at one instant, copied in slices while more are entered.
+ *
+ * These entries stay as they are, so they are read without a lock; `busy`, which is set and read
+ * under the lock, keeps them from being given up meanwhile. */
+typedef struct names_view {
+    struct names_view *next; /* another one of the same names */
+    arena_walk walk;
+    const region *last; /* where the last name lies, and its end there */
+    size_t last_used;
+    size_t n, copied;
+    uint32_t *lengths;
+    uint8_t *bytes; /* where the next name goes */
+    int busy;       /* a slice is being copied */
+} names_view;
+
+#define NAMES_SLICE 4096 /* names */
+
+/* A view of the `n` names of `a` among those of `*views`; where they go is the caller's to set. */
+static void names_open(names_view *v, names_view **views, const arena *a, size_t n)
+{
+    memset(v, 0, sizeof *v);
+    v->n = n;
+    v->walk.at = a->regions;
+    v->last = a->current;
+    v->last_used = a->current ? a->current->used : 0;
+    v->next = *views;
+    *views = v;
+}
+
+/* Copy `most` more names at most; how many that were, 0 at the end. */
+static size_t names_copy(names_view *v, size_t most)
+{
+    size_t i, left = v->n - v->copied;
+    if (left > most)
+        left = most;
+    for (i = 0; i < left; i++) {
+        const uint8_t *e;
+        uint32_t length;
+        while (v->walk.used == (v->walk.at == v->last ? v->last_used : v->walk.at->used)) {
+            v->walk.at = v->walk.at->next;
+            v->walk.used = 0;
+        }
+        e = v->walk.at->base + v->walk.used;
+        length = entry_length(e);
+        v->walk.used += ENTRY_HEAD + (size_t)length;
+        v->lengths[v->copied++] = length;
+        memcpy(v->bytes, entry_name(e), length);
+        v->bytes += length;
+    }
+    return left;
+}
+
+/* Have nobody copy more for `v`, one of `*views` or not. */
+static void names_leave(const names_view *v, names_view **views)
+{
+    while (*views && *views != v)
+        views = &(*views)->next;
+    if (*views)
+        *views = v->next;
+}
+
+#endif

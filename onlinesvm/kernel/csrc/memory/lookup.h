@@ -1,0 +1,277 @@
+/* The dictionary from feature to id: names in columns -> rows over ids.
+ *
+ * A large model's slots and names lie all over memory, so features are looked up in a pipeline:
+ * FAR features ahead the slot is prefetched, NEAR features ahead it is read and the entry that it
+ * points to prefetched, and at its turn the name is compared. The guess made ahead may be outdated
+ * by then, as names are entered in between; what it does not settle is looked up afresh.
+ */
+#ifndef ONLINESVM_LOOKUP_H
+#define ONLINESVM_LOOKUP_H
+
+#include "codec/batch.h"
+#include "memory/column_map.h"
+#include "memory/marks.h"
+#include "memory/rows.h"
+#include "memory/table.h"
+
+#define FAR 40
+#define NEAR 20
+#define GUESSES 32 /* a power of two above NEAR */
+
+typedef struct {
+    table table;
+    arena arena;
+    uint32_t count; /* names, and so the last id */
+    size_t reserved; /* the count up to which the table's room was reserved */
+    uint64_t refused; /* features that were left out, as the lookup was full */
+    marks known;    /* by id */
+    marks unknown;  /* by hash or by column */
+    column_map columns;
+} lookup;
+
+static int lookup_init(lookup *l)
+{
+    memset(l, 0, sizeof *l);
+    arena_init(&l->arena);
+    marks_init(&l->known);
+    marks_init(&l->unknown);
+    return table_open(&l->table, 0);
+}
+
+static void lookup_clear(lookup *l)
+{
+    table_clear(&l->table);
+    arena_clear(&l->arena);
+    marks_clear(&l->known);
+    marks_clear(&l->unknown);
+    column_map_clear(&l->columns);
+    memset(l, 0, sizeof *l);
+}
+
+static inline size_t lookup_room(const lookup *l, size_t most)
+{
+    return most > l->count ? most - l->count : 0;
+}
+
+/* Make sure that up to `names` further names of `bytes` bytes in all can be entered. 0 without
+ * memory; nothing has changed then. */
+static int lookup_reserve(lookup *l, size_t names, size_t bytes)
+{
+    if (!names)
+        return 1;
+    if (!arena_reserve(&l->arena, bytes + names * ENTRY_HEAD))
+        return 0;
+    if (l->count + names <= l->reserved)
+        return 1;
+    if (!table_reserve(&l->table, names))
+        return 0;
+    l->reserved = l->count + names;
+    return 1;
+}
+
+/* Enter a name that is not here; its id. Room was reserved. */
+static inline uint32_t lookup_enter(lookup *l, uint64_t hash, const uint8_t *name,
+                                    uint32_t length, vacancy end)
+{
+    const uint32_t id = ++l->count;
+    table_insert(&l->table, hash, arena_add(&l->arena, id, name, length), end);
+    return id;
+}
+
+static uint32_t lookup_id(const lookup *l, const uint8_t *name, size_t length)
+{
+    if (length > LENGTH_BITS)
+        return 0;
+    return table_find(&l->table, hash_bytes(name, length), name, (uint32_t)length);
+}
+
+static inline void lookup_guess(const lookup *l, const feature *f, const uint8_t **guess)
+{
+    const uint8_t *e = table_guess(&l->table, f->hash);
+    *guess = e;
+    if (e) {
+        PREFETCH(e);
+        PREFETCH(e + ENTRY_HEAD + feature_length(f));
+    } else {
+        table_prefetch_count(&l->table, f->hash);
+    }
+}
+
+/* Names that a lookup of at most `most` has left after a prune: a quarter is free. */
+static inline size_t lookup_left(size_t most) { return most - (most + 3) / 4; }
+
+/* Whether a lookup of at most `most` names is to be pruned before a sample with `fresh` new ones and
+ * `own` that are known: others than its own can leave. */
+static inline int lookup_overflows(const lookup *l, size_t most, size_t fresh, size_t own)
+{
+    return fresh && l->count + fresh > most && l->count > lookup_left(most) && l->count > own;
+}
+
+/* The same for the features `first` .. `end` of a batch. */
+static __attribute__((noinline)) int
+lookup_must_prune(lookup *l, const batch *b, size_t first, size_t end, size_t most)
+{
+    size_t j, fresh = 0, own = 0;
+    marks_begin(&l->known, end - first);
+    marks_begin(&l->unknown, end - first);
+    for (j = first; j < end; j++) {
+        const feature *f = &b->features[j];
+        const uint8_t *name = batch_name(b, f);
+        const uint32_t length = feature_length(f);
+        const uint32_t id = table_find(&l->table, f->hash, name, length);
+        marks *m = id ? &l->known : &l->unknown;
+        const uint32_t key = id ? id : (uint32_t)f->hash;
+        uint32_t place = marks_place(m, (uint32_t)f->hash);
+        while (m->marks[place].stamp == m->stamp) {
+            const feature *seen = &b->features[m->marks[place].feature];
+            if (m->marks[place].key == key
+                && (id || (feature_length(seen) == length
+                           && same_bytes(batch_name(b, seen), name, length))))
+                break;
+            place = (place + 1) & m->last;
+        }
+        if (m->marks[place].stamp == m->stamp)
+            continue;
+        m->marks[place] = (mark){m->stamp, key, (uint32_t)j, 0};
+        *(id ? &own : &fresh) += 1;
+    }
+    return lookup_overflows(l, most, fresh, own);
+}
+
+/* How new names are entered. */
+typedef struct {
+    size_t first; /* the sample to begin with */
+    size_t most;  /* names that there may be; further ones are as if absent */
+    int prunes;   /* end before a sample that the lookup is to be pruned for */
+} growth;
+
+/* `b` over ids, into rows with room for all its features; how many elements they hold. With `how`,
+ * new names of samples with an importance above 0 become ids; other unknown names are id 0, and so
+ * are all without it. Duplicates are summed at the place of the first. `rows_made` is how many
+ * rows there are. The marks and the names to be entered must have been reserved. */
+static inline __attribute__((always_inline)) size_t
+lookup_rows(lookup *l, const batch *b, const growth *how, rows *out, size_t *rows_made)
+{
+    const uint8_t *guesses[GUESSES];
+    const feature *features = b->features;
+    const size_t first = how ? how->first : 0, most = how ? how->most : 0, count = b->count;
+    size_t i, j = (size_t)b->indptr[first], k = 0;
+    for (i = j; i < j + FAR && i < count; i++)
+        table_prefetch(&l->table, features[i].hash);
+    for (i = j; i < j + NEAR && i < count; i++)
+        lookup_guess(l, &features[i], &guesses[i % GUESSES]);
+    out->indptr[0] = 0;
+    for (i = first; i < b->samples; i++) {
+        const int growing = how && b->importances[i] > 0;
+        const size_t start = k, end = (size_t)b->indptr[i + 1];
+        if (growing && UNLIKELY(how->prunes && l->count + (end - j) > most)
+            && lookup_must_prune(l, b, j, end, most))
+            break;
+        marks_begin(&l->known, end - j);
+        marks_begin(&l->unknown, end - j);
+        for (; j < end; j++) {
+            const feature *f = &features[j];
+            const uint8_t *name = batch_name(b, f), *e = guesses[j % GUESSES];
+            const uint32_t length = feature_length(f);
+            uint32_t id, place, key;
+            marks *m;
+            if (LIKELY(j + FAR < count))
+                table_prefetch(&l->table, features[j + FAR].hash);
+            if (LIKELY(j + NEAR < count))
+                lookup_guess(l, &features[j + NEAR], &guesses[(j + NEAR) % GUESSES]);
+            if (LIKELY(e && entry_is(e, name, length))) {
+                id = entry_id(e);
+            } else {
+                vacancy end_of_search = {NULL, NULL};
+                id = table_search(&l->table, f->hash, name, length, &end_of_search);
+                if (!id && growing) {
+                    if (l->count >= most) {
+                        l->refused++;
+                        continue;
+                    }
+                    id = lookup_enter(l, f->hash, name, length, end_of_search);
+                }
+            }
+            if (LIKELY(id)) {
+                m = &l->known;
+                key = id;
+                place = marks_place(m, (uint32_t)f->hash);
+                while (m->marks[place].stamp == m->stamp && m->marks[place].key != key)
+                    place = (place + 1) & m->last;
+            } else {
+                m = &l->unknown;
+                place = marks_place(m, key = (uint32_t)f->hash);
+                while (m->marks[place].stamp == m->stamp) {
+                    const feature *seen = &features[m->marks[place].feature];
+                    if (seen->hash == f->hash && feature_length(seen) == length
+                        && same_bytes(batch_name(b, seen), name, length))
+                        break;
+                    place = (place + 1) & m->last;
+                }
+            }
+            if (UNLIKELY(m->marks[place].stamp == m->stamp)) {
+                out->data[start + m->marks[place].row] += f->value;
+                continue;
+            }
+            m->marks[place] = (mark){m->stamp, key, (uint32_t)j, (uint32_t)(k - start)};
+            out->indices[k] = (int32_t)id;
+            out->data[k++] = f->value;
+        }
+        out->indptr[i - first + 1] = (int64_t)k;
+    }
+    *rows_made = i - first;
+    return k;
+}
+
+static int lookup_reserve_marks(lookup *l, size_t longest)
+{
+    return marks_reserve(&l->known, longest) && marks_reserve(&l->unknown, longest);
+}
+
+static size_t lookup_grow(lookup *l, const batch *b, const growth *how, rows *out,
+                          size_t *rows_made)
+{
+    return lookup_rows(l, b, how, out, rows_made);
+}
+
+static size_t lookup_find(lookup *l, const batch *b, rows *out)
+{
+    size_t rows_made;
+    return lookup_rows(l, b, NULL, out, &rows_made);
+}
+
+/* The names of a dump, `count` of them of `lengths`, end to end in `names`, into a lookup just
+ * made: 1, 0 without memory, −1 if two are equal. */
+static int lookup_restore(lookup *l, const uint32_t *lengths, const uint8_t *names, size_t count)
+{
+    enum { AHEAD = 32 };
+    uint64_t hashes[AHEAD];
+    const uint8_t *at[AHEAD];
+    size_t i, bytes = 0;
+    for (i = 0; i < count; i++)
+        bytes += lengths[i];
+    table_clear(&l->table);
+    if (!table_open(&l->table, count) || !lookup_reserve(l, count, bytes))
+        return 0;
+    for (i = 0; i < count + AHEAD; i++) {
+        if (i >= AHEAD) {
+            const size_t k = i % AHEAD;
+            const uint32_t length = lengths[i - AHEAD];
+            vacancy end = {NULL, NULL};
+            if (table_search(&l->table, hashes[k], at[k], length, &end))
+                return -1;
+            lookup_enter(l, hashes[k], at[k], length, end);
+        }
+        if (i < count) {
+            const size_t k = i % AHEAD;
+            hashes[k] = hash_bytes(names, lengths[i]);
+            at[k] = names;
+            names += lengths[i];
+            table_prefetch(&l->table, hashes[k]);
+            table_prefetch_count(&l->table, hashes[k]);
+        }
+    }
+    return 1;
+}
+
+#endif

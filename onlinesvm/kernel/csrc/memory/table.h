@@ -1,0 +1,330 @@
+/* Name -> entry of the arena: extendible hashing (Fagin, Nievergelt, Pippenger, Strong 1979,
+ * "Extendible hashing - a fast access method for dynamic files").
+ *
+ * The upper bits of a hash choose, through a directory, a segment of fixed size; within it probing
+ * is linear. A full segment splits in two by one more bit of its hashes, so no insertion ever
+ * costs more than one segment's work (and now and then a copy of the directory, about 30 bytes for
+ * a thousand names): there is no rehash of the whole that a turn of the loop would wait for.
+ * Segments fill evenly, so that if all were full at the same count, all would split at about the
+ * same time; each is full at a count of its own, and they split one after the other.
+ *
+ *     hash    22 bits directory | 16 bits tag | 26 bits place in the segment
+ *     slot    16 bits tag | 48 bits address of the entry; 0 is empty
+ *
+ * A slot whose tag agrees is compared in full. Splitting reads the names again, since a slot does
+ * not hold the hash; that is one cache miss for each name, paid about once in its life.
+ *
+ * Where a segment cannot split, because memory has run out or because more names than fit agree in
+ * all bits that choose, it fills to the brim and further ones are chained to it: slower, never
+ * wrong, never endless.
+ */
+#ifndef ONLINESVM_TABLE_H
+#define ONLINESVM_TABLE_H
+
+#include "memory/arena.h"
+#include "memory/hash.h"
+#include "memory/pool.h"
+
+#define SEGMENT_SLOTS 1022
+/* A segment is full, and splits, at a count of its own from FULL_LEAST on, below twice that; linear
+ * probing is fast up to about three quarters. */
+#define FULL_LEAST 400
+#define FULL_MOST (2 * FULL_LEAST)
+#define SEGMENT_BRIM (SEGMENT_SLOTS - 1) /* one stays empty: it ends every probe */
+#define TABLE_MOST_BITS 22
+#define TABLE_SPARSE_BITS 4 /* the directory may be this sparse: 2^4 times as long as segments */
+
+#define TAG_SHIFT 48
+#define SLOT_ADDRESS (((uint64_t)1 << TAG_SHIFT) - 1)
+
+typedef struct segment {
+    uint32_t count;
+    uint16_t bits; /* how many upper bits all its hashes share */
+    uint16_t full; /* the count at which it splits */
+    struct segment *next;
+    uint64_t slots[SEGMENT_SLOTS];
+} segment;
+
+typedef struct {
+    segment **directory; /* 2^bits */
+    int bits;            /* from 1 on */
+    size_t segments;
+    size_t promised; /* segments that were reserved for chains */
+    size_t overfull; /* segments that are more than full */
+    uint32_t drawn;  /* counts at which to be full that were given out */
+    size_t chained;  /* segments in chains; while there are none, nobody looks for the next one */
+    pool pool;
+} table;
+
+static inline uint64_t slot_tag(uint64_t hash) { return (hash >> 26) << TAG_SHIFT; }
+
+static inline uint32_t slot_place(uint64_t hash)
+{
+    return (uint32_t)((hash & (((uint64_t)1 << 26) - 1)) * SEGMENT_SLOTS >> 26);
+}
+
+static inline const uint8_t *slot_entry(uint64_t slot)
+{
+    return (const uint8_t *)(uintptr_t)(slot & SLOT_ADDRESS);
+}
+
+static inline segment *table_segment(const table *t, uint64_t hash)
+{
+    return t->directory[hash >> (64 - t->bits)];
+}
+
+static void table_init(table *t)
+{
+    memset(t, 0, sizeof *t);
+    pool_init(&t->pool, sizeof(segment));
+}
+
+static void table_clear(table *t)
+{
+    free(t->directory);
+    pool_clear(&t->pool);
+    table_init(t);
+}
+
+/* The count at which the next segment is full: spread evenly, as the multiples of the golden section
+ * are (Knuth, The Art of Computer Programming, volume 3, section 6.4). */
+static uint16_t table_draw_full(table *t, uint32_t least)
+{
+    const uint64_t place = t->drawn++ * 0x9E3779B9u; /* modulo 2^32 */
+    return (uint16_t)(least + (place * (FULL_MOST - least) >> 32));
+}
+
+/* An empty table with room for about `names` without a split. 0 without memory. */
+static int table_open(table *t, size_t names)
+{
+    int bits = 1;
+    uint32_t least;
+    size_t i, length;
+    while (bits < TABLE_MOST_BITS && (names >> bits) > FULL_LEAST + FULL_LEAST / 4)
+        bits++;
+    /* Segments are filled evenly, but for chance: leave it four standard deviations. */
+    least = (uint32_t)(names >> bits) + 90;
+    least = least < FULL_LEAST ? FULL_LEAST : least < FULL_MOST ? least : FULL_MOST - 1;
+    length = (size_t)1 << bits;
+    table_init(t);
+    t->directory = malloc(length * sizeof *t->directory);
+    if (!t->directory || !pool_reserve(&t->pool, length)) {
+        table_clear(t);
+        return 0;
+    }
+    t->bits = bits;
+    t->segments = length;
+    for (i = 0; i < length; i++) {
+        t->directory[i] = pool_take(&t->pool);
+        t->directory[i]->bits = (uint16_t)bits;
+        t->directory[i]->full = table_draw_full(t, least);
+    }
+    return 1;
+}
+
+/* Make sure that `names` further names can be inserted, whatever memory there is then. 0 without
+ * memory; nothing has changed then. */
+static int table_reserve(table *t, size_t names)
+{
+    size_t promised = names / (SEGMENT_BRIM - FULL_MOST) + 1 + t->overfull;
+    if (!pool_reserve(&t->pool, promised))
+        return 0;
+    t->promised = promised;
+    return 1;
+}
+
+static inline void table_prefetch(const table *t, uint64_t hash)
+{
+    PREFETCH(&table_segment(t, hash)->slots[slot_place(hash)]);
+}
+
+/* Where a name is inserted, its segment's count is needed too. */
+static inline void table_prefetch_count(const table *t, uint64_t hash)
+{
+    PREFETCH(table_segment(t, hash));
+}
+
+/* The entry that most likely is the name with this hash, NULL if there is none in sight. Only a
+ * guess, to be compared: made ahead, so that the entry can be prefetched. */
+static inline const uint8_t *table_guess(const table *t, uint64_t hash)
+{
+    const segment *s = table_segment(t, hash);
+    uint32_t place = slot_place(hash);
+    uint64_t tag = slot_tag(hash);
+    uint64_t slot;
+    while ((slot = s->slots[place]) != 0) {
+        if ((slot ^ tag) <= SLOT_ADDRESS)
+            return slot_entry(slot);
+        if (UNLIKELY(++place == SEGMENT_SLOTS))
+            place = 0;
+    }
+    return NULL;
+}
+
+/* Whether `e` is the entry of a name. */
+static inline int entry_is(const uint8_t *e, const uint8_t *name, uint32_t length)
+{
+    return entry_length(e) == length && same_bytes(entry_name(e), name, length);
+}
+
+/* Where the search for a name that is not here ended. */
+typedef struct {
+    segment *segment;
+    uint64_t *slot;
+} vacancy;
+
+/* The id of a name, 0 if it is not here; `end` may then be given to table_insert. */
+static inline uint32_t table_search(const table *t, uint64_t hash, const uint8_t *name,
+                                    uint32_t length, vacancy *end)
+{
+    segment *s = table_segment(t, hash);
+    const uint64_t tag = slot_tag(hash);
+    do {
+        uint32_t place = slot_place(hash);
+        uint64_t slot;
+        while ((slot = s->slots[place]) != 0) {
+            if ((slot ^ tag) <= SLOT_ADDRESS && entry_is(slot_entry(slot), name, length))
+                return entry_id(slot_entry(slot));
+            if (UNLIKELY(++place == SEGMENT_SLOTS))
+                place = 0;
+        }
+        end->segment = s;
+        end->slot = &s->slots[place];
+    } while (UNLIKELY(t->chained) && (s = s->next));
+    return 0;
+}
+
+static uint32_t table_find(const table *t, uint64_t hash, const uint8_t *name, uint32_t length)
+{
+    vacancy end;
+    return table_search(t, hash, name, length, &end);
+}
+
+static inline void segment_put(segment *s, uint64_t hash, const uint8_t *e)
+{
+    uint32_t place = slot_place(hash);
+    while (s->slots[place])
+        if (UNLIKELY(++place == SEGMENT_SLOTS))
+            place = 0;
+    s->slots[place] = slot_tag(hash) | (uintptr_t)e;
+    s->count++;
+}
+
+static int table_double(table *t)
+{
+    size_t i, length = (size_t)1 << t->bits;
+    segment **directory;
+    if (t->bits >= TABLE_MOST_BITS || length >> TABLE_SPARSE_BITS > t->segments)
+        return 0;
+    directory = malloc(2 * length * sizeof *directory);
+    if (!directory)
+        return 0;
+    for (i = 0; i < length; i++)
+        directory[2 * i] = directory[2 * i + 1] = t->directory[i];
+    free(t->directory);
+    t->directory = directory;
+    t->bits++;
+    return 1;
+}
+
+/* Split the segment of `hash`. 0 if that cannot be done; nothing has changed then. */
+static int table_split(table *t, uint64_t hash)
+{
+    segment *low = table_segment(t, hash), *high;
+    const uint8_t *entries[SEGMENT_SLOTS];
+    uint32_t i, count = 0;
+    size_t first, length;
+    if (low->next || !pool_reserve(&t->pool, t->promised + 1))
+        return 0;
+    if ((int)low->bits == t->bits && !table_double(t))
+        return 0;
+    for (i = 0; i < SEGMENT_SLOTS; i++)
+        if (low->slots[i])
+            entries[count++] = slot_entry(low->slots[i]);
+    t->overfull -= low->count > low->full;
+    memset(low->slots, 0, sizeof low->slots);
+    low->count = 0;
+    low->bits++;
+    high = pool_take(&t->pool);
+    high->bits = low->bits;
+    low->full = table_draw_full(t, FULL_LEAST);
+    high->full = table_draw_full(t, FULL_LEAST);
+    t->segments++;
+    length = (size_t)1 << (t->bits - (int)low->bits); /* of each half, in the directory */
+    first = (size_t)(hash >> (65 - low->bits) << 1 << (t->bits - (int)low->bits));
+    for (i = 0; i < length; i++)
+        t->directory[first + length + i] = high;
+    for (i = 0; i < count; i++) {
+        uint64_t h;
+        if (i + 24 < count) {
+            PREFETCH(entries[i + 24]);
+            PREFETCH(entries[i + 24] + ENTRY_HEAD + 24);
+        }
+        h = hash_bytes(entry_name(entries[i]), entry_length(entries[i]));
+        segment_put(h >> (64 - low->bits) & 1 ? high : low, h, entries[i]);
+    }
+    t->overfull += (low->count > low->full) + (high->count > high->full);
+    return 1;
+}
+
+/* Insert a name where there is no place for it without a split or a chain. */
+static __attribute__((noinline)) void table_insert_full(table *t, uint64_t hash, const uint8_t *e)
+{
+    segment *s = table_segment(t, hash);
+    while (s->count >= s->full) {
+        if (!s->next && table_split(t, hash)) {
+            s = table_segment(t, hash);
+            continue;
+        }
+        if (s->count < SEGMENT_BRIM) {
+            if (s->count == s->full)
+                t->overfull++;
+            break;
+        }
+        if (!s->next) {
+            s->next = pool_take(&t->pool);
+            s->next->full = FULL_MOST;
+            t->promised--;
+            t->chained++;
+        }
+        s = s->next;
+    }
+    segment_put(s, hash, e);
+}
+
+/* Forget all names, but keep the segments. */
+static void table_empty(table *t)
+{
+    size_t i;
+    for (i = 0; i < (size_t)1 << t->bits; i += (size_t)1 << (t->bits - t->directory[i]->bits)) {
+        segment *s;
+        for (s = t->directory[i]; s; s = s->next) {
+            memset(s->slots, 0, sizeof s->slots);
+            s->count = 0;
+        }
+    }
+    t->overfull = 0;
+}
+
+/* Insert a name that was here before the table was emptied: there is place for it. */
+static void table_insert_again(table *t, uint64_t hash, const uint8_t *e)
+{
+    segment *s = table_segment(t, hash);
+    while (s->count == SEGMENT_BRIM)
+        s = s->next;
+    t->overfull += s->count == s->full;
+    segment_put(s, hash, e);
+}
+
+/* Insert a name that table_search did not find, its end being `end`; room was reserved. */
+static inline void table_insert(table *t, uint64_t hash, const uint8_t *e, vacancy end)
+{
+    if (LIKELY(end.segment->count < end.segment->full)) {
+        *end.slot = slot_tag(hash) | (uintptr_t)e;
+        end.segment->count++;
+    } else {
+        table_insert_full(t, hash, e);
+    }
+}
+
+#endif

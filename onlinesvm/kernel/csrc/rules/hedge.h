@@ -1,0 +1,493 @@
+/* The rule `hedge`: see onlinesvm.model.rules.hedge, of which this is the same arithmetic in the same
+ * order.
+ *
+ * A feature's state is twelve doubles, 96 bytes: the experts' weights w0 … w4, the variances S0 …
+ * S2, the squares G0 and G1, the scale's square, and its counts packed in 64 bits: seen << 24 |
+ * age << 6 | run. What lies together is handled together. Fresh state is zero; it counts as S = 1,
+ * G = 1e-300.
+ */
+#ifndef ONLINESVM_HEDGE_H
+#define ONLINESVM_HEDGE_H
+
+#include "memory/blocks.h"
+#include "rules/mixture.h"
+#include "rules/score.h"
+
+#define HEDGE_STRIDE 12
+#define HEDGE_AHEAD 48 /* elements ahead whose state is prefetched */
+#define HEDGE_MOST_AGE (((uint64_t)1 << 18) - 1)
+#define HEDGE_LEAST_SQUARE 1e-300
+#define HEDGE_JUDGED 4
+#define HEDGE_JUDGED_DISCOUNT 0.9999
+
+/* The constants of onlinesvm.model.rules.hedge. bench.constants compiles this file with others. */
+#ifndef HEDGE_C
+#define HEDGE_C 1.0
+#endif
+#ifndef HEDGE_PHI
+#define HEDGE_PHI 1.0
+#endif
+#ifndef HEDGE_C_WIDE
+#define HEDGE_C_WIDE 10.0
+#endif
+#ifndef HEDGE_PHI_WIDE
+#define HEDGE_PHI_WIDE 0.3
+#endif
+#ifndef HEDGE_AROW_R
+#define HEDGE_AROW_R 0.1
+#endif
+#ifndef HEDGE_ETA_SLOW
+#define HEDGE_ETA_SLOW 0.25
+#endif
+#ifndef HEDGE_ETA_FAST
+#define HEDGE_ETA_FAST 4.0
+#endif
+#ifndef HEDGE_YOUNG
+#define HEDGE_YOUNG 16
+#endif
+#ifndef HEDGE_OUTLIER_BELOW
+#define HEDGE_OUTLIER_BELOW 1e-12
+#endif
+#ifndef HEDGE_OUTLIER_ABOVE
+#define HEDGE_OUTLIER_ABOVE 100.0
+#endif
+#ifndef HEDGE_PROPORTION
+#define HEDGE_PROPORTION 1e4
+#endif
+#ifndef HEDGE_RUN
+#define HEDGE_RUN 32 /* at most 63 */
+#endif
+#define HEDGE_IMPORTANCE_MEMORY 10000.0
+#define HEDGE_LEAST_IMPORTANCE 1e-12
+#define HEDGE_MOST_IMPORTANCE 1e3
+
+typedef double pair __attribute__((vector_size(16), aligned(8), may_alias));
+
+typedef struct {
+    pair w01, s01; /* SCW, SCW wide */
+    double w2, s2; /* AROW */
+    pair w34, g;   /* adaptive, slow and fast */
+    double scale2;
+    uint64_t counts;
+} hedge_feature;
+
+typedef struct {
+    hedge_feature *feature;
+    double x;   /* over the scale */
+    pair rates; /* 1/sqrt(G) of the adaptive experts, while they learn */
+} hedge_element;
+
+typedef struct {
+    blocks state;
+    int has_bias;
+    hedge_feature bias;
+    mixture mixture;
+    double log_importance;
+    int64_t samples;
+    double judged[HEDGE_JUDGED][EXPERTS + 1]; /* errors, losses, recent errors, recent losses */
+    double judged_weights[2];
+    hedge_element *row; /* room for the longest row, and the bias */
+    size_t room;
+} hedge;
+
+static inline pair both(double x)
+{
+    const pair p = {x, x};
+    return p;
+}
+
+static inline hedge_feature *hedge_at(const hedge *r, uint32_t id)
+{
+    return (hedge_feature *)(void *)blocks_at(&r->state, id, HEDGE_STRIDE);
+}
+
+static inline void hedge_fresh(hedge_feature *f)
+{
+    f->s01 = both(1.0);
+    f->s2 = 1.0;
+    f->g = both(HEDGE_LEAST_SQUARE);
+}
+
+static void hedge_init(hedge *r, int has_bias)
+{
+    memset(r, 0, sizeof *r);
+    blocks_init(&r->state, HEDGE_STRIDE);
+    r->has_bias = has_bias;
+    hedge_fresh(&r->bias);
+    r->bias.scale2 = 1.0;
+    mixture_init(&r->mixture);
+}
+
+static void hedge_clear(hedge *r)
+{
+    blocks_clear(&r->state);
+    free(r->row);
+    r->row = NULL;
+    r->room = 0;
+}
+
+static inline double *hedge_judged(hedge *r) { return &r->judged[0][0]; }
+
+/* Room for rows of up to `longest` elements; 0 without memory. */
+static int hedge_reserve_row(hedge *r, size_t longest)
+{
+    hedge_element *row;
+    if (longest + 1 <= r->room)
+        return 1;
+    row = realloc(r->row, (longest + longest / 2 + 64) * sizeof *row);
+    if (!row)
+        return 0;
+    r->row = row;
+    r->room = longest + longest / 2 + 64;
+    return 1;
+}
+
+static inline double hedge_of(const double *c, const hedge_feature *f)
+{
+    return c[0] * f->w01[0] + c[1] * f->w01[1] + c[2] * f->w2 + c[3] * f->w34[0] +
+           c[4] * f->w34[1];
+}
+
+/* The weight v of a feature. */
+static inline double hedge_weight(const double *c, const hedge_feature *f)
+{
+    if (f->scale2 == 1.0)
+        return hedge_of(c, f);
+    if (!(f->scale2 > 0.0))
+        return 0.0;
+    return hedge_of(c, f) / sqrt(f->scale2);
+}
+
+static inline double hedge_bias(const hedge *r) { return hedge_of(r->mixture.coefficients, &r->bias); }
+
+static inline double hedge_weight_at(const void *rule, uint32_t id)
+{
+    const hedge *r = rule;
+    return hedge_weight(r->mixture.coefficients, hedge_at(r, id));
+}
+
+static inline void hedge_fetch(const void *rule, uint32_t id)
+{
+    PREFETCH(hedge_at(rule, id));
+    PREFETCH((const char *)hedge_at(rule, id) + 64);
+}
+
+/* The margins of the rows, as score_rows. */
+static int hedge_score(const hedge *r, const rows *x, size_t samples, double *margins)
+{
+    return score_rows(x, samples, r, blocks_end(&r->state), hedge_bias(r), margins,
+                      hedge_weight_at, hedge_fetch, HEDGE_AHEAD);
+}
+
+/* Count a value, not 0, into the scale of a feature that has been seen before or not. */
+static inline void hedge_take(hedge_feature *f, double x)
+{
+    const uint64_t seen = (f->counts >> 24) + 1;
+    uint64_t age = f->counts >> 6 & HEDGE_MOST_AGE, run = f->counts & 63;
+    double x2 = x * x;
+    if (age == 0 || (age < HEDGE_YOUNG && x2 < HEDGE_OUTLIER_BELOW * f->scale2)) {
+        f->scale2 = x2;
+        age = 1;
+        run = 0;
+    } else {
+        run = x2 > HEDGE_PROPORTION * f->scale2 || x2 * HEDGE_PROPORTION < f->scale2 ? run + 1 : 0;
+        if (run == HEDGE_RUN) {
+            f->scale2 = x2;
+            age = 1;
+            run = 0;
+        } else {
+            if (age >= HEDGE_YOUNG)
+                x2 = mixture_least(x2, HEDGE_OUTLIER_ABOVE * f->scale2);
+            age = age < HEDGE_MOST_AGE ? age + 1 : HEDGE_MOST_AGE;
+            f->scale2 += (x2 - f->scale2) / (double)age;
+        }
+    }
+    f->counts = seen << 24 | age << 6 | run;
+}
+
+/* Alpha and beta of SCW-I. */
+static inline void hedge_scw(double signed_margin, double v, double c, double phi, double *alpha,
+                             double *beta)
+{
+    const double phi2 = phi * phi, psi = 1.0 + phi2 / 2.0, zeta = 1.0 + phi2;
+    const double m = signed_margin;
+    double root, a;
+    *alpha = *beta = 0.0;
+    if (!(m <= 0.0 || phi2 * v > m * m))
+        return;
+    root = sqrt(m * m * phi2 * phi2 / 4.0 + v * phi2 * zeta);
+    a = v > 0.0 ? (-m * psi + root) / (v * zeta) : 0.0;
+    if (!(a > 0.0))
+        return;
+    a = mixture_least(a, c);
+    root = (sqrt(a * a * v * v * phi2 + 4.0 * v) - a * v * phi) / 2.0;
+    *alpha = a;
+    *beta = a * phi / (root + v * a * phi);
+}
+
+static inline double hedge_relative(hedge *r, double importance)
+{
+    double rate, h;
+    r->samples++;
+    if (importance == 1.0 && r->log_importance == 0.0)
+        return 1.0;
+    rate = 1.0 / mixture_least((double)r->samples, HEDGE_IMPORTANCE_MEMORY);
+    r->log_importance += (elementary_log2(importance) - r->log_importance) * rate;
+    h = importance / elementary_exp2(r->log_importance);
+    return mixture_least(HEDGE_MOST_IMPORTANCE, mixture_most(HEDGE_LEAST_IMPORTANCE, h));
+}
+
+static inline void hedge_judge(hedge *r, const double *margins, const int *wrong, double y,
+                               double h)
+{
+    int j;
+    r->judged_weights[0] += h;
+    r->judged_weights[1] = r->judged_weights[1] * HEDGE_JUDGED_DISCOUNT + h;
+    for (j = 0; j <= EXPERTS; j++) {
+        const double mistake = wrong[j] ? h : 0.0, m = y * margins[j];
+        const double loss = m < 1.0 ? h * (1.0 - m) : 0.0;
+        r->judged[0][j] += mistake;
+        r->judged[2][j] = r->judged[2][j] * HEDGE_JUDGED_DISCOUNT + mistake;
+        r->judged[1][j] += loss;
+        r->judged[3][j] = r->judged[3][j] * HEDGE_JUDGED_DISCOUNT + loss;
+    }
+}
+
+/* The margin of row i as the model stands; then, for an importance above 0, its update. */
+static inline double hedge_learn_row(hedge *r, const rows *x, size_t i, int64_t last, double y,
+                                     double importance)
+{
+    const double *c = r->mixture.coefficients;
+    const int64_t end = x->indptr[i + 1];
+    pair old01 = both(0.0), old34 = both(0.0), own01 = both(0.0), own34 = both(0.0), v01, lost;
+    double old2 = 0.0, own2 = 0.0, v2, norm2, norm, margin = 0.0, h, inverse, inverse2;
+    double alpha[2], beta[2], arow_step = 0.0, arow_shrink = 0.0;
+    double margins[EXPERTS + 1];
+    pair steps, shrinks;
+    int wrong[EXPERTS + 1], moves;
+    hedge_element *row = r->row, *e, *stop;
+    int64_t k;
+    v01 = r->has_bias ? r->bias.s01 : both(0.0);
+    v2 = r->has_bias ? r->bias.s2 : 0.0;
+    norm2 = r->has_bias ? 1.0 : 0.0;
+    for (k = x->indptr[i]; k < end; k++) {
+        const uint32_t ahead = (uint32_t)x->indices[k + HEDGE_AHEAD < last ? k + HEDGE_AHEAD : last];
+        hedge_feature *f = hedge_at(r, (uint32_t)x->indices[k]);
+        const double value = x->data[k];
+        PREFETCH(hedge_at(r, ahead));
+        PREFETCH((char *)hedge_at(r, ahead) + 64);
+        if (value == 1.0 && f->scale2 == 1.0) {
+            /* As below, where all factors are 1. */
+            const uint64_t age = f->counts >> 6 & HEDGE_MOST_AGE;
+            f->counts = ((f->counts >> 24) + 1) << 24 |
+                        (age < HEDGE_MOST_AGE ? age + 1 : HEDGE_MOST_AGE) << 6;
+            margin += hedge_of(c, f);
+            old01 += f->w01;
+            old34 += f->w34;
+            old2 += f->w2;
+            own01 += f->w01;
+            own34 += f->w34;
+            own2 += f->w2;
+            norm2 += 1.0;
+            v01 += f->s01;
+            v2 += f->s2;
+            row->feature = f;
+            row->x = 1.0;
+            row++;
+        } else if (value != 0.0) {
+            double after, square;
+            if (f->counts == 0)
+                hedge_fresh(f);
+            if (f->scale2 > 0.0) {
+                const double s = sqrt(f->scale2), before = value / s;
+                margin += hedge_of(c, f) / s * value;
+                old01 += f->w01 * before;
+                old34 += f->w34 * before;
+                old2 += f->w2 * before;
+            }
+            hedge_take(f, value);
+            after = value / sqrt(f->scale2);
+            square = after * after;
+            norm2 += square;
+            own01 += f->w01 * after;
+            own34 += f->w34 * after;
+            own2 += f->w2 * after;
+            v01 += f->s01 * square;
+            v2 += f->s2 * square;
+            row->feature = f;
+            row->x = after;
+            row++;
+        }
+    }
+    margin += hedge_bias(r);
+    h = hedge_relative(r, importance);
+    if (!(norm2 > 0.0))
+        return margin;
+    if (r->has_bias) {
+        row->feature = &r->bias;
+        row->x = 1.0;
+        row++;
+    }
+    stop = row;
+    row = r->row;
+
+    norm = sqrt(norm2);
+    inverse = 1.0 / norm;
+    inverse2 = inverse * inverse;
+    old01 = (old01 + r->bias.w01) * both(inverse);
+    old34 = (old34 + r->bias.w34) * both(inverse);
+    old2 = (old2 + r->bias.w2) * inverse;
+    own01 = (own01 + r->bias.w01) * both(inverse);
+    own34 = (own34 + r->bias.w34) * both(inverse);
+    own2 = (own2 + r->bias.w2) * inverse;
+    margins[0] = old01[0];
+    margins[1] = old01[1];
+    margins[2] = old2;
+    margins[3] = old34[0];
+    margins[4] = old34[1];
+    margins[5] = mixture_learn(&r->mixture, margins, norm, y, h, wrong);
+    hedge_judge(r, margins, wrong, y, importance);
+
+    hedge_scw(y * own01[0], v01[0] * inverse2, HEDGE_C * h, HEDGE_PHI, &alpha[0], &beta[0]);
+    hedge_scw(y * own01[1], v01[1] * inverse2, HEDGE_C_WIDE * h, HEDGE_PHI_WIDE, &alpha[1],
+              &beta[1]);
+    steps = (pair){alpha[0], alpha[1]} * both(y) * both(inverse);
+    shrinks = (pair){beta[0], beta[1]} * both(inverse2);
+    moves = alpha[0] != 0.0 || alpha[1] != 0.0;
+    {
+        const double loss = 1.0 - y * own2;
+        if (loss > 0.0) {
+            const double b = 1.0 / (v2 * inverse2 + HEDGE_AROW_R / h);
+            arow_step = loss * b * y * inverse;
+            arow_shrink = b * inverse2;
+            moves = 1;
+        }
+    }
+    lost = (pair){1.0 - y * mixture_cut(own34[0], 1.0), 1.0 - y * mixture_cut(own34[1], 1.0)};
+    if (lost[0] > 0.0 || lost[1] > 0.0) {
+        pair gradient2, reach = both(0.0), rate, step;
+        if (!(lost[0] > 0.0))
+            lost[0] = 0.0;
+        if (!(lost[1] > 0.0))
+            lost[1] = 0.0;
+        gradient2 = lost * lost * both(h * inverse2);
+        for (e = row; e < stop; e++) {
+            const pair square = both(e->x * e->x), g = e->feature->g + gradient2 * square;
+            e->feature->g = g;
+            e->rates = both(1.0) / (pair){sqrt(g[0]), sqrt(g[1])};
+            reach += square * e->rates;
+        }
+        rate = (pair){HEDGE_ETA_SLOW, HEDGE_ETA_FAST} * both(h);
+        step = rate * lost / (both(1.0) + rate * (reach * both(inverse2))) * both(y * inverse);
+        for (e = row; e < stop; e++)
+            e->feature->w34 += step * both(e->x) * e->rates;
+    }
+    if (moves) {
+        for (e = row; e < stop; e++) {
+            hedge_feature *f = e->feature;
+            const double square = e->x * e->x, s2 = f->s2;
+            const pair s01 = f->s01;
+            f->w01 += steps * s01 * both(e->x);
+            f->s01 = s01 - shrinks * s01 * s01 * both(square);
+            f->w2 += arow_step * s2 * e->x;
+            f->s2 = s2 - arow_shrink * s2 * s2 * square;
+        }
+    }
+    return margin;
+}
+
+/* Score, then learn, row by row; the margins before each update. There must be state for every id
+ * of the rows, and room for the longest. */
+static void hedge_learn(hedge *r, const rows *x, size_t samples, const double *labels,
+                        const double *importances, double *margins)
+{
+    const int64_t last = x->indptr[samples] - 1;
+    size_t i;
+    for (i = 0; i < samples; i++) {
+        if (importances[i] > 0) {
+            margins[i] = hedge_learn_row(r, x, i, last, labels[i], importances[i]);
+        } else {
+            const rows one = {x->indptr + i, x->indices, x->data};
+            hedge_score(r, &one, 1, margins + i);
+        }
+    }
+}
+
+/* The weights of ids first .. first + n - 1. */
+static void hedge_weights(const hedge *r, uint32_t first, size_t n, double *weights)
+{
+    const uint64_t end_id = blocks_end(&r->state);
+    size_t i;
+    for (i = 0; i < n; i++) {
+        const uint64_t id = (uint64_t)first + i;
+        weights[i] =
+            id < end_id ? hedge_weight(r->mixture.coefficients, hedge_at(r, (uint32_t)id)) : 0.0;
+    }
+}
+
+/* How many samples had the feature. */
+static int64_t hedge_seen(const hedge *r, uint32_t id)
+{
+    return id && id < blocks_end(&r->state) ? (int64_t)(hedge_at(r, id)->counts >> 24) : 0;
+}
+
+#define HEDGE_NUMBERS 11
+
+/* The floats of a feature, in the order of onlinesvm.model.rules.hedge.NUMBERS. */
+static void hedge_numbers(const hedge_feature *f, double *numbers)
+{
+    const int fresh = f->counts == 0 && f->scale2 == 0.0;
+    numbers[0] = f->w01[0];
+    numbers[1] = f->w01[1];
+    numbers[2] = f->w2;
+    numbers[3] = f->w34[0];
+    numbers[4] = f->w34[1];
+    numbers[5] = fresh ? 1.0 : f->s01[0];
+    numbers[6] = fresh ? 1.0 : f->s01[1];
+    numbers[7] = fresh ? 1.0 : f->s2;
+    numbers[8] = fresh ? HEDGE_LEAST_SQUARE : f->g[0];
+    numbers[9] = fresh ? HEDGE_LEAST_SQUARE : f->g[1];
+    numbers[10] = f->scale2;
+}
+
+static void hedge_take_numbers(hedge_feature *f, const double *numbers)
+{
+    f->w01 = (pair){numbers[0], numbers[1]};
+    f->w2 = numbers[2];
+    f->w34 = (pair){numbers[3], numbers[4]};
+    f->s01 = (pair){numbers[5], numbers[6]};
+    f->s2 = numbers[7];
+    f->g = (pair){numbers[8], numbers[9]};
+    f->scale2 = numbers[10];
+}
+
+/* The numbers of `n` features, a column for each, from place `at` on: HEDGE_NUMBERS of them, then
+ * age, run, seen. */
+static void hedge_unpack(const double *records, size_t n, double *const *columns, size_t at)
+{
+    const hedge_feature *f = (const hedge_feature *)(const void *)records;
+    size_t i, k;
+    for (i = 0; i < n; i++, f++) {
+        double numbers[HEDGE_NUMBERS];
+        hedge_numbers(f, numbers);
+        for (k = 0; k < HEDGE_NUMBERS; k++)
+            columns[k][at + i] = numbers[k];
+        ((int64_t *)columns[HEDGE_NUMBERS])[at + i] = (int64_t)(f->counts >> 6 & HEDGE_MOST_AGE);
+        ((int64_t *)columns[HEDGE_NUMBERS + 1])[at + i] = (int64_t)(f->counts & 63);
+        ((int64_t *)columns[HEDGE_NUMBERS + 2])[at + i] = (int64_t)(f->counts >> 24);
+    }
+}
+
+/* Take the state of a dump; there must be state for ids up to n. */
+static void hedge_restore(hedge *r, size_t n, const double *numbers, const int64_t *counts)
+{
+    size_t i;
+    for (i = 0; i < n; i++) {
+        hedge_feature *f = hedge_at(r, (uint32_t)(i + 1));
+        hedge_take_numbers(f, numbers + i * HEDGE_NUMBERS);
+        f->counts = (uint64_t)counts[3 * i + 2] << 24 | (uint64_t)counts[3 * i] << 6 |
+                    (uint64_t)counts[3 * i + 1];
+    }
+}
+
+#endif

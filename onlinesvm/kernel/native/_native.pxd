@@ -1,0 +1,271 @@
+# What native.pyx uses of the C in csrc/.
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+
+cdef extern from "memory/hash.h" nogil:
+    const size_t HASH_KEY_BYTES
+    void hash_seed(const uint8_t *random)
+
+cdef extern from "memory/rows.h" nogil:
+    ctypedef struct rows:
+        int64_t *indptr
+        int32_t *indices
+        double *data
+    const uint32_t MOST_IDS
+    bint indptr_holds(const int64_t *indptr, size_t samples, size_t stored)
+    uint32_t rows_largest_id(const rows *r, size_t samples)
+
+cdef extern from "rules/score.h" nogil:
+    bint score_flat(const rows *x, size_t samples, const double *weights, uint64_t end_id,
+                    double bias, double *margins)
+
+cdef extern from "codec/decode.h" nogil:
+    ctypedef struct feature:
+        double value
+    ctypedef struct batch:
+        const uint8_t *body
+        feature *features
+        size_t count, name_bytes, longest, samples, good
+        int64_t *indptr
+        double *labels
+        double *importances
+    ctypedef struct decode_limits:
+        size_t samples, features, name_bytes
+    const int DECODED, NO_MEMORY
+    void batch_init(batch *b)
+    void batch_clear(batch *b)
+    uint32_t feature_length(const feature *f)
+    const uint8_t *batch_name(const batch *b, const feature *f)
+    int decode_head(const uint8_t *body, size_t size, const decode_limits *limits,
+                    size_t *samples, size_t *head)
+    int decode_body(batch *b, const uint8_t *body, size_t size, size_t head, size_t samples,
+                    const decode_limits *limits)
+
+cdef extern from "codec/number.h" nogil:
+    const int POWER_LEAST, POWER_MOST
+    void number_set_power(int q, uint64_t high, uint64_t low)
+
+cdef extern from "memory/marks.h" nogil:
+    ctypedef struct marks:
+        pass
+    void marks_init(marks *m)
+    void marks_clear(marks *m)
+
+cdef extern from "codec/lines.h" nogil:
+    ctypedef struct text:
+        const uint8_t *at
+        size_t length
+    ctypedef struct line_rules:
+        int format
+        bint labelled, by_text, numeric
+        const text *positive
+        size_t positives, features, name_bytes
+        size_t batch_samples, batch_features, batch_name_bytes
+    ctypedef struct lines:
+        const uint8_t *at
+        const uint8_t *end
+        size_t lines
+        const line_rules *rules
+        batch *batch
+        marks seen
+    const int OTHER_LINES, SVMLIGHT_LINES, VW_LINES, TEXT_LINES
+    const int TAKEN, ODD, LINES_NO_MEMORY
+    void lines_init()
+    int lines_read(lines *l)
+    bint lines_add(lines *l, const uint8_t *name, size_t length, double value)
+    bint batch_is_full(const batch *b, const line_rules *rules)
+    void end_sample(batch *b, double label, double importance)
+
+cdef extern from "codec/encode.h" nogil:
+    const size_t HEAD_MOST, MARGIN_BYTES
+    size_t encode_most(const batch *b)
+    size_t encode_batch(uint8_t *out, const batch *b, bint labelled)
+    size_t write_margins "encode_margins" (uint8_t *out, const double *margins, size_t n)
+
+cdef extern from "memory/lookup.h" nogil:
+    ctypedef struct arena:
+        uint64_t bytes
+    ctypedef struct arena_walk:
+        pass
+    ctypedef struct column_map:
+        size_t size
+    ctypedef struct lookup:
+        arena arena
+        column_map columns
+        uint32_t count
+        uint64_t refused
+    const size_t DIGITS_MOST
+    const uint8_t *arena_next(const arena *a, arena_walk *walk)
+    const uint8_t *entry_name(const uint8_t *e)
+    uint32_t entry_length(const uint8_t *e)
+    bint lookup_init(lookup *l)
+    void lookup_clear(lookup *l)
+    size_t lookup_room(const lookup *l, size_t most)
+    bint lookup_reserve(lookup *l, size_t names, size_t bytes)
+    bint lookup_reserve_marks(lookup *l, size_t longest)
+    uint32_t lookup_id(const lookup *l, const uint8_t *name, size_t length)
+    ctypedef struct growth:
+        size_t first, most
+        bint prunes
+    size_t lookup_grow(lookup *l, const batch *b, const growth *how, rows *out, size_t *rows_made)
+    size_t lookup_find(lookup *l, const batch *b, rows *out)
+    int lookup_restore(lookup *l, const uint32_t *lengths, const uint8_t *names, size_t count)
+    ctypedef struct names_view:
+        names_view *next
+        size_t n
+        uint32_t *lengths
+        uint8_t *bytes
+        bint busy
+    const size_t NAMES_SLICE
+    void names_open(names_view *v, names_view **views, const arena *a, size_t n)
+    size_t names_copy(names_view *v, size_t most)
+    void names_leave(const names_view *v, names_view **views)
+
+cdef extern from "memory/slab.h" nogil:
+    ctypedef struct matrix:
+        const int64_t *indptr
+        const int32_t *narrow
+        const int64_t *wide
+        const double *data
+        const double *importances
+        size_t samples
+    ctypedef struct slab:
+        double *margins
+    size_t values_screen(const double *values, size_t n, double least, double most, int *small)
+    ctypedef struct row_ends:
+        const int32_t *narrow
+        const int64_t *wide
+        size_t samples
+    int64_t rows_screen(const row_ends *e, size_t stored)
+    uint64_t matrix_largest(const matrix *x, size_t count)
+    size_t matrix_names(size_t count, uint64_t largest)
+    size_t matrix_longest(const matrix *x)
+    bint column_map_reserve(column_map *m, uint64_t largest)
+    size_t lookup_columns(lookup *l, const matrix *x, size_t most, bint entering, rows *out)
+    bint slab_init(slab *s, size_t longest, bint mapped)
+    void slab_clear(slab *s)
+    matrix slab_next(slab *s, const matrix *x, const row_ends *e, size_t start, size_t stored)
+    rows slab_rows(slab *s, lookup *l, const matrix *x, size_t most, bint entering)
+
+cdef extern from "metrics/observer.h" nogil:
+    const size_t TOTALS
+    const size_t JUDGE_SIZE
+    ctypedef struct judge:
+        double drifts
+    ctypedef struct observer:
+        double *totals
+        judge judge
+        double threshold, log_one, log_two
+    void observer_follow(observer *o, size_t i, double margin, double y, double h)
+    void observer_tally(observer *o, const double *margins, const double *labels,
+                        const double *importances, size_t samples)
+
+cdef extern from "rules/sgd.h" nogil:
+    ctypedef struct blocks:
+        size_t stride
+    ctypedef struct sgd:
+        blocks state
+        double alpha, bias, mantissa
+        int64_t t, exponent
+    bint blocks_reserve(blocks *b, uint32_t id)
+    void blocks_init(blocks *b, size_t stride)
+    void blocks_clear(blocks *b)
+    void sgd_init(sgd *r, double eta0, double alpha, bint inverse, bint has_bias)
+    void sgd_learn(sgd *r, const rows *x, size_t samples, const double *labels,
+                   const double *importances, double *margins)
+    void sgd_learn_followed(sgd *r, const rows *x, size_t samples, const double *labels,
+                            const double *importances, double *margins, observer *o,
+                            const double *observed)
+    bint sgd_score(const sgd *r, const rows *x, size_t samples, double *margins)
+    void sgd_weights(const sgd *r, uint32_t first, size_t n, double *weights)
+    void sgd_unpack(const sgd *r, const double *records, size_t n, double **columns, size_t at)
+    void sgd_restore(sgd *r, size_t n, const double *weights, const double *mantissas,
+                     const int64_t *exponents)
+
+cdef extern from "memory/view.h" nogil:
+    ctypedef struct region:
+        pass
+    ctypedef struct view:
+        view *next
+        size_t n, copied
+        int failed
+        double **columns
+    ctypedef struct view_walk:
+        pass
+    const size_t VIEW_SLICE_BYTES
+    bint view_open(view *v, view **views, size_t n)
+    void view_leave(const view *v, view **views)
+    void view_clear(view *v)
+    void view_pause()
+    region *view_spare(const view *v)
+    void views_keep(view *views, const blocks *b, const rows *x, size_t samples,
+                    const double *importances)
+    size_t view_step(view *v, const blocks *b, size_t most, const double **records)
+    size_t view_slice(view *v, const blocks *b, size_t most, double *slice, region *spare)
+    const double *view_next(const view *v, view_walk *walk, size_t stride, size_t *id)
+
+cdef extern from "memory/prune.h" nogil:
+    const size_t PRUNE_COUNTS
+    void prune_select(const double *weights, size_t n, size_t leaving, uint32_t *counts,
+                      uint8_t *kept)
+    void blocks_prune(blocks *b, size_t n, const uint8_t *kept)
+    void lookup_prune(lookup *l, const uint8_t *kept)
+
+cdef extern from "rules/records.h" nogil:
+    const int RULE_PA1, RULE_PA2, RULE_AROW, RULE_ADAGRAD, RULE_NAG, RULE_AVERAGE
+    ctypedef struct records:
+        blocks state
+        double *bias
+        double norms, importance
+        int64_t t
+    void records_init(records *r, int kind, bint has_bias, bint inverse, double strength,
+                      double forgetting)
+    double records_bias(const records *r)
+    void records_learn(records *r, const rows *x, size_t samples, const double *labels,
+                       const double *importances, double *margins)
+    bint records_score(const records *r, const rows *x, size_t samples, double *margins)
+    void records_weights(const records *r, uint32_t first, size_t n, double *weights)
+    void records_unpack(const records *r, const double *state, size_t n, double **columns,
+                        size_t at)
+    void records_restore(records *r, size_t n, size_t column, const double *numbers)
+
+cdef extern from "rules/hedge.h" nogil:
+    const size_t EXPERTS, HEDGE_NUMBERS, HEDGE_JUDGED
+    ctypedef struct mixture:
+        pass
+    ctypedef struct hedge_feature:
+        pass
+    ctypedef struct hedge:
+        blocks state
+        hedge_feature bias
+        mixture mixture
+        double log_importance
+        int64_t samples
+        double *judged_weights
+    void hedge_init(hedge *r, bint has_bias)
+    void hedge_clear(hedge *r)
+    bint hedge_reserve_row(hedge *r, size_t longest)
+    size_t rows_longest(const rows *r, size_t samples)
+    double hedge_bias(const hedge *r)
+    void hedge_learn(hedge *r, const rows *x, size_t samples, const double *labels,
+                     const double *importances, double *margins)
+    bint hedge_score(const hedge *r, const rows *x, size_t samples, double *margins)
+    void hedge_weights(const hedge *r, uint32_t first, size_t n, double *weights)
+    int64_t hedge_seen(const hedge *r, uint32_t id)
+    void hedge_numbers(const hedge_feature *f, double *numbers)
+    void hedge_take_numbers(hedge_feature *f, const double *numbers)
+    double *hedge_judged(hedge *r)
+    void hedge_unpack(const double *records, size_t n, double **columns, size_t at)
+    void hedge_restore(hedge *r, size_t n, const double *numbers, const int64_t *counts)
+
+cdef extern from "metrics/progressive.h" nogil:
+    void progressive_observe(double *totals, const double *margins, const double *labels,
+                             const double *importances, double threshold, size_t samples)
+
+cdef extern from "metrics/monitor.h" nogil:
+    void judge_init(judge *j)
+    void judge_learn(judge *j, double threshold, double log_one, double log_two,
+                     const double *margins, const double *labels, const double *importances,
+                     size_t samples, double *probabilities)
+    void judge_probabilities(const judge *j, const double *margins, size_t samples,
+                             double *probabilities)

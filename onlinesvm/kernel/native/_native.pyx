@@ -1,0 +1,145 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# cython: binding=True, embedsignature=False
+"""The compiled kernel: the contract's names over the C in csrc/, and nothing more.
+
+What each does, onlinesvm.model.lookup, rules, body and progressive say; this kernel gives the same bits
+and the same errors. Here memory is taken and arguments are checked; csrc/ trusts them.
+
+The interpreter's lock is released while samples are walked. Each object has a lock of its own, so
+that threads that share one wait for each other instead of breaking it.
+"""
+
+import os
+
+import numpy as np
+
+from onlinesvm.data import codec as _body
+from onlinesvm import config as _config
+from onlinesvm.errors import LimitError
+from onlinesvm.data.validation import raise_first_fault
+from onlinesvm.readers.labels import LineError
+from onlinesvm.readers.lines import SvmlightParser, TextParser, VWParser
+from onlinesvm.readers.parsing import Parsed
+from onlinesvm.metrics import drift as _drift
+from onlinesvm.metrics import monitor as _judge
+from onlinesvm.model.rules import Adagrad, Arow, Nag, PassiveAggressive1, PassiveAggressive2
+from onlinesvm.model.rules import hedge as _hedge
+from onlinesvm.model.rules.mixture import parts as _mixture
+from onlinesvm.model.rules.sgd import check_averaged, check_state as _check_sgd
+from onlinesvm.data.batch import CSR
+
+cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.pythread cimport (
+    NOWAIT_LOCK,
+    WAIT_LOCK,
+    PyThread_acquire_lock,
+    PyThread_allocate_lock,
+    PyThread_free_lock,
+    PyThread_release_lock,
+    PyThread_type_lock,
+)
+from libc.math cimport INFINITY
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+
+
+__all__ = [
+    "NAME",
+    "Judge",
+    "RULES",
+    "Lookup",
+    "decode_learn",
+    "decode_predict",
+    "encode_learn",
+    "encode_margins",
+    "encode_predict",
+    "learn_matrix",
+    "observe",
+    "parse_block",
+    "score",
+    "score_matrix",
+    "screen_matrix",
+]
+
+NAME = "native"
+
+cdef bytes _seed = os.urandom(HASH_KEY_BYTES)
+hash_seed(<const uint8_t *>PyBytes_AS_STRING(_seed))
+_seed = None
+lines_init()
+
+
+def _set_powers():
+    """The upper 128 bits of the powers of five; reciprocals that can meet a tie are rounded up."""
+    for q in range(POWER_LEAST, POWER_MOST + 1):
+        power = 5 ** abs(q)
+        bits = power.bit_length()
+        if q >= 0:
+            power = power << 128 >> bits
+        else:
+            power = (1 << 127 + bits) // power + (q >= -27)
+        number_set_power(q, power >> 64, power & 0xFFFFFFFFFFFFFFFF)
+
+
+_set_powers()
+
+cdef double MIN_MAGNITUDE = _config.MIN_MAGNITUDE, MAX_MAGNITUDE = _config.MAX_MAGNITUDE
+cdef object _empty = np.empty
+cdef object _int32 = np.dtype(np.int32)
+cdef object _int64 = np.dtype(np.int64)
+cdef object _float64 = np.dtype(np.float64)
+cdef object _contiguous = np.ascontiguousarray
+
+
+cdef void *_memory(object array) except? NULL:
+    """Where the elements of a contiguous array lie, as long as someone holds the array."""
+    cdef Py_buffer view
+    PyObject_GetBuffer(array, &view, PyBUF_SIMPLE)
+    PyBuffer_Release(&view)
+    return view.buf
+
+
+cdef object _vector(object values, object dtype):
+    """`values` as a contiguous array of one dimension, itself if it is one."""
+    array = _contiguous(values, dtype)
+    if array.ndim != 1:
+        raise ValueError(f"expected an array of 1 dimension, got one of {array.ndim}")
+    return array
+
+
+cdef object _vector_of(object values, object dtype, Py_ssize_t n, str name):
+    array = _vector(values, dtype)
+    if len(array) != n:
+        raise ValueError(f"{name}: expected {n} elements, got {len(array)}")
+    return array
+
+
+cdef inline void _lock(PyThread_type_lock lock) noexcept:
+    if not PyThread_acquire_lock(lock, NOWAIT_LOCK):
+        with nogil:
+            PyThread_acquire_lock(lock, WAIT_LOCK)
+
+
+include "bodies.pxi"
+include "lookups.pxi"
+include "rule.pxi"
+include "sgd.pxi"
+include "records.pxi"
+include "hedge.pxi"
+include "monitor.pxi"
+include "matrix.pxi"
+include "lines.pxi"
+
+
+def _sgd(config):
+    """The rule `sgd`, averaged or not."""
+    return Records(config) if config.average else Sgd(config)
+
+
+RULES = {
+    "hedge": Hedge, "sgd": _sgd, "pa1": Records, "pa2": Records, "arow": Records,
+    "adagrad": Records, "nag": Records,
+}

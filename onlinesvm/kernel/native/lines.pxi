@@ -1,0 +1,103 @@
+# Lines of files. Part of native.pyx.
+
+cdef dict _formats = {
+    SvmlightParser: SVMLIGHT_LINES, VWParser: VW_LINES, TextParser: TEXT_LINES}
+
+
+def parse_block(parser, bytes block not None, start, room, *, skip_bad=False):
+    """Read `block`, whole lines, from offset `start` on. See onlinesvm.readers.parsing.parse_block.
+
+    Lines that are faulty or uncommon, and those of other formats, go through `parser`.
+    """
+    cdef Batch b = Batch.__new__(Batch)
+    cdef line_rules rules
+    cdef lines l
+    cdef list positive = list(parser.labels.positive)
+    cdef text *texts = <text *>malloc((len(positive) + 1) * sizeof(text))
+    if not texts:
+        raise MemoryError
+    memset(&rules, 0, sizeof(rules))
+    rules.format = _formats.get(type(parser), OTHER_LINES)
+    rules.labelled = parser.labels.labelled
+    rules.by_text = parser.labels.by_text
+    rules.numeric = parser.labels.numeric
+    rules.positive = texts
+    rules.positives = len(positive)
+    for i in range(len(positive)):
+        texts[i].at = <const uint8_t *>PyBytes_AS_STRING(positive[i])
+        texts[i].length = PyBytes_GET_SIZE(positive[i])
+    memset(&l, 0, sizeof(l))
+    marks_init(&l.seen)
+    l.rules = &rules
+    l.batch = &b.columns
+    try:
+        rules.features = parser.limits.max_features_per_sample
+        rules.name_bytes = parser.limits.max_name_bytes
+        rules.batch_samples, rules.batch_features, rules.batch_name_bytes = room
+        return _parse(parser, block, start, b, &l, skip_bad)
+    finally:
+        marks_clear(&l.seen)
+        free(texts)
+
+
+cdef object _parse(object parser, bytes block, size_t start, Batch b, lines *l, bint skip_bad):
+    cdef const uint8_t *begin = <const uint8_t *>PyBytes_AS_STRING(block)
+    cdef size_t size = PyBytes_GET_SIZE(block), most, lines = 0, skipped = 0, end
+    cdef int what
+    if size >= <uint64_t>1 << 32:  # offsets of names have 32 bits
+        raise ValueError(f"expected a block of less than 4294967296 bytes, got {size}")
+    if start > size:
+        raise ValueError(f"expected an offset up to {size}, got {start}")
+    PyObject_GetBuffer(block, &b.body, PyBUF_SIMPLE)
+    b.held = True
+    b.columns.body = begin
+    most = min(l.rules.batch_samples, (size - start + 1) // 2)  # a sample takes 2 bytes at least
+    labels, importances, indptr = _empty(most), _empty(most), _empty(most + 1, _int64)
+    b.columns.labels = <double *>_memory(labels)
+    b.columns.importances = <double *>_memory(importances)
+    b.columns.indptr = <int64_t *>_memory(indptr)
+    b.columns.indptr[0] = 0
+    l.at = begin + start
+    l.end = begin + block.rfind(b"\n") + 1  # a last line that is not ended is read by the parser
+    fault = None
+    while True:
+        with nogil:
+            what = lines_read(l)
+        if what == LINES_NO_MEMORY:
+            raise MemoryError
+        start = l.at - begin
+        if start >= size or batch_is_full(&b.columns, l.rules):
+            break
+        found = block.find(b"\n", start)
+        end = size if found < 0 else found
+        line = block[start:end]
+        l.at = begin + min(end + 1, size)
+        lines += 1
+        if not line or line.isspace():
+            continue
+        try:
+            row = parser.parse(line.removesuffix(b"\r"))
+        except LineError as error:
+            if not skip_bad:
+                fault = error
+                break
+            skipped += 1
+            continue
+        if row is not None:
+            _add(l, row)
+    start = l.at - begin
+    b._labels = labels[:b.columns.samples]
+    b._importances = importances[:b.columns.samples]
+    b.indptr = indptr[:b.columns.samples + 1]
+    return Parsed(b, start, lines + l.lines, skipped, fault)
+
+
+cdef object _add(lines *l, object row):
+    """A sample that the Python parser read."""
+    cdef bytes name
+    label, importance, names, values = row
+    for name, value in zip(names, values, strict=True):
+        if not lines_add(
+                l, <const uint8_t *>PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), value):
+            raise MemoryError
+    end_sample(l.batch, label, importance)

@@ -1,0 +1,104 @@
+"""The margins of rows by fixed weights, a flat vector by id: the Python kernel's `score`.
+
+    margin = ((0 + w_i·x_i) + w_j·x_j) + … + b, in the stored order of the row
+
+The sum starts from 0.0, so that it never is −0.0, and what adds 0 to it (PAD, an unknown feature, a
+cell of padding) leaves its bits as they are.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onlinesvm.data.batch import CSR
+from onlinesvm.model.lookup import PAD
+
+__all__ = ["MOST_IDS", "check_weights", "checked", "known", "rows_over_ids", "score"]
+
+MOST_IDS = 2**31 - 2
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+def score(csr: CSR, weights: NDArray[np.float64], bias: float) -> NDArray[np.float64]:
+    """The margins of the rows, float64[n].
+
+    weights: float64[features + 1], by id; that of PAD is 0. Ids beyond them have no weight: they
+    are of features that came later.
+
+    Raises ValueError for rows or weights that cannot be such.
+    """
+    indptr, indices, data = checked(csr)
+    weights = check_weights(weights)
+    n = len(indptr) - 1
+    products = weights.take(known(indices, len(weights))) * data
+    rows = np.repeat(np.arange(n, dtype=np.int64), np.diff(indptr))
+    # bincount adds one after the other, from 0.0; NumPy's sums add in pairs.
+    sums = np.bincount(rows, weights=products, minlength=n).astype(np.float64, copy=False)
+    return sums + bias
+
+
+def known(ids: NDArray[np.int32], n: int) -> NDArray[np.int32]:
+    """`ids` with PAD in place of those from `n` on. Raises ValueError for what is no id."""
+    most = int(ids.max(initial=PAD))
+    if int(ids.min(initial=PAD)) < PAD or most > MOST_IDS:
+        raise ValueError(f"indices: expected ids from 0 to {MOST_IDS}, got others")
+    return ids if most < n else np.where(ids < n, ids, PAD).astype(np.int32)
+
+
+def check_weights(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`weights` as a vector. Raises ValueError where the weight of PAD is not 0."""
+    weights = _vector(weights, np.float64)
+    if not len(weights) or weights[0] != 0.0:
+        raise ValueError("weights: expected 0 for PAD, got another or none")
+    return weights
+
+
+def checked(csr: CSR) -> CSR:
+    """`csr` in the types of CSR, cut to the elements of its rows. Raises ValueError where it is
+    none.
+    """
+    indptr, indices, data = csr
+    indptr = _vector(indptr, np.int64)
+    indices, data = _vector(indices, np.int32), _vector(data, np.float64)
+    if not len(indptr):
+        raise ValueError("indptr: expected an element at least, got none")
+    stored = min(len(indices), len(data))
+    rising = bool((indptr[1:] >= indptr[:-1]).all())
+    if not (rising and indptr[0] >= 0 and indptr[-1] <= stored):
+        raise ValueError("indptr: expected ends of rows that rise within the elements")
+    first, end = int(indptr[0]), int(indptr[-1])
+    if first:
+        indptr = indptr - first
+    return CSR(indptr, indices[first:end], data[first:end])
+
+
+def rows_over_ids(csr: CSR) -> CSR:
+    """`csr`, given by whoever, in the types of CSR; the ends of its rows are a copy.
+
+    Ids are looked at before they are cut to 32 bits, and whoever changes the ends while the rows
+    are walked changes others.
+
+    Raises ValueError for ids, ends or values that cannot be such.
+    """
+    indptr, indices, data = map(np.asarray, csr)
+    if indptr.dtype.kind not in "iu" or (indices.dtype.kind not in "iu" and len(indices)):
+        raise ValueError(
+            f"indptr, indices: expected integers, got {indptr.dtype} and {indices.dtype}"
+        )
+    if data.dtype.kind not in "iuf":
+        raise ValueError(f"data: expected real numbers, got {data.dtype}")
+    if indices.dtype != np.int32 and len(indices):
+        known(indices, MOST_IDS)
+    ends = np.array(indptr, dtype=np.int64)
+    return CSR(ends, _vector(indices, np.int32), _vector(data, np.float64))
+
+
+def _vector(values: NDArray[Any], dtype: type[Scalar]) -> NDArray[Scalar]:
+    array = np.ascontiguousarray(values, dtype)
+    if array.ndim != 1:
+        raise ValueError(f"expected an array of 1 dimension, got one of {array.ndim}")
+    return array

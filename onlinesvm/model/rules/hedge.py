@@ -1,0 +1,458 @@
+"""The hedge: five hinge learners on one lookup, and a mixture that follows the best of them.
+
+No single rule is right everywhere: confidence-weighted rules win on stationary text, fast steps
+under drift. One lookup costs more than five updates, so all of them learn, each by its own margin,
+and `onlinesvm.model.rules.mixture` weighs them.
+
+**Scale.** Experts see x̂_i = x_i/s_i, with s_i² the running mean of the feature's squared values
+over the samples that have it; the bias is a feature of value 1. Learning then divides the sample by
+its norm n = ‖[x̂, 1]‖, so that a signed margin of 1 asks the same of a long text and a short one.
+All that the experts know thus is free of the scale of any feature: normalization as in Ross,
+Mineiro and Langford (2013), with the mean square in place of the maximum, which one outlier would
+spoil for good.
+
+**Experts**, of the margin m of the unit sample x = x̂/n, v = Σ S_i·x_i²::
+
+    0  SCW-I, C = 1,  phi = 1       Wang, Zhao and Hoi (2012), "Exact soft confidence-weighted
+    1  SCW-I, C = 10, phi = 0.3     learning", proposition 1
+    2  AROW, r = 0.1                as onlinesvm.model.rules.arow
+    3  adaptive, eta = 0.25         squared hinge loss, l = 1 − y·m with m cut to [−1, 1]; rates
+    4  adaptive, eta = 4            of Duchi et al. (2011), the step implicit as in Kulis and
+                                    Bartlett (2010), so that no eta overshoots:
+                                        G_i += h·l²·x_i²
+                                        w_i += eta·h·l·y·(x_i/√G_i) / (1 + eta·h·Σ x_i²/√G_i)
+
+**The model** is linear at any instant: with the mixture's coefficients c_r a feature's weight is
+v_i = (Σ_r c_r·w_ri)/s_i, experts in order, the margin Σ v_i·x_i + Σ_r c_r·b_r.
+
+**Importance** h counts relative to the stream's own: it is divided by the running geometric mean of
+all importances (a constant one, however large or small, is as if it were 1), and cut to the range
+1e−12 … 1e3. In SCW it multiplies C, in AROW it divides r.
+
+**Constants** are mostly round numbers, chosen on six public sets and some seventy streams made of
+these and others: turned around midway, imbalanced, rescaled, shuffled, words, n-grams. What each is
+worth, `python -m bench.constants` tells (bench/results/accuracy/constants.md). Halved or doubled,
+each moves the mean error over seven sets by 0.7 percent at most, but for the mixture's rate halved
+(+2.5) and the second phi doubled (+1.5). Without any one expert it is worse: by 0.7 percent without
+the first SCW, by 7 without the fast adaptive one, which carries the drifting sets. Choosing among
+all these with a set left out gains 0.4 percent on it at best, and costs 4 at worst.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onlinesvm.config import LearnerConfig
+from onlinesvm.data.batch import CSR
+from onlinesvm.metrics.fpmath import exp2, log2
+from onlinesvm.model.rules.base import Arrays, Rule, Scalars
+from onlinesvm.model.rules.mixture import Mixture
+from onlinesvm.model.rules.mixture import check_state as check_mixture
+from onlinesvm.model.rules.mixture import spans as mixture_spans
+from onlinesvm.model.rules.state import SAMPLES, Span, check_parts
+
+__all__ = ["EXPERTS", "Hedge", "check_state", "experts"]
+
+EXPERTS = ("scw", "scw_wide", "arow", "adaptive_slow", "adaptive_fast")
+N = len(EXPERTS)
+SCW = ((1.0, 1.0), (10.0, 0.3))  # C, phi
+AROW_R = 0.1
+ETAS = (0.25, 4.0)
+
+LEAST_IMPORTANCE = 1e-12
+MOST_IMPORTANCE = 1e3
+IMPORTANCE_MEMORY = 10_000.0  # samples that the geometric mean reaches back
+
+# The scale of a feature. The first values of a feature may be outliers: a mean of few is given up
+# where a value is far below it. A later one counts for at most 10 times the scale. Where so many in
+# a row are out of all proportion the feature's unit has changed, and its scale starts anew.
+YOUNG = 16
+MOST_AGE = 2**18 - 1
+OUTLIER_BELOW = 1e-12
+OUTLIER_ABOVE = 100.0
+PROPORTION = 1e4
+RUN = 32
+
+LEAST_SQUARE = 1e-300  # what G starts at, so that its root can be divided by
+
+JUDGED_DISCOUNT = 0.9999  # of the recent figures, as in onlinesvm.metrics.progressive
+
+# The columns of a dump: one array each, by id from 1.
+WEIGHTS = tuple(f"{name}_weights" for name in EXPERTS)
+VARIANCES = tuple(f"{name}_variances" for name in EXPERTS[:3])
+SQUARES = tuple(f"{name}_squares" for name in EXPERTS[3:])
+NUMBERS = (*WEIGHTS, *VARIANCES, *SQUARES, "mean_squares")
+BIAS_NUMBERS = NUMBERS[:-1]  # its scale is 1
+COUNTS = ("ages", "runs", "seen")
+JUDGED = ("errors", "losses", "recent_errors", "recent_losses")
+
+
+def _scw(signed: float, v: float, c: float, phi: float) -> tuple[float, float]:
+    """Alpha and beta of SCW-I for a signed margin of variance `v`; both 0 where it is content.
+
+    Wang, Zhao and Hoi (2012), proposition 1: alpha at most `c`, u = (√(α²v²φ² + 4v) − αvφ)²/4.
+    """
+    phi2 = phi * phi
+    if not (signed <= 0.0 or phi2 * v > signed * signed):
+        return 0.0, 0.0
+    psi, zeta = 1.0 + phi2 / 2.0, 1.0 + phi2
+    root = math.sqrt(signed * signed * phi2 * phi2 / 4.0 + v * phi2 * zeta)
+    alpha = (-signed * psi + root) / (v * zeta) if v > 0.0 else 0.0
+    if not alpha > 0.0:
+        return 0.0, 0.0
+    alpha = min(alpha, c)
+    root_u = (math.sqrt(alpha * alpha * v * v * phi2 + 4.0 * v) - alpha * v * phi) / 2.0
+    return alpha, alpha * phi / (root_u + v * alpha * phi)
+
+
+class _Feature:
+    """What the hedge knows of a feature: the experts' weights w, variances S and squares G; its
+    scale, s², of how many values (`age`), how many were out of proportion in a row (`run`); how
+    often it was `seen`.
+    """
+
+    __slots__ = ("age", "run", "s2", "seen", "squares", "variances", "weights")
+
+    def __init__(self) -> None:
+        self.weights = [0.0] * N
+        self.variances = [1.0, 1.0, 1.0]
+        self.squares = [LEAST_SQUARE, LEAST_SQUARE]
+        self.s2 = 0.0
+        self.age = 0
+        self.run = 0
+        self.seen = 0
+
+    def take(self, x: float) -> None:
+        """Count a value, not 0, into the scale."""
+        x2 = x * x
+        self.seen += 1
+        if self.age == 0 or (self.age < YOUNG and x2 < OUTLIER_BELOW * self.s2):
+            self.s2 = x2
+            self.age = 1
+            self.run = 0
+            return
+        strange = x2 > PROPORTION * self.s2 or x2 * PROPORTION < self.s2
+        self.run = self.run + 1 if strange else 0
+        if self.run == RUN:
+            self.s2 = x2
+            self.age = 1
+            self.run = 0
+            return
+        if self.age >= YOUNG:
+            x2 = min(x2, OUTLIER_ABOVE * self.s2)
+        self.age = min(self.age + 1, MOST_AGE)
+        self.s2 += (x2 - self.s2) / self.age
+
+    def numbers(self) -> tuple[float, ...]:
+        """The floats, in the order of NUMBERS."""
+        return (*self.weights, *self.variances, *self.squares, self.s2)
+
+    @classmethod
+    def of(cls, row: tuple[Any, ...]) -> _Feature:
+        """The feature of a dump's row: NUMBERS, then COUNTS."""
+        feature = cls()
+        feature.weights = list(row[:N])
+        feature.variances = list(row[N : N + 3])
+        feature.squares = list(row[N + 3 : N + 5])
+        feature.s2, feature.age, feature.run, feature.seen = row[N + 5 :]
+        return feature
+
+    def over_scale(self, x: float) -> float:
+        """x/s; 0 for a feature that has no scale yet, as its weights are."""
+        return x / math.sqrt(self.s2) if self.s2 > 0.0 else 0.0
+
+
+class Hedge(Rule):
+    """The rule `hedge`; see the module's docstring."""
+
+    BY_ID = ("_features",)
+
+    def __init__(self, config: LearnerConfig) -> None:
+        self._features: dict[int, _Feature] = {}
+        self._has_bias = config.bias
+        self._normalized = config.normalize != "none"
+        self._bias = _Feature()
+        self._bias.s2 = 1.0
+        self._mixture = Mixture(N)
+        self._log_importance = 0.0
+        self._samples = 0
+        # Of each expert and the stack: mistakes and hinge losses, over all and recent.
+        self._judged = [[0.0] * (N + 1) for _ in range(4)]
+        self._judged_weights = [0.0, 0.0]
+
+    # The model as it stands.
+
+    @property
+    def bias(self) -> float:
+        """Σ c_r·b_r; 0.0 for a learner without a bias."""
+        return self._of(self._bias)
+
+    def _of(self, feature: _Feature) -> float:
+        coefficients = self._mixture.coefficients
+        weight = coefficients[0] * feature.weights[0]
+        for r in range(1, N):
+            weight += coefficients[r] * feature.weights[r]
+        return weight
+
+    def weight(self, id: int) -> float:
+        """The weight v_i of a feature; 0.0 for PAD."""
+        feature = self._features.get(id)
+        if feature is None or not feature.s2 > 0.0:
+            return 0.0
+        return self._of(feature) / math.sqrt(feature.s2)
+
+    def seen(self, id: int) -> int | None:
+        """How many samples had the feature; 0 for PAD."""
+        feature = self._features.get(id)
+        return 0 if feature is None else feature.seen
+
+    def weights(self, n: int) -> NDArray[np.float64]:
+        """The weights of ids 1 … n, float64[n]."""
+        return np.array([self.weight(i) for i in range(1, n + 1)], dtype=np.float64)
+
+    def score(self, csr: CSR) -> NDArray[np.float64]:
+        """The margins of the rows, float64[n]; changes nothing."""
+        indptr, indices, data = (column.tolist() for column in csr)
+        return np.array(
+            [self._margin(indices[start:end], data[start:end]) for start, end in pairwise(indptr)],
+            dtype=np.float64,
+        )
+
+    def _margin(self, ids: list[int], values: list[float]) -> float:
+        margin = 0.0
+        for i, x in zip(ids, values, strict=True):
+            margin += self.weight(i) * x
+        return margin + self.bias
+
+    # Learning.
+
+    def learn(
+        self, csr: CSR, labels: Iterable[float], importances: Iterable[float]
+    ) -> NDArray[np.float64]:
+        """Score, then learn, row by row; the margins before each update, float64[n].
+
+        A row of importance 0 is scored only.
+        """
+        indptr, indices, data = (column.tolist() for column in csr)
+        margins = []
+        for start, end, y, h in zip(indptr, indptr[1:], labels, importances, strict=False):
+            ids, values = indices[start:end], data[start:end]
+            margins.append(self._margin(ids, values))
+            if h > 0:
+                row = []
+                for i, x in zip(ids, values, strict=True):
+                    feature = self._features.setdefault(i, _Feature())
+                    if x != 0.0:
+                        row.append((feature, x))
+                self._learn(row, y, h)
+        return np.array(margins, dtype=np.float64)
+
+    def _learn(self, given: list[tuple[_Feature, float]], y: float, importance: float) -> None:
+        h = self._relative(importance)
+        standing = [0.0] * N  # the experts' margins as the model stands
+        own = [0.0] * N  # and with the scale that counts this sample
+        norm2 = 1.0 if self._has_bias else 0.0
+        variances = list(self._bias.variances) if self._has_bias else [0.0, 0.0, 0.0]
+        row: list[tuple[_Feature, float]] = []
+        for feature, x in given:
+            before = feature.over_scale(x)
+            feature.take(x)
+            after = feature.over_scale(x)
+            square = after * after
+            norm2 += square
+            for r in range(N):
+                standing[r] += feature.weights[r] * before
+                own[r] += feature.weights[r] * after
+            for k in range(3):
+                variances[k] += feature.variances[k] * square
+            row.append((feature, after))
+        if self._has_bias:
+            row.append((self._bias, 1.0))
+        if not norm2 > 0.0:
+            return  # nothing in it, and no bias: there is nothing to be learned
+        inverse = 1.0 / math.sqrt(norm2)
+        for r in range(N):
+            standing[r] = (standing[r] + self._bias.weights[r]) * inverse
+            own[r] = (own[r] + self._bias.weights[r]) * inverse
+        wrong, stacked = self._mixture.learn(standing, math.sqrt(norm2), y, h)
+        self._judge([*standing, stacked], wrong, y, importance)
+
+        inverse2 = inverse * inverse
+        steps, shrinks = [0.0] * 3, [0.0] * 3
+        for k, (c, phi) in enumerate(SCW):
+            alpha, beta = _scw(y * own[k], variances[k] * inverse2, c * h, phi)
+            steps[k] = alpha * y * inverse
+            shrinks[k] = beta * inverse2
+        loss = 1.0 - y * own[2]
+        if loss > 0.0:
+            beta = 1.0 / (variances[2] * inverse2 + AROW_R / h)
+            steps[2] = loss * beta * y * inverse
+            shrinks[2] = beta * inverse2
+        self._adapt(row, own, y, h, inverse)
+        for feature, x in row:
+            square = x * x
+            for k in range(3):
+                s = feature.variances[k]
+                feature.weights[k] += steps[k] * s * x
+                feature.variances[k] = s - shrinks[k] * s * s * square
+
+    def _adapt(
+        self,
+        row: list[tuple[_Feature, float]],
+        own: list[float],
+        y: float,
+        h: float,
+        inverse: float,
+    ) -> None:
+        """The step of the adaptive experts."""
+        inverse2 = inverse * inverse
+        for k, eta in enumerate(ETAS):
+            loss = 1.0 - y * min(1.0, max(-1.0, own[3 + k]))
+            if not loss > 0.0:
+                continue
+            gradient2 = loss * loss * (h * inverse2)
+            reach = 0.0
+            for feature, x in row:
+                feature.squares[k] += gradient2 * (x * x)
+                reach += (x * x) * (1.0 / math.sqrt(feature.squares[k]))
+            rate = eta * h
+            step = rate * loss / (1.0 + rate * (reach * inverse2)) * (y * inverse)
+            for feature, x in row:
+                feature.weights[3 + k] += step * x * (1.0 / math.sqrt(feature.squares[k]))
+
+    def _relative(self, importance: float) -> float:
+        """The importance relative to the geometric mean of all so far, this one included."""
+        self._samples += 1
+        if importance == 1.0 and self._log_importance == 0.0:
+            return 1.0
+        rate = 1.0 / min(float(self._samples), IMPORTANCE_MEMORY)
+        self._log_importance += (log2(importance) - self._log_importance) * rate
+        h = importance / exp2(self._log_importance)
+        return min(MOST_IMPORTANCE, max(LEAST_IMPORTANCE, h))
+
+    # What is shown of the experts.
+
+    def _judge(self, margins: list[float], wrong: list[bool], y: float, h: float) -> None:
+        """Count each expert's mistake and hinge loss, of its margin on the unit sample."""
+        errors, losses, recent_errors, recent_losses = self._judged
+        self._judged_weights[0] += h
+        self._judged_weights[1] = self._judged_weights[1] * JUDGED_DISCOUNT + h
+        for j in range(N + 1):
+            mistake = h if wrong[j] else 0.0
+            errors[j] += mistake
+            recent_errors[j] = recent_errors[j] * JUDGED_DISCOUNT + mistake
+            signed = y * margins[j]
+            loss = h * (1.0 - signed) if signed < 1.0 else 0.0
+            losses[j] += loss
+            recent_losses[j] = recent_losses[j] * JUDGED_DISCOUNT + loss
+
+    # Files.
+
+    def dump(self, n: int) -> tuple[Arrays, Scalars]:
+        """The state of ids 1 … n, in arrays by id from 1, and the scalars."""
+        fresh = _Feature()
+        features = [self._features.get(i, fresh) for i in range(1, n + 1)]
+        numbers = np.array([f.numbers() for f in features], dtype=np.float64)
+        counts = np.array([(f.age, f.run, f.seen) for f in features], dtype=np.int64)
+        arrays: Arrays = {}
+        for k, name in enumerate(NUMBERS):
+            arrays[name] = np.ascontiguousarray(numbers.reshape(n, len(NUMBERS))[:, k])
+        for k, name in enumerate(COUNTS):
+            arrays[name] = np.ascontiguousarray(counts.reshape(n, len(COUNTS))[:, k])
+        scalars: Scalars = {"samples": self._samples, "log_importance": self._log_importance}
+        for name, number in zip(BIAS_NUMBERS, self._bias.numbers(), strict=False):
+            scalars[f"bias_{name}"] = number
+        scalars.update(self._mixture.dump())
+        scalars["judged_weight"], scalars["judged_recent_weight"] = self._judged_weights
+        for name, figures in zip(JUDGED, self._judged, strict=True):
+            scalars.update({f"judged_{name}_{j}": figure for j, figure in enumerate(figures)})
+        return arrays, scalars
+
+    def restore(
+        self, arrays: Mapping[str, NDArray[np.generic]], scalars: Mapping[str, Any]
+    ) -> None:
+        """Take the state of a dump. Raises ValueError where a part is missing or cannot be one;
+        nothing has changed then.
+        """
+        check_state(arrays, scalars, normalized=self._normalized)
+        columns = [arrays[name].tolist() for name in (*NUMBERS, *COUNTS)]
+        self._features = {
+            i: _Feature.of(row) for i, row in enumerate(zip(*columns, strict=True), 1)
+        }
+        self._samples = int(scalars["samples"])
+        self._log_importance = float(scalars["log_importance"])
+        bias = [float(scalars[f"bias_{name}"]) for name in BIAS_NUMBERS]
+        self._bias = _Feature.of((*bias, 1.0, 0, 0, 0))
+        self._mixture.restore(scalars)
+        names = ("judged_weight", "judged_recent_weight")
+        self._judged_weights = [float(scalars[name]) for name in names]
+        self._judged = [
+            [float(scalars[f"judged_{name}_{j}"]) for j in range(N + 1)] for name in JUDGED
+        ]
+
+
+def _spans() -> tuple[dict[str, Span], dict[str, Span]]:
+    """Where a dump's columns and scalars can lie."""
+    weight, figure = Span(-1e60, 1e60), Span(0.0, 1e300)
+    columns = dict.fromkeys(WEIGHTS, weight)
+    columns.update(dict.fromkeys(VARIANCES, Span(0.0, 1.0)))
+    columns.update(dict.fromkeys(SQUARES, Span(LEAST_SQUARE, 1e200)))
+    numbers = {f"bias_{name}": span for name, span in columns.items()}
+    columns["mean_squares"] = Span(0.0, 1e101)
+    for name, most in (("ages", MOST_AGE), ("runs", RUN - 1), ("seen", 2**40 - 1)):
+        columns[name] = Span(0, most, whole=True)
+    numbers.update(samples=SAMPLES, log_importance=Span(-400.0, 400.0))
+    numbers.update(mixture_spans(N))
+    numbers.update(judged_weight=figure, judged_recent_weight=figure)
+    numbers.update({f"judged_{name}_{j}": figure for name in JUDGED for j in range(N + 1)})
+    return columns, numbers
+
+
+def check_state(
+    arrays: Mapping[str, NDArray[Any]], scalars: Mapping[str, Any], *, normalized: bool
+) -> None:
+    """Raise ValueError unless these are parts that a dump of a hedge can have.
+
+    normalized: whether samples are divided by their size, so that values may be smaller than those
+    that are sent.
+    """
+    check_parts(arrays, scalars, *_spans())
+    check_mixture(scalars, N)
+    unseen = arrays["seen"] == 0
+    # A feature that had no value but 0 is as it was born.
+    born = dict(zip((*NUMBERS, *COUNTS), (*_Feature().numbers(), 0, 0, 0), strict=True))
+    for name, number in born.items():
+        if not bool((arrays[name][unseen] == number).all()):
+            raise ValueError(f"{name}: expected {number:g} where none was seen, got others")
+    if not bool((arrays["ages"][~unseen] >= 1).all()):
+        raise ValueError("ages: expected numbers from 1 where some were seen, got others")
+    least = 1e-220 if normalized else 1e-101
+    if not bool((arrays["mean_squares"][~unseen] >= least).all()):
+        raise ValueError(f"mean_squares: expected numbers from {least:g}, got others")
+
+
+def experts(scalars: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
+    """What each expert, and the stack over them, has to say and how it does, from a dump's scalars.
+
+    `weight` is its share of the trust; `error` and `loss` (the hinge loss of its margin on the
+    sample scaled to norm 1) are means over all and over the recent past, None before the first.
+    """
+    report: dict[str, dict[str, float | None]] = {}
+    for j, name in enumerate((*EXPERTS, "stack")):
+        figures: dict[str, float | None] = {"weight": float(scalars[f"mixture_weights_{j}"])}
+        for figure, total, weight in (
+            ("error", "errors", "judged_weight"),
+            ("loss", "losses", "judged_weight"),
+            ("recent_error", "recent_errors", "judged_recent_weight"),
+            ("recent_loss", "recent_losses", "judged_recent_weight"),
+        ):
+            over = scalars[weight]
+            figures[figure] = scalars[f"judged_{total}_{j}"] / over if over > 0 else None
+        report[name] = figures
+    return report

@@ -1,0 +1,161 @@
+"""A text file, plain or gzipped, or stdin, as blocks of whole lines in constant memory."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import sys
+import zlib
+from collections.abc import Iterator
+from typing import cast
+
+from onlinesvm.errors import format_text
+from onlinesvm.readers.labels import LineError
+
+__all__ = ["BLOCK_BYTES", "Blocks", "DamageError"]
+
+# Small enough to stay in the cache from being read to being parsed.
+BLOCK_BYTES = 2**18
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_BOM = b"\xef\xbb\xbf"
+
+
+class DamageError(LineError):
+    """The input breaks off at this line: there is nothing after it to go on with."""
+
+
+class Blocks:
+    """Iterates once over blocks of whole lines, about `block_bytes` each.
+
+    Every line but the last ends in a newline. A line of more than `max_line_bytes` is read past,
+    and a LineError stands in its place; where the input is damaged a DamageError is the last item.
+    gzip is known by its first bytes. A UTF-8 byte order mark at the start is left out.
+
+    name: for messages. bytes_read: of the input, before it is unpacked. total_bytes: the input's
+    size, None where that is not known. Raises OSError where the file cannot be opened or read.
+    """
+
+    def __init__(
+        self, source: str | os.PathLike[str], *, max_line_bytes: int, block_bytes: int = BLOCK_BYTES
+    ) -> None:
+        self.bytes_read = 0
+        self.total_bytes: int | None = None
+        self._max_line_bytes = max_line_bytes
+        self._block_bytes = block_bytes
+        path = os.fspath(source)
+        self._owned: io.BufferedReader | None = None
+        if path == "-":
+            self.name = "stdin"
+            self._file = cast(io.BufferedIOBase, sys.stdin.buffer)
+        else:
+            self.name = path
+            self._file = self._owned = open(path, "rb")  # noqa: SIM115 (close() closes it)
+            status = os.fstat(self._owned.fileno())
+            if stat.S_ISREG(status.st_mode):
+                self.total_bytes = status.st_size
+
+    def close(self) -> None:
+        """Close the file; stdin stays open."""
+        if self._owned is not None:
+            self._owned.close()
+
+    def __iter__(self) -> Iterator[bytes | LineError]:
+        begun = bytearray()  # a line whose end has not come yet
+        passing = False  # whether that line is too long, and read past
+        try:
+            for chunk in self._without_bom():
+                if passing:
+                    end = chunk.find(b"\n") + 1
+                    if not end:
+                        continue
+                    chunk = chunk[end:]
+                    passing = False
+                end = chunk.rfind(b"\n") + 1
+                if end:
+                    yield from self._checked(b"".join((begun, memoryview(chunk)[:end])))
+                    begun.clear()
+                begun += memoryview(chunk)[end:]
+                if len(begun) > self._max_line_bytes:
+                    yield self._line_too_long()
+                    begun.clear()
+                    passing = True
+        except DamageError as damage:
+            yield damage
+            return
+        if begun:
+            yield bytes(begun)
+
+    def _checked(self, block: bytes) -> Iterator[bytes | LineError]:
+        """`block` without the lines that are too long, each of them as its error."""
+        if len(block) <= self._max_line_bytes:
+            yield block
+            return
+        good = start = 0  # where the lines begin that are yet to be given out, and this line
+        while start < len(block):
+            end = block.index(b"\n", start) + 1
+            if end - 1 - start > self._max_line_bytes:
+                if good < start:
+                    yield block[good:start]
+                yield self._line_too_long()
+                good = end
+            start = end
+        if good < start:
+            yield block[good:]
+
+    def _line_too_long(self) -> LineError:
+        # How long it is was perhaps never found out.
+        return LineError(f"expected at most {self._max_line_bytes} bytes a line, got more")
+
+    def _without_bom(self) -> Iterator[bytes]:
+        chunks = self._chunks()
+        head = b""
+        for chunk in chunks:
+            head += chunk
+            if len(head) >= len(_BOM):
+                break
+        yield head.removeprefix(_BOM)
+        yield from chunks
+
+    def _chunks(self) -> Iterator[bytes]:
+        """The text, in pieces that end anywhere."""
+        head = self._read()
+        while len(head) < len(_GZIP_MAGIC) and (more := self._read()):
+            head += more
+        if head.startswith(_GZIP_MAGIC):
+            yield from self._unpacked(head)
+            return
+        if self.name.endswith(".gz"):
+            raise DamageError(f"expected a gzip file, as its name says, got {format_text(head)}")
+        while head:
+            yield head
+            head = self._read()
+
+    def _read(self) -> bytes:
+        # read1 takes what a pipe holds now; read would wait until the block is full.
+        chunk = self._file.read1(self._block_bytes)
+        self.bytes_read += len(chunk)
+        return chunk
+
+    def _unpacked(self, packed: bytes) -> Iterator[bytes]:
+        """The text of the gzip members that start with `packed`. Raises DamageError."""
+        while packed:
+            member = zlib.decompressobj(wbits=31)
+            while not member.eof:
+                packed = packed or self._read()
+                try:
+                    # Bounded: a small file may unpack to a very large one.
+                    chunk = member.decompress(packed, self._block_bytes)
+                except zlib.error as error:
+                    raise DamageError(
+                        f"expected a whole gzip file, got a damaged one: {error}"
+                    ) from None
+                if not chunk and not packed and not member.eof:
+                    raise DamageError("expected a whole gzip file, got one that ends early")
+                packed = member.unconsumed_tail
+                yield chunk
+            packed = member.unused_data
+            # Members may be padded with zeros.
+            while not (packed := packed.lstrip(b"\0")) and (more := self._read()):
+                packed = more

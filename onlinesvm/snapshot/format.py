@@ -1,0 +1,163 @@
+"""Snapshot files: a whole model, readable in any language that has msgpack.
+
+A file is a stream of msgpack objects, nothing else:
+
+    header    map, see below
+    chunks    bin …                       the arrays of the header, in its order; each array is cut
+                                          into chunks of at most 1 MiB (an empty array has none)
+    trailer   map {checksum, digest}
+
+    header key     value
+    format         "onlinesvm-snapshot"
+    version        2; 1, which has no figures, is read too
+    library        the version of onlinesvm that wrote it
+    kernel         "native" or "python"
+    written_at     seconds since 1970, UTC, float
+    config         map, the learner's configuration
+    max_features   the bound on the model when it was written
+    position       samples learned since the model was born
+    features       n, the number of features
+    scalars        map, the rule's numbers that belong to no feature
+    totals         array of 7 float64, the progressive figures (metrics.progressive.TOTALS)
+    figures        map, name → array of float64: what was learned of the margins (metrics.monitor),
+                   and the samples of each label
+    producers      map, producer (bin) → [last sequence, samples], the one that was applied
+                   furthest back first; empty where none has a name
+    journal        array of 4: the end of the journal (`End` in service.storage.segment), its
+                   checksum 0 where not all of it was applied; absent where there was none
+    arrays         array of [name, dtype, count]
+
+    array          dtype, count   meaning
+    lengths        <u4, n         bytes of each feature's name, by id from 1
+    names          |u1, Σ lengths the names, end to end
+    weights …      <f8, n         the rule's numbers of each feature, by id from 1
+
+Numbers in arrays are little-endian. `checksum` is the CRC-32 (as zlib has it) of all bytes before
+the trailer. `digest` is the SHA-256, in hex, of the msgpack of ``[config, position, scalars,
+totals, figures]`` (maps sorted by key; without figures where there are none) followed by the
+arrays' bytes: equal digests, equal models, whatever kernel wrote them and when.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from onlinesvm.config import LearnerConfig
+from onlinesvm.errors import SnapshotError
+
+__all__ = [
+    "CHUNK_BYTES", "FORMAT", "FORMAT_VERSION", "Snapshot", "bytes_of", "digested_head", "restoring",
+]  # fmt: skip
+
+FORMAT = "onlinesvm-snapshot"
+FORMAT_VERSION = 2
+CHUNK_BYTES = 2**20
+
+
+class TakesNames(Protocol):
+    """What a snapshot needs of a kernel's lookup."""
+
+    def restore(self, lengths: NDArray[np.uint32], names: NDArray[np.uint8]) -> None: ...
+
+
+class TakesState(Protocol):
+    """What a snapshot needs of a kernel's rule."""
+
+    def restore(
+        self, arrays: Mapping[str, NDArray[np.generic]], scalars: Mapping[str, Any]
+    ) -> None: ...
+
+
+@dataclass(kw_only=True, slots=True)
+class Snapshot:
+    """A whole model at rest. See the module's docstring for the fields."""
+
+    config: LearnerConfig
+    max_features: int
+    kernel: str
+    position: int
+    scalars: dict[str, float | int]
+    totals: list[float]
+    lengths: NDArray[np.uint32]
+    names: NDArray[np.uint8]
+    arrays: dict[str, NDArray[Any]]
+    producers: dict[bytes, tuple[int, int]] = field(default_factory=dict)
+    figures: dict[str, list[float]] = field(default_factory=dict)
+    journal: tuple[int, int, int, int] | None = None
+
+    def all_arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays in the order of the file, little-endian."""
+        arrays: dict[str, NDArray[Any]] = {"lengths": self.lengths, "names": self.names}
+        arrays.update(self.arrays)
+        return {
+            name: np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+            for name, array in arrays.items()
+        }
+
+    def digest(self) -> str:
+        """SHA-256 of what the model is, in hex; see the module's docstring."""
+        sha = hashlib.sha256(self.digested_head())
+        for array in self.all_arrays().values():
+            sha.update(bytes_of(array))
+        return sha.hexdigest()
+
+    def digested_head(self) -> bytes:
+        """What the digest covers before the arrays."""
+        return digested_head(
+            self.config.as_dict(), self.position, self.scalars, self.totals, self.figures
+        )
+
+    def restore(self, lookup: TakesNames, rule: TakesState) -> None:
+        """Give the names to `lookup` and the state to `rule`, both newborn.
+
+        Raises SnapshotError if the parts do not make a whole.
+        """
+        with restoring():
+            for name, array in self.arrays.items():
+                if len(array) != len(self.lengths):
+                    raise ValueError(
+                        f"{name}: expected {len(self.lengths)} numbers, got {len(array)}"
+                    )
+            lookup.restore(self.lengths, self.names)
+            rule.restore(self.arrays, self.scalars)
+
+
+def bytes_of(array: NDArray[Any]) -> memoryview:
+    """The memory of `array` as bytes; an empty array has no memory to cast."""
+    return array.data.cast("B") if array.size else memoryview(b"")
+
+
+def digested_head(
+    config: dict[str, Any],
+    position: int,
+    scalars: dict[str, Any],
+    totals: list[float],
+    figures: dict[str, list[float]],
+) -> bytes:
+    """What the digest of such a model covers before its arrays."""
+    parts = [_sorted(config), position, _sorted(scalars), totals]
+    if figures:
+        parts.append(_sorted(figures))
+    packed: bytes = msgpack.packb(parts)
+    return packed
+
+
+def _sorted(mapping: dict[str, Any]) -> dict[str, Any]:
+    return dict(sorted(mapping.items()))
+
+
+@contextlib.contextmanager
+def restoring() -> Iterator[None]:
+    """Turn what goes wrong while a model takes a snapshot's parts into a SnapshotError."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise SnapshotError(f"snapshot: its parts do not make a model: {error}") from None

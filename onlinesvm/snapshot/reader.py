@@ -1,0 +1,321 @@
+"""Snapshots read from files: checked before memory is taken, and never half."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, BinaryIO
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from onlinesvm.config import LearnerConfig
+from onlinesvm.errors import ConfigError, SnapshotError
+from onlinesvm.snapshot.format import (
+    CHUNK_BYTES,
+    FORMAT,
+    FORMAT_VERSION,
+    Snapshot,
+    bytes_of,
+    digested_head,
+)
+
+__all__ = ["read", "read_header", "verify"]
+
+FORMAT_VERSIONS = (1, FORMAT_VERSION)
+_MAX_HEADER_BYTES = 64 * 2**20
+_MAX_HEADER_ARRAY = 1024  # msgpack takes an array's memory when it sees its head
+_MAX_TRAILER_BYTES = 4096
+_MAX_FEATURES = 2**31 - 2
+_DTYPES = {"<u4": 4, "|u1": 1, "<f8": 8, "<i8": 8}
+
+
+def read(path: str | os.PathLike[str]) -> Snapshot:
+    """The snapshot in the file at `path`.
+
+    Raises OSError if it cannot be read, SnapshotError if it is not a whole, undamaged snapshot.
+    """
+    path = os.fspath(path)
+    with _open(path) as file:
+        return _Reader(path, file).snapshot()
+
+
+def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The header of the file at `path`, its values checked; the rest is not read.
+
+    Raises as `read` does.
+    """
+    path = os.fspath(path)
+    with _open(path) as file:
+        return _Reader(path, file).header()
+
+
+def verify(path: str | os.PathLike[str]) -> tuple[int, str]:
+    """Size and digest of the file at `path`, read back from the disk: whole and undamaged.
+
+    Takes the memory of one chunk. Raises as `read` does.
+    """
+    path = os.fspath(path)
+    with _open(path) as file:
+        if hasattr(os, "posix_fadvise"):  # what the system has kept of it is not what is there
+            with contextlib.suppress(OSError):  # not every file system can be asked
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        return _Reader(path, file).verify()
+
+
+def _open(path: str) -> BinaryIO:
+    """Open a regular file to be read; opening a pipe would wait for its other end for ever."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise SnapshotError(f"{path}: expected a regular file, got another kind")
+    return open(descriptor, "rb")
+
+
+class _Reader:
+    """Reads one file from start to end, checking sizes before it takes memory."""
+
+    def __init__(self, path: str, file: BinaryIO) -> None:
+        self._path = path
+        self._file = file
+        self._size = os.fstat(file.fileno()).st_size
+        self._checksum = 0
+        self._sha = hashlib.sha256()
+
+    def _error(self, message: str) -> SnapshotError:
+        return SnapshotError(f"{self._path}: {message}")
+
+    def header(self) -> dict[str, Any]:
+        unpacker = msgpack.Unpacker(
+            self._file,
+            read_size=65_536,
+            max_buffer_size=_MAX_HEADER_BYTES,
+            max_array_len=_MAX_HEADER_ARRAY,
+            strict_map_key=False,
+        )
+        try:
+            header = unpacker.unpack()
+        except (msgpack.UnpackException, ValueError, TypeError):
+            raise self._error(
+                f"expected a snapshot's header at byte 0, got {self._size} bytes of something else"
+            ) from None
+        if not isinstance(header, dict) or header.get("format") != FORMAT:
+            raise self._error(f'expected a file of format "{FORMAT}", got another kind of file')
+        version = header.get("version")
+        if type(version) is not int or version not in FORMAT_VERSIONS:
+            newer = isinstance(version, int) and version > FORMAT_VERSION
+            hint = "; it was written by a newer onlinesvm" if newer else ""
+            known = " or ".join(map(str, FORMAT_VERSIONS))
+            raise self._error(f"expected format version {known}, got {version!r}{hint}")
+        self._check_header(header)
+        self._file.seek(0)
+        self._checksum = zlib.crc32(self._file.read(unpacker.tell()))
+        return header
+
+    def _check_header(self, header: dict[str, Any]) -> None:
+        def expect(ok: bool, what: str, got: object) -> None:
+            if not ok:
+                raise self._error(f"header: expected {what}, got {str(got)[:60]!r}")
+
+        for key, kind in _HEADER_TYPES.items():
+            value = header.get(key)
+            expect(
+                isinstance(value, kind) and not isinstance(value, bool),
+                f"{key} to be {_KIND_NAMES[kind]}",
+                value,
+            )
+        for key, low, high in (
+            ("position", 0, 2**63),
+            ("features", 0, _MAX_FEATURES),
+            ("max_features", 1, _MAX_FEATURES),
+        ):
+            expect(low <= header[key] <= high, f"{key} from {low} to {high}", header[key])
+        stored = header["config"]
+        try:
+            header["config"] = LearnerConfig.from_dict(header["config"])
+        except (ConfigError, TypeError) as error:
+            raise self._error(f"header: {error}") from None
+        totals = header["totals"]
+        expect(
+            len(totals) == 7 and all(type(t) is float and 0 <= t < float("inf") for t in totals),
+            "totals to be 7 finite float64",
+            totals,
+        )
+        figures: Any = header.setdefault("figures", {} if header["version"] == 1 else None)
+        expect(isinstance(figures, dict), "figures to be a map", figures)
+        for name, numbers in figures.items():
+            finite = isinstance(numbers, list) and all(
+                type(number) is float and abs(number) < float("inf") for number in numbers
+            )
+            expect(isinstance(name, str) and finite, "figures to be finite float64", numbers)
+        for name, last in header["producers"].items():
+            whole = isinstance(last, list) and len(last) == 2 and all(type(n) is int for n in last)
+            expect(
+                isinstance(name, bytes) and whole and min(last) >= 0,
+                "producers to be [last sequence, samples] each, by name",
+                last,
+            )
+        journal = header.setdefault("journal", None)
+        expect(
+            journal is None
+            or (
+                isinstance(journal, list)
+                and len(journal) == 4
+                and all(type(number) is int and 0 <= number < 2**64 for number in journal)
+            ),
+            "journal to be 4 integers",
+            journal,
+        )
+        for name, number in header["scalars"].items():
+            finite = type(number) is int or (type(number) is float and abs(number) < float("inf"))
+            expect(isinstance(name, str) and finite, "scalars to be finite numbers", number)
+        for entry in header["arrays"]:
+            whole = isinstance(entry, list) and len(entry) == 3 and isinstance(entry[0], str)
+            expect(whole, "arrays to be [name, dtype, count] each", entry)
+            name, dtype, count = entry
+            known = isinstance(dtype, str) and dtype in _DTYPES
+            expect(known, f"array {name}: a dtype among {', '.join(_DTYPES)}", dtype)
+            wanted = "its count" if name == "names" else f"count {header['features']}"
+            expect(
+                type(count) is int
+                and count >= 0
+                and (name == "names" or count == header["features"]),
+                f"array {name}: {wanted}",
+                count,
+            )
+        known_names = [name for name, _, _ in header["arrays"]]
+        expect(len(set(known_names)) == len(known_names), "arrays of distinct names", known_names)
+        leading = [(name, dtype) for name, dtype, _ in header["arrays"][:2]]
+        expect(
+            leading == [("lengths", "<u4"), ("names", "|u1")],
+            "arrays lengths, names first",
+            leading,
+        )
+        needed = sum(_DTYPES[dtype] * count for _, dtype, count in header["arrays"])
+        if needed > self._size:
+            raise self._error(f"expected arrays of {needed} bytes, got a file of {self._size}")
+        # Of the configuration as the file has it: a parameter that came later is not in its digest.
+        self._sha.update(
+            digested_head(stored, header["position"], header["scalars"], totals, figures)
+        )
+
+    def verify(self) -> tuple[int, str]:
+        header = self.header()
+        chunk = memoryview(bytearray(CHUNK_BYTES))
+        for name, dtype, count in header["arrays"]:
+            left = _DTYPES[dtype] * count
+            while left:
+                size = self._chunk_size(name)
+                self._check_chunk(name, size, min(left, CHUNK_BYTES))
+                self._fill(name, chunk[:size])
+                self._sha.update(chunk[:size])
+                left -= size
+        self._check_trailer()
+        return self._size, self._sha.hexdigest()
+
+    def _check_chunk(self, name: str, size: int, most: int) -> None:
+        if not 0 < size <= most:
+            raise self._error(
+                f"array {name}: expected a chunk of 1 to {most} bytes at byte"
+                f" {self._file.tell()}, got one of {size}"
+            )
+
+    def _fill(self, name: str, chunk: memoryview) -> None:
+        """Read a chunk, and count it in the checksum."""
+        if self._file.readinto(chunk) != len(chunk):  # type: ignore[attr-defined]
+            raise self._error(f"array {name}: the file ends early, at byte {self._size}")
+        self._checksum = zlib.crc32(chunk, self._checksum)
+
+    def snapshot(self) -> Snapshot:
+        header = self.header()
+        with ThreadPoolExecutor(1) as self._beside:
+            arrays = {
+                name: self._array(name, np.dtype(dtype), count)
+                for name, dtype, count in header["arrays"]
+            }
+        self._check_trailer()
+        lengths, names = arrays.pop("lengths"), arrays.pop("names")
+        if int(lengths.sum(dtype=np.uint64)) != len(names):
+            raise self._error(
+                f"names: expected {int(lengths.sum(dtype=np.uint64))} bytes, got {len(names)}"
+            )
+        for name, array in arrays.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise self._error(f"array {name}: expected finite numbers")
+        return Snapshot(
+            config=header["config"],
+            max_features=header["max_features"],
+            kernel=header["kernel"],
+            position=header["position"],
+            scalars=header["scalars"],
+            totals=header["totals"],
+            figures=header["figures"],
+            lengths=lengths,
+            names=names,
+            arrays=arrays,
+            producers={name: tuple(last) for name, last in header["producers"].items()},
+            journal=None if header["journal"] is None else tuple(header["journal"]),
+        )
+
+    def _array(self, name: str, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
+        array = np.empty(count, dtype=dtype)
+        raw = bytes_of(array)
+        filled = 0
+        while filled < len(raw):
+            size = self._chunk_size(name)
+            self._check_chunk(name, size, len(raw) - filled)
+            chunk = raw[filled : filled + size]
+            self._fill(name, chunk)
+            # The hash takes as long as all the rest; neither holds the interpreter's lock.
+            self._beside.submit(self._sha.update, chunk)
+            filled += size
+        return array
+
+    def _chunk_size(self, name: str) -> int:
+        """Step over the head of a bin object; its size."""
+        at = self._file.tell()
+        head = self._file.read(1)
+        width = {b"\xc4": 1, b"\xc5": 2, b"\xc6": 4}.get(head)
+        if width is None:
+            got = f"byte {head.hex()}" if head else "the end of the file"
+            raise self._error(f"array {name}: expected a chunk (bin) at byte {at}, got {got}")
+        size = self._file.read(width)
+        self._checksum = zlib.crc32(head + size, self._checksum)
+        return int.from_bytes(size, "big")
+
+    def _check_trailer(self) -> None:
+        at = self._file.tell()
+        raw = self._file.read(_MAX_TRAILER_BYTES + 1)
+        try:
+            trailer = msgpack.unpackb(raw)
+        except (msgpack.UnpackException, ValueError, TypeError):
+            raise self._error(
+                f"expected a trailer and then the end of the file at byte {at}"
+            ) from None
+        if not isinstance(trailer, dict) or not isinstance(trailer.get("digest"), str):
+            raise self._error(f"expected a trailer with checksum and digest at byte {at}")
+        if trailer.get("checksum") != self._checksum:
+            raise self._error(
+                f"the file is damaged: expected checksum {trailer.get('checksum')!r},"
+                f" got {self._checksum}"
+            )
+        if trailer["digest"] != self._sha.hexdigest():
+            raise self._error(
+                f"the file is damaged: expected digest {trailer['digest'][:64]!r},"
+                f" got {self._sha.hexdigest()}"
+            )
+
+
+_HEADER_TYPES: dict[str, type] = {
+    "library": str, "kernel": str, "config": dict, "max_features": int, "position": int,
+    "features": int, "scalars": dict, "totals": list, "producers": dict, "arrays": list,
+    "written_at": float,
+}  # fmt: skip
+_KIND_NAMES: dict[type, str] = {
+    str: "text", dict: "a map", int: "an integer", list: "an array", float: "a float",
+}  # fmt: skip

@@ -1,0 +1,312 @@
+"""What is learned of the margins beside the model: probabilities, balance, drift; and explain."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onlinesvm import Limits, OnlineSVM
+from onlinesvm.data.batch import CSR
+from onlinesvm.kernel import Kernel
+from onlinesvm.metrics.drift import CONFIDENCE
+from onlinesvm.metrics.monitor import JUDGED, SIZE, report
+from onlinesvm.model.class_weights import ClassWeights
+from onlinesvm.model.norms import normalized
+from tests.strategies import configurations, features, importances, samples
+
+
+def stream(seed: int, n: int, sharp: float = 1.0) -> tuple[Any, Any, Any]:
+    """Margins, labels drawn with the probability sigmoid(sharp·margin), and those probabilities."""
+    rng = np.random.default_rng(seed)
+    margins = rng.normal(size=n) * 2
+    p = 1 / (1 + np.exp(-sharp * margins))
+    return margins, np.where(rng.random(n) < p, 1.0, -1.0), p
+
+
+@given(
+    margins=st.lists(
+        st.one_of(st.floats(-3, 3), st.floats(-1e150, 1e150), st.just(5e-324)), max_size=30
+    ),
+    data=st.data(),
+    cut=st.integers(0, 30),
+)
+def test_both_kernels_any_split_any_stop(
+    kernel: Kernel, margins: list[float], data: st.DataObject, cut: int
+) -> None:
+    from onlinesvm.metrics.monitor import Judge
+
+    n = len(margins)
+    labels = data.draw(st.lists(st.sampled_from([-1.0, 1.0]), min_size=n, max_size=n))
+    given = [max(0.0, float(h)) for h in data.draw(st.lists(importances(), min_size=n, max_size=n))]
+    m = np.array(margins, dtype=np.float64)
+    reference, split = Judge(0.5), kernel.Judge(0.5)
+    expected = reference.learn(m, labels, given)
+    first = split.learn(m[:cut], labels[:cut], given[:cut])
+    resumed = kernel.Judge(0.5)
+    resumed.restore(split.dump())
+    rest = resumed.learn(m[cut:], labels[cut:], given[cut:])
+    assert np.concatenate([first, rest]).tobytes() == expected.tobytes()
+    assert resumed.dump().tobytes() == reference.dump().tobytes()
+    assert ((expected >= 0) & (expected <= 1)).all()
+    assert resumed.probabilities(m).tobytes() == reference.probabilities(m).tobytes()
+    assert all(v is None or math.isfinite(v) for v in report(resumed.dump()).values())
+
+
+@pytest.mark.parametrize("sharp", [0.3, 1.0, 5.0])
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e6])
+def test_probabilities_are_calibrated(kernel: Kernel, sharp: float, scale: float) -> None:
+    margins, labels, p = stream(1, 20_000, sharp)
+    judge = kernel.Judge(0.0)
+    learned = judge.learn(margins * scale, labels, np.ones(len(labels)))
+    assert np.abs(learned[10_000:] - p[10_000:]).mean() < 0.03
+    assert report(judge.dump())["recent_calibration_error"] < 0.02
+
+
+def test_one_wild_margin_spoils_nothing(kernel: Kernel) -> None:
+    margins, labels, p = stream(2, 6000)
+    margins[1000] = 1e150
+    learned = kernel.Judge(0.0).learn(margins, labels, np.ones(len(labels)))
+    assert np.abs(learned[3000:] - p[3000:]).mean() < 0.05
+
+
+def test_calibration_follows_drift(kernel: Kernel) -> None:
+    margins, labels, p = stream(3, 30_000)
+    labels[10_000:] *= -1  # all turned around
+    learned = kernel.Judge(0.0).learn(margins, labels, np.ones(len(labels)))
+    assert np.abs(learned[20_000:] - (1 - p)[20_000:]).mean() < 0.05
+
+
+def test_balance_equals_counting(kernel: Kernel) -> None:
+    margins, labels, _ = stream(4, 3000)
+    h = np.random.default_rng(0).choice([0.5, 1.0, 2.0], 3000)
+    judge = kernel.Judge(0.7)
+    judge.learn(margins, labels, h)
+    told = report(judge.dump())
+    up, positive = margins > 0.7, labels > 0
+    tp, fp = h[up & positive].sum(), h[up & ~positive].sum()
+    tn, fn = h[~up & ~positive].sum(), h[~up & positive].sum()
+    assert told["precision"] == pytest.approx(tp / (tp + fp))
+    assert told["recall"] == pytest.approx(tp / (tp + fn))
+    assert told["f1"] == pytest.approx(2 * tp / (2 * tp + fp + fn))
+    assert told["balanced_error"] == pytest.approx((fn / (tp + fn) + fp / (fp + tn)) / 2)
+    w = h * 0.9999 ** np.arange(2999, -1, -1)
+    order = np.argsort(margins)
+    below = np.cumsum(np.where(labels[order] < 0, w[order], 0))
+    auc = (below * np.where(labels[order] > 0, w[order], 0)).sum()
+    auc /= w[positive].sum() * w[~positive].sum()
+    assert told["recent_auc"] == pytest.approx(auc, abs=0.005)
+
+
+def test_nothing_is_told_of_nothing(kernel: Kernel) -> None:
+    told = report(kernel.Judge(0.0).dump())
+    assert tuple(told) == JUDGED
+    assert told.pop("drifts") == 0
+    assert all(value is None for value in told.values())
+    judge = kernel.Judge(0.0)
+    judge.learn(np.ones(5), np.ones(5), np.zeros(5))
+    assert judge.dump().tobytes() == kernel.Judge(0.0).dump().tobytes()
+
+
+def test_drift_is_told_soon_and_once(kernel: Kernel) -> None:
+    rng = np.random.default_rng(5)
+    labels = np.ones(20_000)
+    wrong = np.where(np.arange(20_000) < 10_000, rng.random(20_000) < 0.1, rng.random(20_000) < 0.3)
+    judge = kernel.Judge(0.0)
+    margins = np.where(wrong, -1.0, 1.0)
+    judge.learn(margins[:10_000], labels[:10_000], labels[:10_000])
+    assert judge.drifts == 0
+    judge.learn(margins[10_000:], labels[10_000:], labels[10_000:])
+    told = report(judge.dump())
+    assert told["drifts"] == judge.drifts == 1
+    assert 10_000 - 500 < told["samples_since_drift"] < 10_000
+
+
+def test_false_alarms_are_rare_on_a_stationary_stream(kernel: Kernel) -> None:
+    rng = np.random.default_rng(6)
+    alarms = 0
+    for error in (0.001, 0.05, 0.3, 0.5):
+        judge = kernel.Judge(0.0)
+        n = 20_000 if kernel.NAME == "python" else 1_000_000
+        ones = np.ones(n)
+        judge.learn(np.where(rng.random(n) < error, -1.0, 1.0), ones, ones)
+        alarms += judge.drifts
+    assert CONFIDENCE <= 1e-5
+    assert alarms <= 1
+
+
+def test_getting_better_is_no_drift(kernel: Kernel) -> None:
+    rng = np.random.default_rng(7)
+    error = 0.5 / np.sqrt(1 + np.arange(50_000) / 100)
+    judge = kernel.Judge(0.0)
+    judge.learn(np.where(rng.random(50_000) < error, -1.0, 1.0), np.ones(50_000), np.ones(50_000))
+    assert judge.drifts == 0
+
+
+def test_a_judge_is_restored_from_sound_numbers_only(kernel: Kernel) -> None:
+    judge = kernel.Judge(0.0)
+    sound = judge.dump()
+    for index, value in (
+        (0, math.nan), (0, 1e200), (2, -1.0), (3, 1.5), (7, 21.0), (24, 0.0), (41, -1.0),
+        (43, -1.0), (90, -1.0), (100, 1e300), (SIZE - 1, -1.0), (SIZE - 1, 1.0), (SIZE - 6, 0.5),
+        (6, 1.0),
+    ):  # fmt: skip
+        numbers = sound.copy()
+        numbers[index] = value
+        with pytest.raises(ValueError, match=r"^judge: .*expected"):
+            judge.restore(numbers)
+    with pytest.raises(ValueError, match=f"judge: expected {SIZE} numbers, got 3"):
+        judge.restore(np.zeros(3))
+
+
+# In a model.
+
+
+def test_predict_gives_probabilities(kernel: Kernel) -> None:
+    model = OnlineSVM(kernel=kernel.NAME)
+    rng = np.random.default_rng(8)
+    for _ in range(500):
+        y = int(rng.choice([-1, 1]))
+        model.learn_one({"a": float(y + rng.normal()), "b": float(rng.normal())}, y)
+    asked = [{"a": 3.0}, {"a": -3.0}, ["new"]]
+    p = model.predict(asked, probability=True)
+    assert p.tolist() == model.probabilities(model.predict(asked)).tolist()
+    assert p[0] > 0.8
+    assert p[1] < 0.2
+    assert model.predict_one(asked[0], probability=True) == p[0]  # type: ignore[arg-type]
+    assert model.judged["recent_auc"] > 0.8
+
+
+@given(rows=st.lists(samples(), max_size=10), asked=features(), config=configurations())
+def test_an_explanation_adds_up_to_the_margin(
+    kernel: Kernel, rows: list[tuple[Any, ...]], asked: Any, config: dict[str, Any]
+) -> None:
+    for normalize in ("none", "l2", "mean"):
+        model = OnlineSVM(kernel=kernel.NAME, normalize=normalize, **config)
+        model.learn(rows)
+        before = model.snapshot().digest()
+        explained = model.explain(asked)
+        margin = 0.0
+        for part in explained.contributions:
+            assert part.contribution == part.weight * part.value
+            assert part.weight == model.weights.get(part.name, 0.0)
+            assert part.known == (part.name in model.lookup)
+            margin += part.contribution
+        assert margin + explained.bias == explained.margin == model.predict_one(asked)
+        assert model.snapshot().digest() == before
+
+
+def test_an_explanation_is_in_the_order_of_the_sample_and_names_the_unknown(
+    kernel: Kernel,
+) -> None:
+    model = OnlineSVM(kernel=kernel.NAME)
+    model.learn([(["a", "b"], 1), (["b"], -1), (["c"], 1)])
+    told = model.explain(["b", "\udcff", "a", "b", 5]).contributions
+    assert [(part.name, part.value, part.seen, part.known) for part in told] == [
+        ("b", 2.0, 2, True), ("\udcff", 1.0, 0, False), ("a", 1.0, 1, True), ("5", 1.0, 0, False),
+    ]  # fmt: skip
+    sgd = OnlineSVM(kernel=kernel.NAME, rule="sgd")
+    sgd.learn([(["a"], 1)])
+    assert sgd.explain(["a"]).contributions[0].seen is None
+
+
+# Class weights.
+
+
+def test_balanced_weights_count_this_sample(kernel: Kernel) -> None:
+    model = OnlineSVM(rule="sgd", eta0=1.0, bias=False, class_weight="balanced", kernel=kernel.NAME)
+    labels = [1, 1, -1, 1, -1]
+    model.learn([([str(i)], y) for i, y in enumerate(labels)])
+    expected = []
+    for n in range(1, 6):
+        same = labels[:n].count(labels[n - 1])
+        expected.append(labels[n - 1] * n / (2 * same))
+    assert list(model.weights.values()) == expected
+    assert model.progressive.weight == 5  # the figures count importances as they were given
+
+
+def test_a_pair_of_weights(kernel: Kernel) -> None:
+    model = OnlineSVM(rule="sgd", eta0=1.0, bias=False, class_weight=(2, 3), kernel=kernel.NAME)
+    model.learn([(["a"], 1), (["b"], -1, 0.5), (["c"], 1, 0)])
+    assert dict(model.weights) == {"a": 3.0, "b": -1.0}
+
+
+@given(
+    rows=st.lists(
+        st.tuples(st.sampled_from([-1.0, 1.0]), st.sampled_from([0.0, 0.5, 1.0])), max_size=20
+    ),
+    cut=st.integers(0, 20),
+)
+def test_weights_do_not_show_how_samples_were_batched(
+    rows: list[tuple[float, float]], cut: int
+) -> None:
+    whole, split = ClassWeights("balanced"), ClassWeights("balanced")
+    labels, given = [y for y, _ in rows], [h for _, h in rows]
+    expected, whole.counts = whole.of(labels, given)
+    first, split.counts = split.of(labels[:cut], given[:cut])
+    second, split.counts = split.of(labels[cut:], given[cut:])
+    assert [*first, *second] == list(expected)
+    assert split.counts.tolist() == whole.counts.tolist()
+
+
+def test_balanced_weights_find_the_rare_class(kernel: Kernel) -> None:
+    rng = np.random.default_rng(9)
+    plain = OnlineSVM(kernel=kernel.NAME)
+    even = OnlineSVM(kernel=kernel.NAME, class_weight="balanced")
+    for _ in range(3000):
+        y = 1 if rng.random() < 0.05 else -1
+        row = {"a": float(y + 1.5 * rng.normal()), "b": float(rng.normal())}
+        plain.learn_one(row, y)
+        even.learn_one(row, y)
+    assert even.judged["recent_balanced_error"] < plain.judged["recent_balanced_error"] - 0.05
+
+
+def test_a_threshold_decides(kernel: Kernel) -> None:
+    model = OnlineSVM(kernel=kernel.NAME, rule="sgd", eta0=1.0, bias=False, threshold=1.5)
+    model.learn([(["a"], 1), (["a"], 1), (["a"], -1)])  # margins 0, 1, 1: all below
+    assert model.progressive.error == pytest.approx(2 / 3)
+    assert model.judged["recall"] == 0
+
+
+# Normalization.
+
+
+def test_norms_count_all_features(kernel: Kernel) -> None:
+    for how, size in (("l2", 5.0), ("mean", 2.0)):
+        model = OnlineSVM(kernel=kernel.NAME, rule="sgd", eta0=1.0, bias=False, normalize=how)
+        model.learn([({"a": 3, "b": 4}, 1), ([], 1), ({"c": 1, "d": 0}, 1)])
+        assert dict(model.weights) == {"a": 3 / size, "b": 4 / size, "c": 1.0}
+        assert model.predict_one({"a": 3, "unknown": 4}) == (3 / size) * (3 / size)
+        parted = model.predict_one({"a": 1, "unknown": 4, b"a": 2})  # a twice, summed
+        assert parted == (3 / size) * (3 / size)
+        model.partial_fit([[0.0, 3.0, 4.0]], [1])
+        assert model.weights["1"] == 3 / size
+        assert model.decision_function([[0.0, 3.0, 4.0]])[0] == model.predict_one({1: 3, 2: 4})
+
+
+def test_norms_count_what_a_full_lookup_leaves_out(kernel: Kernel) -> None:
+    for learn in (
+        lambda m: m.learn([({"1": 3, "2": 4}, 1)]),
+        lambda m: m.partial_fit([[0.0, 3.0, 4.0]], [1]),
+    ):
+        model = OnlineSVM(
+            kernel=kernel.NAME, rule="sgd", eta0=1.0, bias=False, normalize="l2",
+            limits=Limits(max_features=1),
+        )  # fmt: skip
+        learn(model)
+        assert dict(model.weights) == {"1": 3 / 5}
+
+
+def test_sums_of_squares_are_added_in_order() -> None:
+    rng = np.random.default_rng(10)
+    data = rng.normal(size=1000) * 10.0 ** rng.integers(-8, 8, 1000)
+    csr = CSR(np.array([0, 400, 400, 1000]), np.zeros(1000, np.int32), data)
+    total = 0.0
+    for x in data[400:].tolist():
+        total += x * x
+    scaled = normalized(csr, "l2").data[400:]
+    assert scaled.tolist() == [x / math.sqrt(total) for x in data[400:].tolist()]

@@ -1,0 +1,141 @@
+"""Numbers and labels as files write them."""
+
+import json
+import math
+import re
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from onlinesvm.readers.labels import Labels, LineError, Values, read_importance, read_number
+
+NUMBER_LIKE = st.text("0123456789+-.eE_ naifx", max_size=10) | st.floats().map(repr)
+
+
+def number_by_json(text: str) -> float | None:
+    """The oracle: what JSON reads once a leading plus is gone."""
+    if re.match(r"\+[^0-9]", text):
+        return None
+
+    def refuse(constant: str) -> None:
+        raise ValueError(constant)
+
+    try:
+        number = json.loads(text.removeprefix("+"), parse_constant=refuse)
+    except ValueError:
+        return None
+    # JSON allows spaces around a number; the fields of a line have none.
+    return None if number is None or text != text.strip() else float(number)
+
+
+@given(NUMBER_LIKE)
+@example("+1")
+@example("+-1")
+@example("01")
+@example("-0")
+@example("1e999")
+@example("0.1e-5")
+@example(".5")
+@example("5.")
+@example("1_0")
+@example("nan")
+@example("0x1")
+@example("\u0661")
+@example("1\n")
+def test_numbers_are_those_of_json_and_a_leading_plus(text: str) -> None:
+    assert read_number(text.encode()) == number_by_json(text)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_numbers_round_as_python_rounds(number: float) -> None:
+    assert read_number(repr(number).encode()) == number
+    assert read_number(b"%.30e" % number) == number
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([1e-50, 1e50, 1e-51]))
+def test_values_stay_in_range(number: float) -> None:
+    text = repr(number).encode()
+    values = Values()
+    for _ in range(2):  # at first sight, and remembered
+        if abs(number) > 1e50:
+            with pytest.raises(LineError, match="magnitude at most 1e\\+50"):
+                values[text]
+        else:
+            assert values[text] == (number if abs(number) >= 1e-50 else 0.0)
+
+
+def test_remembered_values_are_bounded() -> None:
+    values = Values()
+    for i in range(40_000):
+        assert values[b"%d" % i] == i
+    assert len(values) <= 16_384
+    values.clear()
+    assert values[b"0." + b"1" * 1000] == 1 / 9
+    assert not values
+
+
+@pytest.mark.parametrize(
+    ("text", "importance"),
+    [(b"0", 0.0), (b"-0", 0.0), (b"1", 1.0), (b"+2.5", 2.5), (b"1e50", 1e50), (b"1e-51", 0.0)],
+)
+def test_importances(text: bytes, importance: float) -> None:
+    read = read_importance(text)
+    assert read == importance
+    assert math.copysign(1, read) == 1 or text == b"-0"
+
+
+@pytest.mark.parametrize("text", [b"-1", b"-1e-60", b"1e51", b"1e999", b"abc", b"nan", b""])
+def test_importances_out_of_range_are_refused(text: bytes) -> None:
+    with pytest.raises(LineError, match="expected an importance from 0 to 1e\\+50, got "):
+        read_importance(text)
+
+
+@pytest.mark.parametrize("text", [b"1", b"+1", b"1.0", b"1e0", b"0.1e1", b"+1.00"])
+def test_plus_one_in_any_form_is_positive(text: bytes) -> None:
+    assert Labels().read(text) == 1.0
+
+
+@pytest.mark.parametrize("text", [b"-1", b"-1.0", b"0", b"-0", b"+0", b"0.0", b"-10e-1"])
+def test_minus_one_and_zero_in_any_form_are_negative(text: bytes) -> None:
+    assert Labels().read(text) == -1.0
+
+
+@pytest.mark.parametrize("text", [b"2", b"1.5", b"spam", b"nan", b"1,2", b"\xff"])
+def test_other_labels_are_refused_with_the_remedy(text: bytes) -> None:
+    with pytest.raises(LineError, match=r"of -1, 0 or \+1, got .*--positive LABEL"):
+        Labels().read(text)
+
+
+def test_a_positive_label_is_compared_as_text() -> None:
+    labels = Labels(["spam", "7", "\udcff"])
+    assert [labels.read(text) for text in (b"spam", b"7", b"\xff")] == [1.0, 1.0, 1.0]
+    assert [labels.read(text) for text in (b"ham", b"Spam", b"7.0", b"1")] == [-1.0] * 4
+    assert Labels("spam").read(b"spam") == 1.0
+
+
+def test_positive_above_zero_takes_numbers() -> None:
+    labels = Labels([">0"])
+    assert [labels.read(text) for text in (b"1", b"22", b"0.5", b"1e999")] == [1.0] * 4
+    assert [labels.read(text) for text in (b"0", b"-0", b"-3")] == [-1.0] * 3
+    with pytest.raises(LineError, match="expected a number as label, for --positive '>0', got"):
+        labels.read(b"spam")
+
+
+def test_positive_above_zero_beside_a_text() -> None:
+    labels = Labels([">0", "spam"])
+    assert [labels.read(text) for text in (b"spam", b"3", b"-3")] == [1.0, 1.0, -1.0]
+    with pytest.raises(LineError):
+        labels.read(b"ham")
+
+
+@pytest.mark.parametrize("positive", [(), ("spam",), (">0",)])
+def test_an_empty_label_is_missing(positive: tuple[str, ...]) -> None:
+    with pytest.raises(LineError, match="expected a label, got none"):
+        Labels(positive).read(b"")
+    assert Labels(positive, labelled=False).read(b"") == 0.0
+
+
+def test_labels_that_need_not_be_there() -> None:
+    labels = Labels(labelled=False)
+    assert [labels.read(text) for text in (b"1", b"0", b"spam", b"3")] == [1.0, -1.0, 0.0, 0.0]

@@ -1,0 +1,138 @@
+"""The daemon's socket: turns, and replies that do not fit."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import zmq
+
+from onlinesvm import Limits
+from onlinesvm.service.server.router import TURN_BYTES, TURN_MESSAGES, Frames, Router
+from tests.daemons import ANY_PORT, DEADLINE_S, eventually, raw, send
+
+
+@contextlib.contextmanager
+def bound() -> Iterator[Router]:
+    router = Router(ANY_PORT, Limits())
+    try:
+        yield router
+    finally:
+        router.close()
+
+
+def next_turn(router: Router) -> list[tuple[bytes, Frames]]:
+    """The messages of the next turn that has any."""
+    return eventually(lambda: list(router.turn(0.0)), "a message")
+
+
+def identity_of(router: Router, peer: zmq.Socket[bytes]) -> bytes:
+    send(peer, b"hello")
+    [(identity, frames)] = next_turn(router)
+    assert frames == [b"hello"]
+    return identity
+
+
+def stuff(router: Router, identity: bytes) -> int:
+    """Send replies until one does not fit; how many there were."""
+    count = 0
+    while not router.keeps:
+        router.send(identity, [b"%d" % count, bytes(50_000)])
+        count += 1
+    return count
+
+
+def test_a_turn_is_bounded_in_messages() -> None:
+    with bound() as router, raw(router.endpoint) as peer:
+        for i in range(3 * TURN_MESSAGES):
+            send(peer, b"%d" % i)
+        got: list[bytes] = []
+        while len(got) < 3 * TURN_MESSAGES:
+            turn = next_turn(router)
+            assert len(turn) <= TURN_MESSAGES
+            got += [frames[0] for _, frames in turn]
+        assert got == [b"%d" % i for i in range(3 * TURN_MESSAGES)]
+        assert list(router.turn(0.0)) == []
+
+
+def test_a_turn_is_bounded_in_bytes() -> None:
+    size = 10**6
+    with bound() as router, raw(router.endpoint) as peer:
+        for _ in range(20):
+            send(peer, b"", bytes(size))
+        left = 20
+        while left:
+            turn = next_turn(router)
+            # It ends with the message that reaches the bound.
+            assert (len(turn) - 1) * size < TURN_BYTES
+            left -= len(turn)
+
+
+def test_replies_that_do_not_fit_are_kept_in_order() -> None:
+    with (
+        bound() as router,
+        raw(router.endpoint, rcvhwm=1, rcvbuf=4096) as glutton,
+        raw(router.endpoint) as other,
+    ):
+        identity, neighbour = identity_of(router, glutton), identity_of(router, other)
+        count = stuff(router, identity)
+        for i in range(count, count + 3):  # of a worker that was late
+            router.send(identity, [b"%d" % i, b""])
+        router.send(neighbour, [b"for you"])
+        assert other.poll(DEADLINE_S * 1000)
+        assert other.recv_multipart() == [b"for you"]
+        # Who starves is not heard, who does not is.
+        send(glutton, b"unheard")
+        send(other, b"heard")
+        heard: list[Frames] = []
+
+        def both() -> bool:
+            heard.extend(frames for _, frames in router.turn(0.0))
+            return bool(heard) and router.dropped_requests == 1
+
+        eventually(both, "both messages")
+        assert heard == [[b"heard"]]
+        for i in range(count + 3):
+
+            def arrives() -> int:
+                router.retry()
+                return glutton.poll(10)
+
+            eventually(arrives, f"reply {i}")
+            assert glutton.recv_multipart()[0] == b"%d" % i
+        assert not router.keeps
+        send(glutton, b"heard again")
+        assert [frames for _, frames in next_turn(router)] == [[b"heard again"]]
+
+
+def test_replies_to_one_who_left_are_dropped() -> None:
+    with bound() as router:
+        with raw(router.endpoint, rcvhwm=1, rcvbuf=4096) as glutton:
+            identity = identity_of(router, glutton)
+            stuff(router, identity)
+
+        def gone() -> bool:
+            assert list(router.turn(0.0)) == []
+            router.retry()
+            return not router.keeps
+
+        eventually(gone, "the end of its connection")
+        router.send(identity, [b"nobody"])
+        router.send(b"no such client", [b"nobody"])
+        assert not router.keeps
+
+
+def test_who_starves_does_not_hold_up_a_turn() -> None:
+    with bound() as router, raw(router.endpoint, rcvhwm=1, rcvbuf=4096) as glutton:
+        stuff(router, identity_of(router, glutton))
+        unheard = 20 * TURN_MESSAGES
+        for _ in range(unheard):
+            send(glutton, b"")
+
+        def all_dropped() -> bool:
+            before = router.dropped_requests
+            assert list(router.turn(0.0)) == []
+            assert router.dropped_requests <= before + TURN_MESSAGES
+            return router.dropped_requests == unheard
+
+        eventually(all_dropped, "the end of what is not heard")

@@ -1,0 +1,988 @@
+"""The journal: what was acknowledged is replayed bit for bit; damage is cut, or refused."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onlinesvm import Limits, OnlineSVM
+from onlinesvm.errors import JournalError, StateError
+from onlinesvm.service.protocol import Fault
+from onlinesvm.service.storage.posix import Buffer
+from onlinesvm.service.storage.segment import CLOSING_BYTES, HEADER_BYTES, segments_in
+from onlinesvm.service.storage.state_dir import Store
+from tests.daemons import digest_of, eventually, segment_name, snapshot_name
+from tests.journals import (
+    EIO,
+    ENOSPC,
+    Batch,
+    Bench,
+    Disk,
+    FaultyFiles,
+    Planned,
+    bench,
+    body_of,
+    digest_after,
+    scratch,
+)
+from tests.strategies import configurations, samples
+
+
+def small(n: int, start: int = 0) -> list[Batch]:
+    """A small run: one or two samples a batch, features old and new."""
+    return [
+        [([f"f{i % 3}", f"n{i}"], 1 if i % 2 else -1), ({"x": 0.5 * i}, 1)][: 1 + i % 2]
+        for i in range(start, start + n)
+    ]
+
+
+def opened(folder: Path) -> tuple[str, int]:
+    """Digest and position of what a start makes of `folder`."""
+    with bench(folder) as found:
+        return digest_of(found.model), found.model.position
+
+
+def copied(folder: Path, target: Path, name: str, raw: bytes) -> Path:
+    """A copy of `folder` whose file `name` holds `raw`."""
+    if target.exists():
+        shutil.rmtree(target)
+    shutil.copytree(folder, target)
+    (target / name).write_bytes(raw)
+    return target
+
+
+# Replay.
+
+
+@settings(max_examples=40)
+@given(
+    config=configurations(),
+    turns=st.lists(st.lists(st.lists(samples(), max_size=3), max_size=3), max_size=5),
+    restarts=st.sets(st.integers(0, 4)),
+    snapshots=st.sets(st.integers(0, 4)),
+)
+def test_a_start_gives_the_uninterrupted_model(
+    config: dict[str, Any],
+    turns: list[list[list[Any]]],
+    restarts: set[int],
+    snapshots: set[int],
+) -> None:
+    whole = OnlineSVM(**config)
+    with scratch() as folder:
+        pending = list(enumerate(turns))
+        while True:
+            with bench(folder, **config) as found:
+                assert digest_of(found.model) == digest_of(whole)
+                while pending:
+                    number, turn = pending.pop(0)
+                    found.learn(*turn)
+                    for batch in turn:
+                        whole.learn(batch)
+                    if number in snapshots:
+                        found.snapshot()
+                    if number in restarts:
+                        break
+                else:
+                    return
+
+
+def test_limits_that_changed_do_not_matter_to_a_replay(tmp_path: Path) -> None:
+    batches = small(6)
+    with bench(tmp_path) as found:
+        found.learn(*batches)
+    tight = Limits(
+        max_features_per_sample=1, max_samples_per_batch=1, max_name_bytes=1, max_header_bytes=10
+    )
+    with bench(tmp_path, limits=tight) as found:
+        assert digest_of(found.model) == digest_after(batches)
+
+
+def test_a_changed_bound_holds_from_where_it_changed(tmp_path: Path) -> None:
+    """Also where the newest snapshot is lost and the older one is replayed across the change."""
+    model = OnlineSVM(limits=Limits(max_features=3))
+    with bench(tmp_path, limits=Limits(max_features=3)) as found:
+        found.learn(*small(4))
+        for batch in small(4):
+            model.learn(batch)
+    for most, start in ((7, 4), (5, 8), (5, 12), (100, 16)):
+        model.bound(most)
+        with bench(tmp_path, limits=Limits(max_features=most)) as found:
+            found.learn(*small(4, start))
+        for batch in small(4, start):
+            model.learn(batch)
+    with bench(tmp_path, limits=Limits(max_features=100)) as found:
+        assert digest_of(found.model) == digest_of(model)
+    newest = max(tmp_path.glob("snapshot-*.msgpack"))
+    newest.write_bytes(newest.read_bytes()[:-1])
+    with bench(tmp_path, limits=Limits(max_features=100)) as found:
+        assert digest_of(found.model) == digest_of(model)
+
+
+def test_a_damaged_newest_snapshot_costs_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with bench(tmp_path) as found:
+        for i in range(4):
+            found.learn(*small(3, 3 * i))
+            found.snapshot()
+        found.learn(*small(3, 12))
+    newest = max(tmp_path.glob("snapshot-*.msgpack"))
+    newest.write_bytes(newest.read_bytes()[:100])
+    with caplog.at_level(logging.WARNING):
+        assert opened(tmp_path) == (digest_after(small(15)), 22)
+    assert f"snapshot passed over: {newest}" in caplog.text
+
+
+def test_a_journal_too_short_for_a_damaged_snapshot_is_refused(tmp_path: Path) -> None:
+    with bench(tmp_path) as found:
+        found.learn(*small(3))
+        found.snapshot()
+        found.learn(*small(3, 3))
+        found.snapshot()
+    last = segments_in(tmp_path)[-1][1]
+    last.write_bytes(last.read_bytes()[:-1])
+    newest = tmp_path / snapshot_name(9)
+    newest.write_bytes(newest.read_bytes()[:-1])
+    with pytest.raises(JournalError, match="up to position 9, that of a damaged snapshot"):
+        opened(tmp_path)
+    with Store(tmp_path) as store:
+        report = store.recover()
+    assert (report["position"], report["lost_samples"]) == (7, 2)
+    assert opened(tmp_path) == (digest_after(small(5)), 7)
+
+
+def test_segments_before_the_older_snapshot_go(tmp_path: Path) -> None:
+    with bench(tmp_path) as found:
+        for i in range(5):
+            found.learn(*small(2, 2 * i))
+            found.snapshot()
+        found.learn(*small(1, 10))
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "LOCK", *map(snapshot_name, (12, 15)), *map(segment_name, (12, 15)),
+    }  # fmt: skip
+
+
+def test_a_long_journal_asks_for_a_snapshot(tmp_path: Path) -> None:
+    with bench(tmp_path, journal_bytes=100_000) as found:
+        found.learn(*small(10))
+        found.learning.tick(0.0)
+        assert not found.learning._writing.is_running
+        while found.learning._stats(None).keys["journal_bytes"] <= 100_000:  # type: ignore[arg-type,union-attr]
+            found.learn(*small(10))
+        found.learning.tick(0.0)
+        position = found.model.position
+
+        def written() -> bool:
+            found.learning.tick(0.0)
+            return (tmp_path / snapshot_name(position)).exists()
+
+        eventually(written, "a snapshot")
+
+
+def test_nothing_learned_leaves_no_journal(tmp_path: Path) -> None:
+    with bench(tmp_path) as found:
+        found.learn([])
+        found.turn(("predict", body_of([])[:1], {}, b"peer"))
+        found.snapshot()
+    assert segments_in(tmp_path) == []
+
+
+# Every byte of a small run.
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Pytest's, in memory."""
+    with scratch() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two snapshots, three segments; 11 batches of 1 or 2 samples."""
+    folder = tmp_path_factory.mktemp("run") / "state"
+    with bench(folder) as found:
+        found.learn(*small(3))
+        found.numbered("p", 1, small(1, 3)[0])
+        found.snapshot()
+        found.learn(*small(3, 4))
+    with bench(folder) as found:
+        found.learn(*small(2, 7))
+        found.numbered("p", 2, small(1, 9)[0])
+        found.learn(*small(1, 10))
+    return folder
+
+
+WHOLE = [digest_after(small(n)) for n in range(12)]
+POSITIONS = [sum(map(len, small(n))) for n in range(12)]
+
+
+def files_of(run: Path) -> Iterator[tuple[str, bytes]]:
+    for _, path in segments_in(run):
+        yield path.name, path.read_bytes()
+
+
+def test_a_journal_cut_at_every_byte(run: Path, tmp_path: Path) -> None:
+    segments = list(files_of(run))
+    assert len(segments) == 3
+    for name, raw in segments:
+        for size in range(len(raw)):
+            folder = copied(run, tmp_path / "cut", name, raw[:size])
+            if name == segments[-1][0] and size < HEADER_BYTES:
+                # The segment before tells that it was whole once.
+                with pytest.raises(JournalError, match=f"{name}: byte 0"):
+                    opened(folder)
+            elif name == segments[-1][0]:
+                digest, position = opened(folder)
+                batches = POSITIONS.index(position)
+                assert 7 <= batches < 11
+                assert digest == WHOLE[batches]
+                assert opened(folder) == (digest, position)  # and it goes on from there
+            elif name == segments[0][0] or size >= len(raw) - CLOSING_BYTES:
+                # The snapshot has it, or all records are there.
+                assert opened(folder) == (WHOLE[11], POSITIONS[11])
+            else:
+                with pytest.raises(JournalError, match=f"{name}: byte"):
+                    opened(folder)
+
+
+def test_a_journal_flipped_at_every_byte(run: Path, tmp_path: Path) -> None:
+    """Only the last record can be taken for one that a dying machine had not written whole."""
+    segments = list(files_of(run))
+    outcomes = set()
+    for name, raw in segments:
+        for i in range(len(raw)):
+            flipped = raw[:i] + bytes([raw[i] ^ (1 << i % 8)]) + raw[i + 1 :]
+            folder = copied(run, tmp_path / "flipped", name, flipped)
+            try:
+                digest, position = opened(folder)
+            except JournalError as error:
+                assert name in str(error)
+                assert f"onlinesvm recover --state {folder}" in str(error)
+                assert name != segments[0][0]
+                outcomes.add("refused")
+                with Store(folder) as store:
+                    report = store.recover()
+                batches = POSITIONS.index(report["position"])
+                assert opened(folder) == (WHOLE[batches], POSITIONS[batches])
+                # Whole records behind the damage tell how much there was.
+                assert POSITIONS[11] - report["lost_samples"] >= POSITIONS[batches]
+                assert report["lost_samples"] + report["position"] in POSITIONS
+                aside = [path for path in report["set_aside"] if name in path]
+                assert len(aside) == 1
+                assert Path(aside[0]).read_bytes() == flipped
+            else:
+                batches = POSITIONS.index(position)
+                assert digest == WHOLE[batches]
+                assert batches == 11 or (batches == 10 and name == segments[-1][0])
+                outcomes.add(batches)
+    assert outcomes == {"refused", 10, 11}
+
+
+def test_every_snapshot_flipped_is_made_up_for(run: Path, tmp_path: Path) -> None:
+    newest = max(run.glob("snapshot-*"))
+    raw = newest.read_bytes()
+    for i in range(0, len(raw), 29):
+        flipped = raw[:i] + bytes([raw[i] ^ 0x10]) + raw[i + 1 :]
+        folder = copied(run, tmp_path / "flipped", newest.name, flipped)
+        assert opened(folder) == (WHOLE[11], POSITIONS[11])
+
+
+def test_a_torn_tail_is_told_of(
+    run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    name, raw = list(files_of(run))[-1]
+    folder = copied(run, tmp_path / "torn", name, raw[:-3])
+    with caplog.at_level(logging.WARNING):
+        opened(folder)
+    (record,) = caplog.records
+    assert f"{folder / name}: byte " in record.getMessage()
+    assert "bytes are cut off" in record.getMessage()
+    assert (folder / name).read_bytes() == raw[: (folder / name).stat().st_size]
+
+
+@pytest.mark.parametrize("zeros", [1, 27, 28, 5000])
+def test_zeros_behind_the_last_record_are_a_torn_tail(
+    run: Path, tmp_path: Path, zeros: int
+) -> None:
+    name, raw = list(files_of(run))[-1]
+    folder = copied(run, tmp_path / "zeros", name, raw + bytes(zeros))
+    assert opened(folder) == (WHOLE[11], POSITIONS[11])
+    assert (folder / name).read_bytes() == raw
+
+
+@pytest.mark.parametrize("raw", [b"", b"onls", bytes(HEADER_BYTES), bytes(4096)])
+def test_a_segment_of_which_only_the_name_was_written(
+    run: Path, tmp_path: Path, raw: bytes
+) -> None:
+    folder = copied(run, tmp_path / "named", segment_name(POSITIONS[11]), raw)
+    assert opened(folder) == (WHOLE[11], POSITIONS[11])
+
+
+def test_a_segment_that_is_missing(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "missing"
+    shutil.copytree(run, folder)
+    segments = segments_in(folder)
+    segments[1][1].unlink()
+    with pytest.raises(JournalError, match=f"{segments[1][1].name}: byte 0: it is missing"):
+        opened(folder)
+    with Store(folder) as store:
+        report = store.recover()
+    assert report["position"] == POSITIONS[4]
+    assert report["lost_samples"] == POSITIONS[11] - POSITIONS[4]
+    assert report["producers"] == {"p": {"first_sequence": 2, "last_sequence": 2, "samples": 2}}
+    assert opened(folder) == (WHOLE[4], POSITIONS[4])
+
+
+def test_recovering_what_is_whole_loses_nothing(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "whole"
+    shutil.copytree(run, folder)
+    with Store(folder) as store:
+        report = store.recover()
+    assert (report["position"], report["lost_samples"]) == (POSITIONS[11], 0)
+    assert (report["damage"], report["set_aside"]) == (None, [])
+    assert report["digest"] == WHOLE[11]
+    assert opened(folder) == (WHOLE[11], POSITIONS[11])
+
+
+def test_a_journal_without_any_snapshot(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "bare"
+    shutil.copytree(run, folder, ignore=shutil.ignore_patterns("snapshot-*"))
+    with pytest.raises(StateError, match="a journal and no snapshot"):
+        opened(folder)
+
+
+def test_a_journal_of_another_history(run: Path, tmp_path: Path) -> None:
+    """It begins where the snapshot ends, but goes on from another model."""
+    with bench(tmp_path) as found:
+        found.learn(*[[(features, -label) for features, label in batch] for batch in small(4)])
+        found.snapshot()
+    segments_in(tmp_path)[0][1].unlink()
+    assert segments_in(run)[1][0] == POSITIONS[4]
+    for _, path in segments_in(run)[1:]:
+        shutil.copy(path, tmp_path)
+    with pytest.raises(JournalError, match="byte 0: it goes on from a model of another history"):
+        opened(tmp_path)
+
+
+def test_bytes_that_look_like_a_record_are_none(tmp_path: Path) -> None:
+    """A request that holds a copy of a segment does not pass for damage, nor for records."""
+    with bench(tmp_path / "a") as found:
+        found.learn(*small(5))
+    raw = segments_in(tmp_path / "a")[0][1].read_bytes()
+    with bench(tmp_path / "b") as found:
+        found.learn(*small(2))
+        found.learn([([raw], 1)], [([raw[HEADER_BYTES:]], 1)])
+    path = segments_in(tmp_path / "b")[0][1]
+    path.write_bytes(path.read_bytes()[:-10])
+    with bench(tmp_path / "b") as found:
+        assert digest_of(found.model) == digest_after([*small(2), [([raw], 1)]])
+
+
+# Exactly once.
+
+
+def test_a_sequence_is_applied_once(tmp_path: Path) -> None:
+    for _ in range(2):
+        with bench(tmp_path) as found:
+            for sequence, batch in enumerate(small(5), 1):
+                found.numbered("p", sequence, batch)
+                for earlier in range(1, sequence + 1):
+                    answer = found.numbered("p", earlier, batch)
+                    assert answer["duplicate"] is True
+            refused = found.numbered("p", 7, small(1)[0])
+            assert isinstance(refused, Fault)
+            assert (refused.code, refused.message) == ("SEQUENCE_GAP", "expected sequence 6, got 7")
+            assert found.resume("p") == {"sequence": 5, "samples": 7}
+            assert found.resume("q") == {"sequence": 0, "samples": 0}
+            assert digest_of(found.model) == digest_after(small(5))
+
+
+def test_retries_in_one_turn_are_applied_once(tmp_path: Path) -> None:
+    def request(sequence: int) -> tuple[Any, ...]:
+        return "learn", body_of(small(1)[0]), {"producer": b"p", "sequence": sequence}, b"peer"
+
+    with bench(tmp_path) as found:
+        answers = found.turn(*map(request, (1, 1, 3, 2, 1, 3, 2, 5)))
+        codes = [a.code if isinstance(a, Fault) else a.get("duplicate", False) for a in answers]
+        assert codes == [False, True, "SEQUENCE_GAP", False, True, False, True, "SEQUENCE_GAP"]
+        assert found.model.position == 3
+    with bench(tmp_path) as found:
+        assert found.resume("p") == {"sequence": 3, "samples": 3}
+
+
+def test_a_numbered_request_without_samples_counts(tmp_path: Path) -> None:
+    with bench(tmp_path) as found:
+        found.numbered("p", 1, [])
+        found.numbered("p", 2, small(1)[0])
+        found.numbered("p", 3, [])
+        found.snapshot()
+        found.numbered("p", 4, [])
+    with bench(tmp_path) as found:
+        assert found.resume("p") == {"sequence": 4, "samples": 1}
+        found.numbered("p", 5, small(1)[0])
+        found.numbered("p", 6, [])
+    with bench(tmp_path) as found:
+        assert found.resume("p") == {"sequence": 6, "samples": 2}
+
+
+def test_the_producer_applied_furthest_back_is_forgotten(tmp_path: Path) -> None:
+    one = small(1)[0]
+    with bench(tmp_path, max_producers=2) as found:
+        found.numbered("a", 1, one)
+        found.numbered("b", 1, one)
+        found.numbered("a", 2, one)
+        found.snapshot()
+        found.numbered("a", 2, one)  # a retry is no application
+        found.numbered("c", 1, one)
+    for _ in range(2):
+        with bench(tmp_path, max_producers=2) as found:
+            assert [found.resume(name)["sequence"] for name in "abc"] == [2, 0, 1]
+            refused = found.numbered("b", 2, one)
+            assert (refused.code, refused.message) == (
+                "SEQUENCE_GAP", "expected sequence 1, got 2"
+            )  # fmt: skip
+            found.snapshot()
+    with bench(tmp_path, max_producers=2) as found:
+        found.numbered("c", 2, one)
+        found.numbered("d", 1, one)
+        assert [found.resume(name)["sequence"] for name in "acd"] == [0, 2, 1]
+
+
+@settings(max_examples=40)
+@given(
+    requests=st.lists(
+        st.tuples(st.sampled_from("abcd"), st.integers(-1, 2), st.booleans(), st.booleans()),
+        max_size=25,
+    ),
+    most=st.integers(1, 3),
+)
+def test_forgetting_does_not_depend_on_turns_or_restarts(
+    requests: list[tuple[str, int, bool, bool]], most: int
+) -> None:
+    one = small(1)[0]
+    known: dict[str, tuple[int, int]] = {}  # the oracle: in the order of application
+    with scratch() as folder:
+        pending = list(requests)
+        while pending:
+            with bench(folder, max_producers=most) as found:
+                while pending:
+                    turn, expected = [], []
+                    while pending:
+                        producer, ahead, same_turn, restart = pending.pop(0)
+                        last = known.get(producer, (0, 0))
+                        sequence = max(1, last[0] + ahead)
+                        keys = {"producer": producer, "sequence": sequence}
+                        turn.append(("learn", body_of(one), keys, b"peer"))
+                        if sequence == last[0] + 1:
+                            known.pop(producer, None)
+                            known[producer] = (sequence, last[1] + 1)
+                            if len(known) > most:
+                                del known[next(iter(known))]
+                        gap = sequence > last[0] + 1
+                        expected.append("gap" if gap else sequence <= last[0])
+                        if not same_turn:
+                            break
+                    answers = found.turn(*turn)
+                    told = [
+                        "gap" if isinstance(a, Fault) else a.get("duplicate", False)
+                        for a in answers
+                    ]
+                    assert told == expected
+                    assert found.store.producers.dump() == {
+                        producer.encode(): last for producer, last in known.items()
+                    }
+                    if restart:
+                        break
+
+
+def test_one_who_resumed_shuts_out_what_was_under_way_before(tmp_path: Path) -> None:
+    batches = small(4)
+    with bench(tmp_path) as found:
+        found.numbered("p", 1, batches[0], peer=b"old")
+        answers = found.turn(
+            ("learn", body_of(batches[1]), {"producer": "p", "sequence": 2}, b"old"),
+            ("resume", None, {"producer": "p"}, b"new"),
+            ("learn", body_of(batches[3]), {"producer": "p", "sequence": 3}, b"old"),
+            ("learn", body_of(batches[2]), {"producer": "p", "sequence": 3}, b"new"),
+        )
+        assert answers[1] == {"sequence": 2, "samples": 3}
+        assert answers[2].code == "SEQUENCE_GAP"
+        assert "another connection" in answers[2].message
+        assert digest_of(found.model) == digest_after(batches[:3])
+
+
+# A disk that fails.
+
+
+def codes(answers: list[Any]) -> list[str | None]:
+    return [a.code if isinstance(a, Fault) else None for a in answers]
+
+
+@pytest.mark.parametrize("fsync", ["always", "everysec", "never"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"write": ENOSPC},
+        {"write": (1, ENOSPC)},
+        {"write": (30, ENOSPC)},
+        {"write": (40, ENOSPC)},
+        {"write": (60, EIO)},
+        {"write": (50, ENOSPC), "truncate": EIO},
+        {"write": EIO, "truncate": EIO, "create": ENOSPC},
+        {"write": EIO, "truncate": EIO, "replace": ENOSPC},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("first", [True, False], ids=["at first", "later"])
+def test_what_cannot_be_written_is_refused_and_learning_resumes(
+    tmp_path: Path, fsync: str, fault: dict[str, Any], first: bool
+) -> None:
+    disk = Disk()
+    learned: list[Batch] = []
+    with bench(tmp_path, fsync=fsync, files=FaultyFiles(disk)) as found:
+        if not first:
+            learned += small(3)
+            assert codes(found.learn(*learned)) == [None] * 3
+        for _ in range(3):
+            disk.broken = dict(fault)
+            before = digest_of(found.model)
+            for _ in range(2):
+                refused = found.learn(*small(2, 20))
+                assert codes(refused) == ["NOT_DURABLE"] * 2
+                assert refused[0].message.endswith("nothing of it is applied")
+            assert found.numbered("p", 1, small(1)[0]).code == "NOT_DURABLE"
+            assert digest_of(found.model) == before
+            assert found.turn(("predict", b"\x90", {}, b"peer"))[0]["samples"] == 0
+            assert found.turn(("stats", None, {}, b"peer"))[0]["journal_error"]
+            disk.broken = {}
+            more = small(2, len(learned))
+            assert codes(found.learn(*more)) == [None] * 2
+            learned += more
+            assert found.turn(("stats", None, {}, b"peer"))[0]["journal_error"] is None
+    assert opened(tmp_path) == (digest_after(learned), sum(map(len, learned)))
+
+
+@pytest.mark.parametrize("fsync", ["always", "everysec"])
+def test_a_failed_fsync_makes_a_fresh_segment_and_snapshot_first(
+    tmp_path: Path, fsync: str
+) -> None:
+    disk = Disk()
+    learned: list[Batch] = small(3)
+    with bench(tmp_path, fsync=fsync, files=FaultyFiles(disk)) as found:
+        found.learn(*learned)
+        disk.broken = {"sync": EIO}
+        # Under `always` the request is told at once; a second's data are found out about later.
+        more = small(2, 3)
+        answers = codes(found.learn(*more))
+        assert answers == ([None] * 2 if fsync == "everysec" else ["NOT_DURABLE"] * 2)
+        learned += more if fsync == "everysec" else []
+        eventually(lambda: found.store.journal.failure is not None, "the failed fsync")
+        assert codes(found.learn(*small(1))) == ["NOT_DURABLE"]
+        position = found.model.position
+        if fsync == "everysec":
+            assert not (tmp_path / snapshot_name(position)).exists()
+        disk.broken = {}
+        old = {path for _, path in segments_in(tmp_path)}
+        clock = iter(range(0, 10_000, 10))
+
+        def mended() -> bool:
+            found.learning.tick(float(next(clock)))
+            return found.store.journal.failure is None
+
+        eventually(mended, "learning to be possible again")
+        assert (tmp_path / snapshot_name(position)).exists()
+        assert {path for _, path in segments_in(tmp_path)} - old
+        more = small(3, 10)
+        assert codes(found.learn(*more)) == [None] * 3
+        learned += more
+    # What the failed fsync may have lost is not needed any more.
+    for path in old - {segments_in(tmp_path)[-1][1]}:
+        path.unlink()
+    assert opened(tmp_path) == (digest_after(learned), sum(map(len, learned)))
+
+
+def test_a_folder_that_is_removed_under_a_daemon(tmp_path: Path) -> None:
+    """What would be written there is lost, or gets in the way of whoever made a new one."""
+    folder = tmp_path / "state"
+    with bench(folder) as found:
+        found.learn(*small(3))
+        shutil.rmtree(folder)
+        found.learning.tick(10.0)
+        (refused,) = found.learn(*small(1))
+        assert refused.code == "NOT_DURABLE"
+        assert "replaced or removed meanwhile" in refused.message
+        assert found.turn(("predict", b"\x90", {}, b"peer"))[0]["samples"] == 0
+        with bench(folder) as other:
+            other.learn(*small(2))
+            found.learning.tick(20.0)
+            assert codes(found.learn(*small(1))) == ["NOT_DURABLE"]
+        assert opened(folder) == (digest_after(small(2)), POSITIONS[2])
+
+
+def test_a_snapshot_that_failed_is_tried_again(tmp_path: Path) -> None:
+    with bench(tmp_path) as found:
+        found.learn(*small(3))
+        obstacle = tmp_path / f".{snapshot_name(POSITIONS[3])}.{os.getpid()}.tmp"
+        obstacle.mkdir()
+        (asked,) = found.turn(("snapshot", None, {}, b"peer"))
+        with pytest.raises(Fault, match="the snapshot failed"):
+            asked.result(20)
+        found.learning.tick(0.0)
+        assert "Is a directory" in found.turn(("stats", None, {}, b"peer"))[0]["snapshot_error"]
+        found.learn(*small(1, 3))
+        obstacle.rmdir()
+
+        def written() -> bool:
+            found.learning.tick(time.monotonic() + 6)
+            return (tmp_path / snapshot_name(POSITIONS[4])).exists()
+
+        eventually(written, "another try")
+    assert opened(tmp_path) == (digest_after(small(4)), POSITIONS[4])
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_whatever_the_disk_does_the_acknowledged_is_what_is_replayed(data: st.DataObject) -> None:
+    faults = st.sampled_from([ENOSPC, EIO])
+
+    def plan(call: str) -> Planned:
+        if not data.draw(st.integers(0, 3)):
+            number = data.draw(faults)
+            room = data.draw(st.integers(0, 120))
+            return (room, number) if call == "write" else number
+        return None
+
+    learned: list[Batch] = []
+    refused: list[Batch] = []
+    stuck = 0  # the segment that has them
+    with scratch() as folder:
+        files = FaultyFiles(lambda call: None)
+        for life in range(3):
+            with bench(folder, fsync="always", files=files) as found:
+                # What a disk has taken of a refused turn, and does not give back, is there if the
+                # process dies before a fresh segment makes it void.
+                while refused and sum(map(len, learned)) < found.model.position:
+                    learned.append(refused.pop(0))
+                refused = []
+                assert digest_of(found.model) == digest_after(learned)
+                for i in range(4 if life < 2 else 0):
+                    files.plan = plan
+                    turn = small(data.draw(st.integers(1, 3)), 4 * life + i)
+                    answers = codes(found.learn(*turn))
+                    files.plan = lambda call: None
+                    assert answers in ([None] * len(turn), ["NOT_DURABLE"] * len(turn))
+                    if answers[0] is None:
+                        learned += turn
+                        refused = []
+                    elif segments_in(folder) and found.store.journal.is_cut is False:
+                        last = segments_in(folder)[-1][1].stat().st_ino
+                        if last != stuck or not refused:  # else no fresh one was begun
+                            refused, stuck = turn, last
+                    if found.store.journal.failure is not None:
+                        mend(found)
+                        refused = []
+                    if data.draw(st.booleans()):
+                        found.snapshot()
+
+
+def mend(found: Bench) -> None:
+    clock = iter(range(0, 100_000, 10))
+
+    def mended() -> bool:
+        found.learning.tick(float(next(clock)))
+        return found.store.journal.failure is None
+
+    eventually(mended, "learning to be possible again")
+
+
+# Records without samples, which do not move the position.
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    steps=st.lists(
+        st.one_of(
+            st.tuples(st.sampled_from("pq"), st.integers(0, 1)),
+            st.sampled_from(["restart", "sample", "refused", "stuck", "fsync", "snapshot"]),
+        ),
+        max_size=14,
+    ),
+    segment_bytes=st.sampled_from([1, 2**20]),
+)
+def test_what_was_acknowledged_without_samples_stays(steps: list[Any], segment_bytes: int) -> None:
+    known = dict.fromkeys("pq", (0, 0))
+    broken = {
+        "refused": {"write": (9, ENOSPC)},
+        "stuck": {"write": (9, ENOSPC), "truncate": EIO},
+        "fsync": {"sync": EIO},
+    }
+    pending = [*steps, "restart"]
+    with scratch() as folder:
+        while pending:
+            disk = Disk()
+            with bench(folder, fsync="always", files=FaultyFiles(disk)) as found:
+                assert {name: found.resume(name) for name in "pq"} == {
+                    name: {"sequence": last, "samples": count}
+                    for name, (last, count) in known.items()
+                }
+                found.store.journal._segment_bytes = segment_bytes
+                while (step := pending.pop(0)) != "restart":
+                    if step == "sample":
+                        assert codes(found.learn(*small(1))) == [None]
+                    elif step == "snapshot":
+                        found.snapshot()
+                    elif isinstance(step, str):
+                        disk.broken = dict(broken[step])
+                        refused = found.numbered("p", known["p"][0] + 1, [])
+                        assert refused.code == "NOT_DURABLE"
+                        if step == "fsync" and found.store.journal.failure is not None:
+                            with pytest.raises(OSError, match="Input/output"):
+                                found.store.journal.recover()
+                        disk.broken = {}
+                        if found.store.journal.failure is not None:
+                            # Before the snapshot that makes learning possible again.
+                            found.store.journal.recover()
+                            found.store.journal.clear()
+                    else:
+                        name, n = step
+                        last, count = known[name]
+                        answer = found.numbered(name, last + 1, small(2)[1][:1] * n)
+                        assert answer["samples"] == n
+                        known[name] = (last + 1, count + n)
+
+
+def test_a_life_without_samples_after_another_loses_neither(tmp_path: Path) -> None:
+    with bench(tmp_path) as found:
+        found.numbered("p", 1, [])
+    for sequence in (1, 2):
+        with bench(tmp_path) as found:
+            assert found.resume("p")["sequence"] == 1
+            found.numbered("q", sequence, [])
+    with bench(tmp_path) as found:
+        found.learn(*small(1))
+    with bench(tmp_path) as found:
+        assert [found.resume(name)["sequence"] for name in "pq"] == [1, 2]
+
+
+# A bound on the producers that changes.
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    lives=st.lists(
+        st.tuples(st.integers(1, 3), st.lists(st.sampled_from("abcd"), max_size=6)), max_size=5
+    ),
+    damaged=st.booleans(),
+)
+def test_a_changed_bound_on_producers_holds_from_where_it_changed(
+    lives: list[tuple[int, list[str]]], damaged: bool
+) -> None:
+    known: dict[str, tuple[int, int]] = {}  # the oracle: in the order of application
+    with scratch() as folder:
+        for most, names in lives:
+            with bench(folder, max_producers=most) as found:
+                if names:  # a life that learned nothing forgot nothing for good
+                    known = dict(list(known.items())[-most:])
+                for name in names:
+                    last, count = known.pop(name, (0, 0))
+                    found.numbered(name, last + 1, small(1)[0])
+                    known[name] = (last + 1, count + 1)
+                    if len(known) > most:
+                        del known[next(iter(known))]
+        if damaged and lives:
+            with bench(folder, max_producers=9) as found:
+                found.learn(*small(1))
+                found.snapshot()
+            newest = max(folder.glob("snapshot-*.msgpack"))
+            newest.write_bytes(newest.read_bytes()[:-1])
+        with bench(folder, max_producers=9) as found:
+            assert found.store.producers.dump() == {
+                name.encode(): last for name, last in known.items()
+            }
+
+
+# A header that cannot be read.
+
+
+def test_records_behind_a_damaged_header_are_counted(run: Path, tmp_path: Path) -> None:
+    (_, _), (second, raw), (_, _) = files_of(run)
+    for i in range(HEADER_BYTES):
+        flipped = raw[:i] + bytes([raw[i] ^ (1 << i % 8)]) + raw[i + 1 :]
+        folder = copied(run, tmp_path / "flipped", second, flipped)
+        with Store(folder) as store:
+            report = store.recover()
+        assert report["position"] == POSITIONS[4]
+        assert report["lost_samples"] == POSITIONS[11] - POSITIONS[4]
+        assert report["whole_records_set_aside"] == 7
+        assert report["unreadable_bytes"] == HEADER_BYTES
+    folder = tmp_path / "last"
+    shutil.copytree(run, folder)
+    last = segments_in(folder)[-1][1]
+    raw = last.read_bytes()
+    last.write_bytes(bytes(9) + raw[9:])
+    with pytest.raises(JournalError, match="expected a journal's header"):
+        opened(folder)
+    with Store(folder) as store:
+        report = store.recover()
+    assert (report["position"], report["lost_samples"]) == (
+        POSITIONS[7], POSITIONS[11] - POSITIONS[7],
+    )  # fmt: skip
+    assert report["whole_records_set_aside"] == 4
+    assert report["producers"]["p"]["last_sequence"] == 2
+
+
+def test_segments_that_changed_places(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "swapped"
+    shutil.copytree(run, folder)
+    _, (_, second), (_, third) = segments_in(folder)
+    raw = second.read_bytes()
+    shutil.copy(third, second)
+    third.write_bytes(raw)
+    with pytest.raises(
+        JournalError,
+        match=f"position of its name, {POSITIONS[4]}, got {POSITIONS[7]}: the whole header of",
+    ):
+        opened(folder)
+    with Store(folder) as store:
+        report = store.recover()
+    assert report["position"] == POSITIONS[4]
+    assert report["lost_samples"] == POSITIONS[11] - POSITIONS[4]
+    assert (report["whole_records_set_aside"], report["unreadable_bytes"]) == (7, 0)
+    assert len(report["set_aside"]) == 2
+
+
+# Files that may not grow, and a folder that is not the one it was.
+
+
+@pytest.mark.parametrize("fsync", ["always", "never"])
+def test_a_file_that_may_not_grow_is_followed_by_another(tmp_path: Path, fsync: str) -> None:
+    class Small(FaultyFiles):
+        """A limit on the size of a file."""
+
+        def write(self, descriptor: int, parts: Sequence[Buffer]) -> int:
+            room = 300 - os.fstat(descriptor).st_size
+            if room <= 0:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+            return super().write(descriptor, [b"".join(parts)[:room]])
+
+    with bench(tmp_path, fsync=fsync, files=Small(lambda call: None)) as found:
+        for i in range(11):
+            assert codes(found.learn(*small(1, i))) == [None]
+        large = found.learn([(["x" * 400], 1)])
+        assert codes(large) == ["NOT_DURABLE"]
+        assert "File too large" in large[0].message
+        assert codes(found.learn(*small(1, 11))) == [None]
+    assert len(segments_in(tmp_path)) > 2
+    assert opened(tmp_path) == (digest_after(small(12)), sum(map(len, small(12))))
+
+
+def test_a_segment_that_was_begun_in_vain_makes_nothing_void(tmp_path: Path) -> None:
+    """It may be there all the same, and tells where the one before it ended."""
+
+    class Small(FaultyFiles):
+        """A limit on the size of a file, which a record of three hundred bytes would pass."""
+
+        def write(self, descriptor: int, parts: Sequence[Buffer]) -> int:
+            if sum(map(len, parts)) + os.fstat(descriptor).st_size > 400:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+            return super().write(descriptor, parts)
+
+    disk = Disk()
+    with bench(tmp_path, fsync="always", files=Small(disk)) as found:
+        assert codes(found.learn(*small(1))) == [None]
+        disk.broken = {"sync_folder": EIO}
+        assert codes(found.learn([(["x" * 300], 1)])) == ["NOT_DURABLE"]
+        disk.broken = {}
+        for i in range(1, 3):
+            assert codes(found.learn(*small(1, i))) == [None]
+    assert opened(tmp_path) == (digest_after(small(3)), POSITIONS[3])
+
+
+@pytest.mark.parametrize("fsync", ["always", "everysec", "never"])
+def test_what_there_was_no_memory_to_write_is_cut_off(tmp_path: Path, fsync: str) -> None:
+    class Exhausted(FaultyFiles):
+        """Takes a part of what is written; then there is no memory to go on."""
+
+        left = 0
+
+        def write(self, descriptor: int, parts: Sequence[Buffer]) -> int:
+            if self.left == 1:
+                raise MemoryError
+            self.left -= 1
+            return super().write(descriptor, [b"".join(parts)[: 40 if self.left else None]])
+
+    files = Exhausted(lambda call: None)
+    with bench(tmp_path, fsync=fsync, files=files) as found:
+        for i in range(3):
+            for first in (True, False):  # a segment, and a record in one that is there
+                if first:
+                    found.store.journal._segment_bytes = 1
+                files.left = 2
+                (refused,) = found.learn(*small(1, 20))
+                assert (refused.code, refused.message[:13]) == ("INTERNAL", "out of memory")
+                files.left = 0
+                assert codes(found.learn(*small(1, 2 * i + (not first)))) == [None]
+                found.store.journal._segment_bytes = 2**20
+    assert len(segments_in(tmp_path)) == 3
+    assert not list(tmp_path.glob("*.tmp"))
+    assert opened(tmp_path) == (digest_after(small(6)), POSITIONS[6])
+
+
+def test_a_copy_in_memory_that_stays_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = threading.Event()
+
+    def refuse(*_: int) -> None:
+        asked.set()
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(os, "posix_fadvise", refuse, raising=False)
+    with bench(tmp_path, fsync="everysec") as found:
+        assert codes(found.learn([(["x" * 4000, "y" * 4000], 1)])) == [None]
+        if sys.platform == "linux":
+            assert asked.wait(20)
+        found.store.journal.close()
+        assert found.store.journal.failure is None
+
+
+@pytest.mark.parametrize("how", ["lock", "moved"])
+def test_a_folder_that_is_not_held_any_more_is_left_alone(tmp_path: Path, how: str) -> None:
+    """Also where the segment is full, and where a file stands in the place of the lock."""
+    folder, elsewhere = tmp_path / "state", tmp_path / "elsewhere"
+    with bench(folder) as found:
+        found.learn(*small(3))
+        found.store.journal._segment_bytes = 1
+        if how == "moved":
+            folder.rename(elsewhere)
+            folder.mkdir()
+        else:
+            (folder / "LOCK").unlink()
+        (folder / "LOCK").touch()
+        before = sorted(folder.iterdir())
+        for now in (None, 10.0, 20.0):
+            (refused,) = found.learn(*small(1))
+            assert refused.code == "NOT_DURABLE"
+            assert "replaced or removed meanwhile" in refused.message
+            assert sorted(folder.iterdir()) == before
+            if now is not None:
+                found.learning.tick(now)
+        if how == "moved":
+            shutil.rmtree(folder)
+            elsewhere.rename(folder)
+            mend(found)
+            assert codes(found.learn(*small(1, 3))) == [None]
+    assert opened(folder)[1] == POSITIONS[4 if how == "moved" else 3]

@@ -1,0 +1,393 @@
+"""The state folder: its lock, its snapshots, and what a start makes of them."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onlinesvm import Limits, OnlineSVM
+from onlinesvm.errors import ConfigError, StateError
+from onlinesvm.service.storage.state_dir import Store, snapshots_in
+from onlinesvm.snapshot.writer import write
+from tests.daemons import DEADLINE_S, digest_of, snapshot_name
+from tests.strategies import configurations, samples
+
+LIMITS = Limits()
+
+
+@contextlib.contextmanager
+def opened(
+    folder: Path, limits: Limits = LIMITS, **given_config: Any
+) -> Iterator[tuple[Store, OnlineSVM]]:
+    with contextlib.closing(Store(folder)) as store:
+        yield store, store.open_model(given_config, limits)[0]
+
+
+def grown(positions: list[int], folder: Path) -> dict[int, OnlineSVM]:
+    """A model by position, each saved in `folder` and one going on from the other."""
+    models = {}
+    folder.mkdir(parents=True, exist_ok=True)
+    for position in sorted(positions):
+        model = OnlineSVM()
+        model.learn([([f"f{i}", "all"], 1 if i % 3 else -1) for i in range(position)])
+        model.save(folder / snapshot_name(position))
+        models[position] = model
+    return models
+
+
+def names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def run(code: str, *arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    """`code` in a Python of its own."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        **options,
+    )
+
+
+# Birth.
+
+
+@settings(max_examples=20)
+@given(config=configurations())
+def test_a_newborn_model_is_on_disk_first(config: dict[str, Any]) -> None:
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / "a" / "state"
+        with contextlib.closing(Store(folder)) as store:
+            model, saved = store.open_model(config, LIMITS)
+            assert names_in(folder) == {"LOCK", "snapshot-00000000000000000000.msgpack"}
+            born = OnlineSVM(**config)
+            assert model.config == born.config
+            assert saved.digest == digest_of(model) == digest_of(born)
+            assert digest_of(OnlineSVM.load(saved.path)) == saved.digest
+            assert (saved.position, saved.size) == (0, Path(saved.path).stat().st_size)
+
+
+def test_what_was_given_at_birth_holds(tmp_path: Path) -> None:
+    with opened(tmp_path, rule="sgd", eta0=0.5, bias=False):
+        pass
+    with opened(tmp_path) as (_, model):
+        assert (model.config.eta0, model.config.bias) == (0.5, False)
+    with opened(tmp_path, rule="sgd", eta0=0.5, alpha=0.0) as (_, model):
+        assert model.config.eta0 == 0.5
+
+
+@pytest.mark.parametrize(
+    ("given_config", "message"),
+    [
+        ({"eta0": 0.25}, r"eta0: the model was born with 0\.5, got 0\.25"),
+        ({"bias": True}, "bias: the model was born with False, got True"),
+        ({"schedule": "invscaling"}, "schedule: .* 'constant', got 'invscaling'"),
+        ({"alpha": 3.0}, r"alpha: the model was born with 0\.0, got 3\.0"),
+    ],
+)
+def test_another_configuration_is_refused_naming_both(
+    tmp_path: Path, given_config: dict[str, Any], message: str
+) -> None:
+    with opened(tmp_path, rule="sgd", eta0=0.5, bias=False) as (_, model):
+        digest = digest_of(model)
+    before = names_in(tmp_path)
+    with pytest.raises(ConfigError, match=message), opened(tmp_path, **given_config):
+        pass
+    assert names_in(tmp_path) == before
+    with opened(tmp_path) as (_, model):
+        assert digest_of(model) == digest
+
+
+def test_limits_may_change(tmp_path: Path) -> None:
+    models = grown([9], tmp_path)
+    tight = Limits(max_features=3, max_name_bytes=1)
+    with opened(tmp_path, limits=tight) as (_, model):
+        assert model.limits == tight
+        assert digest_of(model) == digest_of(models[9])
+
+
+# The newest valid snapshot.
+
+DAMAGES = {
+    "empty": lambda raw: b"",
+    "cut": lambda raw: raw[:-1],
+    "longer": lambda raw: raw + b"\x00",
+    "flipped": lambda raw: raw[:-200] + bytes([raw[-200] ^ 1]) + raw[-199:],
+    "foreign": lambda raw: b"\x81\xa6format\xa7another",
+}
+
+
+@settings(max_examples=25)
+@given(
+    damage=st.lists(st.sampled_from([None, None, *DAMAGES]), min_size=1, max_size=4),
+)
+def test_a_start_takes_the_newest_that_is_whole(damage: list[str | None]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        positions = [3 * i for i in range(len(damage))]
+        models = grown(positions, folder)
+        for position, kind in zip(positions, damage, strict=True):
+            if kind:
+                path = folder / snapshot_name(position)
+                path.write_bytes(DAMAGES[kind](path.read_bytes()))
+        whole = [p for p, kind in zip(positions, damage, strict=True) if kind is None]
+        before = names_in(folder) | {"LOCK"}
+        if not whole:
+            with (
+                pytest.raises(StateError, match=f"none of its {len(damage)} snapshots can be read"),
+                opened(folder),
+            ):
+                pass
+            assert names_in(folder) == before
+            return
+        newest = max(whole)
+        with opened(folder) as (_, model):
+            assert digest_of(model) == digest_of(models[newest])
+        aside = {snapshot_name(p) for p in positions if p > newest}
+        assert names_in(folder) == before - aside | {f"{name}.damaged" for name in aside}
+
+
+def test_a_damaged_newest_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    grown([3, 6], tmp_path)
+    newest = tmp_path / snapshot_name(6)
+    newest.write_bytes(newest.read_bytes()[:-1])
+    with caplog.at_level(logging.WARNING), opened(tmp_path) as (_, model):
+        assert model.position == 3
+    first, second = (record.getMessage() for record in caplog.records)
+    assert first.startswith(f"snapshot passed over: {newest}: expected a trailer")
+    assert second == f"set aside as {newest}.damaged"
+
+
+def test_one_whose_parts_make_no_model_is_passed_over(tmp_path: Path) -> None:
+    models = grown([3, 6], tmp_path)
+    taken = models[6].snapshot()
+    del taken.arrays["arow_weights"]
+    write(tmp_path / snapshot_name(6), taken)
+    with opened(tmp_path) as (_, model):
+        assert digest_of(model) == digest_of(models[3])
+
+
+def test_one_that_is_named_for_another_position_is_passed_over(tmp_path: Path) -> None:
+    models = grown([3, 6], tmp_path)
+    (tmp_path / snapshot_name(3)).rename(tmp_path / snapshot_name(99))
+    with opened(tmp_path) as (_, model):
+        assert digest_of(model) == digest_of(models[6])
+    assert f"{snapshot_name(99)}.damaged" in names_in(tmp_path)
+
+
+def test_the_newest_two_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "snapshot-7.msgpack").write_text("mine too")
+    with opened(tmp_path) as (store, model):
+        for i in range(1, 5):
+            model.learn_one(["a"], 1)
+            saved = store.write(model.snapshot())
+            assert saved.path == str(tmp_path / snapshot_name(i))
+            kept = [position for position, _ in snapshots_in(tmp_path)]
+            assert kept == [i, i - 1]
+            assert digest_of(OnlineSVM.load(saved.path)) == saved.digest == digest_of(model)
+        store.write(model.snapshot())
+        assert [position for position, _ in snapshots_in(tmp_path)] == [4, 3]
+    assert {"notes.txt", "snapshot-7.msgpack"} < names_in(tmp_path)
+
+
+def test_what_a_dead_process_left_is_removed(tmp_path: Path) -> None:
+    grown([3], tmp_path)
+    leftover = tmp_path / f".{snapshot_name(6)}.4711.tmp"
+    leftover.write_bytes(b"half a snapsh")
+    with opened(tmp_path) as (_, model):
+        assert model.position == 3
+    assert names_in(tmp_path) == {"LOCK", snapshot_name(3)}
+
+
+# The lock.
+
+
+def test_one_daemon_a_folder(tmp_path: Path) -> None:
+    held = rf"another daemon holds it \(process {os.getpid()}\)"
+    with contextlib.closing(Store(tmp_path)):
+        with pytest.raises(StateError, match=held):
+            Store(tmp_path)
+        done = run(
+            "import sys, onlinesvm.service.storage.state_dir as s; s.Store(sys.argv[1])", tmp_path
+        )
+        assert done.returncode == 1
+        assert f"StateError: state folder {tmp_path}: another daemon holds it" in done.stderr
+    Store(tmp_path).close()
+
+
+def test_the_lock_ends_with_its_process(tmp_path: Path) -> None:
+    code = (
+        "import sys, time, onlinesvm.service.storage.state_dir as s\n"
+        "store = s.Store(sys.argv[1]); print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(StateError, match=rf"another daemon holds it \(process {holder.pid}\)"):
+            Store(tmp_path)
+    finally:
+        holder.send_signal(signal.SIGKILL)
+        holder.communicate(timeout=DEADLINE_S)
+    Store(tmp_path).close()
+
+
+def test_a_lock_file_with_anything_in_it(tmp_path: Path) -> None:
+    (tmp_path / "LOCK").write_bytes(b"\xff\xfe\x00")
+    with contextlib.closing(Store(tmp_path)), pytest.raises(StateError, match=f"{os.getpid()}"):
+        Store(tmp_path)
+
+
+# Folders that cannot be used.
+
+
+def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "state", Path("/proc/nothing/state")):
+        with pytest.raises(StateError, match=f"state folder {folder}: "):
+            Store(folder)
+
+
+def test_a_snapshot_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / snapshot_name(3)).symlink_to(snapshot_name(3))
+    message = f"{snapshot_name(3)}: Too many levels of symbolic links"
+    with pytest.raises(StateError, match=message), opened(tmp_path):
+        pass
+
+
+FULL = """
+import contextlib, resource, sys
+from onlinesvm import Limits
+from onlinesvm.errors import StateError
+from onlinesvm.service.storage.state_dir import Store
+with contextlib.closing(Store(sys.argv[1])) as store:
+    room = int(sys.argv[2])
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+    try:
+        model, _ = store.open_model({}, Limits())
+        model.learn([([str(i) for i in range(1000)], 1)])
+        store.write(model.snapshot())
+    except OSError as error:
+        print(repr(error))
+"""
+
+
+def test_no_room_for_the_first_snapshot(tmp_path: Path) -> None:
+    done = run(FULL, tmp_path, 100)
+    message = f"StateError('state folder {tmp_path}: File too large')\n"
+    assert (done.stdout, done.stderr) == (message, "")
+    assert names_in(tmp_path) <= {"LOCK"}
+
+
+def test_no_room_for_another_snapshot(tmp_path: Path) -> None:
+    done = run(FULL, tmp_path, 20_000)
+    assert (done.stdout, done.stderr) == ("OSError(27, 'File too large')\n", "")
+    assert names_in(tmp_path) == {"LOCK", snapshot_name(0)}
+    with opened(tmp_path) as (_, model):
+        assert model.position == 0
+
+
+# Continuing.
+
+
+@settings(max_examples=25)
+@given(config=configurations(), rows=st.lists(samples(), max_size=12), cut=st.integers(0, 12))
+def test_a_model_goes_on_as_if_it_had_never_stopped(
+    config: dict[str, Any], rows: list[Any], cut: int
+) -> None:
+    whole = OnlineSVM(**config)
+    whole.learn(rows)
+    with tempfile.TemporaryDirectory() as name:
+        with opened(Path(name), **config) as (store, model):
+            model.learn(rows[:cut])
+            store.write(model.snapshot())
+        with opened(Path(name)) as (_, model):
+            model.learn(rows[cut:])
+            assert digest_of(model) == digest_of(whole)
+
+
+@pytest.mark.parametrize("strangers", [1, 2, 3])
+def test_what_was_just_written_is_never_dropped(tmp_path: Path, strangers: int) -> None:
+    with opened(tmp_path) as (store, model):
+        for position in range(strangers):
+            (tmp_path / snapshot_name(90 + position)).write_bytes(b"junk")
+        for _ in range(3):
+            model.learn_one(["a"], 1)
+            assert Path(store.write(model.snapshot()).path).is_file()
+        digest = digest_of(model)
+    with opened(tmp_path) as (_, again):
+        assert digest_of(again) == digest
+
+
+def test_a_newest_that_is_no_regular_file_is_set_aside(tmp_path: Path) -> None:
+    with opened(tmp_path) as (_, model):
+        digest = digest_of(model)
+    os.mkfifo(tmp_path / snapshot_name(7))
+    (tmp_path / snapshot_name(8)).symlink_to(tmp_path / "nowhere")
+    (tmp_path / snapshot_name(9)).mkdir()
+    (tmp_path / f".{snapshot_name(9)}.1.tmp").mkdir()
+    with opened(tmp_path) as (_, again):
+        assert digest_of(again) == digest
+    assert names_in(tmp_path) >= {f"{snapshot_name(n)}.damaged" for n in (7, 8, 9)}
+
+
+def test_nothing_is_written_into_a_folder_that_another_may_hold(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    with opened(folder) as (store, model):
+        folder.rename(tmp_path / "moved")
+        with opened(folder) as (_, other):
+            before = names_in(folder)
+            with pytest.raises(StateError, match="replaced or removed"):
+                store.write(model.snapshot())
+            assert names_in(folder) == before
+            assert other.position == 0
+
+
+# A disk without any room.
+
+START = """
+import resource, sys
+from onlinesvm import Limits
+from onlinesvm.errors import StateError
+from onlinesvm.service.storage.state_dir import Store
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+try:
+    with Store(sys.argv[1]) as store:
+        print(store.open_model({}, Limits())[0].position)
+        store.journal.close()
+except StateError as error:
+    print(error)
+"""
+
+
+def test_a_model_starts_where_nothing_can_be_written(tmp_path: Path) -> None:
+    models = grown([9], tmp_path)
+    done = run(START, tmp_path)
+    assert (done.stdout, done.stderr) == (f"{models[9].position}\n", "")
+
+
+def test_a_newborn_model_that_cannot_be_written_names_the_folder(tmp_path: Path) -> None:
+    done = run(START, tmp_path)
+    assert (done.stdout, done.stderr) == (f"state folder {tmp_path}: File too large\n", "")
+
+
+def test_a_folder_in_which_no_file_can_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "LOCK").mkdir()
+    with pytest.raises(StateError, match=f"state folder {tmp_path}: Is a directory"):
+        Store(tmp_path)

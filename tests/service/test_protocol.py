@@ -1,0 +1,327 @@
+"""The wire: headers, envelopes, and what is wrong with them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgpack
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onlinesvm import Limits
+from onlinesvm.data.codec import encode_margins
+from onlinesvm.errors import BodyError, LimitError, SampleError
+from onlinesvm.service import protocol
+from onlinesvm.service.protocol import (
+    CODES,
+    OPERATIONS,
+    Fault,
+    Request,
+    encode_error,
+    encode_reply,
+    encode_request,
+    fault_of,
+    parse_reply,
+    parse_request,
+    refusal_of,
+    split_envelope,
+)
+from tests.strategies import damaged, objects
+
+LIMITS = Limits(max_message_bytes=300, max_header_bytes=200)
+
+
+def ids() -> st.SearchStrategy[Any]:
+    """Every kind of id that a request may have."""
+    text = st.text(max_size=64).filter(lambda s: len(s.encode("utf-8", "replace")) <= 64)
+    return st.one_of(
+        st.none(), st.integers(-(2**63), 2**64 - 1), text.filter(_is_utf8), st.binary(max_size=64)
+    )
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def header(**keys: Any) -> bytes:
+    packed: bytes = msgpack.packb({"v": 1, "op": "ping", **keys})
+    return packed
+
+
+def fault(frames: list[bytes], limits: Limits = LIMITS) -> Fault:
+    with pytest.raises(Fault) as caught:
+        parse_request(frames, limits)
+    assert caught.value.code in CODES
+    return caught.value
+
+
+@pytest.mark.parametrize("op", OPERATIONS)
+@given(id=ids(), body=st.binary(min_size=1, max_size=20))
+def test_a_request_is_read_as_it_was_written(op: str, id: Any, body: bytes) -> None:
+    keys: dict[str, Any] = {"producer": "p"} if op == "resume" else {}
+    header = encode_request(op, id, **keys)
+    parsed = parse_request([header, body] if OPERATIONS[op] else [header], LIMITS)
+    assert parsed == Request(
+        op, id, body if OPERATIONS[op] else b"", producer=b"p" if keys else b""
+    )
+    assert parsed.header == header
+    assert type(parsed.id) is type(id)
+
+
+@given(id=ids(), keys=st.dictionaries(st.sampled_from("abc"), st.none() | st.integers(0, 9)))
+def test_a_reply_is_read_as_it_was_written(id: Any, keys: dict[str, Any]) -> None:
+    parsed, body = parse_reply([encode_reply(id, keys), b"margins"])
+    assert (parsed, body) == ({"v": 1, "id": id, "ok": True, **keys}, b"margins")
+    assert type(parsed["id"]) is type(id)
+    assert parse_reply([encode_reply(id, keys)])[1] == b""
+
+
+@given(id=ids(), at=st.none() | st.just('$[3][1]["len"]'))
+def test_an_error_is_read_as_it_was_written(id: Any, at: str | None) -> None:
+    parsed, body = parse_reply([encode_error(Fault("BUSY", "expected a, got b", at, id))])
+    error = {"code": "BUSY", "message": "expected a, got b", "at": at}
+    assert (parsed, body) == ({"v": 1, "id": id, "ok": False, "error": error}, b"")
+    assert type(parsed["id"]) is type(id)
+    refusal = refusal_of(parsed)
+    assert (refusal.code, refusal.message, refusal.at) == ("BUSY", "expected a, got b", at)
+
+
+def test_text_that_is_no_utf8_does_not_stop_a_reply() -> None:
+    path = "/states/\udcff"
+    assert parse_reply([encode_reply(1, {"path": path})])[0]["path"] == r"/states/\udcff"
+    assert rb"\udcff" in encode_error(Fault("INTERNAL", path))
+
+
+@given(frames=st.lists(st.binary(max_size=3) | st.just(b""), max_size=6))
+def test_an_envelope_reaches_to_the_first_empty_frame(frames: list[bytes]) -> None:
+    envelope, rest = split_envelope(frames)
+    assert [*envelope, *rest] == frames
+    if b"" in frames:
+        assert envelope[-1] == b""
+        assert b"" not in envelope[:-1]
+    else:
+        assert not envelope
+
+
+# Faults, in the order of the checks.
+
+OTHER_BYTES = "expected a header of one msgpack map, got other bytes"
+KNOWN = "ping, learn, predict, explain, stats, snapshot, reload, resume"
+LONG = header(pad="p" * 300)
+
+FAULTS: dict[str, tuple[bytes, str, str]] = {
+    "nothing": (b"", "BAD_REQUEST", OTHER_BYTES),
+    "not msgpack": (b"\xc1", "BAD_REQUEST", OTHER_BYTES),
+    "cut short": (header()[:-1], "BAD_REQUEST", OTHER_BYTES),
+    "two objects": (header() * 2, "BAD_REQUEST", OTHER_BYTES),
+    "text that is no utf-8": (header()[:1] + b"\xa1v\x01\xa2op\xa1\xff", "UNKNOWN_OP",
+        f'expected one of {KNOWN}, got "\\xff"',
+    ),
+    "a key that is an array": (b"\x81\x90\x01", "BAD_REQUEST", OTHER_BYTES),
+    "deep nesting": (b"\x91" * 190, "BAD_REQUEST", OTHER_BYTES),
+    "a head of more than there is": (b"\xdf\xff\xff\xff\xff", "BAD_REQUEST", OTHER_BYTES),
+    "an array": (b"\x90", "BAD_REQUEST", "expected a header as a map, got an array"),
+    "a number": (b"\x07", "BAD_REQUEST", "expected a header as a map, got 7"),
+    "text": (b"\xa1a", "BAD_REQUEST", 'expected a header as a map, got "a"'),
+    "an extension": (
+        b"\xd4\x05\x00", "BAD_REQUEST", "expected a header as a map, got an extension"
+    ),
+    "a key twice": (
+        b"\x83" + header()[1:] + b"\xa1v\x01",
+        "BAD_REQUEST", "expected a header of distinct keys, got one twice",
+    ),
+    "1 and 1.0 as keys": (
+        b"\x84" + header()[1:] + b"\x01\xc0" + b"\xca\x3f\x80\x00\x00\xc0",
+        "BAD_REQUEST", "expected a header whose keys are text, got 1",
+    ),
+    "an id of true": (
+        header(id=True), "BAD_REQUEST", "expected an id as integer, text or bytes, got true"
+    ),
+    "an id of 1.5": (
+        header(id=1.5), "BAD_REQUEST", "expected an id as integer, text or bytes, got 1.5"
+    ),
+    "an id of an array": (
+        header(id=[]), "BAD_REQUEST", "expected an id as integer, text or bytes, got an array"
+    ),
+    "an id of a map": (
+        header(id={}), "BAD_REQUEST", "expected an id as integer, text or bytes, got a map"
+    ),
+    "a long id": (
+        header(id="i" * 65), "BAD_REQUEST", "expected an id of at most 64 bytes, got 65"
+    ),
+    "a long id of few characters": (
+        header(id="é" * 33), "BAD_REQUEST", "expected an id of at most 64 bytes, got 66"
+    ),
+    "a long id of bytes": (
+        header(id=b"i" * 65), "BAD_REQUEST", "expected an id of at most 64 bytes, got 65"
+    ),
+    "no version": (msgpack.packb({"op": "ping"}), "BAD_REQUEST", "expected v = 1, got nil"),
+    "another version": (header(v=2), "BAD_REQUEST", "expected v = 1, got 2"),
+    "a version of true": (header(v=True), "BAD_REQUEST", "expected v = 1, got true"),
+    "a version of 1.0": (header(v=1.0), "BAD_REQUEST", "expected v = 1, got 1.0"),
+    "no operation": (msgpack.packb({"v": 1}), "BAD_REQUEST", "expected op as text, got nil"),
+    "an operation of bytes": (
+        header(op=b"ping"), "BAD_REQUEST", 'expected op as text, got bytes "ping"'
+    ),
+    "another operation": (
+        header(op="Ping"), "UNKNOWN_OP", f'expected one of {KNOWN}, got "Ping"'
+    ),
+    "a long operation": (
+        header(op="p" * 50), "UNKNOWN_OP", f'expected one of {KNOWN}, got "{"p" * 40}…"'
+    ),
+    "another key": (header(extra=1), "BAD_REQUEST", 'expected no key "extra" for ping'),
+    "a key that is no text": (
+        b"\x83" + header()[1:] + b"\x05\x06", "BAD_REQUEST",
+        "expected a header whose keys are text, got 5",
+    ),
+    "another model": (
+        header(model="mine"), "BAD_REQUEST", 'expected model "default", got "mine"'
+    ),
+    "no model": (header(model=None), "BAD_REQUEST", 'expected model "default", got nil'),
+    "a model of a map": (
+        header(model={"a": 1}), "BAD_REQUEST", 'expected model "default", got a map'
+    ),
+    "learn without a body": (
+        header(op="learn"), "BAD_REQUEST", "expected a body for learn, got none"
+    ),
+    "predict without a body": (
+        header(op="predict"), "BAD_REQUEST", "expected a body for predict, got none"
+    ),
+    "a long header": (
+        LONG, "TOO_LARGE", f"expected a header of at most 200 bytes, got {len(LONG)}"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_what_is_wrong_with_a_header(case: str) -> None:
+    raw, code, message = FAULTS[case]
+    found = fault([raw])
+    assert (found.code, found.message, found.at) == (code, message, None)
+
+
+@pytest.mark.parametrize("op", [op for op, has_body in OPERATIONS.items() if not has_body])
+def test_a_body_where_none_belongs(op: str) -> None:
+    found = fault([header(op=op), b"\x90"])
+    assert (found.code, found.message) == ("BAD_REQUEST", f"expected no body for {op}, got one")
+
+
+@pytest.mark.parametrize("frames", [0, 3, 4])
+def test_frame_counts(frames: int) -> None:
+    found = fault([header()] * frames)
+    assert found.code == "BAD_REQUEST"
+    assert found.message.startswith("expected 1 or 2 frames after the envelope")
+    assert found.message.endswith(f"got {frames}")
+
+
+@pytest.mark.parametrize(
+    "keys", [{"v": 2}, {"op": "no"}, {"op": 1}, {"extra": 1}, {"model": "no"}, {"op": "learn"}]
+)
+@given(id=ids())
+def test_an_error_carries_the_requests_id(keys: dict[str, Any], id: Any) -> None:
+    found = fault([header(id=id, **keys)], Limits())
+    assert found.id == id
+    assert type(found.id) is type(id)
+
+
+def test_the_reserved_model_is_taken() -> None:
+    assert parse_request([header(model="default")], LIMITS).op == "ping"
+
+
+def test_a_message_may_have_just_its_limit() -> None:
+    head = header(op="learn")
+    room = 300 - len(head)
+    assert parse_request([head, b"x" * room], LIMITS).body == b"x" * room
+    found = fault([head, b"x" * (room + 1)])
+    assert (found.code, found.message, found.at) == (
+        "TOO_LARGE", "expected a message of at most 300 bytes, got 301", None
+    )  # fmt: skip
+
+
+def test_a_header_may_have_just_its_limit() -> None:
+    id = "i" * 60
+    spare = 200 - len(header(id=id, model="x" * 40))
+    assert fault([header(id=id, model="x" * (40 + spare))]).code == "BAD_REQUEST"
+    assert fault([header(id=id, model="x" * (41 + spare))]).code == "TOO_LARGE"
+
+
+def test_the_header_is_checked_before_the_size_and_the_size_before_the_body() -> None:
+    assert fault([header(op="learn", v=2), b"x" * 400]).code == "BAD_REQUEST"
+    assert fault([header(op="learn"), b"\xc1" * 400]).code == "TOO_LARGE"
+    assert parse_request([header(op="learn"), b"\xc1"], LIMITS).body == b"\xc1"
+
+
+@given(frames=st.lists(st.binary(max_size=30), max_size=3))
+def test_no_bytes_at_all_raise_anything_else(frames: list[bytes]) -> None:
+    assert fault(frames).code in CODES
+
+
+@given(data=st.data())
+def test_no_damage_raises_anything_else(data: st.DataObject) -> None:
+    raw = data.draw(damaged(header(op="learn", id=b"one", model="default")))
+    try:
+        assert parse_request([raw, b"body"], LIMITS).op in OPERATIONS
+    except Fault as found:
+        assert found.code in CODES
+        encode_error(found)
+
+
+@given(value=objects(), key=st.sampled_from(["v", "op", "id", "model", "x"]))
+def test_no_value_raises_anything_else(value: Any, key: str) -> None:
+    try:
+        raw = msgpack.packb({"v": 1, "op": "ping", key: value}, unicode_errors="surrogateescape")
+    except (OverflowError, ValueError):
+        return  # more than msgpack can carry
+    try:
+        assert parse_request([raw], Limits()).op == "ping"
+    except Fault as found:
+        assert found.code in CODES
+        parse_reply([encode_error(found)])
+
+
+def test_faults_of_a_body() -> None:
+    found = fault_of(SampleError("expected a, got b", (3, 1, b"len")), 7)
+    assert (found.code, found.at, found.id) == ("BAD_SAMPLE", '$[3][1]["len"]', 7)
+    found = fault_of(LimitError("expected less"), 7)
+    assert (found.code, found.message, found.at) == ("TOO_LARGE", "expected less", "$")
+    found = fault_of(BodyError("expected a body"), "seven")
+    assert (found.code, found.at, found.id) == ("BAD_REQUEST", None, "seven")
+
+
+# What a client reads.
+
+
+@given(frames=st.lists(st.binary(max_size=20), max_size=3))
+def test_no_reply_of_another_protocol_raises_anything_but_value_error(frames: list[bytes]) -> None:
+    with pytest.raises(ValueError):
+        parse_reply(frames)
+
+
+@given(reply=objects())
+def test_nor_does_a_reply_of_the_wrong_shape(reply: Any) -> None:
+    try:
+        raw = msgpack.packb(reply, unicode_errors="surrogateescape")
+    except (OverflowError, ValueError):
+        return
+    with pytest.raises(ValueError):
+        parse_reply([raw])
+
+
+@pytest.mark.parametrize("error", [None, "BUSY", 7, ["BUSY"]])
+def test_an_error_without_a_map_is_no_reply(error: object) -> None:
+    with pytest.raises(ValueError, match="a map error"):
+        parse_reply([msgpack.packb({"v": 1, "id": 1, "ok": False, "error": error})])
+
+
+@given(margins=st.lists(st.floats(allow_nan=False), max_size=20))
+def test_margins_keep_their_bits(margins: list[float]) -> None:
+    sent = np.array(margins, dtype=np.float64)
+    got = protocol.decode_margins(encode_margins(sent))
+    assert got.dtype == np.float64
+    assert got.tobytes() == sent.tobytes()
