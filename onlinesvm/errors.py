@@ -7,17 +7,10 @@
     ├── SampleError (ValueError)       a sample that cannot be learned or scored
     │   └── LimitError                 one that is larger than a limit allows
     ├── FormatError (ValueError)       a line of a text file that is not a sample
-    ├── SnapshotError (ValueError)     a snapshot that is damaged, foreign or too new
-    ├── JournalError (ValueError)      a journal that is damaged before its end
-    ├── StateError (OSError)           a state folder that cannot be used
-    ├── NotDurable (OSError)           what could not be written to the journal
-    └── ServiceError                   what a client meets
-        ├── RequestRefused (ValueError)   the daemon answered with an error
-        ├── DaemonTimeout (TimeoutError)  no answer within the deadline
-        ├── DaemonLost (ConnectionError)  the connection broke with requests under way
-        └── StreamBroken                  a numbered stream that cannot go on
+    └── SnapshotError (ValueError)     a snapshot that is damaged, foreign or too new
 
-Messages say what was expected, what came, and where.
+The service adds its own in `service/errors.py`. Messages say what was expected, what came, and
+where.
 """
 
 from __future__ import annotations
@@ -25,21 +18,13 @@ from __future__ import annotations
 __all__ = [
     "BodyError",
     "ConfigError",
-    "DaemonLost",
-    "DaemonTimeout",
     "FormatError",
-    "JournalError",
     "KernelError",
     "LimitError",
-    "NotDurable",
     "OnlineSVMError",
     "Path",
-    "RequestRefused",
     "SampleError",
-    "ServiceError",
     "SnapshotError",
-    "StateError",
-    "StreamBroken",
     "format_path",
     "format_text",
 ]
@@ -105,17 +90,13 @@ class KernelError(OnlineSVMError, ImportError):
 class BodyError(OnlineSVMError, ValueError):
     """A message body that is not one whole msgpack object."""
 
-    code = "BAD_REQUEST"
-
 
 class SampleError(OnlineSVMError, ValueError):
     """A sample that cannot be learned or scored.
 
-    `message` says what was expected and what came; `path` leads to the fault; `code` is the code
-    on the wire; `root` names what the path leads into.
+    `message` says what was expected and what came; `path` leads to the fault; `root`
+    names what the path leads into.
     """
-
-    code = "BAD_SAMPLE"
 
     def __init__(self, message: str, path: Path = (), root: str = "$") -> None:
         super().__init__(message, path, root)
@@ -135,8 +116,6 @@ class SampleError(OnlineSVMError, ValueError):
 class LimitError(SampleError):
     """A sample, a batch or a name larger than a limit allows."""
 
-    code = "TOO_LARGE"
-
 
 class FormatError(OnlineSVMError, ValueError):
     """A line of a text file that is not a sample of its format. `line` counts from 1."""
@@ -153,81 +132,3 @@ class FormatError(OnlineSVMError, ValueError):
 
 class SnapshotError(OnlineSVMError, ValueError):
     """A file that is not a whole, undamaged snapshot of a version known here."""
-
-
-class JournalError(OnlineSVMError, ValueError):
-    """A journal that is damaged before its end: what is behind the damage cannot be applied."""
-
-
-class NotDurable(OnlineSVMError, OSError):
-    """Requests that could not be written to the journal; nothing of them is kept."""
-
-
-class StateError(OnlineSVMError, OSError):
-    """A state folder that cannot be made, locked, read or written."""
-
-
-class ServiceError(OnlineSVMError):
-    """What a client of the daemon meets."""
-
-
-class RequestRefused(ServiceError, ValueError):
-    """The daemon answered with an error.
-
-    `code`, `message` and `at` are those of the reply. From a stream also: `sample`, the index of
-    the refused sample in the stream (None where the error names none), and `applied`, how many
-    samples of the stream the daemon has acknowledged.
-    """
-
-    def __init__(
-        self,
-        code: str,
-        message: str,
-        at: str | None = None,
-        *,
-        sample: int | None = None,
-        applied: int | None = None,
-    ) -> None:
-        super().__init__(code, message, at)
-        self.code = code
-        self.message = message
-        self.at = at
-        self.sample = sample
-        self.applied = applied
-
-    def __str__(self) -> str:
-        where = f" at {self.at}" if self.at else ""
-        stream = "" if self.sample is None else f" (sample {self.sample} of the stream)"
-        applied = "" if self.applied is None else f"; {self.applied} samples applied"
-        return f"{self.code}: {self.message}{where}{stream}{applied}"
-
-
-class DaemonTimeout(ServiceError, TimeoutError):
-    """No answer within the deadline. Whether the request was carried out is not known.
-
-    From a stream, `applied` says how many samples are known to be learned.
-    """
-
-    def __init__(self, message: str, applied: int | None = None) -> None:
-        super().__init__(message)
-        self.applied = applied
-
-
-class DaemonLost(ServiceError, ConnectionError):
-    """The connection broke with requests under way; `applied` samples are known to be learned."""
-
-    def __init__(self, message: str, applied: int | None = None) -> None:
-        super().__init__(message)
-        self.applied = applied
-
-
-class StreamBroken(ServiceError):
-    """A numbered stream that cannot go on without losing samples or applying some twice.
-
-    Another client uses its producer's name, or the daemon no longer knows what it had acknowledged.
-    `applied` samples are known to be learned.
-    """
-
-    def __init__(self, message: str, applied: int | None = None) -> None:
-        super().__init__(message)
-        self.applied = applied

@@ -37,15 +37,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm.config import Limits
-from onlinesvm.errors import (
-    BodyError,
-    OnlineSVMError,
-    RequestRefused,
-    SampleError,
-    format_text,
-)
+from onlinesvm.errors import BodyError, LimitError, OnlineSVMError, SampleError, format_text
 from onlinesvm.model.explanation import Contribution, Explanation
 from onlinesvm.model.lookup import name_bytes, name_text
+from onlinesvm.service.errors import RequestRefused
 
 __all__ = [
     "CODES",
@@ -53,7 +48,8 @@ __all__ = [
     "DEFAULT_ENDPOINT",
     "OPERATIONS",
     "VERSION",
-    "Fault",
+    "code_of",
+    "RequestError",
     "Id",
     "Request",
     "decode_explanations",
@@ -62,7 +58,7 @@ __all__ = [
     "encode_explanations",
     "encode_reply",
     "encode_request",
-    "fault_of",
+    "request_error_of",
     "numbering_of",
     "parse_reply",
     "parse_request",
@@ -113,7 +109,7 @@ _MAX_PRODUCER_BYTES = 64
 Id = int | str | bytes | None
 
 
-class Fault(OnlineSVMError):
+class RequestError(OnlineSVMError):
     """A request that is answered with an error. `id` is the request's, nil where unreadable."""
 
     def __init__(self, code: str, message: str, at: str | None = None, id: Id = None) -> None:
@@ -143,11 +139,18 @@ class Request:
     probability: bool = False
 
 
-def fault_of(error: BodyError | SampleError, id: Id) -> Fault:
-    """The fault that answers a request with `error` in its body."""
+def code_of(error: BodyError | SampleError) -> str:
+    """The wire's code for an error in a request's body."""
+    if isinstance(error, LimitError):
+        return "TOO_LARGE"
+    return "BAD_SAMPLE" if isinstance(error, SampleError) else "BAD_REQUEST"
+
+
+def request_error_of(error: BodyError | SampleError, id: Id) -> RequestError:
+    """The error that answers a request with `error` in its body."""
     if isinstance(error, SampleError):
-        return Fault(error.code, error.message, error.at, id)
-    return Fault(error.code, str(error), None, id)
+        return RequestError(code_of(error), error.message, error.at, id)
+    return RequestError(code_of(error), str(error), None, id)
 
 
 def split_envelope(frames: Sequence[bytes]) -> tuple[Sequence[bytes], Sequence[bytes]]:
@@ -159,15 +162,18 @@ def split_envelope(frames: Sequence[bytes]) -> tuple[Sequence[bytes], Sequence[b
 
 
 def parse_request(frames: Sequence[bytes], limits: Limits, peer: bytes = b"") -> Request:
-    """The request in `frames`, envelope apart, of `peer`; its body is not read. Raises Fault."""
+    """The request in `frames`, envelope apart, of `peer`; its body is not read.
+
+    Raises RequestError.
+    """
     if not 1 <= len(frames) <= 2:
-        raise Fault(
+        raise RequestError(
             "BAD_REQUEST",
             "expected 1 or 2 frames after the envelope (all frames up to a first empty one),"
             f" got {len(frames)}",
         )
     if len(frames[0]) > limits.max_header_bytes:
-        raise Fault(
+        raise RequestError(
             "TOO_LARGE",
             f"expected a header of at most {limits.max_header_bytes} bytes, got {len(frames[0])}",
         )
@@ -175,33 +181,37 @@ def parse_request(frames: Sequence[bytes], limits: Limits, peer: bytes = b"") ->
     id = _checked_id(header.get("id"))
     version = header.get("v")
     if type(version) is not int or version != VERSION:
-        raise Fault("BAD_REQUEST", f"expected v = {VERSION}, got {_shown(version)}", None, id)
+        raise RequestError(
+            "BAD_REQUEST", f"expected v = {VERSION}, got {_shown(version)}", None, id
+        )
     op = header.get("op")
     if not isinstance(op, str):
-        raise Fault("BAD_REQUEST", f"expected op as text, got {_shown(op)}", None, id)
+        raise RequestError("BAD_REQUEST", f"expected op as text, got {_shown(op)}", None, id)
     has_body = OPERATIONS.get(op)
     if has_body is None:
         known = ", ".join(OPERATIONS)
-        raise Fault("UNKNOWN_OP", f"expected one of {known}, got {_shown(op)}", None, id)
+        raise RequestError("UNKNOWN_OP", f"expected one of {known}, got {_shown(op)}", None, id)
     own = _OWN_KEYS.get(op)
     if not header.keys() <= (_KEYS if own is None else _KEYS | own):
         first = min(header.keys() - _KEYS - (own or frozenset()))
-        raise Fault("BAD_REQUEST", f"expected no key {_shown(first)} for {op}", None, id)
+        raise RequestError("BAD_REQUEST", f"expected no key {_shown(first)} for {op}", None, id)
     if header.get("model", "default") != "default":
         shown = _shown(header["model"])
-        raise Fault("BAD_REQUEST", f'expected model "default", got {shown}', None, id)
+        raise RequestError("BAD_REQUEST", f'expected model "default", got {shown}', None, id)
     probability = header.get("probability", False)
     if not isinstance(probability, bool):
         shown = _shown(probability)
-        raise Fault("BAD_REQUEST", f"expected probability as true or false, got {shown}", None, id)
+        raise RequestError(
+            "BAD_REQUEST", f"expected probability as true or false, got {shown}", None, id
+        )
     if has_body and len(frames) == 1:
-        raise Fault("BAD_REQUEST", f"expected a body for {op}, got none", None, id)
+        raise RequestError("BAD_REQUEST", f"expected a body for {op}, got none", None, id)
     if not has_body and len(frames) == 2:
-        raise Fault("BAD_REQUEST", f"expected no body for {op}, got one", None, id)
+        raise RequestError("BAD_REQUEST", f"expected no body for {op}, got one", None, id)
     producer, sequence = _numbering_of(header, op, id)
     size = sum(map(len, frames))
     if size > limits.max_message_bytes:
-        raise Fault(
+        raise RequestError(
             "TOO_LARGE",
             f"expected a message of at most {limits.max_message_bytes} bytes, got {size}",
             None,
@@ -212,27 +222,27 @@ def parse_request(frames: Sequence[bytes], limits: Limits, peer: bytes = b"") ->
 
 
 def _numbering_of(header: dict[Any, Any], op: str, id: Id) -> tuple[bytes, int]:
-    """Producer and sequence of a request, b"" and 0 where it has none. Raises Fault."""
+    """Producer and sequence of a request, b"" and 0 where it has none. Raises RequestError."""
     producer, sequence = header.get("producer"), header.get("sequence")
     if op == "learn" and producer is None and sequence is None:
         return b"", 0
     if op not in ("learn", "resume"):
         return b"", 0
     if not isinstance(producer, str | bytes):
-        raise Fault(
+        raise RequestError(
             "BAD_REQUEST",
             f"expected producer as text or bytes, got {_shown(producer)}", None, id,
         )  # fmt: skip
     raw = producer.encode("utf-8", "surrogateescape") if isinstance(producer, str) else producer
     if not 1 <= len(raw) <= _MAX_PRODUCER_BYTES:
-        raise Fault(
+        raise RequestError(
             "BAD_REQUEST",
             f"expected a producer of 1 to {_MAX_PRODUCER_BYTES} bytes, got {len(raw)}", None, id,
         )  # fmt: skip
     if op != "learn":
         return raw, 0
     if type(sequence) is not int or not 1 <= sequence < 2**63:
-        raise Fault(
+        raise RequestError(
             "BAD_REQUEST",
             f"expected sequence as an integer from 1, got {_shown(sequence)}", None, id,
         )  # fmt: skip
@@ -242,7 +252,7 @@ def _numbering_of(header: dict[Any, Any], op: str, id: Id) -> tuple[bytes, int]:
 def numbering_of(frame: bytes) -> tuple[bytes, int]:
     """Producer and sequence in the header frame of a learn request, b"" and 0 if it has none.
 
-    Raises Fault.
+    Raises RequestError.
     """
     return _numbering_of(_parse_header(frame), "learn", None)
 
@@ -257,33 +267,35 @@ def _parse_header(raw: bytes) -> dict[Any, Any]:
         )
         header = dict(pairs) if type(pairs) is tuple else None
     except (msgpack.UnpackException, ValueError, TypeError):
-        raise Fault(
+        raise RequestError(
             "BAD_REQUEST", "expected a header of one msgpack map, got other bytes"
         ) from None
     if header is None:
-        raise Fault("BAD_REQUEST", f"expected a header as a map, got {_shown(pairs)}")
+        raise RequestError("BAD_REQUEST", f"expected a header as a map, got {_shown(pairs)}")
     if not header.keys() <= _KEYS:
         for key in header:
             if not isinstance(key, str):
                 shown = _shown(key)
-                raise Fault("BAD_REQUEST", f"expected a header whose keys are text, got {shown}")
+                raise RequestError(
+                    "BAD_REQUEST", f"expected a header whose keys are text, got {shown}"
+                )
     if len(header) != len(pairs):
-        raise Fault("BAD_REQUEST", "expected a header of distinct keys, got one twice")
+        raise RequestError("BAD_REQUEST", "expected a header of distinct keys, got one twice")
     return header
 
 
 def _checked_id(id: object) -> Id:
-    """`id` if it may be one. Raises Fault."""
+    """`id` if it may be one. Raises RequestError."""
     if id is None or type(id) is int:
         return id
     if isinstance(id, str | bytes):
         raw = id.encode("utf-8", "surrogateescape") if isinstance(id, str) else id
         if len(raw) <= _MAX_ID_BYTES:
             return id
-        raise Fault(
+        raise RequestError(
             "BAD_REQUEST", f"expected an id of at most {_MAX_ID_BYTES} bytes, got {len(raw)}"
         )
-    raise Fault("BAD_REQUEST", f"expected an id as integer, text or bytes, got {_shown(id)}")
+    raise RequestError("BAD_REQUEST", f"expected an id as integer, text or bytes, got {_shown(id)}")
 
 
 def _shown(value: object) -> str:
@@ -317,7 +329,7 @@ def encode_reply(id: Id, keys: dict[str, Any]) -> bytes:
     return _pack_header({"v": VERSION, "id": id, "ok": True, **keys})
 
 
-def encode_error(fault: Fault) -> bytes:
+def encode_error(fault: RequestError) -> bytes:
     """The header of an error."""
     error = {"code": fault.code, "message": fault.message, "at": fault.at}
     return _pack_header({"v": VERSION, "id": fault.id, "ok": False, "error": error})

@@ -13,7 +13,7 @@ from typing import Any
 
 from onlinesvm import Limits, OnlineSVM
 from onlinesvm.data.batch import Packer, pack_array
-from onlinesvm.service.protocol import Fault, encode_request, parse_request
+from onlinesvm.service.protocol import RequestError, encode_request, parse_request
 from onlinesvm.service.server.leader import Learning
 from onlinesvm.service.storage.posix import Buffer, Files
 from onlinesvm.service.storage.state_dir import Store
@@ -61,7 +61,7 @@ class Bench:
         for request in parsed:
             try:
                 answer = self.learning.handle(request)
-            except Fault as fault:
+            except RequestError as fault:
                 answers.append(fault)
             else:
                 answers.append(answer if isinstance(answer, Future) else answer.keys)

@@ -29,8 +29,8 @@ from typing import Any
 
 from test_chaos import free_endpoint, serves
 
-from onlinesvm.errors import DaemonLost, DaemonTimeout, RequestRefused
 from onlinesvm.service import Client
+from onlinesvm.service.errors import DaemonLost, DaemonTimeout, RequestRefused
 from tests.daemons import HOUSE, digest_of, eventually
 from tests.journals import bench
 from tests.nursery import Forked, Nursery

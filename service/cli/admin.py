@@ -13,7 +13,7 @@ from pathlib import Path
 
 from onlinesvm import kernel as kernels
 from onlinesvm.config import Limits
-from onlinesvm.errors import SnapshotError, StateError
+from onlinesvm.errors import SnapshotError
 from onlinesvm.service.cli.arguments import (
     UsageError,
     client_of,
@@ -24,6 +24,7 @@ from onlinesvm.service.cli.arguments import (
 from onlinesvm.service.cli.flags import given_flags
 from onlinesvm.service.config import ServeConfig
 from onlinesvm.service.endpoint import check_exposure
+from onlinesvm.service.errors import StateError
 from onlinesvm.service.server.allocator import keep_freed_memory
 from onlinesvm.service.server.handlers import Serving
 from onlinesvm.service.server.leader import Learning

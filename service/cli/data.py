@@ -20,7 +20,7 @@ from onlinesvm import kernel as kernels
 from onlinesvm.config import Limits
 from onlinesvm.data.batch import BatchColumns
 from onlinesvm.data.codec import cut_body
-from onlinesvm.errors import LimitError, RequestRefused, StateError, StreamBroken
+from onlinesvm.errors import LimitError
 from onlinesvm.model.explanation import Explanation
 from onlinesvm.service.cli.arguments import (
     UsageError,
@@ -31,6 +31,7 @@ from onlinesvm.service.cli.arguments import (
 )
 from onlinesvm.service.cli.passes import Tally, batches_of
 from onlinesvm.service.client.client import Client
+from onlinesvm.service.errors import RequestRefused, StateError, StreamBroken
 from onlinesvm.service.protocol import decode_explanations, decode_margins
 from onlinesvm.snapshot.reader import read
 from onlinesvm.svm import OnlineSVM
@@ -235,7 +236,8 @@ def _answers(
     try:
         return [client.request(op, body, **keys)[1]]
     except (LimitError, RequestRefused) as error:
-        if error.code != "TOO_LARGE" or error.at not in ("$", None) or samples == 1:
+        too_large = isinstance(error, LimitError) or error.code == "TOO_LARGE"
+        if not too_large or error.at not in ("$", None) or samples == 1:
             faulty = re.match(r"\$\[(\d+)\]", error.at or "")
             if faulty and isinstance(error, RequestRefused):
                 error.sample = start + int(faulty[1])

@@ -25,8 +25,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.errors import ServiceError
 from onlinesvm.service.client.client import Client
+from onlinesvm.service.errors import ServiceError
 
 __all__ = ["features_of", "lines_of", "run", "show"]
 

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from onlinesvm.config import Limits
 from onlinesvm.data.batch import Features, Packer, pack_array
-from onlinesvm.errors import DaemonLost, DaemonTimeout, LimitError
+from onlinesvm.errors import LimitError
 from onlinesvm.model.explanation import Explanation
 from onlinesvm.service.client.connection import Answer, Connection
 from onlinesvm.service.client.exactly_once import NumberedStream
 from onlinesvm.service.client.stream import Stream
+from onlinesvm.service.errors import DaemonLost, DaemonTimeout
 from onlinesvm.service.protocol import (
     DEFAULT_ENDPOINT,
     decode_explanations,

@@ -17,7 +17,8 @@ from typing import Any
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from onlinesvm.errors import ConfigError, DaemonLost, DaemonTimeout
+from onlinesvm.errors import ConfigError
+from onlinesvm.service.errors import DaemonLost, DaemonTimeout
 from onlinesvm.service.protocol import parse_reply
 
 __all__ = ["Answer", "Connection"]

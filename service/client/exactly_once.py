@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.errors import (
+from onlinesvm.service.client.connection import Answer
+from onlinesvm.service.client.stream import WAITING, Batch, Stream, halves_of, waiting_for, without
+from onlinesvm.service.errors import (
     DaemonLost,
     DaemonTimeout,
     RequestRefused,
     ServiceError,
     StreamBroken,
 )
-from onlinesvm.service.client.connection import Answer
-from onlinesvm.service.client.stream import WAITING, Batch, Stream, halves_of, waiting_for, without
 from onlinesvm.service.protocol import decode_margins, refusal_of
 
 if TYPE_CHECKING:

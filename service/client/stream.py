@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from onlinesvm.data.batch import Features, Packer, pack_array
 from onlinesvm.data.codec import cut_body
-from onlinesvm.errors import DaemonLost, DaemonTimeout, LimitError, RequestRefused, ServiceError
+from onlinesvm.errors import LimitError
 from onlinesvm.service.client.connection import Answer
+from onlinesvm.service.errors import DaemonLost, DaemonTimeout, RequestRefused, ServiceError
 from onlinesvm.service.protocol import decode_margins, refusal_of
 
 if TYPE_CHECKING:

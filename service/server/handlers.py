@@ -16,7 +16,7 @@ from typing import Any
 
 from onlinesvm.errors import BodyError, OnlineSVMError, SampleError
 from onlinesvm.metrics.monitor import JUDGED
-from onlinesvm.service.protocol import Fault, Request, encode_explanations, fault_of
+from onlinesvm.service.protocol import Request, RequestError, encode_explanations, request_error_of
 from onlinesvm.service.server.counters import Figures
 from onlinesvm.svm import OnlineSVM
 from onlinesvm.version import __version__
@@ -63,11 +63,11 @@ class Serving(ABC):
         """Do what is to be done for a whole turn before the first of its requests is handled."""
 
     def handle(self, request: Request) -> Answer:
-        """Carry out `request`. Raises Fault, with the model as it was."""
+        """Carry out `request`. Raises RequestError, with the model as it was."""
         try:
             return self._handlers[request.op](request)
         except (BodyError, SampleError) as error:
-            raise fault_of(error, request.id) from None
+            raise request_error_of(error, request.id) from None
 
     @abstractmethod
     def tick(self, now: float) -> float:
@@ -79,7 +79,7 @@ class Serving(ABC):
 
     @abstractmethod
     def model(self, request: Request) -> OnlineSVM:
-        """The model that answers `request`. Raises Fault if there is none yet."""
+        """The model that answers `request`. Raises RequestError if there is none yet."""
 
     def _ping(self, request: Request) -> Answer:
         return Reply({"mode": self.mode})
@@ -102,7 +102,7 @@ class Serving(ABC):
         # Each feature becomes objects and some 40 bytes of the reply: others wait meanwhile.
         most, features = model.limits.max_features_per_sample, int(batch.indptr[-1])
         if features > most:
-            raise Fault(
+            raise RequestError(
                 "TOO_LARGE",
                 f"expected at most {most} features to explain at once, got {features}",
                 "$",

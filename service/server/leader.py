@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onlinesvm.data.batch import BatchColumns
-from onlinesvm.errors import BodyError, NotDurable, SampleError, SnapshotError
-from onlinesvm.service.protocol import Fault, Request, fault_of
+from onlinesvm.errors import BodyError, SampleError, SnapshotError
+from onlinesvm.service.errors import NotDurable
+from onlinesvm.service.protocol import Request, RequestError, request_error_of
 from onlinesvm.service.server.background import Errand
 from onlinesvm.service.server.handlers import Answer, Fatal, Reply, Serving
 from onlinesvm.service.storage.log import Entry
@@ -155,13 +156,13 @@ class Learning(Serving):
         return None
 
     def _planned(self, request: Request, turn: Turn) -> _Plan:
-        """What to do with a learn request. Raises Fault, BodyError, SampleError."""
+        """What to do with a learn request. Raises RequestError, BodyError, SampleError."""
         model = self._model
         batch = model.kernel.decode_learn(request.body, model.limits)
         if not request.producer:
             return _Plan(batch, is_duplicate=False)
         if not self._producers.is_owner(request.producer, request.peer):
-            raise Fault(
+            raise RequestError(
                 "SEQUENCE_GAP",
                 "another connection has asked to resume this producer; ask to resume it first",
                 None,
@@ -169,7 +170,7 @@ class Learning(Serving):
             )
         expected = turn.last_sequence(request.producer) + 1
         if request.sequence > expected:
-            raise Fault(
+            raise RequestError(
                 "SEQUENCE_GAP",
                 f"expected sequence {expected}, got {request.sequence}",
                 None,
@@ -214,17 +215,19 @@ class Learning(Serving):
     def _learn(self, request: Request) -> Answer:
         plan = request.plan
         if isinstance(plan, BodyError | SampleError):
-            raise fault_of(plan, request.id)
+            raise request_error_of(plan, request.id)
         if isinstance(plan, Exception):
             raise plan
         model = self._model
         samples = len(plan.batch)
         refusal = self._refusal(request, plan)
         if isinstance(refusal, NotDurable):
-            raise Fault("NOT_DURABLE", f"{refusal}; nothing of it is applied", None, request.id)
+            raise RequestError(
+                "NOT_DURABLE", f"{refusal}; nothing of it is applied", None, request.id
+            )
         if refusal is not None:
             text = "out of memory; nothing of it is applied"
-            raise Fault("INTERNAL", text, None, request.id)
+            raise RequestError("INTERNAL", text, None, request.id)
         if plan.is_duplicate:
             return Reply({"samples": samples, "position": model.position, "duplicate": True})
         drifts = model.drifts
@@ -260,7 +263,7 @@ class Learning(Serving):
             error = future.exception()
             if error is not None:
                 answer.set_exception(
-                    Fault("INTERNAL", f"the snapshot failed: {error}", None, request.id)
+                    RequestError("INTERNAL", f"the snapshot failed: {error}", None, request.id)
                 )
                 return
             saved = future.result()
@@ -429,7 +432,7 @@ class Learning(Serving):
         return Reply(report)
 
     def _reload(self, request: Request) -> Answer:
-        raise Fault(
+        raise RequestError(
             "BAD_REQUEST", "expected reload at a follower, got it at a learner", None, request.id
         )
 

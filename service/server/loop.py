@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from onlinesvm.config import Limits
 from onlinesvm.service.protocol import (
     DEFERRING,
-    Fault,
     Id,
     Request,
+    RequestError,
     encode_error,
     encode_reply,
     parse_request,
@@ -154,7 +154,7 @@ class Daemon:
             return
         try:
             if len(self._deferred) >= _MAX_DEFERRED and request.op in DEFERRING:
-                raise Fault(
+                raise RequestError(
                     "BUSY",
                     f"expected at most {_MAX_DEFERRED} requests that wait for a file, got one more",
                     None,
@@ -171,17 +171,17 @@ class Daemon:
             else:
                 self._reply(identity, envelope, request.id, answer)
 
-    def _fault_of_envelope(self, envelope: Frames) -> Fault | None:
+    def _fault_of_envelope(self, envelope: Frames) -> RequestError | None:
         if not envelope:
             return None
         frames, size = len(envelope), sum(map(len, envelope))
         if frames > _MAX_ENVELOPE_FRAMES:
-            return Fault(
+            return RequestError(
                 "BAD_REQUEST",
                 f"expected an envelope of at most {_MAX_ENVELOPE_FRAMES} frames, got {frames}",
             )
         if size > self._limits.max_header_bytes:
-            return Fault(
+            return RequestError(
                 "TOO_LARGE",
                 f"expected an envelope of at most {self._limits.max_header_bytes} bytes,"
                 f" got {size}",
@@ -194,11 +194,11 @@ class Daemon:
         self._router.send(identity, (*envelope, header, *body))
 
     def _refuse(self, identity: bytes, envelope: Frames, id: Id, error: BaseException) -> None:
-        if isinstance(error, Fault):
+        if isinstance(error, RequestError):
             fault = error
         else:
             log.error("a request failed unexpectedly", exc_info=error)
-            fault = Fault("INTERNAL", f"{type(error).__name__}: {error}", None, id)
+            fault = RequestError("INTERNAL", f"{type(error).__name__}: {error}", None, id)
         self._serving.figures.errors[fault.code] += 1
         self._router.send(identity, (*envelope, encode_error(fault)))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from onlinesvm.config import Limits
 from onlinesvm.errors import SnapshotError
-from onlinesvm.service.protocol import Fault, Request
+from onlinesvm.service.protocol import Request, RequestError
 from onlinesvm.service.server.background import Errand
 from onlinesvm.service.server.handlers import Answer, Reply, Serving
 from onlinesvm.service.storage.state_dir import model_at, snapshots_in
@@ -82,7 +82,7 @@ class Replica(Serving):
 
     def model(self, request: Request) -> OnlineSVM:
         if self._loaded is None:
-            raise Fault(
+            raise RequestError(
                 "BUSY", f"no snapshot could be loaded from {self.folder} yet", None, request.id
             )
         return self._loaded.model
@@ -188,13 +188,17 @@ class Replica(Serving):
         return answer
 
     def _learn(self, request: Request) -> Answer:
-        raise Fault("READ_ONLY", "a follower does not learn; ask its learner", None, request.id)
+        raise RequestError(
+            "READ_ONLY", "a follower does not learn; ask its learner", None, request.id
+        )
 
     def _resume(self, request: Request) -> Answer:
-        raise Fault("READ_ONLY", "a follower does not learn; ask its learner", None, request.id)
+        raise RequestError(
+            "READ_ONLY", "a follower does not learn; ask its learner", None, request.id
+        )
 
     def _snapshot(self, request: Request) -> Answer:
-        raise Fault("READ_ONLY", "a follower writes no snapshot", None, request.id)
+        raise RequestError("READ_ONLY", "a follower writes no snapshot", None, request.id)
 
     def _stats(self, request: Request) -> Answer:
         loaded = self._loaded

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 import zmq
 
 from onlinesvm.config import Limits
-from onlinesvm.errors import StateError
 from onlinesvm.service.endpoint import is_ipc_in_use
+from onlinesvm.service.errors import StateError
 
 __all__ = ["Frames", "Router"]
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from onlinesvm.errors import NotDurable
+from onlinesvm.service.errors import NotDurable
 from onlinesvm.service.storage.fsync import Left, Syncer, leave
 from onlinesvm.service.storage.posix import Buffer, Files
 from onlinesvm.service.storage.segment import (

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from onlinesvm.config import Limits
 from onlinesvm.errors import BodyError, SampleError
-from onlinesvm.service.protocol import Fault, numbering_of
+from onlinesvm.service.protocol import RequestError, numbering_of
 from onlinesvm.service.storage.posix import open_regular
 from onlinesvm.service.storage.producers import Producers
 from onlinesvm.service.storage.segment import (
@@ -354,7 +354,7 @@ class _Replay:
             batch = model.kernel.decode_learn(found.body, UNLIMITED)
             if len(batch) != found.samples:
                 raise ValueError(f"expected {found.samples} samples, got {len(batch)}")
-        except (Fault, BodyError, SampleError, ValueError) as error:
+        except (RequestError, BodyError, SampleError, ValueError) as error:
             raise _StoppedError(Stop(path, found.offset, str(error), False)) from None
         if producer and not len(batch) and sequence <= self._producers.last(producer).sequence:
             return  # without samples its position does not tell that the snapshot has it

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from onlinesvm.service.protocol import Fault, numbering_of
+from onlinesvm.service.protocol import RequestError, numbering_of
 from onlinesvm.service.storage.recovery import Stop, contents_of
 from onlinesvm.service.storage.segment import Closing, Damage, Segment, closing_of, records_of
 from onlinesvm.snapshot.writer import sync_folder
@@ -71,7 +71,7 @@ def losses(
 def _count(lost: dict[str, dict[str, int]], header: bytes, samples: int) -> None:
     try:
         producer, sequence = numbering_of(header)
-    except Fault:
+    except RequestError:
         return
     if producer:
         name = producer.decode("utf-8", "backslashreplace")

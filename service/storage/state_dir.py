@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from onlinesvm.config import LearnerConfig, Limits
-from onlinesvm.errors import JournalError, SnapshotError, StateError
+from onlinesvm.errors import SnapshotError
+from onlinesvm.service.errors import JournalError, StateError
 from onlinesvm.service.storage.log import Journal
 from onlinesvm.service.storage.posix import Files
 from onlinesvm.service.storage.producers import Producers

@@ -16,8 +16,15 @@ from onlinesvm import Limits
 from onlinesvm.config import MIN_MAGNITUDE
 from onlinesvm.data.batch import Batch, BatchColumns
 from onlinesvm.data.validation import raise_first_fault
-from onlinesvm.errors import BodyError, LimitError, OnlineSVMError, SampleError, format_text
+from onlinesvm.errors import (
+    BodyError,
+    LimitError,
+    OnlineSVMError,
+    SampleError,
+    format_text,
+)
 from onlinesvm.kernel import Kernel
+from onlinesvm.service.protocol import code_of
 from tests.oracle import first_fault
 from tests.strategies import bodies, damaged, objects, samples
 
@@ -277,7 +284,7 @@ def refused(kernel: Kernel, body: bytes, limits: Limits, labelled: bool) -> Onli
 def check(error: OnlineSVMError, code: str, message: str, at: str) -> None:
     assert isinstance(error, SampleError)
     assert type(error) is (LimitError if code == "TOO_LARGE" else SampleError)
-    assert (error.code, error.message, error.at) == (code, message, at)
+    assert (code_of(error), error.message, error.at) == (code, message, at)
     assert str(error) == f"{message} at {at}"
 
 
@@ -288,7 +295,7 @@ def test_bytes_that_are_not_one_object(
 ) -> None:
     error = refused(kernel, body, Limits(), labelled)
     assert type(error) is BodyError
-    assert (error.code, str(error)) == ("BAD_REQUEST", message)
+    assert (code_of(error), str(error)) == ("BAD_REQUEST", message)
 
 
 @pytest.mark.parametrize(
@@ -360,6 +367,7 @@ MEMORY = """
 import resource, sys
 from onlinesvm import Limits, kernel
 from onlinesvm.errors import OnlineSVMError
+from onlinesvm.service.protocol import code_of
 
 kernel = kernel.load(sys.argv[1])
 bodies = [
@@ -381,7 +389,7 @@ for body in bodies:
         try:
             decode(body, Limits())
         except OnlineSVMError as error:
-            print(error.code)
+            print(code_of(error))
         else:
             print("accepted")
 """
@@ -407,7 +415,7 @@ def check_against_the_oracle(kernel: Kernel, body: bytes, limits: Limits) -> Non
             batch = decode(body, limits)
         except (BodyError, SampleError) as error:
             path = error.path if isinstance(error, SampleError) else None
-            assert (error.code, path) == expected
+            assert (code_of(error), path) == expected
             assert str(error)
         else:
             assert expected is None

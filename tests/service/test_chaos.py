@@ -24,10 +24,10 @@ import pytest
 
 from onlinesvm import Limits, OnlineSVM
 from onlinesvm import kernel as kernels
-from onlinesvm.errors import DaemonLost, DaemonTimeout, RequestRefused
 from onlinesvm.readers.reader import Reader
 from onlinesvm.service import Client
 from onlinesvm.service.cli.demo import lines_of
+from onlinesvm.service.errors import DaemonLost, DaemonTimeout, RequestRefused
 from onlinesvm.service.storage.state_dir import snapshots_in
 from tests.daemons import HOUSE, digest_of, eventually
 from tests.nursery import Forked, Nursery

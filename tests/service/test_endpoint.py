@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onlinesvm import Limits
-from onlinesvm.errors import ConfigError, StateError
+from onlinesvm.errors import ConfigError
 from onlinesvm.service.endpoint import check_exposure, is_ipc_in_use
+from onlinesvm.service.errors import StateError
 from onlinesvm.service.server.router import Router
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from onlinesvm import OnlineSVM
-from onlinesvm.errors import RequestRefused
 from onlinesvm.service.cli.main import main
+from onlinesvm.service.errors import RequestRefused
 from tests.daemons import serve
 
 ROWS = [

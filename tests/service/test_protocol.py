@@ -17,15 +17,15 @@ from onlinesvm.service import protocol
 from onlinesvm.service.protocol import (
     CODES,
     OPERATIONS,
-    Fault,
     Request,
+    RequestError,
     encode_error,
     encode_reply,
     encode_request,
-    fault_of,
     parse_reply,
     parse_request,
     refusal_of,
+    request_error_of,
     split_envelope,
 )
 from tests.strategies import damaged, objects
@@ -54,8 +54,8 @@ def header(**keys: Any) -> bytes:
     return packed
 
 
-def fault(frames: list[bytes], limits: Limits = LIMITS) -> Fault:
-    with pytest.raises(Fault) as caught:
+def fault(frames: list[bytes], limits: Limits = LIMITS) -> RequestError:
+    with pytest.raises(RequestError) as caught:
         parse_request(frames, limits)
     assert caught.value.code in CODES
     return caught.value
@@ -84,7 +84,7 @@ def test_a_reply_is_read_as_it_was_written(id: Any, keys: dict[str, Any]) -> Non
 
 @given(id=ids(), at=st.none() | st.just('$[3][1]["len"]'))
 def test_an_error_is_read_as_it_was_written(id: Any, at: str | None) -> None:
-    parsed, body = parse_reply([encode_error(Fault("BUSY", "expected a, got b", at, id))])
+    parsed, body = parse_reply([encode_error(RequestError("BUSY", "expected a, got b", at, id))])
     error = {"code": "BUSY", "message": "expected a, got b", "at": at}
     assert (parsed, body) == ({"v": 1, "id": id, "ok": False, "error": error}, b"")
     assert type(parsed["id"]) is type(id)
@@ -95,7 +95,7 @@ def test_an_error_is_read_as_it_was_written(id: Any, at: str | None) -> None:
 def test_text_that_is_no_utf8_does_not_stop_a_reply() -> None:
     path = "/states/\udcff"
     assert parse_reply([encode_reply(1, {"path": path})])[0]["path"] == r"/states/\udcff"
-    assert rb"\udcff" in encode_error(Fault("INTERNAL", path))
+    assert rb"\udcff" in encode_error(RequestError("INTERNAL", path))
 
 
 @given(frames=st.lists(st.binary(max_size=3) | st.just(b""), max_size=6))
@@ -267,7 +267,7 @@ def test_no_damage_raises_anything_else(data: st.DataObject) -> None:
     raw = data.draw(damaged(header(op="learn", id=b"one", model="default")))
     try:
         assert parse_request([raw, b"body"], LIMITS).op in OPERATIONS
-    except Fault as found:
+    except RequestError as found:
         assert found.code in CODES
         encode_error(found)
 
@@ -280,17 +280,17 @@ def test_no_value_raises_anything_else(value: Any, key: str) -> None:
         return  # more than msgpack can carry
     try:
         assert parse_request([raw], Limits()).op == "ping"
-    except Fault as found:
+    except RequestError as found:
         assert found.code in CODES
         parse_reply([encode_error(found)])
 
 
 def test_faults_of_a_body() -> None:
-    found = fault_of(SampleError("expected a, got b", (3, 1, b"len")), 7)
+    found = request_error_of(SampleError("expected a, got b", (3, 1, b"len")), 7)
     assert (found.code, found.at, found.id) == ("BAD_SAMPLE", '$[3][1]["len"]', 7)
-    found = fault_of(LimitError("expected less"), 7)
+    found = request_error_of(LimitError("expected less"), 7)
     assert (found.code, found.message, found.at) == ("TOO_LARGE", "expected less", "$")
-    found = fault_of(BodyError("expected a body"), "seven")
+    found = request_error_of(BodyError("expected a body"), "seven")
     assert (found.code, found.at, found.id) == ("BAD_REQUEST", None, "seven")
 
 

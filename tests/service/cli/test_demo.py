@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onlinesvm.errors import ServiceError
 from onlinesvm.service.cli.demo import features_of, lines_of, show
+from onlinesvm.service.errors import ServiceError
 from tests.shell import done
 
 WORDS = st.text("abcdefgh_", min_size=1, max_size=6).map("x".__add__)

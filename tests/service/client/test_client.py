@@ -20,8 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onlinesvm import Limits, OnlineSVM
-from onlinesvm.errors import DaemonLost, DaemonTimeout, LimitError, RequestRefused, SampleError
+from onlinesvm.errors import LimitError, SampleError
 from onlinesvm.service import Client
+from onlinesvm.service.errors import DaemonLost, DaemonTimeout, RequestRefused
 from tests.daemons import (
     DEADLINE_S,
     HOUSE,

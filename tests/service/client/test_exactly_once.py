@@ -16,8 +16,8 @@ import zmq
 from numpy.typing import NDArray
 
 from onlinesvm import Limits, OnlineSVM
-from onlinesvm.errors import DaemonLost, DaemonTimeout, RequestRefused, StreamBroken
 from onlinesvm.service import Client
+from onlinesvm.service.errors import DaemonLost, DaemonTimeout, RequestRefused, StreamBroken
 from tests.daemons import (
     DaemonProcess,
     RawDaemon,

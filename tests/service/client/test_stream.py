@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from onlinesvm import Limits, OnlineSVM
 from onlinesvm.data.batch import Packer, pack_array
 from onlinesvm.data.codec import decode_learn, encode_learn, encode_margins
-from onlinesvm.errors import DaemonLost, DaemonTimeout, LimitError, RequestRefused
+from onlinesvm.errors import LimitError
 from onlinesvm.service import Client, Stream
+from onlinesvm.service.errors import DaemonLost, DaemonTimeout, RequestRefused
 from onlinesvm.service.server.counters import memory_bytes
 from tests.daemons import (
     DEADLINE_S,

@@ -19,8 +19,9 @@ import pytest
 import zmq
 
 from onlinesvm import Limits, OnlineSVM
-from onlinesvm.errors import DaemonLost, LimitError, RequestRefused
+from onlinesvm.errors import LimitError
 from onlinesvm.service import Client
+from onlinesvm.service.errors import DaemonLost, RequestRefused
 from onlinesvm.service.protocol import CODES
 from onlinesvm.service.server.loop import Daemon
 from onlinesvm.service.server.reader import Replica

@@ -13,9 +13,9 @@ import pytest
 
 from onlinesvm import Limits, OnlineSVM, Scorer
 from onlinesvm import svm as learner
-from onlinesvm.errors import RequestRefused
 from onlinesvm.service import Client
-from onlinesvm.service.protocol import Fault, Request
+from onlinesvm.service.errors import RequestRefused
+from onlinesvm.service.protocol import Request, RequestError
 from onlinesvm.service.server.handlers import Reply
 from onlinesvm.service.server.reader import Replica
 from tests.daemons import (
@@ -371,7 +371,7 @@ def test_a_file_that_is_lost_in_mid_listing_makes_it_list_again(
     newest.symlink_to(tmp_path / "nowhere")
     grow(model, tmp_path)
     replica = replica_of(tmp_path)
-    with pytest.raises(Fault, match="BUSY"):
+    with pytest.raises(RequestError, match="BUSY"):
         served(replica)
     assert "change faster than they can be read" in reload(replica)["reload_error"]
     newest.unlink()

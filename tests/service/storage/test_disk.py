@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from onlinesvm import OnlineSVM
-from onlinesvm.errors import RequestRefused
 from onlinesvm.service import Client
+from onlinesvm.service.errors import RequestRefused
 from tests.daemons import digest_of, eventually, serve, thread
 
 

@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onlinesvm import Limits, OnlineSVM
-from onlinesvm.errors import JournalError, StateError
-from onlinesvm.service.protocol import Fault
+from onlinesvm.service.errors import JournalError, StateError
+from onlinesvm.service.protocol import RequestError
 from onlinesvm.service.storage.posix import Buffer
 from onlinesvm.service.storage.segment import CLOSING_BYTES, HEADER_BYTES, segments_in
 from onlinesvm.service.storage.state_dir import Store
@@ -403,7 +403,7 @@ def test_a_sequence_is_applied_once(tmp_path: Path) -> None:
                     answer = found.numbered("p", earlier, batch)
                     assert answer["duplicate"] is True
             refused = found.numbered("p", 7, small(1)[0])
-            assert isinstance(refused, Fault)
+            assert isinstance(refused, RequestError)
             assert (refused.code, refused.message) == ("SEQUENCE_GAP", "expected sequence 6, got 7")
             assert found.resume("p") == {"sequence": 5, "samples": 7}
             assert found.resume("q") == {"sequence": 0, "samples": 0}
@@ -416,7 +416,9 @@ def test_retries_in_one_turn_are_applied_once(tmp_path: Path) -> None:
 
     with bench(tmp_path) as found:
         answers = found.turn(*map(request, (1, 1, 3, 2, 1, 3, 2, 5)))
-        codes = [a.code if isinstance(a, Fault) else a.get("duplicate", False) for a in answers]
+        codes = [
+            a.code if isinstance(a, RequestError) else a.get("duplicate", False) for a in answers
+        ]
         assert codes == [False, True, "SEQUENCE_GAP", False, True, False, True, "SEQUENCE_GAP"]
         assert found.model.position == 3
     with bench(tmp_path) as found:
@@ -497,7 +499,7 @@ def test_forgetting_does_not_depend_on_turns_or_restarts(
                             break
                     answers = found.turn(*turn)
                     told = [
-                        "gap" if isinstance(a, Fault) else a.get("duplicate", False)
+                        "gap" if isinstance(a, RequestError) else a.get("duplicate", False)
                         for a in answers
                     ]
                     assert told == expected
@@ -528,7 +530,7 @@ def test_one_who_resumed_shuts_out_what_was_under_way_before(tmp_path: Path) -> 
 
 
 def codes(answers: list[Any]) -> list[str | None]:
-    return [a.code if isinstance(a, Fault) else None for a in answers]
+    return [a.code if isinstance(a, RequestError) else None for a in answers]
 
 
 @pytest.mark.parametrize("fsync", ["always", "everysec", "never"])
@@ -638,7 +640,7 @@ def test_a_snapshot_that_failed_is_tried_again(tmp_path: Path) -> None:
         obstacle = tmp_path / f".{snapshot_name(POSITIONS[3])}.{os.getpid()}.tmp"
         obstacle.mkdir()
         (asked,) = found.turn(("snapshot", None, {}, b"peer"))
-        with pytest.raises(Fault, match="the snapshot failed"):
+        with pytest.raises(RequestError, match="the snapshot failed"):
             asked.result(20)
         found.learning.tick(0.0)
         assert "Is a directory" in found.turn(("stats", None, {}, b"peer"))[0]["snapshot_error"]

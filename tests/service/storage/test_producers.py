@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from onlinesvm.service.protocol import Fault
+from onlinesvm.service.protocol import RequestError
 from tests.journals import Bench, bench, body_of, scratch
 
 ONE: tuple[Any, ...] = (["f", "g"], 1)
@@ -87,6 +87,6 @@ def test_forgetting_by_position_is_the_same_after_any_start(
                             break
                         step = pending.pop(0)
                     answers = found.turn(*turn)
-                    assert not any(isinstance(answer, Fault) for answer in answers)
+                    assert not any(isinstance(answer, RequestError) for answer in answers)
                     found.settle()
                     known.check(found)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from onlinesvm.errors import JournalError
+from onlinesvm.service.errors import JournalError
 from onlinesvm.service.storage.segment import (
     Closing,
     Segment,

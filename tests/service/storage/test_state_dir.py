@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onlinesvm import Limits, OnlineSVM
-from onlinesvm.errors import ConfigError, StateError
+from onlinesvm.errors import ConfigError
+from onlinesvm.service.errors import StateError
 from onlinesvm.service.storage.state_dir import Store, snapshots_in
 from onlinesvm.snapshot.writer import write
 from tests.daemons import DEADLINE_S, digest_of, snapshot_name
@@ -274,7 +275,7 @@ def test_a_snapshot_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
 FULL = """
 import contextlib, resource, sys
 from onlinesvm import Limits
-from onlinesvm.errors import StateError
+from onlinesvm.service.errors import StateError
 from onlinesvm.service.storage.state_dir import Store
 with contextlib.closing(Store(sys.argv[1])) as store:
     room = int(sys.argv[2])
@@ -364,7 +365,7 @@ def test_nothing_is_written_into_a_folder_that_another_may_hold(tmp_path: Path) 
 START = """
 import resource, sys
 from onlinesvm import Limits
-from onlinesvm.errors import StateError
+from onlinesvm.service.errors import StateError
 from onlinesvm.service.storage.state_dir import Store
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 try:

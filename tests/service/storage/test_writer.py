@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onlinesvm.service.protocol import Fault
+from onlinesvm.service.protocol import RequestError
 from tests.daemons import digest_of
 from tests.journals import (
     EIO,
@@ -59,9 +59,9 @@ def test_what_is_acknowledged_is_what_is_replayed(
             for size in turns:
                 turn = [i for i, _ in zip(rest, range(size), strict=False)]
                 answers = found.turn(*map(learn, turn))
-                refused = [isinstance(answer, Fault) for answer in answers]
+                refused = [isinstance(answer, RequestError) for answer in answers]
                 assert refused == sorted(refused), "a record followed one that is missing"
-                assert {a.code for a in answers if isinstance(a, Fault)} <= {"NOT_DURABLE"}
+                assert {a.code for a in answers if isinstance(a, RequestError)} <= {"NOT_DURABLE"}
                 learned += [BATCHES[i] for i, no in zip(turn, refused, strict=True) if not no]
             assert digest_of(found.model) == digest_after(learned)
         with bench(folder) as found:
@@ -73,7 +73,7 @@ def test_a_retry_of_what_this_turn_refused_is_no_duplicate(tmp_path: Path) -> No
     with bench(tmp_path, files=failing_at(3, EIO), part_bytes=1) as found:
         assert found.turn(learn(0, 1))[0]["samples"] == 1
         answers = found.turn(learn(1, 2), learn(2, 3), learn(2, 3), learn(1, 2), learn(3, 4))
-        codes = [a.code if isinstance(a, Fault) else a.get("duplicate") for a in answers]
+        codes = [a.code if isinstance(a, RequestError) else a.get("duplicate") for a in answers]
         assert codes == [None, "NOT_DURABLE", "NOT_DURABLE", True, "NOT_DURABLE"]
         assert found.resume("p")["sequence"] == 2
         answers = found.turn(learn(2, 3), learn(3, 4))

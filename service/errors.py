@@ -1,0 +1,107 @@
+"""What the service raises where a user may catch it.
+
+    OnlineSVMError                     (onlinesvm.errors)
+    ├── JournalError (ValueError)      a journal that is damaged before its end
+    ├── StateError (OSError)           a state folder that cannot be used
+    ├── NotDurable (OSError)           requests that could not be written to the journal
+    └── ServiceError                   errors of a client
+        ├── RequestRefused (ValueError)   the daemon answered with an error
+        ├── DaemonTimeout (TimeoutError)  no answer within the deadline
+        ├── DaemonLost (ConnectionError)  the connection broke with requests under way
+        └── StreamBroken                  a numbered stream that cannot go on
+
+Messages say what was expected, what came, and where.
+"""
+
+from __future__ import annotations
+
+from onlinesvm.errors import OnlineSVMError
+
+__all__ = [
+    "DaemonLost",
+    "DaemonTimeout",
+    "JournalError",
+    "NotDurable",
+    "RequestRefused",
+    "ServiceError",
+    "StateError",
+    "StreamBroken",
+]
+
+
+class JournalError(OnlineSVMError, ValueError):
+    """A journal that is damaged before its end: what is behind the damage cannot be applied."""
+
+
+class NotDurable(OnlineSVMError, OSError):
+    """Requests that could not be written to the journal; nothing of them is kept."""
+
+
+class StateError(OnlineSVMError, OSError):
+    """A state folder that cannot be made, locked, read or written."""
+
+
+class ServiceError(OnlineSVMError):
+    """What a client of the daemon meets."""
+
+
+class RequestRefused(ServiceError, ValueError):
+    """The daemon answered with an error.
+
+    `code`, `message` and `at` are those of the reply. From a stream also: `sample`, the index of
+    the refused sample in the stream (None where the error names none), and `applied`, how many
+    samples of the stream the daemon has acknowledged.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        at: str | None = None,
+        *,
+        sample: int | None = None,
+        applied: int | None = None,
+    ) -> None:
+        super().__init__(code, message, at)
+        self.code = code
+        self.message = message
+        self.at = at
+        self.sample = sample
+        self.applied = applied
+
+    def __str__(self) -> str:
+        where = f" at {self.at}" if self.at else ""
+        stream = "" if self.sample is None else f" (sample {self.sample} of the stream)"
+        applied = "" if self.applied is None else f"; {self.applied} samples applied"
+        return f"{self.code}: {self.message}{where}{stream}{applied}"
+
+
+class DaemonTimeout(ServiceError, TimeoutError):
+    """No answer within the deadline. Whether the request was carried out is not known.
+
+    From a stream, `applied` says how many samples are known to be learned.
+    """
+
+    def __init__(self, message: str, applied: int | None = None) -> None:
+        super().__init__(message)
+        self.applied = applied
+
+
+class DaemonLost(ServiceError, ConnectionError):
+    """The connection broke with requests under way; `applied` samples are known to be learned."""
+
+    def __init__(self, message: str, applied: int | None = None) -> None:
+        super().__init__(message)
+        self.applied = applied
+
+
+class StreamBroken(ServiceError):
+    """A numbered stream that cannot go on without losing samples or applying some twice.
+
+    Another client uses its producer's name, or the daemon no longer knows what it had acknowledged.
+    `applied` samples are known to be learned.
+    """
+
+    def __init__(self, message: str, applied: int | None = None) -> None:
+        super().__init__(message)
+        self.applied = applied
