@@ -36,7 +36,8 @@ from numpy.typing import NDArray
 from bench import machine
 from onlinesvm import Limits, OnlineSVM
 from onlinesvm import kernel as kernels
-from onlinesvm.data.batch import Packer, pack_array
+from onlinesvm.data.codec import pack_array
+from onlinesvm.data.objects import Packer
 from onlinesvm.text.tokenize import tokens
 
 DATA = Path(os.environ.get("ONLINESVM_DATA", Path(__file__).resolve().parents[2] / "shared/data"))
@@ -133,7 +134,9 @@ def ours(data: Data, parameters: dict[str, Any]) -> tuple[NDArray[np.float64], f
     model, limits = OnlineSVM(**parameters), Limits()
     requests = bodies(data)
     start = time.perf_counter()
-    margins = [model.learn_batch(model.kernel.decode_learn(body, limits)) for body in requests]
+    margins = [
+        model.learn_batch(model.kernel.decode(body, limits, labelled=True)) for body in requests
+    ]
     return np.concatenate(margins), time.perf_counter() - start
 
 
@@ -194,9 +197,9 @@ PEERS: dict[str, tuple[str, Callable[[Data], Errors]]] = {
 
 def calibration_error(margins: NDArray[np.float64], data: Data) -> tuple[float, list[Any]]:
     """Over the later half, 15 bins; and the bins: weight, mean probability, share of +1."""
-    judge = kernels.load().Judge(0.0)
+    metrics = kernels.load().Metrics(0.0)
     y = data.labels.astype(np.float64)
-    p = judge.learn(margins, y, np.ones(len(y)))[len(y) // 2 :]
+    p = metrics.observe(margins, y, np.ones(len(y)))[len(y) // 2 :]
     truth = y[len(y) // 2 :] > 0
     at = np.minimum(14, (p * 15).astype(int))
     rows = [(at == k) for k in range(15)]

@@ -190,6 +190,7 @@ def _gradient(masked: bool) -> Figures:
 def ours_padding(job: Job) -> Figures:
     from onlinesvm import LearnerConfig, kernel
     from onlinesvm.data.batch import CSR
+    from onlinesvm.model.head import Head
     from onlinesvm.model.scorer import unpad
 
     ids = np.array(EXAMPLE, dtype=np.int32)
@@ -198,13 +199,13 @@ def ours_padding(job: Job) -> Figures:
     ragged = unpad(ids, there.astype(np.float64), there.sum(1))
     rules = []
     for rows in (padded, ragged):
-        rule = kernel.make_rule(kernel.load(), LearnerConfig(rule="sgd", bias=False))
+        rule = Head(kernel.load(), LearnerConfig(rule="sgd", bias=False)).rule
         rule.learn(rows, np.array([1.0, -1.0]), np.ones(2))
         rules.append(rule)
-    weights = [rule.weights(FEATURES - 1) for rule in rules]
+    weights = [rule.weights(FEATURES - 1)[0][1:] for rule in rules]
     return {
         "zero_rows": 1.0 + float((weights[0] == 0).sum()),  # PAD's, and those behind it
-        "pad_weight": rules[0].weight(0),
+        "pad_weight": rules[0].feature(0)[0],
         "same": float(weights[0].tobytes() == weights[1].tobytes()),
     }
 

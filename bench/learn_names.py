@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgpack
@@ -85,7 +86,7 @@ def _ours(job: Job, rule: str, *, decoding: bool) -> Figures:
 
     bodies = streams.bodies(job.stream())
     model = OnlineSVM(rule=rule)
-    decode, limits = model.kernel.decode_learn, model.limits
+    decode, limits = partial(model.kernel.decode, labelled=True), model.limits
     seconds = 0.0
     clock = time.perf_counter
     for body in bodies:

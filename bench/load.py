@@ -29,7 +29,7 @@ def prepare(job: Job) -> None:
     model = OnlineSVM(rule="sgd")
     numbers = np.random.default_rng(1).permutation(job.sizes["features"])
     for body in streams.numbered(numbers.reshape(-1, streams.A_SAMPLE)):
-        model.learn_batch(model.kernel.decode_learn(body, model.limits))
+        model.learn_batch(model.kernel.decode(body, model.limits, labelled=True))
     model.save(snapshot)
     with open(pickled.with_suffix(".tmp"), "wb") as file:
         pickle.dump(dict(model.weights), file, protocol=pickle.HIGHEST_PROTOCOL)

@@ -52,7 +52,7 @@ def ours(job: Job) -> Figures:
     gc.collect()
     before = resident_bytes()
     for body in streams.numbered(numbers):
-        model.learn_batch(model.kernel.decode_learn(body, model.limits))
+        model.learn_batch(model.kernel.decode(body, model.limits, labelled=True))
     gc.collect()
     grown = resident_bytes() - before
     name = len(streams.numbered_name(0))

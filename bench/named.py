@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgpack
@@ -31,7 +32,7 @@ class Model:
         model = OnlineSVM(rule="sgd", bias=False)
         bodies = list(streams.bodies(stream))
         for body in bodies:
-            model.learn_batch(model.kernel.decode_learn(body, model.limits))
+            model.learn_batch(model.kernel.decode(body, model.limits, labelled=True))
         self.asked: Samples = [
             names for body in bodies[: -(-max(BATCHES) // streams.BODY_SAMPLES)]
             for _, names in msgpack.unpackb(body)
@@ -46,7 +47,7 @@ class Model:
 
 def from_bytes(model: Model, samples: Samples, device: str) -> Run:
     scorer, body = model.scorer, msgpack.packb(samples)
-    decode = scorer.kernel.decode_predict
+    decode = partial(scorer.kernel.decode, labelled=False)
     return lambda: scorer.score_batch(decode(body, scorer.limits))
 
 

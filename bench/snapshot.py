@@ -8,6 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgpack
@@ -54,7 +55,7 @@ def prepare(job: Job) -> None:
         model = OnlineSVM(rule=rule)
         numbers = np.random.default_rng(1).permutation(job.sizes["features"])
         for body in streams.numbered(numbers.reshape(-1, streams.A_SAMPLE)):
-            model.learn_batch(model.kernel.decode_learn(body, model.limits))
+            model.learn_batch(model.kernel.decode(body, model.limits, labelled=True))
         model.save(path)
 
 
@@ -118,7 +119,7 @@ def _loop(job: Job, rule: str) -> Figures:
     from onlinesvm.snapshot import writer as snapshot_writer
 
     model = OnlineSVM.load(_path(job, rule))
-    decode, limits, clock = model.kernel.decode_learn, model.limits, _Clock()
+    decode, limits, clock = partial(model.kernel.decode, labelled=True), model.limits, _Clock()
     bodies = list(streams.numbered(_numbers(job.sizes["features"], 200)))
 
     def learn(until: Callable[[], bool]) -> list[float]:

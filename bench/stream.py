@@ -121,7 +121,7 @@ def in_memory(job: Job) -> Figures:
     requests = list(bodies)
     start = time.perf_counter()
     for body in requests:
-        model.learn_batch(model.kernel.decode_learn(body, model.limits))
+        model.learn_batch(model.kernel.decode(body, model.limits, labelled=True))
     return {"samples_per_s": bodies.samples / (time.perf_counter() - start)}
 
 

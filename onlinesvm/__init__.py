@@ -1,7 +1,8 @@
 """A sparse online linear SVM that learns while it serves.
 
-Reading order: `samples` (columns of samples), `lookup` (feature → id), `rules` (how weights move),
-`learner` (OnlineSVM), `snapshot` (its file), `scoring` (fixed weights), then `onlinesvm.service`.
+Reading order: `data.batch` (samples in columns), `model.lookup` (feature → id), `model.rules` (how
+weights move), `model.model` (learn and score), `svm` (OnlineSVM, the Python door), `snapshot` (its
+file), `model.scorer` (fixed weights), `kernel.contract` (the two kernels), `onlinesvm.service`.
 """
 
 from onlinesvm.config import LearnerConfig, Limits

@@ -1,4 +1,4 @@
-"""Configuration: what a learner is, and how much it may take.
+"""Configuration: the learner, and the limits of requests and models.
 
 Each field's help says what it costs and what to pick if unsure; the command line makes its flags
 from these fields.
@@ -26,17 +26,21 @@ SCHEDULES = ("constant", "invscaling")
 NORMALIZE = ("none", "l2", "mean")
 POLICIES = ("refuse-new", "prune")
 
-# Each rule's own parameters and their defaults; a parameter that a rule has not is refused.
-RULE_PARAMETERS: dict[str, dict[str, Any]] = {
-    "hedge": {},
-    "sgd": {"eta0": 0.1, "schedule": "constant", "alpha": 0.0, "average": False},
-    "pa1": {"C": 1.0},
-    "pa2": {"C": 1.0},
-    "arow": {"r": 1.0},
-    "adagrad": {"eta0": 0.1, "forgetting": 1.0},
-    "nag": {"eta0": 0.5},
+# The registered rules: the class in onlinesvm.model.rules that is the formula, and the rule's own
+# parameters with their defaults; other rules' parameters are refused. The first parameter is the
+# strength of a rule of records, see kernel/csrc/rules/records.h.
+_REGISTERED: dict[str, tuple[str, dict[str, Any]]] = {
+    "hedge": ("hedge:Hedge", {}),
+    "sgd": ("sgd:Sgd", {"eta0": 0.1, "schedule": "constant", "alpha": 0.0, "average": False}),
+    "pa1": ("passive_aggressive:PassiveAggressive1", {"C": 1.0}),
+    "pa2": ("passive_aggressive:PassiveAggressive2", {"C": 1.0}),
+    "arow": ("arow:Arow", {"r": 1.0}),
+    "adagrad": ("adagrad:Adagrad", {"eta0": 0.1, "forgetting": 1.0}),
+    "nag": ("nag:Nag", {"eta0": 0.5}),
 }
-RULES = tuple(RULE_PARAMETERS)
+RULES = tuple(_REGISTERED)
+RULE_CLASSES = {name: formula for name, (formula, _) in _REGISTERED.items()}
+RULE_PARAMETERS = {name: parameters for name, (_, parameters) in _REGISTERED.items()}
 
 # Parameters that came after the first snapshots: a configuration that leaves them at these values
 # is stored, and digested, as if they were not there.
@@ -47,7 +51,7 @@ _LATER: dict[str, Any] = {
 
 
 def parameter(default: Any, help: str, choices: tuple[str, ...] | None = None) -> Any:
-    """A dataclass field with what its flag's help says."""
+    """A dataclass field with the help of its flag."""
     return field(default=default, metadata={"help": help, "choices": choices})
 
 
@@ -61,12 +65,12 @@ def check_number(name: str, value: object, low: float, high: float) -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LearnerConfig:
-    """What a learner is. Fixed when a model is born: a model never changes its configuration.
+    """The learner. Fixed when a model is created: a model never changes its configuration.
 
     A rule's own parameters are None where they are left out, and then become the rule's defaults
     (RULE_PARAMETERS); those of other rules stay None.
 
-    Raises ConfigError for a value out of range, or a parameter that the rule has not.
+    Raises ConfigError for a value out of range or a parameter of another rule.
     """
 
     rule: str = parameter(
@@ -191,7 +195,7 @@ class LearnerConfig:
         return value
 
     def as_dict(self) -> dict[str, Any]:
-        """What the learner has, as plain msgpack values, in the order of the fields."""
+        """The learner's parameters, as plain msgpack values, in the order of the fields."""
         own = RULE_PARAMETERS[self.rule]
         return {
             f.name: getattr(self, f.name)
@@ -220,7 +224,7 @@ class LearnerConfig:
             wanted = _checked_class_weight(given[name]) if name == "class_weight" else given[name]
             if wanted != mine:
                 raise ConfigError(
-                    f"{name}: the model was born with {mine!r},"
+                    f"{name}: the model was created with {mine!r},"
                     f" got {given[name]!r}; leave it out, or start a new model"
                 )
 
@@ -238,9 +242,9 @@ def _checked_class_weight(given: object) -> str | tuple[float, float] | None:
 
 
 def check_parameters(given: Mapping[str, Any]) -> None:
-    """Raise ConfigError unless there is a learner with the parameters that were given.
+    """Raise ConfigError unless a learner can have the given parameters.
 
-    Where no rule is named the model that is there may have any that takes them.
+    Without a rule, any rule that has them will do.
     """
     if "rule" not in given:
         own = {name for name in given if name in _RULE_FIELDS}
@@ -266,7 +270,7 @@ _RANGES = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """How much a request or a model may take; checked before memory is taken.
+    """Bounds on requests and models; checked before memory is taken.
 
     Limits may change from one start to the next.
 
@@ -284,8 +288,8 @@ class Limits:
     max_header_bytes: int = parameter(4_096, "bytes one message header may have")
     max_features: int = parameter(
         10_000_000,
-        "features the model may hold; what becomes of new ones at the bound, max_features_policy"
-        " says. About 100 bytes of"
+        "features the model may hold; max_features_policy decides about new ones at the bound."
+        " About 100 bytes of"
         " memory each on the native kernel, 400 on the python kernel",
     )
 
@@ -299,5 +303,5 @@ class Limits:
 
     @property
     def socket_message_bytes(self) -> int:
-        """ZMQ_MAXMSGSIZE: above it ZeroMQ cuts the connection without a word."""
+        """ZMQ_MAXMSGSIZE: ZeroMQ cuts the connection, without an error, above it."""
         return 2 * self.max_message_bytes

@@ -94,15 +94,18 @@ class BodyError(OnlineSVMError, ValueError):
 class SampleError(OnlineSVMError, ValueError):
     """A sample that cannot be learned or scored.
 
-    `message` says what was expected and what came; `path` leads to the fault; `root`
-    names what the path leads into.
+    `message` says what was expected and what came; `path` leads to the fault; `root` names what the
+    path leads into. `sample` is the index of the sample in the batch, the first step of the path;
+    None where the fault is not one sample's, or the sample was given `alone`.
     """
 
-    def __init__(self, message: str, path: Path = (), root: str = "$") -> None:
-        super().__init__(message, path, root)
+    def __init__(self, message: str, path: Path = (), root: str = "$", alone: bool = False) -> None:
+        super().__init__(message, path, root, alone)
         self.message = message
         self.path = path
         self.root = root
+        first = path[0] if path and not alone else None
+        self.sample = first if isinstance(first, int) else None
 
     @property
     def at(self) -> str:

@@ -38,8 +38,8 @@ from numpy.typing import NDArray
 
 from onlinesvm.config import Limits
 from onlinesvm.errors import BodyError, LimitError, OnlineSVMError, SampleError, format_text
-from onlinesvm.model.explanation import Contribution, Explanation
 from onlinesvm.model.lookup import name_bytes, name_text
+from onlinesvm.model.model import Contribution, Explanation
 from onlinesvm.service.errors import RequestRefused
 
 __all__ = [

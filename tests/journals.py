@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from onlinesvm import Limits, OnlineSVM
-from onlinesvm.data.batch import Packer, pack_array
+from onlinesvm.data.codec import pack_array
+from onlinesvm.data.objects import Packer
 from onlinesvm.service.protocol import RequestError, encode_request, parse_request
 from onlinesvm.service.server.leader import Learning
 from onlinesvm.service.storage.posix import Buffer, Files

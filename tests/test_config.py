@@ -130,14 +130,14 @@ def test_a_parameter_that_differs_is_refused_naming_both_values() -> None:
     with pytest.raises(ConfigError) as caught:
         config.check_given({"rule": "sgd", "eta0": 0.1})
     assert str(caught.value) == (
-        "eta0: the model was born with 0.3, got 0.1; leave it out, or start a new model"
+        "eta0: the model was created with 0.3, got 0.1; leave it out, or start a new model"
     )
-    with pytest.raises(ConfigError, match=r"eta0: the model was born with 0\.3, got -1"):
+    with pytest.raises(ConfigError, match=r"eta0: the model was created with 0\.3, got -1"):
         config.check_given({"eta0": -1})
     with pytest.raises(ConfigError) as caught:
         config.check_given({"rule": "arow", "r": 2.0})
     assert str(caught.value) == (
-        "rule: the model was born with 'sgd', got 'arow'; leave it out, or start a new model"
+        "rule: the model was created with 'sgd', got 'arow'; leave it out, or start a new model"
     )
     with pytest.raises(ConfigError, match="C: expected none, as rule sgd has no such parameter"):
         config.check_given({"C": 1.0})

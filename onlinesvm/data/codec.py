@@ -19,48 +19,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm.config import MAX_MAGNITUDE, MIN_MAGNITUDE, Limits
-from onlinesvm.data.batch import Batch, BatchColumns, pack_array
+from onlinesvm.data.batch import Batch, BatchColumns
 from onlinesvm.data.validation import raise_first_fault, sample_starts
 
-__all__ = [
-    "decode_learn",
-    "decode_predict",
-    "encode_learn",
-    "encode_margins",
-    "encode_predict",
-    "cut_body",
-]
+__all__ = ["cut_body", "decode", "encode", "encode_margins", "pack_array"]
 
 
 class _FaultyBodyError(Exception):
-    """Something is wrong in the body; `faults` finds where and says what."""
-
-
-def decode_learn(body: bytes, limits: Limits) -> Batch:
-    """The samples of a learn request, validated whole.
-
-    Raises BodyError, LimitError or SampleError for the first fault in reading order.
-    """
-    return _decode(body, limits, _append_sample, labelled=True)
-
-
-def decode_predict(body: bytes, limits: Limits) -> Batch:
-    """The samples of a predict request, validated whole; labels and importances are 1.
-
-    Raises BodyError, LimitError or SampleError for the first fault in reading order.
-    """
-    return _decode(body, limits, _append_features, labelled=False)
+    """The body has a fault; `validation` finds and words it."""
 
 
 _Append = Callable[[Batch, Any, Limits], None]
 
 
-def _decode(body: bytes, limits: Limits, append: _Append, *, labelled: bool) -> Batch:
+def decode(body: bytes | memoryview, limits: Limits, *, labelled: bool) -> Batch:
+    """The samples of a learn request, if `labelled`, or of a predict request, validated whole.
+
+    Labels and importances of a predict request are 1. Raises BodyError, LimitError or SampleError
+    for the first fault in reading order.
+    """
+    append = _append_sample if labelled else _append_features
     batch = Batch()
     try:
         for row in _unpack(body, limits, limits.max_samples_per_batch):
             append(batch, row, limits)
     except _FaultyBodyError:
+        body = bytes(body)
         first = _first_faulty(body, limits, append)
         raise_first_fault(body, limits, labelled=labelled, first=first)
     return batch
@@ -106,7 +90,7 @@ _NUMBERS = frozenset((int, float))
 _LABELS = frozenset((-1, 1))
 
 
-def _unpack(body: bytes, limits: Limits, max_samples: int) -> list[Any]:
+def _unpack(body: bytes | memoryview, limits: Limits, max_samples: int) -> list[Any]:
     """The array in `body`: maps as tuples of pairs, text as bytes.
 
     A sample has two containers, itself and its features. Stopping at the first one more bounds
@@ -177,8 +161,12 @@ def _names(names: Sequence[Any], limits: Limits) -> Sequence[bytes]:
     return names
 
 
-def encode_learn(batch: BatchColumns) -> bytes:
-    """`batch` as the body of a learn request; `decode_learn` gives the same columns back."""
+def encode(batch: BatchColumns, *, labelled: bool) -> bytes:
+    """`batch` as the body of a learn request, if `labelled`, or of a predict request, which leaves
+    out labels and importances. `decode` gives the same columns back.
+    """
+    if not labelled:
+        return pack_array(_packed_features(batch))
     pack = msgpack.Packer().pack
     samples = []
     for label, importance, features in zip(
@@ -190,9 +178,9 @@ def encode_learn(batch: BatchColumns) -> bytes:
     return pack_array(samples)
 
 
-def encode_predict(batch: BatchColumns) -> bytes:
-    """`batch` as the body of a predict request; labels and importances are left out."""
-    return pack_array(_packed_features(batch))
+def pack_array(parts: Sequence[bytes]) -> bytes:
+    """One msgpack array of objects that are packed already."""
+    return b"".join((msgpack.Packer().pack_array_header(len(parts)), *parts))
 
 
 def cut_body(body: bytes, *places: int) -> list[bytes]:
@@ -222,8 +210,14 @@ def _packed_features(batch: BatchColumns) -> list[bytes]:
     return packed
 
 
+_FEW = 64  # margins that msgpack packs faster than NumPy
+
+
 def encode_margins(margins: NDArray[np.float64]) -> bytes:
     """`margins`, float64[n], as the body of a reply: an array of float64."""
+    if len(margins) <= _FEW:
+        packed: bytes = msgpack.packb(margins.tolist())
+        return packed
     packer = msgpack.Packer(autoreset=False)
     packer.pack_array_header(len(margins))
     head: bytes = packer.bytes()

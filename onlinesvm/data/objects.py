@@ -1,15 +1,22 @@
-"""Python samples as decoded batches: packed as the wire has them and decoded like any message."""
+"""Python samples as decoded batches: packed as the wire has them and decoded like any message.
+
+So there is one validation, and one wording of faults.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
-from onlinesvm.config import Limits
-from onlinesvm.data.batch import BatchColumns, Features, Packer, pack_array
-from onlinesvm.errors import Path, SampleError
+import msgpack
+import numpy as np
 
-__all__ = ["Sample", "learn_batches", "one_to_learn", "one_to_predict", "predict_batches"]
+from onlinesvm.config import Limits
+from onlinesvm.data.batch import BatchColumns, Features
+from onlinesvm.data.codec import pack_array
+from onlinesvm.errors import Path, SampleError, format_path
+
+__all__ = ["Packer", "Sample", "learn_batches", "one_to_learn", "one_to_predict", "predict_batches"]
 
 Sample = tuple[Features, float] | tuple[Features, float, float]
 
@@ -19,10 +26,9 @@ _PIECE_BYTES = 4 * 2**20
 
 
 class Decoder(Protocol):
-    """What is needed of a kernel."""
+    """A kernel, as far as it is needed here."""
 
-    def decode_learn(self, body: bytes, limits: Limits) -> BatchColumns: ...
-    def decode_predict(self, body: bytes, limits: Limits) -> BatchColumns: ...
+    def decode(self, body: bytes, limits: Limits, *, labelled: bool) -> BatchColumns: ...
 
 
 def learn_batches(
@@ -30,7 +36,7 @@ def learn_batches(
 ) -> Iterator[BatchColumns]:
     """``(features, label)`` or ``(features, label, importance)`` in batches of bounded size.
 
-    Raises SampleError (LimitError) for the first fault, TypeError for what is no sample.
+    Raises SampleError (LimitError) for the first fault, TypeError for anything but a sample.
     """
 
     def pack(i: int, sample: Sample) -> bytes:
@@ -45,7 +51,7 @@ def learn_batches(
     packer = Packer()
     for start, body in _bodies(samples, pack, limits):
         try:
-            yield kernel.decode_learn(body, limits)
+            yield kernel.decode(body, limits, labelled=True)
         except SampleError as error:
             path = _features_first(error.path)
             raise type(error)(error.message, _moved(path, start)) from None
@@ -63,7 +69,7 @@ def predict_batches(
     packer = Packer()
     for start, body in _bodies(samples, lambda i, s: packer.features(s, (i,)), limits):
         try:
-            yield kernel.decode_predict(body, limits)
+            yield kernel.decode(body, limits, labelled=False)
         except SampleError as error:
             raise type(error)(error.message, _moved(error.path, start)) from None
 
@@ -72,20 +78,20 @@ def one_to_learn(
     features: Features, label: float, importance: float, kernel: Decoder, limits: Limits
 ) -> BatchColumns:
     """One sample to learn. Raises as `learn_batches` does."""
-    body = pack_array([Packer().sample(features, label, importance)])
     try:
-        return kernel.decode_learn(body, limits)
+        body = pack_array([Packer().sample(features, label, importance)])
+        return kernel.decode(body, limits, labelled=True)
     except SampleError as error:
-        raise type(error)(error.message, _features_first(error.path)[1:]) from None
+        raise type(error)(error.message, _features_first(error.path)[1:], alone=True) from None
 
 
 def one_to_predict(features: Features, kernel: Decoder, limits: Limits) -> BatchColumns:
     """One sample to score. Raises as `learn_batches` does."""
     body = pack_array([Packer().features(features)])
     try:
-        return kernel.decode_predict(body, limits)
+        return kernel.decode(body, limits, labelled=False)
     except SampleError as error:
-        raise type(error)(error.message, error.path[1:]) from None
+        raise type(error)(error.message, error.path[1:], alone=True) from None
 
 
 def _bodies(
@@ -114,3 +120,123 @@ def _features_first(path: Path) -> Path:
 def _moved(path: Path, start: int) -> Path:
     """A path into a piece as one into the whole."""
     return (int(path[0]) + start, *path[1:]) if path else path
+
+
+_PLAIN_NUMBERS = (float, int)
+
+
+def _plain(value: object) -> object:
+    """NumPy's scalars as Python's; msgpack calls this for what it does not know."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, int):
+        raise OverflowError  # beyond 64 bits
+    raise TypeError(f"expected text, bytes or a number, got {type(value).__name__}")
+
+
+class Packer:
+    """Packs Python samples as the wire has them: features in any iterable or mapping."""
+
+    def __init__(self) -> None:
+        # surrogateescape: the names that the views show can be given back as they are.
+        self._pack = msgpack.Packer(default=_plain, unicode_errors="surrogateescape").pack
+
+    def features(self, features: Features, path: tuple[int, ...] = ()) -> bytes:
+        """`features` packed. `path` is for the message of the TypeError or SampleError."""
+        return self._packed(_as_container(features, path), path)
+
+    def sample(
+        self, features: Features, label: float, importance: float = 1, index: int = 0
+    ) -> bytes:
+        """``[label, features(, importance)]`` packed; `index` is for the message of an error."""
+        body: object = features
+        if type(features) is not list and type(features) is not dict:
+            body = _as_container(features, (index, 0))
+        if importance == 1 and type(importance) in _PLAIN_NUMBERS:
+            sample: tuple[object, ...] = (label, body)
+        else:
+            sample = (label, body, importance)
+        try:  # nearly every sample needs no second look
+            packed: bytes = self._pack(sample)
+        except (OverflowError, TypeError, ValueError):
+            packed = self._packed(sample, (index,))
+        return packed
+
+    def _packed(self, value: object, path: tuple[int, ...]) -> bytes:
+        packed: bytes
+        try:
+            try:
+                packed = self._pack(value)
+            except OverflowError:
+                packed = self._pack(_narrow(value, path))
+        except SampleError:
+            raise
+        except UnicodeEncodeError as error:
+            raise SampleError(
+                f"expected text that UTF-8 can hold, got {error.object[:40]!a}", path
+            ) from None
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{error} at {format_path(path)}") from None
+        return packed
+
+
+def _as_container(features: Any, path: tuple[int, ...]) -> object:
+    """`features` as msgpack takes it. Raises TypeError for a bare str or bytes."""
+    kind = type(features)
+    if kind is list or kind is dict:
+        return features
+    if isinstance(features, str | bytes | bytearray | memoryview):
+        raise TypeError(
+            "expected features as an iterable of names or a mapping from name to value, got a bare"
+            f" {kind.__name__} at {format_path(path)} (its letters would be learned; use a list)"
+        )
+    if isinstance(features, Mapping):
+        return dict(features)
+    try:
+        names = iter(features)
+    except TypeError:
+        raise TypeError(
+            "expected features as an iterable of names or a mapping from name to value, got"
+            f" {kind.__name__} at {format_path(path)}"
+        ) from None
+    return list(names)
+
+
+def _narrow(value: Any, path: tuple[int, ...]) -> Any:
+    """`value` with integers beyond 64 bits as floats where a number may stand; names may not.
+
+    A tuple is a sample, a list its names, a mapping its features.
+    """
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        try:
+            return float(value)
+        except OverflowError:
+            raise SampleError(
+                "expected a number of magnitude at most 1e+50, got an integer of"
+                f" {value.bit_length()} bits",
+                path,
+            ) from None
+    if isinstance(value, Mapping):
+        for name in value:
+            _check_name(name, path)
+        return {name: _narrow(number, path) for name, number in value.items()}
+    if isinstance(value, list):
+        for name in value:
+            _check_name(name, path)
+        return value
+    if isinstance(value, tuple):
+        return tuple(_narrow(part, path) for part in value)
+    return value
+
+
+def _check_name(name: object, path: tuple[int, ...]) -> None:
+    if isinstance(name, list | tuple | Mapping):
+        raise SampleError(
+            f"expected a feature name (text, bytes or an integer), got {type(name).__name__}", path
+        )
+    if isinstance(name, int) and not -(2**63) <= name < 2**64:
+        raise SampleError(
+            "expected an integer name from -2**63 to 2**64 - 1, got an integer of"
+            f" {name.bit_length()} bits",
+            path,
+        )

@@ -1,38 +1,66 @@
-"""The pure-Python kernel: the contract's names, from the rooms that hold them."""
+"""The pure-Python kernel: the contract's names, from the files that define them."""
 
 from __future__ import annotations
 
-from onlinesvm.data.codec import (
-    decode_learn,
-    decode_predict,
-    encode_learn,
-    encode_margins,
-    encode_predict,
-)
-from onlinesvm.data.matrix import learn_matrix, score_matrix, screen_matrix
-from onlinesvm.metrics.monitor import Judge
-from onlinesvm.metrics.progressive import observe
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onlinesvm.data.batch import Batch, Columns
+from onlinesvm.data.codec import decode, encode
+from onlinesvm.data.matrix import screen_matrix
+from onlinesvm.metrics.monitor import Metrics
 from onlinesvm.model.lookup import Lookup
-from onlinesvm.model.margins import score
-from onlinesvm.model.rules import RULES
+from onlinesvm.model.margins import score_fixed
+from onlinesvm.model.rules import RULES, Rule
 from onlinesvm.readers.parsing import parse_block
 
 __all__ = [
     "NAME",
-    "Judge",
     "RULES",
     "Lookup",
-    "decode_learn",
-    "decode_predict",
-    "encode_learn",
-    "encode_margins",
-    "encode_predict",
-    "learn_matrix",
-    "observe",
+    "Metrics",
+    "decode",
+    "encode",
+    "learn",
     "parse_block",
     "score",
-    "score_matrix",
+    "score_fixed",
     "screen_matrix",
 ]
 
 NAME = "python"
+
+
+def learn(
+    lookup: Lookup,
+    rule: Rule,
+    metrics: Metrics,
+    rows: Batch | Columns,
+    signs: Any,
+    weights: Any,
+    first: int = 0,
+) -> NDArray[np.float64]:
+    """Learn `rows` from row `first` on: enter new names, update the rule, observe the margins.
+
+    signs: −1.0 or +1.0, [n]. weights: the importances that the rule learns by, [n]; None for those
+    of the rows, by which the metrics observe. Where the lookup prunes, learning ends before a row
+    that it has to be pruned for. Memory is reserved before anything changes.
+
+    Returns the margins before each update, float64: one for each row that was learned. Raises
+    MemoryError, and nothing has changed then.
+    """
+    rule.reserve(lookup.reserve((rows,)))
+    csr = lookup.ids(rows, grow=True, first=first)
+    learned = slice(first, first + len(csr.indptr) - 1)
+    importances = np.ones(len(rows)) if rows.importances is None else rows.importances
+    weights = importances if weights is None else weights
+    margins = rule.learn(csr, signs[learned], weights[learned])
+    metrics.observe(margins, signs[learned], importances[learned])
+    return margins
+
+
+def score(lookup: Lookup, rule: Rule, rows: Batch | Columns) -> NDArray[np.float64]:
+    """The margins of `rows`, float64[n]; changes nothing."""
+    return rule.score(lookup.ids(rows))

@@ -16,8 +16,8 @@ share of +1 (1e−3 a sample, from a start at the diagonal that weighs 20 sample
 (Zadrozny and Elkan 2001) without its jumps.
 
 All samples count alike, whatever their importance: the probability is of the stream as it comes.
-Reliability is told by the expected calibration error over 15 bins of equal width (Naeini, Cooper
-and Hauskrecht 2015), each sample counting 0.9999 times the one after it.
+Reliability is the expected calibration error over 15 bins of equal width (Naeini, Cooper and
+Hauskrecht 2015), each sample counting 0.9999 times the one after it.
 """
 
 from __future__ import annotations
@@ -132,8 +132,8 @@ class Calibration:
         yield from (self._slope, self._intercept, *self._p, self._count, self._size)
         yield from (*self._positive, *self._weight, self._gain, *self._bins)
 
-    def take(self, numbers: Iterator[float]) -> None:
-        """The state back from `numbers`."""
+    def restore(self, numbers: Iterator[float]) -> None:
+        """Replace the state by the next of `numbers`."""
         self._slope, self._intercept = next(numbers), next(numbers)
         self._p = [next(numbers) for _ in range(3)]
         self._count, self._size = next(numbers), next(numbers)

@@ -1,4 +1,4 @@
-"""How well both classes are told apart, however rare one of them is.
+"""Errors by class, and the area under the ROC curve, however rare one class is.
 
 Mistakes by class, weighted by importance, over all and over the recent past (each sample counting
 0.9999 times the one after it), and the recent area under the ROC curve in constant memory: a
@@ -13,12 +13,12 @@ from collections.abc import Iterator
 
 from onlinesvm.metrics.calibration import DISCOUNT, LARGEST_GAIN, index
 
-__all__ = ["Balance"]
+__all__ = ["Confusion", "rates"]
 
 BINS = 128
 
 
-class Balance:
+class Confusion:
     """Counts of right and wrong by class; `counts` and `recent`: true and false positives, true
     and false negatives.
     """
@@ -67,8 +67,8 @@ class Balance:
         """The state."""
         yield from (*self.counts, *self.recent, self._gain, *self._positive, *self._negative)
 
-    def take(self, numbers: Iterator[float]) -> None:
-        """The state back from `numbers`."""
+    def restore(self, numbers: Iterator[float]) -> None:
+        """Replace the state by the next of `numbers`."""
         self.counts = [next(numbers) for _ in range(4)]
         self.recent = [next(numbers) for _ in range(4)]
         self._gain = next(numbers)

@@ -2,7 +2,7 @@
 
 HDDM_A (Frías-Blanco et al. 2015, "Online and non-parametric drift detection methods based on
 Hoeffding's bounds", algorithm 1, one-sided): of all cuts of the stream since the last drift the one
-is kept whose mean error plus Hoeffding's bound is least; drift is told when the mean since the
+is kept whose mean error plus Hoeffding's bound is least; drift is reported when the mean since the
 start exceeds the mean up to that cut by more than Hoeffding's inequality allows with probability
 CONFIDENCE (theorem 2)::
 
@@ -10,10 +10,10 @@ CONFIDENCE (theorem 2)::
 
 It takes six numbers and no window. Each sample counts one, whatever its importance. The bound holds
 for one test; there is one at every sample, so CONFIDENCE is small: in fifty streams of a million
-samples that stood still, with errors from 0.1 to 50 percent, it told none (with 1e−4, a dozen). A
-rise from 10 to 30 percent after 10,000 samples is told after about 200 (the median of 400 streams;
-420 in one of twenty); small errors take long to show, as Hoeffding's bound knows nothing of their
-small variance.
+samples that stood still, with errors from 0.1 to 50 percent, it reported none (with 1e−4, a dozen).
+A rise from 10 to 30 percent after 10,000 samples is reported after about 200 (the median of 400
+streams; 420 in one of twenty); small errors take long to show, as Hoeffding's bound does not use
+their small variance.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LOG_TWO = log(2.0 / CONFIDENCE)
 
 
 class Drift:
-    """Counts drifts; `last` is how many samples ago the last one was told, None if none was."""
+    """Counts drifts; `last` is the number of samples since the last one, None if there was none."""
 
     def __init__(self) -> None:
         self.count = 0.0
@@ -40,7 +40,7 @@ class Drift:
 
     @property
     def last(self) -> int | None:
-        """Samples since the last drift was told."""
+        """Samples since the last drift was reported."""
         return int(self._since) if self.count else None
 
     def learn(self, wrong: bool) -> None:
@@ -67,8 +67,8 @@ class Drift:
         yield from (self.count, self._since)
         yield from (self._n, self._wrong, self._cut_n, self._cut_wrong)
 
-    def take(self, numbers: Iterator[float]) -> None:
-        """The state back from `numbers`."""
+    def restore(self, numbers: Iterator[float]) -> None:
+        """Replace the state by the next of `numbers`."""
         self.count, self._since = next(numbers), next(numbers)
         self._n, self._wrong = next(numbers), next(numbers)
         self._cut_n, self._cut_wrong = next(numbers), next(numbers)

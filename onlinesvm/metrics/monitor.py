@@ -1,41 +1,45 @@
-"""What is learned of the progressive margins beside the model: calibration, balance, drift."""
+"""The metrics of the progressive margins: totals, calibration, confusion and drift."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from onlinesvm.metrics.calibration import LARGEST_GAIN, Calibration
-from onlinesvm.metrics.confusion import Balance, rates
+from onlinesvm.metrics.confusion import Confusion, rates
 from onlinesvm.metrics.drift import Drift
+from onlinesvm.metrics.progressive import TOTALS, observe
 
-__all__ = ["JUDGED", "SIZE", "Judge", "report"]
+__all__ = ["DRIFTS", "NAMES", "SIZE", "Metrics", "check_state", "report"]
 
 
-class Judge:
-    """The Python kernel's judge. The prediction is +1 where the margin is above `threshold`."""
+class Metrics:
+    """The Python kernel's. The predicted sign is +1 where the margin is above `threshold`."""
 
     def __init__(self, threshold: float) -> None:
         self._threshold = threshold
-        self._calibration, self._balance, self._drift = Calibration(), Balance(), Drift()
+        self._totals = [0.0] * len(TOTALS)
+        self._calibration, self._confusion, self._drift = Calibration(), Confusion(), Drift()
 
-    def learn(
-        self, margins: NDArray[np.float64], labels: Iterable[float], importances: Iterable[float]
+    def observe(
+        self, margins: NDArray[np.float64], signs: ArrayLike, importances: ArrayLike
     ) -> NDArray[np.float64]:
-        """Learn samples in order, of the margins that they had before they were learned.
+        """Count samples in order, by the margins before they were learned.
 
-        Returns the probability of +1 that each had, float64[n]. Importance 0 teaches nothing.
+        Returns the probability of +1 that each had, float64[n]. A sample of importance 0 is not
+        counted.
         """
+        given = np.asarray(signs).tolist(), np.asarray(importances).tolist()
+        self._totals = observe(self._totals, margins.tolist(), *given, self._threshold)
         probabilities = []
-        for margin, y, h in zip(margins.tolist(), labels, importances, strict=True):
+        for margin, y, h in zip(margins.tolist(), *given, strict=True):
             if h > 0.0:
                 predicted = margin > self._threshold
                 z = self._calibration.scaled(margin)
                 probabilities.append(self._calibration.learn(margin, y))
-                self._balance.learn(z, predicted, y, h)
+                self._confusion.learn(z, predicted, y, h)
                 self._drift.learn(predicted != (y > 0.0))
             else:
                 probabilities.append(self._calibration.probability(margin))
@@ -46,65 +50,77 @@ class Judge:
         of = self._calibration.probability
         return np.array([of(margin) for margin in margins.tolist()], dtype=np.float64)
 
-    @property
-    def drifts(self) -> int:
-        """How often drift was told."""
-        return int(self._drift.count)
-
     def dump(self) -> NDArray[np.float64]:
-        """The state, float64[SIZE]."""
-        parts = (self._calibration, self._balance, self._drift)
-        return np.array([number for part in parts for number in part.numbers()])
+        """The state, float64[SIZE]: first the progressive totals, last the drift."""
+        parts = (self._calibration, self._confusion, self._drift)
+        return np.array([*self._totals, *(number for part in parts for number in part.numbers())])
 
     def restore(self, numbers: NDArray[np.float64]) -> None:
-        """Take the state of a dump. Raises ValueError for numbers that cannot be one."""
-        check_state(numbers)
-        taken = iter(numbers.tolist())
-        for part in (self._calibration, self._balance, self._drift):
-            part.take(taken)
+        """Replace the state by a dump that `check_state` accepts. Raises ValueError for another
+        number of numbers.
+        """
+        if numbers.shape != (SIZE,):
+            raise ValueError(f"metrics: expected {SIZE} numbers, got {numbers.size}")
+        given = iter(numbers.tolist())
+        self._totals = [next(given) for _ in TOTALS]
+        for part in (self._calibration, self._confusion, self._drift):
+            part.restore(given)
 
 
 def check_state(numbers: NDArray[np.float64]) -> None:
-    """Raise ValueError unless `numbers` can be the state of a judge."""
+    """Raise ValueError unless `numbers` can be a dump."""
     if numbers.shape != (SIZE,):
-        raise ValueError(f"judge: expected {SIZE} numbers, got {numbers.size}")
+        raise ValueError(f"metrics: expected {SIZE} numbers, got {numbers.size}")
+    totals, numbers = numbers[: len(TOTALS)], numbers[len(TOTALS) :]
+    if not bool((totals >= 0.0).all() and np.isfinite(totals).all()):
+        raise ValueError("metrics: totals: expected finite numbers from 0")
     for name, (part, low, high) in _PARTS.items():
         if not bool(((numbers[part] >= low) & (numbers[part] <= high)).all()):  # nan neither
             raise ValueError(
-                f"judge: {name}: expected numbers from {low:g} to {high:g}, got others"
+                f"metrics: {name}: expected numbers from {low:g} to {high:g},"
+                f" got {numbers[part].min():g} to {numbers[part].max():g}"
             )
     aa, ab, bb, count, size = numbers[2:7].tolist()
     if ab * ab > aa * bb + 1e-9:
-        raise ValueError("judge: covariance: expected one, got other numbers")
+        raise ValueError(f"metrics: expected a covariance, got {aa:g}, {ab:g}, {bb:g}")
     if size > 0.0 and count < 1.0:
-        raise ValueError(f"judge: count: expected one from 1 for a size of {size:g}, got {count:g}")
-    if not bool((numbers[_POSITIVE] <= numbers[_WEIGHT] * (1.0 + 1e-6)).all()):
-        raise ValueError("judge: knots: expected shares of at most 1, got others")
-    since, n, wrong, cut_n, cut_wrong = numbers[-5:].tolist()
-    if not (bool((np.floor(numbers[-6:]) == numbers[-6:]).all()) and n <= since):
-        raise ValueError("judge: drift: expected whole numbers of samples, got others")
-    if not (wrong <= n and cut_n <= n and cut_wrong <= min(wrong, cut_n)):
-        raise ValueError("judge: drift: expected parts of what was counted, got more")
+        raise ValueError(
+            f"metrics: count: expected one from 1 for a size of {size:g}, got {count:g}"
+        )
+    share = float((numbers[_POSITIVE] / numbers[_WEIGHT]).max())
+    if not share <= 1.0 + 1e-6:
+        raise ValueError(f"metrics: knots: expected shares of at most 1, got {share:g}")
+    drift = numbers[-6:]
+    if not bool((np.floor(drift) == drift).all()):
+        raise ValueError(f"metrics: drift: expected whole numbers of samples, got {drift.tolist()}")
+    _, since, n, wrong, cut_n, cut_wrong = drift.tolist()
+    if not (n <= since and wrong <= n and cut_n <= n and cut_wrong <= min(wrong, cut_n)):
+        raise ValueError(
+            f"metrics: drift: expected parts of the {since:g} samples, got {n:g}, {wrong:g},"
+            f" {cut_n:g}, {cut_wrong:g}"
+        )
 
 
 def report(numbers: NDArray[np.float64]) -> dict[str, Any]:
-    """What a judge's state has to tell, by the names that `stats` has for it."""
-    judge = Judge(0.0)
-    judge.restore(numbers)
-    told: dict[str, Any] = dict(rates(judge._balance.counts))
-    told.update({f"recent_{name}": r for name, r in rates(judge._balance.recent).items()})
-    told["recent_auc"] = judge._balance.auc
-    told["recent_calibration_error"] = judge._calibration.error
-    told["drifts"] = judge.drifts
-    told["samples_since_drift"] = judge._drift.last
-    return told
+    """The figures of a dump, by the names that `stats` has for them; None where unknown."""
+    metrics = Metrics(0.0)
+    metrics.restore(numbers)
+    figures: dict[str, Any] = dict(rates(metrics._confusion.counts))
+    recent = rates(metrics._confusion.recent)
+    figures.update({f"recent_{name}": rate for name, rate in recent.items()})
+    figures["recent_auc"] = metrics._confusion.auc
+    figures["recent_calibration_error"] = metrics._calibration.error
+    figures["drifts"] = int(metrics._drift.count)
+    figures["samples_since_drift"] = metrics._drift.last
+    return figures
 
 
-SIZE = len(Judge(0.0).dump())
+SIZE = len(Metrics(0.0).dump())
+DRIFTS = SIZE - 6  # where in a dump the number of drifts lies
 
-# Where in a dump the knots lie.
+# Where in a dump, less the totals, the knots lie.
 _POSITIVE, _WEIGHT = slice(7, 24), slice(24, 41)
-# The parts of a dump: where they lie, and from what to what. Sums over the recent past are of ten
+# The parts: where they lie, and from what to what. Sums over the recent past are of ten
 # thousand samples at most, times the gain, times an importance.
 _PARTS: dict[str, tuple[slice, float, float]] = {
     "slope, intercept": (slice(0, 2), -1e50, 1e50),
@@ -117,8 +133,8 @@ _PARTS: dict[str, tuple[slice, float, float]] = {
     "bins": (slice(42, 87), 0.0, 1e110),
     "counts": (slice(87, 95), 0.0, 1e100),
     "area's gain": (slice(95, 96), 1.0, 1.001 * LARGEST_GAIN),
-    "area's histograms": (slice(96, SIZE - 6), 0.0, 1e200),
-    "drift": (slice(SIZE - 6, SIZE), 0.0, 2.0**53),
+    "area's histograms": (slice(96, SIZE - len(TOTALS) - 6), 0.0, 1e200),
+    "drift": (slice(SIZE - len(TOTALS) - 6, None), 0.0, 2.0**53),
 }
 # The names of a report.
-JUDGED = tuple(report(Judge(0.0).dump()))
+NAMES = tuple(report(Metrics(0.0).dump()))

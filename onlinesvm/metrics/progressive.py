@@ -7,16 +7,16 @@ recent past, where each further sample discounts the ones before by 0.9999.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DISCOUNT", "Progressive", "observe"]
+__all__ = ["DISCOUNT", "TOTALS", "Progressive", "observe"]
 
 DISCOUNT = 0.9999
 
-# The running totals, in the order of the array that a kernel adds to.
+# The running totals, in the order of the array.
 TOTALS = ("count", "weight", "errors", "loss", "recent_weight", "recent_errors", "recent_loss")
 
 
@@ -75,18 +75,18 @@ class Progressive:
 
 
 def observe(
-    totals: NDArray[np.float64],
-    margins: NDArray[np.float64],
-    labels: Iterable[float],
+    totals: list[float],
+    margins: Sequence[float],
+    signs: Iterable[float],
     importances: Iterable[float],
-    threshold: float = 0.0,
-) -> None:
-    """Add samples to `totals`, in order, given the margins that they had before their update.
+    threshold: float,
+) -> list[float]:
+    """The totals after some more samples, in order, of these margins before their update.
 
-    The predicted label is +1 where the margin is above `threshold`.
+    The predicted sign is +1 where the margin is above `threshold`.
     """
-    count, weight, errors, loss, recent_weight, recent_errors, recent_loss = totals.tolist()
-    for margin, y, h in zip(margins.tolist(), labels, importances, strict=True):
+    count, weight, errors, loss, recent_weight, recent_errors, recent_loss = totals
+    for margin, y, h in zip(margins, signs, importances, strict=True):
         if h > 0:
             wrong = h if (margin > threshold) != (y > 0) else 0.0
             signed = y * margin
@@ -98,4 +98,4 @@ def observe(
             recent_weight = recent_weight * DISCOUNT + h
             recent_errors = recent_errors * DISCOUNT + wrong
             recent_loss = recent_loss * DISCOUNT + hinge
-    totals[:] = count, weight, errors, loss, recent_weight, recent_errors, recent_loss
+    return [count, weight, errors, loss, recent_weight, recent_errors, recent_loss]

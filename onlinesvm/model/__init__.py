@@ -1,5 +1,5 @@
-"""The model: a lookup from feature to id, rules that move the weights, and scores.
+"""The model: a lookup from feature to id, and heads whose rules move weights and score.
 
-`lookup` and `pruning` hold the features, `rules` the learners, `scorer` fixed weights.
-May import `data`, `metrics` and `snapshot`.
+`model` learns and scores, `head` belongs to one label, `lookup` holds the features, `rules` the
+formulas, `scorer` fixed weights. May import `data`, `metrics`, `kernel` and `snapshot`.
 """

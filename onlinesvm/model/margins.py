@@ -1,6 +1,13 @@
-"""The margins of rows by fixed weights, a flat vector by id: the Python kernel's `score`.
+"""The margins of rows by fixed weights, a flat vector by id: the Python kernel's `score_fixed`.
 
     margin = ((0 + w_i·x_i) + w_j·x_j) + … + b, in the stored order of the row
+
+`normalized` first brings rows to one size, the configuration's `normalize`:
+
+    l2      x / √(Σ x_i²)
+    mean    x / n, n the number of features
+
+Both count the row's distinct features, known or not; the bias is added after.
 
 The sum starts from 0.0, so that it never is −0.0, and what adds 0 to it (PAD, an unknown feature, a
 cell of padding) leaves its bits as they are.
@@ -16,14 +23,22 @@ from numpy.typing import NDArray
 from onlinesvm.data.batch import CSR
 from onlinesvm.model.lookup import PAD
 
-__all__ = ["MOST_IDS", "check_weights", "checked", "known", "rows_over_ids", "score"]
+__all__ = [
+    "MAX_ID",
+    "check_weights",
+    "checked",
+    "known",
+    "normalized",
+    "rows_over_ids",
+    "score_fixed",
+]
 
-MOST_IDS = 2**31 - 2
+MAX_ID = 2**31 - 2
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
-def score(csr: CSR, weights: NDArray[np.float64], bias: float) -> NDArray[np.float64]:
+def score_fixed(csr: CSR, weights: NDArray[np.float64], bias: float) -> NDArray[np.float64]:
     """The margins of the rows, float64[n].
 
     weights: float64[features + 1], by id; that of PAD is 0. Ids beyond them have no weight: they
@@ -41,25 +56,48 @@ def score(csr: CSR, weights: NDArray[np.float64], bias: float) -> NDArray[np.flo
     return sums + bias
 
 
+def normalized(csr: CSR, how: str, counted: CSR | None = None) -> CSR:
+    """`csr` with every row divided by its size, as ``"l2"`` or ``"mean"`` has it.
+
+    The sizes are those of the rows of `counted`, where `csr` lacks some of their features.
+    """
+    sizes = _sizes(counted or csr, how)
+    return csr._replace(data=csr.data / np.repeat(sizes, np.diff(csr.indptr)))
+
+
+def _sizes(csr: CSR, how: str) -> NDArray[np.float64]:
+    """The size of each row, 1 where it has none, float64[n]."""
+    n = len(csr.indptr) - 1
+    lengths = np.diff(csr.indptr)
+    if how == "mean":
+        sizes = lengths.astype(np.float64)
+    else:
+        # bincount adds one after the other: the same bits in every NumPy.
+        rows = np.repeat(np.arange(n), lengths)
+        sizes = np.sqrt(np.bincount(rows, weights=csr.data * csr.data, minlength=n))
+    sizes[sizes == 0.0] = 1.0
+    return sizes
+
+
 def known(ids: NDArray[np.int32], n: int) -> NDArray[np.int32]:
-    """`ids` with PAD in place of those from `n` on. Raises ValueError for what is no id."""
-    most = int(ids.max(initial=PAD))
-    if int(ids.min(initial=PAD)) < PAD or most > MOST_IDS:
-        raise ValueError(f"indices: expected ids from 0 to {MOST_IDS}, got others")
-    return ids if most < n else np.where(ids < n, ids, PAD).astype(np.int32)
+    """`ids` with PAD in place of those from `n` on. Raises ValueError for anything but ids."""
+    least, largest = int(ids.min(initial=PAD)), int(ids.max(initial=PAD))
+    if least < PAD or largest > MAX_ID:
+        raise ValueError(f"indices: expected ids from 0 to {MAX_ID}, got {least} to {largest}")
+    return ids if largest < n else np.where(ids < n, ids, PAD).astype(np.int32)
 
 
 def check_weights(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """`weights` as a vector. Raises ValueError where the weight of PAD is not 0."""
     weights = _vector(weights, np.float64)
     if not len(weights) or weights[0] != 0.0:
-        raise ValueError("weights: expected 0 for PAD, got another or none")
+        raise ValueError(f"weights: expected 0 for PAD, got {weights[:1].tolist()}")
     return weights
 
 
 def checked(csr: CSR) -> CSR:
-    """`csr` in the types of CSR, cut to the elements of its rows. Raises ValueError where it is
-    none.
+    """`csr` in the types of CSR, cut to the elements of its rows. Raises ValueError for
+    anything else.
     """
     indptr, indices, data = csr
     indptr = _vector(indptr, np.int64)
@@ -77,10 +115,10 @@ def checked(csr: CSR) -> CSR:
 
 
 def rows_over_ids(csr: CSR) -> CSR:
-    """`csr`, given by whoever, in the types of CSR; the ends of its rows are a copy.
+    """`csr`, given by a caller, in the types of CSR; the ends of its rows are a copy.
 
-    Ids are looked at before they are cut to 32 bits, and whoever changes the ends while the rows
-    are walked changes others.
+    Ids are checked before they are cut to 32 bits; a caller that changes the ends while the rows
+    are walked does not change the copy.
 
     Raises ValueError for ids, ends or values that cannot be such.
     """
@@ -92,7 +130,7 @@ def rows_over_ids(csr: CSR) -> CSR:
     if data.dtype.kind not in "iuf":
         raise ValueError(f"data: expected real numbers, got {data.dtype}")
     if indices.dtype != np.int32 and len(indices):
-        known(indices, MOST_IDS)
+        known(indices, MAX_ID)
     ends = np.array(indptr, dtype=np.int64)
     return CSR(ends, _vector(indices, np.int32), _vector(data, np.float64))
 

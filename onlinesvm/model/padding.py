@@ -22,8 +22,8 @@ _CELLS = 2**15
 
 
 def pad(csr: CSR) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.int64]]:
-    """The rows as ids int32[n, longest], values float64[n, longest] and lengths int64[n]; what is
-    behind a row's length is PAD of value 0. `unpad` gives the rows back.
+    """The rows as ids int32[n, longest], values float64[n, longest] and lengths int64[n]; cells
+    after a row's length are PAD of value 0. `unpad` gives the rows back.
 
     Raises ValueError for rows that cannot be such.
     """
@@ -41,7 +41,7 @@ def pad(csr: CSR) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.in
 def unpad(ids: NDArray[np.int32], values: NDArray[np.float64], lengths: NDArray[np.int64]) -> CSR:
     """The rows that `pad` made these of, order and bits as they were.
 
-    Raises ValueError where shapes differ or a length is none of a row.
+    Raises ValueError where shapes differ or a length cannot be a row's.
     """
     ids, values, lengths = np.asarray(ids), np.asarray(values), np.asarray(lengths)
     if ids.ndim != 2 or values.shape != ids.shape or lengths.shape != ids.shape[:1]:
@@ -50,8 +50,9 @@ def unpad(ids: NDArray[np.int32], values: NDArray[np.float64], lengths: NDArray[
             f" {ids.shape}, {values.shape} and {lengths.shape}"
         )
     longest = ids.shape[1]
-    if int(lengths.min(initial=0)) < 0 or int(lengths.max(initial=0)) > longest:
-        raise ValueError(f"lengths: expected numbers from 0 to {longest}, got others")
+    low, high = int(lengths.min(initial=0)), int(lengths.max(initial=0))
+    if low < 0 or high > longest:
+        raise ValueError(f"lengths: expected numbers from 0 to {longest}, got {low} to {high}")
     there = np.arange(longest) < lengths[:, None]
     indptr = np.zeros(len(lengths) + 1, dtype=np.int64)
     np.cumsum(lengths, out=indptr[1:])
@@ -59,7 +60,7 @@ def unpad(ids: NDArray[np.int32], values: NDArray[np.float64], lengths: NDArray[
 
 
 def score_padded(csr: CSR, weights: NDArray[np.float64], bias: float) -> NDArray[np.float64]:
-    """The margins of the rows, float64[n], as `onlinesvm.model.margins.score` has them.
+    """The margins of the rows, float64[n], as `onlinesvm.model.margins.score_fixed` has them.
 
     Rows of like length are padded together, so that little is padding however lengths differ, and
     in blocks of bounded size; the margins are in the order of the rows.
@@ -72,12 +73,12 @@ def score_padded(csr: CSR, weights: NDArray[np.float64], bias: float) -> NDArray
     for rows in _blocks(lengths):
         longest = int(lengths[rows[-1]])
         places = indptr[rows][:, None] + np.arange(longest)
-        behind = np.arange(longest) >= lengths[rows][:, None]
+        after = np.arange(longest) >= lengths[rows][:, None]
         if len(indices):
-            places[behind] = 0
+            places[after] = 0
         ids, values = indices.take(places), data.take(places)
-        ids[behind] = PAD
-        values[behind] = 0.0
+        ids[after] = PAD
+        values[after] = 0.0
         margins[rows] = _sums(weights.take(ids) * values) + bias
     return margins
 

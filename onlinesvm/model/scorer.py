@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from onlinesvm import kernel as kernels
 from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.data import matrix
-from onlinesvm.data.batch import CSR, BatchColumns, Features
+from onlinesvm.data.batch import CSR, Columns, Features
 from onlinesvm.data.objects import predict_batches
 from onlinesvm.errors import SnapshotError
-from onlinesvm.kernel import Kernel, KernelLookup, KernelRule
-from onlinesvm.model.margins import checked, known, rows_over_ids
-from onlinesvm.model.norms import normalized
+from onlinesvm.kernel.contract import Kernel, KernelLookup, KernelRule, Rows
+from onlinesvm.model.head import Head
+from onlinesvm.model.margins import checked, known, normalized, rows_over_ids
 from onlinesvm.model.padding import pad, score_padded, unpad
 from onlinesvm.snapshot.format import Snapshot
 from onlinesvm.snapshot.reader import read
@@ -41,15 +41,18 @@ _SCIPY_FROM = 5_000
 
 
 class Model(Protocol):
-    """What a Scorer takes of an OnlineSVM."""
+    """An `onlinesvm.model.model.Model`, as far as a Scorer copies it."""
 
     config: LearnerConfig
     limits: Limits
     kernel: Kernel
     position: int
     _lookup: KernelLookup
-    _rule: KernelRule
-    _whole: AbstractContextManager[object]
+    _prunes: bool
+    _lock: AbstractContextManager[object]
+
+    @property
+    def head(self) -> Head: ...
 
 
 class Scorer:
@@ -84,50 +87,48 @@ class Scorer:
         if isinstance(source, str | os.PathLike):
             taken = read(source)
             try:
-                self._take(taken, limits, kernel)
+                self._restore(taken, limits, kernel)
             except SnapshotError as error:
                 raise SnapshotError(f"{os.fspath(source)}: {error}") from None
         elif isinstance(source, Snapshot):
-            self._take(source, limits, kernel)
-        elif not hasattr(source, "_whole"):
+            self._restore(source, limits, kernel)
+        elif not hasattr(source, "_lock"):
             raise TypeError(
                 f"expected a model, a Snapshot or the path of one, got {type(source).__name__}"
             )
         else:
-            with source._whole:
+            with source._lock:
                 self._share(source)
-                if source._lookup.prunes:  # and then gives the same ids to others
+                if source._prunes:  # and then gives the same ids to others
                     names = source._lookup.view().arrays()
                     self._lookup = self.kernel.Lookup(self.limits.max_features)
                     self._lookup.restore(names["lengths"], names["names"])
 
     @classmethod
     def sharing(cls, model: Model) -> Scorer:
-        """One that shares the names of `model`: good for as long as that learns nothing."""
+        """A Scorer that shares the names of `model`: valid until the model learns."""
         made = cls.__new__(cls)
-        with model._whole:
-            made._share(model)
+        made._share(model)
         return made
 
     def _share(self, model: Model) -> None:
         self.limits, self.kernel = model.limits, model.kernel
-        self._fix(model.config, model.position, model._lookup, model._rule)
+        self._copy(model.config, model.position, model._lookup, model.head.rule)
 
-    def _take(self, taken: Snapshot, limits: Limits | None, kernel: str | None) -> None:
+    def _restore(self, taken: Snapshot, limits: Limits | None, kernel: str | None) -> None:
         self.limits = limits or Limits(max_features=taken.max_features)
         self.kernel = kernels.load(kernel)
         lookup = self.kernel.Lookup(self.limits.max_features)
-        rule = kernels.make_rule(self.kernel, taken.config)
+        rule = Head(self.kernel, taken.config).rule
         taken.restore(lookup, rule)
-        self._fix(taken.config, taken.position, lookup, rule)
+        self._copy(taken.config, taken.position, lookup, rule)
 
-    def _fix(
+    def _copy(
         self, config: LearnerConfig, position: int, lookup: KernelLookup, rule: KernelRule
     ) -> None:
         self.position = position
         self.reduce = "sum" if config.normalize == "none" else config.normalize
-        self.bias = float(rule.bias)
-        self.weights = np.concatenate(([0.0], rule.weights(len(lookup))))
+        self.weights, self.bias = rule.weights(len(lookup))
         self.weights.flags.writeable = False
         self._lookup = lookup
 
@@ -164,11 +165,13 @@ class Scorer:
         return np.concatenate(parts) if parts else np.empty(0)
 
     def score_batch(
-        self, batch: BatchColumns, *, path: str = "auto", reduce: str | None = None
+        self, rows: Rows, *, path: str = "auto", reduce: str | None = None
     ) -> NDArray[np.float64]:
-        """As `score`, for a decoded batch of this kernel."""
+        """As `score`, for a decoded batch of this kernel, or Columns."""
         self._check(path, reduce)
-        return self._score(self._lookup.find(batch), path, reduce)
+        parts = matrix.pieces(rows) if isinstance(rows, Columns) else (rows,)
+        margins = [self._score(self._lookup.ids(part), path, reduce) for part in parts]
+        return margins[0] if len(margins) == 1 else np.concatenate([np.empty(0), *margins])
 
     def score_csr(
         self, csr: CSR, *, path: str = "auto", reduce: str | None = None
@@ -178,10 +181,10 @@ class Scorer:
         return self._score(rows_over_ids(csr), path, reduce)
 
     def _score(self, csr: CSR, path: str, reduce: str | None) -> NDArray[np.float64]:
-        """By rows that nobody else has."""
+        """The margins of rows that no other thread can change."""
         how = reduce or self.reduce
         product = self._product(path, len(csr.data))
-        if how == "sum" and product == self.kernel.score and self.kernel.NAME == "native":
+        if how == "sum" and product == self.kernel.score_fixed and self.kernel.NAME == "native":
             return product(csr, self.weights, self.bias)  # takes no memory beside the rows
         csr = checked(csr)
         margins = np.empty(len(csr.indptr) - 1)
@@ -209,12 +212,13 @@ class Scorer:
     def _rows(self, samples: Any) -> Iterator[CSR]:
         """`samples` over ids, in pieces."""
         if matrix.is_matrix(samples):
-            for columns in matrix.pieces(samples, self.limits, self.kernel):
-                yield self._lookup.find_columns(columns)
+            columns = matrix.columns_of(samples, self.limits, self.kernel.screen_matrix)
+            for piece in matrix.pieces(columns):
+                yield self._lookup.ids(piece)
         else:
             given: Iterable[Features] = samples
             for batch in predict_batches(given, self.kernel, self.limits):
-                yield self._lookup.find(batch)
+                yield self._lookup.ids(batch)
 
     def _check(self, path: str, reduce: str | None) -> None:
         if path not in PATHS:
@@ -228,10 +232,10 @@ class Scorer:
         if path == "padded":
             return score_padded
         if self.kernel.NAME == "native":
-            return self.kernel.score
+            return self.kernel.score_fixed
         if (path == "csr" or elements >= _SCIPY_FROM) and _scipy_rounds_each_step():
             return _score_by_scipy
-        return self.kernel.score
+        return self.kernel.score_fixed
 
 
 def _pieces(csr: CSR) -> Iterator[tuple[int, CSR]]:
@@ -247,7 +251,7 @@ def _pieces(csr: CSR) -> Iterator[tuple[int, CSR]]:
 
 
 def _score_by_scipy(csr: CSR, weights: NDArray[np.float64], bias: float) -> NDArray[np.float64]:
-    """As `model.margins.score`: scipy too starts a row from 0 and adds in stored order."""
+    """As `model.margins.score_fixed`: scipy too starts a row from 0 and adds in stored order."""
     from scipy import sparse
 
     indptr, indices, data = checked(csr)
@@ -259,8 +263,8 @@ def _score_by_scipy(csr: CSR, weights: NDArray[np.float64], bias: float) -> NDAr
 
 @cache
 def _scipy_rounds_each_step() -> bool:
-    """Whether scipy is there, and its product is compiled without fused multiply-adds, which it
-    need not be on every machine: a fused 0.1·10 − 1 is not 0.
+    """True if scipy is installed and its product has no fused multiply-adds, which differs between
+    machines: a fused 0.1·10 − 1 is not 0.
     """
     try:
         from scipy import sparse

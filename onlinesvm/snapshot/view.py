@@ -2,40 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from numpy.typing import NDArray
-
+from onlinesvm.kernel.contract import KernelView
 from onlinesvm.snapshot.format import Snapshot
 
-if TYPE_CHECKING:
-    from onlinesvm.kernel import KernelRuleView, KernelView
-
-__all__ = ["ModelView", "View"]
-
-Arrays = dict[str, NDArray[Any]]
-
-
-class View:
-    """The Python kernel's view: a copy that was made at once."""
-
-    def __init__(self, arrays: Arrays, scalars: dict[str, float | int]) -> None:
-        self._arrays: Arrays | None = arrays
-        self.scalars = scalars
-
-    def advance(self, n: int) -> None:
-        """Nothing is left to be copied."""
-
-    def arrays(self) -> Arrays:
-        """The state, in arrays by id from 1; once."""
-        if self._arrays is None:
-            raise ValueError("expected a view that is open, got one that was read or closed")
-        arrays, self._arrays = self._arrays, None
-        return arrays
-
-    def close(self) -> None:
-        """Free the copy; once is enough."""
-        self._arrays = None
+__all__ = ["ModelView"]
 
 
 class ModelView:
@@ -45,7 +17,7 @@ class ModelView:
     it where `snapshot` is not called; it holds memory for as long as it is open.
     """
 
-    def __init__(self, head: dict[str, Any], names: KernelView, rule: KernelRuleView) -> None:
+    def __init__(self, head: dict[str, Any], names: KernelView, rule: KernelView) -> None:
         self.position: int = head["position"]
         self.producers: dict[bytes, tuple[int, int]] = {}
         self.journal: tuple[int, int, int, int] | None = None

@@ -141,7 +141,7 @@ def inspect(arguments: argparse.Namespace) -> None:
         "progressive_hinge_loss": figures.hinge_loss,
         "recent_error": figures.recent_error,
         "recent_hinge_loss": figures.recent_hinge_loss,
-        **model.judged,
+        **model.metrics,
     }
     experts = model.experts
     if experts is not None:

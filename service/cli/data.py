@@ -21,7 +21,7 @@ from onlinesvm.config import Limits
 from onlinesvm.data.batch import BatchColumns
 from onlinesvm.data.codec import cut_body
 from onlinesvm.errors import LimitError
-from onlinesvm.model.explanation import Explanation
+from onlinesvm.model.model import Explanation
 from onlinesvm.service.cli.arguments import (
     UsageError,
     check_labels,
@@ -128,7 +128,7 @@ def _learn_daemon(arguments: argparse.Namespace, limits: Limits, tally: Tally) -
                 known = min(max(before - start, 0), len(batch))  # learned in an earlier run
                 if known < len(batch):
                     waiting[start] = batch, len(batch) - known
-                    body = kernel.encode_learn(batch)
+                    body = kernel.encode(batch, labelled=True)
                     if known:
                         body = cut_body(body, known)[1]
                     stream.learn_packed(body, len(batch) - known)
@@ -151,7 +151,7 @@ def predict(arguments: argparse.Namespace) -> None:
     check_labels(arguments)
     if arguments.model is not None:
         model = _load(Path(arguments.model), arguments, limits)
-        model.fix()
+        model.freeze()
 
         def score(batch: BatchColumns, _: int) -> Scores:
             margins = model.score_batch(batch)
@@ -163,7 +163,7 @@ def predict(arguments: argparse.Namespace) -> None:
     with client_of(arguments, limits) as client:
 
         def asked(batch: BatchColumns, start: int) -> Scores:
-            body = kernel.encode_predict(batch)
+            body = kernel.encode(batch, labelled=False)
 
             def answered(**keys: bool) -> NDArray[np.float64]:
                 answers = _answers(client, "predict", body, len(batch), start, **keys)
@@ -197,7 +197,7 @@ def explain(arguments: argparse.Namespace) -> None:
     with client_of(arguments, limits) as client:
 
         def asked(batch: BatchColumns, start: int) -> list[Explanation]:
-            body = kernel.encode_predict(batch)
+            body = kernel.encode(batch, labelled=False)
             answers = _answers(client, "explain", body, len(batch), start)
             return [
                 explanation for answer in answers for explanation in decode_explanations(answer)

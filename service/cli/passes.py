@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from onlinesvm import kernel as kernels
 from onlinesvm.config import Limits
 from onlinesvm.data.batch import BatchColumns
-from onlinesvm.metrics.progressive import Progressive
+from onlinesvm.kernel.contract import KernelMetrics
+from onlinesvm.metrics.progressive import TOTALS, Progressive
 from onlinesvm.readers.reader import Reader
 from onlinesvm.service.cli.arguments import from_flags
 from onlinesvm.service.cli.progress import ProgressBar
@@ -29,8 +30,7 @@ class Tally:
         self.known = 0  # samples that a producer had learned before
         self.all_labelled = True
         self.any_positive = False
-        self.progressive = Progressive()
-        self._observe = kernels.load().observe
+        self._metrics: KernelMetrics | None = None  # made with the first batch, by the threshold
 
     def count(self, batch: BatchColumns, margins: NDArray[np.float64], start: int = 0) -> None:
         """Add the samples of `batch` from `start` on, as many as there are margins."""
@@ -39,7 +39,14 @@ class Tally:
         self.samples += len(margins)
         self.all_labelled = self.all_labelled and 0.0 not in labels
         self.any_positive = self.any_positive or 1.0 in labels
-        self._observe(self.progressive.totals, margins, labels, importances, self.threshold)
+        if self._metrics is None:
+            self._metrics = kernels.load().Metrics(self.threshold)
+        self._metrics.observe(margins, labels, importances)
+
+    @property
+    def progressive(self) -> Progressive:
+        """The progressive error and loss of the run."""
+        return Progressive(None if self._metrics is None else self._metrics.dump()[: len(TOTALS)])
 
     @property
     def error(self) -> float | None:

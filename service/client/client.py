@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm.config import Limits
-from onlinesvm.data.batch import Features, Packer, pack_array
+from onlinesvm.data.batch import Features
+from onlinesvm.data.codec import pack_array
+from onlinesvm.data.objects import Packer
 from onlinesvm.errors import LimitError
-from onlinesvm.model.explanation import Explanation
+from onlinesvm.model.model import Explanation
 from onlinesvm.service.client.connection import Answer, Connection
 from onlinesvm.service.client.exactly_once import NumberedStream
 from onlinesvm.service.client.stream import Stream

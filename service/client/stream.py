@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.data.batch import Features, Packer, pack_array
-from onlinesvm.data.codec import cut_body
+from onlinesvm.data.batch import Features
+from onlinesvm.data.codec import cut_body, pack_array
+from onlinesvm.data.objects import Packer
 from onlinesvm.errors import LimitError
 from onlinesvm.service.client.connection import Answer
 from onlinesvm.service.errors import DaemonLost, DaemonTimeout, RequestRefused, ServiceError

@@ -14,8 +14,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
+from onlinesvm.data.codec import encode_margins
 from onlinesvm.errors import BodyError, OnlineSVMError, SampleError
-from onlinesvm.metrics.monitor import JUDGED
+from onlinesvm.metrics.monitor import NAMES
 from onlinesvm.service.protocol import Request, RequestError, encode_explanations, request_error_of
 from onlinesvm.service.server.counters import Figures
 from onlinesvm.svm import OnlineSVM
@@ -86,19 +87,19 @@ class Serving(ABC):
 
     def _predict(self, request: Request) -> Answer:
         model = self.model(request)
-        batch = model.kernel.decode_predict(request.body, model.limits)
+        batch = model.kernel.decode(request.body, model.limits, labelled=False)
         margins = model.score_batch(batch)
         if request.probability:
             margins = model.probabilities(margins)
         self.figures.samples += len(batch)
         return Reply(
             {"samples": len(batch), "position": model.position},
-            model.kernel.encode_margins(margins),
+            encode_margins(margins),
         )
 
     def _explain(self, request: Request) -> Answer:
         model = self.model(request)
-        batch = model.kernel.decode_predict(request.body, model.limits)
+        batch = model.kernel.decode(request.body, model.limits, labelled=False)
         # Each feature becomes objects and some 40 bytes of the reply: others wait meanwhile.
         most, features = model.limits.max_features_per_sample, int(batch.indptr[-1])
         if features > most:
@@ -145,6 +146,6 @@ class Serving(ABC):
             recent_error=progressive.recent_error if progressive else None,
             recent_hinge_loss=progressive.recent_hinge_loss if progressive else None,
         )
-        report.update(model.judged if model else dict.fromkeys(JUDGED))
+        report.update(model.metrics if model else dict.fromkeys(NAMES))
         report["experts"] = model.experts if model else None
         return report

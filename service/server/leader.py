@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onlinesvm.data.batch import BatchColumns
+from onlinesvm.data.codec import encode_margins
 from onlinesvm.errors import BodyError, SampleError, SnapshotError
 from onlinesvm.service.errors import NotDurable
 from onlinesvm.service.protocol import Request, RequestError, request_error_of
@@ -158,7 +159,7 @@ class Learning(Serving):
     def _planned(self, request: Request, turn: Turn) -> _Plan:
         """What to do with a learn request. Raises RequestError, BodyError, SampleError."""
         model = self._model
-        batch = model.kernel.decode_learn(request.body, model.limits)
+        batch = model.kernel.decode(request.body, model.limits, labelled=True)
         if not request.producer:
             return _Plan(batch, is_duplicate=False)
         if not self._producers.is_owner(request.producer, request.peer):
@@ -247,7 +248,7 @@ class Learning(Serving):
         self.figures.samples += samples
         return Reply(
             {"samples": samples, "position": model.position},
-            model.kernel.encode_margins(margins),
+            encode_margins(margins),
         )
 
     def _resume(self, request: Request) -> Answer:

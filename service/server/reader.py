@@ -116,7 +116,7 @@ class Replica(Serving):
                 if current and position < current.model.position:
                     break  # never a step back, whatever became of the file that is served
                 model = model_at(path, position, self._limits, self._kernel)
-                model.fix()  # here, so that the loop never waits for it
+                model.freeze()  # here, so that the loop never waits for it
             except FileNotFoundError:
                 return None
             except SnapshotError as fault:

@@ -351,7 +351,7 @@ class _Replay:
             raise _StoppedError(Stop(path, found.offset, message, False))
         try:
             producer, sequence = numbering_of(found.header)
-            batch = model.kernel.decode_learn(found.body, UNLIMITED)
+            batch = model.kernel.decode(found.body, UNLIMITED, labelled=True)
             if len(batch) != found.samples:
                 raise ValueError(f"expected {found.samples} samples, got {len(batch)}")
         except (RequestError, BodyError, SampleError, ValueError) as error:

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 
 from onlinesvm import Limits
-from onlinesvm.data.batch import Packer, pack_array
-from onlinesvm.data.codec import decode_learn, decode_predict
+from onlinesvm.data.codec import decode, pack_array
+from onlinesvm.data.objects import Packer
 from onlinesvm.errors import SampleError
 from tests.oracle import row_of
 from tests.strategies import features, samples
@@ -22,7 +22,7 @@ from tests.strategies import features, samples
 
 def columns(given: Any) -> list[tuple[bytes, float]]:
     """The names and values of one sample's features after packing and decoding."""
-    batch = decode_predict(pack_array([Packer().features(given)]), Limits())
+    batch = decode(pack_array([Packer().features(given)]), Limits(), labelled=False)
     return list(zip(batch.names, batch.values, strict=True))
 
 
@@ -36,7 +36,7 @@ def test_packed_features_are_those_given(given_features: Any) -> None:
 
 @given(sample=samples())
 def test_a_packed_sample_carries_label_and_importance(sample: tuple[Any, ...]) -> None:
-    batch = decode_learn(pack_array([Packer().sample(*sample)]), Limits())
+    batch = decode(pack_array([Packer().sample(*sample)]), Limits(), labelled=True)
     h = sample[2] if len(sample) == 3 else 1
     assert batch.labels == [sample[1]]
     assert batch.importances == [h if h >= 1e-50 else 0]
@@ -72,7 +72,7 @@ def test_values_in_any_mapping(kind: Any) -> None:
 def test_numpy_scalars_are_numbers(kind: Any) -> None:
     assert columns({"a": kind(3)}) == [(b"a", 3.0)]
     body = pack_array([Packer().sample(["a"], kind(1), kind(3))])
-    batch = decode_learn(body, Limits())
+    batch = decode(body, Limits(), labelled=True)
     assert (batch.labels, batch.importances) == ([1.0], [3.0])
 
 
@@ -88,7 +88,7 @@ def test_integers_beyond_64_bits_are_numbers_and_no_names() -> None:
         (b"a", 1e30), (b"b", -1e40), (b"c", 2.0),
     ]  # fmt: skip
     body = pack_array([Packer().sample(["a"], 1, 10**30)])
-    assert decode_learn(body, Limits()).importances == [1e30]
+    assert decode(body, Limits(), labelled=True).importances == [1e30]
     for wrong in (2**64, -(2**63) - 1):
         for given_features in ([wrong], {wrong: 1}, ("a", wrong)):
             with pytest.raises(SampleError) as caught:
@@ -134,9 +134,9 @@ def test_booleans_are_neither_names_nor_numbers(boolean: Any) -> None:
             columns(given_features)
         assert str(caught.value) == message.format(word)
     with pytest.raises(SampleError, match=f"a label of -1 or \\+1, got {word}"):
-        decode_learn(pack_array([Packer().sample(["a"], boolean)]), Limits())
+        decode(pack_array([Packer().sample(["a"], boolean)]), Limits(), labelled=True)
     with pytest.raises(SampleError, match=f"an importance from 0 to .* got {word}"):
-        decode_learn(pack_array([Packer().sample(["a"], 1, boolean)]), Limits())
+        decode(pack_array([Packer().sample(["a"], 1, boolean)]), Limits(), labelled=True)
 
 
 def test_what_msgpack_cannot_hold_is_refused_with_its_place() -> None:

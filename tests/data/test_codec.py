@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from typing import Any
 
 import msgpack
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from onlinesvm import Limits
 from onlinesvm.config import MIN_MAGNITUDE
 from onlinesvm.data.batch import Batch, BatchColumns
+from onlinesvm.data.codec import encode_margins
 from onlinesvm.data.validation import raise_first_fault
 from onlinesvm.errors import (
     BodyError,
@@ -65,7 +67,7 @@ def expected_contents(rows: list[tuple[Any, ...]]) -> tuple[list[Any], ...]:
 def test_every_form_of_msgpack_reads_the_same(
     kernel: Kernel, data: st.DataObject, rows: list[tuple[Any, ...]]
 ) -> None:
-    batch = kernel.decode_learn(data.draw(bodies(rows)), Limits())
+    batch = kernel.decode(data.draw(bodies(rows)), Limits(), labelled=True)
     assert len(batch) == len(rows)
     assert contents(batch) == expected_contents(rows)
 
@@ -74,10 +76,10 @@ def test_every_form_of_msgpack_reads_the_same(
 def test_decoding_what_was_encoded_gives_it_back(
     kernel: Kernel, data: st.DataObject, rows: list[tuple[Any, ...]]
 ) -> None:
-    batch = kernel.decode_learn(data.draw(bodies(rows)), Limits())
-    again = kernel.decode_learn(kernel.encode_learn(batch), Limits())
+    batch = kernel.decode(data.draw(bodies(rows)), Limits(), labelled=True)
+    again = kernel.decode(kernel.encode(batch, labelled=True), Limits(), labelled=True)
     assert contents(again) == contents(batch)
-    asked = kernel.decode_predict(kernel.encode_predict(batch), Limits())
+    asked = kernel.decode(kernel.encode(batch, labelled=False), Limits(), labelled=False)
     ones = [1.0] * len(rows)
     assert contents(asked) == (ones, ones, *contents(batch)[2:])
 
@@ -113,47 +115,49 @@ def test_what_the_library_packs_is_read(
             {f"n{i}": float(np.float32(x)) for i, x in enumerate(values) if isinstance(x, float)}
         )
     body = pack([[row[1], row[0], *row[2:]] for row in rows])
-    assert contents(kernel.decode_learn(body, Limits())) == expected_contents(rows)
+    assert contents(kernel.decode(body, Limits(), labelled=True)) == expected_contents(rows)
     body = pack([row[0] for row in rows])
-    assert contents(kernel.decode_predict(body, Limits()))[2:] == expected_contents(rows)[2:]
+    assert (
+        contents(kernel.decode(body, Limits(), labelled=False))[2:] == expected_contents(rows)[2:]
+    )
 
 
 def test_keys_that_come_twice_are_both_read(kernel: Kernel) -> None:
     body = b"\x91\x92\x01\x84\xa1a\x01\xa15\x02\x05\x03\xc4\x01a\xcb" + b"\x3f\xe0" + b"\0" * 6
-    batch = kernel.decode_learn(body, Limits())
+    batch = kernel.decode(body, Limits(), labelled=True)
     assert list(batch.names) == [b"a", b"5", b"5", b"a"]
     assert list(batch.values) == [1.0, 2.0, 3.0, 0.5]
 
 
 def test_empty_batches_and_empty_samples_are_legal(kernel: Kernel) -> None:
     for body in (b"\x90", b"\xdc\0\0", b"\xdd\0\0\0\0"):
-        assert contents(kernel.decode_learn(body, Limits())) == ([], [], [0], [], [])
-        assert contents(kernel.decode_predict(body, Limits())) == ([], [], [0], [], [])
+        assert contents(kernel.decode(body, Limits(), labelled=True)) == ([], [], [0], [], [])
+        assert contents(kernel.decode(body, Limits(), labelled=False)) == ([], [], [0], [], [])
     body = msgpack.packb([[1, []], [-1, {}], [1, {"a": 0}, 0]])
-    assert contents(kernel.decode_learn(body, Limits())) == (
+    assert contents(kernel.decode(body, Limits(), labelled=True)) == (
         [1.0, -1.0, 1.0], [1.0, 1.0, 0.0], [0, 0, 0, 0], [], [],
     )  # fmt: skip
 
 
 def test_limits_are_reached_exactly(kernel: Kernel) -> None:
     full = [[1, {"aaaaa": 1, b"bbbbb": 1, 12345: 1}]] * 4
-    assert len(kernel.decode_learn(msgpack.packb(full), SMALL)) == 4
-    assert len(kernel.decode_predict(msgpack.packb([row[1] for row in full]), SMALL)) == 4
-    assert len(kernel.decode_learn(msgpack.packb([[1, ["a", "b", "c"]]]), SMALL)) == 1
+    assert len(kernel.decode(msgpack.packb(full), SMALL, labelled=True)) == 4
+    assert len(kernel.decode(msgpack.packb([row[1] for row in full]), SMALL, labelled=False)) == 4
+    assert len(kernel.decode(msgpack.packb([[1, ["a", "b", "c"]]]), SMALL, labelled=True)) == 1
 
 
 @given(margins=st.lists(st.floats(allow_nan=False), max_size=40))
 def test_margins_are_an_array_of_float64(kernel: Kernel, margins: list[float]) -> None:
     array = np.array(margins, dtype=np.float64)
     expected = msgpack.packb(margins)
-    assert kernel.encode_margins(array) == expected
-    assert kernel.encode_margins(np.repeat(array, 2)[::2]) == expected  # not contiguous
+    assert encode_margins(array) == expected
+    assert encode_margins(np.repeat(array, 2)[::2]) == expected  # not contiguous
 
 
 def test_margins_of_any_number(kernel: Kernel) -> None:
     for n in (0, 15, 16, 65_535, 65_536):
         array = np.linspace(-1, 1, n)
-        assert kernel.encode_margins(array) == msgpack.packb(array.tolist())
+        assert encode_margins(array) == msgpack.packb(array.tolist())
 
 
 # Faults.
@@ -275,7 +279,7 @@ FEATURE_FAULTS: list[tuple[Any, str, str, str]] = [
 
 
 def refused(kernel: Kernel, body: bytes, limits: Limits, labelled: bool) -> OnlineSVMError:
-    decode = kernel.decode_learn if labelled else kernel.decode_predict
+    decode = partial(kernel.decode, labelled=labelled)
     with pytest.raises(OnlineSVMError) as caught:
         decode(body, limits)
     return caught.value
@@ -385,9 +389,9 @@ bodies = [
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 5 * 2**25, -1))
 for body in bodies:
-    for decode in (kernel.decode_learn, kernel.decode_predict):
+    for labelled in (True, False):
         try:
-            decode(body, Limits())
+            kernel.decode(body, Limits(), labelled=labelled)
         except OnlineSVMError as error:
             print(code_of(error))
         else:
@@ -409,7 +413,7 @@ def test_a_nest_of_empty_containers_is_refused_without_building_it(kernel: Kerne
 
 def check_against_the_oracle(kernel: Kernel, body: bytes, limits: Limits) -> None:
     for labelled in (True, False):
-        decode = kernel.decode_learn if labelled else kernel.decode_predict
+        decode = partial(kernel.decode, labelled=labelled)
         expected = first_fault(body, limits, labelled=labelled)
         try:
             batch = decode(body, limits)
@@ -419,7 +423,7 @@ def check_against_the_oracle(kernel: Kernel, body: bytes, limits: Limits) -> Non
             assert str(error)
         else:
             assert expected is None
-            again = kernel.encode_learn if labelled else kernel.encode_predict
+            again = partial(kernel.encode, labelled=labelled)
             assert contents(decode(again(batch), limits)) == contents(batch)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import struct
+from functools import partial
 from typing import Any
 
 import pytest
@@ -37,7 +38,7 @@ def native(request: pytest.FixtureRequest) -> Kernel:
 
 def decoded(kernel: Kernel, body: bytes, limits: Limits, labelled: bool) -> Any:
     """All that a decoder says about a body."""
-    decode = kernel.decode_learn if labelled else kernel.decode_predict
+    decode = partial(kernel.decode, labelled=labelled)
     try:
         batch = decode(body, limits)
     except OnlineSVMError as error:

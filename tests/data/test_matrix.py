@@ -42,7 +42,7 @@ def body_of(given_rows: list[list[tuple[int, float]]], kernel: Kernel, y: Any, h
         packer.pack(label)
         packer.pack_map_pairs([(str(j), x) for j, x in row])
         packer.pack(importance)
-    return kernel.decode_learn(packer.bytes(), Limits())
+    return kernel.decode(packer.bytes(), Limits(), labelled=True)
 
 
 @given(

@@ -22,10 +22,13 @@ from scipy import sparse
 
 from onlinesvm import LearnerConfig, Limits, OnlineSVM
 from onlinesvm import kernel as kernels
-from onlinesvm.data.batch import CSR, Batch, pack_array
+from onlinesvm.data.batch import CSR, Batch
+from onlinesvm.data.codec import pack_array
 from onlinesvm.data.matrix import Columns
 from onlinesvm.errors import SampleError, SnapshotError
 from onlinesvm.kernel import Kernel
+from onlinesvm.model.head import Head
+from onlinesvm.model.mappings import names_of
 from tests.strategies import bodies, configurations, names, samples
 
 
@@ -55,7 +58,9 @@ def same(arrays: CSR, others: CSR) -> None:
 
 
 def batches(both: Kernels, body: bytes) -> tuple[Any, Any]:
-    return both.native.decode_learn(body, Limits()), both.python.decode_learn(body, Limits())
+    return both.native.decode(body, Limits(), labelled=True), both.python.decode(
+        body, Limits(), labelled=True
+    )
 
 
 def body_of(rows: list[tuple[float, list[Any]]]) -> bytes:
@@ -64,7 +69,7 @@ def body_of(rows: list[tuple[float, list[Any]]]) -> bytes:
     for importance, row in rows:
         raw = [name if isinstance(name, bytes) else str(name).encode() for name in row]
         batch.append(1.0, importance, raw, [1.0] * len(row))
-    return kernels.load("python").encode_learn(batch)
+    return kernels.load("python").encode(batch, labelled=True)
 
 
 # Rows.
@@ -82,11 +87,11 @@ def test_the_same_rows_and_ids(
     for rows in parts:
         mine, reference = batches(both, data.draw(bodies(rows)))
         assert native.reserve([mine]) == python.reserve([reference])
-        same(native.find(mine), python.find(reference))
-        same(native.grow(mine), python.grow(reference))
-        same(native.find(mine), python.find(reference))
+        same(native.ids(mine), python.ids(reference))
+        same(native.ids(mine, grow=True), python.ids(reference, grow=True))
+        same(native.ids(mine), python.ids(reference))
         assert len(native) == len(python) <= most
-    assert list(native.names()) == list(python.names())
+    assert list(names_of(native.view())) == list(names_of(python.view()))
     mine, reference = native.view().arrays(), python.view().arrays()
     assert list(mine) == list(reference) == ["lengths", "names"]
     for name in mine:
@@ -108,10 +113,10 @@ def test_the_same_rows_of_many_names_of_all_lengths(both: Kernels) -> None:
             picked = rng.integers(0, [300, len(known), 40_000][kind], size)
             rows.append((float(rng.integers(0, 3)), [known[i % len(known)] for i in picked]))
         body = body_of(rows)
-        mine, reference = (kernel.decode_learn(body, limits) for kernel in both)
-        same(native.find(mine), python.find(reference))
-        same(native.grow(mine), python.grow(reference))
-    assert list(native.names()) == list(python.names())
+        mine, reference = (kernel.decode(body, limits, labelled=True) for kernel in both)
+        same(native.ids(mine), python.ids(reference))
+        same(native.ids(mine, grow=True), python.ids(reference, grow=True))
+    assert list(names_of(native.view())) == list(names_of(python.view()))
     assert all(native.id(name) == python.id(name) for name in known)
 
 
@@ -134,16 +139,16 @@ def test_the_same_rows_of_columns(
             np.cumsum([0, *map(len, rows)]).astype(np.int64),
             np.array([j for row in rows for j in row], dtype=np.int64),
             np.array([x for row in values for x in row], dtype=np.float64),
+            importances=np.array([data.draw(st.sampled_from([0.0, 1.0])) for _ in rows]),
         )
-        importances = np.array([data.draw(st.sampled_from([0.0, 1.0])) for _ in rows])
         assert native.reserve([columns]) >= min(python.reserve([columns]), len(native))
-        same(native.find_columns(columns), python.find_columns(columns))
-        same(native.grow_columns(columns, importances), python.grow_columns(columns, importances))
-        same(native.find_columns(columns), python.find_columns(columns))
+        same(native.ids(columns), python.ids(columns))
+        same(native.ids(columns, grow=True), python.ids(columns, grow=True))
+        same(native.ids(columns), python.ids(columns))
         if step == 0:  # names and columns meet
             mine, reference = batches(both, body_of([(1.0, named)]))
-            same(native.grow(mine), python.grow(reference))
-    assert list(native.names()) == list(python.names())
+            same(native.ids(mine, grow=True), python.ids(reference, grow=True))
+    assert list(names_of(native.view())) == list(names_of(python.view()))
 
 
 @given(
@@ -186,7 +191,8 @@ def test_the_same_bits(
         assert dict(native.weights) == dict(python.weights)
         assert native.bias == python.bias
     n = len(native.lookup)
-    assert native._rule.weights(n + 3).tobytes() == python._rule.weights(n + 3).tobytes()
+    (weights, bias), reference = (model.head.rule.weights(n + 3) for model in (native, python))
+    assert (weights.tobytes(), bias) == (reference[0].tobytes(), reference[1])
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.01, 0.9])
@@ -229,11 +235,10 @@ def test_the_same_bytes_are_written(
 ) -> None:
     mine, reference = batches(both, data.draw(bodies(rows)))
     assert len(mine) == len(reference) == len(rows)
-    for encode in ("encode_learn", "encode_predict"):
-        expected = getattr(both.python, encode)(reference)
-        assert getattr(both.native, encode)(mine) == expected
-        assert getattr(both.native, encode)(reference) == expected
-        assert getattr(both.python, encode)(mine) == expected
+    for labelled in (True, False):
+        expected = both.python.encode(reference, labelled=labelled)
+        assert both.native.encode(mine, labelled=labelled) == expected
+        assert both.python.encode(mine, labelled=labelled) == expected
 
 
 def test_the_same_bytes_of_all_sizes_are_written(both: Kernels) -> None:
@@ -241,10 +246,12 @@ def test_the_same_bytes_of_all_sizes_are_written(both: Kernels) -> None:
         rows = [(1.0, [b"x" * size]), (2.0, [b"%d" % i for i in range(size // 4)])]
         body = body_of(rows)
         limits = Limits(max_name_bytes=10**5)
-        mine, reference = (kernel.decode_learn(body, limits) for kernel in both)
-        assert both.native.encode_learn(mine) == both.python.encode_learn(reference) == body
-        margins = np.arange(size, dtype=np.float64) - 0.1
-        assert both.native.encode_margins(margins) == both.python.encode_margins(margins)
+        mine, reference = (kernel.decode(body, limits, labelled=True) for kernel in both)
+        assert (
+            both.native.encode(mine, labelled=True)
+            == both.python.encode(reference, labelled=True)
+            == body
+        )
 
 
 # Snapshots.
@@ -394,7 +401,7 @@ def test_the_same_refusals_of_states_made_up(
         outcomes.append(outcome(lambda: OnlineSVM.from_snapshot(made_up, kernel=kernel.NAME)))  # noqa: B023
         # A rule that refuses a state stays as it was.
         with pytest.raises(ValueError, match=next(iter({**arrays, **scalars})).rstrip("_01")):
-            model._rule.restore(made_up.arrays, made_up.scalars)
+            model.head.rule.restore(made_up.arrays, made_up.scalars)
         assert model.snapshot().digest() == before.digest()
     assert outcomes[0] == outcomes[1]
     assert outcomes[0][0] is SnapshotError
@@ -404,7 +411,7 @@ def test_the_same_refusals_of_states_made_up(
 
 
 def test_rows_that_cannot_be_walked_are_refused(both: Kernels) -> None:
-    rule = both.native.RULES["sgd"](LearnerConfig(rule="sgd"))
+    rule = Head(both.native, LearnerConfig(rule="sgd")).rule
     one = np.ones(1)
 
     def csr(indptr: list[int], indices: list[int], data: list[float]) -> CSR:
@@ -422,47 +429,44 @@ def test_rows_that_cannot_be_walked_are_refused(both: Kernels) -> None:
         for call in (lambda r=rows: rule.learn(r, one, one), lambda r=rows: rule.score(r)):
             with pytest.raises(ValueError, match=message):
                 call()
-    with pytest.raises(ValueError, match="labels: expected 1 elements, got 2"):
+    with pytest.raises(ValueError, match="signs: expected 1 elements, got 2"):
         rule.learn(csr([0, 1], [1], [1.0]), np.ones(2), one)
     far = csr([0, 2], [2**31 - 2, 0], [1.0, 5.0])
     assert rule.score(far).tolist() == [0.0]
-    assert rule.weight(2**31 - 2) == rule.weight(0) == 0.0
+    assert rule.feature(2**31 - 2) == rule.feature(0) == (0.0, None)
     lookup = both.native.Lookup(9)
     with pytest.raises(ValueError, match="indptr: expected ends of rows"):
-        lookup.find_columns(Columns(np.array([0, 3]), np.array([1]), np.array([1.0])))
+        lookup.ids(Columns(np.array([0, 3]), np.array([1]), np.array([1.0])))
     with pytest.raises(ValueError, match="importances: expected 1 elements, got 2"):
-        lookup.grow_columns(Columns(np.array([0, 1]), np.array([1]), np.ones(1)), np.ones(2))
-    judge = both.native.Judge(0.0)
+        lookup.ids(
+            Columns(np.array([0, 1]), np.array([1]), np.ones(1), importances=np.ones(2)), grow=True
+        )
+    metrics = both.native.Metrics(0.0)
     for columns in (
         Columns(np.array([0, 3]), np.array([1]), np.array([1.0])),
         Columns(np.array([-1, 1], np.int32), np.array([1], np.int32), np.array([1.0])),
         Columns(np.array([0, 1, 0]), np.array([1]), np.array([1.0])),
         Columns(np.array([0, 1]), np.array([1]), np.array([])),
     ):
+        signs = np.ones(len(columns))
         with pytest.raises(ValueError, match="indptr: expected ends of rows that rise"):
-            both.native.learn_matrix(
-                lookup, rule, judge, np.zeros(7), columns, one, None, None, 0.0
-            )
+            both.native.learn(lookup, rule, metrics, columns, signs, None)
         with pytest.raises(ValueError, match="indptr: expected ends of rows that rise"):
-            both.native.score_matrix(lookup, rule, columns)
-    columns = Columns(np.array([0, 1]), np.array([1]), np.array([1.0]))
-    for labels, importances, weights in [
+            both.native.score(lookup, rule, columns)
+    for signs, importances, weights in [
         (np.ones(2), one, one), (one, np.ones(2), one), (one, one, np.ones(2)),
     ]:  # fmt: skip
+        columns = Columns(np.array([0, 1]), np.array([1]), one, importances=importances)
         with pytest.raises(ValueError, match="expected 1 elements, got 2"):
-            both.native.learn_matrix(
-                lookup, rule, judge, np.zeros(7), columns, labels, importances, weights, 0.0
-            )
+            both.native.learn(lookup, rule, metrics, columns, signs, weights)
     assert len(lookup) == 0
-    with pytest.raises(TypeError):
-        lookup.grow(Batch())
-    with pytest.raises(ValueError, match="totals: expected 7 elements"):
-        both.native.observe(np.zeros(6), one, one, one)
+    with pytest.raises(ValueError, match="first: expected one of 1 samples, got 2"):
+        both.native.learn(lookup, rule, metrics, columns, one, None, 2)
 
 
 def test_a_batch_reads_names_where_they_came(both: Kernels) -> None:
     body = bytearray(body_of([(1.0, ["some", 5, "name"])]))
-    batch = both.native.decode_learn(memoryview(body), Limits())
+    batch = both.native.decode(memoryview(body), Limits(), labelled=True)
     with pytest.raises(BufferError):
         body.clear()
     assert batch.names == [b"some", b"5", b"name"]
@@ -472,29 +476,15 @@ def test_a_batch_reads_names_where_they_came(both: Kernels) -> None:
 
 
 @pytest.mark.parametrize("name", Kernels._fields)
-def test_names_can_be_read_while_the_lookup_grows(both: Kernels, name: str) -> None:
-    kernel: Kernel = getattr(both, name)
-    lookup = kernel.Lookup(10**5)
-    lookup.grow(kernel.decode_learn(body_of([(1.0, list(range(3000)))]), Limits()))
-    reading = lookup.names()
-    assert next(reading) == b"0"
-    lookup.grow(kernel.decode_learn(body_of([(1.0, list(range(3000, 6000)))]), Limits()))
-    assert list(reading) == [b"%d" % i for i in range(1, 6000)]
-    reading = lookup.names()
-    next(reading)
-    lookup.restore(**lookup.view().arrays())
-    with pytest.raises(RuntimeError, match="replaced while its names were read"):
-        list(reading)
-
-
-@pytest.mark.parametrize("name", Kernels._fields)
 def test_a_lookup_that_refuses_names_stays_as_it_was(both: Kernels, name: str) -> None:
     kernel: Kernel = getattr(both, name)
     lookup = kernel.Lookup(9)
-    lookup.grow(kernel.decode_learn(body_of([(1.0, ["some", "names"])]), Limits()))
+    lookup.ids(
+        kernel.decode(body_of([(1.0, ["some", "names"])]), Limits(), labelled=True), grow=True
+    )
     with pytest.raises(ValueError, match="expected distinct names"):
         lookup.restore(np.array([1, 1], np.uint32), np.frombuffer(b"aa", np.uint8))
-    assert list(lookup.names()) == [b"some", b"names"]
+    assert list(names_of(lookup.view())) == [b"some", b"names"]
     assert (lookup.id(b"some"), lookup.id(b"names"), lookup.id(b"a")) == (1, 2, 0)
 
 
@@ -508,7 +498,9 @@ def test_threads_that_share_a_model_wait_for_each_other(both: Kernels) -> None:
             for _ in range(40):
                 rows = [([f"w{i}" for i in rng.integers(0, 5000, 20)], 1) for _ in range(20)]
                 model.learn_batch(
-                    model.kernel.decode_learn(body_of([(1.0, r[0]) for r in rows]), Limits())
+                    model.kernel.decode(
+                        body_of([(1.0, r[0]) for r in rows]), Limits(), labelled=True
+                    )
                 )
                 model.predict([r[0] for r in rows])
                 list(model.lookup)
@@ -555,7 +547,7 @@ def test_names_made_to_collide_under_weak_hashes(both: Kernels) -> None:
     flood += [b"\0" * n for n in range(3000)]
     lookup = both.native.Lookup(10**6)
     body = body_of([(1.0, flood)])
-    rows = lookup.grow(both.native.decode_learn(body, Limits()))
+    rows = lookup.ids(both.native.decode(body, Limits(), labelled=True), grow=True)
     expected = {name: i for i, name in enumerate(dict.fromkeys(flood), 1)}
     assert rows.indices.tolist() == list(range(1, len(expected) + 1))
     assert {name: lookup.id(name) for name in flood} == expected
@@ -567,13 +559,13 @@ NO_MEMORY = """
 import resource, sys
 import numpy as np
 from onlinesvm import Limits, OnlineSVM
-from onlinesvm.data.batch import pack_array
+from onlinesvm.data.codec import pack_array
 
 model = OnlineSVM(kernel="native")
 model.learn([(["a", "b"], 1)])
 names = [b"\\xce" + i.to_bytes(4, "big") for i in range(60000)]
 sample = b"\\x92\\x01\\xdc" + len(names).to_bytes(2, "big") + b"".join(names)
-batch = model.kernel.decode_learn(pack_array([sample]), Limits())
+batch = model.kernel.decode(pack_array([sample]), Limits(), labelled=True)
 before = model.snapshot().digest()
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 refused = 0
@@ -596,13 +588,13 @@ print("done")
 SEVERAL = """
 import resource
 from onlinesvm import Limits, OnlineSVM
-from onlinesvm.data.batch import pack_array
+from onlinesvm.data.codec import pack_array
 
 model = OnlineSVM(rule="sgd", kernel="native", limits=Limits(max_features=10**6))
 def batch(first, n):
     names = [b"\\xce" + i.to_bytes(4, "big") for i in range(first, first + n)]
     sample = b"\\x92\\x01\\xdd" + n.to_bytes(4, "big") + b"".join(names)
-    return model.kernel.decode_learn(pack_array([sample]), Limits())
+    return model.kernel.decode(pack_array([sample]), Limits(), labelled=True)
 for first in range(0, 300000, 50000):
     model.learn_batch(batch(first, 50000))
 parts = [batch(300000 + first, 30000) for first in range(0, 120000, 30000)]
@@ -628,13 +620,13 @@ print("done")
 NO_SPLITS = """
 import resource, sys
 from onlinesvm import Limits, OnlineSVM
-from onlinesvm.data.batch import pack_array
+from onlinesvm.data.codec import pack_array
 
 model = OnlineSVM(rule="sgd", kernel="native", limits=Limits(max_features=10**6))
 def batch(first, n):
     names = [b"\\xce" + i.to_bytes(4, "big") for i in range(first, first + n)]
     sample = b"\\x92\\x01\\xdd" + n.to_bytes(4, "big") + b"".join(names)
-    return model.kernel.decode_learn(pack_array([sample]), Limits())
+    return model.kernel.decode(pack_array([sample]), Limits(), labelled=True)
 parts = [batch(first, 20000) for first in range(0, 200000, 20000)]
 again = [batch(first, 20000) for first in range(0, 200000, 20000)]
 done = 0
@@ -656,7 +648,7 @@ for part in parts:
     assert len(model.lookup) == 20000 * done, (done, len(model.lookup))
 resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
 for i, part in enumerate(again):
-    found = model._lookup.find(part)
+    found = model._lookup.ids(part)
     assert found.indices.tolist() == list(range(20000 * i + 1, 20000 * i + 20001))
 model.learn_batch(batch(10**6, 60000))
 assert list(model.lookup.values()) == list(range(1, 260001))
@@ -682,15 +674,14 @@ def resident_bytes() -> int:
 def turn(model: OnlineSVM, body: bytes, asked: bytes, x: Any, y: Any) -> None:
     """Everything that the compiled kernel does, once."""
     kernel = model.kernel
-    batch = kernel.decode_learn(body, model.limits)
-    margins = model.learn_batch(batch)
-    kernel.encode_margins(margins)
-    kernel.encode_learn(batch)
+    batch = kernel.decode(body, model.limits, labelled=True)
+    model.learn_batch(batch)
+    kernel.encode(batch, labelled=True)
     assert len(batch.names) == len(batch.values)
-    question = kernel.decode_predict(asked, model.limits)
+    question = kernel.decode(asked, model.limits, labelled=False)
     assert len(question.labels) == len(question.importances)
     model.score_batch(question)
-    kernel.encode_predict(question)
+    kernel.encode(question, labelled=False)
     model.partial_fit(x, y)
     model.decision_function(x)
     taken = model.snapshot()
@@ -698,7 +689,7 @@ def turn(model: OnlineSVM, body: bytes, asked: bytes, x: Any, y: Any) -> None:
     assert sum(1 for _ in model.lookup) == len(model.weights)
     for broken in (body[:-1], body + b"\0", body[:3] + b"\xc1" + body[4:]):
         with pytest.raises(ValueError):
-            kernel.decode_learn(broken, model.limits)
+            kernel.decode(broken, model.limits, labelled=True)
     damaged = taken.lengths.copy()
     damaged[0] += 1
     taken.lengths = damaged
@@ -714,8 +705,8 @@ def test_memory_does_not_grow(both: Kernels, alpha: float) -> None:
         (1.0, [f"word {i} {k}" for k in range(20)] + [i * k for k in range(9)]) for i in range(90)
     ]
     body = body_of(rows)
-    batch = both.native.decode_learn(body, Limits())
-    asked = both.native.encode_predict(batch)
+    batch = both.native.decode(body, Limits(), labelled=True)
+    asked = both.native.encode(batch, labelled=False)
     x = sparse.random_array((50, 400), density=0.1, format="csr", rng=np.random.default_rng(1))
     y = np.ones(50)
     for _ in range(30):
@@ -736,13 +727,15 @@ def test_memory_does_not_grow(both: Kernels, alpha: float) -> None:
 @given(wanted=st.lists(names(), max_size=30))
 def test_limits_of_a_lookup_may_change(both: Kernels, wanted: list[Any]) -> None:
     native, python = both.native.Lookup(3), both.python.Lookup(3)
-    body = pack_array([pack_array([b"\x01", both.python.encode_predict(_names(wanted))[1:]])])
+    body = pack_array(
+        [pack_array([b"\x01", both.python.encode(_names(wanted), labelled=False)[1:]])]
+    )
     mine, reference = batches(both, body)
     for most in (3, 0, 2**31 - 2):
         native.max_features = python.max_features = most
-        same(native.grow(mine), python.grow(reference))
+        same(native.ids(mine, grow=True), python.ids(reference, grow=True))
     with pytest.raises(SampleError):
-        both.native.decode_learn(b"\x91\x90", Limits())
+        both.native.decode(b"\x91\x90", Limits(), labelled=True)
 
 
 def _names(wanted: list[Any]) -> Batch:

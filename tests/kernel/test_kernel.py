@@ -7,13 +7,47 @@ import pytest
 from onlinesvm import OnlineSVM, config
 from onlinesvm import kernel as kernels
 from onlinesvm.errors import KernelError
+from onlinesvm.kernel import contract
+from onlinesvm.model.head import Head
+from onlinesvm.model.rules import Rule
+from onlinesvm.model.rules.records import RecordRule
 
 
-def test_a_kernel_defines_the_contract(kernel: kernels.Kernel) -> None:
-    for name in kernels.CONTRACT:
-        assert hasattr(kernel, name), name
+def members(of: object) -> set[str]:
+    """The public names of an object, less a class's constants."""
+    return {name for name in dir(of) if not name.startswith("_") and not name.isupper()}
+
+
+def test_a_kernel_defines_exactly_the_contract(kernel: kernels.Kernel) -> None:
+    assert sorted(kernel.__all__) == sorted(contract.MODULE)  # type: ignore[attr-defined]
+    assert all(hasattr(kernel, name) for name in contract.MODULE)
     assert kernel.NAME in kernels.KERNELS
-    assert set(kernel.RULES) == set(config.RULES)
+    assert tuple(kernel.RULES) == config.RULES
+    lookup = kernel.Lookup(9)
+    assert members(lookup) == set(contract.MEMBERS["Lookup"])
+    assert members(lookup.view()) == set(contract.MEMBERS["View"])
+    assert members(kernel.Metrics(0.0)) == set(contract.MEMBERS["Metrics"])
+
+
+@pytest.mark.parametrize("average", [False, True])
+@pytest.mark.parametrize("name", config.RULES)
+def test_a_rule_defines_exactly_the_contract(
+    kernel: kernels.Kernel, name: str, average: bool
+) -> None:
+    given = {"average": True} if average and name == "sgd" else {}
+    rule = Head(kernel, config.LearnerConfig(rule=name, **given)).rule
+    # The formulas of the python kernel have the hooks of their bases beside it.
+    hooks = {*Rule.__abstractmethods__, *RecordRule.__abstractmethods__, "bias", "variant", "tau"}
+    own = members(rule) - (hooks if kernel.NAME == "python" else set())
+    assert own == set(contract.MEMBERS["Rule"])
+    assert members(rule.view(0)) == set(contract.MEMBERS["View"])
+
+
+def test_the_contract_is_as_small_as_it_says() -> None:
+    assert contract.__doc__ is not None
+    names = {*contract.MODULE, *(name for part in contract.MEMBERS.values() for name in part)}
+    assert f"{len(contract.MODULE)} names of MODULE" in contract.__doc__
+    assert f"{len(names)} different names in all" in contract.__doc__
 
 
 def test_the_readable_reference_is_always_there() -> None:

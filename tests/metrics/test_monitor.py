@@ -14,9 +14,10 @@ from onlinesvm import Limits, OnlineSVM
 from onlinesvm.data.batch import CSR
 from onlinesvm.kernel import Kernel
 from onlinesvm.metrics.drift import CONFIDENCE
-from onlinesvm.metrics.monitor import JUDGED, SIZE, report
-from onlinesvm.model.class_weights import ClassWeights
-from onlinesvm.model.norms import normalized
+from onlinesvm.metrics.monitor import DRIFTS, NAMES, SIZE, Metrics, check_state, report
+from onlinesvm.metrics.progressive import TOTALS
+from onlinesvm.model.head import ClassWeights
+from onlinesvm.model.margins import normalized
 from tests.strategies import configurations, features, importances, samples
 
 
@@ -38,18 +39,16 @@ def stream(seed: int, n: int, sharp: float = 1.0) -> tuple[Any, Any, Any]:
 def test_both_kernels_any_split_any_stop(
     kernel: Kernel, margins: list[float], data: st.DataObject, cut: int
 ) -> None:
-    from onlinesvm.metrics.monitor import Judge
-
     n = len(margins)
     labels = data.draw(st.lists(st.sampled_from([-1.0, 1.0]), min_size=n, max_size=n))
     given = [max(0.0, float(h)) for h in data.draw(st.lists(importances(), min_size=n, max_size=n))]
     m = np.array(margins, dtype=np.float64)
-    reference, split = Judge(0.5), kernel.Judge(0.5)
-    expected = reference.learn(m, labels, given)
-    first = split.learn(m[:cut], labels[:cut], given[:cut])
-    resumed = kernel.Judge(0.5)
+    reference, split = Metrics(0.5), kernel.Metrics(0.5)
+    expected = reference.observe(m, labels, given)
+    first = split.observe(m[:cut], labels[:cut], given[:cut])
+    resumed = kernel.Metrics(0.5)
     resumed.restore(split.dump())
-    rest = resumed.learn(m[cut:], labels[cut:], given[cut:])
+    rest = resumed.observe(m[cut:], labels[cut:], given[cut:])
     assert np.concatenate([first, rest]).tobytes() == expected.tobytes()
     assert resumed.dump().tobytes() == reference.dump().tobytes()
     assert ((expected >= 0) & (expected <= 1)).all()
@@ -61,32 +60,32 @@ def test_both_kernels_any_split_any_stop(
 @pytest.mark.parametrize("scale", [1e-30, 1.0, 1e6])
 def test_probabilities_are_calibrated(kernel: Kernel, sharp: float, scale: float) -> None:
     margins, labels, p = stream(1, 20_000, sharp)
-    judge = kernel.Judge(0.0)
-    learned = judge.learn(margins * scale, labels, np.ones(len(labels)))
+    metrics = kernel.Metrics(0.0)
+    learned = metrics.observe(margins * scale, labels, np.ones(len(labels)))
     assert np.abs(learned[10_000:] - p[10_000:]).mean() < 0.03
-    assert report(judge.dump())["recent_calibration_error"] < 0.02
+    assert report(metrics.dump())["recent_calibration_error"] < 0.02
 
 
 def test_one_wild_margin_spoils_nothing(kernel: Kernel) -> None:
     margins, labels, p = stream(2, 6000)
     margins[1000] = 1e150
-    learned = kernel.Judge(0.0).learn(margins, labels, np.ones(len(labels)))
+    learned = kernel.Metrics(0.0).observe(margins, labels, np.ones(len(labels)))
     assert np.abs(learned[3000:] - p[3000:]).mean() < 0.05
 
 
 def test_calibration_follows_drift(kernel: Kernel) -> None:
     margins, labels, p = stream(3, 30_000)
     labels[10_000:] *= -1  # all turned around
-    learned = kernel.Judge(0.0).learn(margins, labels, np.ones(len(labels)))
+    learned = kernel.Metrics(0.0).observe(margins, labels, np.ones(len(labels)))
     assert np.abs(learned[20_000:] - (1 - p)[20_000:]).mean() < 0.05
 
 
-def test_balance_equals_counting(kernel: Kernel) -> None:
+def test_confusion_equals_counting(kernel: Kernel) -> None:
     margins, labels, _ = stream(4, 3000)
     h = np.random.default_rng(0).choice([0.5, 1.0, 2.0], 3000)
-    judge = kernel.Judge(0.7)
-    judge.learn(margins, labels, h)
-    told = report(judge.dump())
+    metrics = kernel.Metrics(0.7)
+    metrics.observe(margins, labels, h)
+    told = report(metrics.dump())
     up, positive = margins > 0.7, labels > 0
     tp, fp = h[up & positive].sum(), h[up & ~positive].sum()
     tn, fn = h[~up & ~positive].sum(), h[~up & positive].sum()
@@ -102,27 +101,27 @@ def test_balance_equals_counting(kernel: Kernel) -> None:
     assert told["recent_auc"] == pytest.approx(auc, abs=0.005)
 
 
-def test_nothing_is_told_of_nothing(kernel: Kernel) -> None:
-    told = report(kernel.Judge(0.0).dump())
-    assert tuple(told) == JUDGED
+def test_figures_before_the_first_sample_are_none(kernel: Kernel) -> None:
+    told = report(kernel.Metrics(0.0).dump())
+    assert tuple(told) == NAMES
     assert told.pop("drifts") == 0
     assert all(value is None for value in told.values())
-    judge = kernel.Judge(0.0)
-    judge.learn(np.ones(5), np.ones(5), np.zeros(5))
-    assert judge.dump().tobytes() == kernel.Judge(0.0).dump().tobytes()
+    metrics = kernel.Metrics(0.0)
+    metrics.observe(np.ones(5), np.ones(5), np.zeros(5))
+    assert metrics.dump().tobytes() == kernel.Metrics(0.0).dump().tobytes()
 
 
-def test_drift_is_told_soon_and_once(kernel: Kernel) -> None:
+def test_drift_is_reported_soon_and_once(kernel: Kernel) -> None:
     rng = np.random.default_rng(5)
     labels = np.ones(20_000)
     wrong = np.where(np.arange(20_000) < 10_000, rng.random(20_000) < 0.1, rng.random(20_000) < 0.3)
-    judge = kernel.Judge(0.0)
+    metrics = kernel.Metrics(0.0)
     margins = np.where(wrong, -1.0, 1.0)
-    judge.learn(margins[:10_000], labels[:10_000], labels[:10_000])
-    assert judge.drifts == 0
-    judge.learn(margins[10_000:], labels[10_000:], labels[10_000:])
-    told = report(judge.dump())
-    assert told["drifts"] == judge.drifts == 1
+    metrics.observe(margins[:10_000], labels[:10_000], labels[:10_000])
+    assert metrics.dump()[DRIFTS] == 0
+    metrics.observe(margins[10_000:], labels[10_000:], labels[10_000:])
+    told = report(metrics.dump())
+    assert told["drifts"] == metrics.dump()[DRIFTS] == 1
     assert 10_000 - 500 < told["samples_since_drift"] < 10_000
 
 
@@ -130,11 +129,11 @@ def test_false_alarms_are_rare_on_a_stationary_stream(kernel: Kernel) -> None:
     rng = np.random.default_rng(6)
     alarms = 0
     for error in (0.001, 0.05, 0.3, 0.5):
-        judge = kernel.Judge(0.0)
+        metrics = kernel.Metrics(0.0)
         n = 20_000 if kernel.NAME == "python" else 1_000_000
         ones = np.ones(n)
-        judge.learn(np.where(rng.random(n) < error, -1.0, 1.0), ones, ones)
-        alarms += judge.drifts
+        metrics.observe(np.where(rng.random(n) < error, -1.0, 1.0), ones, ones)
+        alarms += metrics.dump()[DRIFTS]
     assert CONFIDENCE <= 1e-5
     assert alarms <= 1
 
@@ -142,25 +141,31 @@ def test_false_alarms_are_rare_on_a_stationary_stream(kernel: Kernel) -> None:
 def test_getting_better_is_no_drift(kernel: Kernel) -> None:
     rng = np.random.default_rng(7)
     error = 0.5 / np.sqrt(1 + np.arange(50_000) / 100)
-    judge = kernel.Judge(0.0)
-    judge.learn(np.where(rng.random(50_000) < error, -1.0, 1.0), np.ones(50_000), np.ones(50_000))
-    assert judge.drifts == 0
+    metrics = kernel.Metrics(0.0)
+    metrics.observe(
+        np.where(rng.random(50_000) < error, -1.0, 1.0), np.ones(50_000), np.ones(50_000)
+    )
+    assert metrics.dump()[DRIFTS] == 0
 
 
-def test_a_judge_is_restored_from_sound_numbers_only(kernel: Kernel) -> None:
-    judge = kernel.Judge(0.0)
-    sound = judge.dump()
+def test_metrics_are_restored_from_sound_numbers_only(kernel: Kernel) -> None:
+    metrics = kernel.Metrics(0.0)
+    sound = metrics.dump()
+    check_state(sound)
+    n = len(TOTALS)
     for index, value in (
-        (0, math.nan), (0, 1e200), (2, -1.0), (3, 1.5), (7, 21.0), (24, 0.0), (41, -1.0),
-        (43, -1.0), (90, -1.0), (100, 1e300), (SIZE - 1, -1.0), (SIZE - 1, 1.0), (SIZE - 6, 0.5),
-        (6, 1.0),
+        (0, math.nan), (3, -1.0), (n, math.nan), (n, 1e200), (n + 2, -1.0), (n + 3, 1.5),
+        (n + 7, 21.0), (n + 24, 0.0), (n + 41, -1.0), (n + 43, -1.0), (n + 90, -1.0),
+        (n + 100, 1e300), (SIZE - 1, -1.0), (SIZE - 1, 1.0), (SIZE - 6, 0.5), (n + 6, 1.0),
     ):  # fmt: skip
         numbers = sound.copy()
         numbers[index] = value
-        with pytest.raises(ValueError, match=r"^judge: .*expected"):
-            judge.restore(numbers)
-    with pytest.raises(ValueError, match=f"judge: expected {SIZE} numbers, got 3"):
-        judge.restore(np.zeros(3))
+        with pytest.raises(ValueError, match=r"^metrics: .*expected"):
+            check_state(numbers)
+    for check in (check_state, metrics.restore):
+        with pytest.raises(ValueError, match=f"metrics: expected {SIZE} numbers, got 3"):
+            check(np.zeros(3))
+    assert metrics.dump().tobytes() == sound.tobytes()
 
 
 # In a model.
@@ -178,7 +183,7 @@ def test_predict_gives_probabilities(kernel: Kernel) -> None:
     assert p[0] > 0.8
     assert p[1] < 0.2
     assert model.predict_one(asked[0], probability=True) == p[0]  # type: ignore[arg-type]
-    assert model.judged["recent_auc"] > 0.8
+    assert model.metrics["recent_auc"] > 0.8
 
 
 @given(rows=st.lists(samples(), max_size=10), asked=features(), config=configurations())
@@ -262,14 +267,14 @@ def test_balanced_weights_find_the_rare_class(kernel: Kernel) -> None:
         row = {"a": float(y + 1.5 * rng.normal()), "b": float(rng.normal())}
         plain.learn_one(row, y)
         even.learn_one(row, y)
-    assert even.judged["recent_balanced_error"] < plain.judged["recent_balanced_error"] - 0.05
+    assert even.metrics["recent_balanced_error"] < plain.metrics["recent_balanced_error"] - 0.05
 
 
 def test_a_threshold_decides(kernel: Kernel) -> None:
     model = OnlineSVM(kernel=kernel.NAME, rule="sgd", eta0=1.0, bias=False, threshold=1.5)
     model.learn([(["a"], 1), (["a"], 1), (["a"], -1)])  # margins 0, 1, 1: all below
     assert model.progressive.error == pytest.approx(2 / 3)
-    assert model.judged["recall"] == 0
+    assert model.metrics["recall"] == 0
 
 
 # Normalization.

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from onlinesvm import Limits, OnlineSVM
 from onlinesvm.data.batch import Batch
+from onlinesvm.data.codec import encode
 from onlinesvm.kernel import Kernel
 from onlinesvm.model.lookup import name_bytes, name_text
+from onlinesvm.model.mappings import names_of
 from tests.strategies import names
 
 
@@ -104,7 +106,7 @@ def batch_of(kernel: Kernel, rows: list[tuple[float, list[tuple[bytes, float]]]]
     batch = Batch()
     for importance, row in rows:
         batch.append(1.0, importance, [name for name, _ in row], [value for _, value in row])
-    return kernel.decode_learn(kernel.encode_learn(batch), Limits())
+    return kernel.decode(encode(batch, labelled=True), Limits(), labelled=True)
 
 
 def test_csr_rows_keep_the_order_and_pad_the_unknown(kernel: Kernel) -> None:
@@ -118,13 +120,13 @@ def test_csr_rows_keep_the_order_and_pad_the_unknown(kernel: Kernel) -> None:
             (1.0, [(b"c", 1.0), (b"a", 3.0)]),  # the lookup is full
         ],
     )
-    grown = lookup.grow(batch)
+    grown = lookup.ids(batch, grow=True)
     assert [array.dtype for array in grown] == [np.int64, np.int32, np.float64]
     assert grown.indptr.tolist() == [0, 2, 5, 5, 6]
     assert grown.indices.tolist() == [1, 2, 0, 2, 0, 2]
     assert grown.data.tolist() == [1.5, 2.0, 5.0, 1.0, 2.0, 3.0]
-    assert list(lookup.names()) == [b"b", b"a"]
-    found = lookup.find(batch)
+    assert list(names_of(lookup.view())) == [b"b", b"a"]
+    found = lookup.ids(batch)
     assert found.indices.tolist() == [1, 2, 0, 2, 0, 0, 2]
     assert found.data.tolist() == [1.5, 2.0, 5.0, 1.0, 2.0, 1.0, 3.0]
     assert (lookup.id(b"a"), lookup.id(b"zz"), len(lookup)) == (2, 0, 2)
@@ -133,14 +135,14 @@ def test_csr_rows_keep_the_order_and_pad_the_unknown(kernel: Kernel) -> None:
 @given(wanted=st.lists(st.binary(max_size=9), unique=True))
 def test_a_dump_is_restored(kernel: Kernel, wanted: list[bytes]) -> None:
     lookup = kernel.Lookup(100)
-    lookup.grow(batch_of(kernel, [(1.0, [(name, 1.0) for name in wanted])]))
+    lookup.ids(batch_of(kernel, [(1.0, [(name, 1.0) for name in wanted])]), grow=True)
     lengths, raw = lookup.view().arrays().values()
     assert (lengths.dtype, raw.dtype) == (np.uint32, np.uint8)
     assert lengths.tolist() == [len(name) for name in wanted]
     assert raw.tobytes() == b"".join(wanted)
     other = kernel.Lookup(100)
     other.restore(lengths, raw)
-    assert list(other.names()) == wanted
+    assert list(names_of(other.view())) == wanted
     assert [other.id(name) for name in wanted] == list(range(1, len(wanted) + 1))
 
 

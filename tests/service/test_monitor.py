@@ -35,7 +35,7 @@ def test_a_daemon_gives_probabilities_and_explanations(tmp_path: Path) -> None:
         assert header == {"samples": 1, "position": 200}
         stats = client.stats()
         assert stats["experts"] == model.experts
-        assert {key: stats[key] for key in model.judged} == model.judged
+        assert {key: stats[key] for key in model.metrics} == model.metrics
         with pytest.raises(RequestRefused, match="expected probability as true or false, got 1"):
             client.request("predict", msgpack.packb([]), probability=1)
         with pytest.raises(RequestRefused, match='expected no key "probability" for explain'):
@@ -87,7 +87,7 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     code, out, _ = run(capsys, "inspect", "--json", path)
     shown = json.loads(out)
     assert shown["experts"] == model.experts
-    assert shown["recent_auc"] == model.judged["recent_auc"]
+    assert shown["recent_auc"] == model.metrics["recent_auc"]
 
 
 def test_flags_of_the_learner(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,7 +103,7 @@ def test_flags_of_the_learner(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     )  # fmt: skip
     assert run(capsys, "learn", "--model", path, *flags, rows)[0] == 0
     code, _, err = run(capsys, "learn", "--model", path, "--class-weight", "balanced", rows)
-    assert (code, "class_weight: the model was born with (1.0, 2.0), got 'balanced'" in err) == (
+    assert (code, "class_weight: the model was created with (1.0, 2.0), got 'balanced'" in err) == (
         1, True,
     )  # fmt: skip
     code, _, err = run(capsys, "learn", "--model", tmp_path / "new", "--eta0", "0.1", rows)

@@ -415,7 +415,7 @@ WRONG_HEADERS: list[tuple[dict[str, Any], str]] = [
         "snapshot: its parts do not make a model: scalars: expected t, got none",
     ),
     ({"figures": {"judge": [1]}}, "header: expected figures to be finite float64, got '[1]'"),
-    ({"figures": {"judge": [1.0]}}, "snapshot: its parts do not make a model: judge: expected"),
+    ({"figures": {"judge": [1.0]}}, "snapshot: its parts do not make a model: metrics: expected"),
     ({"figures": {"labels": []}}, "snapshot: its parts do not make a model: 'judge'"),
     ({"arrays": []}, "header: expected arrays lengths, names first, got '[]'"),
     (

@@ -77,16 +77,12 @@ cdef extern from "codec/lines.h" nogil:
     void end_sample(batch *b, double label, double importance)
 
 cdef extern from "codec/encode.h" nogil:
-    const size_t HEAD_MOST, MARGIN_BYTES
     size_t encode_most(const batch *b)
     size_t encode_batch(uint8_t *out, const batch *b, bint labelled)
-    size_t write_margins "encode_margins" (uint8_t *out, const double *margins, size_t n)
 
 cdef extern from "memory/lookup.h" nogil:
     ctypedef struct arena:
         uint64_t bytes
-    ctypedef struct arena_walk:
-        pass
     ctypedef struct column_map:
         size_t size
     ctypedef struct lookup:
@@ -95,9 +91,6 @@ cdef extern from "memory/lookup.h" nogil:
         uint32_t count
         uint64_t refused
     const size_t DIGITS_MOST
-    const uint8_t *arena_next(const arena *a, arena_walk *walk)
-    const uint8_t *entry_name(const uint8_t *e)
-    uint32_t entry_length(const uint8_t *e)
     bint lookup_init(lookup *l)
     void lookup_clear(lookup *l)
     size_t lookup_room(const lookup *l, size_t most)
@@ -212,12 +205,13 @@ cdef extern from "memory/prune.h" nogil:
     void lookup_prune(lookup *l, const uint8_t *kept)
 
 cdef extern from "rules/records.h" nogil:
-    const int RULE_PA1, RULE_PA2, RULE_AROW, RULE_ADAGRAD, RULE_NAG, RULE_AVERAGE
+    const int RULE_AROW, RULE_NAG, RULE_AVERAGE, RULES_OF_RECORDS
     ctypedef struct records:
         blocks state
         double *bias
         double norms, importance
         int64_t t
+    int records_kind(const char *name)
     void records_init(records *r, int kind, bint has_bias, bint inverse, double strength,
                       double forgetting)
     double records_bias(const records *r)
@@ -230,7 +224,7 @@ cdef extern from "rules/records.h" nogil:
     void records_restore(records *r, size_t n, size_t column, const double *numbers)
 
 cdef extern from "rules/hedge.h" nogil:
-    const size_t EXPERTS, HEDGE_NUMBERS, HEDGE_JUDGED
+    const size_t HEDGE_NUMBERS
     ctypedef struct mixture:
         pass
     ctypedef struct hedge_feature:

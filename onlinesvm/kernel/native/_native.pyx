@@ -2,31 +2,25 @@
 # cython: binding=True, embedsignature=False
 """The compiled kernel: the contract's names over the C in csrc/, and nothing more.
 
-What each does, onlinesvm.model.lookup, rules, body and progressive say; this kernel gives the same bits
-and the same errors. Here memory is taken and arguments are checked; csrc/ trusts them.
+The python kernel specifies them; this one gives the same bits and the same errors. Here memory is
+reserved and arguments are checked; csrc/ trusts them.
 
 The interpreter's lock is released while samples are walked. Each object has a lock of its own, so
-that threads that share one wait for each other instead of breaking it.
+that threads that share one wait for each other. Where both are needed, the lookup's is taken first.
 """
 
 import os
 
 import numpy as np
 
-from onlinesvm.data import codec as _body
 from onlinesvm import config as _config
-from onlinesvm.errors import LimitError
+from onlinesvm.data.batch import CSR, Columns
 from onlinesvm.data.validation import raise_first_fault
+from onlinesvm.errors import LimitError
+from onlinesvm.metrics.drift import LOG_ONE, LOG_TWO
 from onlinesvm.readers.labels import LineError
 from onlinesvm.readers.lines import SvmlightParser, TextParser, VWParser
 from onlinesvm.readers.parsing import Parsed
-from onlinesvm.metrics import drift as _drift
-from onlinesvm.metrics import monitor as _judge
-from onlinesvm.model.rules import Adagrad, Arow, Nag, PassiveAggressive1, PassiveAggressive2
-from onlinesvm.model.rules import hedge as _hedge
-from onlinesvm.model.rules.mixture import parts as _mixture
-from onlinesvm.model.rules.sgd import check_averaged, check_state as _check_sgd
-from onlinesvm.data.batch import CSR
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
@@ -48,19 +42,15 @@ from libc.string cimport memcpy, memset
 
 __all__ = [
     "NAME",
-    "Judge",
     "RULES",
     "Lookup",
-    "decode_learn",
-    "decode_predict",
-    "encode_learn",
-    "encode_margins",
-    "encode_predict",
-    "learn_matrix",
-    "observe",
+    "Metrics",
+    "decode",
+    "encode",
+    "learn",
     "parse_block",
     "score",
-    "score_matrix",
+    "score_fixed",
     "screen_matrix",
 ]
 
@@ -95,7 +85,7 @@ cdef object _contiguous = np.ascontiguousarray
 
 
 cdef void *_memory(object array) except? NULL:
-    """Where the elements of a contiguous array lie, as long as someone holds the array."""
+    """Where the elements of a contiguous array lie, for as long as the array is held."""
     cdef Py_buffer view
     PyObject_GetBuffer(array, &view, PyBUF_SIMPLE)
     PyBuffer_Release(&view)
@@ -125,21 +115,20 @@ cdef inline void _lock(PyThread_type_lock lock) noexcept:
 
 include "bodies.pxi"
 include "lookups.pxi"
+include "views.pxi"
 include "rule.pxi"
 include "sgd.pxi"
 include "records.pxi"
 include "hedge.pxi"
-include "monitor.pxi"
+include "metrics.pxi"
 include "matrix.pxi"
+include "learn.pxi"
 include "lines.pxi"
 
 
-def _sgd(config):
+def _sgd(config, layout):
     """The rule `sgd`, averaged or not."""
-    return Records(config) if config.average else Sgd(config)
+    return Records(config, layout) if config.average else Sgd(config, layout)
 
 
-RULES = {
-    "hedge": Hedge, "sgd": _sgd, "pa1": Records, "pa2": Records, "arow": Records,
-    "adagrad": Records, "nag": Records,
-}
+RULES = {**dict.fromkeys(_config.RULES, Records), "hedge": Hedge, "sgd": _sgd}

@@ -58,17 +58,8 @@ cdef class Batch:
         return values
 
 
-def decode_learn(body, limits):
-    """The samples of a learn request, validated whole. See onlinesvm.data.codec.decode_learn."""
-    return _decode(body, limits, True)
-
-
-def decode_predict(body, limits):
-    """The samples of a predict request, validated whole. See onlinesvm.data.codec.decode_predict."""
-    return _decode(body, limits, False)
-
-
-cdef Batch _decode(object body, object limits, bint labelled):
+def decode(object body, object limits, *, bint labelled):
+    """The samples of a request, validated whole. See onlinesvm.data.codec.decode."""
     cdef Batch b = Batch.__new__(Batch)
     cdef decode_limits bounds
     cdef size_t samples = 0, head = 0, size
@@ -101,21 +92,8 @@ cdef Batch _decode(object body, object limits, bint labelled):
     return b
 
 
-def encode_learn(batch):
-    """`batch` as the body of a learn request. See onlinesvm.data.codec.encode_learn."""
-    if not isinstance(batch, Batch):
-        return _body.encode_learn(batch)
-    return _encode(batch, True)
-
-
-def encode_predict(batch):
-    """`batch` as the body of a predict request. See onlinesvm.data.codec.encode_predict."""
-    if not isinstance(batch, Batch):
-        return _body.encode_predict(batch)
-    return _encode(batch, False)
-
-
-cdef bytes _encode(Batch b, bint labelled):
+def encode(Batch b not None, *, bint labelled):
+    """A batch as the body of a request. See onlinesvm.data.codec.encode."""
     cdef batch columns = b.columns
     cdef uint8_t *out
     cdef size_t size
@@ -131,13 +109,3 @@ cdef bytes _encode(Batch b, bint labelled):
         return PyBytes_FromStringAndSize(<const char *>out, size)
     finally:
         free(out)
-
-
-def encode_margins(margins):
-    """`margins`, float64[n], as the body of a reply: an array of float64."""
-    cdef object array = _vector(margins, _float64)
-    cdef size_t n = len(array)
-    cdef size_t head = 1 if n < 16 else 3 if n < 65536 else 5
-    cdef bytes out = PyBytes_FromStringAndSize(NULL, head + n * MARGIN_BYTES)
-    write_margins(<uint8_t *>PyBytes_AS_STRING(out), <const double *>_memory(array), n)
-    return out

@@ -3,17 +3,17 @@
 cdef class Rule:
     """The state of the features, behind a lock, and the way in and out of the rule's C.
 
-    A rule says which blocks its state lies in, what the columns of its snapshots are named, and
-    implements the C methods.
+    A rule sets the blocks of its state and implements the C methods. `layout` names the state.
     """
 
     cdef PyThread_type_lock lock
     cdef blocks *state
     cdef view *views
-    cdef tuple columns
-    cdef object prune_weights, prune_counts, prune_kept  # room to prune in, once there may be need
+    cdef object layout
+    cdef object prune_weights, prune_counts, prune_kept  # memory to prune in, once reserved
 
-    def __cinit__(self, config):
+    def __cinit__(self, config, layout):
+        self.layout = layout
         self.lock = PyThread_allocate_lock()
         if not self.lock:
             raise MemoryError
@@ -51,12 +51,20 @@ cdef class Rule:
         """The numbers of `n` records of the state into the columns, from place `at` on."""
         pass
 
-    cdef dict parts(self):
-        """The numbers that belong to no feature; under the lock."""
-        return {}
+    cdef tuple numbers(self):
+        """The numbers that belong to no feature, in the order of the layout; under the lock."""
+        return ()
+
+    cdef int64_t seen(self, uint32_t id):
+        """How many samples had the feature, −1 where the rule does not count; under the lock."""
+        return -1
+
+    cdef dict scalars(self):
+        """The numbers that belong to no feature, by name; under the lock."""
+        return dict(zip(self.layout.scalars, self.numbers(), strict=True))
 
     cdef void finish_views(self) noexcept nogil:
-        """Copy the rest for all views, before the state is replaced; under the lock."""
+        """Copy the rest for all views before the state is replaced; under the lock."""
         cdef view *v = self.views
         cdef const double *records
         cdef size_t at, end
@@ -73,25 +81,35 @@ cdef class Rule:
                         self.unpack(_fresh, 1, v.columns, at)
             v = v.next
 
-    def reserve(self, n):
-        """Room for the state of ids up to `n`."""
+    cdef int reserve_ids(self, size_t n) except -1:
+        """Memory for the state of ids up to `n`; under the lock."""
+        if not blocks_reserve(self.state, min(n, MOST_IDS)):
+            raise MemoryError
+        return 0
+
+    def reserve(self, size_t n, *, bint prune=False):
+        """Memory for ids up to `n`. See onlinesvm.model.rules.rule.Rule.reserve."""
         _lock(self.lock)
         try:
-            if not blocks_reserve(self.state, min(<size_t>n, MOST_IDS)):
+            self.reserve_ids(n)
+            if not self.reserve_row(min(n, <size_t>65536)):
                 raise MemoryError
         finally:
             PyThread_release_lock(self.lock)
+        if prune:
+            self.reserve_prune(n)
 
-    def reserve_prune(self, n):
-        """Room to prune up to `n` features."""
-        if self.prune_kept is None or len(self.prune_kept) < n:
+    cdef int reserve_prune(self, size_t n) except -1:
+        """Memory to prune up to `n` features in."""
+        if self.prune_kept is None or <size_t>len(self.prune_kept) < n:
             weights, kept = _empty(n), _empty(n, np.bool_)
             if self.prune_counts is None:
                 self.prune_counts = _empty(PRUNE_COUNTS, np.uint32)
             self.prune_weights, self.prune_kept = weights, kept
+        return 0
 
-    def prune(self, n, own, left):
-        """Give up the weakest features. See onlinesvm.model.rules.base.Rule.prune."""
+    def prune(self, n, keep_ids, remaining):
+        """Drop the weakest features. See onlinesvm.model.rules.rule.Rule.prune."""
         cdef size_t count = n, leaving = 0, k, owned
         cdef double *weights
         cdef uint32_t *counts
@@ -99,16 +117,16 @@ cdef class Rule:
         cdef const int32_t *ids
         self.reserve_prune(count)
         kept = self.prune_kept[:count]
-        own = _vector(own, _int32)
-        owned = len(own)
-        ids = <const int32_t *>_memory(own)
+        keep_ids = _vector(keep_ids, _int32)
+        owned = len(keep_ids)
+        ids = <const int32_t *>_memory(keep_ids)
         weights = <double *>_memory(self.prune_weights)
         counts = <uint32_t *>_memory(self.prune_counts)
         stays = <uint8_t *>_memory(kept)
         for k in range(owned):
             if not 0 < ids[k] <= <int64_t>count:
-                raise ValueError(f"own: expected ids from 1 to {count}, got {ids[k]}")
-        leaving = max(0, min(n - left, n - <object>owned))
+                raise ValueError(f"keep_ids: expected ids from 1 to {count}, got {ids[k]}")
+        leaving = max(0, min(n - remaining, n - <object>owned))
         _lock(self.lock)
         try:
             with nogil:
@@ -125,7 +143,7 @@ cdef class Rule:
             PyThread_release_lock(self.lock)
         return kept
 
-    def learn(self, csr, labels, importances):
+    def learn(self, csr, signs, importances):
         """Score, then learn, row by row; the margins before each update, float64[n]."""
         cdef rows x
         cdef size_t samples
@@ -134,12 +152,12 @@ cdef class Rule:
         cdef double *out
         cdef uint32_t largest
         held = _csr(csr, &x, &samples)
-        labels = _vector_of(labels, _float64, samples, "labels")
+        signs = _vector_of(signs, _float64, samples, "signs")
         importances = _vector_of(importances, _float64, samples, "importances")
-        y, h = <const double *>_memory(labels), <const double *>_memory(importances)
+        y, h = <const double *>_memory(signs), <const double *>_memory(importances)
         margins = _empty(samples)
         out = <double *>_memory(margins)
-        largest = _largest_id(&x, samples)
+        largest = _largest_id(&x, samples, held)
         _lock(self.lock)
         try:
             if not (blocks_reserve(self.state, largest) and self.reserve_row(rows_longest(&x, samples))):
@@ -168,44 +186,41 @@ cdef class Rule:
         finally:
             PyThread_release_lock(self.lock)
         if not within:
-            raise _no_id()
+            raise _no_id(held)
         del held
         return margins
 
-    def seen(self, id):
-        """How many samples had the feature; None where the rule does not count."""
-        return None
-
-    def weight(self, id):
-        """The weight of a feature; 0.0 for PAD."""
+    def feature(self, id):
+        """The weight of a feature, and how many samples had it; None if not counted."""
         cdef double weight
+        cdef int64_t seen
         cdef uint32_t i = id
         _lock(self.lock)
         self.weights_from(i, 1, &weight)
+        seen = self.seen(i)
         PyThread_release_lock(self.lock)
-        return weight
+        return weight, None if seen < 0 else seen
+
+    cdef double bias_now(self):
+        """The bias; under the lock."""
+        return 0.0
 
     def weights(self, n):
-        """The weights of ids 1 … n, float64[n]."""
+        """The weights by id, float64[n + 1], that of PAD 0.0, and the bias."""
         cdef size_t count = n
-        weights = _empty(count)
+        cdef double bias
+        weights = _empty(count + 1)
         cdef double *out = <double *>_memory(weights)
+        out[0] = 0.0
         _lock(self.lock)
         with nogil:
-            self.weights_from(1, count, out)
+            self.weights_from(1, count, out + 1)
+        bias = self.bias_now()
         PyThread_release_lock(self.lock)
-        return weights
-
-    def scalars(self):
-        """The numbers that belong to no feature, as a snapshot has them."""
-        _lock(self.lock)
-        try:
-            return self.parts()
-        finally:
-            PyThread_release_lock(self.lock)
+        return weights, bias
 
     def view(self, n):
-        """The state of ids 1 … n as it is now. See onlinesvm.kernel.KernelRule.view."""
+        """The state of ids 1 … n as it is now. See onlinesvm.model.rules.rule.Rule.view."""
         return RuleView(self, n)
 
 
@@ -224,21 +239,23 @@ cdef tuple _csr(object csr, rows *x, size_t *samples):
     return indptr, indices, data
 
 
-cdef uint32_t _largest_id(const rows *x, size_t samples) except? 0xFFFFFFFF:
+cdef uint32_t _largest_id(const rows *x, size_t samples, object held) except? 0xFFFFFFFF:
     cdef uint32_t largest
     with nogil:
         largest = rows_largest_id(x, samples)
     if largest > MOST_IDS:
-        raise _no_id()
+        raise _no_id(held)
     return largest
 
 
-cdef object _no_id():
-    return ValueError(f"indices: expected ids from 0 to {MOST_IDS}, got others")
+cdef object _no_id(tuple held):
+    indptr, indices, _ = held
+    ids = indices[indptr[0]:indptr[len(indptr) - 1]]
+    return ValueError(f"indices: expected ids from 0 to {MOST_IDS}, got {ids.min()} to {ids.max()}")
 
 
-def score(csr, weights, double bias):
-    """The margins of rows by fixed weights. See onlinesvm.model.margins.score."""
+def score_fixed(csr, weights, double bias):
+    """The margins of rows by fixed weights. See onlinesvm.model.margins.score_fixed."""
     cdef rows x
     cdef size_t samples, n
     cdef const double *w
@@ -249,19 +266,19 @@ def score(csr, weights, double bias):
     n = len(weights)
     w = <const double *>_memory(weights)
     if not n or w[0] != 0.0:
-        raise ValueError("weights: expected 0 for PAD, got another or none")
+        raise ValueError(f"weights: expected 0 for PAD, got {weights[:1].tolist()}")
     margins = _empty(samples)
     out = <double *>_memory(margins)
     with nogil:
         within = score_flat(&x, samples, w, n, bias, out)
     if not within:
-        raise _no_id()
+        raise _no_id(held)
     del held
     return margins
 
 
 cdef int _reserve_fresh(blocks *fresh, size_t stride, size_t n) except -1:
-    """Blocks for ids up to `n`; what is in use stays until they are there."""
+    """New blocks for ids up to `n`, beside those in use."""
     blocks_init(fresh, stride)
     if not blocks_reserve(fresh, n):
         blocks_clear(fresh)
@@ -270,106 +287,3 @@ cdef int _reserve_fresh(blocks *fresh, size_t stride, size_t n) except -1:
 
 
 cdef double[16] _fresh  # a record of a feature that was never learned: all zero
-_INTEGERS = {"exponents", *_hedge.COUNTS}
-
-
-@cython.no_gc_clear  # the list of views is left only when this is gone
-cdef class RuleView:
-    """The state of a rule at one instant. See onlinesvm.kernel.KernelRuleView."""
-
-    cdef Rule rule
-    cdef view view
-    cdef double *slice
-    cdef dict made
-    cdef readonly dict scalars
-
-    def __cinit__(self, Rule rule, size_t n):
-        cdef int k
-        if n > MOST_IDS:
-            raise MemoryError
-        self.slice = <double *>malloc(VIEW_SLICE_BYTES)
-        if not self.slice:
-            raise MemoryError
-        made = {}
-        for k, name in enumerate(rule.columns):
-            made[name] = _empty(n, _int64 if name in _INTEGERS else _float64)
-        _lock(rule.lock)
-        try:
-            if not view_open(&self.view, &rule.views, n):
-                raise MemoryError
-            self.rule = rule
-            for k, name in enumerate(made):
-                self.view.columns[k] = <double *>_memory(made[name])
-            self.made, self.scalars = made, rule.parts()
-        finally:
-            PyThread_release_lock(rule.lock)
-
-    def __dealloc__(self):
-        self.leave()
-        free(self.slice)
-
-    cdef void leave(self):
-        """Have the rule keep nothing more, and free what it has kept; once: the garbage collector
-        may find what is left already under the rule's lock.
-        """
-        cdef Rule rule = self.rule
-        self.rule = None
-        if rule is not None:
-            _lock(rule.lock)
-            view_leave(&self.view, &rule.views)
-            PyThread_release_lock(rule.lock)
-            with nogil:
-                view_clear(&self.view)
-
-    cdef size_t step(self, Rule rule, size_t most) noexcept nogil:
-        """Copy a slice of `most` ids at most; how many, 0 at the end."""
-        cdef region *spare = view_spare(&self.view)
-        cdef size_t at, count
-        PyThread_acquire_lock(rule.lock, WAIT_LOCK)
-        at = self.view.copied
-        count = view_slice(&self.view, rule.state, most, self.slice, spare)
-        if not count:
-            view_leave(&self.view, &rule.views)
-        PyThread_release_lock(rule.lock)
-        rule.unpack(self.slice, count, self.view.columns, at)
-        return count
-
-    def advance(self, n):
-        """Copy `n` more ids. See onlinesvm.kernel.KernelView.advance."""
-        cdef size_t left = n, count = 1
-        cdef Rule rule = self.rule
-        if self.made is not None:
-            with nogil:
-                while left and count:
-                    count = self.step(rule, left)
-                    left -= count
-
-    def arrays(self):
-        """The state, in arrays by id from 1. See onlinesvm.kernel.KernelView.arrays."""
-        cdef Rule rule = self.rule
-        cdef const double *record
-        cdef size_t id = 0
-        cdef view_walk walk
-        made, self.made = self.made, None
-        if made is None:
-            raise ValueError("expected a view that is open, got one that was read or closed")
-        memset(&walk, 0, sizeof(walk))
-        try:
-            with nogil:
-                while self.step(rule, self.view.n):
-                    view_pause()
-                while True:
-                    record = view_next(&self.view, &walk, rule.state.stride, &id)
-                    if not record:
-                        break
-                    rule.unpack(record, 1, self.view.columns, id - 1)
-            if self.view.failed:
-                raise MemoryError("what was learned meanwhile left no memory for the view")
-            return made
-        finally:
-            self.leave()
-
-    def close(self):
-        """Free what the view holds; once is enough."""
-        self.made = None
-        self.leave()

@@ -1,21 +1,19 @@
 # The rule sgd without averaging. Part of native.pyx.
 
 cdef class Sgd(Rule):
-    """Stochastic gradient descent on the hinge loss. See onlinesvm.model.rules.Sgd."""
+    """Stochastic gradient descent on the hinge loss. See onlinesvm.model.rules.sgd.Sgd."""
 
     cdef sgd rule
 
-    def __cinit__(self, config):
+    def __cinit__(self, config, layout):
         sgd_init(&self.rule, config.eta0, config.alpha, config.schedule == "invscaling",
                  config.bias)
         self.state = &self.rule.state
-        self.columns = ("weights", "mantissas", "exponents") if config.alpha else ("weights",)
 
     def __dealloc__(self):
         blocks_clear(&self.rule.state)
 
-    @property
-    def bias(self):
+    cdef double bias_now(self):
         return self.rule.bias
 
     cdef void learn_rows(self, const rows *x, size_t samples, const double *labels,
@@ -37,15 +35,13 @@ cdef class Sgd(Rule):
                      size_t at) noexcept nogil:
         sgd_unpack(&self.rule, records, n, columns, at)
 
-    cdef dict parts(self):
-        parts = {"bias": self.rule.bias, "t": self.rule.t}
-        if self.rule.alpha:
-            parts["product_mantissa"] = self.rule.mantissa
-            parts["product_exponent"] = self.rule.exponent
-        return parts
+    cdef tuple numbers(self):
+        if not self.rule.alpha:
+            return self.rule.bias, self.rule.t
+        return self.rule.bias, self.rule.t, self.rule.mantissa, self.rule.exponent
 
     def restore(self, arrays, scalars):
-        """Take the state of a dump. See onlinesvm.model.rules.Sgd.restore."""
+        """Replace the state. See onlinesvm.model.rules.rule.Rule.restore."""
         cdef double bias, mantissa = 1.0
         cdef int64_t t, exponent = 0
         cdef size_t n
@@ -53,7 +49,7 @@ cdef class Sgd(Rule):
         cdef const double *m = NULL
         cdef const int64_t *e = NULL
         cdef blocks fresh, old
-        _check_sgd(arrays, scalars, shrinks=self.rule.alpha != 0.0)
+        self.layout.check(arrays, scalars)
         bias, t = scalars["bias"], scalars["t"]
         weights = _vector(arrays["weights"], _float64)
         n = len(weights)

@@ -1,33 +1,44 @@
 """Update rules: how one sample moves the weights. The Python kernel's, and the readable reference.
 
-Each rule's formula and source stand above its code. All of them keep numbers a feature, by id, and
-a few scalars, and see samples as CSR rows.
+Each rule's formula and source stand above its code. `rule` is the base of all, `records` of those
+that keep a few numbers a feature, `layout` the layout of a state. A new rule of records touches
+four files:
+
+1. its formula, a file in this folder (as `arow`): the update and the layout of its state;
+2. its C, in ``kernel/csrc/rules/records.h``: its name, its stride and its update;
+3. its registration, `_REGISTERED` in ``onlinesvm/config.py``: class and parameters;
+4. its test, ``tests/model/test_rules.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from importlib import import_module
 
+from onlinesvm import config as _config
 from onlinesvm.config import LearnerConfig
-from onlinesvm.model.rules.adagrad import Adagrad
-from onlinesvm.model.rules.arow import Arow
-from onlinesvm.model.rules.hedge import Hedge
-from onlinesvm.model.rules.nag import Nag
-from onlinesvm.model.rules.passive_aggressive import PassiveAggressive1, PassiveAggressive2
-from onlinesvm.model.rules.sgd import Sgd, sgd
+from onlinesvm.model.rules.layout import Layout
+from onlinesvm.model.rules.rule import Rule
 
-__all__ = [
-    "RULES", "Adagrad", "Arow", "Hedge", "Nag", "PassiveAggressive1", "PassiveAggressive2", "Sgd",
-]  # fmt: skip
+__all__ = ["RULES", "Layout", "Rule", "layout_of"]
 
-# Name → what makes the rule for a configuration.
-RULES: dict[str, Callable[[LearnerConfig], Any]] = {
-    "hedge": Hedge,
-    "sgd": sgd,
-    "pa1": PassiveAggressive1,
-    "pa2": PassiveAggressive2,
-    "arow": Arow,
-    "adagrad": Adagrad,
-    "nag": Nag,
-}
+
+def _class_of(formula: str) -> type[Rule]:
+    module, _, name = formula.partition(":")
+    found: type[Rule] = getattr(import_module(f"onlinesvm.model.rules.{module}"), name)
+    return found
+
+
+_classes = {name: _class_of(formula) for name, formula in _config.RULE_CLASSES.items()}
+
+
+def layout_of(config: LearnerConfig) -> Layout:
+    """The layout of the state of the rule of `config`, on both kernels."""
+    return _classes[config.rule].variant(config).layout(config)
+
+
+def _make(config: LearnerConfig, layout: Layout) -> Rule:
+    return _classes[config.rule].variant(config)(config, layout)
+
+
+# The Python kernel's: name → what makes the rule of a configuration and a layout.
+RULES = dict.fromkeys(_classes, _make)

@@ -17,8 +17,8 @@ import math
 from typing import ClassVar
 
 from onlinesvm.config import LearnerConfig
-from onlinesvm.model.rules.rule import SUM, Record, RecordRule
-from onlinesvm.model.rules.state import WEIGHT, Span
+from onlinesvm.model.rules.layout import SUM, WEIGHT, Layout, Span
+from onlinesvm.model.rules.records import Record, RecordRule
 
 __all__ = ["Adagrad"]
 
@@ -30,12 +30,14 @@ class Adagrad(RecordRule):
     FRESH: ClassVar[tuple[float, ...]] = (0.0, 0.0)
     SPANS: ClassVar[tuple[Span, ...]] = (WEIGHT, SUM)
 
-    def __init__(self, config: LearnerConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: LearnerConfig, layout: Layout) -> None:
+        super().__init__(config, layout)
         self._eta0 = config.number("eta0")
         self._forgetting = config.number("forgetting")
 
-    def update(self, row: list[tuple[Record, float]], y: float, h: float, margin: float) -> None:
+    def update_records(
+        self, row: list[tuple[Record, float]], y: float, h: float, margin: float
+    ) -> None:
         if not y * margin < 1.0:
             return
         for record, x in row:

@@ -16,8 +16,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from onlinesvm.config import LearnerConfig
-from onlinesvm.model.rules.rule import Record, RecordRule
-from onlinesvm.model.rules.state import WEIGHT, Span
+from onlinesvm.model.rules.layout import WEIGHT, Layout, Span
+from onlinesvm.model.rules.records import Record, RecordRule
 
 __all__ = ["Arow"]
 
@@ -31,11 +31,13 @@ class Arow(RecordRule):
     FRESH: ClassVar[tuple[float, ...]] = (0.0, 1.0)
     SPANS: ClassVar[tuple[Span, ...]] = (WEIGHT, Span(LEAST_VARIANCE, 1.0))
 
-    def __init__(self, config: LearnerConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: LearnerConfig, layout: Layout) -> None:
+        super().__init__(config, layout)
         self._r = config.number("r")
 
-    def update(self, row: list[tuple[Record, float]], y: float, h: float, margin: float) -> None:
+    def update_records(
+        self, row: list[tuple[Record, float]], y: float, h: float, margin: float
+    ) -> None:
         loss = 1.0 - y * margin
         if not loss > 0.0:
             return

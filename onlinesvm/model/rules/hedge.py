@@ -41,23 +41,22 @@ all these with a set left out gains 0.4 percent on it at best, and costs 4 at wo
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from itertools import pairwise
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm.config import LearnerConfig
-from onlinesvm.data.batch import CSR
 from onlinesvm.metrics.fpmath import exp2, log2
-from onlinesvm.model.rules.base import Arrays, Rule, Scalars
+from onlinesvm.model.rules.layout import SAMPLES, Layout, Span
 from onlinesvm.model.rules.mixture import Mixture
 from onlinesvm.model.rules.mixture import check_state as check_mixture
 from onlinesvm.model.rules.mixture import spans as mixture_spans
-from onlinesvm.model.rules.state import SAMPLES, Span, check_parts
+from onlinesvm.model.rules.rule import Arrays, Rule, Scalars
 
-__all__ = ["EXPERTS", "Hedge", "check_state", "experts"]
+__all__ = ["EXPERTS", "Hedge", "experts"]
 
 EXPERTS = ("scw", "scw_wide", "arow", "adaptive_slow", "adaptive_fast")
 N = len(EXPERTS)
@@ -173,10 +172,9 @@ class Hedge(Rule):
 
     BY_ID = ("_features",)
 
-    def __init__(self, config: LearnerConfig) -> None:
+    def __init__(self, config: LearnerConfig, layout: Layout) -> None:
+        super().__init__(config, layout)
         self._features: dict[int, _Feature] = {}
-        self._has_bias = config.bias
-        self._normalized = config.normalize != "none"
         self._bias = _Feature()
         self._bias.s2 = 1.0
         self._mixture = Mixture(N)
@@ -186,10 +184,16 @@ class Hedge(Rule):
         self._judged = [[0.0] * (N + 1) for _ in range(4)]
         self._judged_weights = [0.0, 0.0]
 
+    @classmethod
+    def layout(cls, config: LearnerConfig) -> Layout:
+        # Samples that are divided by their size may have smaller values than those that are sent.
+        least = 1e-101 if config.normalize == "none" else 1e-220
+        return Layout(*_spans(), partial(_check_related, least=least))
+
     # The model as it stands.
 
     @property
-    def bias(self) -> float:
+    def bias(self) -> float:  # type: ignore[override]
         """Σ c_r·b_r; 0.0 for a learner without a bias."""
         return self._of(self._bias)
 
@@ -201,57 +205,26 @@ class Hedge(Rule):
         return weight
 
     def weight(self, id: int) -> float:
-        """The weight v_i of a feature; 0.0 for PAD."""
         feature = self._features.get(id)
         if feature is None or not feature.s2 > 0.0:
             return 0.0
         return self._of(feature) / math.sqrt(feature.s2)
 
-    def seen(self, id: int) -> int | None:
-        """How many samples had the feature; 0 for PAD."""
-        feature = self._features.get(id)
-        return 0 if feature is None else feature.seen
-
-    def weights(self, n: int) -> NDArray[np.float64]:
-        """The weights of ids 1 … n, float64[n]."""
-        return np.array([self.weight(i) for i in range(1, n + 1)], dtype=np.float64)
-
-    def score(self, csr: CSR) -> NDArray[np.float64]:
-        """The margins of the rows, float64[n]; changes nothing."""
-        indptr, indices, data = (column.tolist() for column in csr)
-        return np.array(
-            [self._margin(indices[start:end], data[start:end]) for start, end in pairwise(indptr)],
-            dtype=np.float64,
-        )
-
-    def _margin(self, ids: list[int], values: list[float]) -> float:
-        margin = 0.0
-        for i, x in zip(ids, values, strict=True):
-            margin += self.weight(i) * x
-        return margin + self.bias
+    def feature(self, id: int) -> tuple[float, int | None]:
+        known = self._features.get(id)
+        return self.weight(id), 0 if known is None else known.seen
 
     # Learning.
 
-    def learn(
-        self, csr: CSR, labels: Iterable[float], importances: Iterable[float]
-    ) -> NDArray[np.float64]:
-        """Score, then learn, row by row; the margins before each update, float64[n].
-
-        A row of importance 0 is scored only.
-        """
-        indptr, indices, data = (column.tolist() for column in csr)
-        margins = []
-        for start, end, y, h in zip(indptr, indptr[1:], labels, importances, strict=False):
-            ids, values = indices[start:end], data[start:end]
-            margins.append(self._margin(ids, values))
-            if h > 0:
-                row = []
-                for i, x in zip(ids, values, strict=True):
-                    feature = self._features.setdefault(i, _Feature())
-                    if x != 0.0:
-                        row.append((feature, x))
-                self._learn(row, y, h)
-        return np.array(margins, dtype=np.float64)
+    def update(
+        self, ids: list[int], values: list[float], y: float, h: float, margin: float
+    ) -> None:
+        row = []
+        for i, x in zip(ids, values, strict=True):
+            feature = self._features.setdefault(i, _Feature())
+            if x != 0.0:
+                row.append((feature, x))
+        self._learn(row, y, h)
 
     def _learn(self, given: list[tuple[_Feature, float]], y: float, importance: float) -> None:
         h = self._relative(importance)
@@ -355,7 +328,6 @@ class Hedge(Rule):
     # Files.
 
     def dump(self, n: int) -> tuple[Arrays, Scalars]:
-        """The state of ids 1 … n, in arrays by id from 1, and the scalars."""
         fresh = _Feature()
         features = [self._features.get(i, fresh) for i in range(1, n + 1)]
         numbers = np.array([f.numbers() for f in features], dtype=np.float64)
@@ -374,13 +346,7 @@ class Hedge(Rule):
             scalars.update({f"judged_{name}_{j}": figure for j, figure in enumerate(figures)})
         return arrays, scalars
 
-    def restore(
-        self, arrays: Mapping[str, NDArray[np.generic]], scalars: Mapping[str, Any]
-    ) -> None:
-        """Take the state of a dump. Raises ValueError where a part is missing or cannot be one;
-        nothing has changed then.
-        """
-        check_state(arrays, scalars, normalized=self._normalized)
+    def take(self, arrays: Mapping[str, NDArray[Any]], scalars: Mapping[str, Any]) -> None:
         columns = [arrays[name].tolist() for name in (*NUMBERS, *COUNTS)]
         self._features = {
             i: _Feature.of(row) for i, row in enumerate(zip(*columns, strict=True), 1)
@@ -398,47 +364,41 @@ class Hedge(Rule):
 
 
 def _spans() -> tuple[dict[str, Span], dict[str, Span]]:
-    """Where a dump's columns and scalars can lie."""
+    """The spans of the columns and scalars, in the order of a dump."""
     weight, figure = Span(-1e60, 1e60), Span(0.0, 1e300)
     columns = dict.fromkeys(WEIGHTS, weight)
     columns.update(dict.fromkeys(VARIANCES, Span(0.0, 1.0)))
     columns.update(dict.fromkeys(SQUARES, Span(LEAST_SQUARE, 1e200)))
-    numbers = {f"bias_{name}": span for name, span in columns.items()}
+    numbers = {"samples": SAMPLES, "log_importance": Span(-400.0, 400.0)}
+    numbers.update({f"bias_{name}": span for name, span in columns.items()})
     columns["mean_squares"] = Span(0.0, 1e101)
     for name, most in (("ages", MOST_AGE), ("runs", RUN - 1), ("seen", 2**40 - 1)):
         columns[name] = Span(0, most, whole=True)
-    numbers.update(samples=SAMPLES, log_importance=Span(-400.0, 400.0))
     numbers.update(mixture_spans(N))
     numbers.update(judged_weight=figure, judged_recent_weight=figure)
     numbers.update({f"judged_{name}_{j}": figure for name in JUDGED for j in range(N + 1)})
     return columns, numbers
 
 
-def check_state(
-    arrays: Mapping[str, NDArray[Any]], scalars: Mapping[str, Any], *, normalized: bool
+def _check_related(
+    arrays: Mapping[str, NDArray[Any]], scalars: Mapping[str, Any], *, least: float
 ) -> None:
-    """Raise ValueError unless these are parts that a dump of a hedge can have.
-
-    normalized: whether samples are divided by their size, so that values may be smaller than those
-    that are sent.
-    """
-    check_parts(arrays, scalars, *_spans())
+    """`least`: the smallest mean square that a feature can have."""
     check_mixture(scalars, N)
     unseen = arrays["seen"] == 0
-    # A feature that had no value but 0 is as it was born.
-    born = dict(zip((*NUMBERS, *COUNTS), (*_Feature().numbers(), 0, 0, 0), strict=True))
-    for name, number in born.items():
+    # A feature that had no value but 0 is new.
+    new = dict(zip((*NUMBERS, *COUNTS), (*_Feature().numbers(), 0, 0, 0), strict=True))
+    for name, number in new.items():
         if not bool((arrays[name][unseen] == number).all()):
             raise ValueError(f"{name}: expected {number:g} where none was seen, got others")
     if not bool((arrays["ages"][~unseen] >= 1).all()):
         raise ValueError("ages: expected numbers from 1 where some were seen, got others")
-    least = 1e-220 if normalized else 1e-101
     if not bool((arrays["mean_squares"][~unseen] >= least).all()):
         raise ValueError(f"mean_squares: expected numbers from {least:g}, got others")
 
 
 def experts(scalars: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
-    """What each expert, and the stack over them, has to say and how it does, from a dump's scalars.
+    """The trust in each expert, and in the stack over them, and their errors, by a view's scalars.
 
     `weight` is its share of the trust; `error` and `loss` (the hinge loss of its margin on the
     sample scaled to norm 1) are means over all and over the recent past, None before the first.

@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 
 from onlinesvm.metrics.fpmath import exp
-from onlinesvm.model.rules.base import Scalars
-from onlinesvm.model.rules.state import Span
+from onlinesvm.model.rules.layout import Span
+from onlinesvm.model.rules.rule import Scalars
 
 __all__ = ["Mixture", "check_state", "parts", "spans"]
 

@@ -23,8 +23,8 @@ import math
 from typing import ClassVar
 
 from onlinesvm.config import LearnerConfig
-from onlinesvm.model.rules.rule import SUM, Record, RecordRule
-from onlinesvm.model.rules.state import WEIGHT, Span
+from onlinesvm.model.rules.layout import SUM, WEIGHT, Layout, Span
+from onlinesvm.model.rules.records import Record, RecordRule
 
 __all__ = ["Nag"]
 
@@ -37,13 +37,15 @@ class Nag(RecordRule):
     SPANS: ClassVar[tuple[Span, ...]] = (WEIGHT, SUM, Span(0.0, 1e50))
     SCALARS: ClassVar[tuple[str, ...]] = ("norms", "importance")
 
-    def __init__(self, config: LearnerConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: LearnerConfig, layout: Layout) -> None:
+        super().__init__(config, layout)
         self._eta0 = config.number("eta0")
         self._norms = 0.0
         self._importance = 0.0
 
-    def update(self, row: list[tuple[Record, float]], y: float, h: float, margin: float) -> None:
+    def update_records(
+        self, row: list[tuple[Record, float]], y: float, h: float, margin: float
+    ) -> None:
         p = norm = 0.0
         for record, x in row:
             size = abs(x)

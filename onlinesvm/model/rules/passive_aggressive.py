@@ -14,7 +14,8 @@ each step solves (equations 6 and 7).
 from __future__ import annotations
 
 from onlinesvm.config import LearnerConfig
-from onlinesvm.model.rules.rule import Record, RecordRule
+from onlinesvm.model.rules.layout import Layout
+from onlinesvm.model.rules.records import Record, RecordRule
 
 __all__ = ["PassiveAggressive1", "PassiveAggressive2"]
 
@@ -22,11 +23,13 @@ __all__ = ["PassiveAggressive1", "PassiveAggressive2"]
 class PassiveAggressive1(RecordRule):
     """PA-I: the smallest step that reaches a signed margin of 1, but at most C·h."""
 
-    def __init__(self, config: LearnerConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: LearnerConfig, layout: Layout) -> None:
+        super().__init__(config, layout)
         self._c = config.number("C")
 
-    def update(self, row: list[tuple[Record, float]], y: float, h: float, margin: float) -> None:
+    def update_records(
+        self, row: list[tuple[Record, float]], y: float, h: float, margin: float
+    ) -> None:
         loss = 1.0 - y * margin
         if not loss > 0.0:
             return

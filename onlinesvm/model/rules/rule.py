@@ -1,85 +1,84 @@
-"""What the rules share: a record of numbers a feature, by id, and the walk over the rows.
-
-A rule sees samples as CSR rows. Arithmetic is float64, in the order written here, so that every
-kernel gives the same bits.
-"""
+"""The base of the rules: the walk over rows, views and pruning of the state, and its restoring."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
 from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from onlinesvm.config import LearnerConfig
 from onlinesvm.data.batch import CSR
-from onlinesvm.model.rules.base import Arrays, Rule, Scalars
-from onlinesvm.model.rules.state import WEIGHT, Span, check_parts
+from onlinesvm.model.rules.layout import Layout
+from onlinesvm.model.view import View
 
-__all__ = ["SUM", "Record", "RecordRule"]
+__all__ = ["Arrays", "Rule", "Scalars"]
 
-# A sum of squares of importances and values.
-SUM = Span(0.0, 1e300)
-
-Record = list[float]
+Arrays = dict[str, NDArray[np.generic]]
+Scalars = dict[str, float | int]
 
 
-class RecordRule(Rule):
-    """A rule that keeps a list of numbers a feature, the weight first; the bias has one too.
+class Rule(ABC):
+    """A rule of the Python kernel: weights by id, and how a sample moves them.
 
-    A subclass names the numbers in COLUMNS, gives a newborn's in FRESH, where they can lie in
-    SPANS, its scalars in SCALARS (attributes by the same names, less the underscore), and defines
-    `update`.
+    A rule sees samples as CSR rows. Arithmetic is float64, in the order written, so that every
+    kernel gives the same bits. A subclass keeps the state of features in dicts by id, the
+    attributes BY_ID, and defines the abstract methods and `bias`.
     """
 
-    BY_ID = ("_records",)
-    COLUMNS: ClassVar[tuple[str, ...]] = ("weights",)
-    FRESH: ClassVar[tuple[float, ...]] = (0.0,)
-    SPANS: ClassVar[tuple[Span, ...]] = (WEIGHT,)
-    SCALARS: ClassVar[tuple[str, ...]] = ()
+    BY_ID: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, config: LearnerConfig) -> None:
-        self._records: dict[int, Record] = {}
-        # The bias is the weight of a feature that every sample has, with value 1, last.
-        self._bias: Record = list(self.FRESH)
+    bias: float | Any  # the weight that every sample has; 0.0 for a learner without one
+
+    def __init__(self, config: LearnerConfig, layout: Layout) -> None:
+        self._layout = layout
         self._has_bias = config.bias
 
+    @classmethod
+    def variant(cls, config: LearnerConfig) -> type[Rule]:
+        """The class for this configuration, where a rule has several."""
+        return cls
+
+    @classmethod
     @abstractmethod
-    def update(self, row: list[tuple[Record, float]], y: float, h: float, margin: float) -> None:
-        """Learn one sample: the records and values of its features, the bias's last.
+    def layout(cls, config: LearnerConfig) -> Layout:
+        """The layout of the state, for both kernels."""
 
-        h: importance, above 0. margin: as the model stood.
-        """
+    @abstractmethod
+    def update(
+        self, ids: list[int], values: list[float], y: float, h: float, margin: float
+    ) -> None:
+        """Learn one sample of sign `y` and importance `h`, above 0. margin: before the update."""
 
-    @property
-    def bias(self) -> float:
-        """The bias; 0.0 for a learner without one."""
-        return self._bias[0]
+    @abstractmethod
+    def weight(self, id: int) -> float:
+        """The weight of a feature; 0.0 for PAD."""
 
-    def learn(
-        self, csr: CSR, labels: Iterable[float], importances: Iterable[float]
-    ) -> NDArray[np.float64]:
+    @abstractmethod
+    def dump(self, n: int) -> tuple[Arrays, Scalars]:
+        """The state of ids 1 … n, in arrays by id from 1, and the scalars."""
+
+    @abstractmethod
+    def take(self, arrays: Mapping[str, NDArray[Any]], scalars: Mapping[str, Any]) -> None:
+        """Replace the state by a dump that was checked."""
+
+    def learn(self, csr: CSR, signs: ArrayLike, importances: ArrayLike) -> NDArray[np.float64]:
         """Score, then learn, row by row; the margins before each update, float64[n].
 
         A row of importance 0 is scored only.
         """
         indptr, indices, data = (column.tolist() for column in csr)
+        given = np.asarray(signs).tolist(), np.asarray(importances).tolist()
         margins = []
-        for start, end, y, h in zip(indptr, indptr[1:], labels, importances, strict=False):
+        for start, end, y, h in zip(indptr, indptr[1:], *given, strict=False):
             ids, values = indices[start:end], data[start:end]
             margin = self._margin(ids, values)
             margins.append(margin)
             if h > 0:
-                row = [
-                    (self._records.setdefault(i, list(self.FRESH)), x)
-                    for i, x in zip(ids, values, strict=True)
-                ]
-                if self._has_bias:
-                    row.append((self._bias, 1.0))
-                self.update(row, y, h, margin)
+                self.update(ids, values, y, h, margin)
         return np.array(margins, dtype=np.float64)
 
     def score(self, csr: CSR) -> NDArray[np.float64]:
@@ -94,56 +93,48 @@ class RecordRule(Rule):
         margin = 0.0
         for i, x in zip(ids, values, strict=True):
             margin += self.weight(i) * x
-        return margin + self.bias
+        return margin + float(self.bias)
 
-    def weight(self, id: int) -> float:
-        """The weight of a feature; 0.0 for PAD."""
-        record = self._records.get(id)
-        return 0.0 if record is None else record[0]
+    def weights(self, n: int) -> tuple[NDArray[np.float64], float]:
+        """The weights by id, float64[n + 1], that of PAD 0.0, and the bias."""
+        return np.array([0.0, *map(self.weight, range(1, n + 1))]), float(self.bias)
 
-    def seen(self, id: int) -> int | None:
-        """None: this rule does not count how many samples had a feature."""
-        return None
+    def feature(self, id: int) -> tuple[float, int | None]:
+        """The weight of a feature, and how many learned samples had it; None if not counted."""
+        return self.weight(id), None
 
-    def weights(self, n: int) -> NDArray[np.float64]:
-        """The weights of ids 1 … n, float64[n]."""
-        return np.array([self.weight(i) for i in range(1, n + 1)], dtype=np.float64)
+    def view(self, n: int) -> View:
+        """The state of ids 1 … n as it is now."""
+        return View(*self.dump(n))
 
-    def dump(self, n: int) -> tuple[Arrays, Scalars]:
-        """The state of ids 1 … n, in arrays by id from 1, and the scalars."""
-        records = [self._records.get(i, self.FRESH) for i in range(1, n + 1)]
-        arrays: Arrays = {
-            name: np.array([record[k] for record in records], dtype=np.float64)
-            for k, name in enumerate(self.COLUMNS)
-        }
-        scalars: Scalars = {"bias": self._bias[0]}
-        for name, value in zip(self.COLUMNS[1:], self._bias[1:], strict=True):
-            scalars[f"bias_{name}"] = value
-        for name in self.SCALARS:
-            scalars[name] = getattr(self, f"_{name}")
-        return arrays, scalars
-
-    @classmethod
-    def check_state(cls, arrays: Mapping[str, NDArray[Any]], scalars: Mapping[str, Any]) -> None:
-        """Raise ValueError unless these are parts that a dump can have."""
-        columns = dict(zip(cls.COLUMNS, cls.SPANS, strict=True))
-        numbers = {
-            "bias" if k == 0 else f"bias_{name}": columns[name]
-            for k, name in enumerate(cls.COLUMNS)
-        }
-        numbers.update(dict.fromkeys(cls.SCALARS, SUM))
-        check_parts(arrays, scalars, columns, numbers)
-
-    def restore(
-        self, arrays: Mapping[str, NDArray[np.generic]], scalars: Mapping[str, Any]
-    ) -> None:
-        """Take the state of a dump. Raises ValueError where a part is missing or cannot be one;
-        nothing has changed then.
+    def restore(self, arrays: Mapping[str, NDArray[Any]], scalars: Mapping[str, Any]) -> None:
+        """Replace the state by that of a view. Raises ValueError where a part is missing or out of
+        its span; nothing has changed then.
         """
-        self.check_state(arrays, scalars)
-        columns = [arrays[name].tolist() for name in self.COLUMNS]
-        self._records = {i: list(row) for i, row in enumerate(zip(*columns, strict=True), 1)}
-        names = ("bias", *(f"bias_{name}" for name in self.COLUMNS[1:]))
-        self._bias = [float(scalars[name]) for name in names]
-        for name in self.SCALARS:
-            setattr(self, f"_{name}", float(scalars[name]))
+        self._layout.check(arrays, scalars)
+        self.take(arrays, scalars)
+
+    def reserve(self, n: int, *, prune: bool = False) -> None:  # noqa: B027 - nothing, here
+        """Reserve memory for the state of ids up to `n`, and to `prune` so many features, so that
+        neither can fail. A dict cannot reserve; the native rules can.
+
+        Raises MemoryError, and nothing has changed then.
+        """
+
+    def prune(self, n: int, keep_ids: Collection[Any], remaining: int) -> NDArray[np.bool_]:
+        """Drop features until `remaining` of ids 1 … n are left, or only `keep_ids`.
+
+        Those of smallest |weight| leave, of equal ones the lower id first, and none of `keep_ids`,
+        distinct ids. The rest get ids 1, 2, … in the old order. Returns which ids stay, bool[n], by
+        id from 1; it is valid until the next call.
+        """
+        kept = np.ones(n, dtype=np.bool_)
+        others = set(range(1, n + 1)).difference(map(int, keep_ids))
+        weakest = sorted(others, key=lambda i: (abs(self.weight(i)), i))
+        for i in weakest[: max(0, n - remaining)]:
+            kept[i - 1] = False
+        stay = [i for i in range(1, n + 1) if kept[i - 1]]
+        for name in self.BY_ID:
+            state = getattr(self, name)
+            setattr(self, name, {k: state[i] for k, i in enumerate(stay, 1) if i in state})
+        return kept

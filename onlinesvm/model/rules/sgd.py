@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from itertools import pairwise
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm.config import LearnerConfig
-from onlinesvm.data.batch import CSR
-from onlinesvm.model.rules.base import Arrays, Rule, Scalars
-from onlinesvm.model.rules.state import SAMPLES, WEIGHT, Span, check_parts
+from onlinesvm.model.rules.layout import SAMPLES, WEIGHT, Layout, Span
+from onlinesvm.model.rules.rule import Arrays, Rule, Scalars
 
-__all__ = ["AveragedSgd", "Sgd", "check_averaged", "check_state", "sgd"]
+__all__ = ["AveragedSgd", "Sgd"]
 
 MANTISSA = Span(0.5, 1.0)
 EXPONENT = Span(-(2**52), 0, whole=True)  # half of what floats hold: there is room to go on
 OFFSET = Span(-1e220, 1e220)  # of a weight's steps, times when each was made
-
-
-def sgd(config: LearnerConfig) -> Sgd:
-    """The rule `sgd`, averaged or not."""
-    return AveragedSgd(config) if config.average else Sgd(config)
 
 
 class Sgd(Rule):
@@ -48,41 +41,29 @@ class Sgd(Rule):
 
     BY_ID = ("_weights", "_products")
 
-    def __init__(self, config: LearnerConfig) -> None:
+    def __init__(self, config: LearnerConfig, layout: Layout) -> None:
+        super().__init__(config, layout)
         self._eta0 = config.number("eta0")
         self._alpha = config.number("alpha")
         self._inverse = config.schedule == "invscaling"
-        self._has_bias = config.bias
         self.bias = 0.0
         self._t = 0
         self._weights: dict[int, float] = {}
         self._product = (1.0, 0)
         self._products: dict[int, tuple[float, int]] = {}
 
-    def learn(
-        self, csr: CSR, labels: Iterable[float], importances: Iterable[float]
-    ) -> NDArray[np.float64]:
-        """Score, then learn, row by row; the margins before each update, float64[n].
+    @classmethod
+    def variant(cls, config: LearnerConfig) -> type[Rule]:
+        return AveragedSgd if config.average else Sgd
 
-        A row of importance 0 is scored only.
-        """
-        indptr, indices, data = (column.tolist() for column in csr)
-        margins = []
-        for start, end, y, h in zip(indptr, indptr[1:], labels, importances, strict=False):
-            ids, values = indices[start:end], data[start:end]
-            margin = self._margin(ids, values)
-            margins.append(margin)
-            if h > 0:
-                self._update(ids, values, y, h, margin)
-        return np.array(margins, dtype=np.float64)
-
-    def score(self, csr: CSR) -> NDArray[np.float64]:
-        """The margins of the rows, float64[n]; changes nothing."""
-        indptr, indices, data = (column.tolist() for column in csr)
-        return np.array(
-            [self._margin(indices[start:end], data[start:end]) for start, end in pairwise(indptr)],
-            dtype=np.float64,
-        )
+    @classmethod
+    def layout(cls, config: LearnerConfig) -> Layout:
+        columns, scalars = {"weights": WEIGHT}, {"bias": WEIGHT, "t": SAMPLES}
+        if not config.alpha:
+            return Layout(columns, scalars)
+        columns.update(mantissas=MANTISSA, exponents=EXPONENT)
+        scalars.update(product_mantissa=MANTISSA, product_exponent=EXPONENT)
+        return Layout(columns, scalars, _check_products)
 
     def _margin(self, ids: list[int], values: list[float]) -> float:
         margin = 0.0
@@ -91,7 +72,7 @@ class Sgd(Rule):
             margin += (weight(i) or 0.0) * x
         return margin + self.bias
 
-    def _update(
+    def update(
         self, ids: list[int], values: list[float], y: float, h: float, margin: float
     ) -> None:
         self._t += 1
@@ -110,7 +91,6 @@ class Sgd(Rule):
                 self.bias += step
 
     def weight(self, id: int) -> float:
-        """The weight of a feature; 0.0 for PAD."""
         weight = self._weights.get(id, 0.0)
         if not self._alpha:
             return weight
@@ -118,16 +98,7 @@ class Sgd(Rule):
         mantissa_then, exponent_then = self._products.get(id, (1.0, 0))
         return math.ldexp(weight * (mantissa / mantissa_then), exponent - exponent_then)
 
-    def seen(self, id: int) -> int | None:
-        """None: this rule does not count how many samples had a feature."""
-        return None
-
-    def weights(self, n: int) -> NDArray[np.float64]:
-        """The weights of ids 1 … n, float64[n]."""
-        return np.array([self.weight(i) for i in range(1, n + 1)], dtype=np.float64)
-
     def dump(self, n: int) -> tuple[Arrays, Scalars]:
-        """The state of ids 1 … n, in arrays by id from 1, and the scalars."""
         ids = range(1, n + 1)
         scalars: Scalars = {"bias": self.bias, "t": self._t}
         arrays: Arrays = {
@@ -140,17 +111,7 @@ class Sgd(Rule):
             arrays["exponents"] = np.array([e for _, e in products], dtype=np.int64)
         return arrays, scalars
 
-    def restore(
-        self, arrays: Mapping[str, NDArray[np.generic]], scalars: Mapping[str, Any]
-    ) -> None:
-        """Take the state of a dump. Raises ValueError where a part is missing or cannot be one;
-        nothing has changed then.
-        """
-        check_state(arrays, scalars, shrinks=self._alpha != 0.0)
-        self._take(arrays, scalars)
-
-    def _take(self, arrays: Mapping[str, NDArray[np.generic]], scalars: Mapping[str, Any]) -> None:
-        """Take a state that was checked."""
+    def take(self, arrays: Mapping[str, NDArray[Any]], scalars: Mapping[str, Any]) -> None:
         self.bias, self._t = float(scalars["bias"]), scalars["t"]
         self._weights = dict(enumerate(arrays["weights"].tolist(), 1))
         if self._alpha:
@@ -171,19 +132,24 @@ class AveragedSgd(Sgd):
 
     BY_ID = ("_weights", "_offsets")
 
-    def __init__(self, config: LearnerConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: LearnerConfig, layout: Layout) -> None:
+        super().__init__(config, layout)
         self._offsets: dict[int, float] = {}
         self._last_bias = 0.0
         self._bias_offset = 0.0
 
-    def _margin(self, ids: list[int], values: list[float]) -> float:
-        margin = 0.0
-        for i, x in zip(ids, values, strict=True):
-            margin += self.weight(i) * x
-        return margin + self.bias
+    @classmethod
+    def layout(cls, config: LearnerConfig) -> Layout:
+        return Layout(
+            {"weights": WEIGHT, "offsets": OFFSET},
+            {"bias": WEIGHT, "t": SAMPLES, "last_bias": WEIGHT, "bias_offset": OFFSET},
+            _check_mean,
+        )
 
-    def _update(
+    def _margin(self, ids: list[int], values: list[float]) -> float:
+        return Rule._margin(self, ids, values)
+
+    def update(
         self, ids: list[int], values: list[float], y: float, h: float, margin: float
     ) -> None:
         own = 0.0
@@ -211,56 +177,32 @@ class AveragedSgd(Sgd):
         return weight - self._offsets.get(id, 0.0) / float(self._t)
 
     def dump(self, n: int) -> tuple[Arrays, Scalars]:
-        """The state of ids 1 … n, in arrays by id from 1, and the scalars."""
         arrays, scalars = super().dump(n)
         offsets = [self._offsets.get(i, 0.0) for i in range(1, n + 1)]
         arrays["offsets"] = np.array(offsets, dtype=np.float64)
         scalars.update(last_bias=self._last_bias, bias_offset=self._bias_offset)
         return arrays, scalars
 
-    def restore(
-        self, arrays: Mapping[str, NDArray[np.generic]], scalars: Mapping[str, Any]
-    ) -> None:
-        """Take the state of a dump. Raises ValueError where a part is missing or cannot be one;
-        nothing has changed then.
-        """
-        check_averaged(arrays, scalars)
-        self._take(arrays, scalars)
+    def take(self, arrays: Mapping[str, NDArray[Any]], scalars: Mapping[str, Any]) -> None:
+        super().take(arrays, scalars)
         self._offsets = dict(enumerate(arrays["offsets"].tolist(), 1))
         self._last_bias = float(scalars["last_bias"])
         self._bias_offset = float(scalars["bias_offset"])
 
 
-def check_state(
-    arrays: Mapping[str, NDArray[Any]], scalars: Mapping[str, Any], *, shrinks: bool
-) -> None:
-    """Raise ValueError unless these are parts that a dump of `Sgd` can have.
-
-    shrinks: whether there is an alpha. A running product is of factors in (0, 1]: it starts at 1
-    and never rises, so that none of a weight's is below the one that stands.
+def _check_products(arrays: Mapping[str, NDArray[Any]], scalars: Mapping[str, Any]) -> None:
+    """A running product is of factors in (0, 1]: it starts at 1 and never rises, so none of a
+    weight's is below the present one.
     """
-    columns, numbers = {"weights": WEIGHT}, {"bias": WEIGHT, "t": SAMPLES}
-    if shrinks:
-        columns.update(mantissas=MANTISSA, exponents=EXPONENT)
-        numbers.update(product_mantissa=MANTISSA, product_exponent=EXPONENT)
-    check_parts(arrays, scalars, columns, numbers)
-    if shrinks:
-        least = scalars["product_exponent"]
-        if int(arrays["exponents"].min(initial=0)) < least:
-            raise ValueError(
-                f"exponents: expected those from the product's own, {least}, to 0, got others"
-            )
+    least, found = scalars["product_exponent"], int(arrays["exponents"].min(initial=0))
+    if found < least:
+        raise ValueError(
+            f"exponents: expected numbers from the product's own, {least}, to 0, got {found}"
+        )
 
 
-def check_averaged(arrays: Mapping[str, NDArray[Any]], scalars: Mapping[str, Any]) -> None:
-    """Raise ValueError unless these are parts that a dump of `AveragedSgd` can have."""
-    n = check_parts(
-        arrays,
-        scalars,
-        {"weights": WEIGHT, "offsets": OFFSET},
-        {"bias": WEIGHT, "t": SAMPLES, "last_bias": WEIGHT, "bias_offset": OFFSET},
-    )
-    t = scalars["t"]
+def _check_mean(arrays: Mapping[str, NDArray[Any]], scalars: Mapping[str, Any]) -> None:
+    t, n = scalars["t"], len(arrays["weights"])
     if t < (1 if n else 0):
         raise ValueError(f"t: expected a count of samples that brought {n} features, got {t}")
     mean = scalars["last_bias"] - scalars["bias_offset"] / float(t) if t else 0.0

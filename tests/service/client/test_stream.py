@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from onlinesvm import Limits, OnlineSVM
-from onlinesvm.data.batch import Packer, pack_array
-from onlinesvm.data.codec import decode_learn, encode_learn, encode_margins
+from onlinesvm.data.codec import decode, encode, encode_margins, pack_array
+from onlinesvm.data.objects import Packer
 from onlinesvm.errors import LimitError
 from onlinesvm.service import Client, Stream
 from onlinesvm.service.errors import DaemonLost, DaemonTimeout, RequestRefused
@@ -138,11 +138,12 @@ def test_packed_batches_and_single_samples_keep_their_order(tmp_path: Path) -> N
     with on_a_thread(tmp_path) as endpoint, Client(endpoint) as client:
         with client.stream(on_margins=margins) as stream:
             for start in range(0, 300, 30):
-                batch = decode_learn(
+                batch = decode(
                     pack_array([Packer().sample(*row) for row in rows[start : start + 20]]),
                     Limits(),
+                    labelled=True,
                 )
-                stream.learn_packed(encode_learn(batch), len(batch))
+                stream.learn_packed(encode(batch, labelled=True), len(batch))
                 for row in rows[start + 20 : start + 30]:
                     stream.learn(*row)
         assert margins.of(300).tobytes() == model.learn(rows).tobytes()

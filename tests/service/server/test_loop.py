@@ -795,7 +795,8 @@ def test_another_configuration(tmp_path: Path) -> None:
     code, errors = refused_start(state=tmp_path, eta0=0.25)
     assert code == 1
     assert errors.splitlines()[-1] == (
-        "onlinesvm: eta0: the model was born with 0.5, got 0.25; leave it out, or start a new model"
+        "onlinesvm: eta0: the model was created with 0.5, got 0.25; leave it out, or start a new"
+        " model"
     )
 
 

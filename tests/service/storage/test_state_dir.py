@@ -93,10 +93,10 @@ def test_what_was_given_at_birth_holds(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given_config", "message"),
     [
-        ({"eta0": 0.25}, r"eta0: the model was born with 0\.5, got 0\.25"),
-        ({"bias": True}, "bias: the model was born with False, got True"),
+        ({"eta0": 0.25}, r"eta0: the model was created with 0\.5, got 0\.25"),
+        ({"bias": True}, "bias: the model was created with False, got True"),
         ({"schedule": "invscaling"}, "schedule: .* 'constant', got 'invscaling'"),
-        ({"alpha": 3.0}, r"alpha: the model was born with 0\.0, got 3\.0"),
+        ({"alpha": 3.0}, r"alpha: the model was created with 0\.0, got 3\.0"),
     ],
 )
 def test_another_configuration_is_refused_naming_both(

@@ -1,4 +1,4 @@
-/* Who stays when a model is pruned: see onlinesvm.model.rules.base.Rule.prune, which leaves the same ones.
+/* Who stays when a model is pruned: see onlinesvm.model.rules.rule.Rule.prune, which leaves the same ones.
  *
  * Nothing here takes memory: a prune is part of learning, which cannot fail.
  */

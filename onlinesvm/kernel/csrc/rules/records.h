@@ -16,7 +16,19 @@
 #define RECORDS_MOST 3
 #define AROW_LEAST_VARIANCE 1e-300
 
-enum { RULE_PA1, RULE_PA2, RULE_AROW, RULE_ADAGRAD, RULE_NAG, RULE_AVERAGE };
+enum { RULE_PA1, RULE_PA2, RULE_AROW, RULE_ADAGRAD, RULE_NAG, RULE_AVERAGE, RULES_OF_RECORDS };
+
+/* The rules' names in the configuration, by kind; sgd is here where it averages. */
+static const char *const record_rules[] = {"pa1", "pa2", "arow", "adagrad", "nag", "sgd"};
+
+/* The kind of a rule; RULES_OF_RECORDS where it is none of these. */
+static int records_kind(const char *name)
+{
+    int kind = 0;
+    while (kind < RULES_OF_RECORDS && strcmp(record_rules[kind], name))
+        kind++;
+    return kind;
+}
 
 typedef struct {
     blocks state;

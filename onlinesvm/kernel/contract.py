@@ -1,0 +1,147 @@
+"""The contract of a kernel: the names that both define, and no others.
+
+A kernel module defines the 11 names of MODULE. Its lookups, rules, metrics and views have the
+members of the protocols below, which share names for like things: 27 different names in all. A test
+holds both kernels to exactly these. The python kernel is the readable reference; what is specified
+there is not repeated here.
+
+*Rows* are a decoded batch of the kernel, or Columns of a matrix. Both are rows of names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onlinesvm.config import LearnerConfig, Limits
+from onlinesvm.data.batch import CSR, BatchColumns, Columns
+from onlinesvm.model.rules.layout import Layout
+
+__all__ = [
+    "MEMBERS", "MODULE", "Kernel", "KernelLookup", "KernelMetrics", "KernelRule", "KernelView",
+    "Rows",
+]  # fmt: skip
+
+MODULE = (
+    "NAME",
+    "RULES",
+    "Lookup",
+    "Metrics",
+    "decode",
+    "encode",
+    "learn",
+    "parse_block",
+    "score",
+    "score_fixed",
+    "screen_matrix",
+)
+
+# Of each kind of object, the public members.
+MEMBERS = {
+    "Lookup": ("id", "ids", "max_features", "prune", "refused", "reserve", "restore", "view"),
+    "Rule": ("feature", "learn", "prune", "reserve", "restore", "score", "view", "weights"),
+    "Metrics": ("dump", "observe", "probabilities", "restore"),
+    "View": ("arrays", "close", "scalars"),
+}
+
+# `Any` stands for the kernel's own batch.
+Rows = BatchColumns | Columns
+Arrays = Mapping[str, NDArray[np.generic]]
+
+
+class KernelView(Protocol):
+    """A lookup or a rule as it was when the view was opened, whatever is learned meanwhile.
+
+    `arrays` copies it, once, on any thread: a thread that learns waits for a slice of the copy at
+    most. Raises MemoryError if the records that changed meanwhile cannot be kept, ValueError if the
+    view was read or closed before. `scalars` are the numbers that belong to no feature. An open
+    view costs learning a little; `close` ends that.
+    """
+
+    @property
+    def scalars(self) -> dict[str, float | int]: ...
+    def arrays(self) -> dict[str, NDArray[Any]]: ...
+    def close(self) -> None: ...
+
+
+class KernelLookup(Protocol):
+    """Feature → id. `onlinesvm.model.lookup.Lookup` specifies it."""
+
+    max_features: int
+
+    @property
+    def refused(self) -> int: ...
+    def __len__(self) -> int: ...
+    def id(self, name: bytes) -> int: ...
+    def ids(self, rows: Any, *, grow: bool = False, first: int = 0) -> CSR: ...
+    def reserve(self, parts: Iterable[Any]) -> int: ...
+    def prune(self, kept: NDArray[np.bool_]) -> None: ...
+    def view(self) -> KernelView: ...
+    def restore(self, lengths: NDArray[np.uint32], names: NDArray[np.uint8]) -> None: ...
+
+
+class KernelRule(Protocol):
+    """Weights by id, and how they move. `onlinesvm.model.rules.rule.Rule` specifies it."""
+
+    def learn(self, csr: CSR, signs: Any, importances: Any) -> NDArray[np.float64]: ...
+    def score(self, csr: CSR) -> NDArray[np.float64]: ...
+    def weights(self, n: int) -> tuple[NDArray[np.float64], float]: ...
+    def feature(self, id: int) -> tuple[float, int | None]: ...
+    def reserve(self, n: int, *, prune: bool = False) -> None: ...
+    def prune(self, n: int, keep_ids: Any, remaining: int) -> NDArray[np.bool_]: ...
+    def view(self, n: int) -> KernelView: ...
+    def restore(self, arrays: Arrays, scalars: Mapping[str, Any]) -> None: ...
+
+
+class KernelMetrics(Protocol):
+    """What the margins tell. `onlinesvm.metrics.monitor.Metrics` specifies it."""
+
+    def observe(
+        self, margins: NDArray[np.float64], signs: Any, importances: Any
+    ) -> NDArray[np.float64]: ...
+    def probabilities(self, margins: NDArray[np.float64]) -> NDArray[np.float64]: ...
+    def dump(self) -> NDArray[np.float64]: ...
+    def restore(self, numbers: NDArray[np.float64]) -> None: ...
+
+
+class Kernel(Protocol):
+    """The module. `onlinesvm.kernel.python` is the reference.
+
+    NAME: ``"native"`` or ``"python"``. RULES: name → what makes a rule of a configuration and the
+    layout of its state.
+    """
+
+    NAME: str
+    RULES: Mapping[str, Callable[[LearnerConfig, Layout], KernelRule]]
+
+    def Lookup(  # noqa: N802 - a class there
+        self, max_features: int, prunes: bool = False
+    ) -> KernelLookup: ...
+    def Metrics(self, threshold: float) -> KernelMetrics: ...  # noqa: N802 - a class there
+    def decode(
+        self, body: bytes | memoryview, limits: Limits, *, labelled: bool
+    ) -> BatchColumns: ...
+    def encode(self, batch: BatchColumns, *, labelled: bool) -> bytes: ...
+    def parse_block(
+        self, parser: Any, block: bytes, start: int, room: Any, *, skip_bad: bool = False
+    ) -> Any: ...
+    def screen_matrix(
+        self, indptr: NDArray[Any], values: NDArray[np.float64]
+    ) -> tuple[int | None, bool, int]: ...
+    def learn(
+        self,
+        lookup: Any,
+        rule: Any,
+        metrics: Any,
+        rows: Any,
+        signs: Any,
+        weights: Any,
+        first: int = 0,
+    ) -> NDArray[np.float64]: ...
+    def score(self, lookup: Any, rule: Any, rows: Any) -> NDArray[np.float64]: ...
+    def score_fixed(
+        self, csr: CSR, weights: NDArray[np.float64], bias: float
+    ) -> NDArray[np.float64]: ...

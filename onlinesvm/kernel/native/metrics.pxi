@@ -1,0 +1,64 @@
+# The metrics of progressive margins. Part of native.pyx.
+
+cdef class Metrics:
+    """Progressive totals, calibration, confusion, drift. See onlinesvm.metrics.monitor.Metrics."""
+
+    cdef double[TOTALS] totals
+    cdef judge state
+    cdef double threshold
+
+    def __cinit__(self, double threshold):
+        memset(self.totals, 0, sizeof(self.totals))
+        judge_init(&self.state)
+        self.threshold = threshold
+
+    cdef void observe_all(self, const double *margins, const double *signs,
+                          const double *importances, size_t n, double *probabilities):
+        progressive_observe(self.totals, margins, signs, importances, self.threshold, n)
+        judge_learn(&self.state, self.threshold, _log_one, _log_two, margins, signs, importances,
+                    n, probabilities)
+
+    def observe(self, margins, signs, importances):
+        """Count samples in order; the probability of +1 that each had before, float64[n]."""
+        cdef size_t n
+        margins = _vector(margins, _float64)
+        n = len(margins)
+        signs = _vector_of(signs, _float64, n, "signs")
+        importances = _vector_of(importances, _float64, n, "importances")
+        probabilities = _empty(n)
+        self.observe_all(
+            <const double *>_memory(margins), <const double *>_memory(signs),
+            <const double *>_memory(importances), n, <double *>_memory(probabilities))
+        return probabilities
+
+    def probabilities(self, margins):
+        """The probability of +1 of samples with these margins, float64[n]."""
+        cdef size_t n
+        margins = _vector(margins, _float64)
+        n = len(margins)
+        probabilities = _empty(n)
+        judge_probabilities(
+            &self.state, <const double *>_memory(margins), n, <double *>_memory(probabilities))
+        return probabilities
+
+    def dump(self):
+        """The state, float64[SIZE]: first the progressive totals."""
+        numbers = _empty(TOTALS + JUDGE_SIZE)
+        cdef double *out = <double *>_memory(numbers)
+        memcpy(out, self.totals, sizeof(self.totals))
+        memcpy(out + TOTALS, &self.state, sizeof(self.state))
+        return numbers
+
+    def restore(self, numbers):
+        """Replace the state by a dump."""
+        cdef const double *given
+        numbers = _vector(numbers, _float64)
+        if len(numbers) != TOTALS + JUDGE_SIZE:
+            raise ValueError(
+                f"metrics: expected {TOTALS + JUDGE_SIZE} numbers, got {len(numbers)}")
+        given = <const double *>_memory(numbers)
+        memcpy(self.totals, given, sizeof(self.totals))
+        memcpy(&self.state, given + TOTALS, sizeof(self.state))
+
+
+cdef double _log_one = LOG_ONE, _log_two = LOG_TWO
