@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.metrics.calibration import LARGEST_GAIN, Calibration
+from onlinesvm.metrics.calibration import Calibration
 from onlinesvm.metrics.confusion import Balance, rates
+from onlinesvm.metrics.constants import LARGEST_GAIN
 from onlinesvm.metrics.drift import Drift
 
 __all__ = ["JUDGED", "SIZE", "Judge", "report"]

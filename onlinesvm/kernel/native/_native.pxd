@@ -2,6 +2,10 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
+cdef extern from "constants.h" nogil:
+    const size_t CONSTANTS
+    void constants_read(double *values)
+
 cdef extern from "memory/hash.h" nogil:
     const size_t HASH_KEY_BYTES
     void hash_seed(const uint8_t *random)

@@ -33,6 +33,8 @@ __all__ = [
 NAME: str
 RULES: dict[str, Callable[[LearnerConfig], Sgd | Records | Hedge]]
 
+def constants() -> NDArray[np.float64]: ...
+
 class Batch:
     @property
     def labels(self) -> NDArray[np.float64]: ...

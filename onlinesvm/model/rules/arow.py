@@ -16,12 +16,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 from onlinesvm.config import LearnerConfig
+from onlinesvm.model.rules.constants import AROW_LEAST_VARIANCE as LEAST_VARIANCE
 from onlinesvm.model.rules.rule import Record, RecordRule
 from onlinesvm.model.rules.state import WEIGHT, Span
 
 __all__ = ["Arow"]
-
-LEAST_VARIANCE = 1e-300
 
 
 class Arow(RecordRule):

@@ -7,12 +7,10 @@
 #define ONLINESVM_DECODE_H
 
 #include "codec/batch.h"
+#include "constants.h"
 #include "memory/hash.h"
 
 enum { DECODED = 0, FAULTY = 1, NO_MEMORY = 2 };
-
-#define VALUE_SMALLEST 1e-50 /* onlinesvm.config.MIN_MAGNITUDE */
-#define VALUE_LARGEST 1e50
 
 typedef struct {
     size_t samples;
@@ -181,10 +179,10 @@ static inline int read_features(batch *b, reader *r, const decode_limits *limits
             problem = read_name(b, r, limits, f);
             if (UNLIKELY(problem))
                 return problem;
-            if (!read_number(r, &value) || !(value >= -VALUE_LARGEST && value <= VALUE_LARGEST))
+            if (!read_number(r, &value) || !(value >= -MAX_MAGNITUDE && value <= MAX_MAGNITUDE))
                 return FAULTY;
             f->value = value;
-            f += value >= VALUE_SMALLEST || value <= -VALUE_SMALLEST;
+            f += value >= MIN_MAGNITUDE || value <= -MIN_MAGNITUDE;
         }
     }
     b->count = (size_t)(f - b->features);
@@ -208,9 +206,9 @@ static inline int read_sample(batch *b, reader *r, const decode_limits *limits, 
         return problem;
     number = 1.0;
     if (parts == 3) {
-        if (!read_number(r, &number) || !(number >= 0.0 && number <= VALUE_LARGEST))
+        if (!read_number(r, &number) || !(number >= 0.0 && number <= MAX_MAGNITUDE))
             return FAULTY;
-        if (number < VALUE_SMALLEST)
+        if (number < MIN_MAGNITUDE)
             number = 0.0;
     }
     b->importances[i] = number;

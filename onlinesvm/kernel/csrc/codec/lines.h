@@ -93,9 +93,9 @@ static inline int read_label(const line_rules *rules, const uint8_t *p, const ui
 static inline int read_value(const uint8_t *p, const uint8_t *end, double *value)
 {
     if (UNLIKELY(read_decimal(p, end, value) != NUMBER)
-        || UNLIKELY(!(*value >= -VALUE_LARGEST && *value <= VALUE_LARGEST)))
+        || UNLIKELY(!(*value >= -MAX_MAGNITUDE && *value <= MAX_MAGNITUDE)))
         return 0;
-    if (UNLIKELY(*value > -VALUE_SMALLEST && *value < VALUE_SMALLEST))
+    if (UNLIKELY(*value > -MIN_MAGNITUDE && *value < MIN_MAGNITUDE))
         *value = 0.0;
     return 1;
 }
@@ -244,9 +244,9 @@ static inline __attribute__((always_inline)) int vw_line(lines *l, batch *b)
             const size_t length = (size_t)(e - p);
             value *= weight;
             if (UNLIKELY(prefixed + length > rules->name_bytes || features == rules->features
-                         || !(value >= -VALUE_LARGEST && value <= VALUE_LARGEST)))
+                         || !(value >= -MAX_MAGNITUDE && value <= MAX_MAGNITUDE)))
                 return ODD;
-            if (UNLIKELY(value > -VALUE_SMALLEST && value < VALUE_SMALLEST))
+            if (UNLIKELY(value > -MIN_MAGNITUDE && value < MIN_MAGNITUDE))
                 value = 0.0;
             if (UNLIKELY(!batch_reserve(b, 1)))
                 return LINES_NO_MEMORY;

@@ -7,21 +7,16 @@
 #include <math.h>
 #include <string.h>
 
+#include "constants.h"
 #include "metrics/fpmath.h"
-
-#define JUDGE_KNOTS 17
-#define JUDGE_BINS 15
-#define JUDGE_AUC_BINS 128
-#define JUDGE_DISCOUNT 0.9999
-#define JUDGE_LARGEST_GAIN 1e100
 
 /* All doubles, in the order of a dump. */
 typedef struct {
     double slope, intercept, aa, ab, bb, count, size;
-    double positive[JUDGE_KNOTS], weight[JUDGE_KNOTS];
-    double gain, bins[3 * JUDGE_BINS];
+    double positive[CALIBRATION_KNOTS], weight[CALIBRATION_KNOTS];
+    double gain, bins[3 * CALIBRATION_BINS];
     double counts[4], recent[4];
-    double auc_gain, auc_positive[JUDGE_AUC_BINS], auc_negative[JUDGE_AUC_BINS];
+    double auc_gain, auc_positive[AUC_BINS], auc_negative[AUC_BINS];
     double drifts, since, n, wrong, cut_n, cut_wrong;
 } judge;
 
@@ -32,9 +27,9 @@ static void judge_init(judge *j)
     int k;
     memset(j, 0, sizeof *j);
     j->slope = j->aa = j->bb = j->gain = j->auc_gain = 1.0;
-    for (k = 0; k < JUDGE_KNOTS; k++) {
-        j->positive[k] = 20.0 * k / (JUDGE_KNOTS - 1);
-        j->weight[k] = 20.0;
+    for (k = 0; k < CALIBRATION_KNOTS; k++) {
+        j->positive[k] = CALIBRATION_KNOT_PRIOR * k / (CALIBRATION_KNOTS - 1);
+        j->weight[k] = CALIBRATION_KNOT_PRIOR;
     }
 }
 
@@ -42,10 +37,10 @@ static inline double judge_scaled(const judge *j, double margin)
 {
     const double mean = j->size > 0.0 ? j->size / j->count : 0.0;
     double z = mean > 0.0 ? margin / mean : margin;
-    if (!(z <= 8.0)) /* nan too */
-        z = 8.0;
-    if (!(z >= -8.0))
-        z = -8.0;
+    if (!(z <= CALIBRATION_CUT)) /* nan too */
+        z = CALIBRATION_CUT;
+    if (!(z >= -CALIBRATION_CUT))
+        z = -CALIBRATION_CUT;
     return z;
 }
 
@@ -59,8 +54,8 @@ static inline int judge_index(double at, int most)
 
 static inline int judge_knot(double p, double *part)
 {
-    const double at = p * (JUDGE_KNOTS - 1);
-    const int k = judge_index(at, JUDGE_KNOTS - 2);
+    const double at = p * (CALIBRATION_KNOTS - 1);
+    const int k = judge_index(at, CALIBRATION_KNOTS - 2);
     *part = at - k;
     return k;
 }
@@ -76,7 +71,7 @@ static inline double judge_mapped(const judge *j, double p)
 
 static inline double judge_probability(const judge *j, double margin)
 {
-    return judge_mapped(j, elementary_sigmoid(j->slope * judge_scaled(j, margin) + j->intercept));
+    return judge_mapped(j, fp_sigmoid(j->slope * judge_scaled(j, margin) + j->intercept));
 }
 
 /* The logistic model's part in learning a sample: the next one's waits for it, and for nothing
@@ -84,7 +79,7 @@ static inline double judge_probability(const judge *j, double margin)
 static inline double judge_follow(judge *j, double margin, double z, double y)
 {
     const double truth = y > 0.0 ? 1.0 : 0.0;
-    const double p = elementary_sigmoid(j->slope * z + j->intercept);
+    const double p = fp_sigmoid(j->slope * z + j->intercept);
     const double aa = j->aa, ab = j->ab, bb = j->bb;
     const double spread_a = aa * z + ab, spread_b = ab * z + bb, variance = p * (1.0 - p);
     const double k = 1.0 / (1.0 + variance * (spread_a * z + spread_b));
@@ -92,15 +87,15 @@ static inline double judge_follow(judge *j, double margin, double z, double y)
     double size = fabs(margin);
     j->slope += step * spread_a;
     j->intercept += step * spread_b;
-    j->aa = (aa - shrink * spread_a * spread_a) * (1.0 - 1e-4) + 1e-4;
-    j->ab = (ab - shrink * spread_a * spread_b) * (1.0 - 1e-4);
-    j->bb = (bb - shrink * spread_b * spread_b) * (1.0 - 1e-4) + 1e-4;
+    j->aa = (aa - shrink * spread_a * spread_a) * (1.0 - CALIBRATION_RETURN) + CALIBRATION_RETURN;
+    j->ab = (ab - shrink * spread_a * spread_b) * (1.0 - CALIBRATION_RETURN);
+    j->bb = (bb - shrink * spread_b * spread_b) * (1.0 - CALIBRATION_RETURN) + CALIBRATION_RETURN;
     if (j->size > 0.0) {
-        const double most = 10.0 * (j->size / j->count);
+        const double most = CALIBRATION_MOST_SIZE * (j->size / j->count);
         size = most < size ? most : size;
     }
-    j->count = j->count * 0.999 + 1.0;
-    j->size = j->size * 0.999 + size;
+    j->count = j->count * CALIBRATION_SIZE_DISCOUNT + 1.0;
+    j->size = j->size * CALIBRATION_SIZE_DISCOUNT + size;
     return p;
 }
 
@@ -114,20 +109,20 @@ static inline double judge_calibrate(judge *j, double p, double y)
     for (b = 0; b < 2; b++) {
         double keep;
         weight = b ? part : 1.0 - part;
-        keep = 1.0 - 1e-3 * weight;
+        keep = 1.0 - CALIBRATION_KNOT_RATE * weight;
         j->positive[knot + b] = j->positive[knot + b] * keep + weight * truth;
         j->weight[knot + b] = j->weight[knot + b] * keep + weight;
     }
-    if (j->gain > JUDGE_LARGEST_GAIN) {
-        for (b = 0; b < 3 * JUDGE_BINS; b++)
+    if (j->gain > LARGEST_GAIN) {
+        for (b = 0; b < 3 * CALIBRATION_BINS; b++)
             j->bins[b] /= j->gain;
         j->gain = 1.0;
     }
-    b = 3 * judge_index(mapped * JUDGE_BINS, JUDGE_BINS - 1);
+    b = 3 * judge_index(mapped * CALIBRATION_BINS, CALIBRATION_BINS - 1);
     j->bins[b] += j->gain;
     j->bins[b + 1] += j->gain * mapped;
     j->bins[b + 2] += j->gain * truth;
-    j->gain /= JUDGE_DISCOUNT;
+    j->gain /= RECENT_DISCOUNT;
     return mapped;
 }
 
@@ -139,18 +134,18 @@ static inline void judge_balance(judge *j, double z, int predicted, double y, do
     int b;
     j->counts[k] += h;
     for (b = 0; b < 4; b++)
-        j->recent[b] *= JUDGE_DISCOUNT;
+        j->recent[b] *= RECENT_DISCOUNT;
     j->recent[k] += h;
-    if (j->auc_gain > JUDGE_LARGEST_GAIN) {
-        for (b = 0; b < JUDGE_AUC_BINS; b++) {
+    if (j->auc_gain > LARGEST_GAIN) {
+        for (b = 0; b < AUC_BINS; b++) {
             j->auc_positive[b] /= j->auc_gain;
             j->auc_negative[b] /= j->auc_gain;
         }
         j->auc_gain = 1.0;
     }
-    b = judge_index((z / (1.0 + fabs(z)) + 1.0) * (JUDGE_AUC_BINS / 2), JUDGE_AUC_BINS - 1);
+    b = judge_index((z / (1.0 + fabs(z)) + 1.0) * (AUC_BINS / 2), AUC_BINS - 1);
     histogram[b] += j->auc_gain * h;
-    j->auc_gain /= JUDGE_DISCOUNT;
+    j->auc_gain /= RECENT_DISCOUNT;
 }
 
 /* Of the judge's cut, what every sample asks for; made anew when the cut has moved. */

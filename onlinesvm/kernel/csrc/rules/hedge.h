@@ -9,57 +9,14 @@
 #ifndef ONLINESVM_HEDGE_H
 #define ONLINESVM_HEDGE_H
 
+#include "constants.h"
 #include "memory/blocks.h"
 #include "rules/mixture.h"
 #include "rules/score.h"
 
 #define HEDGE_STRIDE 12
 #define HEDGE_AHEAD 48 /* elements ahead whose state is prefetched */
-#define HEDGE_MOST_AGE (((uint64_t)1 << 18) - 1)
-#define HEDGE_LEAST_SQUARE 1e-300
 #define HEDGE_JUDGED 4
-#define HEDGE_JUDGED_DISCOUNT 0.9999
-
-/* The constants of onlinesvm.model.rules.hedge. bench.constants compiles this file with others. */
-#ifndef HEDGE_C
-#define HEDGE_C 1.0
-#endif
-#ifndef HEDGE_PHI
-#define HEDGE_PHI 1.0
-#endif
-#ifndef HEDGE_C_WIDE
-#define HEDGE_C_WIDE 10.0
-#endif
-#ifndef HEDGE_PHI_WIDE
-#define HEDGE_PHI_WIDE 0.3
-#endif
-#ifndef HEDGE_AROW_R
-#define HEDGE_AROW_R 0.1
-#endif
-#ifndef HEDGE_ETA_SLOW
-#define HEDGE_ETA_SLOW 0.25
-#endif
-#ifndef HEDGE_ETA_FAST
-#define HEDGE_ETA_FAST 4.0
-#endif
-#ifndef HEDGE_YOUNG
-#define HEDGE_YOUNG 16
-#endif
-#ifndef HEDGE_OUTLIER_BELOW
-#define HEDGE_OUTLIER_BELOW 1e-12
-#endif
-#ifndef HEDGE_OUTLIER_ABOVE
-#define HEDGE_OUTLIER_ABOVE 100.0
-#endif
-#ifndef HEDGE_PROPORTION
-#define HEDGE_PROPORTION 1e4
-#endif
-#ifndef HEDGE_RUN
-#define HEDGE_RUN 32 /* at most 63 */
-#endif
-#define HEDGE_IMPORTANCE_MEMORY 10000.0
-#define HEDGE_LEAST_IMPORTANCE 1e-12
-#define HEDGE_MOST_IMPORTANCE 1e3
 
 typedef double pair __attribute__((vector_size(16), aligned(8), may_alias));
 
@@ -232,8 +189,8 @@ static inline double hedge_relative(hedge *r, double importance)
     if (importance == 1.0 && r->log_importance == 0.0)
         return 1.0;
     rate = 1.0 / mixture_least((double)r->samples, HEDGE_IMPORTANCE_MEMORY);
-    r->log_importance += (elementary_log2(importance) - r->log_importance) * rate;
-    h = importance / elementary_exp2(r->log_importance);
+    r->log_importance += (fp_log2(importance) - r->log_importance) * rate;
+    h = importance / fp_exp2(r->log_importance);
     return mixture_least(HEDGE_MOST_IMPORTANCE, mixture_most(HEDGE_LEAST_IMPORTANCE, h));
 }
 
@@ -242,14 +199,14 @@ static inline void hedge_judge(hedge *r, const double *margins, const int *wrong
 {
     int j;
     r->judged_weights[0] += h;
-    r->judged_weights[1] = r->judged_weights[1] * HEDGE_JUDGED_DISCOUNT + h;
+    r->judged_weights[1] = r->judged_weights[1] * RECENT_DISCOUNT + h;
     for (j = 0; j <= EXPERTS; j++) {
         const double mistake = wrong[j] ? h : 0.0, m = y * margins[j];
         const double loss = m < 1.0 ? h * (1.0 - m) : 0.0;
         r->judged[0][j] += mistake;
-        r->judged[2][j] = r->judged[2][j] * HEDGE_JUDGED_DISCOUNT + mistake;
+        r->judged[2][j] = r->judged[2][j] * RECENT_DISCOUNT + mistake;
         r->judged[1][j] += loss;
-        r->judged[3][j] = r->judged[3][j] * HEDGE_JUDGED_DISCOUNT + loss;
+        r->judged[3][j] = r->judged[3][j] * RECENT_DISCOUNT + loss;
     }
 }
 

@@ -9,12 +9,12 @@
 
 #include <math.h>
 
+#include "constants.h"
 #include "memory/blocks.h"
 #include "rules/score.h"
 
 #define RECORDS_AHEAD 24 /* elements ahead whose state is prefetched */
 #define RECORDS_MOST 3
-#define AROW_LEAST_VARIANCE 1e-300
 
 enum { RULE_PA1, RULE_PA2, RULE_AROW, RULE_ADAGRAD, RULE_NAG, RULE_AVERAGE };
 
