@@ -62,9 +62,9 @@ cdef class Hedge(Rule):
         for k, name in enumerate(_hedge.BIAS_NUMBERS):
             parts[f"bias_{name}"] = bias[k]
         self.of_parts(parts, <double *>&self.rule.mixture, _hedge_parts)
-        parts["judged_weight"] = self.rule.judged_weights[0]
-        parts["judged_recent_weight"] = self.rule.judged_weights[1]
-        self.of_parts(parts, hedge_judged(&self.rule), _judged_parts)
+        parts["judged_weight"] = self.rule.metrics_weights[0]
+        parts["judged_recent_weight"] = self.rule.metrics_weights[1]
+        self.of_parts(parts, hedge_metrics(&self.rule), _judged_parts)
         return parts
 
     cdef int of_parts(self, dict scalars, const double *numbers, tuple parts) except -1:
@@ -116,13 +116,13 @@ cdef class Hedge(Rule):
             old, self.rule.state = self.rule.state, fresh
             with nogil:
                 hedge_restore(&self.rule, n, floats, integers)
-            hedge_take_numbers(&self.rule.bias, bias)
+            hedge_restore_numbers(&self.rule.bias, bias)
             for k in range(len(_hedge_parts)):
                 (<double *>&self.rule.mixture)[k] = mixed[k]
             for k in range(len(_judged_parts)):
-                hedge_judged(&self.rule)[k] = judged[k]
-            self.rule.judged_weights[0] = judged_weights[0]
-            self.rule.judged_weights[1] = judged_weights[1]
+                hedge_metrics(&self.rule)[k] = judged[k]
+            self.rule.metrics_weights[0] = judged_weights[0]
+            self.rule.metrics_weights[1] = judged_weights[1]
             self.rule.samples, self.rule.log_importance = seen, log_importance
         finally:
             PyThread_release_lock(self.lock)

@@ -115,10 +115,10 @@ cdef class Lookup:
             b.columns.importances = <double *>_memory(b.importances)
         _lock(self.lock)
         try:
-            if not lookup_reserve_marks(&self.table, b.columns.longest):
+            if not lookup_reserve_seen(&self.table, b.columns.longest):
                 raise MemoryError
             if entering:
-                how.first, how.most, how.prunes = first, self.most(), self.prunes
+                how.first, how.limit, how.prunes = first, self.most(), self.prunes
                 # What is behind the first has been reserved with it.
                 if not first and not lookup_reserve(
                         &self.table, self.entered(count), b.columns.name_bytes):
@@ -168,7 +168,7 @@ cdef class Lookup:
         indptr, indices, data = _rows(x.samples, count, &out)
         _lock(self.lock)
         try:
-            if not lookup_reserve_marks(&self.table, matrix_longest(&x)):
+            if not lookup_reserve_seen(&self.table, matrix_longest(&x)):
                 raise MemoryError
             if not column_map_reserve(&self.table.columns, largest):
                 raise MemoryError

@@ -110,7 +110,7 @@ def learn_matrix(Lookup lookup not None, Rule rule not None, Judge judge not Non
             names = min(matrix_names(walk.stored, walk.largest),
                         lookup_room(&lookup.table, lookup.most()))
             most = lookup.table.count + names
-            if not (lookup_reserve_marks(&lookup.table, walk.longest)
+            if not (lookup_reserve_seen(&lookup.table, walk.longest)
                     and column_map_reserve(&lookup.table.columns, walk.largest)
                     and lookup_reserve(&lookup.table, names, names * DIGITS_MOST)
                     and blocks_reserve(rule.state, most) and rule.reserve_row(walk.longest)
@@ -119,7 +119,7 @@ def learn_matrix(Lookup lookup not None, Rule rule not None, Judge judge not Non
                 raise MemoryError
             # Observed beside what others can see, and told them when all is learned.
             memcpy(o.totals, view.buf, sizeof(o.totals))
-            o.judge = judge.state
+            o.monitor = judge.state
             o.threshold, o.log_one, o.log_two = threshold, judge.log_one, judge.log_two
             with nogil:
                 while start < walk.ends.samples:
@@ -133,7 +133,7 @@ def learn_matrix(Lookup lookup not None, Rule rule not None, Judge judge not Non
                     start += part.samples
             slab_clear(&s)
             memcpy(view.buf, o.totals, sizeof(o.totals))
-            judge.state = o.judge
+            judge.state = o.monitor
         finally:
             PyThread_release_lock(rule.lock)
             PyThread_release_lock(lookup.lock)
@@ -154,7 +154,7 @@ def score_matrix(Lookup lookup not None, Rule rule not None, columns):
     _lock(lookup.lock)
     _lock(rule.lock)
     try:
-        if not (lookup_reserve_marks(&lookup.table, walk.longest)
+        if not (lookup_reserve_seen(&lookup.table, walk.longest)
                 and column_map_reserve(&lookup.table.columns, walk.largest)
                 and slab_init(&s, walk.longest, walk.largest < lookup.table.columns.size)):
             raise MemoryError

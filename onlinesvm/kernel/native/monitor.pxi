@@ -31,11 +31,11 @@ cdef int _totals(object totals, Py_buffer *view) except -1:
 cdef class Judge:
     """What is learned of the progressive margins. See onlinesvm.metrics.monitor.Judge."""
 
-    cdef judge state
+    cdef monitor state
     cdef double threshold, log_one, log_two
 
     def __cinit__(self, double threshold):
-        judge_init(&self.state)
+        monitor_init(&self.state)
         self.threshold = threshold
         self.log_one, self.log_two = _drift.LOG_ONE, _drift.LOG_TWO
 
@@ -51,7 +51,7 @@ cdef class Judge:
         labels = _vector_of(labels, _float64, n, "labels")
         importances = _vector_of(importances, _float64, n, "importances")
         probabilities = _empty(n)
-        judge_learn(
+        monitor_learn(
             &self.state, self.threshold, self.log_one, self.log_two,
             <const double *>_memory(margins), <const double *>_memory(labels),
             <const double *>_memory(importances), n, <double *>_memory(probabilities))
@@ -63,16 +63,16 @@ cdef class Judge:
         margins = _vector(margins, _float64)
         n = len(margins)
         probabilities = _empty(n)
-        judge_probabilities(
+        monitor_probabilities(
             &self.state, <const double *>_memory(margins), n, <double *>_memory(probabilities))
         return probabilities
 
     def dump(self):
         """The state, float64[SIZE]."""
         cdef size_t k
-        numbers = _empty(JUDGE_SIZE)
+        numbers = _empty(MONITOR_SIZE)
         cdef double *out = <double *>_memory(numbers)
-        for k in range(JUDGE_SIZE):
+        for k in range(MONITOR_SIZE):
             out[k] = (<double *>&self.state)[k]
         return numbers
 
@@ -83,5 +83,5 @@ cdef class Judge:
         numbers = _vector(numbers, _float64)
         _judge.check_state(numbers)
         given = <const double *>_memory(numbers)
-        for k in range(JUDGE_SIZE):
+        for k in range(MONITOR_SIZE):
             (<double *>&self.state)[k] = given[k]

@@ -19,7 +19,7 @@ HEDGE_IMPORTANCE_MEMORY = 10_000.0  # samples that the geometric mean reaches ba
 
 # The scale of a feature. Its first values may be outliers: a mean of fewer than YOUNG values is
 # dropped where a value is far below it. A later value counts for at most 10 times the scale. RUN
-# values in a row out of all PROPORTION mean that the feature's unit has changed: the scale restarts.
+# values in a row out of all PROPORTION mean that the unit has changed: the scale starts anew.
 HEDGE_YOUNG = 16
 HEDGE_MOST_AGE = 2**18 - 1
 HEDGE_OUTLIER_BELOW = 1e-12

@@ -1,7 +1,7 @@
 /* msgpack -> batch, in one pass over the received bytes.
  *
- * It only notices that a body is faulty; onlinesvm.data.validation then finds where and says why. What it
- * takes and what it refuses is, byte for byte, what onlinesvm.data.codec does.
+ * It only notices that a body is faulty; onlinesvm.data.validation then finds where and says why.
+ * What it takes and what it refuses is, byte for byte, what onlinesvm.data.codec does.
  */
 #ifndef ONLINESVM_DECODE_H
 #define ONLINESVM_DECODE_H
@@ -23,13 +23,13 @@ typedef struct {
     const uint8_t *end;
 } reader;
 
-static inline size_t left(const reader *r) { return (size_t)(r->end - r->at); }
+static inline size_t remaining(const reader *r) { return (size_t)(r->end - r->at); }
 
 /* A big-endian number of 1, 2, 4 or 8 bytes; 0 at the end of the bytes. */
 static inline int read_bytes(reader *r, int width, uint64_t *number)
 {
     uint64_t n = 0;
-    if (left(r) < (size_t)width)
+    if (remaining(r) < (size_t)width)
         return 0;
     while (width--)
         n = n << 8 | *r->at++;
@@ -144,7 +144,7 @@ static inline int read_name(batch *b, reader *r, const decode_limits *limits, fe
         f->length |= IN_SIDE;
         return DECODED;
     }
-    if (UNLIKELY(length > left(r) || length > limits->name_bytes))
+    if (UNLIKELY(length > remaining(r) || length > limits->name_bytes))
         return FAULTY;
     name = r->at;
     r->at += length;
@@ -161,7 +161,7 @@ static inline int read_features(batch *b, reader *r, const decode_limits *limits
     feature *f;
     int map, problem;
     if (!read_container(r, &map, &count) || count > limits->features
-        || count > left(r) >> map) /* every name and value takes a byte at least */
+        || count > remaining(r) >> map) /* every name and value takes a byte at least */
         return FAULTY;
     if (!batch_reserve(b, count))
         return NO_MEMORY;
@@ -223,7 +223,7 @@ static int decode_head(const uint8_t *body, size_t size, const decode_limits *li
     reader r = {body, body + size};
     int map;
     if (!read_container(&r, &map, samples) || map || *samples > limits->samples
-        || *samples > left(&r))
+        || *samples > remaining(&r))
         return FAULTY;
     *head = (size_t)(r.at - body);
     return DECODED;

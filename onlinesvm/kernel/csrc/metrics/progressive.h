@@ -1,4 +1,5 @@
-/* Progressive validation: see onlinesvm.metrics.progressive.observe, of which this is the same arithmetic. */
+/* Progressive validation: see onlinesvm.metrics.progressive.observe, of which this is the same
+ * arithmetic. */
 #ifndef ONLINESVM_PROGRESSIVE_H
 #define ONLINESVM_PROGRESSIVE_H
 

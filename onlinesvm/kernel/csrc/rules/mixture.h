@@ -1,4 +1,5 @@
-/* The hedge's second level: see onlinesvm.model.rules.mixture, of which this is the same arithmetic. */
+/* The hedge's second level: see onlinesvm.model.rules.mixture, of which this is the same
+ * arithmetic. */
 #ifndef ONLINESVM_MIXTURE_H
 #define ONLINESVM_MIXTURE_H
 
