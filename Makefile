@@ -8,7 +8,9 @@ INSTALL := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable
 LINE ?=
 
 # What an installation is made of; Python files are used where they stand.
-BUILT := pyproject.toml setup.py $(wildcard onlinesvm/kernel/native/*.p[yx][xid] onlinesvm/kernel/csrc/*/*.h)
+BUILT := pyproject.toml setup.py onlinesvm/kernel/constants.py onlinesvm/magnitudes.py \
+	onlinesvm/metrics/constants.py onlinesvm/model/rules/constants.py \
+	$(wildcard onlinesvm/kernel/native/*.p[yx][xid] onlinesvm/kernel/csrc/*/*.h)
 
 .PHONY: demo test fuzz chaos soak test-readme lint types check sanitize \
 	bench bench-full bench-torch clean

@@ -6,7 +6,9 @@ Python kernel. ONLINESVM_SANITIZE=1 builds it under AddressSanitizer and Undefin
 """
 
 import os
+import runpy
 from glob import glob
+from pathlib import Path
 
 from setuptools import Extension, setup
 
@@ -22,6 +24,19 @@ FLAGS = [
     "-Wno-unused-function",
 ]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-g", "-O1"]
+GENERATED = Path("build/include")  # the header of the constants that Python and C share
+
+
+def write_constants():
+    """Write the shared constants as a C header; one that is there and right stays as it is, so that
+    nothing is compiled again.
+    """
+    text = runpy.run_path("onlinesvm/kernel/constants.py")["header"]()
+    header = GENERATED / "constants.h"
+    GENERATED.mkdir(parents=True, exist_ok=True)
+    if not header.exists() or header.read_text(encoding="utf-8") != text:
+        header.write_text(text, encoding="utf-8")
+    return str(header)
 
 
 def extensions():
@@ -31,11 +46,12 @@ def extensions():
         return []
     sanitize = SANITIZE if os.environ.get("ONLINESVM_SANITIZE") == "1" else []
     mask = os.environ.get("ONLINESVM_HASH_MASK")
+    sources = glob("onlinesvm/kernel/native/*.px[di]") + glob("onlinesvm/kernel/csrc/*/*.h")
     kernel = Extension(
         "onlinesvm.kernel.native._native",
         ["onlinesvm/kernel/native/_native.pyx"],
-        depends=glob("onlinesvm/kernel/native/*.px[di]") + glob("onlinesvm/kernel/csrc/*/*.h"),
-        include_dirs=["onlinesvm/kernel/csrc"],
+        depends=[write_constants(), *sources],
+        include_dirs=["onlinesvm/kernel/csrc", str(GENERATED)],
         extra_compile_args=FLAGS + sanitize,
         extra_link_args=sanitize,
         define_macros=[("HASH_MASK", mask)] if mask else [],

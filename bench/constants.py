@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 
 from bench import machine
 from bench.accuracy import RESULTS, SETS, Data, geometric_mean, read, there
-from onlinesvm.model.rules import hedge, mixture
+from onlinesvm.kernel import constants as header
+from onlinesvm.model.rules import constants as rules
 
 SOURCES = Path(__file__).resolve().parent.parent / "onlinesvm" / "kernel" / "csrc"
 FLAGS = ("-O3", "-std=gnu11", "-ffp-contract=off", "-fno-math-errno", "-w", "-shared", "-fPIC")
@@ -52,28 +53,29 @@ int run(int64_t *indptr, int32_t *indices, double *data, const double *labels,
 }
 """
 
-# Each constant's macro, and its value in the hedge.
-CONSTANTS: dict[str, float] = {
-    "HEDGE_C": hedge.SCW[0][0],
-    "HEDGE_PHI": hedge.SCW[0][1],
-    "HEDGE_C_WIDE": hedge.SCW[1][0],
-    "HEDGE_PHI_WIDE": hedge.SCW[1][1],
-    "HEDGE_AROW_R": hedge.AROW_R,
-    "HEDGE_ETA_SLOW": hedge.ETAS[0],
-    "HEDGE_ETA_FAST": hedge.ETAS[1],
-    "HEDGE_YOUNG": hedge.YOUNG,
-    "HEDGE_OUTLIER_BELOW": hedge.OUTLIER_BELOW,
-    "HEDGE_OUTLIER_ABOVE": hedge.OUTLIER_ABOVE,
-    "HEDGE_PROPORTION": hedge.PROPORTION,
-    "HEDGE_RUN": hedge.RUN,
-    "MIXTURE_LOSS_DISCOUNT": mixture.LOSS_DISCOUNT,
-    "MIXTURE_SCALE_DISCOUNT": mixture.SCALE_DISCOUNT,
-    "MIXTURE_RATE": mixture.RATE,
-    "MIXTURE_RATE_DECAY": mixture.RATE_DECAY,
-    "MIXTURE_STACK_VARIANCE": mixture.STACK_VARIANCE,
-    "MIXTURE_STACK_RETURN": mixture.STACK_RETURN,
-    "MIXTURE_MARGIN_CUT": mixture.MARGIN_CUT,
-}
+# The constants that are varied, and their values in the hedge. In C they are macros of these names.
+VARIED = (
+    "HEDGE_C",
+    "HEDGE_PHI",
+    "HEDGE_C_WIDE",
+    "HEDGE_PHI_WIDE",
+    "HEDGE_AROW_R",
+    "HEDGE_ETA_SLOW",
+    "HEDGE_ETA_FAST",
+    "HEDGE_YOUNG",
+    "HEDGE_OUTLIER_BELOW",
+    "HEDGE_OUTLIER_ABOVE",
+    "HEDGE_PROPORTION",
+    "HEDGE_RUN",
+    "MIXTURE_LOSS_DISCOUNT",
+    "MIXTURE_SCALE_DISCOUNT",
+    "MIXTURE_RATE",
+    "MIXTURE_RATE_DECAY",
+    "MIXTURE_STACK_VARIANCE",
+    "MIXTURE_STACK_RETURN",
+    "MIXTURE_MARGIN_CUT",
+)
+CONSTANTS: dict[str, float] = {name: getattr(rules, name) for name in VARIED}
 HEADING = """# The hedge's constants
 
 Progressive error as shipped; below it what each change does to it, in percent of it: an expert that
@@ -129,9 +131,20 @@ def compiled(macros: dict[str, float], folder: Path) -> Any:
     """The program with these macros, loaded."""
     source, library = folder / "variant.c", folder / f"variant{len(list(folder.iterdir()))}.so"
     source.write_text(PROGRAM)
+    (folder / "constants.h").write_text(header.header(), encoding="utf-8")
     compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")[0]
     defined = [f"-D{name}={value!r}" for name, value in macros.items()]
-    command = [compiler, *FLAGS, f"-I{SOURCES}", *defined, str(source), "-o", str(library), "-lm"]
+    command = [
+        compiler,
+        *FLAGS,
+        f"-I{SOURCES}",
+        f"-I{folder}",
+        *defined,
+        str(source),
+        "-o",
+        str(library),
+        "-lm",
+    ]
     subprocess.run(command, check=True)
     return ctypes.CDLL(str(library)).run
 

@@ -11,16 +11,12 @@ from dataclasses import dataclass, field, fields
 from typing import Any, NoReturn
 
 from onlinesvm.errors import ConfigError
+from onlinesvm.magnitudes import MAX_MAGNITUDE, MIN_MAGNITUDE
 
 __all__ = [
     "MAX_MAGNITUDE", "MIN_MAGNITUDE", "LearnerConfig", "Limits", "check_number",
     "check_parameters", "parameter",
 ]  # fmt: skip
-
-# Values, importances and rates stay within these magnitudes, so that no product or sum of the
-# learner can overflow: applying a validated batch cannot fail.
-MIN_MAGNITUDE = 1e-50
-MAX_MAGNITUDE = 1e50
 
 SCHEDULES = ("constant", "invscaling")
 NORMALIZE = ("none", "l2", "mean")

@@ -1,13 +1,12 @@
 """The first fault of a message body, in reading order, in words.
 
-The decoders only notice that a body is faulty; this walk finds where and says why. It reads
-header by header, so that no nested or oversized thing is ever built, and it is the one place
-where faults are worded: both kernels call it.
+The decoders only notice that a body is faulty; this walk finds where and says why. msgpack's own
+reader does the reading, a scalar or the head of a container at a time, so that no nested or
+oversized thing is ever built. This is the one place where faults are worded: both kernels call it.
 """
 
 from __future__ import annotations
 
-import struct
 from typing import Any, NoReturn
 
 import msgpack
@@ -31,21 +30,21 @@ def raise_first_fault(body: bytes, limits: Limits, *, labelled: bool, first: int
     samples before this one are known to be good; walking them all again would be slow.
     """
     check_whole(body)
-    cursor = _Cursor(body)
+    reader = _Reader(body)
     what = "samples" if labelled else "samples' features"
-    kind, count = cursor.head()
+    kind, count = reader.next()
     if kind != "array":
-        raise SampleError(f"expected an array of {what}, got {cursor.shown(kind, count)}")
+        raise SampleError(f"expected an array of {what}, got {_shown(kind, count)}")
     if count > limits.max_samples_per_batch:
         raise LimitError(
             f"expected at most {limits.max_samples_per_batch} samples a batch, got {count}"
         )
-    cursor.at = sample_starts(body, first)[first]
+    reader.skip(first)
     for i in range(first, count):
         if labelled:
-            _walk_sample(cursor, limits, (i,))
+            _walk_sample(reader, limits, (i,))
         else:
-            _walk_features(cursor, limits, (i,))
+            _walk_features(reader, limits, (i,))
     raise AssertionError("a decoder refused a body in which no fault can be found")
 
 
@@ -99,50 +98,47 @@ def _not_whole(body: bytes) -> BodyError:
     )
 
 
-def _walk_sample(cursor: _Cursor, limits: Limits, path: Path) -> None:
-    kind, count = cursor.head()
+def _walk_sample(reader: _Reader, limits: Limits, path: Path) -> None:
+    kind, count = reader.next()
     if kind != "array":
-        raise SampleError(f"{_SAMPLE}, got {cursor.shown(kind, count)}", path)
+        raise SampleError(f"{_SAMPLE}, got {_shown(kind, count)}", path)
     if not 2 <= count <= 3:
         raise SampleError(f"{_SAMPLE}, got an array of {count}", path)
-    kind, value = cursor.head()
+    kind, value = reader.next()
     if kind != "number" or value not in (-1, 1):
-        raise SampleError(
-            f"expected a label of -1 or +1, got {cursor.shown(kind, value)}", (*path, 0)
-        )
-    _walk_features(cursor, limits, (*path, 1))
+        raise SampleError(f"expected a label of -1 or +1, got {_shown(kind, value)}", (*path, 0))
+    _walk_features(reader, limits, (*path, 1))
     if count == 3:
-        kind, value = cursor.head()
+        kind, value = reader.next()
         if kind != "number" or not 0 <= value <= MAX_MAGNITUDE:
             raise SampleError(
-                f"expected an importance from 0 to {MAX_MAGNITUDE:g},"
-                f" got {cursor.shown(kind, value)}",
+                f"expected an importance from 0 to {MAX_MAGNITUDE:g}, got {_shown(kind, value)}",
                 (*path, 2),
             )
 
 
-def _walk_features(cursor: _Cursor, limits: Limits, path: Path) -> None:
-    kind, count = cursor.head()
+def _walk_features(reader: _Reader, limits: Limits, path: Path) -> None:
+    kind, count = reader.next()
     if kind not in ("array", "map"):
-        raise SampleError(f"{_FEATURES}, got {cursor.shown(kind, count)}", path)
+        raise SampleError(f"{_FEATURES}, got {_shown(kind, count)}", path)
     if count > limits.max_features_per_sample:
         raise LimitError(
             f"expected at most {limits.max_features_per_sample} features a sample, got {count}",
             path,
         )
     for i in range(count):
-        name = _walk_name(cursor, limits, path if kind == "map" else (*path, i))
+        name = _walk_name(reader, limits, path if kind == "map" else (*path, i))
         if kind == "map":
-            _walk_value(cursor, (*path, name))
+            _walk_value(reader, (*path, name))
 
 
-def _walk_name(cursor: _Cursor, limits: Limits, path: Path) -> bytes:
-    kind, value = cursor.head()
+def _walk_name(reader: _Reader, limits: Limits, path: Path) -> bytes:
+    kind, value = reader.next()
     if kind == "number" and isinstance(value, int):
         value = b"%d" % value
     elif kind not in ("text", "bytes"):
         raise SampleError(
-            f"expected a feature name (text, bytes or an integer), got {cursor.shown(kind, value)}",
+            f"expected a feature name (text, bytes or an integer), got {_shown(kind, value)}",
             path,
         )
     if len(value) > limits.max_name_bytes:
@@ -150,13 +146,14 @@ def _walk_name(cursor: _Cursor, limits: Limits, path: Path) -> bytes:
             f"expected at most {limits.max_name_bytes} bytes a feature name, got {len(value)}",
             path,
         )
-    return bytes(value)
+    name: bytes = value
+    return name
 
 
-def _walk_value(cursor: _Cursor, path: Path) -> None:
-    kind, value = cursor.head()
+def _walk_value(reader: _Reader, path: Path) -> None:
+    kind, value = reader.next()
     if kind != "number":
-        raise SampleError(f"expected a number, got {cursor.shown(kind, value)}", path)
+        raise SampleError(f"expected a number, got {_shown(kind, value)}", path)
     if value != value or value in (float("inf"), -float("inf")):
         raise SampleError(f"expected a finite number, got {value}", path)
     if abs(value) > MAX_MAGNITUDE:
@@ -165,69 +162,52 @@ def _walk_value(cursor: _Cursor, path: Path) -> None:
         )
 
 
-class _Cursor:
-    """Reads one msgpack head at a time; never builds what is inside a container."""
+class _Reader:
+    """msgpack's reader of a whole body, one scalar or one container's head at a time."""
 
     def __init__(self, body: bytes) -> None:
-        self._body = memoryview(body)
-        self.at = 0
+        self._body = body
+        self._unpacker = msgpack.Unpacker(raw=True, max_buffer_size=0)
+        self._unpacker.feed(body)
 
-    def head(self) -> tuple[str, Any]:
-        """Step over the next head: its kind, and its count, number or bytes.
+    def skip(self, n: int) -> None:
+        """Step over `n` objects, whatever is in them."""
+        for _ in range(n):
+            self._unpacker.skip()
 
-        Raises IndexError or struct.error at the end of the bytes, KeyError for the one byte that
-        begins nothing.
+    def next(self) -> tuple[str, Any]:
+        """What comes next: its kind, and its count, number or bytes.
+
+        An extension is not read: nothing of it is wanted, and the library makes a timestamp of one.
         """
-        first = self._body[self.at]
-        self.at += 1
-        if first <= 0x7F:
-            return "number", first
-        if first <= 0x8F:
-            return "map", first & 0x0F
-        if first <= 0x9F:
-            return "array", first & 0x0F
-        if first <= 0xBF:
-            return "text", self._take(first & 0x1F)
-        if first >= 0xE0:
-            return "number", first - 0x100
-        kind, form = _HEADS[first]
-        if kind in ("nil", "false", "true"):
-            return kind, None
-        if kind == "extension" and form is None:  # fixext: a type byte and 1, 2, 4, 8 or 16 bytes
-            return kind, self._take(1 + (1 << (first - 0xD4)))
-        (value,) = struct.unpack(form, self._take(struct.calcsize(form)))
-        if kind in ("text", "bytes"):
-            return kind, self._take(value)
-        if kind == "extension":
-            return kind, self._take(value + 1)
-        return kind, value
-
-    def _take(self, size: int) -> memoryview:
-        if self.at + size > len(self._body):
-            raise IndexError
-        taken = self._body[self.at : self.at + size]
-        self.at += size
-        return taken
-
-    @staticmethod
-    def shown(kind: str, value: Any) -> str:
-        """What came, for a message."""
-        if kind == "number":
-            return str(value)
-        if kind in ("text", "bytes"):
-            return f"{kind} {format_text(bytes(value[:200]))}"
-        return {"array": "an array", "map": "a map", "extension": "an extension"}.get(kind, kind)
+        first = self._body[self._unpacker.tell()]
+        if first in _ARRAYS:
+            return "array", self._unpacker.read_array_header()
+        if first in _MAPS:
+            return "map", self._unpacker.read_map_header()
+        if first in _EXTENSIONS:
+            return "extension", None
+        value = self._unpacker.unpack()
+        if isinstance(value, bytes):
+            return "text" if first in _TEXTS else "bytes", value
+        if value is None:
+            return "nil", None
+        if isinstance(value, bool):
+            return "true" if value else "false", None
+        return "number", value
 
 
-_HEADS: dict[int, tuple[str, Any]] = {
-    0xC0: ("nil", None), 0xC2: ("false", None), 0xC3: ("true", None),
-    0xC4: ("bytes", ">B"), 0xC5: ("bytes", ">H"), 0xC6: ("bytes", ">I"),
-    0xC7: ("extension", ">B"), 0xC8: ("extension", ">H"), 0xC9: ("extension", ">I"),
-    0xCA: ("number", ">f"), 0xCB: ("number", ">d"),
-    0xCC: ("number", ">B"), 0xCD: ("number", ">H"), 0xCE: ("number", ">I"), 0xCF: ("number", ">Q"),
-    0xD0: ("number", ">b"), 0xD1: ("number", ">h"), 0xD2: ("number", ">i"), 0xD3: ("number", ">q"),
-    0xD4: ("extension", None), 0xD5: ("extension", None), 0xD6: ("extension", None),
-    0xD7: ("extension", None), 0xD8: ("extension", None),
-    0xD9: ("text", ">B"), 0xDA: ("text", ">H"), 0xDB: ("text", ">I"),
-    0xDC: ("array", ">H"), 0xDD: ("array", ">I"), 0xDE: ("map", ">H"), 0xDF: ("map", ">I"),
-}  # fmt: skip
+# The first bytes of msgpack's objects, by kind: what the library's objects do not say.
+_MAPS = frozenset((*range(0x80, 0x90), 0xDE, 0xDF))
+_ARRAYS = frozenset((*range(0x90, 0xA0), 0xDC, 0xDD))
+_TEXTS = frozenset((*range(0xA0, 0xC0), 0xD9, 0xDA, 0xDB))
+_EXTENSIONS = frozenset((0xC7, 0xC8, 0xC9, *range(0xD4, 0xD9)))
+
+
+def _shown(kind: str, value: Any) -> str:
+    """What came, for a message."""
+    if kind == "number":
+        return str(value)
+    if kind in ("text", "bytes"):
+        return f"{kind} {format_text(value[:200])}"
+    return {"array": "an array", "map": "a map", "extension": "an extension"}.get(kind, kind)

@@ -24,21 +24,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from onlinesvm.metrics.constants import CALIBRATION_BINS as BINS
+from onlinesvm.metrics.constants import CALIBRATION_CUT as CUT
+from onlinesvm.metrics.constants import CALIBRATION_KNOT_PRIOR as KNOT_PRIOR
+from onlinesvm.metrics.constants import CALIBRATION_KNOT_RATE as KNOT_RATE
+from onlinesvm.metrics.constants import CALIBRATION_KNOTS as KNOTS
+from onlinesvm.metrics.constants import CALIBRATION_MOST_SIZE as MOST_SIZE
+from onlinesvm.metrics.constants import CALIBRATION_RETURN as RETURN
+from onlinesvm.metrics.constants import CALIBRATION_SIZE_DISCOUNT as SIZE_DISCOUNT
+from onlinesvm.metrics.constants import LARGEST_GAIN
+from onlinesvm.metrics.constants import RECENT_DISCOUNT as DISCOUNT
 from onlinesvm.metrics.fpmath import sigmoid
 
 __all__ = ["BINS", "Calibration", "index"]
-
-CUT = 8.0
-RETURN = 1e-4
-SIZE_DISCOUNT = 0.999
-MOST_SIZE = 10.0  # in multiples of the mean: what one margin may add to it
-KNOTS = 17
-KNOT_RATE = 1e-3
-KNOT_PRIOR = 20.0
-BINS = 15
-DISCOUNT = 0.9999
-# Discounted sums are kept by letting what is added grow instead, until it is this large.
-LARGEST_GAIN = 1e100
 
 
 class Calibration:

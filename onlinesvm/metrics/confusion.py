@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from onlinesvm.metrics.calibration import DISCOUNT, LARGEST_GAIN, index
+from onlinesvm.metrics.calibration import index
+from onlinesvm.metrics.constants import AUC_BINS as BINS
+from onlinesvm.metrics.constants import LARGEST_GAIN
+from onlinesvm.metrics.constants import RECENT_DISCOUNT as DISCOUNT
 
 __all__ = ["Confusion", "rates"]
-
-BINS = 128
 
 
 class Confusion:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from onlinesvm.metrics.calibration import LARGEST_GAIN, Calibration
+from onlinesvm.metrics.calibration import Calibration
 from onlinesvm.metrics.confusion import Confusion, rates
+from onlinesvm.metrics.constants import LARGEST_GAIN
 from onlinesvm.metrics.drift import Drift
 from onlinesvm.metrics.progressive import TOTALS, observe
 

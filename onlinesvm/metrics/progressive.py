@@ -12,12 +12,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from onlinesvm.metrics.constants import RECENT_DISCOUNT as DISCOUNT
+from onlinesvm.metrics.constants import TOTALS
+
 __all__ = ["DISCOUNT", "TOTALS", "Progressive", "observe"]
-
-DISCOUNT = 0.9999
-
-# The running totals, in the order of the array.
-TOTALS = ("count", "weight", "errors", "loss", "recent_weight", "recent_errors", "recent_loss")
 
 
 class Progressive:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import stat
 import sys
 import zlib
-from collections.abc import Iterator
-from typing import cast
+from collections.abc import Callable, Iterator
+from typing import IO, cast
 
 from onlinesvm.errors import format_text
 from onlinesvm.readers.labels import LineError
@@ -19,6 +20,7 @@ __all__ = ["BLOCK_BYTES", "Blocks", "DamageError"]
 BLOCK_BYTES = 2**18
 
 _GZIP_MAGIC = b"\x1f\x8b"
+_HEADER_BYTES = 16  # more than the library reads of a header at once
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -138,24 +140,38 @@ class Blocks:
         self.bytes_read += len(chunk)
         return chunk
 
-    def _unpacked(self, packed: bytes) -> Iterator[bytes]:
-        """The text of the gzip members that start with `packed`. Raises DamageError."""
-        while packed:
-            member = zlib.decompressobj(wbits=31)
-            while not member.eof:
-                packed = packed or self._read()
-                try:
-                    # Bounded: a small file may unpack to a very large one.
-                    chunk = member.decompress(packed, self._block_bytes)
-                except zlib.error as error:
-                    raise DamageError(
-                        f"expected a whole gzip file, got a damaged one: {error}"
-                    ) from None
-                if not chunk and not packed and not member.eof:
-                    raise DamageError("expected a whole gzip file, got one that ends early")
-                packed = member.unconsumed_tail
-                yield chunk
-            packed = member.unused_data
-            # Members may be padded with zeros.
-            while not (packed := packed.lstrip(b"\0")) and (more := self._read()):
-                packed = more
+    def _unpacked(self, head: bytes) -> Iterator[bytes]:
+        """The text of the gzip members that start with `head`. Raises DamageError."""
+        packed = cast(IO[bytes], _Packed(head, self._read))
+        with gzip.GzipFile(fileobj=packed, mode="rb") as members:
+            try:
+                # Bounded: a small file may unpack to a very large one.
+                while chunk := members.read1(self._block_bytes):
+                    yield chunk
+            except EOFError:
+                raise DamageError("expected a whole gzip file, got one that ends early") from None
+            except (gzip.BadGzipFile, zlib.error) as error:
+                raise DamageError(
+                    f"expected a whole gzip file, got a damaged one: {error}"
+                ) from None
+
+
+class _Packed:
+    """The bytes of a gzip file for the library: `head`, then those that `more` reads."""
+
+    def __init__(self, head: bytes, more: Callable[[], bytes]) -> None:
+        self._bytes, self._at = head, 0
+        self._more = more
+
+    def read(self, size: int) -> bytes:
+        """The next `size` bytes. Fewer at the end, and where the library asks for more than a
+        header: then those that are there, as the next ones of a pipe may be long in coming.
+        """
+        least = size if size <= _HEADER_BYTES else 1
+        while len(self._bytes) - self._at < least:
+            if not (more := self._more()):
+                break
+            self._bytes, self._at = self._bytes[self._at :] + more, 0
+        taken = self._bytes[self._at : self._at + size]
+        self._at += len(taken)
+        return taken

@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import tracemalloc
+import zlib
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -452,7 +453,14 @@ def test_stdin(piped: int, pack: Any) -> None:
     assert not sys.stdin.closed
 
 
-def test_a_line_from_a_pipe_does_not_wait_for_the_block(piped: int) -> None:
+def _flushed(text: bytes) -> bytes:
+    """A gzip member that goes on: its header, and `text` flushed."""
+    packer = zlib.compressobj(wbits=31)
+    return packer.compress(text) + packer.flush(zlib.Z_SYNC_FLUSH)
+
+
+@pytest.mark.parametrize("pack", [bytes, _flushed])
+def test_a_line_from_a_pipe_does_not_wait_for_the_block(piped: int, pack: Any) -> None:
     late = threading.Event()
 
     def close() -> None:
@@ -461,7 +469,7 @@ def test_a_line_from_a_pipe_does_not_wait_for_the_block(piped: int) -> None:
 
     deadline = threading.Timer(20, close)
     deadline.start()
-    os.write(piped, b"1 a:1\n")
+    os.write(piped, pack(b"1 a:1\n"))
     with Reader("-", batch_samples=1) as reader:
         assert next(iter(reader)).names == [b"a"]
     assert not late.is_set()

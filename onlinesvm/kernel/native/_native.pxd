@@ -2,6 +2,10 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
+cdef extern from "constants.h" nogil:
+    const size_t CONSTANTS
+    void constants_read(double *values)
+
 cdef extern from "memory/hash.h" nogil:
     const size_t HASH_KEY_BYTES
     void hash_seed(const uint8_t *random)
@@ -45,11 +49,11 @@ cdef extern from "codec/number.h" nogil:
     const int POWER_LEAST, POWER_MOST
     void number_set_power(int q, uint64_t high, uint64_t low)
 
-cdef extern from "memory/marks.h" nogil:
-    ctypedef struct marks:
+cdef extern from "memory/seen.h" nogil:
+    ctypedef struct seen:
         pass
-    void marks_init(marks *m)
-    void marks_clear(marks *m)
+    void seen_init(seen *m)
+    void seen_clear(seen *m)
 
 cdef extern from "codec/lines.h" nogil:
     ctypedef struct text:
@@ -67,9 +71,9 @@ cdef extern from "codec/lines.h" nogil:
         size_t lines
         const line_rules *rules
         batch *batch
-        marks seen
+        seen tokens
     const int OTHER_LINES, SVMLIGHT_LINES, VW_LINES, TEXT_LINES
-    const int TAKEN, ODD, LINES_NO_MEMORY
+    const int LINE_READ, ODD, LINES_NO_MEMORY
     void lines_init()
     int lines_read(lines *l)
     bint lines_add(lines *l, const uint8_t *name, size_t length, double value)
@@ -80,7 +84,7 @@ cdef extern from "codec/encode.h" nogil:
     size_t encode_most(const batch *b)
     size_t encode_batch(uint8_t *out, const batch *b, bint labelled)
 
-cdef extern from "memory/lookup.h" nogil:
+cdef extern from "lookup/lookup.h" nogil:
     ctypedef struct arena:
         uint64_t bytes
     ctypedef struct column_map:
@@ -93,16 +97,17 @@ cdef extern from "memory/lookup.h" nogil:
     const size_t DIGITS_MOST
     bint lookup_init(lookup *l)
     void lookup_clear(lookup *l)
-    size_t lookup_room(const lookup *l, size_t most)
+    size_t lookup_room(const lookup *l, size_t limit)
     bint lookup_reserve(lookup *l, size_t names, size_t bytes)
-    bint lookup_reserve_marks(lookup *l, size_t longest)
+    bint lookup_reserve_seen(lookup *l, size_t longest)
     uint32_t lookup_id(const lookup *l, const uint8_t *name, size_t length)
     ctypedef struct growth:
-        size_t first, most
+        size_t first, limit
         bint prunes
     size_t lookup_grow(lookup *l, const batch *b, const growth *how, rows *out, size_t *rows_made)
     size_t lookup_find(lookup *l, const batch *b, rows *out)
     int lookup_restore(lookup *l, const uint32_t *lengths, const uint8_t *names, size_t count)
+cdef extern from "lookup/names_view.h" nogil:
     ctypedef struct names_view:
         names_view *next
         size_t n
@@ -111,10 +116,10 @@ cdef extern from "memory/lookup.h" nogil:
         bint busy
     const size_t NAMES_SLICE
     void names_open(names_view *v, names_view **views, const arena *a, size_t n)
-    size_t names_copy(names_view *v, size_t most)
+    size_t names_copy(names_view *v, size_t limit)
     void names_leave(const names_view *v, names_view **views)
 
-cdef extern from "memory/slab.h" nogil:
+cdef extern from "lookup/slab.h" nogil:
     ctypedef struct matrix:
         const int64_t *indptr
         const int32_t *narrow
@@ -134,20 +139,20 @@ cdef extern from "memory/slab.h" nogil:
     size_t matrix_names(size_t count, uint64_t largest)
     size_t matrix_longest(const matrix *x)
     bint column_map_reserve(column_map *m, uint64_t largest)
-    size_t lookup_columns(lookup *l, const matrix *x, size_t most, bint entering, rows *out)
+    size_t lookup_columns(lookup *l, const matrix *x, size_t limit, bint entering, rows *out)
     bint slab_init(slab *s, size_t longest, bint mapped)
     void slab_clear(slab *s)
     matrix slab_next(slab *s, const matrix *x, const row_ends *e, size_t start, size_t stored)
-    rows slab_rows(slab *s, lookup *l, const matrix *x, size_t most, bint entering)
+    rows slab_rows(slab *s, lookup *l, const matrix *x, size_t limit, bint entering)
 
 cdef extern from "metrics/observer.h" nogil:
     const size_t TOTALS
-    const size_t JUDGE_SIZE
-    ctypedef struct judge:
+    const size_t MONITOR_SIZE
+    ctypedef struct monitor:
         double drifts
     ctypedef struct observer:
         double *totals
-        judge judge
+        monitor monitor
         double threshold, log_one, log_two
     void observer_follow(observer *o, size_t i, double margin, double y, double h)
     void observer_tally(observer *o, const double *margins, const double *labels,
@@ -193,11 +198,11 @@ cdef extern from "memory/view.h" nogil:
     region *view_spare(const view *v)
     void views_keep(view *views, const blocks *b, const rows *x, size_t samples,
                     const double *importances)
-    size_t view_step(view *v, const blocks *b, size_t most, const double **records)
-    size_t view_slice(view *v, const blocks *b, size_t most, double *slice, region *spare)
+    size_t view_step(view *v, const blocks *b, size_t limit, const double **records)
+    size_t view_slice(view *v, const blocks *b, size_t limit, double *slice, region *spare)
     const double *view_next(const view *v, view_walk *walk, size_t stride, size_t *id)
 
-cdef extern from "memory/prune.h" nogil:
+cdef extern from "lookup/prune.h" nogil:
     const size_t PRUNE_COUNTS
     void prune_select(const double *weights, size_t n, size_t leaving, uint32_t *counts,
                       uint8_t *kept)
@@ -235,7 +240,7 @@ cdef extern from "rules/hedge.h" nogil:
         mixture mixture
         double log_importance
         int64_t samples
-        double *judged_weights
+        double *metrics_weights
     void hedge_init(hedge *r, bint has_bias)
     void hedge_clear(hedge *r)
     bint hedge_reserve_row(hedge *r, size_t longest)
@@ -247,8 +252,8 @@ cdef extern from "rules/hedge.h" nogil:
     void hedge_weights(const hedge *r, uint32_t first, size_t n, double *weights)
     int64_t hedge_seen(const hedge *r, uint32_t id)
     void hedge_numbers(const hedge_feature *f, double *numbers)
-    void hedge_take_numbers(hedge_feature *f, const double *numbers)
-    double *hedge_judged(hedge *r)
+    void hedge_restore_numbers(hedge_feature *f, const double *numbers)
+    double *hedge_metrics(hedge *r)
     void hedge_unpack(const double *records, size_t n, double **columns, size_t at)
     void hedge_restore(hedge *r, size_t n, const double *numbers, const int64_t *counts)
 
@@ -257,9 +262,9 @@ cdef extern from "metrics/progressive.h" nogil:
                              const double *importances, double threshold, size_t samples)
 
 cdef extern from "metrics/monitor.h" nogil:
-    void judge_init(judge *j)
-    void judge_learn(judge *j, double threshold, double log_one, double log_two,
+    void monitor_init(monitor *m)
+    void monitor_learn(monitor *m, double threshold, double log_one, double log_two,
                      const double *margins, const double *labels, const double *importances,
                      size_t samples, double *probabilities)
-    void judge_probabilities(const judge *j, const double *margins, size_t samples,
+    void monitor_probabilities(const monitor *m, const double *margins, size_t samples,
                              double *probabilities)

@@ -27,6 +27,8 @@ __all__ = [
 NAME: str
 RULES: dict[str, Callable[[LearnerConfig, Layout], Rule]]
 
+def constants() -> NDArray[np.float64]: ...
+
 class Batch:
     @property
     def labels(self) -> NDArray[np.float64]: ...

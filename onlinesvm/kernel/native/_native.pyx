@@ -113,6 +113,15 @@ cdef inline void _lock(PyThread_type_lock lock) noexcept:
             PyThread_acquire_lock(lock, WAIT_LOCK)
 
 
+def constants():
+    """The constants shared with Python as they were compiled, float64, in the order of
+    onlinesvm.kernel.constants.values. For tests; no part of the contract.
+    """
+    read = _empty(CONSTANTS)
+    constants_read(<double *>_memory(read))
+    return read
+
+
 include "bodies.pxi"
 include "lookups.pxi"
 include "views.pxi"

@@ -43,15 +43,15 @@ cdef class Hedge(Rule):
     cdef tuple numbers(self):
         cdef double[11] bias
         cdef const double *mixed = <const double *>&self.rule.mixture
-        cdef const double *judged = hedge_judged(&self.rule)
+        cdef const double *counted = hedge_metrics(&self.rule)
         cdef int k
         hedge_numbers(&self.rule.bias, bias)
         return (
             self.rule.samples, self.rule.log_importance,
             *[bias[k] for k in range(HEDGE_BIAS)],
             *[mixed[k] for k in range(self.mixed())],
-            self.rule.judged_weights[0], self.rule.judged_weights[1],
-            *[judged[k] for k in range(HEDGE_COUNTED)],
+            self.rule.metrics_weights[0], self.rule.metrics_weights[1],
+            *[counted[k] for k in range(HEDGE_COUNTED)],
         )
 
     cdef int mixed(self):
@@ -95,12 +95,12 @@ cdef class Hedge(Rule):
             given += 1
             memcpy(bias, given, HEDGE_BIAS * sizeof(double))
             bias[HEDGE_BIAS] = 1.0  # the bias's scale
-            hedge_take_numbers(&self.rule.bias, bias)
+            hedge_restore_numbers(&self.rule.bias, bias)
             given += HEDGE_BIAS
             memcpy(&self.rule.mixture, given, mixed * sizeof(double))
             given += mixed
-            self.rule.judged_weights[0], self.rule.judged_weights[1] = given[0], given[1]
-            memcpy(hedge_judged(&self.rule), given + 2, HEDGE_COUNTED * sizeof(double))
+            self.rule.metrics_weights[0], self.rule.metrics_weights[1] = given[0], given[1]
+            memcpy(hedge_metrics(&self.rule), given + 2, HEDGE_COUNTED * sizeof(double))
         finally:
             PyThread_release_lock(self.lock)
             blocks_clear(&old)

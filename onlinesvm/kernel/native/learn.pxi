@@ -91,7 +91,7 @@ cdef object _learn_matrix(Lookup lookup, Rule rule, Metrics metrics, _Walk walk,
         names = min(matrix_names(walk.stored, walk.largest),
                     lookup_room(&lookup.table, lookup.limit()))
         most = lookup.table.count + names
-        if not (lookup_reserve_marks(&lookup.table, walk.longest)
+        if not (lookup_reserve_seen(&lookup.table, walk.longest)
                 and column_map_reserve(&lookup.table.columns, walk.largest)
                 and lookup_reserve(&lookup.table, names, names * DIGITS_MOST)
                 and blocks_reserve(rule.state, most) and rule.reserve_row(walk.longest)
@@ -99,7 +99,7 @@ cdef object _learn_matrix(Lookup lookup, Rule rule, Metrics metrics, _Walk walk,
             raise MemoryError
         # Observed beside the metrics that others can see, which are replaced at the end.
         memcpy(o.totals, metrics.totals, sizeof(metrics.totals))
-        o.judge = metrics.state
+        o.monitor = metrics.state
         o.threshold, o.log_one, o.log_two = metrics.threshold, _log_one, _log_two
         with nogil:
             while start < walk.ends.samples:
@@ -113,7 +113,7 @@ cdef object _learn_matrix(Lookup lookup, Rule rule, Metrics metrics, _Walk walk,
                 start += part.samples
         slab_clear(&s)
         memcpy(metrics.totals, o.totals, sizeof(metrics.totals))
-        metrics.state = o.judge
+        metrics.state = o.monitor
     finally:
         PyThread_release_lock(rule.lock)
         PyThread_release_lock(lookup.lock)
@@ -159,7 +159,7 @@ cdef object _score_matrix(Lookup lookup, Rule rule, _Walk walk):
     _lock(lookup.lock)
     _lock(rule.lock)
     try:
-        if not (lookup_reserve_marks(&lookup.table, walk.longest)
+        if not (lookup_reserve_seen(&lookup.table, walk.longest)
                 and column_map_reserve(&lookup.table.columns, walk.largest)
                 and slab_init(&s, walk.longest, walk.largest < lookup.table.columns.size)):
             raise MemoryError

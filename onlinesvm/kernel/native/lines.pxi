@@ -27,7 +27,7 @@ def parse_block(parser, bytes block not None, start, room, *, skip_bad=False):
         texts[i].at = <const uint8_t *>PyBytes_AS_STRING(positive[i])
         texts[i].length = PyBytes_GET_SIZE(positive[i])
     memset(&l, 0, sizeof(l))
-    marks_init(&l.seen)
+    seen_init(&l.tokens)
     l.rules = &rules
     l.batch = &b.columns
     try:
@@ -36,7 +36,7 @@ def parse_block(parser, bytes block not None, start, room, *, skip_bad=False):
         rules.batch_samples, rules.batch_features, rules.batch_name_bytes = room
         return _parse(parser, block, start, b, &l, skip_bad)
     finally:
-        marks_clear(&l.seen)
+        seen_clear(&l.tokens)
         free(texts)
 
 

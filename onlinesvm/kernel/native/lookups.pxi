@@ -85,7 +85,7 @@ cdef class Lookup:
     cdef int reserve_batch(self, Batch b, bint growing, size_t first) except -1:
         """Memory to bring a batch over ids; under the lock."""
         cdef size_t count = b.columns.count
-        if not lookup_reserve_marks(&self.table, b.columns.longest):
+        if not lookup_reserve_seen(&self.table, b.columns.longest):
             raise MemoryError
         # The names of all samples are reserved with the first.
         if growing and not first and not lookup_reserve(
@@ -99,7 +99,7 @@ cdef class Lookup:
         cdef growth how
         if not growing:
             return lookup_find(&self.table, &b.columns, out)
-        how.first, how.most, how.prunes = first, self.bound, self.prunes
+        how.first, how.limit, how.prunes = first, self.bound, self.prunes
         return lookup_grow(&self.table, &b.columns, &how, out, samples)
 
     cdef object ids_of_batch(self, Batch b, bint growing, size_t first):
@@ -136,7 +136,7 @@ cdef class Lookup:
         indptr, indices, data = _rows(x.samples, count, &out)
         _lock(self.lock)
         try:
-            if not lookup_reserve_marks(&self.table, matrix_longest(&x)):
+            if not lookup_reserve_seen(&self.table, matrix_longest(&x)):
                 raise MemoryError
             if not column_map_reserve(&self.table.columns, largest):
                 raise MemoryError

@@ -4,18 +4,18 @@ cdef class Metrics:
     """Progressive totals, calibration, confusion, drift. See onlinesvm.metrics.monitor.Metrics."""
 
     cdef double[TOTALS] totals
-    cdef judge state
+    cdef monitor state
     cdef double threshold
 
     def __cinit__(self, double threshold):
         memset(self.totals, 0, sizeof(self.totals))
-        judge_init(&self.state)
+        monitor_init(&self.state)
         self.threshold = threshold
 
     cdef void observe_all(self, const double *margins, const double *signs,
                           const double *importances, size_t n, double *probabilities):
         progressive_observe(self.totals, margins, signs, importances, self.threshold, n)
-        judge_learn(&self.state, self.threshold, _log_one, _log_two, margins, signs, importances,
+        monitor_learn(&self.state, self.threshold, _log_one, _log_two, margins, signs, importances,
                     n, probabilities)
 
     def observe(self, margins, signs, importances):
@@ -37,13 +37,13 @@ cdef class Metrics:
         margins = _vector(margins, _float64)
         n = len(margins)
         probabilities = _empty(n)
-        judge_probabilities(
+        monitor_probabilities(
             &self.state, <const double *>_memory(margins), n, <double *>_memory(probabilities))
         return probabilities
 
     def dump(self):
         """The state, float64[SIZE]: first the progressive totals."""
-        numbers = _empty(TOTALS + JUDGE_SIZE)
+        numbers = _empty(TOTALS + MONITOR_SIZE)
         cdef double *out = <double *>_memory(numbers)
         memcpy(out, self.totals, sizeof(self.totals))
         memcpy(out + TOTALS, &self.state, sizeof(self.state))
@@ -53,9 +53,9 @@ cdef class Metrics:
         """Replace the state by a dump."""
         cdef const double *given
         numbers = _vector(numbers, _float64)
-        if len(numbers) != TOTALS + JUDGE_SIZE:
+        if len(numbers) != TOTALS + MONITOR_SIZE:
             raise ValueError(
-                f"metrics: expected {TOTALS + JUDGE_SIZE} numbers, got {len(numbers)}")
+                f"metrics: expected {TOTALS + MONITOR_SIZE} numbers, got {len(numbers)}")
         given = <const double *>_memory(numbers)
         memcpy(self.totals, given, sizeof(self.totals))
         memcpy(&self.state, given + TOTALS, sizeof(self.state))

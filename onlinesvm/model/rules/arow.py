@@ -16,12 +16,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 from onlinesvm.config import LearnerConfig
+from onlinesvm.model.rules.constants import AROW_LEAST_VARIANCE as LEAST_VARIANCE
 from onlinesvm.model.rules.layout import WEIGHT, Layout, Span
 from onlinesvm.model.rules.records import Record, RecordRule
 
 __all__ = ["Arow"]
-
-LEAST_VARIANCE = 1e-300
 
 
 class Arow(RecordRule):

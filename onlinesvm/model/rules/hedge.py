@@ -49,7 +49,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm.config import LearnerConfig
+from onlinesvm.metrics.constants import RECENT_DISCOUNT as JUDGED_DISCOUNT
 from onlinesvm.metrics.fpmath import exp2, log2
+from onlinesvm.model.rules.constants import (
+    EXPERTS,
+    HEDGE_C,
+    HEDGE_C_WIDE,
+    HEDGE_ETA_FAST,
+    HEDGE_ETA_SLOW,
+    HEDGE_PHI,
+    HEDGE_PHI_WIDE,
+)
+from onlinesvm.model.rules.constants import HEDGE_AROW_R as AROW_R
+from onlinesvm.model.rules.constants import HEDGE_IMPORTANCE_MEMORY as IMPORTANCE_MEMORY
+from onlinesvm.model.rules.constants import HEDGE_LEAST_IMPORTANCE as LEAST_IMPORTANCE
+from onlinesvm.model.rules.constants import HEDGE_LEAST_SQUARE as LEAST_SQUARE
+from onlinesvm.model.rules.constants import HEDGE_MOST_AGE as MOST_AGE
+from onlinesvm.model.rules.constants import HEDGE_MOST_IMPORTANCE as MOST_IMPORTANCE
+from onlinesvm.model.rules.constants import HEDGE_OUTLIER_ABOVE as OUTLIER_ABOVE
+from onlinesvm.model.rules.constants import HEDGE_OUTLIER_BELOW as OUTLIER_BELOW
+from onlinesvm.model.rules.constants import HEDGE_PROPORTION as PROPORTION
+from onlinesvm.model.rules.constants import HEDGE_RUN as RUN
+from onlinesvm.model.rules.constants import HEDGE_YOUNG as YOUNG
 from onlinesvm.model.rules.layout import SAMPLES, Layout, Span
 from onlinesvm.model.rules.mixture import Mixture
 from onlinesvm.model.rules.mixture import check_state as check_mixture
@@ -58,29 +79,9 @@ from onlinesvm.model.rules.rule import Arrays, Rule, Scalars
 
 __all__ = ["EXPERTS", "Hedge", "experts"]
 
-EXPERTS = ("scw", "scw_wide", "arow", "adaptive_slow", "adaptive_fast")
 N = len(EXPERTS)
-SCW = ((1.0, 1.0), (10.0, 0.3))  # C, phi
-AROW_R = 0.1
-ETAS = (0.25, 4.0)
-
-LEAST_IMPORTANCE = 1e-12
-MOST_IMPORTANCE = 1e3
-IMPORTANCE_MEMORY = 10_000.0  # samples that the geometric mean reaches back
-
-# The scale of a feature. The first values of a feature may be outliers: a mean of few is given up
-# where a value is far below it. A later one counts for at most 10 times the scale. Where so many in
-# a row are out of all proportion the feature's unit has changed, and its scale starts anew.
-YOUNG = 16
-MOST_AGE = 2**18 - 1
-OUTLIER_BELOW = 1e-12
-OUTLIER_ABOVE = 100.0
-PROPORTION = 1e4
-RUN = 32
-
-LEAST_SQUARE = 1e-300  # what G starts at, so that its root can be divided by
-
-JUDGED_DISCOUNT = 0.9999  # of the recent figures, as in onlinesvm.metrics.progressive
+SCW = ((HEDGE_C, HEDGE_PHI), (HEDGE_C_WIDE, HEDGE_PHI_WIDE))
+ETAS = (HEDGE_ETA_SLOW, HEDGE_ETA_FAST)
 
 # The columns of a dump: one array each, by id from 1.
 WEIGHTS = tuple(f"{name}_weights" for name in EXPERTS)

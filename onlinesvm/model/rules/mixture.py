@@ -25,27 +25,21 @@ from typing import Any
 import numpy as np
 
 from onlinesvm.metrics.fpmath import exp
+from onlinesvm.model.rules.constants import MIXTURE_LEAST_SIZE as LEAST_SIZE
+from onlinesvm.model.rules.constants import MIXTURE_LOSS_DISCOUNT as LOSS_DISCOUNT
+from onlinesvm.model.rules.constants import MIXTURE_MARGIN_CUT as MARGIN_CUT
+from onlinesvm.model.rules.constants import MIXTURE_MOST_MARGIN as MOST_MARGIN
+from onlinesvm.model.rules.constants import MIXTURE_MOST_NORM as MOST_NORM
+from onlinesvm.model.rules.constants import MIXTURE_MOST_SCALED as MOST_SCALED
+from onlinesvm.model.rules.constants import MIXTURE_RATE as RATE
+from onlinesvm.model.rules.constants import MIXTURE_RATE_DECAY as RATE_DECAY
+from onlinesvm.model.rules.constants import MIXTURE_SCALE_DISCOUNT as SCALE_DISCOUNT
+from onlinesvm.model.rules.constants import MIXTURE_STACK_RETURN as STACK_RETURN
+from onlinesvm.model.rules.constants import MIXTURE_STACK_VARIANCE as STACK_VARIANCE
 from onlinesvm.model.rules.layout import Span
 from onlinesvm.model.rules.rule import Scalars
 
 __all__ = ["Mixture", "check_state", "parts", "spans"]
-
-LOSS_DISCOUNT = 0.9997
-SCALE_DISCOUNT = 0.999
-RATE = 2.0
-RATE_DECAY = 0.1
-STACK_VARIANCE = 0.1
-STACK_RETURN = 1e-3
-MARGIN_CUT = 3.0
-# What a single sample may add to a running mean, in multiples of it: one wild value must not shrink
-# all that come after.
-MOST_MARGIN = 10.0
-MOST_NORM = 10.0
-# Where margins have long been 0 the next one is beyond all measure in units of their mean: it
-# counts for at most as many as the mean reaches back.
-MOST_SCALED = 1e3
-# An expert whose margins are smaller than this on average is not blown up to size 1.
-LEAST_SIZE = 1e-6
 
 
 def parts(n: int) -> list[tuple[str, int | None]]:

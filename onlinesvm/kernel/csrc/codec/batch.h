@@ -81,8 +81,8 @@ static uint32_t decimal(uint8_t *out, uint64_t magnitude, int negative)
     return n;
 }
 
-/* Room for `bytes` further bytes at the side, as 0 or 1: offsets have 32 bits. There is a side then,
- * for no bytes too. */
+/* Room for `bytes` further bytes at the side, as 0 or 1: offsets have 32 bits. There is a side
+ * then, for no bytes too. */
 static int batch_reserve_side(batch *b, size_t bytes)
 {
     size_t room = b->side_room ? 2 * b->side_room : 1024;

@@ -1,18 +1,16 @@
 /* msgpack -> batch, in one pass over the received bytes.
  *
- * It only notices that a body is faulty; onlinesvm.data.validation then finds where and says why. What it
- * takes and what it refuses is, byte for byte, what onlinesvm.data.codec does.
+ * It only notices that a body is faulty; onlinesvm.data.validation then finds where and says why.
+ * What it takes and what it refuses is, byte for byte, what onlinesvm.data.codec does.
  */
 #ifndef ONLINESVM_DECODE_H
 #define ONLINESVM_DECODE_H
 
 #include "codec/batch.h"
+#include "constants.h"
 #include "memory/hash.h"
 
 enum { DECODED = 0, FAULTY = 1, NO_MEMORY = 2 };
-
-#define VALUE_SMALLEST 1e-50 /* onlinesvm.config.MIN_MAGNITUDE */
-#define VALUE_LARGEST 1e50
 
 typedef struct {
     size_t samples;
@@ -25,13 +23,13 @@ typedef struct {
     const uint8_t *end;
 } reader;
 
-static inline size_t left(const reader *r) { return (size_t)(r->end - r->at); }
+static inline size_t remaining(const reader *r) { return (size_t)(r->end - r->at); }
 
 /* A big-endian number of 1, 2, 4 or 8 bytes; 0 at the end of the bytes. */
 static inline int read_bytes(reader *r, int width, uint64_t *number)
 {
     uint64_t n = 0;
-    if (left(r) < (size_t)width)
+    if (remaining(r) < (size_t)width)
         return 0;
     while (width--)
         n = n << 8 | *r->at++;
@@ -146,7 +144,7 @@ static inline int read_name(batch *b, reader *r, const decode_limits *limits, fe
         f->length |= IN_SIDE;
         return DECODED;
     }
-    if (UNLIKELY(length > left(r) || length > limits->name_bytes))
+    if (UNLIKELY(length > remaining(r) || length > limits->name_bytes))
         return FAULTY;
     name = r->at;
     r->at += length;
@@ -163,7 +161,7 @@ static inline int read_features(batch *b, reader *r, const decode_limits *limits
     feature *f;
     int map, problem;
     if (!read_container(r, &map, &count) || count > limits->features
-        || count > left(r) >> map) /* every name and value takes a byte at least */
+        || count > remaining(r) >> map) /* every name and value takes a byte at least */
         return FAULTY;
     if (!batch_reserve(b, count))
         return NO_MEMORY;
@@ -181,10 +179,10 @@ static inline int read_features(batch *b, reader *r, const decode_limits *limits
             problem = read_name(b, r, limits, f);
             if (UNLIKELY(problem))
                 return problem;
-            if (!read_number(r, &value) || !(value >= -VALUE_LARGEST && value <= VALUE_LARGEST))
+            if (!read_number(r, &value) || !(value >= -MAX_MAGNITUDE && value <= MAX_MAGNITUDE))
                 return FAULTY;
             f->value = value;
-            f += value >= VALUE_SMALLEST || value <= -VALUE_SMALLEST;
+            f += value >= MIN_MAGNITUDE || value <= -MIN_MAGNITUDE;
         }
     }
     b->count = (size_t)(f - b->features);
@@ -208,9 +206,9 @@ static inline int read_sample(batch *b, reader *r, const decode_limits *limits, 
         return problem;
     number = 1.0;
     if (parts == 3) {
-        if (!read_number(r, &number) || !(number >= 0.0 && number <= VALUE_LARGEST))
+        if (!read_number(r, &number) || !(number >= 0.0 && number <= MAX_MAGNITUDE))
             return FAULTY;
-        if (number < VALUE_SMALLEST)
+        if (number < MIN_MAGNITUDE)
             number = 0.0;
     }
     b->importances[i] = number;
@@ -225,7 +223,7 @@ static int decode_head(const uint8_t *body, size_t size, const decode_limits *li
     reader r = {body, body + size};
     int map;
     if (!read_container(&r, &map, samples) || map || *samples > limits->samples
-        || *samples > left(&r))
+        || *samples > remaining(&r))
         return FAULTY;
     *head = (size_t)(r.at - body);
     return DECODED;

@@ -1,21 +1,21 @@
 /* Lines of text -> batch: svmlight, VW text, label-tab-text.
  *
- * What is read here is read as onlinesvm.readers.lines does. A line that is faulty, or that is good in an
- * uncommon way, is left as it is and called ODD: the Python parser then reads it, or says what is
- * wrong with it.
+ * What is read here is read as onlinesvm.readers.lines does. A line that is faulty, or that is good
+ * in an uncommon way, is left as it is and called ODD: the Python parser then reads it, or says
+ * what is wrong with it.
  */
 #ifndef ONLINESVM_LINES_H
 #define ONLINESVM_LINES_H
 
 #include "codec/batch.h"
 #include "codec/decode.h"
-#include "memory/hash.h"
-#include "memory/marks.h"
 #include "codec/number.h"
 #include "codec/scan.h"
+#include "memory/hash.h"
+#include "memory/seen.h"
 
 enum { OTHER_LINES = 0, SVMLIGHT_LINES, VW_LINES, TEXT_LINES };
-enum { TAKEN = 0, BLANK, ODD, LINES_NO_MEMORY };
+enum { LINE_READ = 0, BLANK, ODD, LINES_NO_MEMORY };
 
 typedef struct {
     const uint8_t *at;
@@ -38,7 +38,7 @@ typedef struct {
     size_t lines;            /* read so far */
     const line_rules *rules;
     batch *batch;
-    marks seen; /* tokens of the line at hand */
+    seen tokens; /* tokens of the line at hand */
     scan scan;
     double label, importance; /* of the line at hand */
 } lines;
@@ -93,9 +93,9 @@ static inline int read_label(const line_rules *rules, const uint8_t *p, const ui
 static inline int read_value(const uint8_t *p, const uint8_t *end, double *value)
 {
     if (UNLIKELY(read_decimal(p, end, value) != NUMBER)
-        || UNLIKELY(!(*value >= -VALUE_LARGEST && *value <= VALUE_LARGEST)))
+        || UNLIKELY(!(*value >= -MAX_MAGNITUDE && *value <= MAX_MAGNITUDE)))
         return 0;
-    if (UNLIKELY(*value > -VALUE_SMALLEST && *value < VALUE_SMALLEST))
+    if (UNLIKELY(*value > -MIN_MAGNITUDE && *value < MIN_MAGNITUDE))
         *value = 0.0;
     return 1;
 }
@@ -169,7 +169,7 @@ static inline __attribute__((always_inline)) int svmlight_line(lines *l, batch *
         }
     }
     l->at = d + 1;
-    return LIKELY(labelled) ? TAKEN : BLANK;
+    return LIKELY(labelled) ? LINE_READ : BLANK;
 }
 
 /* `n` bytes; up to COPIED may be written, and are read where `end` allows it. */
@@ -214,7 +214,7 @@ static inline __attribute__((always_inline)) int vw_head(lines *l, const uint8_t
         || (n && !read_label(rules, begins[0], ends[0], &l->label))
         || (n == 2 && !read_importance(begins[1], ends[1], &l->importance)))
         return ODD;
-    return TAKEN;
+    return LINE_READ;
 }
 
 /* label [importance] ['tag]|namespace[:weight] name[:value] ... |... */
@@ -225,7 +225,7 @@ static inline __attribute__((always_inline)) int vw_line(lines *l, batch *b)
     size_t features = 0, prefixed = 0; /* bytes of the namespace and its "^", 0 without */
     double weight = 1.0, value;
     const int head = vw_head(l, &d);
-    if (UNLIKELY(head != TAKEN))
+    if (UNLIKELY(head != LINE_READ))
         return head;
     section = p = d + 1;
     for (;; p = d + 1) {
@@ -244,9 +244,9 @@ static inline __attribute__((always_inline)) int vw_line(lines *l, batch *b)
             const size_t length = (size_t)(e - p);
             value *= weight;
             if (UNLIKELY(prefixed + length > rules->name_bytes || features == rules->features
-                         || !(value >= -VALUE_LARGEST && value <= VALUE_LARGEST)))
+                         || !(value >= -MAX_MAGNITUDE && value <= MAX_MAGNITUDE)))
                 return ODD;
-            if (UNLIKELY(value > -VALUE_SMALLEST && value < VALUE_SMALLEST))
+            if (UNLIKELY(value > -MIN_MAGNITUDE && value < MIN_MAGNITUDE))
                 value = 0.0;
             if (UNLIKELY(!batch_reserve(b, 1)))
                 return LINES_NO_MEMORY;
@@ -274,7 +274,7 @@ static inline __attribute__((always_inline)) int vw_line(lines *l, batch *b)
         }
     }
     l->at = d + 1;
-    return TAKEN;
+    return LINE_READ;
 }
 
 /* Letters, digits and "_", small; 0 for what stands between words, 1 for what is not ASCII. */
@@ -296,8 +296,8 @@ static int text_line(lines *l, batch *b)
     const uint8_t *const end = memchr(l->at, '\n', (size_t)(l->end - l->at));
     const uint8_t *tab = memchr(l->at, '\t', (size_t)(end - l->at)), *p, *q;
     const size_t start = b->count;
-    size_t most;
-    marks *m = &l->seen;
+    size_t limit;
+    seen *m = &l->tokens;
     l->importance = 1.0;
     l->label = 0.0;
     if (is_blank(l->at, end)) {
@@ -318,12 +318,12 @@ static int text_line(lines *l, batch *b)
         p = l->at;
     }
     /* Words take a byte and one between; one more than a sample may have is refused. */
-    most = (size_t)(end - p) / 2 + 1;
-    most = most < rules->features ? most : rules->features + 1;
-    if (!batch_reserve(b, most) || !batch_reserve_side(b, (size_t)(end - p) + 1)
-        || !marks_reserve(m, most))
+    limit = (size_t)(end - p) / 2 + 1;
+    limit = limit < rules->features ? limit : rules->features + 1;
+    if (!batch_reserve(b, limit) || !batch_reserve_side(b, (size_t)(end - p) + 1)
+        || !seen_reserve(m, limit))
         return LINES_NO_MEMORY;
-    marks_begin(m, most);
+    seen_begin(m, limit);
     for (;; p++) { /* the newline ends the last word */
         uint8_t *const name = b->side + b->side_used, *to = name, c;
         while ((c = folded[*p]) > 1)
@@ -334,22 +334,22 @@ static int text_line(lines *l, batch *b)
             const size_t length = (size_t)(to - name);
             const feature *f = b->features + b->count;
             uint32_t place;
-            if (UNLIKELY(length > rules->name_bytes || b->count - start == most))
+            if (UNLIKELY(length > rules->name_bytes || b->count - start == limit))
                 return ODD;
             add_feature(b, name, b->side_used, IN_SIDE, length, 1.0);
-            place = marks_place(m, (uint32_t)f->hash);
-            while (m->marks[place].stamp == m->stamp) {
-                const feature *seen = b->features + m->marks[place].feature;
-                if (seen->hash == f->hash && seen->length == f->length
-                    && same_bytes(batch_name(b, seen), name, length))
+            place = seen_place(m, (uint32_t)f->hash);
+            while (m->slots[place].stamp == m->stamp) {
+                const feature *other = b->features + m->slots[place].feature;
+                if (other->hash == f->hash && other->length == f->length
+                    && same_bytes(batch_name(b, other), name, length))
                     break;
                 place = (place + 1) & m->last;
             }
-            if (m->marks[place].stamp == m->stamp) {
+            if (m->slots[place].stamp == m->stamp) {
                 b->count--;
                 b->name_bytes -= length;
             } else {
-                m->marks[place] = (mark){m->stamp, 0, (uint32_t)b->count - 1, 0};
+                m->slots[place] = (seen_slot){m->stamp, 0, (uint32_t)b->count - 1, 0};
                 b->side_used += length;
             }
         }
@@ -359,7 +359,7 @@ static int text_line(lines *l, batch *b)
     if (UNLIKELY(b->count - start > rules->features))
         return ODD;
     l->at = end + 1;
-    return TAKEN;
+    return LINE_READ;
 }
 
 static inline int batch_is_full(const batch *b, const line_rules *rules)
@@ -392,7 +392,7 @@ static inline __attribute__((always_inline)) int lines_walk(lines *l, int format
         const int what = format == VW_LINES ? vw_line(l, b)
             : format == SVMLIGHT_LINES      ? svmlight_line(l, b)
                                             : text_line(l, b);
-        if (LIKELY(what == TAKEN)) {
+        if (LIKELY(what == LINE_READ)) {
             end_sample(b, l->label, l->importance);
         } else if (what != BLANK) {
             l->at = start;
@@ -403,15 +403,15 @@ static inline __attribute__((always_inline)) int lines_walk(lines *l, int format
         }
         l->lines++;
     }
-    return TAKEN;
+    return LINE_READ;
 }
 
-/* Read lines until the batch is full, the lines are at their end, or one is ODD: TAKEN in the
+/* Read lines until the batch is full, the lines are at their end, or one is ODD: LINE_READ in the
  * first two cases. The columns of the batch must have room. */
 static int lines_read(lines *l)
 {
     if (l->at >= l->end || batch_is_full(l->batch, l->rules))
-        return TAKEN;
+        return LINE_READ;
     switch (l->rules->format) {
     case SVMLIGHT_LINES:
         return lines_walk(l, SVMLIGHT_LINES);

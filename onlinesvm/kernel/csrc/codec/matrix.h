@@ -23,9 +23,9 @@ static inline int64_t matrix_column(const matrix *x, size_t k, int wide)
     return wide ? x->wide[k] : x->narrow[k];
 }
 
-/* Values judged together, small enough to be read twice; a multiple of 8. */
+/* Values checked together, small enough to be read twice; a multiple of 8. */
 #define SCREEN_PIECE 2048
-#define SCREEN_AHEAD 1024 /* values ahead that are prefetched */
+#define SCREEN_PREFETCH 1024 /* values ahead that are prefetched */
 
 /* Whether of n values, 8 or a multiple, all are at most `most`, in magnitude; adds to `held` how
  * many are at least `least`. Counts, since compilers make branches of masks. */
@@ -37,7 +37,7 @@ static inline int values_fit(const double *values, size_t n, double least, doubl
     long2 fit = {0, 0}, from = {0, 0};
     size_t i, k;
     for (i = 0; i < n; i += 8) {
-        PREFETCH(values + i + SCREEN_AHEAD);
+        PREFETCH(values + i + SCREEN_PREFETCH);
         for (k = 0; k < 8; k += 2) {
             const double2 x = (double2)((long2)load_double2(values + i + k) & magnitude);
             fit -= x <= high;

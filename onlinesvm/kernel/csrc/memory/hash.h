@@ -15,15 +15,23 @@
  * 2. These 128 bits and the length are reduced to 64 by multilinear hashing (Lemire and Kaser
  *    2014, "Strongly universal string hashing is fast"): (k0 + k1 lo + k2 hi + k3 n) mod 2^128,
  *    its upper half. It is strongly universal, so any bits of it serve for any purpose.
+ *
+ * Why not a library's: thousands of samples a second end to end (decode, lookup, learn; medians of
+ * 7 alternating runs, gcc 12, 2 cores of an AMD EPYC):
+ *
+ *                            this one   SipHash-1-3   XXH3 with a random secret
+ *     classic stream, sgd       1,388   1,096 (-21 %)     1,351 (-3 %)
+ *     classic stream, hedge       911     785 (-14 %)       884 (-3 %)
+ *     kdd99, sgd                3,282   2,345 (-29 %)     3,372 (+3 %)
+ *     kdd99, hedge              2,013   1,611 (-20 %)     2,073 (+3 %)
+ *
+ * SipHash, which is made for names from a hostile sender too, costs more than the 10 % allowed. XXH3
+ * is as fast, but nothing bounds its collisions, and its header has 5,600 lines.
  */
 #ifndef ONLINESVM_HASH_H
 #define ONLINESVM_HASH_H
 
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include "memory/pages.h"
+#include "memory/bytes.h"
 
 typedef unsigned __int128 uint128;
 
@@ -48,25 +56,6 @@ static void hash_seed(const uint8_t *random)
     memcpy(&hash_key, random, sizeof hash_key);
     hash_key.point %= HASH_PRIME;
 }
-
-static inline uint64_t load64(const uint8_t *p)
-{
-    uint64_t x;
-    memcpy(&x, p, 8);
-    return x;
-}
-
-static inline uint64_t load32(const uint8_t *p)
-{
-    uint32_t x;
-    memcpy(&x, p, 4);
-    return x;
-}
-
-/* Four words of 8 bytes cover 8 to 32 bytes: the first and the last, and those that begin here;
- * for one length always the same bytes. */
-static inline size_t words_second(size_t n) { return n < 16 ? n - 8 : 8; }
-static inline size_t words_third(size_t n) { return n < 16 ? 0 : n - 16; }
 
 static inline uint128 hash_pair(uint64_t a, uint64_t b, const uint64_t *key)
 {
@@ -127,40 +116,6 @@ static inline uint64_t hash_bytes(const uint8_t *p, size_t n)
     sum = hash_key128(0) + hash_key128(1) * (uint64_t)sum + hash_key128(2) * (uint64_t)(sum >> 64)
         + hash_key128(3) * (uint64_t)n;
     return (uint64_t)(sum >> 64) & HASH_MASK;
-}
-
-/* Copy a name of `n` bytes. */
-static inline void copy_bytes(uint8_t *to, const uint8_t *from, size_t n)
-{
-    if (LIKELY(n - 8 <= 24)) {
-        const size_t second = words_second(n), third = words_third(n);
-        const uint64_t a = load64(from), b = load64(from + second);
-        const uint64_t c = load64(from + third), d = load64(from + n - 8);
-        memcpy(to, &a, 8);
-        memcpy(to + second, &b, 8);
-        memcpy(to + third, &c, 8);
-        memcpy(to + n - 8, &d, 8);
-    } else {
-        memcpy(to, from, n);
-    }
-}
-
-/* Whether two names of `n` bytes are equal. */
-static inline int same_bytes(const uint8_t *a, const uint8_t *b, size_t n)
-{
-    if (LIKELY(n - 8 <= 24)) {
-        const size_t second = words_second(n), third = words_third(n);
-        return !((load64(a) ^ load64(b)) | (load64(a + second) ^ load64(b + second))
-                 | (load64(a + third) ^ load64(b + third))
-                 | (load64(a + n - 8) ^ load64(b + n - 8)));
-    }
-    if (n > 32)
-        return memcmp(a, b, n) == 0;
-    if (n >= 4)
-        return !((load32(a) ^ load32(b)) | (load32(a + n - 4) ^ load32(b + n - 4)));
-    if (n)
-        return a[0] == b[0] && a[n / 2] == b[n / 2] && a[n - 1] == b[n - 1];
-    return 1;
 }
 
 #endif

@@ -17,7 +17,7 @@
 #define VIEW_COLUMNS 14                    /* that a rule has at most */
 #define VIEW_SLICE_BYTES ((size_t)1 << 17) /* copied in some tens of microseconds */
 #define VIEW_SPARE_BYTES ((size_t)1 << 22)
-#define VIEW_AHEAD 16                      /* elements ahead whose record is prefetched */
+#define VIEW_PREFETCH 16                   /* elements ahead whose record is prefetched */
 
 typedef struct view {
     struct view *next;             /* another one of the same state */
@@ -64,9 +64,9 @@ static void view_clear(view *v)
     v->log = v->last = v->spare = NULL;
 }
 
-/* Between two slices. A lock is not fair: who gives it back and takes it again at once has it before
- * one who waits has woken up. And who has just slept is not soon suspended, with the lock in hand,
- * because others want the processor too. */
+/* Between two slices. A lock is not fair: a thread that releases it and acquires it again at once
+ * has it before a waiting thread wakes up. And a thread that has just slept is not soon suspended
+ * while it holds the lock. */
 static void view_pause(void)
 {
     const struct timespec nap = {0, 20000};
@@ -127,7 +127,7 @@ static void views_keep(view *views, const blocks *b, const rows *x, size_t sampl
                 continue;
             for (k = x->indptr[i]; k < x->indptr[i + 1]; k++) {
                 const uint32_t ahead =
-                    (uint32_t)x->indices[k + VIEW_AHEAD < last ? k + VIEW_AHEAD : last];
+                    (uint32_t)x->indices[k + VIEW_PREFETCH < last ? k + VIEW_PREFETCH : last];
                 if (LIKELY(ahead < blocks_end(b))) {
                     const double *record = blocks_at(b, ahead, b->stride);
                     PREFETCH(record);
@@ -139,9 +139,9 @@ static void views_keep(view *views, const blocks *b, const rows *x, size_t sampl
     }
 }
 
-/* The next ids to copy, at most `most` and all in one block: where their records lie, NULL where
+/* The next ids to copy, up to `limit` and all in one block: where their records lie, NULL where
  * there is no state yet; how many, 0 at the end. The caller copies them before the lock goes. */
-static size_t view_step(view *v, const blocks *b, size_t most, const double **records)
+static size_t view_step(view *v, const blocks *b, size_t limit, const double **records)
 {
     const size_t first = v->copied + 1;
     size_t count = v->n - v->copied;
@@ -149,8 +149,8 @@ static size_t view_step(view *v, const blocks *b, size_t most, const double **re
         return 0;
     if (count > BLOCK_IDS - (first & (BLOCK_IDS - 1)))
         count = BLOCK_IDS - (first & (BLOCK_IDS - 1));
-    if (count > most)
-        count = most;
+    if (count > limit)
+        count = limit;
     *records = first < blocks_end(b) ? blocks_at(b, (uint32_t)first, b->stride) : NULL;
     v->copied += count;
     return count;
@@ -166,13 +166,13 @@ static region *view_spare(const view *v)
     return r;
 }
 
-/* Copy the next ids, at most `most`, into `slice`, of VIEW_SLICE_BYTES; how many, 0 at the end.
+/* Copy the next ids, up to `limit`, into `slice`, of VIEW_SLICE_BYTES; how many, 0 at the end.
  * Takes the region `spare`, if there is one. */
-static size_t view_slice(view *v, const blocks *b, size_t most, double *slice, region *spare)
+static size_t view_slice(view *v, const blocks *b, size_t limit, double *slice, region *spare)
 {
     const size_t bytes = b->stride * sizeof(double), room = VIEW_SLICE_BYTES / bytes;
     const double *records = NULL;
-    const size_t count = view_step(v, b, most < room ? most : room, &records);
+    const size_t count = view_step(v, b, limit < room ? limit : room, &records);
     if (spare)
         v->spare = spare;
     v->wants_spare = !v->spare && (v->n - v->copied) * view_entry_bytes(b) >= VIEW_SPARE_BYTES;

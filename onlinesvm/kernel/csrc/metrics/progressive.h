@@ -1,11 +1,11 @@
-/* Progressive validation: see onlinesvm.metrics.progressive.observe, of which this is the same arithmetic. */
+/* Progressive validation: see onlinesvm.metrics.progressive.observe, of which this is the same
+ * arithmetic. */
 #ifndef ONLINESVM_PROGRESSIVE_H
 #define ONLINESVM_PROGRESSIVE_H
 
 #include <stddef.h>
 
-#define TOTALS 7
-#define DISCOUNT 0.9999
+#include "constants.h"
 
 static void progressive_observe(double *totals, const double *margins, const double *labels,
                                 const double *importances, double threshold, size_t samples)
@@ -23,9 +23,9 @@ static void progressive_observe(double *totals, const double *margins, const dou
             weight += h;
             errors += wrong;
             loss += hinge;
-            recent_weight = recent_weight * DISCOUNT + h;
-            recent_errors = recent_errors * DISCOUNT + wrong;
-            recent_loss = recent_loss * DISCOUNT + hinge;
+            recent_weight = recent_weight * RECENT_DISCOUNT + h;
+            recent_errors = recent_errors * RECENT_DISCOUNT + wrong;
+            recent_loss = recent_loss * RECENT_DISCOUNT + hinge;
         }
     }
     totals[0] = count, totals[1] = weight, totals[2] = errors, totals[3] = loss;

@@ -1,5 +1,5 @@
-/* The rule `hedge`: see onlinesvm.model.rules.hedge, of which this is the same arithmetic in the same
- * order.
+/* The rule `hedge`: see onlinesvm.model.rules.hedge, of which this is the same arithmetic in the
+ * same order.
  *
  * A feature's state is twelve doubles, 96 bytes: the experts' weights w0 … w4, the variances S0 …
  * S2, the squares G0 and G1, the scale's square, and its counts packed in 64 bits: seen << 24 |
@@ -9,57 +9,14 @@
 #ifndef ONLINESVM_HEDGE_H
 #define ONLINESVM_HEDGE_H
 
+#include "constants.h"
 #include "memory/blocks.h"
 #include "rules/mixture.h"
 #include "rules/score.h"
 
 #define HEDGE_STRIDE 12
-#define HEDGE_AHEAD 48 /* elements ahead whose state is prefetched */
-#define HEDGE_MOST_AGE (((uint64_t)1 << 18) - 1)
-#define HEDGE_LEAST_SQUARE 1e-300
-#define HEDGE_JUDGED 4
-#define HEDGE_JUDGED_DISCOUNT 0.9999
-
-/* The constants of onlinesvm.model.rules.hedge. bench.constants compiles this file with others. */
-#ifndef HEDGE_C
-#define HEDGE_C 1.0
-#endif
-#ifndef HEDGE_PHI
-#define HEDGE_PHI 1.0
-#endif
-#ifndef HEDGE_C_WIDE
-#define HEDGE_C_WIDE 10.0
-#endif
-#ifndef HEDGE_PHI_WIDE
-#define HEDGE_PHI_WIDE 0.3
-#endif
-#ifndef HEDGE_AROW_R
-#define HEDGE_AROW_R 0.1
-#endif
-#ifndef HEDGE_ETA_SLOW
-#define HEDGE_ETA_SLOW 0.25
-#endif
-#ifndef HEDGE_ETA_FAST
-#define HEDGE_ETA_FAST 4.0
-#endif
-#ifndef HEDGE_YOUNG
-#define HEDGE_YOUNG 16
-#endif
-#ifndef HEDGE_OUTLIER_BELOW
-#define HEDGE_OUTLIER_BELOW 1e-12
-#endif
-#ifndef HEDGE_OUTLIER_ABOVE
-#define HEDGE_OUTLIER_ABOVE 100.0
-#endif
-#ifndef HEDGE_PROPORTION
-#define HEDGE_PROPORTION 1e4
-#endif
-#ifndef HEDGE_RUN
-#define HEDGE_RUN 32 /* at most 63 */
-#endif
-#define HEDGE_IMPORTANCE_MEMORY 10000.0
-#define HEDGE_LEAST_IMPORTANCE 1e-12
-#define HEDGE_MOST_IMPORTANCE 1e3
+#define HEDGE_PREFETCH 48 /* elements ahead whose state is prefetched */
+#define HEDGE_METRICS 4
 
 typedef double pair __attribute__((vector_size(16), aligned(8), may_alias));
 
@@ -84,8 +41,8 @@ typedef struct {
     mixture mixture;
     double log_importance;
     int64_t samples;
-    double judged[HEDGE_JUDGED][EXPERTS + 1]; /* errors, losses, recent errors, recent losses */
-    double judged_weights[2];
+    double metrics[HEDGE_METRICS][EXPERTS + 1]; /* errors, losses, recent errors, recent losses */
+    double metrics_weights[2];
     hedge_element *row; /* room for the longest row, and the bias */
     size_t room;
 } hedge;
@@ -126,7 +83,7 @@ static void hedge_clear(hedge *r)
     r->room = 0;
 }
 
-static inline double *hedge_judged(hedge *r) { return &r->judged[0][0]; }
+static inline double *hedge_metrics(hedge *r) { return &r->metrics[0][0]; }
 
 /* Room for rows of up to `longest` elements; 0 without memory. */
 static int hedge_reserve_row(hedge *r, size_t longest)
@@ -158,7 +115,10 @@ static inline double hedge_weight(const double *c, const hedge_feature *f)
     return hedge_of(c, f) / sqrt(f->scale2);
 }
 
-static inline double hedge_bias(const hedge *r) { return hedge_of(r->mixture.coefficients, &r->bias); }
+static inline double hedge_bias(const hedge *r)
+{
+    return hedge_of(r->mixture.coefficients, &r->bias);
+}
 
 static inline double hedge_weight_at(const void *rule, uint32_t id)
 {
@@ -176,11 +136,11 @@ static inline void hedge_fetch(const void *rule, uint32_t id)
 static int hedge_score(const hedge *r, const rows *x, size_t samples, double *margins)
 {
     return score_rows(x, samples, r, blocks_end(&r->state), hedge_bias(r), margins,
-                      hedge_weight_at, hedge_fetch, HEDGE_AHEAD);
+                      hedge_weight_at, hedge_fetch, HEDGE_PREFETCH);
 }
 
 /* Count a value, not 0, into the scale of a feature that has been seen before or not. */
-static inline void hedge_take(hedge_feature *f, double x)
+static inline void hedge_count_value(hedge_feature *f, double x)
 {
     const uint64_t seen = (f->counts >> 24) + 1;
     uint64_t age = f->counts >> 6 & HEDGE_MOST_AGE, run = f->counts & 63;
@@ -232,24 +192,24 @@ static inline double hedge_relative(hedge *r, double importance)
     if (importance == 1.0 && r->log_importance == 0.0)
         return 1.0;
     rate = 1.0 / mixture_least((double)r->samples, HEDGE_IMPORTANCE_MEMORY);
-    r->log_importance += (elementary_log2(importance) - r->log_importance) * rate;
-    h = importance / elementary_exp2(r->log_importance);
+    r->log_importance += (fp_log2(importance) - r->log_importance) * rate;
+    h = importance / fp_exp2(r->log_importance);
     return mixture_least(HEDGE_MOST_IMPORTANCE, mixture_most(HEDGE_LEAST_IMPORTANCE, h));
 }
 
-static inline void hedge_judge(hedge *r, const double *margins, const int *wrong, double y,
+static inline void hedge_observe(hedge *r, const double *margins, const int *wrong, double y,
                                double h)
 {
     int j;
-    r->judged_weights[0] += h;
-    r->judged_weights[1] = r->judged_weights[1] * HEDGE_JUDGED_DISCOUNT + h;
+    r->metrics_weights[0] += h;
+    r->metrics_weights[1] = r->metrics_weights[1] * RECENT_DISCOUNT + h;
     for (j = 0; j <= EXPERTS; j++) {
         const double mistake = wrong[j] ? h : 0.0, m = y * margins[j];
         const double loss = m < 1.0 ? h * (1.0 - m) : 0.0;
-        r->judged[0][j] += mistake;
-        r->judged[2][j] = r->judged[2][j] * HEDGE_JUDGED_DISCOUNT + mistake;
-        r->judged[1][j] += loss;
-        r->judged[3][j] = r->judged[3][j] * HEDGE_JUDGED_DISCOUNT + loss;
+        r->metrics[0][j] += mistake;
+        r->metrics[2][j] = r->metrics[2][j] * RECENT_DISCOUNT + mistake;
+        r->metrics[1][j] += loss;
+        r->metrics[3][j] = r->metrics[3][j] * RECENT_DISCOUNT + loss;
     }
 }
 
@@ -259,8 +219,9 @@ static inline double hedge_learn_row(hedge *r, const rows *x, size_t i, int64_t 
 {
     const double *c = r->mixture.coefficients;
     const int64_t end = x->indptr[i + 1];
-    pair old01 = both(0.0), old34 = both(0.0), own01 = both(0.0), own34 = both(0.0), v01, lost;
-    double old2 = 0.0, own2 = 0.0, v2, norm2, norm, margin = 0.0, h, inverse, inverse2;
+    pair old01 = both(0.0), old34 = both(0.0), scaled01 = both(0.0), scaled34 = both(0.0);
+    pair v01, lost;
+    double old2 = 0.0, scaled2 = 0.0, v2, norm2, norm, margin = 0.0, h, inverse, inverse2;
     double alpha[2], beta[2], arow_step = 0.0, arow_shrink = 0.0;
     double margins[EXPERTS + 1];
     pair steps, shrinks;
@@ -271,7 +232,8 @@ static inline double hedge_learn_row(hedge *r, const rows *x, size_t i, int64_t 
     v2 = r->has_bias ? r->bias.s2 : 0.0;
     norm2 = r->has_bias ? 1.0 : 0.0;
     for (k = x->indptr[i]; k < end; k++) {
-        const uint32_t ahead = (uint32_t)x->indices[k + HEDGE_AHEAD < last ? k + HEDGE_AHEAD : last];
+        const int64_t coming = k + HEDGE_PREFETCH < last ? k + HEDGE_PREFETCH : last;
+        const uint32_t ahead = (uint32_t)x->indices[coming];
         hedge_feature *f = hedge_at(r, (uint32_t)x->indices[k]);
         const double value = x->data[k];
         PREFETCH(hedge_at(r, ahead));
@@ -285,9 +247,9 @@ static inline double hedge_learn_row(hedge *r, const rows *x, size_t i, int64_t 
             old01 += f->w01;
             old34 += f->w34;
             old2 += f->w2;
-            own01 += f->w01;
-            own34 += f->w34;
-            own2 += f->w2;
+            scaled01 += f->w01;
+            scaled34 += f->w34;
+            scaled2 += f->w2;
             norm2 += 1.0;
             v01 += f->s01;
             v2 += f->s2;
@@ -305,13 +267,13 @@ static inline double hedge_learn_row(hedge *r, const rows *x, size_t i, int64_t 
                 old34 += f->w34 * before;
                 old2 += f->w2 * before;
             }
-            hedge_take(f, value);
+            hedge_count_value(f, value);
             after = value / sqrt(f->scale2);
             square = after * after;
             norm2 += square;
-            own01 += f->w01 * after;
-            own34 += f->w34 * after;
-            own2 += f->w2 * after;
+            scaled01 += f->w01 * after;
+            scaled34 += f->w34 * after;
+            scaled2 += f->w2 * after;
             v01 += f->s01 * square;
             v2 += f->s2 * square;
             row->feature = f;
@@ -337,25 +299,25 @@ static inline double hedge_learn_row(hedge *r, const rows *x, size_t i, int64_t 
     old01 = (old01 + r->bias.w01) * both(inverse);
     old34 = (old34 + r->bias.w34) * both(inverse);
     old2 = (old2 + r->bias.w2) * inverse;
-    own01 = (own01 + r->bias.w01) * both(inverse);
-    own34 = (own34 + r->bias.w34) * both(inverse);
-    own2 = (own2 + r->bias.w2) * inverse;
+    scaled01 = (scaled01 + r->bias.w01) * both(inverse);
+    scaled34 = (scaled34 + r->bias.w34) * both(inverse);
+    scaled2 = (scaled2 + r->bias.w2) * inverse;
     margins[0] = old01[0];
     margins[1] = old01[1];
     margins[2] = old2;
     margins[3] = old34[0];
     margins[4] = old34[1];
     margins[5] = mixture_learn(&r->mixture, margins, norm, y, h, wrong);
-    hedge_judge(r, margins, wrong, y, importance);
+    hedge_observe(r, margins, wrong, y, importance);
 
-    hedge_scw(y * own01[0], v01[0] * inverse2, HEDGE_C * h, HEDGE_PHI, &alpha[0], &beta[0]);
-    hedge_scw(y * own01[1], v01[1] * inverse2, HEDGE_C_WIDE * h, HEDGE_PHI_WIDE, &alpha[1],
+    hedge_scw(y * scaled01[0], v01[0] * inverse2, HEDGE_C * h, HEDGE_PHI, &alpha[0], &beta[0]);
+    hedge_scw(y * scaled01[1], v01[1] * inverse2, HEDGE_C_WIDE * h, HEDGE_PHI_WIDE, &alpha[1],
               &beta[1]);
     steps = (pair){alpha[0], alpha[1]} * both(y) * both(inverse);
     shrinks = (pair){beta[0], beta[1]} * both(inverse2);
     moves = alpha[0] != 0.0 || alpha[1] != 0.0;
     {
-        const double loss = 1.0 - y * own2;
+        const double loss = 1.0 - y * scaled2;
         if (loss > 0.0) {
             const double b = 1.0 / (v2 * inverse2 + HEDGE_AROW_R / h);
             arow_step = loss * b * y * inverse;
@@ -363,7 +325,7 @@ static inline double hedge_learn_row(hedge *r, const rows *x, size_t i, int64_t 
             moves = 1;
         }
     }
-    lost = (pair){1.0 - y * mixture_cut(own34[0], 1.0), 1.0 - y * mixture_cut(own34[1], 1.0)};
+    lost = (pair){1.0 - y * mixture_cut(scaled34[0], 1.0), 1.0 - y * mixture_cut(scaled34[1], 1.0)};
     if (lost[0] > 0.0 || lost[1] > 0.0) {
         pair gradient2, reach = both(0.0), rate, step;
         if (!(lost[0] > 0.0))
@@ -450,7 +412,7 @@ static void hedge_numbers(const hedge_feature *f, double *numbers)
     numbers[10] = f->scale2;
 }
 
-static void hedge_take_numbers(hedge_feature *f, const double *numbers)
+static void hedge_restore_numbers(hedge_feature *f, const double *numbers)
 {
     f->w01 = (pair){numbers[0], numbers[1]};
     f->w2 = numbers[2];
@@ -484,7 +446,7 @@ static void hedge_restore(hedge *r, size_t n, const double *numbers, const int64
     size_t i;
     for (i = 0; i < n; i++) {
         hedge_feature *f = hedge_at(r, (uint32_t)(i + 1));
-        hedge_take_numbers(f, numbers + i * HEDGE_NUMBERS);
+        hedge_restore_numbers(f, numbers + i * HEDGE_NUMBERS);
         f->counts = (uint64_t)counts[3 * i + 2] << 24 | (uint64_t)counts[3 * i] << 6 |
                     (uint64_t)counts[3 * i + 1];
     }

@@ -1,40 +1,13 @@
-/* The hedge's second level: see onlinesvm.model.rules.mixture, of which this is the same arithmetic. */
+/* The hedge's second level: see onlinesvm.model.rules.mixture, of which this is the same
+ * arithmetic. */
 #ifndef ONLINESVM_MIXTURE_H
 #define ONLINESVM_MIXTURE_H
 
 #include <math.h>
 #include <string.h>
 
+#include "constants.h"
 #include "metrics/fpmath.h"
-
-#define EXPERTS 5
-
-/* The constants of onlinesvm.model.rules.mixture. bench.constants compiles this file with others. */
-#ifndef MIXTURE_LOSS_DISCOUNT
-#define MIXTURE_LOSS_DISCOUNT 0.9997
-#endif
-#ifndef MIXTURE_SCALE_DISCOUNT
-#define MIXTURE_SCALE_DISCOUNT 0.999
-#endif
-#ifndef MIXTURE_RATE
-#define MIXTURE_RATE 2.0
-#endif
-#ifndef MIXTURE_RATE_DECAY
-#define MIXTURE_RATE_DECAY 0.1
-#endif
-#ifndef MIXTURE_STACK_VARIANCE
-#define MIXTURE_STACK_VARIANCE 0.1
-#endif
-#ifndef MIXTURE_STACK_RETURN
-#define MIXTURE_STACK_RETURN 1e-3
-#endif
-#ifndef MIXTURE_MARGIN_CUT
-#define MIXTURE_MARGIN_CUT 3.0
-#endif
-#define MIXTURE_MOST_MARGIN 10.0
-#define MIXTURE_MOST_NORM 10.0
-#define MIXTURE_MOST_SCALED 1e3
-#define MIXTURE_LEAST_SIZE 1e-6
 
 /* All doubles, in the order in which a dump names them. */
 typedef struct {
@@ -93,7 +66,7 @@ static inline void mixture_weigh(mixture *m)
         least = mixture_least(least, m->losses[j]);
     rate = MIXTURE_RATE / (1.0 + sqrt(MIXTURE_RATE_DECAY * least));
     for (j = 0; j <= EXPERTS; j++) {
-        m->weights[j] = elementary_exp(-rate * (m->losses[j] - least));
+        m->weights[j] = fp_exp(-rate * (m->losses[j] - least));
         total += m->weights[j];
     }
     for (j = 0; j <= EXPERTS; j++)

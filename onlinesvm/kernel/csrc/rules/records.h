@@ -9,12 +9,12 @@
 
 #include <math.h>
 
+#include "constants.h"
 #include "memory/blocks.h"
 #include "rules/score.h"
 
-#define RECORDS_AHEAD 24 /* elements ahead whose state is prefetched */
+#define RECORDS_PREFETCH 24 /* elements ahead whose state is prefetched */
 #define RECORDS_MOST 3
-#define AROW_LEAST_VARIANCE 1e-300
 
 enum { RULE_PA1, RULE_PA2, RULE_AROW, RULE_ADAGRAD, RULE_NAG, RULE_AVERAGE, RULES_OF_RECORDS };
 
@@ -120,9 +120,9 @@ static inline void arow_update(records *r, row_span s, double y, double h, doubl
     step = (loss * beta) * y;
     EACH(r, s, record, x, {
         const double variance = arow_variance(record), spread = variance * x;
-        const double left = variance - (beta * spread) * spread;
+        const double shrunk = variance - (beta * spread) * spread;
         record[0] += step * spread;
-        record[1] = left < AROW_LEAST_VARIANCE ? AROW_LEAST_VARIANCE : left;
+        record[1] = shrunk < AROW_LEAST_VARIANCE ? AROW_LEAST_VARIANCE : shrunk;
     });
 }
 
@@ -181,14 +181,14 @@ static inline void nag_update(records *r, row_span s, double y, double h)
 static inline void average_update(records *r, row_span s, double y, double h)
 {
     const double before = (double)r->t;
-    double own = 0.0, eta, step;
+    double last = 0.0, eta, step;
     int64_t k;
     for (k = s.start; k < s.end; k++)
-        own += blocks_at(&r->state, (uint32_t)s.x->indices[k], 2)[0] * s.x->data[k];
-    own += r->bias[0];
+        last += blocks_at(&r->state, (uint32_t)s.x->indices[k], 2)[0] * s.x->data[k];
+    last += r->bias[0];
     r->t++;
     eta = r->inverse ? r->strength / sqrt((double)r->t) : r->strength;
-    if (!(y * own < 1.0))
+    if (!(y * last < 1.0))
         return;
     step = (eta * h) * y;
     EACH(r, s, record, x, {
@@ -214,7 +214,7 @@ static inline double records_margin(const records *r, const rows *x, int64_t sta
     int64_t k;
     for (k = start; k < end; k++) {
         const uint32_t ahead =
-            (uint32_t)x->indices[k + RECORDS_AHEAD < last ? k + RECORDS_AHEAD : last];
+            (uint32_t)x->indices[k + RECORDS_PREFETCH < last ? k + RECORDS_PREFETCH : last];
         const uint32_t id = (uint32_t)x->indices[k];
         if (LIKELY(ahead < end_id))
             PREFETCH(blocks_at(&r->state, ahead, stride));
@@ -275,7 +275,7 @@ static inline void records_fetch(const void *rule, uint32_t id)
 static int records_score(const records *r, const rows *x, size_t samples, double *margins)
 {
     return score_rows(x, samples, r, blocks_end(&r->state), records_bias(r), margins, records_at,
-                      records_fetch, RECORDS_AHEAD);
+                      records_fetch, RECORDS_PREFETCH);
 }
 
 /* The weights of ids first .. first + n - 1. */

@@ -15,7 +15,7 @@
 
 #define SCORE_STREAM 256 /* elements ahead whose place in the rows is prefetched */
 #define SCORE_LINE 8     /* numbers in a line of the cache; twice as many ids */
-#define FLAT_AHEAD 96    /* elements ahead whose weight is prefetched */
+#define FLAT_PREFETCH 96    /* elements ahead whose weight is prefetched */
 #define FLAT_CACHED ((uint64_t)1 << 20) /* weights up to here are found in a cache without that */
 
 #define PREFETCH_ONCE(p) __builtin_prefetch((const void *)(p), 0, 0)
@@ -24,7 +24,8 @@
 typedef double (*score_weight)(const void *weights, uint32_t id);
 typedef void (*score_fetch)(const void *weights, uint32_t id);
 
-/* Ask for the rows behind. As rows differ in length a loop that fits each would be mispredicted, so
+/* Ask for the rows after these. As rows differ in length a loop that fits each would be
+ * mispredicted, so
  * that a short one asks for as much as a common one needs. Addresses are only hints. */
 static inline __attribute__((always_inline)) void score_stream(const rows *x, int64_t start,
                                                                int64_t end)
@@ -110,7 +111,7 @@ static int score_flat(const rows *x, size_t samples, const double *weights, uint
     if (end_id <= FLAT_CACHED)
         return score_rows(x, samples, weights, end_id, bias, margins, flat_weight, NULL, 0);
     return score_rows(x, samples, weights, end_id, bias, margins, flat_weight, flat_fetch,
-                      FLAT_AHEAD);
+                      FLAT_PREFETCH);
 }
 
 #endif

@@ -1,4 +1,5 @@
-/* The rule `sgd`: see onlinesvm.model.rules.Sgd, of which this is the same arithmetic in the same order.
+/* The rule `sgd`: see onlinesvm.model.rules.Sgd, of which this is the same arithmetic in the same
+ * order.
  *
  *     m = sum of w_i x_i + b;  y m < 1:  w_i += ((eta h) y) x_i,  b += (eta h) y
  *
@@ -16,7 +17,7 @@
 
 #define SGD_PLAIN 1
 #define SGD_SHRUNK 3 /* weight, mantissa (0: never changed), exponent */
-#define SGD_AHEAD 48 /* elements ahead whose state is prefetched */
+#define SGD_PREFETCH 48 /* elements ahead whose state is prefetched */
 #define SGD_GROUP 1024 /* elements of rows that are learned together */
 
 typedef struct {
@@ -75,7 +76,8 @@ sgd_margin(const sgd *r, const rows *x, int64_t start, int64_t end, int64_t last
     double margin = 0.0;
     int64_t k;
     for (k = start; k < end; k++) {
-        const uint32_t ahead = (uint32_t)x->indices[k + SGD_AHEAD < last ? k + SGD_AHEAD : last];
+        const int64_t coming = k + SGD_PREFETCH < last ? k + SGD_PREFETCH : last;
+        const uint32_t ahead = (uint32_t)x->indices[coming];
         const uint32_t id = (uint32_t)x->indices[k];
         if (LIKELY(ahead < end_id))
             PREFETCH(blocks_at(&r->state, ahead, stride));
@@ -231,9 +233,9 @@ static int sgd_score(const sgd *r, const rows *x, size_t samples, double *margin
     const uint64_t end_id = blocks_end(&r->state);
     if (r->alpha != 0.0)
         return score_rows(x, samples, r, end_id, r->bias, margins, sgd_shrunk_at, sgd_shrunk_fetch,
-                          SGD_AHEAD);
+                          SGD_PREFETCH);
     return score_rows(x, samples, r, end_id, r->bias, margins, sgd_plain_at, sgd_plain_fetch,
-                      SGD_AHEAD);
+                      SGD_PREFETCH);
 }
 
 /* The weights of ids first .. first + n − 1. */

@@ -4,10 +4,10 @@
 #ifndef ONLINESVM_COLUMNS_H
 #define ONLINESVM_COLUMNS_H
 
-#include "memory/lookup.h"
 #include "codec/matrix.h"
+#include "lookup/lookup.h"
 
-#define COLUMNS_AHEAD 32 /* new columns ahead whose place in the table is prefetched */
+#define COLUMNS_PREFETCH 32 /* new columns ahead whose place in the table is prefetched */
 
 static inline uint32_t hash_column(int64_t j)
 {
@@ -40,11 +40,11 @@ static __attribute__((noinline)) uint32_t column_look_up(lookup *l, int64_t j, i
 }
 
 static inline __attribute__((always_inline)) size_t
-columns_rows(lookup *l, const matrix *x, size_t most, int entering, rows *out, int wide)
+columns_rows(lookup *l, const matrix *x, size_t limit, int entering, rows *out, int wide)
 {
     int32_t *const restrict indices = out->indices; /* restrict: nothing else is written there */
     double *const restrict data = out->data;
-    marks *const m = &l->unknown;
+    seen *const m = &l->unknown;
     size_t i, k = 0;
     out->indptr[0] = 0;
     for (i = 0; i < x->samples; i++) {
@@ -59,15 +59,16 @@ columns_rows(lookup *l, const matrix *x, size_t most, int entering, rows *out, i
             const uint32_t *const kept = column_id(&l->columns, column);
             uint32_t id = kept ? *kept : 0;
             if (UNLIKELY(!id)) {
-                id = column_look_up(l, column, growing && l->count < most);
+                id = column_look_up(l, column, growing && l->count < limit);
                 if (!id && growing) {
                     l->refused++;
                     continue;
                 }
             }
             if (UNLIKELY(column <= previous && rising)) {
-                /* Only in a row like this can a column come twice: begin it again, with marks. */
-                marks_begin(m, end - first);
+                /* Only in a row like this can a column come twice: begin it again, with a set of
+                 * keys. */
+                seen_begin(m, end - first);
                 rising = 0;
                 l->refused = refused;
                 k = start;
@@ -76,15 +77,16 @@ columns_rows(lookup *l, const matrix *x, size_t most, int entering, rows *out, i
             }
             previous = column;
             if (UNLIKELY(!rising)) {
-                uint32_t place = marks_place(m, hash_column(column));
-                while (m->marks[place].stamp == m->stamp
-                       && matrix_column(x, first + m->marks[place].feature, wide) != column)
+                uint32_t place = seen_place(m, hash_column(column));
+                while (m->slots[place].stamp == m->stamp
+                       && matrix_column(x, first + m->slots[place].feature, wide) != column)
                     place = (place + 1) & m->last;
-                if (m->marks[place].stamp == m->stamp) {
-                    data[start + m->marks[place].row] += x->data[j];
+                if (m->slots[place].stamp == m->stamp) {
+                    data[start + m->slots[place].row] += x->data[j];
                     continue;
                 }
-                m->marks[place] = (mark){m->stamp, 0, (uint32_t)(j - first), (uint32_t)(k - start)};
+                m->slots[place] =
+                    (seen_slot){m->stamp, 0, (uint32_t)(j - first), (uint32_t)(k - start)};
             }
             indices[k] = (int32_t)id;
             data[k++] = x->data[j];
@@ -95,11 +97,11 @@ columns_rows(lookup *l, const matrix *x, size_t most, int entering, rows *out, i
 }
 
 /* As lookup_rows, for the rows of a matrix; there must be a map of the columns. */
-static size_t lookup_columns(lookup *l, const matrix *x, size_t most, int entering, rows *out)
+static size_t lookup_columns(lookup *l, const matrix *x, size_t limit, int entering, rows *out)
 {
     if (x->wide)
-        return columns_rows(l, x, most, entering, out, 1);
-    return columns_rows(l, x, most, entering, out, 0);
+        return columns_rows(l, x, limit, entering, out, 1);
+    return columns_rows(l, x, limit, entering, out, 0);
 }
 
 /* The ids of the elements that the map did not know, `count` of them in stored order; each is a
@@ -112,12 +114,12 @@ columns_settle(lookup *l, const matrix *x, size_t first, const uint32_t *places,
         uint64_t hash;
         uint32_t length;
         uint8_t name[DIGITS_MOST];
-    } ahead[COLUMNS_AHEAD], *a;
+    } ahead[COLUMNS_PREFETCH], *a;
     size_t i;
-    for (i = 0; i < count + COLUMNS_AHEAD; i++) {
-        a = &ahead[i % COLUMNS_AHEAD];
-        if (i >= COLUMNS_AHEAD) {
-            const uint32_t place = places[i - COLUMNS_AHEAD];
+    for (i = 0; i < count + COLUMNS_PREFETCH; i++) {
+        a = &ahead[i % COLUMNS_PREFETCH];
+        if (i >= COLUMNS_PREFETCH) {
+            const uint32_t place = places[i - COLUMNS_PREFETCH];
             const int64_t column = matrix_column(x, first + place, wide);
             const uint32_t *const kept = column_id(&l->columns, column);
             uint32_t id = kept ? *kept : 0; /* it may have come meanwhile */
@@ -157,7 +159,7 @@ static inline __attribute__((always_inline)) int columns_rise(const matrix *x, i
 }
 
 static inline __attribute__((always_inline)) int
-columns_plain(lookup *l, const matrix *x, size_t most, int entering, int32_t *ids,
+columns_plain(lookup *l, const matrix *x, size_t limit, int entering, int32_t *ids,
               uint32_t *places, int wide)
 {
     enum { PIECE = 16 };
@@ -189,21 +191,21 @@ columns_plain(lookup *l, const matrix *x, size_t most, int entering, int32_t *id
         places[unknown] = (uint32_t)k;
         unknown += !ids[k];
     }
-    if (entering && unknown > lookup_room(l, most))
+    if (entering && unknown > lookup_room(l, limit))
         return 0;
     columns_settle(l, x, first, places, unknown, entering, ids, wide);
     return 1;
 }
 
 /* The ids of plain rows: no column twice, nothing left out, so that their values can stay where
- * they lie. 0 for other rows, which lookup_columns has to walk; nothing has changed then. All columns
- * have to be mapped; `places` has room for as many elements as `ids`. */
-static int lookup_plain_columns(lookup *l, const matrix *x, size_t most, int entering,
+ * they lie. 0 for other rows, which lookup_columns has to walk; nothing has changed then. All
+ * columns have to be mapped; `places` has room for as many elements as `ids`. */
+static int lookup_plain_columns(lookup *l, const matrix *x, size_t limit, int entering,
                                 int32_t *ids, uint32_t *places)
 {
     if (x->wide)
-        return columns_plain(l, x, most, entering, ids, places, 1);
-    return columns_plain(l, x, most, entering, ids, places, 0);
+        return columns_plain(l, x, limit, entering, ids, places, 1);
+    return columns_plain(l, x, limit, entering, ids, places, 0);
 }
 
 #endif

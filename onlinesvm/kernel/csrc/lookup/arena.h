@@ -1,7 +1,7 @@
 /* The names, in order of their ids, each with its id and its length before it.
  *
- * Append-only: an entry never moves and is never rewritten, so whoever knows how many names there
- * were at some moment can read exactly those at any later one. An entry lies in one region whole;
+ * Append-only: an entry never moves and is never rewritten, so a reader that knows the number of
+ * names at some moment can read exactly those at any later one. An entry lies in one region whole;
  * the regions, oldest first, hold the names by id from 1.
  */
 #ifndef ONLINESVM_ARENA_H
@@ -54,7 +54,7 @@ static void arena_clear(arena *a)
 static int arena_reserve(arena *a, size_t bytes)
 {
     region *r;
-    for (r = a->current; r; r = r->next) /* those behind the current one are empty */
+    for (r = a->current; r; r = r->next) /* those after the current one are empty */
         if (r->size - r->used >= bytes)
             return 1;
     if (a->spare && a->spare->size >= bytes)
@@ -121,7 +121,8 @@ static const uint8_t *arena_next(const arena *a, arena_walk *walk)
     return e;
 }
 
-/* Where the names that stay are moved to when an arena is pruned: towards its start, in their order.
+/* Where the names that stay are moved to when an arena is pruned: towards its start, in their
+ * order.
  * None overtakes those that are yet to be read: what is moved is part of what was read. */
 typedef struct {
     region *at;
@@ -157,67 +158,6 @@ static void arena_moved(arena *a, arena_mover *mover)
     mover->at->used = mover->used;
     for (r = mover->at->next; r; r = r->next)
         r->used = 0;
-}
-
-/* The names of ids 1 .. n as they are at one instant, copied in slices while more are entered.
- *
- * These entries stay as they are, so they are read without a lock; `busy`, which is set and read
- * under the lock, keeps them from being given up meanwhile. */
-typedef struct names_view {
-    struct names_view *next; /* another one of the same names */
-    arena_walk walk;
-    const region *last; /* where the last name lies, and its end there */
-    size_t last_used;
-    size_t n, copied;
-    uint32_t *lengths;
-    uint8_t *bytes; /* where the next name goes */
-    int busy;       /* a slice is being copied */
-} names_view;
-
-#define NAMES_SLICE 4096 /* names */
-
-/* A view of the `n` names of `a` among those of `*views`; where they go is the caller's to set. */
-static void names_open(names_view *v, names_view **views, const arena *a, size_t n)
-{
-    memset(v, 0, sizeof *v);
-    v->n = n;
-    v->walk.at = a->regions;
-    v->last = a->current;
-    v->last_used = a->current ? a->current->used : 0;
-    v->next = *views;
-    *views = v;
-}
-
-/* Copy `most` more names at most; how many that were, 0 at the end. */
-static size_t names_copy(names_view *v, size_t most)
-{
-    size_t i, left = v->n - v->copied;
-    if (left > most)
-        left = most;
-    for (i = 0; i < left; i++) {
-        const uint8_t *e;
-        uint32_t length;
-        while (v->walk.used == (v->walk.at == v->last ? v->last_used : v->walk.at->used)) {
-            v->walk.at = v->walk.at->next;
-            v->walk.used = 0;
-        }
-        e = v->walk.at->base + v->walk.used;
-        length = entry_length(e);
-        v->walk.used += ENTRY_HEAD + (size_t)length;
-        v->lengths[v->copied++] = length;
-        memcpy(v->bytes, entry_name(e), length);
-        v->bytes += length;
-    }
-    return left;
-}
-
-/* Have nobody copy more for `v`, one of `*views` or not. */
-static void names_leave(const names_view *v, names_view **views)
-{
-    while (*views && *views != v)
-        views = &(*views)->next;
-    if (*views)
-        *views = v->next;
 }
 
 #endif

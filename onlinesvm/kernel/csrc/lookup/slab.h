@@ -4,8 +4,7 @@
 #ifndef ONLINESVM_SLAB_H
 #define ONLINESVM_SLAB_H
 
-#include "memory/columns.h"
-#include "metrics/observer.h"
+#include "lookup/columns.h"
 
 #define SLAB_ELEMENTS 4096 /* with ids, places and values 100 KiB: the cache has room for more */
 
@@ -58,8 +57,8 @@ static int slab_init(slab *s, size_t longest, int mapped)
 }
 
 /* The next slab of `x` from row `start` on: as many of its rows as there is room for, one at
- * least. The ends of rows are those that were screened, or else rows are taken for empty: whoever
- * changes the matrix meanwhile gets other margins, and no more. */
+ * least. The ends of rows are those that were screened, or else rows are taken for empty: a
+ * caller that changes the matrix meanwhile gets other margins, and no more. */
 static matrix slab_next(slab *s, const matrix *x, const row_ends *e, size_t start, size_t stored)
 {
     const int64_t first = row_end(e, start);
@@ -86,17 +85,17 @@ static matrix slab_next(slab *s, const matrix *x, const row_ends *e, size_t star
 
 /* The rows of a slab over ids, as lookup_columns has them; they lie in the slab or in the matrix,
  * until the next slab. */
-static rows slab_rows(slab *s, lookup *l, const matrix *x, size_t most, int entering)
+static rows slab_rows(slab *s, lookup *l, const matrix *x, size_t limit, int entering)
 {
     const size_t first = (size_t)x->indptr[0];
     rows out = {s->indptr, s->indices, s->data};
     size_t i;
-    if (s->mapped && lookup_plain_columns(l, x, most, entering, s->indices, s->places)) {
+    if (s->mapped && lookup_plain_columns(l, x, limit, entering, s->indices, s->places)) {
         for (i = 0; i <= x->samples; i++)
             s->indptr[i] = x->indptr[i] - x->indptr[0];
         out.data = (double *)(uintptr_t)(x->data + first); /* only read */
     } else {
-        lookup_columns(l, x, most, entering, &out);
+        lookup_columns(l, x, limit, entering, &out);
     }
     return out;
 }

@@ -9,10 +9,10 @@
 #define ONLINESVM_LOOKUP_H
 
 #include "codec/batch.h"
-#include "memory/column_map.h"
-#include "memory/marks.h"
+#include "lookup/column_map.h"
+#include "lookup/table.h"
 #include "memory/rows.h"
-#include "memory/table.h"
+#include "memory/seen.h"
 
 #define FAR 40
 #define NEAR 20
@@ -24,8 +24,8 @@ typedef struct {
     uint32_t count; /* names, and so the last id */
     size_t reserved; /* the count up to which the table's room was reserved */
     uint64_t refused; /* features that were left out, as the lookup was full */
-    marks known;    /* by id */
-    marks unknown;  /* by hash or by column */
+    seen known;   /* by id */
+    seen unknown; /* by hash or by column */
     column_map columns;
 } lookup;
 
@@ -33,8 +33,8 @@ static int lookup_init(lookup *l)
 {
     memset(l, 0, sizeof *l);
     arena_init(&l->arena);
-    marks_init(&l->known);
-    marks_init(&l->unknown);
+    seen_init(&l->known);
+    seen_init(&l->unknown);
     return table_open(&l->table, 0);
 }
 
@@ -42,15 +42,15 @@ static void lookup_clear(lookup *l)
 {
     table_clear(&l->table);
     arena_clear(&l->arena);
-    marks_clear(&l->known);
-    marks_clear(&l->unknown);
+    seen_clear(&l->known);
+    seen_clear(&l->unknown);
     column_map_clear(&l->columns);
     memset(l, 0, sizeof *l);
 }
 
-static inline size_t lookup_room(const lookup *l, size_t most)
+static inline size_t lookup_room(const lookup *l, size_t limit)
 {
-    return most > l->count ? most - l->count : 0;
+    return limit > l->count ? limit - l->count : 0;
 }
 
 /* Make sure that up to `names` further names of `bytes` bytes in all can be entered. 0 without
@@ -97,64 +97,65 @@ static inline void lookup_guess(const lookup *l, const feature *f, const uint8_t
     }
 }
 
-/* Names that a lookup of at most `most` has left after a prune: a quarter is free. */
-static inline size_t lookup_left(size_t most) { return most - (most + 3) / 4; }
+/* Names that remain in a lookup of at most `limit` after a prune: a quarter is free. */
+static inline size_t lookup_remaining(size_t limit) { return limit - (limit + 3) / 4; }
 
-/* Whether a lookup of at most `most` names is to be pruned before a sample with `fresh` new ones and
- * `own` that are known: others than its own can leave. */
-static inline int lookup_overflows(const lookup *l, size_t most, size_t fresh, size_t own)
+/* 1 if a lookup of at most `limit` names is to be pruned before a sample with `fresh` new names and
+ * `present` known ones: there are features that can leave. */
+static inline int lookup_overflows(const lookup *l, size_t limit, size_t fresh, size_t present)
 {
-    return fresh && l->count + fresh > most && l->count > lookup_left(most) && l->count > own;
+    return fresh && l->count + fresh > limit && l->count > lookup_remaining(limit)
+        && l->count > present;
 }
 
 /* The same for the features `first` .. `end` of a batch. */
 static __attribute__((noinline)) int
-lookup_must_prune(lookup *l, const batch *b, size_t first, size_t end, size_t most)
+lookup_must_prune(lookup *l, const batch *b, size_t first, size_t end, size_t limit)
 {
-    size_t j, fresh = 0, own = 0;
-    marks_begin(&l->known, end - first);
-    marks_begin(&l->unknown, end - first);
+    size_t j, fresh = 0, present = 0;
+    seen_begin(&l->known, end - first);
+    seen_begin(&l->unknown, end - first);
     for (j = first; j < end; j++) {
         const feature *f = &b->features[j];
         const uint8_t *name = batch_name(b, f);
         const uint32_t length = feature_length(f);
         const uint32_t id = table_find(&l->table, f->hash, name, length);
-        marks *m = id ? &l->known : &l->unknown;
+        seen *m = id ? &l->known : &l->unknown;
         const uint32_t key = id ? id : (uint32_t)f->hash;
-        uint32_t place = marks_place(m, (uint32_t)f->hash);
-        while (m->marks[place].stamp == m->stamp) {
-            const feature *seen = &b->features[m->marks[place].feature];
-            if (m->marks[place].key == key
-                && (id || (feature_length(seen) == length
-                           && same_bytes(batch_name(b, seen), name, length))))
+        uint32_t place = seen_place(m, (uint32_t)f->hash);
+        while (m->slots[place].stamp == m->stamp) {
+            const feature *other = &b->features[m->slots[place].feature];
+            if (m->slots[place].key == key
+                && (id || (feature_length(other) == length
+                           && same_bytes(batch_name(b, other), name, length))))
                 break;
             place = (place + 1) & m->last;
         }
-        if (m->marks[place].stamp == m->stamp)
+        if (m->slots[place].stamp == m->stamp)
             continue;
-        m->marks[place] = (mark){m->stamp, key, (uint32_t)j, 0};
-        *(id ? &own : &fresh) += 1;
+        m->slots[place] = (seen_slot){m->stamp, key, (uint32_t)j, 0};
+        *(id ? &present : &fresh) += 1;
     }
-    return lookup_overflows(l, most, fresh, own);
+    return lookup_overflows(l, limit, fresh, present);
 }
 
 /* How new names are entered. */
 typedef struct {
     size_t first; /* the sample to begin with */
-    size_t most;  /* names that there may be; further ones are as if absent */
+    size_t limit; /* names that there may be; further ones are as if absent */
     int prunes;   /* end before a sample that the lookup is to be pruned for */
 } growth;
 
 /* `b` over ids, into rows with room for all its features; how many elements they hold. With `how`,
  * new names of samples with an importance above 0 become ids; other unknown names are id 0, and so
  * are all without it. Duplicates are summed at the place of the first. `rows_made` is how many
- * rows there are. The marks and the names to be entered must have been reserved. */
+ * rows there are. The sets of keys and the names to be entered must have been reserved. */
 static inline __attribute__((always_inline)) size_t
 lookup_rows(lookup *l, const batch *b, const growth *how, rows *out, size_t *rows_made)
 {
     const uint8_t *guesses[GUESSES];
     const feature *features = b->features;
-    const size_t first = how ? how->first : 0, most = how ? how->most : 0, count = b->count;
+    const size_t first = how ? how->first : 0, limit = how ? how->limit : 0, count = b->count;
     size_t i, j = (size_t)b->indptr[first], k = 0;
     for (i = j; i < j + FAR && i < count; i++)
         table_prefetch(&l->table, features[i].hash);
@@ -164,17 +165,17 @@ lookup_rows(lookup *l, const batch *b, const growth *how, rows *out, size_t *row
     for (i = first; i < b->samples; i++) {
         const int growing = how && b->importances[i] > 0;
         const size_t start = k, end = (size_t)b->indptr[i + 1];
-        if (growing && UNLIKELY(how->prunes && l->count + (end - j) > most)
-            && lookup_must_prune(l, b, j, end, most))
+        if (growing && UNLIKELY(how->prunes && l->count + (end - j) > limit)
+            && lookup_must_prune(l, b, j, end, limit))
             break;
-        marks_begin(&l->known, end - j);
-        marks_begin(&l->unknown, end - j);
+        seen_begin(&l->known, end - j);
+        seen_begin(&l->unknown, end - j);
         for (; j < end; j++) {
             const feature *f = &features[j];
             const uint8_t *name = batch_name(b, f), *e = guesses[j % GUESSES];
             const uint32_t length = feature_length(f);
             uint32_t id, place, key;
-            marks *m;
+            seen *m;
             if (LIKELY(j + FAR < count))
                 table_prefetch(&l->table, features[j + FAR].hash);
             if (LIKELY(j + NEAR < count))
@@ -185,7 +186,7 @@ lookup_rows(lookup *l, const batch *b, const growth *how, rows *out, size_t *row
                 vacancy end_of_search = {NULL, NULL};
                 id = table_search(&l->table, f->hash, name, length, &end_of_search);
                 if (!id && growing) {
-                    if (l->count >= most) {
+                    if (l->count >= limit) {
                         l->refused++;
                         continue;
                     }
@@ -195,25 +196,25 @@ lookup_rows(lookup *l, const batch *b, const growth *how, rows *out, size_t *row
             if (LIKELY(id)) {
                 m = &l->known;
                 key = id;
-                place = marks_place(m, (uint32_t)f->hash);
-                while (m->marks[place].stamp == m->stamp && m->marks[place].key != key)
+                place = seen_place(m, (uint32_t)f->hash);
+                while (m->slots[place].stamp == m->stamp && m->slots[place].key != key)
                     place = (place + 1) & m->last;
             } else {
                 m = &l->unknown;
-                place = marks_place(m, key = (uint32_t)f->hash);
-                while (m->marks[place].stamp == m->stamp) {
-                    const feature *seen = &features[m->marks[place].feature];
-                    if (seen->hash == f->hash && feature_length(seen) == length
-                        && same_bytes(batch_name(b, seen), name, length))
+                place = seen_place(m, key = (uint32_t)f->hash);
+                while (m->slots[place].stamp == m->stamp) {
+                    const feature *other = &features[m->slots[place].feature];
+                    if (other->hash == f->hash && feature_length(other) == length
+                        && same_bytes(batch_name(b, other), name, length))
                         break;
                     place = (place + 1) & m->last;
                 }
             }
-            if (UNLIKELY(m->marks[place].stamp == m->stamp)) {
-                out->data[start + m->marks[place].row] += f->value;
+            if (UNLIKELY(m->slots[place].stamp == m->stamp)) {
+                out->data[start + m->slots[place].row] += f->value;
                 continue;
             }
-            m->marks[place] = (mark){m->stamp, key, (uint32_t)j, (uint32_t)(k - start)};
+            m->slots[place] = (seen_slot){m->stamp, key, (uint32_t)j, (uint32_t)(k - start)};
             out->indices[k] = (int32_t)id;
             out->data[k++] = f->value;
         }
@@ -223,9 +224,9 @@ lookup_rows(lookup *l, const batch *b, const growth *how, rows *out, size_t *row
     return k;
 }
 
-static int lookup_reserve_marks(lookup *l, size_t longest)
+static int lookup_reserve_seen(lookup *l, size_t longest)
 {
-    return marks_reserve(&l->known, longest) && marks_reserve(&l->unknown, longest);
+    return seen_reserve(&l->known, longest) && seen_reserve(&l->unknown, longest);
 }
 
 static size_t lookup_grow(lookup *l, const batch *b, const growth *how, rows *out,

@@ -21,7 +21,7 @@
 #ifndef ONLINESVM_TABLE_H
 #define ONLINESVM_TABLE_H
 
-#include "memory/arena.h"
+#include "lookup/arena.h"
 #include "memory/hash.h"
 #include "memory/pool.h"
 
@@ -86,8 +86,8 @@ static void table_clear(table *t)
     table_init(t);
 }
 
-/* The count at which the next segment is full: spread evenly, as the multiples of the golden section
- * are (Knuth, The Art of Computer Programming, volume 3, section 6.4). */
+/* The count at which the next segment is full: spread evenly, as the multiples of the golden
+ * section are (Knuth, The Art of Computer Programming, volume 3, section 6.4). */
 static uint16_t table_draw_full(table *t, uint32_t least)
 {
     const uint64_t place = t->drawn++ * 0x9E3779B9u; /* modulo 2^32 */

@@ -11,7 +11,7 @@
 #include "memory/pages.h"
 
 #define COLUMNS_FEWEST ((size_t)1 << 14)
-#define COLUMNS_MOST ((size_t)1 << 24) /* those beyond are looked up by name */
+#define COLUMNS_LIMIT ((size_t)1 << 24) /* those beyond are looked up by name */
 
 typedef struct {
     uint32_t *ids;
@@ -32,7 +32,7 @@ static int column_map_reserve(column_map *m, uint64_t largest)
 {
     size_t size = COLUMNS_FEWEST;
     uint32_t *made;
-    while (size <= largest && size < COLUMNS_MOST)
+    while (size <= largest && size < COLUMNS_LIMIT)
         size *= 2;
     if (size <= m->size)
         return 1;

@@ -1,4 +1,5 @@
-/* Who stays when a model is pruned: see onlinesvm.model.rules.rule.Rule.prune, which leaves the same ones.
+/* Which features a prune keeps: see onlinesvm.model.rules.rule.Rule.prune, which keeps the same
+ * ones.
  *
  * Nothing here takes memory: a prune is part of learning, which cannot fail.
  */
@@ -7,8 +8,8 @@
 
 #include <math.h>
 
+#include "lookup/lookup.h"
 #include "memory/blocks.h"
-#include "memory/lookup.h"
 
 #define PRUNE_DIGIT 16
 #define PRUNE_COUNTS ((size_t)1 << PRUNE_DIGIT)
@@ -55,7 +56,7 @@ static void prune_select(const double *weights, size_t n, size_t leaving, uint32
     }
 }
 
-/* Move the state of the ids that stay to 1, 2, ... in the old order; what is behind is fresh. */
+/* Move the state of the ids that stay to 1, 2, ... in the old order; the rest is fresh. */
 static void blocks_prune(blocks *b, size_t n, const uint8_t *kept)
 {
     const size_t bytes = b->stride * sizeof(double);
@@ -72,7 +73,7 @@ static void blocks_prune(blocks *b, size_t n, const uint8_t *kept)
         memset(blocks_at(b, (uint32_t)next, b->stride), 0, bytes);
 }
 
-/* Give up the names of the ids that leave; the others get ids 1, 2, ... in the old order. What room
+/* Drop the names of the ids that leave; the others get ids 1, 2, ... in the old order. What room
  * was reserved for is still there. */
 static void lookup_prune(lookup *l, const uint8_t *kept)
 {

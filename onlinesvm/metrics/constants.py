@@ -1,0 +1,42 @@
+"""The constants of the metrics. Python's formulas and the compiled kernel's use the same ones.
+
+onlinesvm.kernel.constants writes them into a C header under the same names. That happens at build
+time, without this package, so nothing is imported here.
+"""
+
+# Figures of the recent past: each sample counts this much times the one after it.
+RECENT_DISCOUNT = 0.9999
+# Discounted sums let the summand grow instead. At this gain sum and gain are divided by the gain.
+LARGEST_GAIN = 1e100
+
+# The totals of progressive validation, in the order of the array that a kernel adds to.
+TOTALS = ("count", "weight", "errors", "loss", "recent_weight", "recent_errors", "recent_loss")
+
+CALIBRATION_CUT = 8.0
+CALIBRATION_RETURN = 1e-4
+CALIBRATION_SIZE_DISCOUNT = 0.999
+CALIBRATION_MOST_SIZE = 10.0  # in multiples of the mean: the most that one margin adds to it
+CALIBRATION_KNOTS = 17
+CALIBRATION_KNOT_RATE = 1e-3
+CALIBRATION_KNOT_PRIOR = 20.0
+CALIBRATION_BINS = 15
+
+AUC_BINS = 128
+
+# exp and log.
+LOG2_E = 1.4426950408889634
+# ln 2 in two parts: k times the first is exact for |k| < 2**20 (fdlibm's split).
+LN2_HIGH = 0.6931471803691238
+LN2_LOW = 1.9082149292705877e-10
+SQRT_HALF = 0.7071067811865476
+EXP_MOST = 700.0  # beyond, exp is 0 or exp(700): nothing here can use more
+EXP2_MOST = 1000.0
+# 1/13! … 1/2!, the last terms of exp's series; |r| ≤ ln(2)/2 leaves an error below 2**-57.
+EXP_SERIES = (
+    1 / 6227020800, 1 / 479001600, 1 / 39916800, 1 / 3628800, 1 / 362880, 1 / 40320, 1 / 5040,
+    1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2,
+)  # fmt: skip
+# 2/(2k + 1), k = 10 … 0: log((1 + f)/(1 − f)) = 2f + 2f³/3 + …, |f| ≤ 0.1716.
+LOG_SERIES = (
+    2 / 21, 2 / 19, 2 / 17, 2 / 15, 2 / 13, 2 / 11, 2 / 9, 2 / 7, 2 / 5, 2 / 3, 2.0,
+)  # fmt: skip
