@@ -37,7 +37,7 @@ KNOT_RATE = 1e-3
 KNOT_PRIOR = 20.0
 BINS = 15
 DISCOUNT = 0.9999
-# Discounted sums are kept by letting what is added grow instead, until it is this large.
+# Instead of discounting the sums, what is added grows, until it is this large.
 LARGEST_GAIN = 1e100
 
 

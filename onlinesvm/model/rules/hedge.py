@@ -31,11 +31,11 @@ all importances (a constant one, however large or small, is as if it were 1), an
 
 **Constants** are mostly round numbers, chosen on six public sets and some seventy streams made of
 these and others: turned around midway, imbalanced, rescaled, shuffled, words, n-grams. What each is
-worth, `python -m bench.constants` tells (bench/results/accuracy/constants.md). Halved or doubled,
-each moves the mean error over seven sets by 0.7 percent at most, but for the mixture's rate halved
-(+2.5) and the second phi doubled (+1.5). Without any one expert it is worse: by 0.7 percent without
-the first SCW, by 7 without the fast adaptive one, which carries the drifting sets. Choosing among
-all these with a set left out gains 0.4 percent on it at best, and costs 4 at worst.
+worth, `python -m bench.constants` measures (bench/results/accuracy/constants.md). Halved or
+doubled, each moves the mean error over seven sets by 0.7 percent at most, but for the mixture's
+rate halved (+2.5) and the second phi doubled (+1.5). Without any one expert it is worse: by 0.7
+percent without the first SCW, by 7 without the fast adaptive one, which carries the drifting sets.
+Choosing among all these with a set left out gains 0.4 percent on it at best, and costs 4 at worst.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ LEAST_IMPORTANCE = 1e-12
 MOST_IMPORTANCE = 1e3
 IMPORTANCE_MEMORY = 10_000.0  # samples that the geometric mean reaches back
 
-# The scale of a feature. The first values of a feature may be outliers: a mean of few is given up
+# The scale of a feature. The first values of a feature may be outliers: a mean of few is dropped
 # where a value is far below it. A later one counts for at most 10 times the scale. Where so many in
 # a row are out of all proportion the feature's unit has changed, and its scale starts anew.
 YOUNG = 16
@@ -309,7 +309,7 @@ class Hedge(Rule):
         h = importance / exp2(self._log_importance)
         return min(MOST_IMPORTANCE, max(LEAST_IMPORTANCE, h))
 
-    # What is shown of the experts.
+    # Reports on the experts.
 
     def _judge(self, margins: list[float], wrong: list[bool], y: float, h: float) -> None:
         """Count each expert's mistake and hinge loss, of its margin on the unit sample."""
@@ -389,12 +389,16 @@ def _check_related(
     # A feature that had no value but 0 is new.
     new = dict(zip((*NUMBERS, *COUNTS), (*_Feature().numbers(), 0, 0, 0), strict=True))
     for name, number in new.items():
-        if not bool((arrays[name][unseen] == number).all()):
-            raise ValueError(f"{name}: expected {number:g} where none was seen, got others")
-    if not bool((arrays["ages"][~unseen] >= 1).all()):
-        raise ValueError("ages: expected numbers from 1 where some were seen, got others")
-    if not bool((arrays["mean_squares"][~unseen] >= least).all()):
-        raise ValueError(f"mean_squares: expected numbers from {least:g}, got others")
+        found = arrays[name][unseen]
+        if not bool((found == number).all()):
+            other = found[found != number][0]
+            raise ValueError(f"{name}: expected {number:g} where none was seen, got {other:g}")
+    least_age = int(arrays["ages"][~unseen].min(initial=1))
+    if least_age < 1:
+        raise ValueError(f"ages: expected numbers from 1 where some were seen, got {least_age}")
+    found = arrays["mean_squares"][~unseen]
+    if not bool((found >= least).all()):
+        raise ValueError(f"mean_squares: expected numbers from {least:g}, got {found.min():g}")
 
 
 def experts(scalars: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
