@@ -19,7 +19,7 @@ from onlinesvm.errors import LimitError, SampleError
 
 __all__ = ["columns_of", "is_matrix", "pieces", "screen_matrix", "with_targets"]
 
-_PIECE = 2**18  # elements; what is made of a piece takes some MiB
+_PIECE = 2**18  # elements; the rows made of a piece take some MiB
 
 # Of a kernel: see `screen_matrix`.
 Screen = Callable[[NDArray[Any], NDArray[np.float64]], tuple[int | None, bool, int]]

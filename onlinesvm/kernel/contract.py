@@ -2,8 +2,7 @@
 
 A kernel module defines the 11 names of MODULE. Its lookups, rules, metrics and views have the
 members of the protocols below, which share names for like things: 27 different names in all. A test
-holds both kernels to exactly these. The python kernel is the readable reference; what is specified
-there is not repeated here.
+holds both kernels to exactly these. The python kernel is the readable reference; it specifies them.
 
 *Rows* are a decoded batch of the kernel, or Columns of a matrix. Both are rows of names.
 """

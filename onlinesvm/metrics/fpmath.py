@@ -1,4 +1,4 @@
-"""exp and log of our own, so that what is snapshotted has the same bits on every machine.
+"""exp and log of our own, so that a snapshot has the same bits on every machine.
 
 libm's differ between machines in the last bit. These use IEEE 754 arithmetic alone, in the order
 written: range reduction, a polynomial of fixed degree, scaling by a power of two. Within 3 units

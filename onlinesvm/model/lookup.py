@@ -89,7 +89,7 @@ class Lookup:
                         continue
                     id = self._ids[name] = len(self._ids) + 1
                     self._names.append(name)
-                key = id or name  # names without an id are told apart by the name
+                key = id or name  # a name without an id stands for itself
                 row[key] = row[key] + value if key in row else value
             made.append(row)
         return _csr(made)

@@ -278,7 +278,7 @@ class Model:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """How well the classes are told apart (`balanced_error`, `precision`, `recall`, `f1`, over
+        """How well the classes are separated (`balanced_error`, `precision`, `recall`, `f1`, over
         all and ``recent_``; `recent_auc`), how far probabilities can be trusted
         (`recent_calibration_error`), and `drifts`, `samples_since_drift`. None where unknown.
         """

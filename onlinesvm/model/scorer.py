@@ -140,7 +140,7 @@ class Scorer:
         samples: as `OnlineSVM.predict` takes them (an iterable of samples, each an iterable of
         names or a mapping); a scipy sparse matrix or a 2-D array of numbers, as
         `OnlineSVM.decision_function` takes them (column j is the feature named ``str(j)``); or a
-        CSR over ids. Unknown features are PAD. What is large is walked in pieces, so that beside
+        CSR over ids. Unknown features are PAD. Large samples are walked in pieces, so that beside
         the margins it takes a bounded amount of memory.
 
         path: ``"csr"``, the sparse product: the native kernel's; on the Python kernel scipy's where

@@ -1,4 +1,4 @@
-# Matrices: what is read where it lies, and walked in slabs. Part of native.pyx.
+# Matrices, read where they lie and walked in slabs. Part of native.pyx.
 
 cdef tuple _matrix(object columns, matrix *x):
     """The columns of a matrix, checked; the returned tuple holds their memory."""

@@ -225,7 +225,7 @@ cdef class Rule:
 
 
 cdef tuple _csr(object csr, rows *x, size_t *samples):
-    """Rows that came from outside, checked; what is returned holds their memory."""
+    """Rows that came from outside, checked; the returned tuple holds their memory."""
     indptr, indices, data = csr
     indptr, indices, data = _vector(indptr, _int64), _vector(indices, _int32), _vector(data, _float64)
     if not len(indptr):

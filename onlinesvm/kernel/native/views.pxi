@@ -26,7 +26,7 @@ cdef class NamesView:
         self.leave()
 
     cdef void leave(self):
-        """Only once: the garbage collector may find what is left already under the lookup's lock."""
+        """Only once: the garbage collector may find a view that has left under the lookup's lock."""
         cdef Lookup lookup = self.lookup
         self.lookup = None
         if lookup is not None:

@@ -31,11 +31,11 @@ all importances (a constant one, however large or small, is as if it were 1), an
 
 **Constants** are mostly round numbers, chosen on six public sets and some seventy streams made of
 these and others: turned around midway, imbalanced, rescaled, shuffled, words, n-grams. What each is
-worth, `python -m bench.constants` tells (bench/results/accuracy/constants.md). Halved or doubled,
-each moves the mean error over seven sets by 0.7 percent at most, but for the mixture's rate halved
-(+2.5) and the second phi doubled (+1.5). Without any one expert it is worse: by 0.7 percent without
-the first SCW, by 7 without the fast adaptive one, which carries the drifting sets. Choosing among
-all these with a set left out gains 0.4 percent on it at best, and costs 4 at worst.
+worth, `python -m bench.constants` measures (bench/results/accuracy/constants.md). Halved or
+doubled, each moves the mean error over seven sets by 0.7 percent at most, but for the mixture's
+rate halved (+2.5) and the second phi doubled (+1.5). Without any one expert it is worse: by 0.7
+percent without the first SCW, by 7 without the fast adaptive one, which carries the drifting sets.
+Choosing among all these with a set left out gains 0.4 percent on it at best, and costs 4 at worst.
 """
 
 from __future__ import annotations
@@ -310,7 +310,7 @@ class Hedge(Rule):
         h = importance / exp2(self._log_importance)
         return min(MOST_IMPORTANCE, max(LEAST_IMPORTANCE, h))
 
-    # What is shown of the experts.
+    # Reports on the experts.
 
     def _judge(self, margins: list[float], wrong: list[bool], y: float, h: float) -> None:
         """Count each expert's mistake and hinge loss, of its margin on the unit sample."""
@@ -390,12 +390,16 @@ def _check_related(
     # A feature that had no value but 0 is new.
     new = dict(zip((*NUMBERS, *COUNTS), (*_Feature().numbers(), 0, 0, 0), strict=True))
     for name, number in new.items():
-        if not bool((arrays[name][unseen] == number).all()):
-            raise ValueError(f"{name}: expected {number:g} where none was seen, got others")
-    if not bool((arrays["ages"][~unseen] >= 1).all()):
-        raise ValueError("ages: expected numbers from 1 where some were seen, got others")
-    if not bool((arrays["mean_squares"][~unseen] >= least).all()):
-        raise ValueError(f"mean_squares: expected numbers from {least:g}, got others")
+        found = arrays[name][unseen]
+        if not bool((found == number).all()):
+            other = found[found != number][0]
+            raise ValueError(f"{name}: expected {number:g} where none was seen, got {other:g}")
+    least_age = int(arrays["ages"][~unseen].min(initial=1))
+    if least_age < 1:
+        raise ValueError(f"ages: expected numbers from 1 where some were seen, got {least_age}")
+    found = arrays["mean_squares"][~unseen]
+    if not bool((found >= least).all()):
+        raise ValueError(f"mean_squares: expected numbers from {least:g}, got {found.min():g}")
 
 
 def experts(scalars: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:

@@ -91,4 +91,7 @@ def _check_array(name: str, array: NDArray[Any], n: int, span: Span) -> None:
             f"{name}: expected {wanted}[{n}], got {array.dtype} of shape {list(array.shape)}"
         )
     if n and not (array.min() >= span.low and array.max() <= span.high):
-        raise ValueError(f"{name}: expected numbers from {span.low:g} to {span.high:g}, got others")
+        raise ValueError(
+            f"{name}: expected numbers from {span.low:g} to {span.high:g},"
+            f" got {array.min():g} to {array.max():g}"
+        )

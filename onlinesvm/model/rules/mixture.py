@@ -80,8 +80,12 @@ def check_state(scalars: Mapping[str, Any], n: int) -> None:
     numbers = [scalars[f"mixture_covariance_{k}"] for k in range(n * n)]
     covariance = np.array(numbers, dtype=np.float64).reshape(n, n)
     skewed = float(np.abs(covariance - covariance.T).max())
-    if skewed > 1e-6 or float(np.linalg.eigvalsh(covariance).min()) < -1e-6:
-        raise ValueError("mixture_covariance: expected a covariance, got others")
+    least = float(np.linalg.eigvalsh(covariance).min())
+    if skewed > 1e-6 or least < -1e-6:
+        raise ValueError(
+            "mixture_covariance: expected a covariance, got one of asymmetry"
+            f" {skewed:g} and least eigenvalue {least:g}"
+        )
 
 
 class Mixture:
