@@ -12,7 +12,7 @@ BUILT := pyproject.toml setup.py onlinesvm/kernel/constants.py onlinesvm/magnitu
 	onlinesvm/metrics/constants.py onlinesvm/model/rules/constants.py \
 	$(wildcard onlinesvm/kernel/native/*.p[yx][xid] onlinesvm/kernel/csrc/*/*.h)
 
-.PHONY: demo test fuzz chaos soak test-readme lint types check sanitize \
+.PHONY: demo test fuzz chaos soak test-readme test-install lint types check sanitize \
 	bench bench-full bench-torch clean
 
 demo: $(VENV)/.runtime  ## stream this machine's Python library through a daemon
@@ -32,6 +32,9 @@ soak: $(VENV)/.dev  ## everything at once, at full load, with kills; SOAK_MINUTE
 
 test-readme: $(VENV)/.dev  ## the README's commands, as printed
 	$(BIN)/python -m pytest tests/test_readme.py
+
+test-install: $(VENV)/.dev  ## wheels built with and without a compiler, installed and run
+	$(BIN)/python -m pytest tests/install.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

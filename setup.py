@@ -1,8 +1,9 @@
 """Builds the compiled kernel; all else is in pyproject.toml.
 
 The kernel is optional: where it cannot be built the package installs without it and works on the
-Python kernel. ONLINESVM_SANITIZE=1 builds it under AddressSanitizer and UndefinedBehaviorSanitizer
-(tests/sanitize.sh), ONLINESVM_HASH_MASK=0xF with a hash that collides all the time.
+Python kernel; the wheel is then tagged pure Python. ONLINESVM_SANITIZE=1 builds it under
+AddressSanitizer and UndefinedBehaviorSanitizer (tests/sanitize.sh), ONLINESVM_HASH_MASK=0xF with a
+hash that collides all the time.
 """
 
 import os
@@ -11,6 +12,7 @@ from glob import glob
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 
 # The same bits everywhere: no fused and no reordered arithmetic, no instructions of one machine.
 # Nobody reads the errno of sqrt.
@@ -62,4 +64,17 @@ def extensions():
     return made
 
 
-setup(ext_modules=extensions())
+class Wheel(bdist_wheel):
+    """A wheel of this platform if the kernel was built, else one for every platform."""
+
+    def run(self):
+        if self.distribution.has_ext_modules() and not self.skip_build:
+            self.run_command("build")
+            built = self.get_finalized_command("build_ext").get_outputs()
+            if not all(os.path.exists(path) for path in built):
+                self.distribution.ext_modules = []
+                self.root_is_pure = True
+        super().run()
+
+
+setup(ext_modules=extensions(), cmdclass={"bdist_wheel": Wheel})

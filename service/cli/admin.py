@@ -36,7 +36,7 @@ from onlinesvm.snapshot.reader import read_header
 from onlinesvm.svm import OnlineSVM
 from onlinesvm.version import __version__
 
-__all__ = ["inspect", "recover", "serve", "snapshot", "stats"]
+__all__ = ["inspect", "kernel_in_use", "recover", "serve", "snapshot", "stats"]
 
 
 def serve(arguments: argparse.Namespace) -> None:
@@ -58,7 +58,7 @@ def serve(arguments: argparse.Namespace) -> None:
     if config.follow is not None:
         replica = Replica(config.follow, limits, reload_every_s=config.reload_every_s)
         loaded = f"position {replica.position}" if replica.position is not None else "no model yet"
-        _run(replica, config, limits, f"{_kernel()}, follows {config.follow}, {loaded}")
+        _run(replica, config, limits, f"{kernel_in_use()}, follows {config.follow}, {loaded}")
         return
     # Before a model is born that nobody could reach.
     Router(config.bind, limits).close()
@@ -71,15 +71,15 @@ def serve(arguments: argparse.Namespace) -> None:
             learning,
             config,
             limits,
-            f"{_kernel()}, state {config.state}, position {model.position},"
+            f"{kernel_in_use()}, state {config.state}, position {model.position},"
             f" {len(model.lookup)} features, {learner}",
         )
     finally:
         store.close()
 
 
-def _kernel() -> str:
-    """The kernel in use, and why it is not the best there is."""
+def kernel_in_use() -> str:
+    """The kernel in use, and the reason if it is not the best there is."""
     name, reason = kernels.load().NAME, kernels.fallback()
     return f"kernel {name} ({reason})" if reason else f"kernel {name}"
 

@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
         "  onlinesvm predict test.svm.gz > margins.txt",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument("--version", action="version", version=f"onlinesvm {__version__}")
+    top.add_argument("--version", action=_Version, nargs=0, help="print the version and the kernel")
     subparsers = top.add_subparsers(metavar="COMMAND", required=True)
 
     def command(
@@ -197,6 +197,18 @@ def _seconds(text: str) -> float:
     if not 0 < seconds < 1e9:
         raise argparse.ArgumentTypeError(f"expected seconds above 0, got {text}")
     return seconds
+
+
+class _Version(argparse.Action):
+    """Prints the version and the kernel, and ends."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *given: object) -> None:
+        try:
+            kernel = commands.kernel_in_use()
+        except OnlineSVMError as error:
+            parser.exit(FAILED, f"onlinesvm {__version__}: {error}\n")
+        print(f"onlinesvm {__version__}, {kernel}")
+        parser.exit()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

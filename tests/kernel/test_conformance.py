@@ -520,6 +520,7 @@ def test_threads_that_share_a_model_wait_for_each_other(both: Kernels) -> None:
 
 def test_the_reason_for_a_fallback_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ONLINESVM_KERNEL", raising=False)
+    monkeypatch.setattr(kernels, "_warned", True)
     monkeypatch.setitem(sys.modules, "onlinesvm.kernel.native", None)
     assert kernels.load().NAME == "python"
     reason = kernels.fallback()

@@ -18,6 +18,7 @@ import msgpack
 import pytest
 
 from onlinesvm import OnlineSVM
+from onlinesvm import kernel as kernels
 from onlinesvm.service.cli import admin as rooms
 from onlinesvm.service.storage.state_dir import Store
 from onlinesvm.version import __version__
@@ -92,7 +93,7 @@ def test_help_lists_every_command() -> None:
     assert code == 0
     for command in COMMANDS:
         assert re.search(rf"^ +{command} ", help, re.M)
-    assert done("--version").out == f"onlinesvm {__version__}\n"
+    assert done("--version").out == f"onlinesvm {__version__}, kernel {kernels.load().NAME}\n"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
