@@ -8,6 +8,7 @@
         ├── RequestRefused (ValueError)   the daemon answered with an error
         ├── DaemonTimeout (TimeoutError)  no answer within the deadline
         ├── DaemonLost (ConnectionError)  the connection broke with requests under way
+        │   └── DaemonUnreachable         no connection to a daemon; nothing was sent
         └── StreamBroken                  a numbered stream that cannot go on
 
 Messages say what was expected, what came, and where.
@@ -20,6 +21,7 @@ from onlinesvm.errors import OnlineSVMError
 __all__ = [
     "DaemonLost",
     "DaemonTimeout",
+    "DaemonUnreachable",
     "JournalError",
     "NotDurable",
     "RequestRefused",
@@ -42,7 +44,7 @@ class StateError(OnlineSVMError, OSError):
 
 
 class ServiceError(OnlineSVMError):
-    """What a client of the daemon meets."""
+    """An error of a client."""
 
 
 class RequestRefused(ServiceError, ValueError):
@@ -93,6 +95,10 @@ class DaemonLost(ServiceError, ConnectionError):
     def __init__(self, message: str, applied: int | None = None) -> None:
         super().__init__(message)
         self.applied = applied
+
+
+class DaemonUnreachable(DaemonLost):
+    """No connection to a daemon: refused, or another service answers. Nothing was sent."""
 
 
 class StreamBroken(ServiceError):

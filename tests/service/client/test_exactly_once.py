@@ -358,7 +358,8 @@ def test_a_daemon_that_does_not_come_back(tmp_path: Path) -> None:
         stream.flush()
     assert stream.applied == 50
     # The samples it had taken were not given up: a later call sends them.
-    taken = stream._start + len(stream._parts)
+    gatherer = stream._delivery._pipeline.gatherer  # type: ignore[union-attr]
+    taken = gatherer.start + len(gatherer)
     client.timeout_s = 20
     with serve(tmp_path, bind=endpoint), client:
         for features, label in samples[taken:]:
