@@ -43,6 +43,7 @@ class Gatherer:
         self._parts: list[bytes] = []
         self._parts_bytes = 0
         self._batch_bytes = min(_BATCH_BYTES, limits.max_message_bytes // 2)
+        self._max_samples = limits.max_samples_per_batch
         self._batch_samples = min(_BATCH_SAMPLES, limits.max_samples_per_batch)
 
     def __len__(self) -> int:
@@ -90,7 +91,8 @@ class Gatherer:
         pending, pieces = [Batch(self.start, samples, body)] if samples else [], []
         while pending:
             batch = pending.pop()
-            if len(batch.body) > self.max_bytes and batch.samples > 1:
+            is_large = len(batch.body) > self.max_bytes or batch.samples > self._max_samples
+            if is_large and batch.samples > 1:
                 pending.extend(reversed(halves_of(batch)))
             else:
                 pieces.append(batch)

@@ -52,6 +52,22 @@ class Sockets(NamedTuple):
     monitor: zmq.Socket[bytes]
 
 
+class _Socket(zmq.Socket[bytes]):
+    """A socket whose copy in a fork is left alone: it is the parent's."""
+
+    def __init__(self, *arguments: Any, **keys: Any) -> None:
+        self.__dict__["_owner"] = os.getpid()
+        super().__init__(*arguments, **keys)
+
+    def __del__(self) -> None:
+        if self.__dict__.get("_owner") == os.getpid():
+            super().__del__()
+
+
+class _Context(zmq.Context[zmq.Socket[bytes]]):
+    _socket_class = _Socket
+
+
 class _Contexts:
     """One ZeroMQ context a process, shared by its clients: each context has threads of its own."""
 
@@ -68,7 +84,7 @@ class _Contexts:
             pid = os.getpid()
             context = self._contexts.get(pid)
             if context is None:
-                context = self._contexts[pid] = zmq.Context()
+                context = self._contexts[pid] = _Context()
                 context.set(zmq.MAX_SOCKETS, _MAX_SOCKETS)
             return context
 

@@ -6,7 +6,8 @@ HTTP as it takes to get one reply.
     greeting   64 bytes: FF 00×8 7F, version 3 0, mechanism (20 bytes, zero-padded), as-server,
                filler
     command    04, size of the rest (1 byte), size of its name (1 byte), name, then properties: size
-               (1 byte) and name, size (4 bytes, big-endian) and value
+               (1 byte) and name, size (4 bytes, big-endian) and value; only read, as a socket of
+               another kind would end the connection at ours
 """
 
 from __future__ import annotations
@@ -22,8 +23,6 @@ __all__ = ["Finding", "Kind", "probe"]
 
 _SIGNATURE = b"\xff" + bytes(8) + b"\x7f"
 _GREETING = _SIGNATURE + b"\x03\x00" + b"NULL".ljust(20, b"\x00") + bytes(32)
-_PROPERTY = b"\x0bSocket-Type\x00\x00\x00\x06DEALER"
-_READY = bytes((4, 6 + len(_PROPERTY))) + b"\x05READY" + _PROPERTY
 _REQUEST = b"HEAD / HTTP/1.0\r\n\r\n"
 
 
@@ -56,7 +55,7 @@ def probe(endpoint: str, within_s: float) -> Finding:
 
 
 def _zmtp(endpoint: str, deadline: float) -> Finding:
-    reply = _exchange(endpoint, _GREETING + _READY, 256, deadline)
+    reply = _exchange(endpoint, _GREETING, 256, deadline)
     if isinstance(reply, OSError):
         reason = os.strerror(reply.errno) if reply.errno in _KNOWN else str(reply.strerror or reply)
         return Finding(Kind.NOBODY, reason[:1].lower() + reason[1:])
