@@ -40,8 +40,7 @@ Outcome = Answer | DaemonLost | DaemonTimeout | RequestRefused
 _TURN_MESSAGES = 256
 _FIRST_ANSWER_S = 1.0
 # As plain integers: combining the library's own flags costs as much as sending a frame.
-_NOBLOCK, _POLLIN, _POLLOUT = int(zmq.NOBLOCK), int(zmq.POLLIN), int(zmq.POLLOUT)
-_EVENTS = int(zmq.EVENTS)
+_NOBLOCK, _POLLIN, _EVENTS = int(zmq.NOBLOCK), int(zmq.POLLIN), int(zmq.EVENTS)
 
 
 class AsyncConnection:
@@ -148,10 +147,10 @@ class AsyncConnection:
         is_broken = self.is_broken()
         dealer = self._sockets.dealer
         for _ in range(_TURN_MESSAGES):
-            if not int(dealer.getsockopt(_EVENTS)) & _POLLIN:
-                break
             try:
                 answer = parse_reply(dealer.recv_multipart(_NOBLOCK))
+            except zmq.Again:
+                break
             except ValueError as error:
                 self._drop(
                     DaemonLost(f"{self._settings.endpoint} answers in another protocol: {error}")
@@ -200,8 +199,7 @@ class AsyncConnection:
 
         Raises DaemonUnreachable if that is impossible.
         """
-        if self.is_broken():
-            self.turn()
+        # A break since the last turn of the loop is met by the request itself, as DaemonLost.
         if self._sockets is not None and self._link.state is State.READY:
             return
         async with self._connecting:
