@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="onlinesvm",
         description="An always-on linear classifier that learns while it serves.",
-        epilog="example:\n  onlinesvm serve &\n  onlinesvm learn train.svm.gz\n"
+        epilog="example:\n  onlinesvm serve &\n  onlinesvm learn --wait 10 train.svm.gz\n"
         "  onlinesvm predict test.svm.gz > margins.txt",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
