@@ -34,25 +34,20 @@ class Batch:
 
 
 class Gatherer:
-    """Packs samples and cuts them into batches. `start` is the index of the first not yet cut."""
+    """Packs samples and cuts them into batches.
+
+    start: the index of the first sample not yet cut. parts: the samples since, packed.
+    """
 
     def __init__(self, limits: Limits, reserved_bytes: int) -> None:
         self.start = 0
         self.max_bytes = limits.max_message_bytes - _ENVELOPE_BYTES - reserved_bytes
-        self._packer = Packer()
-        self._parts: list[bytes] = []
-        self._parts_bytes = 0
+        self._pack = Packer().sample
+        self.parts: list[bytes] = []
+        self._size = 0
         self._batch_bytes = min(_BATCH_BYTES, limits.max_message_bytes // 2)
         self._max_samples = limits.max_samples_per_batch
-        self._batch_samples = min(_BATCH_SAMPLES, limits.max_samples_per_batch)
-
-    def __len__(self) -> int:
-        return len(self._parts)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether the next batch has as many samples as it may have."""
-        return len(self._parts) >= self._batch_samples
+        self.batch_samples = min(_BATCH_SAMPLES, limits.max_samples_per_batch)
 
     def add(self, features: Features, label: float, importance: float) -> Batch | None:
         """Add one sample; the batch it did not fit into, if it did not.
@@ -60,31 +55,39 @@ class Gatherer:
         Raises TypeError for an object that is no sample, LimitError for a sample that no message
         can hold; neither is added.
         """
-        part = self._packer.sample(features, label, importance, self.start + len(self._parts))
-        full = None
-        if self._parts_bytes + len(part) > self._batch_bytes:
-            if len(part) > self.max_bytes:
-                raise LimitError(
-                    f"expected a sample of at most {self.max_bytes} bytes, got {len(part)}",
-                    (self.start + len(self._parts),),
-                )
-            full = self.cut()
-        self._parts.append(part)
-        self._parts_bytes += len(part)
+        parts = self.parts
+        part = self._pack(features, label, importance, self.start + len(parts))
+        size = self._size + len(part)
+        if size <= self._batch_bytes:
+            parts.append(part)
+            self._size = size
+            return None
+        return self._add_to_next(part)
+
+    def _add_to_next(self, part: bytes) -> Batch | None:
+        """Add a sample that does not fit into the batch; that batch, if there is one."""
+        if len(part) > self.max_bytes:
+            raise LimitError(
+                f"expected a sample of at most {self.max_bytes} bytes, got {len(part)}",
+                (self.start + len(self.parts),),
+            )
+        full = self.cut()
+        self.parts.append(part)
+        self._size = len(part)
         return full
 
     def cut(self) -> Batch | None:
         """The samples gathered so far as a batch; None if there are none."""
-        if not self._parts:
+        if not self.parts:
             return None
-        batch = Batch(self.start, len(self._parts), pack_array(self._parts))
+        batch = Batch(self.start, len(self.parts), pack_array(self.parts))
         self.drop()
         return batch
 
     def drop(self) -> None:
         """Drop the samples gathered so far."""
-        self.start += len(self._parts)
-        self._parts, self._parts_bytes = [], 0
+        self.start += len(self.parts)
+        self.parts, self._size = [], 0
 
     def pieces(self, body: bytes, samples: int) -> list[Batch]:
         """A packed body as batches that a message can hold."""

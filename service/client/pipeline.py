@@ -36,43 +36,44 @@ _LOOK_EVERY_S = 0.002
 _WAITING = ("BUSY", "NOT_DURABLE")
 _FIRST_PAUSE_S = 0.01
 _MAX_PAUSE_S = 1.0
+_monotonic = time.monotonic
 _NO_KEYS: Mapping[str, Any] = {}
 
 OnMargins = Callable[[int, NDArray[np.float64]], object]
 
 
 class Window:
-    """The batches in flight, by the id of their request, in the order they were sent."""
+    """The batches in flight: `batches`, by the id of their request, in the order they were sent."""
 
     def __init__(self) -> None:
-        self._batches: dict[int, Batch] = {}
+        self.batches: dict[int, Batch] = {}
         self._bytes = 0
 
     def __len__(self) -> int:
-        return len(self._batches)
+        return len(self.batches)
 
     def has_room(self, batch: Batch) -> bool:
         """Whether `batch` may be sent now; one alone always may."""
-        return not self._batches or (
-            len(self._batches) < _WINDOW_REQUESTS and self._bytes + len(batch.body) <= _WINDOW_BYTES
+        return not self.batches or (
+            len(self.batches) < _WINDOW_REQUESTS and self._bytes + len(batch.body) <= _WINDOW_BYTES
         )
 
     def add(self, id: int, batch: Batch) -> None:
         """Add a batch that was sent."""
-        self._batches[id] = batch
+        self.batches[id] = batch
         self._bytes += len(batch.body)
 
     def pop(self, id: int) -> Batch | None:
         """Remove the batch of a request that was answered; None if it is not in flight."""
-        batch = self._batches.pop(id, None)
+        batch = self.batches.pop(id, None)
         if batch is not None:
             self._bytes -= len(batch.body)
         return batch
 
     def clear(self) -> list[Batch]:
         """Remove all batches, in the order they were sent."""
-        batches = list(self._batches.values())
-        self._batches.clear()
+        batches = list(self.batches.values())
+        self.batches.clear()
         self._bytes = 0
         return batches
 
@@ -90,11 +91,11 @@ class Pause:
         self.reason = "was busy" if refusal.code == "BUSY" else f"refused ({refusal.message})"
         if self.until is None:
             self._seconds = min(max(2 * self._seconds, _FIRST_PAUSE_S), _MAX_PAUSE_S)
-            self.until = time.monotonic() + self._seconds
+            self.until = _monotonic() + self._seconds
 
     def is_over(self) -> bool:
         """Whether batches may be sent."""
-        if self.until is not None and time.monotonic() >= self.until:
+        if self.until is not None and _monotonic() >= self.until:
             self.until = None
         return self.until is None
 
@@ -120,7 +121,7 @@ class Pipeline:
         self, limits: Limits, on_margins: OnMargins | None, *, reserved_bytes: int = 0
     ) -> None:
         self.applied = 0
-        self.progress_at = time.monotonic()
+        self.progress_at = _monotonic()
         self.waiting: deque[Batch] = deque()
         self.window = Window()
         self.pause = Pause()
@@ -141,9 +142,13 @@ class Pipeline:
         if full is not None:
             self.put(full)
             return True
-        if not self.window or gatherer.is_full:
-            return True
-        return len(gatherer) % _LOOK_EVERY_SAMPLES == 0 or time.monotonic() >= self._look_at
+        count = len(gatherer.parts)
+        return (
+            not self.window.batches
+            or count >= gatherer.batch_samples
+            or count % _LOOK_EVERY_SAMPLES == 0
+            or _monotonic() >= self._look_at
+        )
 
     def add_packed(self, body: bytes, samples: int) -> None:
         """Add `samples` samples, packed as a learn request's body."""
@@ -154,7 +159,7 @@ class Pipeline:
     def put(self, batch: Batch) -> None:
         """Put a batch in the queue."""
         if not self.window and not self.waiting:
-            self.progress_at = time.monotonic()
+            self.progress_at = _monotonic()
         self.waiting.append(batch)
 
     def cut(self) -> None:
@@ -165,8 +170,9 @@ class Pipeline:
 
     def cut_if_due(self) -> None:
         """Put the samples gathered so far in the queue if the daemon idles or a batch is full."""
-        self._look_at = time.monotonic() + _LOOK_EVERY_S
-        if self.gatherer.is_full or not self.window or self._refused:
+        self._look_at = _monotonic() + _LOOK_EVERY_S
+        is_full = len(self.gatherer.parts) >= self.gatherer.batch_samples
+        if is_full or not self.window or self._refused:
             self.cut()
 
     # Batches.
@@ -223,7 +229,7 @@ class Pipeline:
     def acknowledge(self, batch: Batch, margins: NDArray[np.float64] | None) -> None:
         """Count a batch as applied; None for margins that were lost."""
         self.pause.reset()
-        self.progress_at = time.monotonic()
+        self.progress_at = _monotonic()
         self.applied += batch.samples
         if margins is not None and self._on_margins is not None:
             self._on_margins(batch.start, margins)

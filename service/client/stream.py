@@ -21,6 +21,8 @@ from onlinesvm.service.errors import DaemonLost, DaemonTimeout, ServiceError
 __all__ = ["Stream"]
 
 _RETRY_PAUSE_S = 0.02
+# Called for each sample.
+_getpid, _get_ident = os.getpid, threading.get_ident
 
 
 class Stream:
@@ -50,7 +52,7 @@ class Stream:
         self._pool = pool
         self._settings = settings
         self._delivery = delivery
-        self._owner = os.getpid(), threading.get_ident()
+        self._pid, self._thread = os.getpid(), threading.get_ident()
         self._calls = Calls(settings.limits)
         self._connection: Connection | None = None
         # Whether the connection is ready and, of a numbered stream, the daemon was asked how far it
@@ -121,8 +123,8 @@ class Stream:
             self._leave()
 
     def _check_owner(self) -> None:
-        if self._owner != (os.getpid(), threading.get_ident()):
-            where = "process" if self._owner[0] != os.getpid() else "thread"
+        if self._thread != _get_ident() or self._pid != _getpid():
+            where = "process" if self._pid != _getpid() else "thread"
             raise RuntimeError(
                 f"expected a stream in the {where} that opened it, got another: a stream belongs to"
                 " one thread; open one in each"

@@ -359,7 +359,7 @@ def test_a_daemon_that_does_not_come_back(tmp_path: Path) -> None:
     assert stream.applied == 50
     # The samples it had taken were kept: a later call sends them.
     gatherer = stream._delivery._pipeline.gatherer  # type: ignore[union-attr]
-    taken = gatherer.start + len(gatherer)
+    taken = gatherer.start + len(gatherer.parts)
     client.timeout_s = 20
     with serve(tmp_path, bind=endpoint), client:
         for features, label in samples[taken:]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgpack
@@ -13,12 +14,21 @@ from numpy.typing import NDArray
 
 from onlinesvm import Limits
 from onlinesvm.data.codec import encode_margins
+from onlinesvm.service.client import pipeline
 from onlinesvm.service.client.batches import Batch
 from onlinesvm.service.client.exactly_once import Delivery, ExactlyOnce, delivery_of
 from onlinesvm.service.errors import DaemonLost, RequestRefused, StreamBroken
 
 WINDOW_REQUESTS = 16
 LIMITS = Limits(max_samples_per_batch=7, max_message_bytes=2000)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def stopped_clock() -> Iterator[None]:
+    """Pauses end when a test ends them, so that an example runs the same way each time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "_monotonic", lambda: 0.0)
+        yield
 
 
 class Daemon:
