@@ -7,7 +7,8 @@
     └── ServiceError                   errors of a client
         ├── RequestRefused (ValueError)   the daemon answered with an error
         ├── DaemonTimeout (TimeoutError)  no answer within the deadline
-        ├── DaemonLost (ConnectionError)  the connection broke with requests under way
+        ├── DaemonLost (ConnectionError)  the connection broke with requests in flight
+        │   └── DaemonUnreachable         no connection to a daemon; nothing was sent
         └── StreamBroken                  a numbered stream that cannot go on
 
 Messages say what was expected, what came, and where.
@@ -20,6 +21,7 @@ from onlinesvm.errors import OnlineSVMError
 __all__ = [
     "DaemonLost",
     "DaemonTimeout",
+    "DaemonUnreachable",
     "JournalError",
     "NotDurable",
     "RequestRefused",
@@ -42,7 +44,7 @@ class StateError(OnlineSVMError, OSError):
 
 
 class ServiceError(OnlineSVMError):
-    """What a client of the daemon meets."""
+    """An error of a client."""
 
 
 class RequestRefused(ServiceError, ValueError):
@@ -77,9 +79,9 @@ class RequestRefused(ServiceError, ValueError):
 
 
 class DaemonTimeout(ServiceError, TimeoutError):
-    """No answer within the deadline. Whether the request was carried out is not known.
+    """No answer within the deadline. It is unknown if the request was applied.
 
-    From a stream, `applied` says how many samples are known to be learned.
+    From a stream, `applied` is the number of samples known to be learned.
     """
 
     def __init__(self, message: str, applied: int | None = None) -> None:
@@ -88,18 +90,22 @@ class DaemonTimeout(ServiceError, TimeoutError):
 
 
 class DaemonLost(ServiceError, ConnectionError):
-    """The connection broke with requests under way; `applied` samples are known to be learned."""
+    """The connection broke with requests in flight; `applied` samples are known to be learned."""
 
     def __init__(self, message: str, applied: int | None = None) -> None:
         super().__init__(message)
         self.applied = applied
 
 
+class DaemonUnreachable(DaemonLost):
+    """No connection to a daemon: refused, or another service answers. Nothing was sent."""
+
+
 class StreamBroken(ServiceError):
     """A numbered stream that cannot go on without losing samples or applying some twice.
 
-    Another client uses its producer's name, or the daemon no longer knows what it had acknowledged.
-    `applied` samples are known to be learned.
+    Another client uses its producer's name, or the daemon no longer knows the samples that it had
+    acknowledged. `applied` samples are known to be learned.
     """
 
     def __init__(self, message: str, applied: int | None = None) -> None:

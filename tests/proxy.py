@@ -29,8 +29,8 @@ class _Way:
 class Proxy:
     """Listens at `endpoint` and forwards to `upstream`, which may be changed at any time.
 
-    delay_s: the most a piece is held, both ways. is_doubling: what a client sends goes to the
-    daemon on a second connection as well, whose answers nobody reads. `cut` ends what is connected.
+    delay_s: the longest a piece is held, both ways. is_doubling: a client's bytes go to the daemon
+    on a second connection as well, whose answers nobody reads. `cut` ends all connections.
     """
 
     def __init__(self, upstream: str, *, delay_s: float = 0.0, is_doubling: bool = False) -> None:
@@ -48,7 +48,7 @@ class Proxy:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def cut(self) -> None:
-        """End all connections; what is on its way is lost."""
+        """End all connections; bytes on their way are lost."""
         self._cutting.set()
 
     def _run(self) -> None:
@@ -100,7 +100,7 @@ class Proxy:
             held_s = self._random.random() * self.delay_s
             way.pieces.append((time.monotonic() + held_s, piece))
         else:
-            way.is_ended = True  # what it had sent is still on its way
+            way.is_ended = True  # bytes it had sent are still on their way
 
     def _forward(self) -> None:
         now = time.monotonic()

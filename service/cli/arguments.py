@@ -13,7 +13,6 @@ from onlinesvm.errors import ConfigError
 from onlinesvm.readers.labels import Labels
 from onlinesvm.service.cli.flags import given_flags
 from onlinesvm.service.client.client import Client
-from onlinesvm.service.endpoint import check_exposure
 
 __all__ = [
     "UsageError", "check_labels", "client_of", "from_flags", "limits_of", "parameters_of",
@@ -53,9 +52,12 @@ def client_of(arguments: argparse.Namespace, limits: Limits | None = None) -> Cl
         print(note, file=sys.stderr, flush=True)
 
     with from_flags():
-        check_exposure(arguments.connect, insecure=True)  # ZeroMQ takes much that is no endpoint
         return Client(
-            arguments.connect, timeout_s=arguments.timeout_s, limits=limits, on_waiting=say
+            arguments.connect,
+            timeout_s=arguments.timeout_s,
+            wait_s=arguments.wait,
+            limits=limits,
+            on_waiting=say,
         )
 
 

@@ -19,6 +19,7 @@ from onlinesvm.service.cli import data as file_commands
 from onlinesvm.service.cli import demo
 from onlinesvm.service.cli.arguments import UsageError
 from onlinesvm.service.cli.flags import add_flags
+from onlinesvm.service.cli.ping import ping
 from onlinesvm.service.config import ServeConfig
 from onlinesvm.service.protocol import DEFAULT_ENDPOINT
 from onlinesvm.version import __version__
@@ -33,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="onlinesvm",
         description="An always-on linear classifier that learns while it serves.",
-        epilog="example:\n  onlinesvm serve &\n  onlinesvm learn train.svm.gz\n"
+        epilog="example:\n  onlinesvm serve &\n  onlinesvm learn --wait 10 train.svm.gz\n"
         "  onlinesvm predict test.svm.gz > margins.txt",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -106,6 +107,7 @@ def parser() -> argparse.ArgumentParser:
     add_flags(explain, Limits, "limits")
 
     for name, run, help in (
+        ("ping", ping, "print one line if a daemon answers; else exit with 1"),
         ("stats", commands.stats, "print a daemon's figures as one JSON object"),
         ("snapshot", commands.snapshot, "have a daemon write a snapshot; print where, as JSON"),
     ):
@@ -157,6 +159,13 @@ def _add_connection(added: argparse.ArgumentParser, exclusive: object = None) ->
         default=10.0,
         metavar="N",
         help="seconds to wait for the daemon (default: 10)",
+    )
+    added.add_argument(
+        "--wait",
+        type=_seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="wait so long for a daemon that does not run yet (default: a closed port is an error)",
     )
 
 

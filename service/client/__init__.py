@@ -1,5 +1,7 @@
-"""The client: `client` asks, `connection` holds the socket, `stream` pipelines samples.
+"""The client: requests and streams, for threads and for asyncio.
 
-`exactly_once` numbers requests, so that each is applied once.
-May import `protocol`, nothing of the server.
+`settings`, `calls` (requests and answers), `link` and `probe` (is there a daemon?), `batches`,
+`pipeline` and `exactly_once` (streams) do no waiting. `connection`, `pool`, `client` and `stream`
+wait in threads; `async_connection`, `async_client` and `async_stream` in an event loop.
+May import `protocol` and `endpoint`, nothing of the server.
 """

@@ -2,47 +2,46 @@
 
 from __future__ import annotations
 
-import time
+import os
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm.config import Limits
 from onlinesvm.data.batch import Features
-from onlinesvm.data.codec import pack_array
-from onlinesvm.data.objects import Packer
-from onlinesvm.errors import LimitError
 from onlinesvm.model.model import Explanation
-from onlinesvm.service.client.connection import Answer, Connection
-from onlinesvm.service.client.exactly_once import NumberedStream
+from onlinesvm.service.client.calls import Answer, Call, Calls, Sample
+from onlinesvm.service.client.exactly_once import delivery_of
+from onlinesvm.service.client.pipeline import OnMargins
+from onlinesvm.service.client.pool import Pool
+from onlinesvm.service.client.settings import Settings
 from onlinesvm.service.client.stream import Stream
-from onlinesvm.service.errors import DaemonLost, DaemonTimeout
-from onlinesvm.service.protocol import (
-    DEFAULT_ENDPOINT,
-    decode_explanations,
-    decode_margins,
-    encode_request,
-    refusal_of,
-)
+from onlinesvm.service.protocol import DEFAULT_ENDPOINT
 
 __all__ = ["Client"]
 
-Sample = tuple[Features, float] | tuple[Features, float, float]
+T = TypeVar("T")
 
 
 class Client:
-    """A connection to a daemon. Not thread-safe: one client a thread.
+    """A client of the daemon at `endpoint`. Safe for threads.
 
-    Every request has `timeout_s` seconds; a timeout leaves the client usable, and a late answer is
-    passed over. `limits` are the daemon's, for what is checked before it is sent. `on_waiting` is
-    called where a request has waited half a second because no daemon is there.
+    Threads share it: each request under way has a connection of its own, which is kept for the next
+    one. After a fork the child opens connections of its own. A pickled client is a client with the
+    same arguments. A stream belongs to the thread that opened it.
 
-    All requests raise RequestRefused where the daemon answers with an error, DaemonTimeout where
-    it does not answer in time, DaemonLost where the connection breaks meanwhile. After the latter
-    two it is not known whether a learn request was carried out.
+    endpoint: ``tcp://HOST:PORT`` or ``ipc://PATH``. timeout_s: seconds a request may take; a
+    timeout leaves the client usable, and a late answer is ignored. wait_s: seconds to wait for a
+    daemon that does not run yet; without it a closed port is an error at once. on_waiting: called
+    when such a wait begins. limits: the daemon's, checked before a request is sent.
+
+    Every request raises RequestRefused if the daemon answers with an error, DaemonUnreachable if
+    there is no daemon (nothing was sent), DaemonTimeout if it does not answer in time, DaemonLost
+    if the connection breaks meanwhile. After the latter two it is unknown if a learn request was
+    applied.
 
     >>> with Client("tcp://127.0.0.1:5577") as client:       # doctest: +SKIP
     ...     client.learn([(["free", "prize"], +1), ({"len": 2.5}, -1)])
@@ -54,24 +53,48 @@ class Client:
         endpoint: str = DEFAULT_ENDPOINT,
         *,
         timeout_s: float = 10.0,
+        wait_s: float = 0.0,
         limits: Limits | None = None,
-        on_waiting: Callable[[], None] = lambda: None,
+        on_waiting: Callable[[], None] | None = None,
     ) -> None:
-        self.endpoint = endpoint
-        self.timeout_s = timeout_s
-        self.limits = limits or Limits()
-        self._on_waiting = on_waiting
-        self._connection = Connection(endpoint, self.limits.max_message_bytes)
-        self._packer = Packer()
-        self._last_id = 0
-        # Answers by request id that a stream waits for, while other requests are made.
-        self._awaited: dict[int, Callable[[int, Answer], None]] = {}
-        # How often the connection broke: who waits for an answer from before waits in vain.
-        self.breaks = 0
+        self._settings = Settings(endpoint, timeout_s, wait_s, limits or Limits(), on_waiting)
+        self._calls = Calls(self._settings.limits)
+        self._pool = Pool(self._settings)
+
+    def __repr__(self) -> str:
+        state = ", closed" if self.closed else ""
+        return f"Client({self.endpoint!r}, timeout_s={self.timeout_s:g}{state})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._settings.rebuild, (Client,)
+
+    @property
+    def endpoint(self) -> str:
+        """The daemon's endpoint."""
+        return self._settings.endpoint
+
+    @property
+    def limits(self) -> Limits:
+        """The limits checked before a request is sent."""
+        return self._settings.limits
+
+    @property
+    def timeout_s(self) -> float:
+        """Seconds a request may take. May be set at any time."""
+        return self._settings.timeout_s
+
+    @timeout_s.setter
+    def timeout_s(self, seconds: float) -> None:
+        self._settings.timeout_s = seconds
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._pool.closed
 
     def ping(self) -> dict[str, Any]:
-        """A sign of life: the header of the answer, with `mode` ("learner" or "follower")."""
-        return self.request("ping")[0]
+        """Check that the daemon answers: `mode` ("learner" or "follower") and more."""
+        return self._ask(self._calls.plain("ping"))
 
     def learn(self, samples: Iterable[Sample]) -> NDArray[np.float64]:
         """Learn ``(features, label)`` or ``(features, label, importance)`` in one request.
@@ -80,17 +103,14 @@ class Client:
         before its update, float64[n]. Raises LimitError for more than one message may hold (use
         `stream`).
         """
-        parts = [
-            self._packer.sample(*_checked(sample, i), index=i) for i, sample in enumerate(samples)
-        ]
-        return decode_margins(self.request("learn", self._body(parts))[1])
+        return self._ask(self._calls.learn(samples))
 
     def learn_packed(self, body: bytes) -> NDArray[np.float64]:
         """Learn `body`, a learn request's as `onlinesvm.data.codec` describes it.
 
         Returns and raises as `learn` does.
         """
-        return decode_margins(self.request("learn", body)[1])
+        return self._ask(self._calls.learn_packed(body))
 
     def predict(
         self, samples: Iterable[Features], *, probability: bool = False
@@ -100,157 +120,62 @@ class Client:
 
         Raises LimitError for more than one message may hold.
         """
-        body = self._features(samples)
-        keys = {"probability": True} if probability else {}
-        return decode_margins(self.request("predict", body, **keys)[1])
+        return self._ask(self._calls.predict(samples, probability=probability))
 
     def explain(self, samples: Iterable[Features]) -> list[Explanation]:
-        """What makes up the margin of each of `samples`. Raises as `predict` does.
+        """The parts that make up the margin of each of `samples`. Raises as `predict` does.
 
         Together they may have as many features as one sample may.
         """
-        return decode_explanations(self.request("explain", self._features(samples))[1])
-
-    def _features(self, samples: Iterable[Features]) -> bytes:
-        if isinstance(samples, str | bytes):
-            raise TypeError(f"expected an iterable of samples, got a bare {type(samples).__name__}")
-        return self._body(
-            [self._packer.features(features, (i,)) for i, features in enumerate(samples)]
-        )
+        return self._ask(self._calls.explain(samples))
 
     def stats(self) -> dict[str, Any]:
         """The daemon's figures; see the README."""
-        return self.request("stats")[0]
+        return self._ask(self._calls.plain("stats"))
 
     def snapshot(self) -> dict[str, Any]:
         """Have a snapshot written; path, position, size, checksum, digest once it is durable."""
-        return self.request("snapshot")[0]
+        return self._ask(self._calls.plain("snapshot"))
 
     def reload(self) -> dict[str, Any]:
         """Have a follower look for a newer snapshot: `reloaded`, `position`, `path`."""
-        return self.request("reload")[0]
+        return self._ask(self._calls.plain("reload"))
+
+    def request(self, op: str, body: bytes | None = None, **keys: Any) -> Answer:
+        """Ask for `op` with its own `keys`: the answer's header, less the envelope, and body."""
+        return self._ask(self._calls.any(op, body, keys))
 
     def stream(
         self,
         producer: str | bytes | None = None,
         *,
-        on_margins: Callable[[int, NDArray[np.float64]], None] | None = None,
+        on_margins: OnMargins | None = None,
     ) -> Stream:
         """A pipelined stream of samples to learn; see `onlinesvm.service.client.stream.Stream`.
 
         With `producer`, a name of 1 to 64 bytes that no other client uses, each sample is learned
-        exactly once, whatever breaks; see `onlinesvm.service.client.exactly_once.NumberedStream`.
+        exactly once, whatever breaks; see `onlinesvm.service.client.exactly_once.ExactlyOnce`.
         """
-        if producer is None:
-            return Stream(self, on_margins)
-        return NumberedStream(self, producer, on_margins)
+        delivery = delivery_of(producer, self.limits, on_margins)
+        return Stream(self._own_pool(), self._settings, delivery)
 
-    def request(
-        self, op: str, body: bytes | None = None, *, deadline: float | None = None, **keys: Any
-    ) -> Answer:
-        """Ask for `op` and wait for the answer: its header, less the envelope, and its body.
+    def _ask(self, call: Call[T]) -> T:
+        with self._own_pool().connection() as connection:
+            return connection.ask(call, self._settings.timeout_s)
 
-        keys: the operation's own. deadline: as of time.monotonic(), else `timeout_s` from now.
-        """
-        answers: list[Answer] = []
-        if deadline is None:
-            deadline = time.monotonic() + self.timeout_s
-        id = self.post(op, body, lambda _, answer: answers.append(answer), deadline, **keys)
-        try:
-            while not answers:
-                if not self.receive(deadline):
-                    raise DaemonTimeout(
-                        f"no answer to {op} from {self.endpoint} within {self.timeout_s:g} s"
-                    )
-        finally:
-            self.forget(id)
-        header, reply = answers[0]
-        if not header["ok"]:
-            raise refusal_of(header)
-        return {key: header[key] for key in header if key not in ("v", "id", "ok")}, reply
-
-    # For streams.
-
-    def post(
-        self,
-        op: str,
-        body: bytes | None,
-        take: Callable[[int, Answer], None],
-        deadline: float,
-        **keys: Any,
-    ) -> int:
-        """Send a request whose answer `take` is called with, after its id; the id."""
-        if self._connection.closed:
-            raise DaemonLost("the client is closed")
-        self._last_id += 1
-        header = encode_request(op, self._last_id, **keys)
-        size = len(header) + len(body or b"")
-        if size > self.limits.max_message_bytes:
-            raise LimitError(
-                f"expected a message of at most {self.limits.max_message_bytes} bytes, got {size}"
-            )
-        frames = (header,) if body is None else (header, body)
-        if self._connection.is_broken():
-            if self._awaited:
-                while self.receive(0):  # what came before the break counts; then it raises
-                    pass
-            self._connection.renew()
-        if not self._connection.send(frames, deadline, self._on_waiting):
-            while self.receive(0):
-                pass
-        self._awaited[self._last_id] = take
-        return self._last_id
-
-    def receive(self, deadline: float) -> bool:
-        """Hand the next answer to who waits for it; False if none came by `deadline`.
-
-        Raises DaemonLost where the connection broke; then nobody waits for an answer any more.
-        """
-        try:
-            answer = self._connection.receive(deadline)
-        except DaemonLost:
-            self._awaited.clear()
-            self.breaks += 1
-            raise
-        if answer is None:
-            return False
-        header, _ = answer
-        id = header.get("id")
-        if id is None and not header["ok"]:
-            raise refusal_of(header)  # the daemon could not even read whose request it was
-        if isinstance(id, int) and (take := self._awaited.pop(id, None)):
-            take(id, answer)
-        return True
-
-    @property
-    def renewals(self) -> int:
-        """How often the connection was made anew: the daemon takes it for another client's."""
-        return self._connection.renewals
-
-    def is_broken(self) -> bool:
-        """Whether the connection has broken, and was not made anew yet."""
-        return not self.closed and self._connection.is_broken()
-
-    @property
-    def closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._connection.closed
-
-    def forget(self, id: int) -> None:
-        """Pass over the answer to request `id`."""
-        self._awaited.pop(id, None)
-
-    def _body(self, parts: list[bytes]) -> bytes:
-        if len(parts) > self.limits.max_samples_per_batch:
-            raise LimitError(
-                f"expected at most {self.limits.max_samples_per_batch} samples a request,"
-                f" got {len(parts)}"
-            )
-        return pack_array(parts)
+    def _own_pool(self) -> Pool:
+        """This process's connections: a fork must not touch those of its parent."""
+        if self._pool.pid != os.getpid():
+            closed = self._pool.closed
+            self._pool = Pool(self._settings)
+            self._pool.closed = closed
+        return self._pool
 
     def close(self) -> None:
-        """Close the connection. May be called at any time, and again."""
-        self._connection.close()
+        """Close the connections; requests of other threads raise DaemonLost. May be called at any
+        time, from any thread, and again.
+        """
+        self._own_pool().close()
 
     def __enter__(self) -> Client:
         return self
@@ -262,13 +187,3 @@ class Client:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _checked(sample: Any, index: int) -> tuple[Features, float, float]:
-    """`sample` as (features, label, importance). Raises TypeError."""
-    if not isinstance(sample, tuple | list) or not 2 <= len(sample) <= 3:
-        raise TypeError(
-            "expected (features, label) or (features, label, importance), got"
-            f" {type(sample).__name__} at $[{index}]"
-        )
-    return sample[0], sample[1], sample[2] if len(sample) == 3 else 1.0

@@ -1,124 +1,171 @@
-"""One client's connection: a DEALER that knows when its daemon is there and when it has left.
-
-ZMQ_IMMEDIATE keeps requests from being queued for a daemon that is not there (and applied when it
-comes back, long after their sender gave up); the socket monitor tells of a broken connection at
-once, where a deadline would have to run out.
-"""
+"""One connection to a daemon, used by one thread at a time."""
 
 from __future__ import annotations
 
-import math
 import os
+import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from onlinesvm.errors import ConfigError
+from onlinesvm.service.client.calls import Answer, Call, checked, frames_of
+from onlinesvm.service.client.link import (
+    PROBE_S,
+    Link,
+    Sockets,
+    State,
+    close_sockets,
+    open_sockets,
+)
+from onlinesvm.service.client.probe import Kind, probe
+from onlinesvm.service.client.settings import Settings
 from onlinesvm.service.errors import DaemonLost, DaemonTimeout
-from onlinesvm.service.protocol import parse_reply
+from onlinesvm.service.protocol import parse_reply, refusal_of
 
-__all__ = ["Answer", "Connection"]
+__all__ = ["Connection"]
 
-Answer = tuple[dict[str, Any], bytes]
+T = TypeVar("T")
 
-# A limit on what is sent bounds margins, but not figures: however low it is, they come through.
-_LEAST_REPLY_BYTES = 2**20
-# What connecting may take before a word is said.
-_PATIENCE_S = 0.5
+# While a thread waits, another may close the client: it looks this often.
+_LOOK_EVERY_S = 0.1
+# The first answer of a peer that takes longer is worth a probe: REP and DEALER sockets shake hands
+# as a daemon does, and never answer.
+_FIRST_ANSWER_S = 1.0
 
 
 class Connection:
-    """A DEALER to `endpoint`. Raises ConfigError if that is no endpoint. Not thread-safe."""
+    """A DEALER to the daemon at `settings.endpoint`; connects at its first use.
 
-    def __init__(self, endpoint: str, max_message_bytes: int) -> None:
-        self.endpoint = endpoint
-        self._max_message_bytes = max_message_bytes
-        self.renewals = 0
-        self._open()
+    `lock` is held while a thread uses it. `is_closing` says whether its client has been closed.
+    """
 
-    def _open(self) -> None:
-        self._broken = False
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.DEALER)
-        self._socket.linger = 0
-        self._socket.immediate = True
-        self._socket.maxmsgsize = max(2 * self._max_message_bytes, _LEAST_REPLY_BYTES)
-        self._socket.tcp_keepalive = 1
-        self._socket.reconnect_ivl = 50
-        self._socket.reconnect_ivl_max = 1000
-        self._socket.ipv6 = "[" in self.endpoint
-        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
-        # A client that nobody closed must not keep its process from ending.
-        self._close = weakref.finalize(
-            self, _close, os.getpid(), self._context, self._socket, self._monitor
-        )
-        try:
-            self._socket.connect(self.endpoint)
-        except (zmq.ZMQError, UnicodeError) as error:
-            self.close()
-            why = "no UTF-8" if isinstance(error, UnicodeError) else zmq.strerror(error.errno or 0)
-            raise ConfigError(
-                f"endpoint: expected tcp://HOST:PORT or ipc://PATH, got {self.endpoint!r} ({why})"
-            ) from None
+    def __init__(self, settings: Settings, is_closing: Callable[[], bool]) -> None:
+        self.lock = threading.Lock()
+        self._settings = settings
+        self._is_closing = is_closing
+        self._last_id = 0
+        self._has_answered = False
+        self._link = Link(settings)
+        self._sockets: Sockets | None = None
+
+    def __repr__(self) -> str:
+        return f"<Connection to {self._settings.endpoint}: {self._link.state.value}>"
+
+    def _open(self) -> Sockets:
+        self._link = Link(self._settings)
+        self._sockets = open_sockets(self._settings)
+        # A client that is not closed must not keep its process from ending.
+        weakref.finalize(self, _close_unused, self.lock, self._sockets)
+        return self._sockets
 
     def close(self) -> None:
-        """Close; what was not sent is dropped. May be called again."""
-        self._close()
-
-    @property
-    def closed(self) -> bool:
-        """Whether `close` was called."""
-        return bool(self._socket.closed)
+        """Close; messages not yet sent are dropped. May be called again."""
+        if self._sockets is not None:
+            close_sockets(self._sockets)
+            self._sockets = None
 
     def is_broken(self) -> bool:
-        """Whether the connection has broken since it was opened or renewed."""
-        while self._monitor.poll(0):
-            recv_monitor_message(self._monitor)
-            self._broken = True
-        return self._broken
+        """Whether the connection has broken since it was ready."""
+        self._take_events()
+        return self._link.state is State.BROKEN
 
-    def renew(self) -> None:
-        """Go on after a break, with a socket of its own.
+    def _is_ready(self) -> bool:
+        return self._sockets is not None and self._link.state is State.READY
 
-        ZeroMQ would connect the old one anew by itself, but tells of the break a moment before it
-        takes the dead connection away: a request sent in between is lost without a word.
+    def _take_events(self) -> None:
+        if self._sockets is not None:
+            while self._sockets.monitor.poll(0):
+                self._link.take_event(recv_monitor_message(self._sockets.monitor)["event"])
+
+    def _check_open(self) -> None:
+        if self._is_closing():
+            self.close()
+            raise DaemonLost("the client is closed")
+
+    def _opened(self) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
+        """The DEALER and its monitor. Raises DaemonLost if they are closed."""
+        self._check_open()
+        if self._sockets is None:
+            raise DaemonLost(f"the connection to {self._settings.endpoint} broke")
+        return self._sockets.dealer, self._sockets.monitor
+
+    def connect(self) -> None:
+        """Make the connection ready, with new sockets unless it is.
+
+        ZeroMQ would connect the old socket again by itself, but reports the break a moment before
+        it removes the dead connection: a request sent in between would be lost without an error.
+
+        Raises DaemonUnreachable if that is impossible.
         """
+        self._check_open()
+        self._take_events()
+        if self._is_ready():
+            return
         self.close()
-        self.renewals += 1
-        self._open()
+        self._has_answered = False
+        sockets = self._open()
+        while not self._is_ready():
+            wait_s = self._link.step(time.monotonic())
+            if wait_s:
+                sockets.monitor.poll(_milliseconds(min(wait_s, _LOOK_EVERY_S)))
+            else:
+                self._link.take_finding(probe(self._settings.endpoint, PROBE_S))
+            self._check_open()
+            self._take_events()
 
-    def send(
-        self, frames: tuple[bytes, ...], deadline: float, on_waiting: Callable[[], None]
-    ) -> bool:
-        """Send, by `deadline` (time.monotonic()); False if the connection broke before it could.
+    def ask(self, call: Call[T], timeout_s: float) -> T:
+        """Send a request and wait for its answer.
 
-        `on_waiting` is called where that has taken half a second, and a daemon is not there yet.
-
-        Raises DaemonTimeout if no daemon takes it.
+        Raises RequestRefused, DaemonTimeout, DaemonLost.
         """
-        patience = time.monotonic() + _PATIENCE_S
+        id, frames = self._encode(call)
+        self.connect()
+        deadline = time.monotonic() + timeout_s
+        while not self._send(frames, deadline):
+            self.connect()
         while True:
+            answer = self.receive(deadline)
+            if answer is None:
+                raise DaemonTimeout(
+                    f"no answer to {call.op} from {self._settings.endpoint} within {timeout_s:g} s"
+                )
+            if answer[0].get("id") == id:
+                return call.read(checked(answer))
+
+    def post(self, call: Call[Any], deadline: float) -> int | None:
+        """Send a request; its id, None if the connection broke before it was sent.
+
+        Raises DaemonTimeout if the daemon does not take it by `deadline`.
+        """
+        id, frames = self._encode(call)
+        return id if self._send(frames, deadline) else None
+
+    def _encode(self, call: Call[Any]) -> tuple[int, tuple[bytes, ...]]:
+        """The id and the frames of a request. Raises LimitError."""
+        self._last_id += 1
+        return self._last_id, frames_of(call, self._last_id, self._settings.limits)
+
+    def _send(self, frames: tuple[bytes, ...], deadline: float) -> bool:
+        """Send a request; False if the connection broke before it was sent."""
+        while True:
+            dealer, monitor = self._opened()
             try:
-                self._socket.send_multipart(frames, zmq.NOBLOCK)
+                dealer.send_multipart(frames, zmq.NOBLOCK)
             except zmq.Again:
                 if self.is_broken():
                     return False
-                now = time.monotonic()
-                left_s = deadline - now
-                if now >= patience:
-                    patience = math.inf
-                    on_waiting()
+                left_s = deadline - time.monotonic()
                 if left_s <= 0:
                     raise DaemonTimeout(
-                        f"no daemon took a request at {self.endpoint} in time; is one running?"
+                        f"the daemon at {self._settings.endpoint} did not take a request in time"
                     ) from None
                 zmq.zmq_poll(
-                    [(self._socket, zmq.POLLOUT), (self._monitor, zmq.POLLIN)],
-                    int(min(left_s, patience - now) * 1000) + 1,
+                    [(dealer, zmq.POLLOUT), (monitor, zmq.POLLIN)],
+                    _milliseconds(min(left_s, _LOOK_EVERY_S)),
                 )
             else:
                 return True
@@ -126,37 +173,57 @@ class Connection:
     def receive(self, deadline: float) -> Answer | None:
         """The next answer, None if none came by `deadline`.
 
-        Raises DaemonLost where the connection has broken and nothing more can come from before, or
-        was closed.
+        Raises DaemonLost if the connection has broken and no answer from before is left, and
+        RequestRefused if the daemon could not read the id of a request.
         """
-        if self.closed:
-            raise DaemonLost("the client is closed")
+        suspect_at = deadline
+        if not self._has_answered:
+            suspect_at = min(deadline, time.monotonic() + _FIRST_ANSWER_S)
         while True:
-            # Answers from before a break are in the socket already, so it is asked after the look.
-            broken = self.is_broken()
+            dealer, monitor = self._opened()
+            # Answers from before a break are in the socket by now, so read after the look.
+            is_broken = self.is_broken()
             try:
-                return parse_reply(self._socket.recv_multipart(zmq.NOBLOCK))
+                answer = parse_reply(dealer.recv_multipart(zmq.NOBLOCK))
             except zmq.Again:
                 pass
             except ValueError as error:
-                raise DaemonLost(f"{self.endpoint} answers in another protocol: {error}") from None
-            if broken:
-                self.renew()
-                raise DaemonLost(f"the connection to {self.endpoint} broke")
-            left_s = deadline - time.monotonic()
-            if left_s <= 0:
+                self.close()
+                self._link.state = State.BROKEN
+                raise DaemonLost(
+                    f"{self._settings.endpoint} answers in another protocol: {error}"
+                ) from None
+            else:
+                self._has_answered = True
+                if answer[0].get("id") is None and not answer[0]["ok"]:
+                    raise refusal_of(answer[0])
+                return answer
+            if is_broken:
+                raise DaemonLost(f"the connection to {self._settings.endpoint} broke")
+            now = time.monotonic()
+            if now >= deadline:
                 return None
+            if now >= suspect_at:
+                suspect_at = deadline
+                self._probe(min(PROBE_S, deadline - now))
+                continue
             zmq.zmq_poll(
-                [(self._socket, zmq.POLLIN), (self._monitor, zmq.POLLIN)], int(left_s * 1000) + 1
+                [(dealer, zmq.POLLIN), (monitor, zmq.POLLIN)],
+                _milliseconds(min(suspect_at - now, _LOOK_EVERY_S)),
             )
 
+    def _probe(self, within_s: float) -> None:
+        """Raise DaemonLost if the peer is another service."""
+        finding = probe(self._settings.endpoint, within_s)
+        if finding.kind is Kind.OTHER:
+            raise DaemonLost(f"expected a daemon at {self._settings.endpoint}, got {finding.text}")
 
-def _close(
-    pid: int, context: zmq.Context[Any], socket: zmq.Socket[Any], monitor: zmq.Socket[Any]
-) -> None:
-    if os.getpid() != pid:
-        return  # a fork's copy: the sockets are its parent's
-    socket.disable_monitor()
-    monitor.close()
-    socket.close()
-    context.term()
+
+def _close_unused(lock: threading.Lock, sockets: Sockets) -> None:
+    """Close the sockets of a forgotten connection, or at exit those that no thread waits for."""
+    if os.getpid() == sockets.pid and lock.acquire(blocking=False):
+        close_sockets(sockets)
+
+
+def _milliseconds(seconds: float) -> int:
+    return int(seconds * 1000) + 1

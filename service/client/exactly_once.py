@@ -1,250 +1,182 @@
-"""A stream under a producer's name: every sample is learned exactly once, whatever breaks."""
+"""Exactly-once delivery: the samples of a producer, numbered, so that each is learned once."""
 
 from __future__ import annotations
 
-import contextlib
-import re
-import time
-from collections.abc import Callable
-from types import TracebackType
-from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
-
-from onlinesvm.service.client.connection import Answer
-from onlinesvm.service.client.stream import WAITING, Batch, Stream, halves_of, waiting_for, without
-from onlinesvm.service.errors import (
-    DaemonLost,
-    DaemonTimeout,
-    RequestRefused,
-    ServiceError,
-    StreamBroken,
+from onlinesvm.config import Limits
+from onlinesvm.data.batch import Features
+from onlinesvm.service.client.batches import Batch, halves_of
+from onlinesvm.service.client.calls import Answer, Call
+from onlinesvm.service.client.pipeline import (
+    OnMargins,
+    Pause,
+    Pipeline,
+    Window,
+    is_too_large,
+    is_waiting,
+    with_applied,
 )
+from onlinesvm.service.errors import DaemonLost, DaemonTimeout, RequestRefused, StreamBroken
 from onlinesvm.service.protocol import decode_margins, refusal_of
 
-if TYPE_CHECKING:
-    from onlinesvm.service.client.client import Client
+__all__ = ["Delivery", "ExactlyOnce", "delivery_of"]
 
-__all__ = ["NumberedStream"]
-
-_RECONNECT_PAUSE_S = 0.02
 _NUMBERING_BYTES = 64
 
 
-class NumberedStream(Stream):
-    """A stream whose requests are numbered, and which goes on after whatever broke.
+class ExactlyOnce:
+    """A pipeline whose batches are numbered, and which goes on after a break.
 
-    `applied` counts the samples that the daemon has learned of this producer, in earlier lives too:
-    a producer that starts again leaves out so many of its samples and goes on behind them. Indices
-    of samples count from the producer's first one.
+    `applied` counts the samples that the daemon has learned of this producer, in earlier runs too:
+    a producer that starts again skips so many of its samples. Indices of samples count from the
+    producer's first one.
 
-    After a lost connection or a restarted daemon it asks for the last sequence, takes what was
-    applied as acknowledged (its margins are lost: `on_margins` is not called for it), and sends the
-    rest again.
+    After a lost connection or a restarted daemon the stream asks for the last sequence, takes what
+    was applied as acknowledged (its margins are lost: `on_margins` is not called for it), and sends
+    the rest again.
 
-    A refused sample is left out, and what comes behind it waits: RequestRefused is raised once all
-    before it is learned, and nothing behind it is. The next call goes on behind it. It does not
+    A refused sample is left out, and the samples after it wait: RequestRefused is raised once all
+    samples before it are learned, and none after it is. The next call goes on after it. It does not
     count in `applied`: a producer that starts again has to leave it out as well.
 
-    Raises DaemonTimeout where nothing is acknowledged for `timeout_s`; a later call goes on from
-    there. Raises StreamBroken where it cannot go on: somebody else uses the producer's name, or
-    the daemon does not know what it had acknowledged.
+    A stream raises DaemonTimeout if nothing is acknowledged for `timeout_s`; a later call goes on
+    from there. It raises StreamBroken if it cannot go on: another client uses the producer's name,
+    or the daemon has lost samples that it had acknowledged.
     """
 
-    def __init__(
-        self,
-        client: Client,
-        producer: str | bytes,
-        on_margins: Callable[[int, NDArray[np.float64]], None] | None,
-    ) -> None:
-        super().__init__(client, on_margins)
+    def __init__(self, producer: str | bytes, limits: Limits, on_margins: OnMargins | None) -> None:
         self.producer = producer
-        self._producer_bytes = len(producer.encode() if isinstance(producer, str) else producer)
-        self._sequence = 0  # the last that was acknowledged
-        self._most_sent = 0  # the last that was ever sent
-        # After a refusal all that is under way behind it is refused as well; it is sent again, in
-        # order, once nothing is under way.
+        name = (
+            producer.encode("utf-8", "surrogateescape") if isinstance(producer, str) else producer
+        )
+        self._pipeline = Pipeline(limits, on_margins, reserved_bytes=len(name) + _NUMBERING_BYTES)
+        self._sequence: int | None = None  # the last acknowledged; None before `resumed`
+        self._max_sent = 0  # the last ever sent
+        # After a refusal all batches in flight after it are refused as well; they are sent again,
+        # in order, once nothing is in flight.
         self._is_rewinding = False
         self._rewound: list[Batch] = []
-        # How many of what waits in `_again` may be sent before a refusal is raised; None: all.
-        self._may_send: int | None = None
+        # The index of a refused sample: those after it are sent once the refusal is raised.
+        self._hold_at: int | None = None
         self._failure: StreamBroken | None = None
-        known = self._asked()
-        self._sequence = self._most_sent = known["sequence"]
-        self.applied = self._start = known["samples"]
 
-    # Connections.
+    @property
+    def applied(self) -> int:
+        """Samples of this producer that the daemon has learned."""
+        return self._pipeline.applied
 
-    def _asked(self) -> dict[str, int]:
-        """What the daemon knows of the producer, asked on a connection that is its owner now."""
-        while True:
-            try:
-                header, _ = self._client.request(
-                    "resume", deadline=self._deadline(), producer=self.producer
-                )
-            except DaemonLost as error:
-                if self._client.closed or time.monotonic() > self._deadline():
-                    raise self._lost(error) from None
-                time.sleep(_RECONNECT_PAUSE_S)
-            except DaemonTimeout as error:
-                raise self._lost(error) from None
-            else:
-                self._renewals = self._client.renewals
-                return header
+    @property
+    def progress_at(self) -> float:
+        """When the last batch was acknowledged."""
+        return self._pipeline.progress_at
 
-    def _reconnect(self) -> None:
-        """Go on after a break: ask what was applied, and send the rest again."""
-        for id in self._under_way:
-            self._client.forget(id)
-        self._again.extendleft(reversed([*self._rewound, *self._under_way.values()]))
-        self._rewound, self._is_rewinding, self._busy = [], False, ""
-        self._under_way.clear()
-        self._under_way_bytes = 0
-        known = self._asked()
-        applied = known["sequence"] - self._sequence
-        if applied < 0:
-            raise self._broken(
-                f"the daemon knows of sequence {known['sequence']}, but has acknowledged"
-                f" {self._sequence}: it has forgotten the producer, or lost what it had"
-            )
-        if known["sequence"] > self._most_sent:
-            raise self._broken(
-                f"the daemon knows of sequence {known['sequence']}, but only {self._most_sent} were"
-                " sent: another client uses this name"
-            )
-        for _ in range(applied):
-            batch = self._again.popleft()
-            self._acknowledge(batch)
-            if self._may_send:
-                self._may_send -= 1
-        if known["samples"] != self.applied:
-            raise self._broken(
-                f"the daemon has applied {known['samples']} samples, and {self.applied} were sent:"
-                " another client uses this name"
-            )
+    @property
+    def pause(self) -> Pause:
+        """The pause of a daemon that takes nothing at present."""
+        return self._pipeline.pause
 
-    def _broken(self, why: str) -> StreamBroken:
-        self._failure = StreamBroken(
-            f"producer {self.producer!r}: {why}; {self.applied} samples are known to be learned",
-            self.applied,
-        )
-        return self._failure
+    @property
+    def window(self) -> Window:
+        """The batches in flight."""
+        return self._pipeline.window
 
-    def _lost(self, error: DaemonLost | DaemonTimeout) -> DaemonLost | DaemonTimeout:
-        named = type(error)(f"{error}; {self.applied} samples of the stream were acknowledged")
-        named.applied = self.applied
-        return named
+    @property
+    def is_refused(self) -> bool:
+        """Whether a refusal waits to be raised."""
+        return self._pipeline.is_refused
 
-    def _check_connection(self) -> None:
+    # Samples.
+
+    def add(self, features: Features, label: float, importance: float) -> bool:
+        """Add one sample, as `Pipeline.add` does. Raises StreamBroken too."""
+        self._check()
+        return self._pipeline.add(features, label, importance)
+
+    def add_packed(self, body: bytes, samples: int) -> None:
+        """Add packed samples, as `Pipeline.add_packed` does. Raises StreamBroken too."""
+        self._check()
+        self._pipeline.add_packed(body, samples)
+
+    def cut(self) -> None:
+        """Put the samples gathered so far in the queue. Raises StreamBroken."""
+        self._check()
+        self._pipeline.cut()
+
+    def cut_if_due(self) -> None:
+        """Put the samples gathered so far in the queue if the daemon idles or a batch is full."""
+        self._pipeline.cut_if_due()
+
+    def _check(self) -> None:
         if self._failure is not None:
             raise self._failure
-        self._entered_at = time.monotonic()
-        if self._renewals != self._client.renewals:
-            self._reconnect()
 
-    # Sending, in order.
+    # Batches.
 
-    def _most_bytes(self) -> int:
-        return super()._most_bytes() - self._producer_bytes - _NUMBERING_BYTES
-
-    def _send(self, batch: Batch) -> None:
-        if not batch.samples:
-            return
-        self._again.append(batch)
-        self._send_again()
-        while self._again and not self._refused:
-            if self._under_way:
-                self._wait()
-            else:
-                self._send_again()
-        self._look()
-
-    def _has_room(self, batch: Batch) -> bool:
-        return not self._under_way or super()._has_room(batch)
-
-    def _send_again(self) -> None:
-        """Send what waits, as far as the window has room."""
+    def next_batch(self) -> Batch | None:
+        """The next batch to send, numbered; None while there is none, or it may not be sent."""
+        waiting, window = self._pipeline.waiting, self._pipeline.window
         if self._is_rewinding:
-            if self._under_way:
-                return
-            self._again.extendleft(reversed(self._rewound))
+            if window:
+                return None
+            waiting.extendleft(reversed(self._rewound))
             self._rewound, self._is_rewinding = [], False
-            self._pause()
-        while self._again and self._may_send != 0 and self._has_room(self._again[0]):
-            self._post(self._again[0])
+        batch = None if self._is_held else self._pipeline.next_batch()
+        if batch is not None:
+            assert self._sequence is not None
+            batch.sequence = self._sequence + len(window) + 1
+            batch.is_first = batch.sequence > self._max_sent
+            self._max_sent = max(self._max_sent, batch.sequence)
+        return batch
 
-    def _post(self, batch: Batch) -> None:
-        """Send the first of what waits."""
-        batch.sequence = self._sequence + len(self._under_way) + 1
-        batch.is_first = batch.sequence > self._most_sent
-        self._most_sent = max(self._most_sent, batch.sequence)
-        try:
-            id = self._client.post(
-                "learn",
-                batch.body,
-                self._take,
-                self._deadline(),
-                producer=self.producer,
-                sequence=batch.sequence,
-            )
-        except DaemonTimeout as error:
-            raise self._lost(error) from None
-        except DaemonLost:
-            self._reconnect()
-            return
-        self._again.popleft()
-        if self._may_send:
-            self._may_send -= 1
-        self._under_way[id] = batch
-        self._under_way_bytes += len(batch.body)
-        if self._renewals != self._client.renewals:
-            self._reconnect()  # it went out on a connection that does not own the producer
+    @property
+    def _is_held(self) -> bool:
+        """Whether the next batch waits for a refusal to be raised."""
+        waiting = self._pipeline.waiting
+        return self._hold_at is not None and bool(waiting) and waiting[0].start > self._hold_at
+
+    def call_of(self, batch: Batch) -> Call[Answer]:
+        """The request that carries `batch`."""
+        keys = {"producer": self.producer, "sequence": batch.sequence}
+        return self._pipeline.call_of(batch, keys)
+
+    def sent(self, id: int) -> None:
+        """Note that the batch given by `next_batch` was sent as request `id`."""
+        self._pipeline.sent(id)
+
+    @property
+    def has_backlog(self) -> bool:
+        """Whether batches wait to be sent."""
+        return self._pipeline.has_backlog
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether everything that may be sent is acknowledged or refused."""
+        if self._pipeline.window or self._is_rewinding:
+            return False
+        return not self._pipeline.waiting or self._is_held
 
     # Answers.
 
-    def _receive(self, deadline: float) -> bool:
-        try:
-            received = self._client.receive(deadline)
-        except DaemonLost:
-            self._reconnect()
-            received = True
-        if self._failure is not None:
-            raise self._failure
-        return received
-
-    def _settle(self) -> None:
-        while self._under_way or self._is_rewinding or (self._again and self._may_send != 0):
-            if self._under_way:
-                self._wait()
-            else:
-                self._send_again()
-
-    def _acknowledge(self, batch: Batch, margins: NDArray[np.float64] | None = None) -> None:
-        self._sequence += 1
-        self._pause_s = 0.0
-        self._progress_at = time.monotonic()
-        self.applied += batch.samples
-        if margins is not None and self._on_margins is not None:
-            self._on_margins(batch.start, margins)
-
-    def _take(self, id: int, answer: Answer) -> None:
-        batch = self._under_way.pop(id)
-        self._under_way_bytes -= len(batch.body)
+    def take(self, id: int, answer: Answer) -> None:
+        """Take the answer to request `id`. Raises StreamBroken."""
+        batch = self._pipeline.window.pop(id)
+        if batch is None:
+            return
         header, body = answer
         if not header["ok"]:
             self._take_refusal(batch, refusal_of(header))
-        elif self._is_rewinding or batch.sequence != self._sequence + 1:
-            self._broken(f"sequence {batch.sequence} was applied before the one before it")
+        elif self._is_rewinding or batch.sequence - 1 != self._sequence:
+            raise self._fail(f"sequence {batch.sequence} was applied before the one before it")
         elif not header.get("duplicate"):
-            self._acknowledge(batch, decode_margins(body))
+            self._sequence = batch.sequence
+            self._pipeline.acknowledge(batch, decode_margins(body))
         elif batch.is_first:
-            self._broken(
+            raise self._fail(
                 f"sequence {batch.sequence} was applied before it was sent: another client uses"
                 " this name"
             )
         else:
-            self._acknowledge(batch)
+            self._sequence = batch.sequence
+            self._pipeline.acknowledge(batch, None)
 
     def _take_refusal(self, batch: Batch, refusal: RequestRefused) -> None:
         if self._is_rewinding:
@@ -252,47 +184,73 @@ class NumberedStream(Stream):
             return
         self._is_rewinding = True
         self._rewound = [batch]
-        if refusal.code in WAITING:
-            self._busy = waiting_for(refusal)
+        if is_waiting(refusal):
+            self.pause.begin(refusal)
         elif refusal.code == "SEQUENCE_GAP":
-            if not self._client.is_broken():  # else it is the answer of another connection
-                self._broken(refusal.message)
+            raise self._fail(refusal.message)
+        elif is_too_large(refusal, batch):
+            self._rewound = halves_of(batch)
         else:
-            self._rewound = self._without_fault(batch, refusal)
+            self._rewound = self._pipeline.refuse(batch, refusal)
+            self._hold_at = refusal.sample
 
-    def _without_fault(self, batch: Batch, refusal: RequestRefused) -> list[Batch]:
-        """What remains of `batch`; what is behind its faulty sample waits for the exception."""
-        faulty = re.match(r"\$\[(\d+)\]", refusal.at or "")
-        if not faulty and refusal.code == "TOO_LARGE" and batch.samples > 1:
-            return halves_of(batch)
-        index = int(faulty[1]) if faulty else 0
-        refusal.sample = batch.start + index
-        if faulty:
-            pieces = without(batch, index)
-        else:
-            pieces = []
-            if batch.samples > 1:
-                refusal.message += f" (with the {batch.samples - 1} samples after it)"
-        self._refused.append(refusal)
-        self._may_send = 1 if index else 0
-        return pieces
+    def take_refusal(self) -> RequestRefused | None:
+        """The refusal to be raised, once everything before it is settled."""
+        self._hold_at = None
+        return self._pipeline.take_refusal()
 
-    def _raise_refused(self) -> None:
-        if self._refused:
-            try:
-                super()._raise_refused()
-            finally:
-                if not self._refused:
-                    self._may_send = None
+    # Breaks.
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if error is None:
-            self.flush()
-        elif not isinstance(error, ServiceError):
-            with contextlib.suppress(ServiceError):
-                self.flush()
+    def lose(self, error: DaemonLost | DaemonTimeout) -> DaemonLost | DaemonTimeout:
+        """`error`, with the number of samples applied; the others are kept for a later call."""
+        return with_applied(error, self.applied)
+
+    def resumed(self, sequence: int, samples: int) -> None:
+        """Go on with a new connection, given the daemon's last sequence and samples of the
+        producer. Raises StreamBroken if samples were lost, or others were learned.
+        """
+        pipeline = self._pipeline
+        if self._sequence is None:
+            self._sequence = self._max_sent = sequence
+            pipeline.applied = pipeline.gatherer.start = samples
+            return
+        pipeline.waiting.extendleft(reversed([*self._rewound, *pipeline.window.clear()]))
+        self._rewound, self._is_rewinding = [], False
+        pipeline.pause.reset()
+        if sequence < self._sequence:
+            raise self._fail(
+                f"the daemon knows of sequence {sequence}, but has acknowledged {self._sequence}:"
+                " it has forgotten the producer, or lost what it had"
+            )
+        if sequence > self._max_sent:
+            raise self._fail(
+                f"the daemon knows of sequence {sequence}, but only {self._max_sent} were sent:"
+                " another client uses this name"
+            )
+        while self._sequence < sequence:
+            self._sequence += 1
+            pipeline.acknowledge(pipeline.waiting.popleft(), None)
+        if samples != self.applied:
+            raise self._fail(
+                f"the daemon has applied {samples} samples, and {self.applied} were sent: another"
+                " client uses this name"
+            )
+
+    def _fail(self, why: str) -> StreamBroken:
+        self._failure = StreamBroken(
+            f"producer {self.producer!r}: {why}; {self.applied} samples are known to be learned",
+            self.applied,
+        )
+        return self._failure
+
+
+Delivery = Pipeline | ExactlyOnce
+
+
+def delivery_of(
+    producer: str | bytes | None, limits: Limits, on_margins: OnMargins | None
+) -> Delivery:
+    """The pipeline of a stream: numbered if it has a producer's name."""
+    if producer is None:
+        return Pipeline(limits, on_margins)
+    return ExactlyOnce(producer, limits, on_margins)

@@ -3,62 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import re
+import math
+import os
+import threading
 import time
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import NoReturn
 
 from onlinesvm.data.batch import Features
-from onlinesvm.data.codec import cut_body, pack_array
-from onlinesvm.data.objects import Packer
-from onlinesvm.errors import LimitError
-from onlinesvm.service.client.connection import Answer
-from onlinesvm.service.errors import DaemonLost, DaemonTimeout, RequestRefused, ServiceError
-from onlinesvm.service.protocol import decode_margins, refusal_of
+from onlinesvm.service.client.calls import Answer, Calls
+from onlinesvm.service.client.connection import Connection
+from onlinesvm.service.client.exactly_once import Delivery
+from onlinesvm.service.client.pool import Pool
+from onlinesvm.service.client.settings import Settings
+from onlinesvm.service.errors import DaemonLost, DaemonTimeout, ServiceError
 
-if TYPE_CHECKING:
-    from onlinesvm.service.client.client import Client
+__all__ = ["Stream"]
 
-__all__ = ["WAITING", "Batch", "Stream", "halves_of", "waiting_for", "without"]
-
-# A sample is sent at once while nothing is under way; else samples gather until a look finds all
-# answered, or the batch is full. So batches are small where the daemon idles and large under load.
-_BATCH_BYTES = 256 * 2**10
-_BATCH_SAMPLES = 1024
-# The window: a producer that outruns the daemon waits here.
-_WINDOW_REQUESTS = 16
-_WINDOW_BYTES = 8 * 2**20
-# While samples gather, answers are looked for this often, whichever comes first.
-_LOOK_EVERY_SAMPLES = 128
-_LOOK_EVERY_S = 0.002
-# Codes that say: not now.
-WAITING = ("BUSY", "NOT_DURABLE")
-_FIRST_PAUSE_S = 0.01
-_LONGEST_PAUSE_S = 1.0
-# The request's header and the head of its array, at most.
-_ENVELOPE_BYTES = 64
-
-
-@dataclass(slots=True)
-class Batch:
-    """Samples that were sent together: `start` is the index of the first in the stream."""
-
-    start: int
-    samples: int
-    body: bytes
-    # Of a numbered stream: its number, and whether that was never sent before.
-    sequence: int = 0
-    is_first: bool = True
+_RETRY_PAUSE_S = 0.02
+# Called for each sample.
+_getpid, _get_ident = os.getpid, threading.get_ident
 
 
 class Stream:
     """Learns samples one after the other; a context manager that ends with everything learned.
+
+    Belongs to the thread and the process that opened it: any other raises RuntimeError.
 
     `applied` counts the samples that the daemon has acknowledged. `on_margins(start, margins)` is
     called with the progressive margins, float64[n], of the samples start … start + n − 1 of the
@@ -66,102 +36,72 @@ class Stream:
     refused.
 
     A refused sample is left out, the others of its batch are sent again, and once all that was
-    under way is acknowledged, RequestRefused is raised with `sample`, the index of the refused one,
-    and `applied`. The stream can then go on; nothing else was lost. A daemon that is BUSY, or whose
-    disk takes nothing, is asked again until `timeout_s` of the client have passed.
+    handed over is acknowledged, RequestRefused is raised with `sample`, the index of the refused
+    one, and `applied`. The stream can then go on; nothing else was lost. A daemon that is BUSY, or
+    whose disk takes nothing, is asked again until `timeout_s` of the client have passed.
 
     Samples that wait for a batch to fill are sent by `flush`, by leaving the context, or by the
     next `learn` that finds the daemon idle: call `flush` before a long pause.
 
-    Raises DaemonTimeout where nothing is acknowledged for `timeout_s`, DaemonLost where the
-    connection breaks; `applied` then says how many are known to be learned, and all that was handed
-    over after them is given up.
+    Raises DaemonTimeout if nothing is acknowledged for `timeout_s`, DaemonLost if the connection
+    breaks; `applied` then says how many are known to be learned, and every sample after them is
+    dropped. A stream with a producer's name keeps them, and reconnects: see `ExactlyOnce`.
     """
 
-    def __init__(
-        self, client: Client, on_margins: Callable[[int, NDArray[np.float64]], None] | None
-    ) -> None:
-        self._client = client
-        self._on_margins = on_margins
-        self._packer = Packer()
-        self.applied = 0
-        self._start = 0  # the index of the first sample that was not sent
-        self._parts: list[bytes] = []
-        self._parts_bytes = 0
-        self._under_way: dict[int, Batch] = {}
-        self._under_way_bytes = 0
-        self._again: deque[Batch] = deque()
-        self._busy = ""  # how the daemon takes nothing at present
-        self._pause_s = 0.0
-        self._refused: list[RequestRefused] = []
-        self._batch_bytes = min(_BATCH_BYTES, client.limits.max_message_bytes // 2)
-        self._batch_samples = min(_BATCH_SAMPLES, client.limits.max_samples_per_batch)
-        self._progress_at = self._entered_at = time.monotonic()
-        self._look_at = self._progress_at + _LOOK_EVERY_S
-        self._breaks = client.breaks
+    def __init__(self, pool: Pool, settings: Settings, delivery: Delivery) -> None:
+        self._pool = pool
+        self._settings = settings
+        self._delivery = delivery
+        self._pid, self._thread = os.getpid(), threading.get_ident()
+        self._calls = Calls(settings.limits)
+        self._connection: Connection | None = None
+        # Whether the connection is ready and, of a numbered stream, the daemon was asked how far it
+        # is; and whether that was ever so.
+        self._is_joined = self._was_joined = False
+        self._entered_at = time.monotonic()
+        if delivery.producer is not None:
+            self._turn(settle=False)  # learns how many samples the daemon has
+
+    def __repr__(self) -> str:
+        name = self._delivery.producer
+        producer = "" if name is None else f", producer={name!r}"
+        return f"<Stream to {self._settings.endpoint}: {self.applied} samples applied{producer}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a stream belongs to one thread of one process: pickle its client")
+
+    @property
+    def applied(self) -> int:
+        """Samples that the daemon has acknowledged."""
+        return self._delivery.applied
 
     def learn(self, features: Features, label: float, importance: float = 1.0) -> None:
         """Take one sample.
 
-        Raises TypeError for what is no sample and LimitError for one that no message can hold,
-        which are not taken; else as the class says.
+        Raises TypeError, SampleError or LimitError for a sample that cannot be sent, which is not
+        taken; else as the class says.
         """
-        self._check_connection()
-        parts = self._parts
-        part = self._packer.sample(features, label, importance, self._start + len(parts))
-        size = self._parts_bytes + len(part)
-        if size > self._batch_bytes:
-            size = self._make_room(part)
-            parts = self._parts
-        parts.append(part)
-        self._parts_bytes = size
-        if not self._under_way or len(parts) >= self._batch_samples:
-            self._send_parts()
-        elif len(parts) % _LOOK_EVERY_SAMPLES == 0 or time.monotonic() >= self._look_at:
-            self._look()
-            if not self._under_way:
-                self._send_parts()
-        if self._refused:
-            self._raise_refused()
-
-    def _make_room(self, part: bytes) -> int:
-        """Send what has gathered, so that `part` fits in; the bytes that then have gathered."""
-        most = self._most_bytes()
-        if len(part) > most:
-            raise LimitError(
-                f"expected a sample of at most {most} bytes, got {len(part)}",
-                (self._start + len(self._parts),),
-            )
-        if self._parts:
-            self._send_parts()
-        return len(part)
+        self._check_owner()
+        if self._delivery.add(features, label, importance):
+            self._turn(settle=False)
 
     def learn_packed(self, body: bytes, samples: int) -> None:
         """Send `body`, a learn request's of `samples` samples; in pieces if it is too large."""
-        self._check_connection()
-        if self._parts:
-            self._send_parts()
-        pending = [Batch(self._start, samples, body)]
-        while pending:
-            batch = pending.pop()
-            if len(batch.body) > self._most_bytes() and batch.samples > 1:
-                pending.extend(reversed(halves_of(batch)))
-            else:
-                self._send(batch)
-        self._start += samples
-        self._raise_refused()
+        self._check_owner()
+        self._delivery.add_packed(body, samples)
+        self._turn(settle=False)
 
     def flush(self) -> None:
-        """Send what waits, and wait until all is acknowledged."""
-        self._check_connection()
-        if self._parts:
-            self._send_parts()
-        self._settle()
-        self._raise_refused()
+        """Send all samples taken so far, and wait until they are acknowledged."""
+        self._check_owner()
+        self._delivery.cut()
+        if self._connection is not None or not self._delivery.is_settled:
+            self._turn(settle=True)
 
     def close(self) -> None:
-        """`flush`."""
+        """`flush`, and give the connection back. The stream may go on with another."""
         self.flush()
+        self._leave()
 
     def __enter__(self) -> Stream:
         return self
@@ -172,204 +112,139 @@ class Stream:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if error is None:
-            self.flush()
-        elif not isinstance(error, DaemonLost | DaemonTimeout):
-            # What was handed over before the error is not lost by it; the error itself goes on.
-            with contextlib.suppress(ServiceError):
-                self.flush()
-
-    # Sending.
-
-    def _check_connection(self) -> None:
-        """Raise DaemonLost if the connection broke under another request of the client."""
-        if self._breaks != self._client.breaks:
-            self._breaks = self._client.breaks
-            if self._under_way or self._again:
-                raise self._lost(DaemonLost(f"the connection to {self._client.endpoint} broke"))
-
-    def _most_bytes(self) -> int:
-        return self._client.limits.max_message_bytes - _ENVELOPE_BYTES
-
-    def _send_parts(self) -> None:
-        batch = Batch(self._start, len(self._parts), pack_array(self._parts))
-        self._start += len(self._parts)
-        self._parts, self._parts_bytes = [], 0
-        self._send(batch)
-
-    def _send(self, batch: Batch) -> None:
-        """Send `batch` when there is room in the window."""
-        while self._under_way and not self._has_room(batch):
-            self._wait()
-        if not self._under_way:
-            self._progress_at = time.monotonic()
-        self._post(batch)
-        self._look()
-
-    def _has_room(self, batch: Batch) -> bool:
-        """Whether the window has room for `batch`."""
-        return (
-            len(self._under_way) < _WINDOW_REQUESTS
-            and self._under_way_bytes + len(batch.body) <= _WINDOW_BYTES
-        )
-
-    def _post(self, batch: Batch) -> None:
-        if self.applied and not self._under_way and self._client.is_broken():
-            # Nothing was under way; still the daemon may come back with less than it had.
-            raise self._lost(DaemonLost(f"the connection to {self._client.endpoint} broke"))
         try:
-            id = self._client.post("learn", batch.body, self._take, self._deadline())
-        except (DaemonLost, DaemonTimeout) as error:
-            raise self._lost(error) from None
-        self._under_way[id] = batch
-        self._under_way_bytes += len(batch.body)
+            if error is None:
+                self.flush()
+            elif not isinstance(error, ServiceError):
+                # Samples taken before the error are not lost by it; the error itself goes on.
+                with contextlib.suppress(ServiceError):
+                    self.flush()
+        finally:
+            self._leave()
 
-    # Answers.
+    def _check_owner(self) -> None:
+        if self._thread != _get_ident() or self._pid != _getpid():
+            where = "process" if self._pid != _getpid() else "thread"
+            raise RuntimeError(
+                f"expected a stream in the {where} that opened it, got another: a stream belongs to"
+                " one thread; open one in each"
+            )
+
+    # Connections.
+
+    def _leave(self) -> None:
+        """Give the connection back."""
+        connection, self._connection = self._connection, None
+        self._is_joined = False
+        if connection is not None:
+            self._pool.give(connection)
+
+    def _join(self, connection: Connection) -> None:
+        """Make the connection ready; a numbered stream asks how far the daemon is.
+
+        After a break a numbered stream tries again until `timeout_s` have passed.
+        """
+        producer, was_joined = self._delivery.producer, self._was_joined
+        self._is_joined = False
+        while True:
+            try:
+                if producer is None:
+                    connection.connect()
+                else:
+                    call = self._calls.resume(producer)
+                    left_s = max(0.0, self._deadline() - time.monotonic())
+                    header = connection.ask(call, left_s)
+                    self._delivery.resumed(header["sequence"], header["samples"])
+            except DaemonLost:
+                if not was_joined or producer is None or self._pool.closed:
+                    raise
+                if time.monotonic() >= self._deadline():
+                    raise
+                time.sleep(_RETRY_PAUSE_S)
+            else:
+                self._is_joined = self._was_joined = True
+                return
+
+    # Exchange.
 
     def _deadline(self) -> float:
-        return max(self._progress_at, self._entered_at) + self._client.timeout_s
+        return max(self._delivery.progress_at, self._entered_at) + self._settings.timeout_s
 
-    def _look(self) -> None:
-        """Take the answers that are there."""
-        self._look_at = time.monotonic() + _LOOK_EVERY_S
-        self._drain()
-        self._send_again()
+    def _turn(self, *, settle: bool) -> None:
+        """Exchange batches and answers with the daemon, and raise a refusal.
 
-    def _drain(self) -> None:
-        while self._under_way and self._receive(0.0):
-            pass
-
-    def _wait(self) -> None:
-        """Wait for one answer."""
-        if not self._receive(self._deadline()):
-            raise self._lost(
-                DaemonTimeout(
-                    f"no answer from {self._client.endpoint} within {self._client.timeout_s:g} s"
-                )
-            )
-        self._send_again()
-
-    def _receive(self, deadline: float) -> bool:
+        Waits while the window is full; with `settle`, until everything is acknowledged.
+        """
+        self._entered_at = time.monotonic()
         try:
-            return self._client.receive(deadline)
-        except DaemonLost as error:
-            raise self._lost(error) from None
+            if self._connection is None:
+                self._connection = self._pool.take()
+            with self._connection.lock:
+                self._exchange(self._connection, settle)
+        except (DaemonLost, DaemonTimeout) as error:
+            if isinstance(error, DaemonLost):
+                self._leave()
+            raise self._delivery.lose(error) from None
+        refusal = self._delivery.take_refusal()
+        if refusal is not None:
+            raise refusal
 
-    def _settle(self) -> None:
-        """Wait until nothing is under way."""
-        while self._under_way or self._again:
-            if self._under_way:
-                self._wait()
+    def _exchange(self, connection: Connection, settle: bool) -> None:
+        while True:
+            if not self._is_joined:
+                self._join(connection)
+            try:
+                self._run(connection, settle)
+            except DaemonLost:
+                if self._delivery.producer is None or time.monotonic() >= self._deadline():
+                    raise
+                self._is_joined = False
             else:
-                self._send_again()
+                return
 
-    def _take(self, id: int, answer: Answer) -> None:
-        batch = self._under_way.pop(id)
-        self._under_way_bytes -= len(batch.body)
-        header, body = answer
-        if header["ok"]:
-            self._pause_s = 0.0
-            self._progress_at = time.monotonic()
-            self.applied += batch.samples
-            if self._on_margins is not None:
-                self._on_margins(batch.start, decode_margins(body))
-            return
-        refusal = refusal_of(header)
-        if refusal.code in WAITING:
-            self._busy = waiting_for(refusal)
-            self._again.append(batch)
-            return
-        faulty = re.match(r"\$\[(\d+)\]", refusal.at or "")
-        if faulty:
-            index = int(faulty[1])
-            refusal.sample = batch.start + index
-            self._again.extend(without(batch, index))
-        elif refusal.code == "TOO_LARGE" and batch.samples > 1:
-            # The daemon's limits are lower than those known here.
-            self._again.extend(halves_of(batch))
-            return
-        else:
-            refusal.sample = batch.start
-            if batch.samples > 1:
-                refusal.message += f" (with the {batch.samples - 1} samples after it)"
-        self._refused.append(refusal)
+    def _run(self, connection: Connection, settle: bool) -> None:
+        delivery = self._delivery
+        while delivery.window and self._receive(connection, 0.0):
+            pass
+        delivery.cut_if_due()
+        while True:
+            self._send(connection)
+            if delivery.is_settled if settle or delivery.is_refused else not delivery.has_backlog:
+                return
+            self._wait(connection)
 
-    def _send_again(self) -> None:
-        """Send again what was refused for another's fault, or by a daemon that was busy."""
-        self._pause()
-        while self._again:
-            self._post(self._again.popleft())
+    def _send(self, connection: Connection) -> None:
+        """Send the batches that the window has room for."""
+        while (batch := self._delivery.next_batch()) is not None:
+            # A daemon that comes back may have fewer samples than it had acknowledged.
+            id = None
+            if not connection.is_broken():
+                id = connection.post(self._delivery.call_of(batch), self._deadline())
+            if id is None:
+                raise DaemonLost(f"the connection to {self._settings.endpoint} broke")
+            self._delivery.sent(id)
 
-    def _pause(self) -> None:
-        """Wait a little if the daemon takes nothing at present."""
-        if not self._busy:
-            return
-        # One pause for the whole window, whose other batches it will have refused as well.
-        self._pause_s = min(max(2 * self._pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
-        if time.monotonic() + self._pause_s > self._deadline():
-            raise self._lost(
-                DaemonTimeout(
-                    f"{self._client.endpoint} {self._busy} for {self._client.timeout_s:g} s"
-                )
-            )
-        time.sleep(self._pause_s)
-        self._drain()
-        self._busy = ""
+    def _wait(self, connection: Connection) -> None:
+        """Wait for one answer, or for the end of a pause."""
+        deadline, pause = self._deadline(), self._delivery.pause
+        pause_until = math.inf if pause.until is None else pause.until
+        endpoint, timeout_s = self._settings.endpoint, self._settings.timeout_s
+        if pause_until > deadline and pause.until is not None:
+            raise DaemonTimeout(f"{endpoint} {pause.reason} for {timeout_s:g} s")
+        if not self._receive(connection, min(deadline, pause_until)) and pause_until > deadline:
+            raise DaemonTimeout(f"no answer from {endpoint} within {timeout_s:g} s")
 
-    def _raise_refused(self) -> None:
-        """Raise the first refusal, once everything else is acknowledged."""
-        if not self._refused:
-            return
-        self._settle()
-        first, *others = self._refused
-        self._refused = []
-        first.applied = self.applied
-        if others:
-            first.message += f" ({len(others)} more samples were refused)"
-        raise first
+    def _receive(self, connection: Connection, deadline: float) -> bool:
+        """Take the next answer; whether one came by `deadline`."""
+        answer = connection.receive(deadline)
+        if answer is None:
+            return False
+        self._take(connection, answer)
+        return True
 
-    def _lost(self, error: DaemonLost | DaemonTimeout) -> DaemonLost | DaemonTimeout:
-        """`error` with what is known of the stream; all that was not acknowledged is given up."""
-        for id in self._under_way:
-            self._client.forget(id)
-        self._under_way.clear()
-        self._under_way_bytes = 0
-        self._again.clear()
-        self._start += len(self._parts)
-        self._parts, self._parts_bytes = [], 0
-        self._busy = ""
-        self._pause_s = 0.0
-        self._breaks = self._client.breaks
-        named = type(error)(f"{error}; {self.applied} samples of the stream were acknowledged")
-        named.applied = self.applied
-        return named
-
-
-def waiting_for(refusal: RequestRefused) -> str:
-    """What the daemon does instead, for a message."""
-    return "was busy" if refusal.code == "BUSY" else f"refused ({refusal.message})"
-
-
-def without(batch: Batch, index: int) -> list[Batch]:
-    """`batch` less its sample `index`: what stands before it, and what stands behind."""
-    if batch.samples == 1:
-        return []
-    pieces = cut_body(batch.body, index, index + 1)
-    del pieces[1 if index else 0]
-    return _numbered(batch.start, [(0, index), (index + 1, batch.samples)], pieces)
-
-
-def halves_of(batch: Batch) -> list[Batch]:
-    """`batch` in two."""
-    middle = batch.samples // 2
-    pieces = cut_body(batch.body, middle)
-    return _numbered(batch.start, [(0, middle), (middle, batch.samples)], pieces)
-
-
-def _numbered(start: int, spans: list[tuple[int, int]], bodies: list[bytes]) -> list[Batch]:
-    """The batches of `bodies`, which hold the samples of the `spans` that are not empty."""
-    filled = [(first, last) for first, last in spans if first < last]
-    return [
-        Batch(start + first, last - first, body)
-        for (first, last), body in zip(filled, bodies, strict=True)
-    ]
+    def _take(self, connection: Connection, answer: Answer) -> None:
+        header, _ = answer
+        if not header["ok"] and self._delivery.producer is not None and connection.is_broken():
+            # The request may have gone out on a connection that does not own the producer.
+            raise DaemonLost(f"the connection to {self._settings.endpoint} broke")
+        self._delivery.take(header["id"], answer)

@@ -96,7 +96,8 @@ class Producer:
         self.process = subprocess.Popen(
             [
                 sys.executable, "-W", "error", "-m", "onlinesvm.service", "learn", "--connect",
-                endpoint, "--producer", "chaos", "--timeout-s", str(DEADLINE_S), "-",
+                endpoint, "--producer", "chaos", "--timeout-s", str(DEADLINE_S),
+                "--wait", str(DEADLINE_S), "-",
             ],
             cwd=HOUSE,
             stdin=reading,

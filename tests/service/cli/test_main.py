@@ -168,7 +168,7 @@ def test_wrong_flags(arguments: str, says: str) -> None:
         ("stats --connect tcp://127.0.0.1", "got 'tcp://127.0.0.1'"),
         ("stats --connect tcp://127.0.0.1:99999", "got 'tcp://127.0.0.1:99999'"),
         ("stats --connect udp://127.0.0.1:1", "got 'udp://127.0.0.1:1'"),
-        ("stats --connect ipc://\udcff", "got 'ipc://\\udcff' (no UTF-8)"),
+        ("stats --connect ipc://\udcff", "got 'ipc://\\udcff' (not printable text)"),
         ("learn --positive >1 --model m", "positive: expected a label, or '>0', got '>1'"),
         ("predict --positive >x -", "positive: expected a label, or '>0', got '>x'"),
     ],
@@ -224,15 +224,24 @@ def test_files_that_will_not_do(
     assert {path: path.read_bytes() for path in place.iterdir() if path.is_file()} == before
 
 
-@pytest.mark.parametrize("command", ["learn", "predict", "stats", "snapshot"])
+@pytest.mark.parametrize("command", ["learn", "predict", "stats", "snapshot", "ping"])
 def test_no_daemon_there(command: str) -> None:
     files = ["-"] if command in ("learn", "predict") else []
-    outcome = run(command, "--connect", NOBODY, "--timeout-s", 0.6, *files, stdin=b"1 1:1\n")
+    outcome = run(command, "--connect", NOBODY, "--timeout-s", 600, *files, stdin=b"1 1:1\n")
     assert outcome.code == 1
-    assert outcome.err.splitlines() == [
-        f"onlinesvm: waiting for a daemon at {NOBODY} (Ctrl-C to stop)",
-        f"onlinesvm: no daemon took a request at {NOBODY} in time; is one running?",
-    ]
+    refused = f"onlinesvm: no daemon at {NOBODY}: connection refused"
+    assert outcome.err.splitlines() == [refused]
+    outcome = run(command, "--connect", NOBODY, "--wait", 0.3, *files, stdin=b"1 1:1\n")
+    assert outcome.code == 1
+    waiting = f"onlinesvm: waiting for a daemon at {NOBODY} (Ctrl-C to stop)"
+    assert outcome.err.splitlines() == [waiting, refused]
+
+
+def test_ping(tmp_path: Path) -> None:
+    with serve(tmp_path) as daemon:
+        outcome = run("ping", "--connect", daemon.endpoint)
+        assert (outcome.code, outcome.err) == (0, "")
+        assert re.fullmatch(rf"learner at {daemon.endpoint}: \d+\.\d\d ms\n", outcome.out)
 
 
 def test_starts_that_fail(tmp_path: Path) -> None:

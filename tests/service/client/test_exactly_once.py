@@ -78,7 +78,7 @@ def test_a_stream_is_learned_and_its_margins_come_back(endpoint: str) -> None:
 
 
 @pytest.mark.parametrize("producer", ["p" * 64, "é", b"\xff\x00"])
-def test_a_producer_that_starts_again_goes_on_behind_what_was_applied(
+def test_a_producer_that_starts_again_goes_on_after_the_samples_applied(
     endpoint: str, producer: str | bytes
 ) -> None:
     samples = words(1000)
@@ -128,7 +128,7 @@ def test_keys_on_the_wire(endpoint: str) -> None:
         ):
             header, _ = ask(dealer, "learn", body, **keys)
             assert header["error"] == {"code": "BAD_REQUEST", "message": message, "at": None}
-        # A faulty body is told of first, and its number is still free.
+        # A faulty body is reported first, and its number is still free.
         header, _ = ask(dealer, "learn", [[7, []]], producer="p", sequence=2)
         assert header["error"]["code"] == "BAD_SAMPLE"
         assert ask(dealer, "learn", body, producer="p", sequence=2)[0]["ok"]
@@ -148,7 +148,7 @@ def test_a_follower_numbers_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bad", [0, 1, 7, 499])
-def test_a_refused_sample_holds_up_what_is_behind_it(endpoint: str, bad: int) -> None:
+def test_a_refused_sample_holds_up_the_samples_after_it(endpoint: str, bad: int) -> None:
     samples: list[Any] = [*words(500)]
     samples[bad] = (["1", "2", "3", "4", "5"], 1)
     rest = samples[:bad] + samples[bad + 1 :]
@@ -357,8 +357,9 @@ def test_a_daemon_that_does_not_come_back(tmp_path: Path) -> None:
             stream.learn(features, label)
         stream.flush()
     assert stream.applied == 50
-    # The samples it had taken were not given up: a later call sends them.
-    taken = stream._start + len(stream._parts)
+    # The samples it had taken were kept: a later call sends them.
+    gatherer = stream._delivery._pipeline.gatherer  # type: ignore[union-attr]
+    taken = gatherer.start + len(gatherer.parts)
     client.timeout_s = 20
     with serve(tmp_path, bind=endpoint), client:
         for features, label in samples[taken:]:
@@ -396,7 +397,7 @@ def test_connections_that_are_cut_and_delayed(tmp_path: Path, delay_s: float) ->
         assert digest_at(daemon.endpoint) == digest_of(learned(samples))
 
 
-def test_what_is_under_way_of_a_dead_producer_is_shut_out(tmp_path: Path) -> None:
+def test_requests_in_flight_of_a_dead_producer_are_shut_out(tmp_path: Path) -> None:
     """Requests that come late, after the producer has started again with other batches."""
     samples = words(600)
     with serve(tmp_path) as daemon, Proxy(daemon.endpoint) as slow:

@@ -151,7 +151,7 @@ def test_packed_batches_and_single_samples_keep_their_order(tmp_path: Path) -> N
 
 
 def test_any_iterable_in_constant_memory(tmp_path: Path) -> None:
-    """A hundred thousand samples of 300 bytes; what is held at once is a window of them."""
+    """A hundred thousand samples of 300 bytes; at most a window of them is held at once."""
     names = [f"{'x' * 290}{i}" for i in range(500)]
     acknowledged = 0
 
@@ -165,8 +165,8 @@ def test_any_iterable_in_constant_memory(tmp_path: Path) -> None:
             for i in range(100_000):
                 stream.learn([names[i % 499]], 1 if i & 1 else -1)
                 if i == 20_000:
-                    before = memory_bytes()
-            grown = memory_bytes() - before
+                    previous = memory_bytes()
+            grown = memory_bytes() - previous
         assert acknowledged == stream.applied == client.stats()["position"] == 100_000
     assert grown < WINDOW_BYTES
 
@@ -216,7 +216,7 @@ def test_a_batch_is_bounded_in_bytes() -> None:
 
 
 def test_the_next_sample_sends_those_that_wait_for_an_idle_daemon() -> None:
-    """Two are under way, so the third waits; once they are answered, the fourth takes it along."""
+    """Two are in flight, so the third waits; once they are answered, the fourth takes it along."""
     held: list[list[bytes]] = []
     go = threading.Event()
 
@@ -280,13 +280,13 @@ def test_any_number_of_refused_samples(data: st.DataObject) -> None:
     good = data.draw(st.lists(st.booleans(), max_size=60))
     flushes = data.draw(st.sets(st.integers(0, 60), max_size=3))
     margins = Margins()
-    told: list[RequestRefused] = []
+    refusals: list[RequestRefused] = []
 
     def guarded(step: Callable[[], None]) -> None:
         try:
             step()
         except RequestRefused as error:
-            told.append(error)
+            refusals.append(error)
 
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -305,13 +305,13 @@ def test_any_number_of_refused_samples(data: st.DataObject) -> None:
         assert sorted(margins.by_sample) == learned
         model = OnlineSVM.load(client.snapshot()["path"])
         assert dict(model.weights) == {str(i): 0.1 for i in learned}
-    others = [re.search(r"\((\d+) more samples were refused\)", str(error)) for error in told]
-    count = len(told) + sum(int(found[1]) for found in others if found)
+    others = [re.search(r"\((\d+) more samples were refused\)", str(error)) for error in refusals]
+    count = len(refusals) + sum(int(found[1]) for found in others if found)
     assert count == len(good) - len(learned)
-    assert all(not good[error.sample] for error in told if error.sample is not None)
+    assert all(not good[error.sample] for error in refusals if error.sample is not None)
 
 
-def test_leaving_the_context_tells_of_a_refusal(tmp_path: Path) -> None:
+def test_leaving_the_context_raises_a_refusal(tmp_path: Path) -> None:
     with on_a_thread(tmp_path) as endpoint, Client(endpoint) as client:
         with (
             pytest.raises(RequestRefused, match=r"sample 1 of the stream\); 2 samples applied"),
@@ -438,7 +438,7 @@ def test_applied_counts_what_was_acknowledged(answered: int) -> None:
             acknowledged += len(samples_in(frames[2]))
             acknowledge(socket, frames)
         else:
-            # A connection that breaks takes along what is still under way.
+            # A connection that breaks takes along the requests in flight.
             eventually(lambda: len(margins.by_sample) == acknowledged, "the answers")
             socket.close()
 
@@ -468,7 +468,7 @@ def test_a_daemon_that_is_killed_in_mid_stream(tmp_path: Path) -> None:
             daemon.kill()
 
         stream = client.stream(on_margins=on_margins)
-        # Lost with requests under way, or just between two: then nobody takes the next.
+        # Lost with requests in flight, or just between two: then nobody takes the next.
         lost = pytest.raises((DaemonLost, DaemonTimeout))
         with thread(kill), lost as caught, stream:
             for features, label in words(10**7):
@@ -488,8 +488,8 @@ def test_a_daemon_that_is_killed_in_mid_stream(tmp_path: Path) -> None:
         assert client.stats()["position"] == position + 100
 
 
-def test_a_break_that_another_request_meets() -> None:
-    """The stream is told of it too, and does not wait for answers that cannot come."""
+def test_a_break_while_another_request_waits() -> None:
+    """The stream raises too, and does not wait for answers that cannot come."""
 
     def answer(socket: zmq.Socket[bytes], frames: list[bytes]) -> None:
         if msgpack.unpackb(frames[1])["op"] == "stats":
@@ -527,16 +527,16 @@ def test_a_timeout_leaves_client_and_stream_usable() -> None:
 
 
 def test_a_daemon_that_stops_for_a_while(tmp_path: Path) -> None:
-    """Late answers to a stream that was given up are passed over by the next one."""
+    """Late answers to a stream that timed out are ignored by the next one."""
     with serve(tmp_path) as daemon, daemon.client(timeout_s=SHORT_S) as client:
         client.timeout_s = DEADLINE_S
         client.ping()
         client.timeout_s = SHORT_S
         daemon.signal(signal.SIGSTOP)
-        given_up = client.stream(on_margins=lambda *_: pytest.fail("a late answer"))
+        timed_out = client.stream(on_margins=lambda *_: pytest.fail("a late answer"))
         with pytest.raises(DaemonTimeout):
             for features, label in words(10**6):
-                given_up.learn(features, label)
+                timed_out.learn(features, label)
         daemon.signal(signal.SIGCONT)
         client.timeout_s = DEADLINE_S
         margins = Margins()
@@ -544,13 +544,13 @@ def test_a_daemon_that_stops_for_a_while(tmp_path: Path) -> None:
             for features, label in words(100):
                 stream.learn(features, label)
         assert len(margins.of(100)) == 100
-        assert given_up.applied == 0
+        assert timed_out.applied == 0
 
 
 # Closing, and everything else at the same time.
 
 
-def test_an_error_in_the_block_does_not_lose_what_was_handed_over(tmp_path: Path) -> None:
+def test_an_error_in_the_block_does_not_lose_the_samples_taken(tmp_path: Path) -> None:
     with on_a_thread(tmp_path) as endpoint, Client(endpoint) as client:
         with pytest.raises(ZeroDivisionError), client.stream() as stream:
             for features, label in words(10):
@@ -571,7 +571,7 @@ def test_a_stream_may_be_closed_twice_and_go_on(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 40, 5000])
 def test_a_client_that_is_closed_under_its_stream(n: int) -> None:
-    """With nothing, something and a full window under way."""
+    """With nothing, something and a full window in flight."""
     gate = threading.Event()
 
     def answer(socket: zmq.Socket[bytes], frames: list[bytes]) -> None:

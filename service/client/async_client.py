@@ -1,0 +1,152 @@
+"""The client for asyncio: the methods of `client`, awaited."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onlinesvm.config import Limits
+from onlinesvm.data.batch import Features
+from onlinesvm.model.model import Explanation
+from onlinesvm.service.client.async_connection import AsyncConnections
+from onlinesvm.service.client.async_stream import AsyncStream
+from onlinesvm.service.client.calls import Answer, Call, Calls, Sample
+from onlinesvm.service.client.exactly_once import delivery_of
+from onlinesvm.service.client.pipeline import OnMargins
+from onlinesvm.service.client.settings import Settings
+from onlinesvm.service.protocol import DEFAULT_ENDPOINT
+
+__all__ = ["AsyncClient"]
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """A client of the daemon at `endpoint` for asyncio, on its own loop or uvloop.
+
+    The arguments, methods and errors of `Client`; the methods are awaited. The tasks of one event
+    loop share one connection, on which any number of requests may be in flight; a stream has one of
+    its own. May be made before a loop runs; another loop may use it once the first is closed, and a
+    fork opens connections of its own. A cancelled task ignores its answer. `close` raises
+    DaemonLost in tasks that wait for one.
+
+    >>> async with AsyncClient("tcp://127.0.0.1:5577") as client:       # doctest: +SKIP
+    ...     await client.learn([(["free", "prize"], +1), ({"len": 2.5}, -1)])
+    ...     await client.predict([["free"]])
+    """
+
+    def __init__(
+        self,
+        endpoint: str = DEFAULT_ENDPOINT,
+        *,
+        timeout_s: float = 10.0,
+        wait_s: float = 0.0,
+        limits: Limits | None = None,
+        on_waiting: Callable[[], None] | None = None,
+    ) -> None:
+        self._settings = Settings(endpoint, timeout_s, wait_s, limits or Limits(), on_waiting)
+        self._calls = Calls(self._settings.limits)
+        self._connections = AsyncConnections(self._settings)
+
+    def __repr__(self) -> str:
+        state = ", closed" if self.closed else ""
+        return f"AsyncClient({self.endpoint!r}, timeout_s={self.timeout_s:g}{state})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._settings.rebuild, (AsyncClient,)
+
+    @property
+    def endpoint(self) -> str:
+        """The daemon's endpoint."""
+        return self._settings.endpoint
+
+    @property
+    def limits(self) -> Limits:
+        """The limits checked before a request is sent."""
+        return self._settings.limits
+
+    @property
+    def timeout_s(self) -> float:
+        """Seconds a request may take. May be set at any time."""
+        return self._settings.timeout_s
+
+    @timeout_s.setter
+    def timeout_s(self, seconds: float) -> None:
+        self._settings.timeout_s = seconds
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._connections.closed
+
+    async def ping(self) -> dict[str, Any]:
+        """Check that the daemon answers; see `Client.ping`."""
+        return await self._ask(self._calls.plain("ping"))
+
+    async def learn(self, samples: Iterable[Sample]) -> NDArray[np.float64]:
+        """Learn samples in one request; see `Client.learn`."""
+        return await self._ask(self._calls.learn(samples))
+
+    async def learn_packed(self, body: bytes) -> NDArray[np.float64]:
+        """Learn a packed body; see `Client.learn_packed`."""
+        return await self._ask(self._calls.learn_packed(body))
+
+    async def predict(
+        self, samples: Iterable[Features], *, probability: bool = False
+    ) -> NDArray[np.float64]:
+        """The margins of `samples`, or their probabilities; see `Client.predict`."""
+        return await self._ask(self._calls.predict(samples, probability=probability))
+
+    async def explain(self, samples: Iterable[Features]) -> list[Explanation]:
+        """The parts that make up the margin of each of `samples`; see `Client.explain`."""
+        return await self._ask(self._calls.explain(samples))
+
+    async def stats(self) -> dict[str, Any]:
+        """The daemon's figures; see the README."""
+        return await self._ask(self._calls.plain("stats"))
+
+    async def snapshot(self) -> dict[str, Any]:
+        """Have a snapshot written; see `Client.snapshot`."""
+        return await self._ask(self._calls.plain("snapshot"))
+
+    async def reload(self) -> dict[str, Any]:
+        """Have a follower look for a newer snapshot; see `Client.reload`."""
+        return await self._ask(self._calls.plain("reload"))
+
+    async def request(self, op: str, body: bytes | None = None, **keys: Any) -> Answer:
+        """Ask for `op` with its own `keys`: the answer's header, less the envelope, and body."""
+        return await self._ask(self._calls.any(op, body, keys))
+
+    def stream(
+        self,
+        producer: str | bytes | None = None,
+        *,
+        on_margins: OnMargins | None = None,
+    ) -> AsyncStream:
+        """A pipelined stream of samples to learn, an asynchronous context manager; see
+        `Client.stream`.
+        """
+        delivery = delivery_of(producer, self.limits, on_margins)
+        return AsyncStream(self._connections, self._settings, delivery)
+
+    async def _ask(self, call: Call[T]) -> T:
+        return await self._connections.shared().ask(call, self._settings.timeout_s)
+
+    async def close(self) -> None:
+        """Close the connections; requests in flight raise DaemonLost. May be called again."""
+        self._connections.close()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()

@@ -1,0 +1,247 @@
+"""A stream of samples for asyncio: the pipeline of `stream`, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import time
+from collections import deque
+from types import TracebackType
+from typing import NoReturn
+
+from onlinesvm.data.batch import Features
+from onlinesvm.service.client.async_connection import AsyncConnection, AsyncConnections, Outcome
+from onlinesvm.service.client.calls import Calls
+from onlinesvm.service.client.exactly_once import Delivery
+from onlinesvm.service.client.settings import Settings
+from onlinesvm.service.errors import DaemonLost, DaemonTimeout, ServiceError
+
+__all__ = ["AsyncStream"]
+
+_RETRY_PAUSE_S = 0.02
+
+
+class AsyncStream:
+    """`Stream` for asyncio: the same methods, awaited. Tasks of its loop may share it.
+
+    A numbered stream knows `applied` once its context is entered, or after the first `learn`.
+    """
+
+    def __init__(
+        self, connections: AsyncConnections, settings: Settings, delivery: Delivery
+    ) -> None:
+        self._connections = connections
+        self._settings = settings
+        self._delivery = delivery
+        self._connection: AsyncConnection | None = None
+        # As in Stream: ready and asked how far the daemon is; and whether that was ever so.
+        self._is_joined = self._was_joined = False
+        self._entered_at = time.monotonic()
+        self._turns = asyncio.Lock()
+        self._outcomes: deque[tuple[int, Outcome]] = deque()
+        self._arrived = asyncio.Event()
+
+    def __repr__(self) -> str:
+        name = self._delivery.producer
+        producer = "" if name is None else f", producer={name!r}"
+        return (
+            f"<AsyncStream to {self._settings.endpoint}: {self.applied} samples applied{producer}>"
+        )
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a stream belongs to one event loop of one process")
+
+    @property
+    def applied(self) -> int:
+        """Samples that the daemon has acknowledged."""
+        return self._delivery.applied
+
+    async def learn(self, features: Features, label: float, importance: float = 1.0) -> None:
+        """Take one sample. Raises as `Stream.learn` does."""
+        self._check_loop()
+        if self._delivery.producer is not None and not self._was_joined:
+            await self._turn(settle=False)  # indices count from the producer's first sample
+        if self._delivery.add(features, label, importance):
+            await self._turn(settle=False)
+
+    async def learn_packed(self, body: bytes, samples: int) -> None:
+        """Send `body`, a learn request's of `samples` samples; in pieces if it is too large."""
+        self._check_loop()
+        if self._delivery.producer is not None and not self._was_joined:
+            await self._turn(settle=False)
+        self._delivery.add_packed(body, samples)
+        await self._turn(settle=False)
+
+    async def flush(self) -> None:
+        """Send all samples taken so far, and wait until they are acknowledged."""
+        self._check_loop()
+        self._delivery.cut()
+        if self._connection is not None or not self._delivery.is_settled:
+            await self._turn(settle=True)
+
+    async def close(self) -> None:
+        """`flush`, and close the connection. The stream may go on with another."""
+        await self.flush()
+        self._leave()
+
+    async def __aenter__(self) -> AsyncStream:
+        if self._delivery.producer is not None:
+            await self._turn(settle=False)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                await self.flush()
+            elif isinstance(error, Exception) and not isinstance(error, ServiceError):
+                # Samples taken before the error are not lost by it; the error itself goes on.
+                with contextlib.suppress(ServiceError):
+                    await self.flush()
+        finally:
+            self._leave()
+
+    def _check_loop(self) -> None:
+        if self._connection is not None and not self._connection.is_usable():
+            if self._connection.closed:
+                return  # reported as such by the next turn
+            raise RuntimeError(
+                "expected a stream in the process that opened it, got another: open one in each"
+            )
+
+    # Connections.
+
+    def _leave(self) -> None:
+        """Close the connection."""
+        connection, self._connection = self._connection, None
+        self._is_joined = False
+        if connection is not None:
+            connection.close()
+        self._outcomes.clear()
+
+    async def _join(self, connection: AsyncConnection) -> None:
+        """Make the connection ready; a numbered stream asks how far the daemon is.
+
+        After a break a numbered stream tries again until `timeout_s` have passed.
+        """
+        producer, was_joined = self._delivery.producer, self._was_joined
+        self._is_joined = False
+        while True:
+            try:
+                if producer is None:
+                    await connection.connect()
+                else:
+                    call = Calls(self._settings.limits).resume(producer)
+                    left_s = max(0.0, self._deadline() - time.monotonic())
+                    header = await connection.ask(call, left_s)
+                    self._outcomes.clear()
+                    self._delivery.resumed(header["sequence"], header["samples"])
+            except DaemonLost:
+                if not was_joined or producer is None or connection.closed:
+                    raise
+                if time.monotonic() >= self._deadline():
+                    raise
+                await asyncio.sleep(_RETRY_PAUSE_S)
+            else:
+                self._outcomes.clear()
+                self._is_joined = self._was_joined = True
+                return
+
+    # Exchange.
+
+    def _deadline(self) -> float:
+        return max(self._delivery.progress_at, self._entered_at) + self._settings.timeout_s
+
+    async def _turn(self, *, settle: bool) -> None:
+        """Exchange batches and answers with the daemon, and raise a refusal.
+
+        Waits while the window is full; with `settle`, until everything is acknowledged.
+        """
+        async with self._turns:
+            self._entered_at = time.monotonic()
+            try:
+                if self._connection is None:
+                    self._connection = self._connections.open()
+                await self._exchange(self._connection, settle)
+            except (DaemonLost, DaemonTimeout) as error:
+                if isinstance(error, DaemonLost):
+                    self._leave()
+                raise self._delivery.lose(error) from None
+            refusal = self._delivery.take_refusal()
+        if refusal is not None:
+            raise refusal
+
+    async def _exchange(self, connection: AsyncConnection, settle: bool) -> None:
+        while True:
+            if not self._is_joined:
+                await self._join(connection)
+            try:
+                await self._run(connection, settle)
+            except DaemonLost:
+                if self._delivery.producer is None or time.monotonic() >= self._deadline():
+                    raise
+                self._is_joined = False
+            else:
+                return
+
+    async def _run(self, connection: AsyncConnection, settle: bool) -> None:
+        delivery = self._delivery
+        connection.turn()
+        await asyncio.sleep(0)  # other tasks have their turn
+        self._take_outcomes(connection)
+        delivery.cut_if_due()
+        while True:
+            await self._send(connection)
+            if delivery.is_settled if settle or delivery.is_refused else not delivery.has_backlog:
+                return
+            await self._wait(connection)
+
+    async def _send(self, connection: AsyncConnection) -> None:
+        """Send the batches that the window has room for."""
+        delivery = self._delivery
+        while (batch := delivery.next_batch()) is not None:
+            # A daemon that comes back may have fewer samples than it had acknowledged.
+            id = None
+            if not connection.is_broken():
+                id = await connection.post(delivery.call_of(batch), self._arrive, self._deadline())
+            if id is None:
+                raise DaemonLost(f"the connection to {self._settings.endpoint} broke")
+            delivery.sent(id)
+
+    async def _wait(self, connection: AsyncConnection) -> None:
+        """Wait for an answer, or for the end of a pause."""
+        deadline, pause = self._deadline(), self._delivery.pause
+        pause_until = math.inf if pause.until is None else pause.until
+        endpoint, timeout_s = self._settings.endpoint, self._settings.timeout_s
+        if pause_until > deadline and pause.until is not None:
+            raise DaemonTimeout(f"{endpoint} {pause.reason} for {timeout_s:g} s")
+        if not self._outcomes:
+            self._arrived.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(deadline, pause_until) - time.monotonic()):
+                    await self._arrived.wait()
+        if not self._take_outcomes(connection) and pause_until > deadline:
+            raise DaemonTimeout(f"no answer from {endpoint} within {timeout_s:g} s")
+
+    def _arrive(self, id: int, outcome: Outcome) -> None:
+        self._outcomes.append((id, outcome))
+        self._arrived.set()
+
+    def _take_outcomes(self, connection: AsyncConnection) -> bool:
+        """Take the outcomes that are there; whether there were any."""
+        is_any = bool(self._outcomes)
+        while self._outcomes:
+            id, outcome = self._outcomes.popleft()
+            if isinstance(outcome, Exception):
+                raise outcome
+            header, _ = outcome
+            if not header["ok"] and self._delivery.producer is not None and connection.is_broken():
+                # The request may have gone out on a connection that does not own the producer.
+                raise DaemonLost(f"the connection to {self._settings.endpoint} broke")
+            self._delivery.take(id, outcome)
+        return is_any

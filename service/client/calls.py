@@ -1,0 +1,152 @@
+"""Calls: each operation as a request to encode and an answer to check. Does no I/O."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onlinesvm.config import Limits
+from onlinesvm.data.batch import Features
+from onlinesvm.data.codec import pack_array
+from onlinesvm.data.objects import Packer
+from onlinesvm.errors import LimitError
+from onlinesvm.model.model import Explanation
+from onlinesvm.service.protocol import (
+    decode_explanations,
+    decode_margins,
+    encode_request,
+    refusal_of,
+)
+
+__all__ = ["Answer", "Call", "Calls", "Sample", "checked", "frames_of", "whole"]
+
+# The header and the body of a reply.
+Answer = tuple[dict[str, Any], bytes]
+Sample = tuple[Features, float] | tuple[Features, float, float]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One operation: the request's body and own keys, and `read`, which decodes its answer."""
+
+    op: str
+    read: Callable[[Answer], T]
+    body: bytes | None = None
+    keys: Mapping[str, Any] = field(default_factory=dict)
+
+
+def frames_of(call: Call[Any], id: int, limits: Limits) -> tuple[bytes, ...]:
+    """The frames of a request. Raises LimitError if they exceed `max_message_bytes`."""
+    header = encode_request(call.op, id, **call.keys)
+    size = len(header) + len(call.body or b"")
+    if size > limits.max_message_bytes:
+        raise LimitError(
+            f"expected a message of at most {limits.max_message_bytes} bytes, got {size}"
+        )
+    return (header,) if call.body is None else (header, call.body)
+
+
+def checked(answer: Answer) -> Answer:
+    """`answer` without the envelope's keys. Raises RequestRefused if it is an error."""
+    header, body = answer
+    if not header["ok"]:
+        raise refusal_of(header)
+    return {key: header[key] for key in header if key not in ("v", "id", "ok")}, body
+
+
+def _header(answer: Answer) -> dict[str, Any]:
+    return answer[0]
+
+
+def _margins(answer: Answer) -> NDArray[np.float64]:
+    return decode_margins(answer[1])
+
+
+def _explanations(answer: Answer) -> list[Explanation]:
+    return decode_explanations(answer[1])
+
+
+def whole(answer: Answer) -> Answer:
+    """Header and body, as they are."""
+    return answer
+
+
+class _Packers(threading.local):
+    """A packer for each thread: one packer must not be used by two at once."""
+
+    def __init__(self) -> None:
+        self.packer = Packer()
+
+
+class Calls:
+    """The calls that a client offers, checked against `limits` before they are sent.
+
+    Safe for threads.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._packers = _Packers()
+
+    def plain(self, op: str) -> Call[dict[str, Any]]:
+        """An operation without a body, answered by its header: ping, stats, snapshot, reload."""
+        return Call(op, _header)
+
+    def resume(self, producer: str | bytes) -> Call[dict[str, Any]]:
+        """The last sequence of a producer and its samples."""
+        return Call("resume", _header, keys={"producer": producer})
+
+    def any(self, op: str, body: bytes | None, keys: Mapping[str, Any]) -> Call[Answer]:
+        """Any operation, answered by header and body."""
+        return Call(op, whole, body, keys)
+
+    def learn(self, samples: Iterable[Sample]) -> Call[NDArray[np.float64]]:
+        """A learn request of `samples`. Raises TypeError, SampleError, LimitError."""
+        pack = self._packers.packer.sample
+        parts = [pack(*_sample(sample, i), index=i) for i, sample in enumerate(samples)]
+        return self.learn_packed(self._body(parts))
+
+    def learn_packed(self, body: bytes) -> Call[NDArray[np.float64]]:
+        """A learn request of a packed body."""
+        return Call("learn", _margins, body)
+
+    def predict(
+        self, samples: Iterable[Features], *, probability: bool
+    ) -> Call[NDArray[np.float64]]:
+        """A predict request of `samples`. Raises TypeError, SampleError, LimitError."""
+        keys = {"probability": True} if probability else {}
+        return Call("predict", _margins, self._features(samples), keys)
+
+    def explain(self, samples: Iterable[Features]) -> Call[list[Explanation]]:
+        """An explain request of `samples`. Raises TypeError, SampleError, LimitError."""
+        return Call("explain", _explanations, self._features(samples))
+
+    def _features(self, samples: Iterable[Features]) -> bytes:
+        if isinstance(samples, str | bytes):
+            raise TypeError(f"expected an iterable of samples, got a bare {type(samples).__name__}")
+        pack = self._packers.packer.features
+        return self._body([pack(features, (i,)) for i, features in enumerate(samples)])
+
+    def _body(self, parts: list[bytes]) -> bytes:
+        if len(parts) > self._limits.max_samples_per_batch:
+            raise LimitError(
+                f"expected at most {self._limits.max_samples_per_batch} samples a request,"
+                f" got {len(parts)}"
+            )
+        return pack_array(parts)
+
+
+def _sample(sample: Any, index: int) -> tuple[Features, float, float]:
+    """`sample` as (features, label, importance). Raises TypeError."""
+    if not isinstance(sample, tuple | list) or not 2 <= len(sample) <= 3:
+        raise TypeError(
+            "expected (features, label) or (features, label, importance), got"
+            f" {type(sample).__name__} at $[{index}]"
+        )
+    return sample[0], sample[1], sample[2] if len(sample) == 3 else 1.0
