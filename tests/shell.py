@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import io
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,10 +15,12 @@ from typing import Any, NamedTuple, TextIO
 from unittest.mock import patch
 
 from onlinesvm.service.cli.main import main, parser
+from onlinesvm.service.cli.parser import Parser
+from onlinesvm.version import __version__
 from tests.daemons import HOUSE
 
 DEADLINE_S = 30.0
-COMMAND = [sys.executable, "-W", "error", "-m", "onlinesvm.service"]
+COMMAND = [sys.executable, "-W", "error", "-m", "onlinesvm"]
 
 
 class Outcome(NamedTuple):
@@ -28,11 +31,11 @@ class Outcome(NamedTuple):
     err: str
 
 
-def commands() -> dict[str, argparse.ArgumentParser]:
+def commands() -> dict[str, Parser]:
     """Each command by name, and its parser."""
     actions = parser()._actions
     (found,) = (action for action in actions if isinstance(action, argparse._SubParsersAction))
-    return dict(found.choices)
+    return {name: added.fill() for name, added in found.choices.items()}
 
 
 def run(*arguments: object, stdin: bytes = b"", stderr: TextIO | None = None) -> Outcome:
@@ -64,10 +67,11 @@ def done(*arguments: object, stdin: bytes = b"") -> Outcome:
 
 
 def assert_failed(outcome: Outcome, *texts: str, code: int = 1) -> None:
-    """One clear line on stderr that has the `texts`, and nothing on stdout."""
+    """A clear line on stderr, and the notes to it, that have the `texts`; nothing on stdout."""
     assert (outcome.code, outcome.out) == (code, ""), outcome
-    assert outcome.err.startswith("onlinesvm: "), outcome.err
-    assert len(outcome.err.splitlines()) == 1, outcome.err
+    lines = outcome.err.splitlines()
+    assert lines and all(line.startswith("onlinesvm: ") for line in lines), outcome.err
+    assert len(lines) <= 2, outcome.err
     for text in texts:
         assert text in outcome.err, outcome.err
 
@@ -122,6 +126,21 @@ def ended(process: subprocess.Popen[bytes]) -> Outcome:
     code = process.wait(DEADLINE_S)
     texts = [pipe.read().decode() for pipe in (process.stdout, process.stderr) if pipe is not None]
     return Outcome(code, *texts)
+
+
+def start_lines(process: subprocess.Popen[bytes]) -> tuple[list[str], str]:
+    """The lines of a daemon's start, and its endpoint; the log may have more before."""
+    assert process.stderr is not None
+    start = rf"onlinesvm {re.escape(__version__)} \w+ at (tcp://127.0.0.1:\d+): "
+    lines: list[str] = []
+    endpoint = ""
+    while line := process.stderr.readline().decode():
+        lines.append(line.rstrip())
+        if found := re.match(start, line):
+            endpoint = found[1]
+        if line == "ready\n":
+            return lines, endpoint
+    raise AssertionError(lines)
 
 
 def svmlight(rows: Sequence[tuple[int, dict[int, float]]]) -> bytes:

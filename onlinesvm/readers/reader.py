@@ -12,7 +12,7 @@ that is not blank: a leading ``{``, then a TAB, then a ``|``, else svmlight.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -67,8 +67,13 @@ class Reader:
     the batches before are in use; for files only, as a pipe is no faster for it.
 
     Attributes, for a progress bar and a summary: source, format (None until it is known), lines
-    (read so far), skipped (bad lines), samples (given out so far), bytes_read and total_bytes (of
+    (read so far), skipped (bad lines), first_skipped (the error of
+    the first of them), samples (given out so far), bytes_read and total_bytes (of
     the file as it is on disk; total_bytes is None where the size is not known).
+
+    gaps belongs to the batch given out last: the bad lines passed over since the batch before, how
+    many there are by the number of this batch's samples before them. After the last batch: those
+    after it, at 0.
 
     Memory does not grow with the input. Raises ConfigError for the arguments, OSError where the
     file cannot be opened or read, and FormatError, naming the line, for the first bad one, after
@@ -98,6 +103,8 @@ class Reader:
         self.skipped = 0
         self.samples = 0
         self._detected = False
+        self.first_skipped: FormatError | None = None
+        self.gaps: Mapping[int, int] = {}
         self._skip_bad = skip_bad
         self._limits = limits
         self._batch_samples = batch_samples
@@ -146,34 +153,38 @@ class Reader:
         if self._ahead:
             parts = made_ahead(parts, _PARTS_AHEAD)
         try:
+            passed = 0  # bad lines since the last sample
             for part in parts:
                 self.lines += part.lines
-                self.skipped += part.skipped
                 if len(part.batch):
                     self.samples += len(part.batch)
+                    self.gaps, passed = {0: passed} if passed else {}, 0
                     yield part.batch
                 if part.fault is not None:
-                    raise FormatError(
+                    error = FormatError(
                         f"{part.fault}{self._hint(part.fault)}", self.source, self.lines
                     )
+                    if not self._skip_bad or isinstance(part.fault, DamageError):
+                        raise error
+                    self.skipped += 1
+                    passed += 1
+                    self.first_skipped = self.first_skipped or error
+            self.gaps = {0: passed} if passed else {}
         finally:
             parts.close()
             self._blocks.close()
 
     def _parse(self) -> Generator[Parsed, None, None]:
-        """The parsed blocks, up to the first fault."""
+        """The parsed blocks; parsing goes on after each fault."""
         room = Room(self._batch_samples, _BATCH_FEATURES, _BATCH_NAME_BYTES)
         for block in self._blocks:
             if isinstance(block, LineError):
-                passed = self._skip_bad and not isinstance(block, DamageError)
-                yield Parsed(Batch(), 0, 1, int(passed), None if passed else block)
+                yield Parsed(Batch(), 0, 1, 0, block)
                 continue
             parser = self._parser_for(block)
             start = 0
             while start < len(block):
-                parsed = self._kernel.parse_block(
-                    parser, block, start, room, skip_bad=self._skip_bad
-                )
+                parsed = self._kernel.parse_block(parser, block, start, room)
                 yield parsed
                 start = parsed.end
 
