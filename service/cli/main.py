@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.errors import OnlineSVMError
-from onlinesvm.readers.reader import FORMATS
+from onlinesvm.readers.reader import NAMES
 from onlinesvm.service.cli import admin as commands
 from onlinesvm.service.cli import data as file_commands
 from onlinesvm.service.cli import demo
@@ -168,7 +168,7 @@ def _add_samples(added: argparse.ArgumentParser, model_help: str) -> None:
     _add_connection(added, where)
     where.add_argument("--model", metavar="FILE", help=model_help)
     added.add_argument(
-        "--format", choices=FORMATS, help="the files' format (default: told by the first line)"
+        "--format", choices=NAMES, help="the files' format (default: told by the first line)"
     )
     added.add_argument(
         "--positive",
