@@ -30,6 +30,13 @@ class Outcome(NamedTuple):
     out: str
     err: str
 
+    @property
+    def plain(self) -> Outcome:
+        """The same without the notes on how files are read."""
+        lines = self.err.splitlines(keepends=True)
+        notes = re.compile(r"onlinesvm: .*: read as \w+ \(")
+        return self._replace(err="".join(line for line in lines if not notes.match(line)))
+
 
 def commands() -> dict[str, Parser]:
     """Each command by name, and its parser."""
@@ -68,6 +75,7 @@ def done(*arguments: object, stdin: bytes = b"") -> Outcome:
 
 def assert_failed(outcome: Outcome, *texts: str, code: int = 1) -> None:
     """A clear line on stderr, and the notes to it, that have the `texts`; nothing on stdout."""
+    outcome = outcome.plain
     assert (outcome.code, outcome.out) == (code, ""), outcome
     lines = outcome.err.splitlines()
     assert lines and all(line.startswith("onlinesvm: ") for line in lines), outcome.err

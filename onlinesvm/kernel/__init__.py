@@ -21,8 +21,7 @@ from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.data.batch import CSR, BatchColumns
 from onlinesvm.data.matrix import Columns
 from onlinesvm.errors import KernelError
-from onlinesvm.readers.lines import LineParser
-from onlinesvm.readers.parsing import Parsed, Room
+from onlinesvm.readers.parsing import LineParser, Parsed, Room
 
 __all__ = [
     "CONTRACT", "KERNELS", "Kernel", "KernelJudge", "KernelLookup", "KernelRule", "KernelRuleView",

@@ -9,8 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.data.batch import CSR, BatchColumns
 from onlinesvm.data.matrix import Columns
-from onlinesvm.readers.lines import LineParser
-from onlinesvm.readers.parsing import Parsed, Room
+from onlinesvm.readers.parsing import LineParser, Parsed, Room
 
 __all__ = [
     "NAME",

@@ -17,9 +17,12 @@ from onlinesvm.data import codec as _body
 from onlinesvm import config as _config
 from onlinesvm.errors import LimitError
 from onlinesvm.data.validation import raise_first_fault
-from onlinesvm.readers.labels import LineError
-from onlinesvm.readers.lines import SvmlightParser, TextParser, VWParser
+from onlinesvm.readers.fasttext import FastTextParser
+from onlinesvm.readers.labelled_text import TextParser
 from onlinesvm.readers.parsing import Parsed
+from onlinesvm.readers.svmlight import SvmlightParser
+from onlinesvm.readers.tokens import LineError
+from onlinesvm.readers.vw import VWParser
 from onlinesvm.metrics import drift as _drift
 from onlinesvm.metrics import monitor as _judge
 from onlinesvm.model.rules import Adagrad, Arow, Nag, PassiveAggressive1, PassiveAggressive2
