@@ -4,10 +4,33 @@ Reading order: `samples` (columns of samples), `lookup` (feature → id), `rules
 `learner` (OnlineSVM), `snapshot` (its file), `scoring` (fixed weights), then `onlinesvm.service`.
 """
 
-from onlinesvm.config import LearnerConfig, Limits
-from onlinesvm.errors import OnlineSVMError
-from onlinesvm.model.scorer import Scorer
-from onlinesvm.svm import OnlineSVM
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from onlinesvm.version import __version__
 
+if TYPE_CHECKING:
+    from onlinesvm.config import LearnerConfig, Limits
+    from onlinesvm.errors import OnlineSVMError
+    from onlinesvm.model.scorer import Scorer
+    from onlinesvm.svm import OnlineSVM
+
 __all__ = ["LearnerConfig", "Limits", "OnlineSVM", "OnlineSVMError", "Scorer", "__version__"]
+
+_ROOMS = {
+    "LearnerConfig": "onlinesvm.config",
+    "Limits": "onlinesvm.config",
+    "OnlineSVM": "onlinesvm.svm",
+    "OnlineSVMError": "onlinesvm.errors",
+    "Scorer": "onlinesvm.model.scorer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for on first use: a command imports what it needs and nothing else."""
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_ROOMS[name]), name)
+    return value

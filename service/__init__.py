@@ -4,7 +4,26 @@ Reading order: `protocol` (the wire), `daemon` (the loop), `serving` (the operat
 state folder), `replica` (followers), then `client` and `stream`, then `cli`.
 """
 
-from onlinesvm.service.client.client import Client
-from onlinesvm.service.client.stream import Stream
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onlinesvm.service.client.client import Client
+    from onlinesvm.service.client.stream import Stream
 
 __all__ = ["Client", "Stream"]
+
+_ROOMS = {
+    "Client": "onlinesvm.service.client.client",
+    "Stream": "onlinesvm.service.client.stream",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the client on first use: a command that needs none starts without ZeroMQ."""
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_ROOMS[name]), name)
+    return value

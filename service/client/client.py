@@ -35,7 +35,8 @@ class Client:
     """A connection to a daemon. Not thread-safe: one client a thread.
 
     Every request has `timeout_s` seconds; a timeout leaves the client usable, and a late answer is
-    passed over. `limits` are the daemon's, for what is checked before it is sent. `on_waiting` is
+    passed over. `limits` are the daemon's, for what is checked before it is sent. `model` names one
+    of the daemon's models; without it, its default. `on_waiting` is
     called where a request has waited half a second because no daemon is there.
 
     All requests raise RequestRefused where the daemon answers with an error, DaemonTimeout where
@@ -53,9 +54,11 @@ class Client:
         *,
         timeout_s: float = 10.0,
         limits: Limits | None = None,
+        model: str | None = None,
         on_waiting: Callable[[], None] = lambda: None,
     ) -> None:
         self.endpoint = endpoint
+        self.model = model
         self.timeout_s = timeout_s
         self.limits = limits or Limits()
         self._on_waiting = on_waiting
@@ -181,6 +184,8 @@ class Client:
         if self._connection.closed:
             raise DaemonLost("the client is closed")
         self._last_id += 1
+        if self.model is not None:
+            keys["model"] = self.model
         header = encode_request(op, self._last_id, **keys)
         size = len(header) + len(body or b"")
         if size > self.limits.max_message_bytes:

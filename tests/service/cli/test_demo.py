@@ -125,7 +125,11 @@ def shown(lines: list[str], monkeypatch: pytest.MonkeyPatch, folder: Path) -> st
 def test_the_whole_demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked = "x = f(y)  # as typed in"
     text = shown(["callers must hold the lock", asked], monkeypatch, tmp_path)
-    assert re.search(r"  onlinesvm \S+ learner at tcp://127\.0\.0\.1:\d+: kernel ", text)
+    assert re.search(
+        r"  onlinesvm \S+ learner at tcp://127\.0\.0\.1:\d+: state /.*\n"
+        r"  kernel \w+, model hedge, position 0, 0 features\n  ready\n",
+        text,
+    )
     rows = re.findall(r"^ +([\d,]+) +[\d,]+ +([\d,]+) +([\d.]+)%   +([\d.]+)% █*$", text, re.M)
     assert [int(row[0]) for row in rows] == [50, 100, 300]
     features = [int(row[1].replace(",", "")) for row in rows]

@@ -158,7 +158,7 @@ def test_a_refused_sample_ends_a_producers_run_there(tmp_path: Path) -> None:
 
 
 def test_a_producer_needs_a_daemon(tmp_path: Path) -> None:
-    done = run("learn", "--model", tmp_path / "m.msgpack", "--producer", "p", "-")
+    done = run("learn", "--file", tmp_path / "m.msgpack", "--producer", "p", "-")
     assert done.returncode == 2
     assert "--producer goes with --connect" in done.stderr
 
