@@ -24,18 +24,17 @@ COMMAND = [sys.executable, "-W", "error", "-m", "onlinesvm"]
 
 
 class Outcome(NamedTuple):
-    """What came of a command: exit code, stdout, stderr."""
+    """The outcome of a command: exit code, stdout, and stderr but for the formats found out."""
 
     code: int
     out: str
     err: str
 
-    @property
-    def plain(self) -> Outcome:
-        """The same without the notes on how files are read."""
-        lines = self.err.splitlines(keepends=True)
-        notes = re.compile(r"onlinesvm: .*: read as \w+ \(")
-        return self._replace(err="".join(line for line in lines if not notes.match(line)))
+
+def outcome_of(code: int, out: str, err: str) -> Outcome:
+    """The outcome of a command that wrote `err`."""
+    lines = [line for line in err.splitlines(keepends=True) if ": read as " not in line]
+    return Outcome(code, out, "".join(lines))
 
 
 def commands() -> dict[str, Parser]:
@@ -63,7 +62,7 @@ def run(*arguments: object, stdin: bytes = b"", stderr: TextIO | None = None) ->
         stream.flush()
         stream.seek(0)
         texts.append(stream.read())
-    return Outcome(code, *texts)
+    return outcome_of(code, *texts)
 
 
 def done(*arguments: object, stdin: bytes = b"") -> Outcome:
@@ -75,7 +74,6 @@ def done(*arguments: object, stdin: bytes = b"") -> Outcome:
 
 def assert_failed(outcome: Outcome, *texts: str, code: int = 1) -> None:
     """A clear line on stderr, and the notes to it, that have the `texts`; nothing on stdout."""
-    outcome = outcome.plain
     assert (outcome.code, outcome.out) == (code, ""), outcome
     lines = outcome.err.splitlines()
     assert lines and all(line.startswith("onlinesvm: ") for line in lines), outcome.err
@@ -100,7 +98,7 @@ def shell(script: str, *arguments: object, **options: Any) -> Outcome:
         timeout=DEADLINE_S,
         **options,
     )
-    return Outcome(ended.returncode, ended.stdout, ended.stderr)
+    return outcome_of(ended.returncode, ended.stdout, ended.stderr)
 
 
 @contextlib.contextmanager
@@ -133,7 +131,7 @@ def ended(process: subprocess.Popen[bytes]) -> Outcome:
     """What came of a process of `started` that is about to end by itself."""
     code = process.wait(DEADLINE_S)
     texts = [pipe.read().decode() for pipe in (process.stdout, process.stderr) if pipe is not None]
-    return Outcome(code, *texts)
+    return outcome_of(code, *texts)
 
 
 def start_lines(process: subprocess.Popen[bytes]) -> tuple[list[str], str]:

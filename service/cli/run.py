@@ -33,7 +33,7 @@ def add_files(parser: Parser) -> None:
         "files",
         nargs="*",
         metavar="FILE",
-        help="a file of samples; - is stdin; what is compressed is unpacked",
+        help="a file of samples, perhaps .gz, .bz2 or .xz; - is stdin",
     )
     parser.add_argument(
         "--format", choices=NAMES, help="the files' format (default: by their first lines)"
@@ -41,7 +41,7 @@ def add_files(parser: Parser) -> None:
     parser.add_argument(
         "--label-column",
         metavar="NAME",
-        help="the column of the label in a CSV or TSV file with a header",
+        help="read CSV or TSV: the column of the label, by its name in the header",
     )
     for key in ("label", "features", "id"):
         parser.add_argument(
@@ -131,6 +131,7 @@ class Run:
         self._labelled = labelled
         self._ids = ids
         self._observe = kernels.load().observe
+        self._begun: set[str] = set()
         self.threshold = 0.0  # the margin above which the prediction is +1
         self.samples = 0
         self.skipped = 0
@@ -155,9 +156,7 @@ class Run:
         """
         for source in files:
             with naming("stdin" if source == "-" else source), self._reader(source) as reader:
-                reader.begin()
-                for sentence in reader.notes:
-                    note(f"{reader.source}: {sentence}")
+                self._begin(reader)
                 try:
                     with ProgressBar(reader, self.samples) as bar:
                         for batch in reader:
@@ -170,6 +169,14 @@ class Run:
                 finally:
                     self.skipped += reader.skipped
                     self.first_bad = self.first_bad or reader.first_skipped
+
+    def _begin(self, reader: Reader) -> None:
+        """Print how a file is read, in the first pass over it."""
+        reader.begin()
+        if reader.source not in self._begun:
+            for sentence in reader.notes:
+                note(f"{reader.source}: {sentence}")
+        self._begun.add(reader.source)
 
     def _reader(self, source: str) -> Reader:
         given = self._arguments

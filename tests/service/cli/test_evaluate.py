@@ -41,7 +41,7 @@ def test_a_file_and_a_daemon_are_evaluated_the_same(
     labels = [float(label) for label, _ in rows]
     held_out.count(margins, loaded.probabilities(margins), labels, [1.0] * len(rows))
     assert json.loads(shown.out) == held_out.report(0.25)
-    assert shown.plain.err == ""
+    assert shown.err == ""
     with on_a_thread(tmp_path / "state", rule="sgd", threshold=0.25) as endpoint:
         done("learn", "--connect", endpoint, train)
         before = json.loads(done("stats", "--connect", endpoint).out)["position"]

@@ -53,7 +53,7 @@ def test_learn_makes_the_model_of_the_samples(
         learned = done("learn", "--file", model, stdin=content)
     expected = OnlineSVM()
     expected.learn(samples)
-    assert learned.plain.err == ""
+    assert learned.err == ""
     assert digest_of(OnlineSVM.load(model)) == digest_of(expected)
     figures = expected.progressive
     assert outcome_of(learned.out) == {
@@ -77,7 +77,7 @@ def test_learn_continues_a_model(tmp_path: Path) -> None:
     )
     model, whole = tmp_path / "m.msgpack", tmp_path / "whole.msgpack"
     done("learn", "--file", model, "--rule", "sgd", "--eta0", 0.5, one)
-    # What is given again must be the same; what is left out is the model's own.
+    # A parameter given again must be the same; the model keeps the others.
     for flags in ((), ("--eta0", "0.50"), ("--rule", "sgd")):
         done("learn", "--file", model, *flags, stdin=b"")
     second = outcome_of(done("learn", "--file", model, two).out)
@@ -135,10 +135,8 @@ def test_bad_lines_are_counted_and_the_first_is_shown(tmp_path: Path) -> None:
     learned = done("learn", "--file", model, "--skip-bad", stdin=BAD)
     outcome = outcome_of(learned.out)
     assert (outcome["samples"], outcome["skipped"]) == (3, 3)
-    assert learned.plain.err.startswith(
-        f"onlinesvm: 3 bad lines skipped, the first: stdin, {FIRST_BAD}"
-    )
-    assert len(learned.plain.err.splitlines()) == 1
+    assert learned.err.startswith(f"onlinesvm: 3 bad lines skipped, the first: stdin, {FIRST_BAD}")
+    assert len(learned.err.splitlines()) == 1
     file = write(tmp_path / "bad", BAD)
     two = outcome_of(done("learn", "--file", model, "--skip-bad", file, file).out)
     assert (two["samples"], two["skipped"], two["position"]) == (6, 6, 9)
@@ -263,15 +261,15 @@ def test_sorted_labels_are_warned_of_and_shuffling_cures_them(tmp_path: Path) ->
     file = write(tmp_path / "sorted.svm", SORTED)
     asis = done("learn", "--file", tmp_path / "a", file)
     assert outcome_of(asis.out)["label_run"] == 1500
-    assert "warning: 1,500 samples in a row had the label " in asis.plain.err
-    assert "in random order it would be about 11; " in asis.plain.err
-    assert "--shuffle mixes a file\n" in asis.plain.err
+    assert "warning: 1,500 samples in a row had the label " in asis.err
+    assert "in random order it would be about 11; " in asis.err
+    assert "--shuffle mixes a file\n" in asis.err
     mixed = done("learn", "--file", tmp_path / "b", "--shuffle", file)
-    assert mixed.plain.err == ""
+    assert mixed.err == ""
     assert outcome_of(mixed.out)["label_run"] < 40
     with on_a_thread(tmp_path / "state") as endpoint:
         there = done("learn", "--connect", endpoint, file)
-        assert "mix them first\n" in there.plain.err
+        assert "mix them first\n" in there.err
         assert outcome_of(there.out)["label_run"] == 1500
 
 
@@ -355,20 +353,18 @@ def test_a_daemon_learns_and_predicts_the_same(tmp_path: Path) -> None:
         there = done("learn", "--connect", endpoint, one, two)
         here = done("learn", "--file", model, *given, one, two)
         assert outcome_of(there.out) == outcome_of(here.out)
-        assert there.plain.err == here.plain.err == ""
+        assert there.err == here.err == ""
         saved = json.loads(done("snapshot", "--connect", endpoint).out)
         assert saved["digest"] == inspected(model)["digest"]
         asked = ("predict", "--connect", endpoint, two), ("predict", "--file", model, two)
         by_daemon, by_file = (done(*command) for command in asked)
         assert by_daemon == by_file
         assert len(by_file.out.splitlines()) == 1000
-        assert "error 0." in by_file.plain.err
+        assert "error 0." in by_file.err
         for command in asked:
-            told = done(*command, "--probability")
-            assert told.out == done(*asked[1], "--probability").out
-            assert (
-                told.plain.err == by_file.plain.err
-            )  # predictions are by the threshold, whatever is printed
+            shown = done(*command, "--probability")
+            assert shown.out == done(*asked[1], "--probability").out
+            assert shown.err == by_file.err  # predictions are by the threshold, whatever is printed
         explain = ("explain", "--connect", endpoint), ("explain", "--file", model)
         by_daemon, by_file = (done(*command, stdin=svmlight(rows[:50])) for command in explain)
         assert by_daemon == by_file
@@ -451,8 +447,8 @@ def test_what_no_message_can_hold(strict: str) -> None:
 def test_a_label_that_never_comes_is_reported(tmp_path: Path) -> None:
     text = b"spam\thello\nham\tmeeting\n"
     model = tmp_path / "m.msgpack"
-    told = run("learn", "--file", model, "--positive", "Spam", "-", stdin=text)
-    assert told.code == 0
-    assert told.plain.err == "onlinesvm: no label was 'Spam': all were learned as -1\n"
+    shown = run("learn", "--file", model, "--positive", "Spam", "-", stdin=text)
+    assert shown.code == 0
+    assert shown.err == "onlinesvm: no label was 'Spam': all were learned as -1\n"
     silent = run("learn", "--file", model, "--positive", "spam", "-", stdin=text)
-    assert (silent.code, silent.plain.err) == (0, "")
+    assert (silent.code, silent.err) == (0, "")

@@ -252,7 +252,7 @@ def test_no_daemon_there(command: str) -> None:
     files = ["-"] if command in ("learn", "predict") else []
     outcome = run(command, "--connect", NOBODY, "--timeout-s", 0.6, *files, stdin=b"1 1:1\n")
     assert outcome.code == 1
-    assert outcome.plain.err.splitlines()[:2] == [
+    assert outcome.err.splitlines()[:2] == [
         f"onlinesvm: waiting for a daemon at {NOBODY} (Ctrl-C to stop)",
         f"onlinesvm: no daemon took a request at {NOBODY} in time; is one running?",
     ]
@@ -267,7 +267,7 @@ def test_starts_that_fail(tmp_path: Path) -> None:
         assert_failed(outcome, f"cannot bind {endpoint}: Address already in use")
         following = run("serve", "--bind", endpoint, "--follow", tmp_path / "state")
         assert following.code == 1 and following.err == outcome.err
-        assert not (tmp_path / "state").exists(), "a model was born that nobody can reach"
+        assert not (tmp_path / "state").exists(), "a model was created that no client can reach"
     held = Store(tmp_path / "state")  # which that daemon has left free
     outcome = run("serve", "--bind", ANY_PORT, "--state", tmp_path / "state")
     assert_failed(outcome, "state: another daemon holds it (process ")
@@ -333,7 +333,7 @@ def test_an_interrupt_leaves_the_old_model(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_leaves(tmp_path: Path) -> None:
-    """As ``onlinesvm predict … | head -1``; what is left in a buffer is not told of at the end."""
+    """As ``onlinesvm predict … | head -1``; the rest of a buffer causes no message at the end."""
     OnlineSVM().save(tmp_path / "m.msgpack")
     with started("predict", "--file", tmp_path / "m.msgpack", "-") as predicting:
         assert predicting.stdin is not None and predicting.stdout is not None
@@ -452,7 +452,7 @@ def test_a_follower_starts_with_three_lines_and_obeys_from_then_on(tmp_path: Pat
 def test_stats_and_snapshot_are_one_json_object(tmp_path: Path) -> None:
     with on_a_thread(tmp_path / "state", rule="sgd", eta0=0.5) as endpoint:
         learned = done("learn", "--connect", endpoint, "-", stdin=b"1 a:1\n-1 b:2\n")
-        assert learned.plain.err == ""
+        assert learned.err == ""
         stats = done("stats", "--connect", endpoint)
         assert stats.err == ""
         figures = json.loads(stats.out)

@@ -30,11 +30,11 @@ def test_labels_of_what_is_predicted_change_nothing(format: str, tmp_path: Path)
         if (margin > 0) != (sample[1] > 0)
     ]
     error = sum(wrong) / sum(weights)
-    assert predicted.plain.err == f"error {error:.6f} of {len(samples)} labelled samples\n"
+    assert predicted.err == f"error {error:.6f} of {len(samples)} labelled samples\n"
     first = f"{margins.tolist()[0]!r}\n"
     for line in UNLABELLED[format]:
-        assert done("predict", "--file", tmp_path / "m", stdin=line).plain == (0, first, "")
-        # One line without a label, and there is no error to be told.
+        assert done("predict", "--file", tmp_path / "m", stdin=line) == (0, first, "")
+        # One line without a label, and there is no error to show.
         mixed = done("predict", "--file", tmp_path / "m", "--format", format, stdin=text + line)
         assert mixed == (0, predicted.out + first, "")
 
@@ -52,9 +52,7 @@ def test_each_input_line_has_its_output_line(tmp_path: Path) -> None:
     expected = [repr(next(margins)) if line in good else "-" for line in lines]
     predicted = done("predict", "--file", tmp_path / "m", "--skip-bad", stdin=text)
     assert predicted.out.splitlines() == expected
-    assert predicted.plain.err.startswith(
-        "onlinesvm: 4 bad lines skipped, the first: stdin, line 1: "
-    )
+    assert predicted.err.startswith("onlinesvm: 4 bad lines skipped, the first: stdin, line 1: ")
     with on_a_thread(tmp_path / "state") as endpoint:
         there = done("predict", "--connect", endpoint, "--skip-bad", stdin=text)
         assert [line == "-" for line in there.out.splitlines()] == [w == "-" for w in expected]

@@ -96,7 +96,7 @@ def test_a_command_on_a_terminal(terminal: Terminal, tmp_path: Path) -> None:
 
 def test_no_terminal_no_bar(tmp_path: Path) -> None:
     file = write(tmp_path / "first.svm", FIRST)
-    assert done("learn", "--file", tmp_path / "m", file).plain.err == ""
+    assert done("learn", "--file", tmp_path / "m", file).err == ""
     assert "samples, " not in done("predict", "--file", tmp_path / "m", file).err
 
 
