@@ -13,7 +13,7 @@ BUILT := pyproject.toml setup.py onlinesvm/kernel/constants.py onlinesvm/magnitu
 	$(wildcard onlinesvm/kernel/native/*.p[yx][xid] onlinesvm/kernel/csrc/*/*.h)
 
 .PHONY: demo test fuzz chaos soak test-readme test-install lint types check sanitize \
-	bench bench-full bench-torch clean
+	bench bench-full bench-torch clean help
 
 demo: $(VENV)/.runtime  ## stream this machine's Python library through a daemon
 	@$(BIN)/onlinesvm demo $(if $(LINE),"$(LINE)")
@@ -36,11 +36,11 @@ test-readme: $(VENV)/.dev  ## the README's commands, as printed
 test-install: $(VENV)/.dev  ## wheels built with and without a compiler, installed and run
 	$(BIN)/python -m pytest tests/install.py
 
-lint: $(VENV)/.dev
+lint: $(VENV)/.dev  ## ruff: rules and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(VENV)/.dev
+types: $(VENV)/.dev  ## mypy, strict
 	$(BIN)/mypy
 
 check: lint types test test-readme  ## what CI runs
@@ -60,7 +60,10 @@ bench-torch: $(VENV)/.bench  ## embedding bags beside ours, on the GPU too where
 	$(BIN)/python -m bench.claims --full
 	$(BIN)/python -m bench.report
 
-clean:
+help:  ## list the targets
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+clean:  ## remove what was built, the virtual environment too
 	rm -rf $(VENV) onlinesvm/kernel/native/*.so build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(BIN)/python:

@@ -22,7 +22,7 @@ def prepare(job: Job) -> None:
 
 bench = Bench(
     name="files",
-    question="`onlinesvm learn --model` on a file: wall seconds",
+    question="`onlinesvm learn --file` on a file: wall seconds",
     caveats=(
         "Whole processes, start-up and the saved model included; VW saves none, as its users time"
         " it. Both files hold the same samples; svmlight has numbers for names, and VW reads them"
@@ -44,7 +44,7 @@ bench = Bench(
 def _learn(path: Path, samples: int) -> Figures:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "onlinesvm.service", "learn", "--rule", "sgd"]
-        command += ["--model", str(Path(folder) / "model.msgpack"), str(path)]
+        command += ["--file", str(Path(folder) / "model.msgpack"), str(path)]
         start = time.perf_counter()
         done = subprocess.run(command, capture_output=True, text=True, timeout=800)
         seconds = time.perf_counter() - start

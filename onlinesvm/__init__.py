@@ -5,17 +5,20 @@ weights move), `model.model` (learn and score), `svm` (OnlineSVM, the Python doo
 file), `model.scorer` (fixed weights), `kernel.contract` (the two kernels), `onlinesvm.service`.
 """
 
+from __future__ import annotations
+
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from onlinesvm.config import LearnerConfig, Limits
-from onlinesvm.errors import OnlineSVMError
-from onlinesvm.model.scorer import Scorer
-from onlinesvm.svm import OnlineSVM
 from onlinesvm.version import __version__
 
 if TYPE_CHECKING:
+    from onlinesvm.config import LearnerConfig, Limits
+    from onlinesvm.errors import OnlineSVMError
+    from onlinesvm.model.scorer import Scorer
     from onlinesvm.service.client.async_client import AsyncClient
     from onlinesvm.service.client.client import Client
+    from onlinesvm.svm import OnlineSVM
 
 __all__ = [
     "AsyncClient",
@@ -28,14 +31,23 @@ __all__ = [
     "__version__",
 ]
 
+_ROOMS = {
+    "AsyncClient": "onlinesvm.service.client.async_client",
+    "Client": "onlinesvm.service.client.client",
+    "LearnerConfig": "onlinesvm.config",
+    "Limits": "onlinesvm.config",
+    "OnlineSVM": "onlinesvm.svm",
+    "OnlineSVMError": "onlinesvm.errors",
+    "Scorer": "onlinesvm.model.scorer",
+}
+
 
 def __getattr__(name: str) -> Any:
-    """Load the clients at their first use: the learner by itself does not load zmq."""
-    if name in ("AsyncClient", "Client"):
-        from onlinesvm import service
-
-        return getattr(service, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Import what is asked for on first use: a command imports what it needs and nothing else."""
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_ROOMS[name]), name)
+    return value
 
 
 def __dir__() -> list[str]:

@@ -12,6 +12,7 @@ from onlinesvm.service.storage.log import FSYNC
 __all__ = ["ServeConfig"]
 
 _LONGEST_S = 1e9
+LOG_LEVELS = ("debug", "info", "warning", "error")
 # A snapshot's header holds them all, and is bounded.
 _MOST_PRODUCERS = 500_000
 
@@ -51,6 +52,11 @@ class ServeConfig:
     reload_every_s: float = parameter(
         5.0, "seconds between looks of a follower for a newer snapshot; a look costs one listing"
     )
+    log_level: str = parameter(
+        "info",
+        "what is logged to stderr: warning for faults alone, debug for the whole configuration too",
+        LOG_LEVELS,
+    )
     insecure: bool = parameter(
         False, "bind an address that other machines can reach, without any protection"
     )
@@ -65,6 +71,10 @@ class ServeConfig:
             check_number(name, getattr(self, name), 0.01, _LONGEST_S)
         if self.fsync not in FSYNC:
             raise ConfigError(f"fsync: expected one of {', '.join(FSYNC)}, got {self.fsync!r}")
+        if self.log_level not in LOG_LEVELS:
+            raise ConfigError(
+                f"log_level: expected one of {', '.join(LOG_LEVELS)}, got {self.log_level!r}"
+            )
         most = self.max_producers
         if isinstance(most, bool) or not isinstance(most, int) or not 1 <= most <= _MOST_PRODUCERS:
             raise ConfigError(

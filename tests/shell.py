@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import io
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,25 +15,33 @@ from typing import Any, NamedTuple, TextIO
 from unittest.mock import patch
 
 from onlinesvm.service.cli.main import main, parser
+from onlinesvm.service.cli.parser import Parser
+from onlinesvm.version import __version__
 from tests.daemons import HOUSE
 
 DEADLINE_S = 30.0
-COMMAND = [sys.executable, "-W", "error", "-m", "onlinesvm.service"]
+COMMAND = [sys.executable, "-W", "error", "-m", "onlinesvm"]
 
 
 class Outcome(NamedTuple):
-    """What came of a command: exit code, stdout, stderr."""
+    """The outcome of a command: exit code, stdout, and stderr but for the formats found out."""
 
     code: int
     out: str
     err: str
 
 
-def commands() -> dict[str, argparse.ArgumentParser]:
+def outcome_of(code: int, out: str, err: str) -> Outcome:
+    """The outcome of a command that wrote `err`."""
+    lines = [line for line in err.splitlines(keepends=True) if ": read as " not in line]
+    return Outcome(code, out, "".join(lines))
+
+
+def commands() -> dict[str, Parser]:
     """Each command by name, and its parser."""
     actions = parser()._actions
     (found,) = (action for action in actions if isinstance(action, argparse._SubParsersAction))
-    return dict(found.choices)
+    return {name: added.fill() for name, added in found.choices.items()}
 
 
 def run(*arguments: object, stdin: bytes = b"", stderr: TextIO | None = None) -> Outcome:
@@ -53,7 +62,7 @@ def run(*arguments: object, stdin: bytes = b"", stderr: TextIO | None = None) ->
         stream.flush()
         stream.seek(0)
         texts.append(stream.read())
-    return Outcome(code, *texts)
+    return outcome_of(code, *texts)
 
 
 def done(*arguments: object, stdin: bytes = b"") -> Outcome:
@@ -64,10 +73,11 @@ def done(*arguments: object, stdin: bytes = b"") -> Outcome:
 
 
 def assert_failed(outcome: Outcome, *texts: str, code: int = 1) -> None:
-    """One clear line on stderr that has the `texts`, and nothing on stdout."""
+    """A clear line on stderr, and the notes to it, that have the `texts`; nothing on stdout."""
     assert (outcome.code, outcome.out) == (code, ""), outcome
-    assert outcome.err.startswith("onlinesvm: "), outcome.err
-    assert len(outcome.err.splitlines()) == 1, outcome.err
+    lines = outcome.err.splitlines()
+    assert lines and all(line.startswith("onlinesvm: ") for line in lines), outcome.err
+    assert len(lines) <= 2, outcome.err
     for text in texts:
         assert text in outcome.err, outcome.err
 
@@ -88,7 +98,7 @@ def shell(script: str, *arguments: object, **options: Any) -> Outcome:
         timeout=DEADLINE_S,
         **options,
     )
-    return Outcome(ended.returncode, ended.stdout, ended.stderr)
+    return outcome_of(ended.returncode, ended.stdout, ended.stderr)
 
 
 @contextlib.contextmanager
@@ -121,7 +131,22 @@ def ended(process: subprocess.Popen[bytes]) -> Outcome:
     """What came of a process of `started` that is about to end by itself."""
     code = process.wait(DEADLINE_S)
     texts = [pipe.read().decode() for pipe in (process.stdout, process.stderr) if pipe is not None]
-    return Outcome(code, *texts)
+    return outcome_of(code, *texts)
+
+
+def start_lines(process: subprocess.Popen[bytes]) -> tuple[list[str], str]:
+    """The lines of a daemon's start, and its endpoint; the log may have more before."""
+    assert process.stderr is not None
+    start = rf"onlinesvm {re.escape(__version__)} \w+ at (tcp://127.0.0.1:\d+): "
+    lines: list[str] = []
+    endpoint = ""
+    while line := process.stderr.readline().decode():
+        lines.append(line.rstrip())
+        if found := re.match(start, line):
+            endpoint = found[1]
+        if line == "ready\n":
+            return lines, endpoint
+    raise AssertionError(lines)
 
 
 def svmlight(rows: Sequence[tuple[int, dict[int, float]]]) -> bytes:

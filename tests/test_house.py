@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import graphlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -69,16 +70,19 @@ def offenders(folder: str, forbidden: set[str], *, on_load_only: bool = False) -
 def outsiders(folder: str) -> set[str]:
     """The packages from outside that a folder imports."""
     tops = {found.module.partition(".")[0] for path in files(folder) for found in imports(path)}
-    return tops - set(sys.stdlib_module_names) - {"onlinesvm"}
+    # compression is of the standard library from 3.14 on.
+    return tops - set(sys.stdlib_module_names) - {"onlinesvm", "compression"}
 
 
 def test_the_learner_knows_no_service_and_no_socket() -> None:
     assert len(files("onlinesvm")) > 10
     assert not [path for path in files("onlinesvm") if "service" in path.parts]
-    # The one exception: onlinesvm.Client and onlinesvm.AsyncClient are loaded at their first use.
+    # Two doors to the service: the clients, loaded at their first use, and `python -m onlinesvm`.
     found = offenders("onlinesvm", {"onlinesvm.service", "zmq", "socket"})
-    assert [line for line in found if not line.startswith("onlinesvm/__init__.py:")] == []
-    assert offenders("onlinesvm", {"onlinesvm.service", "zmq", "socket"}, on_load_only=True) == []
+    doors = {"onlinesvm/__init__.py", "onlinesvm/__main__.py"}
+    assert {line.partition(":")[0] for line in found} == doors
+    loaded = offenders("onlinesvm", {"onlinesvm.service", "zmq", "socket"}, on_load_only=True)
+    assert [line for line in loaded if not line.startswith("onlinesvm/__main__.py:")] == []
     assert outsiders("onlinesvm") <= {"numpy", "scipy", "msgpack"}
 
 
@@ -124,7 +128,7 @@ def test_the_compiled_kernel_imports_no_formula() -> None:
 
 def loaded_by(statements: str) -> set[str]:
     """Which of the heavy packages are there after `statements`, in a Python of their own."""
-    heavy = "{'scipy', 'zmq', 'torch', 'tqdm', 'msgpack'}"
+    heavy = "{'numpy', 'scipy', 'zmq', 'torch', 'tqdm', 'msgpack'}"
     done = subprocess.run(
         [sys.executable, "-c", f"{statements}; import sys; print(*{heavy} & set(sys.modules))"],
         cwd=HOUSE,
@@ -137,18 +141,32 @@ def loaded_by(statements: str) -> set[str]:
 
 
 def test_the_learner_by_itself_loads_little() -> None:
-    assert loaded_by("import onlinesvm") == {"msgpack"}
+    assert loaded_by("import onlinesvm") == set()
+    assert loaded_by("import onlinesvm.service.cli.main") == set()
     learning = "import onlinesvm; onlinesvm.OnlineSVM().learn_one(['a'], 1)"
-    assert loaded_by(learning) == {"msgpack"}
+    assert loaded_by(learning) == {"msgpack", "numpy"}
     scored = "m.learn_one(['a'], 1); onlinesvm.Scorer(m).score([['a']], path='padded')"
-    assert loaded_by(f"import onlinesvm; m = onlinesvm.OnlineSVM(); {scored}") == {"msgpack"}
+    assert loaded_by(f"import onlinesvm; m = onlinesvm.OnlineSVM(); {scored}") == {
+        "msgpack",
+        "numpy",
+    }
     fitting = "import onlinesvm; onlinesvm.OnlineSVM().partial_fit([[1]], [1])"
-    assert loaded_by(fitting) == {"msgpack", "scipy"}
+    assert loaded_by(fitting) == {"msgpack", "numpy", "scipy"}
+
+
+def test_a_command_loads_what_it_needs(tmp_path: Path) -> None:
+    """Each package costs tens of milliseconds at every start."""
+    (tmp_path / "rows.svm").write_text("1 1:1\n-1 2:1\n")
+    learn = ["learn", "--file", f"{tmp_path}/m", f"{tmp_path}/rows.svm"]
+    quiet = "import os, sys; sys.stdout = open(os.devnull, 'w')"
+    command = f"from onlinesvm.service.cli.main import main; {quiet}; code = main({learn})"
+    loaded = loaded_by(f"{command}; sys.stdout = sys.__stdout__; assert code == 0")
+    assert loaded == {"msgpack", "numpy"}
 
 
 def test_the_clients_are_loaded_at_their_first_use() -> None:
     shown = "import onlinesvm; onlinesvm.Client, onlinesvm.AsyncClient"
-    assert loaded_by(shown) == {"msgpack", "zmq"}
+    assert loaded_by(shown) == {"msgpack", "numpy", "zmq"}
     import onlinesvm
     from onlinesvm import service
 
@@ -161,3 +179,19 @@ def test_the_clients_are_loaded_at_their_first_use() -> None:
 
 def test_the_service_by_itself_leaves_scipy_out() -> None:
     assert not loaded_by("import onlinesvm.service") & {"scipy", "torch"}
+
+
+def test_make_help_lists_every_target() -> None:
+    text = (HOUSE / "Makefile").read_text("utf-8").replace("\\\n", " ")
+    targets = re.findall(r"^\.PHONY: (.*)$", text, re.M)[0].split()
+    done = subprocess.run(
+        ["make", "--no-print-directory", "help"],
+        cwd=HOUSE,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    listed = [line.split()[0] for line in done.stdout.splitlines()]
+    assert sorted(listed) == sorted(targets)
+    assert max(map(len, done.stdout.splitlines())) <= 100

@@ -19,7 +19,7 @@ from typing import cast
 from onlinesvm.errors import KernelError
 from onlinesvm.kernel.contract import Kernel
 
-__all__ = ["KERNELS", "Kernel", "fallback", "load"]
+__all__ = ["KERNELS", "Kernel", "fallback", "in_use", "load"]
 
 KERNELS = ("native", "python")  # the best first
 
@@ -70,3 +70,9 @@ def _warn_once(name: str) -> None:
         f" C compiler, or set ONLINESVM_KERNEL={name} if that is meant",
         file=sys.stderr,
     )
+
+
+def in_use() -> str:
+    """The kernel in use, and the reason if it is not the best one. Raises KernelError."""
+    name, reason = load().NAME, fallback()
+    return f"kernel {name} ({reason})" if reason else f"kernel {name}"

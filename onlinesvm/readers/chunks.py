@@ -1,31 +1,51 @@
-"""A text file, plain or gzipped, or stdin, as blocks of whole lines in constant memory."""
+"""A text file or stdin, perhaps compressed, as blocks of whole lines in constant memory.
+
+    bytes → unpacked (gzip here, others in `unpack`) → UTF-8 → lines ended by a newline → blocks
+
+UTF-16 and UTF-32 are known by their byte order mark and become UTF-8. Where the first piece of the
+text has carriage returns and no newline, carriage returns end lines.
+"""
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import os
 import stat
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import IO, cast
 
 from onlinesvm.errors import format_text
-from onlinesvm.readers.labels import LineError
+from onlinesvm.readers.tokens import LineError
+from onlinesvm.readers.unpack import (
+    MAGICS,
+    DamageError,
+    check_readable,
+    unpacked,
+    unpacker_of,
+)
 
 __all__ = ["BLOCK_BYTES", "Blocks", "DamageError"]
 
 # Small enough to stay in the cache from being read to being parsed.
 BLOCK_BYTES = 2**18
 
+# So much of the text is searched for a newline before carriage returns are taken for line ends.
+_HEAD_BYTES = 2**16
+
 _GZIP_MAGIC = b"\x1f\x8b"
 _HEADER_BYTES = 16  # more than the library reads of a header at once
-_BOM = b"\xef\xbb\xbf"
-
-
-class DamageError(LineError):
-    """The input breaks off at this line: there is nothing after it to go on with."""
+# The longer before those they begin with.
+_BYTE_ORDER_MARKS = {
+    b"\xef\xbb\xbf": None,
+    b"\xff\xfe\0\0": "utf-32-le",
+    b"\0\0\xfe\xff": "utf-32-be",
+    b"\xff\xfe": "utf-16-le",
+    b"\xfe\xff": "utf-16-be",
+}
 
 
 class Blocks:
@@ -33,7 +53,7 @@ class Blocks:
 
     Every line but the last ends in a newline. A line of more than `max_line_bytes` is read past,
     and a LineError stands in its place; where the input is damaged a DamageError is the last item.
-    gzip is known by its first bytes. A UTF-8 byte order mark at the start is left out.
+    Compression is known by the first bytes. A byte order mark at the start is left out.
 
     name: for messages. bytes_read: of the input, before it is unpacked. total_bytes: the input's
     size, None where that is not known. Raises OSError where the file cannot be opened or read.
@@ -67,7 +87,7 @@ class Blocks:
         begun = bytearray()  # a line whose end has not come yet
         passing = False  # whether that line is too long, and read past
         try:
-            for chunk in self._without_bom():
+            for chunk in self._text():
                 if passing:
                     end = chunk.find(b"\n") + 1
                     if not end:
@@ -110,26 +130,56 @@ class Blocks:
         # How long it is was perhaps never found out.
         return LineError(f"expected at most {self._max_line_bytes} bytes a line, got more")
 
-    def _without_bom(self) -> Iterator[bytes]:
-        chunks = self._chunks()
-        head = b""
-        for chunk in chunks:
-            head += chunk
-            if len(head) >= len(_BOM):
+    def _text(self) -> Iterator[bytes]:
+        """UTF-8 without a byte order mark, lines ended by newlines, in pieces that end anywhere."""
+        pieces = self._utf8()
+        head = bytearray()
+        for piece in pieces:
+            head += piece
+            if b"\n" in piece or len(head) >= _HEAD_BYTES:
                 break
-        yield head.removeprefix(_BOM)
-        yield from chunks
+        if b"\n" in head or b"\r" not in head:
+            yield bytes(head)
+            yield from pieces
+            return
+        yield bytes(head).replace(b"\r", b"\n")
+        for piece in pieces:
+            yield piece.replace(b"\r", b"\n")
+
+    def _utf8(self) -> Iterator[bytes]:
+        chunks = self._chunks()
+        head = _longer(next(chunks, b""), _BYTE_ORDER_MARKS, chunks)
+        mark = next((mark for mark in _BYTE_ORDER_MARKS if head.startswith(mark)), b"")
+        encoding = _BYTE_ORDER_MARKS.get(mark)
+        head = head.removeprefix(mark)
+        if encoding is None:
+            yield head
+            yield from chunks
+            return
+        decoder = codecs.getincrementaldecoder(encoding)()
+        try:
+            yield decoder.decode(head).encode()
+            for chunk in chunks:
+                yield decoder.decode(chunk).encode()
+            yield decoder.decode(b"", final=True).encode()
+        except UnicodeError as error:
+            raise DamageError(
+                f"expected {encoding.upper()} text, as its byte order mark says, got a fault:"
+                f" {getattr(error, 'reason', error)}"
+            ) from None
 
     def _chunks(self) -> Iterator[bytes]:
         """The text, in pieces that end anywhere."""
-        head = self._read()
-        while len(head) < len(_GZIP_MAGIC) and (more := self._read()):
-            head += more
+        head = _longer(self._read(), (_GZIP_MAGIC, *MAGICS), iter(self._read, b""))
         if head.startswith(_GZIP_MAGIC):
             yield from self._unpacked(head)
             return
         if self.name.endswith(".gz"):
             raise DamageError(f"expected a gzip file, as its name says, got {format_text(head)}")
+        if (magic := unpacker_of(head)) is not None:
+            yield from unpacked(magic, head, self._read, self._block_bytes)
+            return
+        check_readable(self.name, head)
         while head:
             yield head
             head = self._read()
@@ -175,3 +225,16 @@ class _Packed:
         taken = self._bytes[self._at : self._at + size]
         self._at += len(taken)
         return taken
+
+
+def _longer(head: bytes, marks: Collection[bytes], more: Iterator[bytes]) -> bytes:
+    """`head` with as much of `more` as shows which of the `marks` it begins with, if any.
+
+    Waits for no byte that the answer does not need.
+    """
+    while any(len(head) < len(mark) and mark.startswith(head) for mark in marks):
+        piece = next(more, b"")
+        if not piece:
+            break
+        head += piece
+    return head

@@ -1,109 +1,154 @@
-"""One line of JSON → one sample.
+"""JSON lines: one object a line, one sample an object.
 
     {"label": 1, "features": ["free", "prize"]}
-    {"label": -1, "features": {"len": 2.5, "free": 1}, "importance": 0.5}
+    {"label": -1, "features": {"len": 2.5, "free": 1}, "importance": 0.5, "id": "m-17"}
 
-Names are text or integers, values numbers; nothing else is known, and no key stands twice at the
-top. Repeated names are kept. Text that is not UTF-8 is kept as its bytes, written as they are or
-as the escapes U+DC80 to U+DCFF that Python shows for them; other lone surrogates are refused.
+Names are text or integers, values numbers. `Keys` renames the keys; further keys are ignored.
+None of the four stands twice. Repeated names are kept. Text that is not UTF-8 is kept as its bytes,
+written as they are or as the escapes U+DC80 to U+DCFF that Python shows for them; other lone
+surrogates are refused. An array of objects, or an object over several lines, is refused with the
+command that makes lines of it.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any, NoReturn
+import math
+from dataclasses import dataclass
+from typing import Any
 
 from onlinesvm.config import MAX_MAGNITUDE, MIN_MAGNITUDE, Limits
 from onlinesvm.errors import format_path, format_text
-from onlinesvm.readers.labels import Labels, LineError, check_name, drop_zeros, too_many_features
-from onlinesvm.readers.lines import Row
+from onlinesvm.readers.labels import Labels
+from onlinesvm.readers.parsing import Row
+from onlinesvm.readers.tokens import LineError, check_name, drop_zeros, too_many_features
 
-__all__ = ["JSONParser"]
+__all__ = ["JSONParser", "Keys", "fits"]
 
-_KEYS = ("label", "features", "importance")
 _ABSENT = object()
+# An integer of more digits is too large for any use here, and Python refuses to convert it.
+_MAX_DIGITS = 4300
+_SHOWN_KEYS = 5
 
 
-def _refuse_constant(text: str) -> NoReturn:
-    raise LineError(f"expected a finite number, got {text}")
+@dataclass(frozen=True)
+class Keys:
+    """The keys of an object that are read."""
+
+    label: str = "label"
+    features: str = "features"
+    importance: str = "importance"
+    id: str = "id"
+
+
+def fits(line: bytes) -> bool:
+    """True for a line that begins an object or an array of objects."""
+    start = line.lstrip()
+    if not start.startswith(b"["):
+        return start.startswith(b"{")
+    return start[1:].lstrip()[:1] in (b"", b"{", b"]")
+
+
+def _bounded_int(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _MAX_DIGITS else float(digits)
 
 
 # Objects come as tuples of pairs, so that repeated keys show; arrays come as lists.
-_decode = json.JSONDecoder(object_pairs_hook=tuple, parse_constant=_refuse_constant).decode
+_decode = json.JSONDecoder(object_pairs_hook=tuple).decode
+_decode_long_integers = json.JSONDecoder(object_pairs_hook=tuple, parse_int=_bounded_int).decode
 _decode_as_written = json.JSONDecoder(
-    object_pairs_hook=tuple, parse_int=str, parse_float=str
+    object_pairs_hook=tuple, parse_int=str, parse_float=str, parse_constant=str
 ).decode
 
 
 class JSONParser:
-    """JSON lines: ``{"label": ..., "features": ..., "importance": ...}``."""
+    """JSON lines; the grammar is that of this module's docstring."""
 
-    def __init__(self, labels: Labels, limits: Limits) -> None:
+    def __init__(
+        self, labels: Labels, limits: Limits, keys: Keys | None = None, *, ids: bool = False
+    ) -> None:
         self.labels = labels
         self.limits = limits
+        self.ids = ids
+        self.keys = keys or Keys()
 
     def parse(self, line: bytes) -> Row:
         """See LineParser."""
         text = line.decode("utf-8", "surrogateescape")
         sample = self._sample(text)
-        label = self._label(sample.get("label", _ABSENT), text)
-        features = sample.get("features", _ABSENT)
+        label = self._label(sample, text)
+        features = sample.get(self.keys.features, _ABSENT)
         if features is _ABSENT:
-            raise LineError('expected a key "features", got none')
+            raise LineError(self._absent("features", self.keys.features, sample))
         names, values = self._columns(features)
-        importance = sample.get("importance", 1)
+        importance = sample.get(self.keys.importance, 1)
         if type(importance) not in (int, float) or not 0 <= importance <= MAX_MAGNITUDE:
             raise LineError(
                 f"expected an importance from 0 to {MAX_MAGNITUDE:g}, got {_shown(importance)}"
             )
         importance = float(importance) if importance >= MIN_MAGNITUDE else 0.0
-        return (label, importance, *drop_zeros(names, values))
+        id = self._id(sample, text) if self.ids else b""
+        return (label, importance, *drop_zeros(names, values), id)
 
     def _sample(self, text: str) -> dict[str, Any]:
         """The keys and values of the object in `text`."""
         try:
-            pairs = _decode(text)
-        except LineError:
-            raise
+            pairs = _decoded(text)
         except json.JSONDecodeError as error:
-            raise LineError(
-                f"expected one JSON object, got a fault at column {error.colno}: {error.msg}"
-            ) from None
+            raise LineError(_syntax_fault(text, error)) from None
         except RecursionError:
             raise LineError(
                 "expected one JSON object of a sample, got one nested too deeply"
             ) from None
-        except ValueError:  # Python's own bound on the digits of an integer
-            raise LineError(
-                f"expected numbers of magnitude at most {MAX_MAGNITUDE:g}, got an integer of more"
-                " digits than can be read"
-            ) from None
         if type(pairs) is not tuple:
-            raise LineError(f"expected one JSON object, got {_shown(pairs)}")
+            hint = f" ({_ARRAY_HINT})" if type(pairs) is list else ""
+            raise LineError(f"expected one JSON object, got {_shown(pairs)}{hint}")
         sample = dict(pairs)
-        if len(sample) != len(pairs) or not sample.keys() <= set(_KEYS):
+        if len(sample) != len(pairs):
+            keys = self.keys
+            known = {keys.label, keys.features, keys.importance, keys.id}
             seen = set()
             for key, _ in pairs:
-                if key not in _KEYS:
-                    raise LineError(f"expected no keys but {', '.join(_KEYS)}, got {_shown(key)}")
-                if key in seen:
+                if key in known and key in seen:
                     raise LineError(f"expected each key once, got {_shown(key)} twice")
                 seen.add(key)
         return sample
 
-    def _label(self, label: object, text: str) -> float:
+    def _absent(self, meaning: str, key: str, sample: dict[str, Any]) -> str:
+        """The message for a sample without `key`, with the keys that it has."""
+        got = ", ".join(map(format_text, list(sample)[:_SHOWN_KEYS])) or "none"
+        more = ", …" if len(sample) > _SHOWN_KEYS else ""
+        return f"expected a key {format_text(key)} (--{meaning}-key names another), got {got}{more}"
+
+    def _label(self, sample: dict[str, Any], text: str) -> float:
+        key = self.keys.label
+        label = sample.get(key, _ABSENT)
         if type(label) is str:
+            if not self.labels.labelled and not _is_unicode(label):
+                return 0.0
             return self.labels.read(_encode(label))
         if type(label) is int:
             return self.labels.read(b"%d" % label)
         if type(label) is float:
             # repr tells the number; only a comparison of texts must see it as it was written.
             by_text = self.labels.by_text
-            written = dict(_decode_as_written(text))["label"] if by_text else repr(label)
+            written = dict(_decode_as_written(text))[key] if by_text else repr(label)
             return self.labels.read(written.encode())
         if label is _ABSENT:
-            return self.labels.missing('expected a key "label", got none')
+            return self.labels.missing(self._absent("label", key, sample))
         return self.labels.missing(f"expected a label as a number or text, got {_shown(label)}")
+
+    def _id(self, sample: dict[str, Any], text: str) -> bytes:
+        """The id as its text, a number as it is written; empty where there is none."""
+        id = sample.get(self.keys.id)
+        if id is None:
+            return b""
+        if type(id) is str:
+            return _encode(id)
+        if type(id) not in (int, float):
+            raise LineError(f"expected an id as a number or text, got {_shown(id)}")
+        written: str = dict(_decode_as_written(text))[self.keys.id]
+        return written.encode()
 
     def _columns(self, features: Any) -> tuple[list[bytes], list[float]]:
         """Names and values as written, zeros too."""
@@ -121,11 +166,13 @@ class JSONParser:
         for name, value in features:
             names.append(self._name(name, None))
             if type(value) not in (int, float):
-                raise LineError(f"expected a number, got {_shown(value)} at {_at(names[-1])}")
+                raise LineError(f"expected a number, got {_shown(value)} at {self._at(names[-1])}")
             if not -MAX_MAGNITUDE <= value <= MAX_MAGNITUDE:
+                if math.isnan(value):
+                    raise LineError(f"expected a finite number, got NaN at {self._at(names[-1])}")
                 raise LineError(
                     f"expected a number of magnitude at most {MAX_MAGNITUDE:g},"
-                    f" got {_shown(value)} at {_at(names[-1])}"
+                    f" got {_shown(value)} at {self._at(names[-1])}"
                 )
             values.append(0.0 if -MIN_MAGNITUDE < value < MIN_MAGNITUDE else float(value))
         return names, values
@@ -140,14 +187,51 @@ class JSONParser:
         if type(name) is not int:
             raise LineError(
                 "expected a feature name (text or an integer),"
-                f" got {_shown(name)} at {_at(index or 0)}"
+                f" got {_shown(name)} at {self._at(index or 0)}"
             )
         if not -(2**63) <= name < 2**64:
             raise LineError(
                 f"expected an integer name from -2**63 to 2**64 - 1, got {_shown(name)}"
-                f" at {_at(index or 0)}"
+                f" at {self._at(index or 0)}"
             )
         return b"%d" % name
+
+    def _at(self, key: int | bytes) -> str:
+        """The place in the line of a feature, for a message."""
+        return format_path((self.keys.features.encode("utf-8", "surrogateescape"), key))
+
+
+_ARRAY_HINT = "its elements are made lines by: jq -c '.[]' FILE"
+
+
+def _decoded(text: str) -> object:
+    try:
+        return _decode(text)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # Python's own bound on the digits of an integer
+        return _decode_long_integers(text)
+
+
+def _syntax_fault(text: str, error: json.JSONDecodeError) -> str:
+    """The message for `text`, which is not JSON, or not all of it."""
+    if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string"):
+        if text.lstrip().startswith("["):
+            return f"expected one JSON object a line, got the start of an array ({_ARRAY_HINT})"
+        if text.lstrip().startswith("{"):
+            return (
+                "expected one JSON object a line, got one that does not end on its line (objects"
+                " over several lines are made lines by: jq -c . FILE)"
+            )
+    return f"expected one JSON object, got a fault at column {error.colno}: {error.msg}"
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _encode(text: str) -> bytes:
@@ -159,13 +243,8 @@ def _encode(text: str) -> bytes:
         ) from None
 
 
-def _at(key: int | bytes) -> str:
-    """Where in the line, for a message."""
-    return format_path((b"features", key))
-
-
 def _shown(value: Any) -> str:
-    """What came, for a message."""
+    """`value` for a message."""
     kind = type(value)
     if kind is str:
         return f"text {format_text(value)}"

@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
+from onlinesvm.config import Limits
 from onlinesvm.data.batch import Batch, BatchColumns
-from onlinesvm.readers.labels import LineError
-from onlinesvm.readers.lines import LineParser
+from onlinesvm.readers.labels import Labels
+from onlinesvm.readers.tokens import LineError
 
-__all__ = ["Parsed", "Room", "parse_block"]
+__all__ = ["LineParser", "Parsed", "Room", "Row", "parse_block"]
+
+# Label, importance, names, values (zeros dropped, duplicates kept), id (empty where there is none).
+Row = tuple[float, float, Sequence[bytes], Sequence[float], bytes]
+
+
+class LineParser(Protocol):
+    """Reads the lines of one format, by these labels and limits. `ids`: keep the samples' ids."""
+
+    labels: Labels
+    limits: Limits
+    ids: bool
+
+    def parse(self, line: bytes) -> Row | None:
+        r"""The sample in `line`, a line that is not blank, without its ``\n`` or ``\r\n``.
+
+        None for a line that holds no sample (a comment). Raises LineError.
+        """
+        ...
 
 
 class Room(NamedTuple):
-    """What a batch holds: it takes no further sample once any of these is reached."""
+    """The bounds of a batch: it takes no further sample once any of these is reached."""
 
     samples: int
     features: int
@@ -20,18 +40,23 @@ class Room(NamedTuple):
 
 
 class Parsed(NamedTuple):
-    """What came of parsing.
+    """The outcome of parsing.
 
-    batch: the samples. end: the offset after the last line taken. lines: how many were taken,
-    blank and bad ones too. skipped: how many were bad and passed over. fault: what is wrong with
-    the last line, if parsing stopped at a bad one.
+    batch: the samples. end: the offset after the last line read. lines: the number of lines read,
+    blank and bad ones too. fault: the fault of the last line, if parsing stopped at a bad one.
+
+    skipped: for each bad line passed over, the number of the batch's samples before it.
+    first_fault: the first of these lines (counted from 1 at the start of this parse) and its fault.
+    ids: of the samples, empty where a line has none; None where they were not asked for.
     """
 
     batch: BatchColumns
     end: int
     lines: int
-    skipped: int
-    fault: LineError | None
+    fault: LineError | None = None
+    skipped: Sequence[int] = ()
+    first_fault: tuple[int, LineError] | None = None
+    ids: Sequence[bytes] | None = None
 
 
 def parse_block(
@@ -40,11 +65,14 @@ def parse_block(
     """Read `block`, whole lines, from offset `start` on.
 
     Stops at the end, once the batch is full, or after a bad line, of which nothing is taken; with
-    `skip_bad` bad lines are counted and passed over.
+    `skip_bad` bad lines are noted and passed over.
     """
     parse = parser.parse
     batch = Batch()
-    lines = skipped = name_bytes = 0
+    ids: list[bytes] | None = [] if parser.ids else None
+    skipped: list[int] = []
+    first_fault = stopped_by = None
+    lines = name_bytes = 0
     while (
         start < len(block)
         and len(batch.labels) < room.samples
@@ -63,10 +91,15 @@ def parse_block(
             row = parse(line.removesuffix(b"\r"))
         except LineError as fault:
             if not skip_bad:
-                return Parsed(batch, start, lines, skipped, fault)
-            skipped += 1
+                stopped_by = fault
+                break
+            first_fault = first_fault or (lines, fault)
+            skipped.append(len(batch.labels))
             continue
         if row is not None:
-            batch.append(*row)
-            name_bytes += sum(map(len, row[2]))
-    return Parsed(batch, start, lines, skipped, None)
+            label, importance, names, values, id = row
+            batch.append(label, importance, names, values)
+            name_bytes += sum(map(len, names))
+            if ids is not None:
+                ids.append(id)
+    return Parsed(batch, start, lines, stopped_by, skipped, first_fault, ids)

@@ -4,15 +4,19 @@ r"""File readers: text files → batches.
     vw         label [importance] ['tag]|namespace[:weight] name[:value] ... |...
     json       {"label": 1, "features": ["name", ...] or {"name": value, ...}, "importance": 1}
     text       label \t text
+    fasttext   __label__x text
+    csv        a table with a header, one column of it the label
 
-One sample a line; blank lines are passed over but counted. The format is known by the first line
-that is not blank: a leading ``{``, then a TAB, then a ``|``, else svmlight.
+One sample a line; blank lines are passed over but counted, and so are lines before the first sample
+that begin with ``#``. The format is known by the first lines (`detect`).
 """
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -20,59 +24,53 @@ from onlinesvm import kernel as kernels
 from onlinesvm.config import Limits
 from onlinesvm.data.batch import Batch, BatchColumns
 from onlinesvm.errors import ConfigError, FormatError
-from onlinesvm.readers.chunks import BLOCK_BYTES, Blocks, DamageError
-from onlinesvm.readers.jsonl import JSONParser
-from onlinesvm.readers.labels import Labels, LineError
-from onlinesvm.readers.lines import LineParser, SvmlightParser, TextParser, VWParser
+from onlinesvm.readers.chunks import BLOCK_BYTES, Blocks
+from onlinesvm.readers.detect import look_ahead
+from onlinesvm.readers.formats import NAMES, Setup
+from onlinesvm.readers.jsonl import Keys
+from onlinesvm.readers.labels import Labels
 from onlinesvm.readers.parsing import Parsed, Room
 from onlinesvm.readers.prefetch import made_ahead
+from onlinesvm.readers.start import Start, read_start
+from onlinesvm.readers.tokens import LineError
+from onlinesvm.readers.unpack import DamageError
 
-__all__ = ["FORMATS", "Reader", "detect"]
-
-_PARSERS: dict[str, type[SvmlightParser | VWParser | JSONParser | TextParser]] = {
-    "svmlight": SvmlightParser,
-    "vw": VWParser,
-    "json": JSONParser,
-    "text": TextParser,
-}
-FORMATS = tuple(_PARSERS)
+__all__ = ["NAMES", "Keys", "Reader"]
 
 _DEFAULTS = Limits()
 
 # A batch of wide samples ends early, so that its memory is bounded.
 _BATCH_FEATURES = 2**18
 _BATCH_NAME_BYTES = 2**22
-# Parsed while those before are learned: what lies between the two threads is little.
+# Parsed while those before are learned: little lies between the two threads.
 _PARTS_AHEAD = 2
-
-
-def detect(line: bytes) -> str:
-    """The format of a file whose first line that is not blank is `line`."""
-    if line.lstrip().startswith(b"{"):
-        return "json"
-    if b"\t" in line.rstrip(b"\r\n"):
-        return "text"
-    return "vw" if b"|" in line else "svmlight"
 
 
 class Reader:
     """Iterates once over the samples of a text file, in non-empty batches.
 
-    source: a path, or ``-`` for stdin; gzip is unpacked. format: one of FORMATS; None finds out.
-    positive: which labels are +1 (see Labels). labelled: whether every line must have a label;
-    without, the labels of lines that have none, or none that can be read, are 0.0. skip_bad: count
-    bad lines instead of raising. batch_samples: the most samples a batch may have; it also ends
-    where what was read at once ends, so that a slow pipe does not keep its lines waiting. kernel:
-    as OnlineSVM takes it; the batches are that kernel's. ahead: read and parse in a thread while
-    the batches before are in use; for files only, as a pipe is no faster for it.
+    source: a path, or ``-`` for stdin; compressed input is unpacked. format: one of NAMES; None
+    finds out. positive: the labels that are +1 (see Labels). labelled: True asks every line for a
+    label; False reads a label that is missing, or of any other kind, as 0.0. skip_bad: note bad
+    lines instead of raising. ids: keep the samples' ids. keys: of JSON lines; the id's key names a
+    table's column too. label_column: of a table; it makes the format csv. limits: of a sample.
+    batch_samples: the most samples a batch may have; it also ends where one read ends, so that a
+    slow pipe does not keep its lines waiting. kernel: as OnlineSVM takes it; the batches are that
+    kernel's. ahead: read and parse in a thread while the batches before are in use; for files
+    only, as a pipe is no faster for it.
 
-    Attributes, for a progress bar and a summary: source, format (None until it is known), lines
-    (read so far), skipped (bad lines), samples (given out so far), bytes_read and total_bytes (of
-    the file as it is on disk; total_bytes is None where the size is not known).
+    Attributes: source; format (None until `begin`, and for files without samples); notes (for the
+    user: how the file is read); lines (read so far); samples (given out so far); skipped (bad
+    lines); first_skipped (the error of the first one); bytes_read and total_bytes (of the file as
+    it is on disk; total_bytes is None where the size is not known).
+
+    Attributes of the batch given out last: ids (bytes, empty where a line has none; None unless
+    asked for) and gaps, the bad lines passed over since the batch before: how many there are,
+    by the number of this batch's samples before them. After the last batch: those after it, at 0.
 
     Memory does not grow with the input. Raises ConfigError for the arguments, OSError where the
     file cannot be opened or read, and FormatError, naming the line, for the first bad one, after
-    the batch of the samples before it; for damaged gzip too, whatever skip_bad says.
+    the batch of the samples before it; for damaged files and unknown formats with skip_bad too.
     """
 
     def __init__(
@@ -83,44 +81,86 @@ class Reader:
         positive: Iterable[str] = (),
         labelled: bool = True,
         skip_bad: bool = False,
+        ids: bool = False,
+        keys: Keys | None = None,
+        label_column: str | None = None,
         limits: Limits = _DEFAULTS,
         batch_samples: int = 1024,
         kernel: str | None = None,
         ahead: bool = False,
         _block_bytes: int = BLOCK_BYTES,
     ) -> None:
-        if format is not None and format not in _PARSERS:
-            raise ConfigError(f"format: expected one of {', '.join(FORMATS)}, got {format!r}")
+        if format is not None and format not in NAMES:
+            raise ConfigError(f"format: expected one of {', '.join(NAMES)}, got {format!r}")
         if batch_samples < 1:
             raise ConfigError(f"batch_samples: expected at least 1, got {batch_samples!r}")
-        self.format = format
-        self.lines = 0
-        self.skipped = 0
-        self.samples = 0
-        self._detected = False
-        self._skip_bad = skip_bad
-        self._limits = limits
-        self._batch_samples = batch_samples
-        self._labels = Labels(positive, labelled=labelled)
-        self._parser: LineParser | None = None
-        self._kernel = kernels.load(kernel)
-        self._blocks = Blocks(
-            source, max_line_bytes=self._limits.max_message_bytes, block_bytes=_block_bytes
+        if label_column is not None and format not in (None, "csv"):
+            raise ConfigError(f"label_column: expected the format csv with it, got {format!r}")
+        if format == "csv" and labelled and label_column is None:
+            raise ConfigError("label_column: expected one with the format csv, got none")
+        self.lines = self.samples = self.skipped = 0
+        self.first_skipped: FormatError | None = None
+        self.ids: Sequence[bytes] | None = None
+        self.gaps: Mapping[int, int] = {}
+        self._format = format if label_column is None else "csv"
+        self._label_column = label_column
+        self._setup = Setup(
+            labels=Labels(positive, labelled=labelled), limits=limits, keys=keys or Keys(), ids=ids
         )
+        self._skip_bad = skip_bad
+        self._room = Room(batch_samples, _BATCH_FEATURES, _BATCH_NAME_BYTES)
+        self._kernel = kernels.load(kernel)
+        self._file = Blocks(
+            source, max_line_bytes=limits.max_message_bytes, block_bytes=_block_bytes
+        )
+        self._blocks: Iterator[bytes | LineError] = iter(self._file)
         # A pipe may never end, and no one could then end the thread that reads it.
-        self._ahead = ahead and self._blocks.total_bytes is not None
-        self.source = self._blocks.name
+        self._ahead = ahead and self._file.total_bytes is not None
+        self.source = self._file.name
+        self._start: Start | None = None
         self._batches = self._read()
+
+    def begin(self) -> None:
+        """Read the first lines, by which the format is known; iterating does so too.
+
+        Raises FormatError where the format cannot be known or a header cannot be read.
+        """
+        if self._start is not None:
+            return
+        ahead = look_ahead(
+            self._blocks,
+            whole=self._file.total_bytes is not None,
+            known=self._format is not None,
+            labelled=self._setup.labels.labelled,
+        )
+        self._blocks = itertools.chain(ahead.blocks, self._blocks)
+        try:
+            self._start = read_start(
+                ahead, self.source, self._setup, self._format, self._label_column
+            )
+        except FormatError as error:
+            self.lines = error.line
+            raise
+
+    @property
+    def format(self) -> str | None:
+        """The format given, or found out by `begin`."""
+        return self._format if self._start is None else self._start.format
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Sentences for the user about how the file is read; none before `begin`."""
+        return () if self._start is None else self._start.notes
 
     @property
     def bytes_read(self) -> int:
         """Bytes of the input read so far, before they are unpacked."""
-        return self._blocks.bytes_read
+        return self._file.bytes_read
 
     @property
     def total_bytes(self) -> int | None:
         """Bytes of the input, before they are unpacked; None where that is not known."""
-        return self._blocks.total_bytes
+        return self._file.total_bytes
 
     def __iter__(self) -> Iterator[BatchColumns]:
         return self._batches
@@ -139,58 +179,81 @@ class Reader:
     def close(self) -> None:
         """Close the file, wherever reading is; stdin stays open."""
         self._batches.close()
-        self._blocks.close()
+        self._file.close()
 
     def _read(self) -> Generator[BatchColumns, None, None]:
-        parts = self._parse()
-        if self._ahead:
-            parts = made_ahead(parts, _PARTS_AHEAD)
         try:
-            for part in parts:
-                self.lines += part.lines
-                self.skipped += part.skipped
-                if len(part.batch):
-                    self.samples += len(part.batch)
-                    yield part.batch
-                if part.fault is not None:
-                    raise FormatError(
-                        f"{part.fault}{self._hint(part.fault)}", self.source, self.lines
-                    )
+            self.begin()
+            assert self._start is not None
+            parts = self._parse(self._start)
+            if self._ahead:
+                parts = made_ahead(parts, _PARTS_AHEAD)
+            try:
+                yield from self._batches_of(parts)
+            finally:
+                parts.close()
         finally:
-            parts.close()
-            self._blocks.close()
+            self._file.close()
 
-    def _parse(self) -> Generator[Parsed, None, None]:
+    def _batches_of(self, parts: Iterable[Parsed]) -> Generator[BatchColumns, None, None]:
+        """The batches of `parts`; the attributes take all else."""
+        passed = 0  # bad lines since the last sample
+        for part in parts:
+            if part.first_fault is not None and self.first_skipped is None:
+                line, fault = part.first_fault
+                self.first_skipped = self._error(fault, self.lines + line)
+            self.lines += part.lines
+            self.skipped += len(part.skipped)
+            if len(part.batch):
+                gaps = Counter(part.skipped)
+                if passed:
+                    gaps[0] += passed
+                passed = gaps.pop(len(part.batch), 0)
+                self.samples += len(part.batch)
+                self.ids, self.gaps = part.ids, gaps
+                yield part.batch
+            else:
+                passed += len(part.skipped)
+            if part.fault is not None:
+                raise self._error(part.fault, self.lines)
+        self.gaps = {0: passed} if passed else {}
+
+    def _parse(self, start: Start) -> Generator[Parsed, None, None]:
         """The parsed blocks, up to the first fault."""
-        room = Room(self._batch_samples, _BATCH_FEATURES, _BATCH_NAME_BYTES)
+        header = start.first_line - 1  # lines yet to come before the first sample
         for block in self._blocks:
             if isinstance(block, LineError):
-                passed = self._skip_bad and not isinstance(block, DamageError)
-                yield Parsed(Batch(), 0, 1, int(passed), None if passed else block)
+                header = max(header - 1, 0)
+                if self._skip_bad and not isinstance(block, DamageError):
+                    yield Parsed(Batch(), 0, 1, skipped=(0,), first_fault=(1, block))
+                else:
+                    yield Parsed(Batch(), 0, 1, block)
                 continue
-            parser = self._parser_for(block)
-            start = 0
-            while start < len(block):
+            offset = 0
+            if header:
+                offset, lines = _offset_after(block, header)
+                header -= lines
+                yield Parsed(Batch(), offset, lines)
+            while offset < len(block):
                 parsed = self._kernel.parse_block(
-                    parser, block, start, room, skip_bad=self._skip_bad
+                    start.parser, block, offset, self._room, skip_bad=self._skip_bad
                 )
                 yield parsed
-                start = parsed.end
+                offset = parsed.end
 
-    def _hint(self, fault: LineError) -> str:
-        if self._detected and not self.samples and not isinstance(fault, DamageError):
-            return f" (read as {self.format}; --format names another)"
-        return ""
+    def _error(self, fault: LineError, line: int) -> FormatError:
+        """`fault` with its place; a guess at the format is named in it."""
+        guessed = self._start is not None and self._start.guessed
+        hint = ""
+        if guessed and not isinstance(fault, DamageError):
+            hint = f" (read as {self.format}; --format names another)"
+        return FormatError(f"{fault}{hint}", self.source, line)
 
-    def _parser_for(self, block: bytes) -> LineParser:
-        """The parser of this file's lines; `block` shows the format where it is not known yet."""
-        if self._parser is None:
-            if self.format is None:
-                line = next((line for line in block.split(b"\n") if line.strip()), None)
-                if line is None:
-                    # No line of this block will be parsed, so any format will do.
-                    return SvmlightParser(self._labels, self._limits)
-                self.format = detect(line)
-                self._detected = True
-            self._parser = _PARSERS[self.format](self._labels, self._limits)
-        return self._parser
+
+def _offset_after(block: bytes, most: int) -> tuple[int, int]:
+    """The offset after the first `most` lines of `block`, or all of them, and their number."""
+    offset = lines = 0
+    while lines < most and offset < len(block):
+        offset = block.find(b"\n", offset) + 1 or len(block)
+        lines += 1
+    return offset, lines

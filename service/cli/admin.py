@@ -1,6 +1,4 @@
-"""The commands of the daemon and its state folder. `cli` parses the arguments and turns errors into
-exit codes.
-"""
+"""The commands of a daemon (stats, snapshot), a snapshot (inspect) and a state folder (recover)."""
 
 from __future__ import annotations
 
@@ -8,97 +6,30 @@ import argparse
 import json
 import logging
 import sys
-from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from onlinesvm import kernel as kernels
-from onlinesvm.config import Limits
 from onlinesvm.errors import SnapshotError
-from onlinesvm.service.cli.arguments import (
-    UsageError,
-    client_of,
-    from_flags,
-    limits_of,
-    parameters_of,
-)
-from onlinesvm.service.cli.flags import given_flags
-from onlinesvm.service.config import ServeConfig
-from onlinesvm.service.endpoint import check_exposure
+from onlinesvm.service.cli.flags import count
+from onlinesvm.service.cli.output import write
+from onlinesvm.service.cli.parser import Parser
+from onlinesvm.service.cli.target import add_daemon, client_of
 from onlinesvm.service.errors import StateError
-from onlinesvm.service.server.allocator import keep_freed_memory
-from onlinesvm.service.server.handlers import Serving
-from onlinesvm.service.server.leader import Learning
-from onlinesvm.service.server.loop import Daemon
-from onlinesvm.service.server.reader import Replica
-from onlinesvm.service.server.router import Router
-from onlinesvm.service.storage.state_dir import Store, snapshots_in
-from onlinesvm.snapshot.reader import read_header
-from onlinesvm.svm import OnlineSVM
-from onlinesvm.version import __version__
 
-__all__ = ["inspect", "kernel_in_use", "recover", "serve", "snapshot", "stats"]
+__all__ = [
+    "add_inspect", "add_recover", "add_snapshot", "add_stats",
+    "inspect", "recover", "snapshot", "stats",
+]  # fmt: skip
+
+_STATE = "./state"
 
 
-def serve(arguments: argparse.Namespace) -> None:
-    """Run a daemon until it is told to stop."""
-    limits, parameters = limits_of(arguments), parameters_of(arguments)
-    with from_flags():
-        config = ServeConfig(**given_flags(arguments, ServeConfig))
-        check_exposure(config.bind, insecure=config.insecure)
-    if config.follow is not None and (parameters or "state" in arguments):
-        raise UsageError("--follow takes the model as it is: no --state, no learner's flags")
-    idle = "reload_every_s" if config.follow is None else "snapshot_every_s"
-    if idle in arguments:
-        raise UsageError(
-            "--reload-every-s goes with --follow, --snapshot-every-s with a learner's --state"
-        )
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
-    )
-    if config.follow is not None:
-        replica = Replica(config.follow, limits, reload_every_s=config.reload_every_s)
-        loaded = f"position {replica.position}" if replica.position is not None else "no model yet"
-        _run(replica, config, limits, f"{kernel_in_use()}, follows {config.follow}, {loaded}")
-        return
-    # Before a model is born that nobody could reach.
-    Router(config.bind, limits).close()
-    store = Store(config.state, fsync=config.fsync, max_producers=config.max_producers)
-    try:
-        model, saved = store.open_model(parameters, limits)
-        learning = Learning(model, store, saved, snapshot_every_s=config.snapshot_every_s)
-        learner = " ".join(f"{k}={v}" for k, v in model.config.as_dict().items())
-        _run(
-            learning,
-            config,
-            limits,
-            f"{kernel_in_use()}, state {config.state}, position {model.position},"
-            f" {len(model.lookup)} features, {learner}",
-        )
-    finally:
-        store.close()
-
-
-def kernel_in_use() -> str:
-    """The kernel in use, and the reason if it is not the best there is."""
-    name, reason = kernels.load().NAME, kernels.fallback()
-    return f"kernel {name} ({reason})" if reason else f"kernel {name}"
-
-
-def _run(serving: Serving, config: ServeConfig, limits: Limits, what: str) -> None:
-    keep_freed_memory()
-    daemon = Daemon(serving, config.bind, limits)
-    settings = " ".join(
-        f"{key}={value}"
-        for key, value in (asdict(config) | asdict(limits)).items()
-        if key not in ("bind", "state", "follow")
-    )
-    line = f"onlinesvm {__version__} {serving.mode} at {daemon.endpoint}: {what}, {settings}"
-    daemon.run(on_ready=lambda: print(line, file=sys.stderr, flush=True))
-
-
-def _ask(arguments: argparse.Namespace, op: str) -> None:
-    with client_of(arguments) as client:
-        print(json.dumps(client.request(op)[0], indent=2))
+def add_stats(parser: Parser) -> None:
+    """Add the flags of `stats`."""
+    parser.usage = "onlinesvm stats [FLAGS]"
+    parser.epilog = "example:\n  onlinesvm stats --connect tcp://127.0.0.1:5577"
+    add_daemon(parser)
 
 
 def stats(arguments: argparse.Namespace) -> None:
@@ -106,33 +37,71 @@ def stats(arguments: argparse.Namespace) -> None:
     _ask(arguments, "stats")
 
 
+def add_snapshot(parser: Parser) -> None:
+    """Add the flags of `snapshot`."""
+    parser.usage = "onlinesvm snapshot [FLAGS]"
+    parser.epilog = "example:\n  onlinesvm snapshot --connect tcp://127.0.0.1:5577"
+    add_daemon(parser)
+
+
 def snapshot(arguments: argparse.Namespace) -> None:
-    """Have a daemon write a snapshot."""
+    """Have a daemon write a snapshot; print its path, position, size, checksum and digest."""
     _ask(arguments, "snapshot")
 
 
+def _ask(arguments: argparse.Namespace, op: str) -> None:
+    with client_of(arguments) as client:
+        write(json.dumps(client.request(op)[0], indent=2) + "\n")
+
+
+def add_recover(parser: Parser) -> None:
+    """Add the flags of `recover`."""
+    parser.usage = "onlinesvm recover [FLAGS]"
+    parser.epilog = "example:\n  onlinesvm recover --state ./state"
+    parser.add_argument(
+        "--state", metavar="DIR", default=_STATE, help=f"the state folder (default: {_STATE})"
+    )
+
+
 def recover(arguments: argparse.Namespace) -> None:
-    """Make a state folder whole again that was damaged; print what was lost."""
-    if not Path(arguments.state).is_dir():
-        raise StateError(f"state folder {arguments.state}: no such folder")
+    """Repair a damaged state folder; print what was lost."""
+    from onlinesvm.service.storage.state_dir import Store
+
+    folder = Path(arguments.state).absolute()
+    if not folder.is_dir():
+        raise StateError(f"state folder {folder}: no such folder")
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
-    with Store(arguments.state) as store:
-        print(json.dumps(store.recover(), indent=2))
+    with Store(folder) as store:
+        write(json.dumps(store.recover(), indent=2) + "\n")
+
+
+def add_inspect(parser: Parser) -> None:
+    """Add the flags of `inspect`."""
+    parser.usage = "onlinesvm inspect [FLAGS] SNAPSHOT"
+    parser.epilog = (
+        "example:\n  onlinesvm inspect m.msgpack\n  onlinesvm inspect --top 20 --json ./state"
+    )
+    parser.add_argument(
+        "snapshot", metavar="SNAPSHOT", help="a snapshot file, or a state folder (its newest)"
+    )
+    parser.add_argument(
+        "--top", type=count, default=10, metavar="N", help="features each way (default: 10)"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
 
 
 def inspect(arguments: argparse.Namespace) -> None:
-    """Show what is in a snapshot."""
-    path = Path(arguments.snapshot)
-    if path.is_dir():
-        listing = snapshots_in(path)
-        if not listing:
-            raise SnapshotError(f"{path}: no snapshot there")
-        path = listing[0][1]
+    """Print a snapshot's header and its strongest features."""
+    from onlinesvm.snapshot.reader import read_header
+    from onlinesvm.svm import OnlineSVM
+
+    path = _snapshot_at(Path(arguments.snapshot))
     header = read_header(path)
     model = OnlineSVM.load(path)
     figures = model.progressive
     header |= {
-        "path": str(path),
+        "written_at": _date(header["written_at"]),
+        "path": str(path.absolute()),
         "config": model.config.as_dict(),
         "producers": len(header["producers"]),
         "digest": model.snapshot().digest(),
@@ -147,27 +116,52 @@ def inspect(arguments: argparse.Namespace) -> None:
     if experts is not None:
         header["experts"] = experts
     for name in ("arrays", "totals", "scalars", "figures", "journal"):
-        del header[name]
+        header.pop(name, None)
     up, down = model.strongest(arguments.top)
     if arguments.json:
-        print(json.dumps({**header, "positive": up, "negative": down}))
-        return
-    header.pop("experts", None)
+        write(json.dumps({**header, "positive": up, "negative": down}) + "\n")
+    else:
+        write("\n".join(_table(header, experts, up, down)) + "\n")
+
+
+def _snapshot_at(path: Path) -> Path:
+    """The snapshot file that `path` names: itself, or the newest of a state folder."""
+    if not path.is_dir():
+        return path
+    from onlinesvm.service.storage.state_dir import snapshots_in
+
+    listing = snapshots_in(path)
+    if not listing:
+        raise SnapshotError(f"{path}: expected a snapshot in this folder, got none")
+    return listing[0][1]
+
+
+def _date(written_at: float) -> str:
+    """A time of the header in the local time zone, as ISO 8601 has it."""
+    return datetime.fromtimestamp(written_at).astimezone().isoformat(timespec="seconds")
+
+
+def _table(
+    header: dict[str, Any],
+    experts: dict[str, dict[str, float | None]] | None,
+    up: list[tuple[str, float]],
+    down: list[tuple[str, float]],
+) -> list[str]:
+    lines = []
     for key, value in header.items():
+        if key == "experts":
+            continue
         shown = " ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else value
-        print(f"{key:23} {'-' if shown is None else shown}")
+        lines.append(f"{key:31} {'-' if shown is None else shown}")
     if experts is not None:
-        _print_experts(experts)
+        columns = list(next(iter(experts.values())))
+        lines.append(f"\n{'experts':16}" + "".join(f"{name:>14}" for name in columns))
+        for name, figures in experts.items():
+            cells = ("-" if (v := figures[c]) is None else f"{v:.4f}" for c in columns)
+            lines.append(f"  {name:14}" + "".join(f"{cell:>14}" for cell in cells))
     for title, rows in (("+1", up), ("-1", down)):
-        print(f"\nstrongest features for {title}")
+        lines.append(f"\nstrongest features for {title}")
         for name, weight in rows:
-            # A name may hold anything, also what a terminal would obey.
-            print(f"  {weight:+12.6f}  {name if name.isprintable() else ascii(name)}")
-
-
-def _print_experts(experts: dict[str, dict[str, float | None]]) -> None:
-    columns = list(next(iter(experts.values())))
-    print(f"\n{'experts':16}" + "".join(f"{name:>14}" for name in columns))
-    for name, figures in experts.items():
-        cells = ("-" if (v := figures[c]) is None else f"{v:.4f}" for c in columns)
-        print(f"  {name:14}" + "".join(f"{cell:>14}" for cell in cells))
+            # A name may hold anything, also the commands of a terminal.
+            lines.append(f"  {weight:+12.6f}  {name if name.isprintable() else ascii(name)}")
+    return lines

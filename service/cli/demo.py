@@ -25,10 +25,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from onlinesvm.service.cli.parser import Parser
 from onlinesvm.service.client.client import Client
 from onlinesvm.service.errors import ServiceError
 
-__all__ = ["features_of", "lines_of", "run", "show"]
+__all__ = ["add_demo", "demo", "features_of", "lines_of", "show"]
 
 _ROWS = (50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000)
 _FOR_SECONDS = 25.0
@@ -60,7 +61,7 @@ def lines_of(source: str) -> Iterator[tuple[str, int]]:
     """The lines of a Python file as (text, label): prose is +1, code −1.
 
     Lines of strings that are no docstrings, and lines without a word, are left out. Raises
-    SyntaxError or ValueError for what is not Python.
+    SyntaxError or ValueError for a text that is not Python.
     """
     docstrings: set[int] = set()
     strings: set[int] = set()
@@ -117,21 +118,24 @@ class _Process:
 
     def __init__(self, *flags: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "onlinesvm.service", "serve", "--bind", "tcp://127.0.0.1:*",
+            [sys.executable, "-m", "onlinesvm", "serve", "--bind", "tcp://127.0.0.1:*",
              *flags],
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
         )  # fmt: skip
         assert self._process.stderr is not None
-        said = ""
+        self.lines: list[str] = []  # that it printed when it started
+        self.endpoint = ""
         for line in self._process.stderr:
-            said = line.rstrip()
-            if found := re.match(r"onlinesvm \S+ \w+ at (\S+): ", said):
-                self.start_line, self.endpoint = said, found[1]
+            self.lines.append(line.rstrip())
+            if found := re.match(r"onlinesvm \S+ \w+ at (\S+): ", line):
+                self.endpoint = found[1]
+            elif line == "ready\n" and self.endpoint:
                 return
         self._process.communicate()
-        raise ServiceError(f"the daemon did not start: {said or 'it said nothing'}")
+        last = self.lines[-1] if self.lines else "it printed nothing"
+        raise ServiceError(f"the daemon did not start: {last}")
 
     def stop(self) -> int:
         """End it as an operator would; its exit code."""
@@ -149,20 +153,31 @@ def _say(text: str = "") -> None:
     print(text, flush=True)
 
 
-def run(arguments: argparse.Namespace) -> None:
+def add_demo(parser: Parser) -> None:
+    """Add the arguments of `demo`."""
+    parser.usage = "onlinesvm demo [LINE ...]"
+    parser.epilog = (
+        'example:\n  onlinesvm demo\n  onlinesvm demo "return the first match" "x = f(y)"'
+    )
+    parser.add_argument(
+        "lines", nargs="*", metavar="LINE", help="a line to predict: prose or code?"
+    )
+
+
+def demo(arguments: argparse.Namespace) -> None:
     """Show the main job from start to clean stop."""
     show(arguments.lines)
 
 
 def show(lines: list[str], *, rows: Sequence[int] = _ROWS, mixed_lines: int = _MIXED_LINES) -> None:
-    """The demo with `lines` to tell of: samples up to the last of `rows`, a row at each.
+    """Run the demo with `lines` to predict: samples up to the last of `rows`, a row at each.
 
     Raises ServiceError where what it shows does not hold.
     """
     with tempfile.TemporaryDirectory(prefix="onlinesvm-demo-") as state:
         _say("A daemon that learns, in a process of its own:")
         learner = _Process("--state", state)
-        _say(f"  $ onlinesvm serve --state {state}\n  {learner.start_line}\n")
+        _say("\n  ".join([f"  $ onlinesvm serve --state {state}", *learner.lines]) + "\n")
         follower = None
         try:
             with Client(learner.endpoint) as client:
@@ -225,7 +240,7 @@ def _show_follower(client: Client, state: str, lines: list[str]) -> _Process:
             _compare(client, reader, [*_EXAMPLES, *lines])
             last = features_of([*_EXAMPLES, *lines][-1])
             label = -1 if client.predict([last])[0] > 0 else 1
-            _say("\nThe learner is told the opposite of the last line, 20 times; a new snapshot:")
+            _say("\nThe learner learns the opposite of the last line, 20 times; a new snapshot:")
             client.learn([(last, label)] * 20)
             saved = client.snapshot()
             reloaded = reader.reload()

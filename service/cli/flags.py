@@ -1,14 +1,61 @@
-"""Command-line flags made from the fields of configuration dataclasses."""
+"""Flags: made from the fields of configuration dataclasses, and the kinds of their values."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import math
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import Field, fields
-from typing import Any, TypeVar
+from typing import Any
 
-__all__ = ["add_flags", "given_flags"]
+from onlinesvm.config import LearnerConfig, Limits, check_parameters
+from onlinesvm.errors import ConfigError
+from onlinesvm.service.cli.parser import Parser, UsageError
 
-T = TypeVar("T")
+__all__ = [
+    "add_flags", "count", "duration", "from_flags", "given_flags", "limits_of", "parameters_of",
+    "size",
+]  # fmt: skip
+
+_BYTES = {
+    "": 1, "b": 1,
+    "kb": 10**3, "mb": 10**6, "gb": 10**9,
+    "kib": 2**10, "mib": 2**20, "gib": 2**30,
+}  # fmt: skip
+_SECONDS = {"": 1.0, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+def size(text: str) -> int:
+    """Bytes: ``4096``, ``16MiB``, ``1GB``."""
+    found = re.fullmatch(r"([0-9]+) ?([A-Za-z]*)", text)
+    if found is None or found[2].lower() not in _BYTES:
+        raise argparse.ArgumentTypeError(
+            f"expected a size in bytes, as 4096, 64KiB, 16MiB or 1GB, got {text!r}"
+        )
+    return int(found[1]) * _BYTES[found[2].lower()]
+
+
+def duration(text: str) -> float:
+    """Seconds above 0: ``5``, ``0.5``, ``200ms``, ``5m``, ``1h``."""
+    found = re.fullmatch(r"([0-9.]+(?:[eE][+-]?[0-9]+)?) ?([a-z]*)", text)
+    seconds = math.nan
+    if found is not None and found[2] in _SECONDS:
+        with contextlib.suppress(ValueError):
+            seconds = float(found[1]) * _SECONDS[found[2]]
+    if not 0 < seconds < 1e9:
+        raise argparse.ArgumentTypeError(
+            f"expected a time above 0, as 10 (seconds), 200ms, 5m or 1h, got {text!r}"
+        )
+    return seconds
+
+
+def count(text: str) -> int:
+    """An integer from 0."""
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"expected an integer from 0, got {text!r}")
+    return int(text)
 
 
 def _class_weight(text: str) -> object:
@@ -19,12 +66,12 @@ def _class_weight(text: str) -> object:
         first, second = map(float, text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"expected balanced or two numbers as 1,5, got {text}"
+            f"expected balanced or two numbers as 1,5, got {text!r}"
         ) from None
     return first, second
 
 
-_PARSERS = {
+_PARSERS: dict[str, Callable[[str], object]] = {
     "float": float,
     "int": int,
     "str": str,
@@ -32,13 +79,18 @@ _PARSERS = {
     "float | None": float,
     "str | tuple[float, float] | None": _class_weight,
 }
+_METAVARS = {
+    "bind": "ENDPOINT", "state": "DIR", "follow": "DIR", "class_weight": "WEIGHTS",
+}  # fmt: skip
 
 
-def add_flags(parser: argparse.ArgumentParser, config: type, title: str) -> None:
-    """Give `parser` one flag for each field of the dataclass `config`, under `title`."""
+def add_flags(parser: Parser, config: type, title: str) -> None:
+    """Give `parser` one flag for each field of the dataclass `config`, under `title`.
+
+    A field named ``…_bytes`` takes a size, one named ``…_s`` a duration.
+    """
     group = parser.add_argument_group(title)
     for field in fields(config):
-        flag = "--" + field.name.replace("_", "-")
         options: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS}
         options["help"] = _help_of(field)
         if field.type == "bool":
@@ -46,20 +98,66 @@ def add_flags(parser: argparse.ArgumentParser, config: type, title: str) -> None
         elif field.type == "bool | None":
             options["action"] = argparse.BooleanOptionalAction
         else:
-            options["type"] = _PARSERS[str(field.type)]
             options["choices"] = field.metadata["choices"]
-            options["metavar"] = None if options["choices"] else _METAVARS.get(field.name, "N")
-        group.add_argument(flag, **options)
+            options["type"], metavar = _kind_of(field)
+            options["metavar"] = None if options["choices"] else metavar
+        group.add_argument("--" + field.name.replace("_", "-"), **options)
 
 
-_METAVARS = {"bind": "ENDPOINT", "state": "DIR", "follow": "DIR"}
+def _kind_of(field: Field[Any]) -> tuple[Callable[[str], object], str]:
+    """The type and the metavar of a field that takes a value."""
+    if field.name.endswith("_bytes"):
+        return size, "SIZE"
+    if field.name.endswith("_s"):
+        return duration, "TIME"
+    return _PARSERS[str(field.type)], _METAVARS.get(field.name, "N")
 
 
 def _help_of(field: Field[Any]) -> str:
     help = str(field.metadata["help"]).replace("%", "%%")
-    return help if field.default in (None, False) else f"{help} (default: {field.default})"
+    if field.default in (None, False):
+        return help
+    return f"{help} (default: {_shown(field)})"
+
+
+def _shown(field: Field[Any]) -> str:
+    """The default as a user would write it."""
+    default = field.default
+    if field.name.endswith("_bytes") and isinstance(default, int):
+        for unit in ("GiB", "MiB", "KiB"):
+            if default % _BYTES[unit.lower()] == 0:
+                return f"{default // _BYTES[unit.lower()]}{unit}"
+    if field.name.endswith("_s") and isinstance(default, float):
+        for unit in ("h", "m"):
+            if default % _SECONDS[unit] == 0:
+                return f"{default / _SECONDS[unit]:g}{unit}"
+        return f"{default:g}s"
+    return str(default)
 
 
 def given_flags(arguments: argparse.Namespace, config: type) -> dict[str, Any]:
     """The fields of `config` that were given on the command line."""
     return {f.name: getattr(arguments, f.name) for f in fields(config) if f.name in arguments}
+
+
+@contextlib.contextmanager
+def from_flags() -> Iterator[None]:
+    """Turn a ConfigError, of a value that a flag gave, into a UsageError."""
+    try:
+        yield
+    except ConfigError as error:
+        raise UsageError(error) from None
+
+
+def limits_of(arguments: argparse.Namespace) -> Limits:
+    """The limits that were given, the others at their defaults. Raises UsageError."""
+    with from_flags():
+        return Limits(**given_flags(arguments, Limits))
+
+
+def parameters_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The learner's parameters that were given. Raises UsageError."""
+    given = given_flags(arguments, LearnerConfig)
+    with from_flags():
+        check_parameters(given)
+    return given

@@ -1,265 +1,134 @@
-"""The command line. Results on stdout, everything for humans on stderr; exit 0 done, 1 failed,
-2 wrong usage.
+"""The command line. Results on stdout, everything for humans on stderr.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (Ctrl-C or SIGTERM).
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib
 import io
-import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.errors import OnlineSVMError
-from onlinesvm.readers.reader import FORMATS
-from onlinesvm.service.cli import admin as commands
-from onlinesvm.service.cli import data as file_commands
-from onlinesvm.service.cli import demo
-from onlinesvm.service.cli.arguments import UsageError
-from onlinesvm.service.cli.flags import add_flags
-from onlinesvm.service.cli.ping import ping
-from onlinesvm.service.config import ServeConfig
-from onlinesvm.service.protocol import DEFAULT_ENDPOINT
+from onlinesvm.service.cli.interrupt import interruptible
+from onlinesvm.service.cli.output import naming
+from onlinesvm.service.cli.parser import Parser, UsageError
 from onlinesvm.version import __version__
 
-__all__ = ["main", "parser"]
+__all__ = ["COMMANDS", "main", "parser"]
 
-DONE, FAILED, WRONG_USAGE = 0, 1, 2
+DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+# Each command, its module, and its help. The module has a function of the command's name, which
+# runs it, and one named ``add_…``, which adds its flags; it is imported when it is called.
+COMMANDS = {
+    "serve": ("serve", "learn and predict for clients, until SIGTERM or Ctrl-C"),
+    "learn": ("learn", "learn the samples of files; print the outcome as a JSON object"),
+    "predict": ("predict", "print the margin of each sample, one a line; above 0 means +1"),
+    "evaluate": ("evaluate", "measure error, AUC, log loss, calibration on held-out files"),
+    "explain": ("explain", "print the parts of each sample's margin, one JSON object a line"),
+    "features": ("features", "print the features of each sample, one JSON object a line"),
+    "ping": ("ping", "print one line if a daemon answers; else exit with 1"),
+    "stats": ("admin", "print a daemon's figures as a JSON object"),
+    "snapshot": ("admin", "have a daemon write a snapshot; print its path as JSON"),
+    "inspect": ("admin", "print a snapshot's header and its strongest features"),
+    "recover": ("admin", "repair a damaged state folder; print what was lost as JSON"),
+    "demo": ("demo", "watch a daemon learn this machine's Python library"),
+}
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The parser of all commands."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="onlinesvm",
+        usage="onlinesvm [--version] COMMAND [FLAGS] ...",
         description="An always-on linear classifier that learns while it serves.",
-        epilog="example:\n  onlinesvm serve &\n  onlinesvm learn --wait 10 train.svm.gz\n"
-        "  onlinesvm predict test.svm.gz > margins.txt",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example:\n  onlinesvm serve &\n  onlinesvm learn --wait 10s train.svm.gz\n"
+        "  onlinesvm predict test.svm.gz > margins.txt\n\n"
+        "onlinesvm COMMAND --help shows a command's flags and examples.",
     )
     top.add_argument("--version", action=_Version, nargs=0, help="print the version and the kernel")
-    subparsers = top.add_subparsers(metavar="COMMAND", required=True)
+    commands = top.add_subparsers(prog="onlinesvm", metavar="COMMAND", required=True)
+    for name, (module, help) in COMMANDS.items():
 
-    def command(
-        name: str, run: Callable[[argparse.Namespace], None], help: str, example: str
-    ) -> argparse.ArgumentParser:
-        added = subparsers.add_parser(
-            name,
-            help=help,
-            description=help[0].upper() + help[1:] + ".",
-            epilog=f"example:\n{example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+        def fill(added: Parser, name: str = name, module: str = module) -> None:
+            room = importlib.import_module(f"onlinesvm.service.cli.{module}")
+            getattr(room, f"add_{name}")(added)
+            added.set_defaults(run=getattr(room, name), parser=added)
+
+        commands.add_parser(
+            name, help=help, description=help[0].upper() + help[1:] + ".", fill=fill
         )
-        added.set_defaults(run=run)
-        return added
-
-    serve = command(
-        "serve",
-        commands.serve,
-        "learn and predict for whoever asks, until SIGTERM or Ctrl-C",
-        "  onlinesvm serve --state ./state\n"
-        "  onlinesvm serve --bind tcp://127.0.0.1:5578 --follow ./state --reload-every-s 5",
-    )
-    add_flags(serve, ServeConfig, "the daemon")
-    add_flags(serve, LearnerConfig, "the learner (fixed when the model is born)")
-    add_flags(serve, Limits, "limits")
-
-    learn = command(
-        "learn",
-        file_commands.learn,
-        "learn the samples of files; one JSON object with the outcome on stdout",
-        "  onlinesvm learn --model m.msgpack train.svm.gz\n"
-        "  zcat clicks.vw.gz | onlinesvm learn --connect tcp://127.0.0.1:5577 -\n"
-        "  onlinesvm learn --connect tcp://127.0.0.1:5577 --producer clicks clicks.vw.gz\n"
-        "  onlinesvm learn --model m.msgpack --positive spam sms.tsv",
-    )
-    _add_samples(learn, "--model FILE is made, or learned on and saved once at the end")
-    learn.add_argument(
-        "--producer",
-        metavar="NAME",
-        help="with --connect: learn each sample of the files exactly once under this name of 1 to"
-        " 64 bytes; a run that broke off goes on behind what was applied when it is started again",
-    )
-    add_flags(learn, LearnerConfig, "the learner (with --model; fixed when the model is born)")
-    add_flags(learn, Limits, "limits")
-
-    predict = command(
-        "predict",
-        file_commands.predict,
-        "print the margin of each sample of files, one a line; positive means +1",
-        "  onlinesvm predict --model m.msgpack test.svm.gz > margins.txt\n"
-        "  echo '| free prize' | onlinesvm predict -",
-    )
-    _add_samples(predict, "a snapshot file to predict by")
-    predict.add_argument(
-        "--probability", action="store_true", help="print probabilities of +1 instead of margins"
-    )
-    add_flags(predict, Limits, "limits")
-
-    explain = command(
-        "explain",
-        file_commands.explain,
-        "print what makes up the margin of each sample of files, one JSON object a line",
-        "  echo '| free prize' | onlinesvm explain --model m.msgpack -",
-    )
-    _add_samples(explain, "a snapshot file to explain by")
-    add_flags(explain, Limits, "limits")
-
-    for name, run, help in (
-        ("ping", ping, "print one line if a daemon answers; else exit with 1"),
-        ("stats", commands.stats, "print a daemon's figures as one JSON object"),
-        ("snapshot", commands.snapshot, "have a daemon write a snapshot; print where, as JSON"),
-    ):
-        asking = command(name, run, help, f"  onlinesvm {name} --connect {DEFAULT_ENDPOINT}")
-        _add_connection(asking)
-
-    recover = command(
-        "recover",
-        commands.recover,
-        "make a damaged state folder whole: apply the journal up to its first damage, set the rest"
-        " aside, print what was lost as one JSON object",
-        "  onlinesvm recover --state ./state",
-    )
-    recover.add_argument("--state", metavar="DIR", required=True, help="the state folder")
-
-    inspect = command(
-        "inspect",
-        commands.inspect,
-        "show a snapshot's header and its strongest features both ways",
-        "  onlinesvm inspect m.msgpack\n  onlinesvm inspect --top 20 --json ./state",
-    )
-    inspect.add_argument("snapshot", help="a snapshot file, or a state folder (its newest)")
-    inspect.add_argument(
-        "--top", type=_count, default=10, metavar="N", help="features each way (default: 10)"
-    )
-    inspect.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-
-    shown = command(
-        "demo",
-        demo.run,
-        "stream this machine's Python library through a daemon, and watch it learn",
-        '  onlinesvm demo\n  onlinesvm demo "return the first match" "x = f(y)"',
-    )
-    shown.add_argument("lines", nargs="*", metavar="LINE", help="a line to tell: prose or code?")
     return top
-
-
-def _add_connection(added: argparse.ArgumentParser, exclusive: object = None) -> None:
-    target = exclusive if isinstance(exclusive, argparse._MutuallyExclusiveGroup) else added
-    target.add_argument(
-        "--connect",
-        metavar="ENDPOINT",
-        default=DEFAULT_ENDPOINT,
-        help=f"the daemon's endpoint (default: {DEFAULT_ENDPOINT})",
-    )
-    added.add_argument(
-        "--timeout-s",
-        type=_seconds,
-        default=10.0,
-        metavar="N",
-        help="seconds to wait for the daemon (default: 10)",
-    )
-    added.add_argument(
-        "--wait",
-        type=_seconds,
-        default=0.0,
-        metavar="SECONDS",
-        help="wait so long for a daemon that does not run yet (default: a closed port is an error)",
-    )
-
-
-def _add_samples(added: argparse.ArgumentParser, model_help: str) -> None:
-    added.add_argument(
-        "files", nargs="*", default=["-"], metavar="FILE", help="- is stdin; .gz is unpacked"
-    )
-    where = added.add_mutually_exclusive_group()
-    _add_connection(added, where)
-    where.add_argument("--model", metavar="FILE", help=model_help)
-    added.add_argument(
-        "--format", choices=FORMATS, help="the files' format (default: told by the first line)"
-    )
-    added.add_argument(
-        "--positive",
-        action="append",
-        default=[],
-        metavar="LABEL",
-        help="the label that means +1, all others mean -1; may be repeated; '>0' means any"
-        " number above 0",
-    )
-    added.add_argument(
-        "--skip-bad", action="store_true", help="count bad lines and go on, instead of stopping"
-    )
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"expected a count from 0, got {text}")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < 1e9:
-        raise argparse.ArgumentTypeError(f"expected seconds above 0, got {text}")
-    return seconds
 
 
 class _Version(argparse.Action):
     """Prints the version and the kernel, and ends."""
 
     def __call__(self, parser: argparse.ArgumentParser, *given: object) -> None:
+        from onlinesvm import kernel as kernels
+
         try:
-            kernel = commands.kernel_in_use()
+            print(f"onlinesvm {__version__}, {kernels.in_use()}")
         except OnlineSVMError as error:
             parser.exit(FAILED, f"onlinesvm {__version__}: {error}\n")
-        print(f"onlinesvm {__version__}, {kernel}")
         parser.exit()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
-    _open_what_is_closed()
-    arguments = parser().parse_args(argv)
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name may hold what the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
     try:
-        arguments.run(arguments)
-        sys.stdout.flush()
+        with interruptible():
+            arguments = parser().parse_args(argv)
+            arguments.run(arguments)
+            with naming("stdout"):
+                sys.stdout.flush()
     except UsageError as error:
-        print(f"onlinesvm: {error}", file=sys.stderr)
+        _say(str(error))
         return WRONG_USAGE
-    except KeyboardInterrupt:
-        print("onlinesvm: interrupted", file=sys.stderr)
-        return FAILED
-    except BrokenPipeError:  # who read our output has left
-        _give_stdout_up()
+    except KeyboardInterrupt as interrupt:
+        _say(str(interrupt) or "interrupted", interrupt)
+        _drop_stdout()
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output, `head` for example, has ended
+        _drop_stdout()
         return FAILED
     except (OnlineSVMError, OSError, MemoryError) as error:
-        print(f"onlinesvm: {_text_of(error)}", file=sys.stderr)
-        _give_stdout_up()
+        _say(_text_of(error), error)
+        _drop_stdout()
         return FAILED
     return DONE
 
 
-def _open_what_is_closed() -> None:
-    """Give the standard streams that the caller has closed to nobody.
+def _say(text: str, error: BaseException | None = None) -> None:
+    """Print a line for a human, and the notes of `error` below it."""
+    with contextlib.suppress(BrokenPipeError):
+        for line in (text, *getattr(error, "__notes__", ())):
+            print(f"onlinesvm: {line}", file=sys.stderr)
 
-    Else Python has None for them, and the next file opened would get what goes to them.
+
+def _open_closed_streams() -> None:
+    """Open the standard streams that the caller has closed, on the null device.
+
+    Python has None for them, and the next file opened would take the place of one.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            nobody = os.open(os.devnull, os.O_RDWR)
-            stream = open(nobody, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
+            null = os.open(os.devnull, os.O_RDWR)
+            stream = open(null, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
             setattr(sys, name, stream)
 
 
-def _give_stdout_up() -> None:
-    """Drop what stdout does not take, which the interpreter would tell of once more at its end."""
+def _drop_stdout() -> None:
+    """Drop what stdout does not take; the interpreter would report it once more at its end."""
     try:
         sys.stdout.flush()
     except OSError:

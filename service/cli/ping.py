@@ -1,13 +1,22 @@
-"""The command `ping`: does a daemon answer?"""
+"""Check that a daemon answers."""
 
 from __future__ import annotations
 
 import argparse
 import time
 
-from onlinesvm.service.cli.arguments import client_of
+from onlinesvm.service.cli.output import write
+from onlinesvm.service.cli.parser import Parser
+from onlinesvm.service.cli.target import add_daemon, client_of
 
-__all__ = ["ping"]
+__all__ = ["add_ping", "ping"]
+
+
+def add_ping(parser: Parser) -> None:
+    """Add the flags of `ping`."""
+    parser.usage = "onlinesvm ping [FLAGS]"
+    parser.epilog = "example:\n  onlinesvm ping --connect tcp://127.0.0.1:5577 --wait 30s"
+    add_daemon(parser)
 
 
 def ping(arguments: argparse.Namespace) -> None:
@@ -17,4 +26,4 @@ def ping(arguments: argparse.Namespace) -> None:
         started = time.perf_counter()
         mode = client.ping()["mode"]
         milliseconds = 1000 * (time.perf_counter() - started)
-    print(f"{mode} at {arguments.connect}: {milliseconds:.2f} ms")
+        write(f"{mode} at {client.endpoint}: {milliseconds:.2f} ms\n")

@@ -6,45 +6,64 @@ import os
 import sys
 import time
 from types import TracebackType
-from typing import Self
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any, Self
 
 from onlinesvm.readers.reader import Reader
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 __all__ = ["ProgressBar"]
 
 _EVERY_S = 0.1
-_NAME_CHARACTERS = 24
+_NAME_CHARACTERS = 16
+# One less than a terminal of 80 has: a full line would wrap on some.
+_MAX_COLUMNS = 79
 
 
 class ProgressBar:
-    """Follows `reader` on stderr; nothing is shown where that is no terminal.
+    """Follows `reader` on stderr, in 80 columns or fewer.
+
+    Nothing is shown where stderr is no terminal, or where the samples are typed into one.
 
     before: samples of the files before this one, which do not count for its rate.
     """
 
     def __init__(self, reader: Reader, before: int = 0) -> None:
         self._reader = reader
-        self._shown = sys.stderr.isatty()
         self._started = self._last = time.monotonic()
         self._before = before
-        self._bar = tqdm(
-            total=reader.total_bytes,
-            desc=os.path.basename(reader.source)[-_NAME_CHARACTERS:],
+        self._bar = self._made() if self._is_shown() else None
+
+    def _is_shown(self) -> bool:
+        typed = self._reader.source == "stdin" and sys.stdin.isatty()
+        return sys.stderr.isatty() and not typed
+
+    def _made(self) -> tqdm[Any]:
+        from tqdm import tqdm  # 40 ms, for terminals alone
+
+        total = self._reader.total_bytes
+        try:
+            columns = os.get_terminal_size(sys.stderr.fileno()).columns - 1
+        except OSError:
+            columns = _MAX_COLUMNS
+        return tqdm(
+            total=total,
+            desc=os.path.basename(self._reader.source)[-_NAME_CHARACTERS:],
             unit="B",
             unit_scale=True,
-            disable=not self._shown,
-            leave=True,
-            bar_format="{desc} {percentage:3.0f}%|{bar:20}{postfix} [{elapsed}<{remaining}]"
-            if reader.total_bytes
-            else "{desc} {n_fmt}B{postfix} [{elapsed}]",
+            ncols=min(columns if columns > 0 else _MAX_COLUMNS, _MAX_COLUMNS),
+            bar_format="{desc} {percentage:3.0f}%|{bar}|{postfix} {remaining}"
+            if total
+            else "{desc} {n_fmt}B{postfix} {elapsed}",
         )
 
     def update(self, samples: int, error: float | None, last: bool = False) -> None:
-        """Show where the reader stands; `error` of the `samples` so far, None if unknown."""
+        """Show the place of the reader; `error` of the `samples` so far, None if unknown."""
+        if self._bar is None:
+            return
         now = time.monotonic()
-        if not self._shown or not (last or now - self._last >= _EVERY_S):
+        if not (last or now - self._last >= _EVERY_S):
             return
         self._last = now
         rate = (samples - self._before) / max(now - self._started, 1e-9)
@@ -64,4 +83,5 @@ class ProgressBar:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()

@@ -46,9 +46,12 @@ class AsyncClient:
         timeout_s: float = 10.0,
         wait_s: float = 0.0,
         limits: Limits | None = None,
+        model: str | None = None,
         on_waiting: Callable[[], None] | None = None,
     ) -> None:
-        self._settings = Settings(endpoint, timeout_s, wait_s, limits or Limits(), on_waiting)
+        self._settings = Settings(
+            endpoint, timeout_s, wait_s, limits or Limits(), model, on_waiting
+        )
         self._calls = Calls(self._settings.limits)
         self._connections = AsyncConnections(self._settings)
 

@@ -274,7 +274,8 @@ class AsyncConnection:
     def _encode(self, call: Call[Any]) -> tuple[int, tuple[bytes, ...]]:
         """The id and the frames of a request. Raises LimitError."""
         self._last_id += 1
-        return self._last_id, frames_of(call, self._last_id, self._settings.limits)
+        settings = self._settings
+        return self._last_id, frames_of(call, self._last_id, settings.limits, settings.model)
 
     async def _send(
         self,

@@ -41,9 +41,10 @@ class Call(Generic[T]):
     keys: Mapping[str, Any] = field(default_factory=dict)
 
 
-def frames_of(call: Call[Any], id: int, limits: Limits) -> tuple[bytes, ...]:
-    """The frames of a request. Raises LimitError if they exceed `max_message_bytes`."""
-    header = encode_request(call.op, id, **call.keys)
+def frames_of(call: Call[Any], id: int, limits: Limits, model: str | None) -> tuple[bytes, ...]:
+    """The frames of a request to `model`. Raises LimitError if they exceed `max_message_bytes`."""
+    keys = call.keys if model is None else {**call.keys, "model": model}
+    header = encode_request(call.op, id, **keys)
     size = len(header) + len(call.body or b"")
     if size > limits.max_message_bytes:
         raise LimitError(

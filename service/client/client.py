@@ -36,7 +36,8 @@ class Client:
     endpoint: ``tcp://HOST:PORT`` or ``ipc://PATH``. timeout_s: seconds a request may take; a
     timeout leaves the client usable, and a late answer is ignored. wait_s: seconds to wait for a
     daemon that does not run yet; without it a closed port is an error at once. on_waiting: called
-    when such a wait begins. limits: the daemon's, checked before a request is sent.
+    when such a wait begins. limits: the daemon's, checked before a request is sent. model:
+    the name of the daemon's model; None: its default.
 
     Every request raises RequestRefused if the daemon answers with an error, DaemonUnreachable if
     there is no daemon (nothing was sent), DaemonTimeout if it does not answer in time, DaemonLost
@@ -55,9 +56,12 @@ class Client:
         timeout_s: float = 10.0,
         wait_s: float = 0.0,
         limits: Limits | None = None,
+        model: str | None = None,
         on_waiting: Callable[[], None] | None = None,
     ) -> None:
-        self._settings = Settings(endpoint, timeout_s, wait_s, limits or Limits(), on_waiting)
+        self._settings = Settings(
+            endpoint, timeout_s, wait_s, limits or Limits(), model, on_waiting
+        )
         self._calls = Calls(self._settings.limits)
         self._pool = Pool(self._settings)
 

@@ -147,7 +147,8 @@ class Connection:
     def _encode(self, call: Call[Any]) -> tuple[int, tuple[bytes, ...]]:
         """The id and the frames of a request. Raises LimitError."""
         self._last_id += 1
-        return self._last_id, frames_of(call, self._last_id, self._settings.limits)
+        settings = self._settings
+        return self._last_id, frames_of(call, self._last_id, settings.limits, settings.model)
 
     def _send(self, frames: tuple[bytes, ...], deadline: float) -> bool:
         """Send a request; False if the connection broke before it was sent."""

@@ -21,7 +21,8 @@ class Settings:
     """Settings that a client shares with its connections and streams.
 
     timeout_s: seconds a request may take. wait_s: seconds to wait for a daemon that does not run
-    yet, before a request begins. on_waiting: called when such a wait begins.
+    yet, before a request begins. model: the name of the daemon's model, None for its default.
+    on_waiting: called when such a wait begins.
 
     Raises ConfigError for an endpoint or a number of seconds that cannot be used.
     """
@@ -30,6 +31,7 @@ class Settings:
     timeout_s: float
     wait_s: float = 0.0
     limits: Limits = field(default_factory=Limits)
+    model: str | None = None
     on_waiting: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
@@ -50,5 +52,6 @@ class Settings:
             timeout_s=self.timeout_s,
             wait_s=self.wait_s,
             limits=self.limits,
+            model=self.model,
             on_waiting=self.on_waiting,
         )

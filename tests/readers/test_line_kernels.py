@@ -12,6 +12,7 @@ import random
 import resource
 import sys
 import threading
+from collections.abc import Callable
 from decimal import Decimal, localcontext
 from fractions import Fraction
 from pathlib import Path
@@ -26,14 +27,29 @@ from onlinesvm import Limits, OnlineSVM
 from onlinesvm import kernel as kernels
 from onlinesvm.errors import FormatError
 from onlinesvm.kernel import Kernel
+from onlinesvm.readers.csv import CSVParser, Header
+from onlinesvm.readers.fasttext import FastTextParser
 from onlinesvm.readers.jsonl import JSONParser
-from onlinesvm.readers.labels import Labels, LineError
-from onlinesvm.readers.lines import LineParser, SvmlightParser, TextParser, VWParser
-from onlinesvm.readers.parsing import Room
+from onlinesvm.readers.labelled_text import TextParser
+from onlinesvm.readers.labels import Labels
+from onlinesvm.readers.parsing import LineParser, Room
 from onlinesvm.readers.reader import Reader
+from onlinesvm.readers.svmlight import SvmlightParser
+from onlinesvm.readers.tokens import LineError
+from onlinesvm.readers.vw import VWParser
 
 ROUNDS = int(os.environ.get("ONLINESVM_FUZZ", "1"))
-PARSERS = {"svmlight": SvmlightParser, "vw": VWParser, "text": TextParser, "json": JSONParser}
+HEADER = Header((None, b"a", b"b", None, b"c"), label=0, id=3, delimiter=",")
+
+
+def csv_parser(labels: Labels, limits: Limits, *, ids: bool = False) -> CSVParser:
+    return CSVParser(labels, limits, HEADER, ids=ids)
+
+
+PARSERS: dict[str, Callable[..., LineParser]] = {
+    "svmlight": SvmlightParser, "vw": VWParser, "text": TextParser, "json": JSONParser,
+    "fasttext": FastTextParser, "csv": csv_parser,
+}  # fmt: skip
 PLAIN = Limits()
 TIGHT = Limits(max_features_per_sample=3, max_name_bytes=6)
 LIMITS = (PLAIN, TIGHT, Limits(max_features_per_sample=1, max_name_bytes=1))
@@ -57,15 +73,17 @@ def steps(
     found: list[Any] = []
     start = 0
     while start < len(block):
-        batch, end, lines, skipped, fault = kernel.parse_block(
+        batch, end, lines, fault, skipped, first, ids = kernel.parse_block(
             parser, block, start, room, skip_bad=skip_bad
         )
         assert start < end <= len(block)
         assert len(batch) == len(batch.labels)
+        assert ids is None or len(ids) == len(batch)
         found.append((
             [float(x).hex() for x in batch.labels], [float(x).hex() for x in batch.importances],
             list(batch.indptr), list(batch.names), [float(x).hex() for x in batch.values],
-            end, lines, skipped, fault and (type(fault), str(fault)),
+            end, lines, list(skipped), first and (first[0], type(first[1]), str(first[1])),
+            None if ids is None else list(ids), fault and (type(fault), str(fault)),
         ))  # fmt: skip
         start = end
     return found
@@ -79,9 +97,10 @@ def agree(
     room: Room = AMPLE,
     skip_bad: bool = False,
     labels: dict[str, Any] | None = None,
+    ids: bool = False,
 ) -> list[Any]:
     """What both kernels say about a block; that they agree is asserted."""
-    parser = PARSERS[kind](Labels(**labels or {}), limits)
+    parser = PARSERS[kind](Labels(**labels or {}), limits, ids=ids)
     expected = steps(kernels.load("python"), parser, block, room, skip_bad)
     got = steps(native, parser, block, room, skip_bad)
     assert got == expected, (kind, block, limits, room, skip_bad, labels)
@@ -104,14 +123,16 @@ def read_by(native: Kernel, kind: str, block: bytes, **options: Any) -> bool:
 
 # Lines ----------------------------------------------------------------------------------------
 
-ALPHABET = b"01.5-+e:|#'^\t \n\r\x0b\x00a\xc3\xa9_Zq"
-TEXT = st.binary(max_size=60) | st.lists(st.sampled_from(list(ALPHABET)), max_size=150).map(bytes)
+ALPHABET = b"01.5-+e:|#'^\t \n\r\x0b\x00a\xc3\xa9_Zq,"
+PIECES = [bytes([byte]) for byte in ALPHABET] * 2 + [b"__label__", b"\n1 ", b"'t| ", b'"', b"{"]
+TEXT = st.binary(max_size=60) | st.lists(st.sampled_from(PIECES), max_size=150).map(b"".join)
 OPTIONS = {
     "kind": st.sampled_from(list(PARSERS)),
     "limits": st.sampled_from(LIMITS),
     "room": st.sampled_from(ROOMS),
     "skip_bad": st.booleans(),
     "labels": st.sampled_from(LABELS),
+    "ids": st.booleans(),
 }
 
 
@@ -166,7 +187,21 @@ class Writer:
             elif way == 2:
                 text[at:at] = bytes([pick.choice(ALPHABET)])
             else:
-                text[at:at] = pick.choice((b"qid:3 ", b" qid:", b"# ", b"|", b" | ", b"'x", b":1"))
+                text[at:at] = pick.choice(
+                    (
+                        b"qid:3 ",
+                        b" qid:",
+                        b"# ",
+                        b"|",
+                        b" | ",
+                        b"'x",
+                        b":1",
+                        b",",
+                        b" __label__",
+                        b'"',
+                        b".",
+                    )
+                )
         return bytes(text)
 
     def line(self, kind: str) -> bytes:
@@ -184,9 +219,17 @@ class Writer:
             return self.joined([label, *words]) + (b" # said: so" if pick.random() < 0.1 else b"")
         if kind == "text":
             return label + b"\t" + self.joined([self.word() for _ in range(n)])
+        if kind == "fasttext":
+            more = [b"__label__2"] if pick.random() < 0.05 else []
+            text = self.joined([self.word() for _ in range(n)] + more)
+            return (b"__label__" + label if pick.random() < 0.95 else b"") + b" " + text
+        if kind == "csv":
+            cells = [label, *(self.number() if pick.random() < 0.8 else b"" for _ in range(4))]
+            return b",".join(b'"%b"' % c if pick.random() < 0.1 else c for c in cells)
         if kind == "json":
             names = ",".join(f'"{self.name().decode("latin-1")}"' for _ in range(n))
-            return b'{"label":%b,"features":[%b]}' % (label, names.encode())
+            more = pick.choice((b"", b"", b',"id":"a"', b',"id":1.50', b',"x":[]', b',"id":[]'))
+            return b'{"label":%b,"features":[%b]%b}' % (label, names.encode(), more)
         head = [label]
         if pick.random() < 0.2:
             head.append(self.number())
@@ -225,11 +268,12 @@ class Writer:
         pick = self.random
         if pick.random() < 0.05:
             return pick.choice((
-                b"nan", b"inf", b"1_0", b".5", b"5.", b"01", b"1e", b"0x1", b"", b"-", b"1e51",
-                b"1e999", b"-1e51", b"+-1", b"1e+", b"\xd9\xa3",
+                b"nan", b"inf", b"1_0", b".", b"-.", b"01.0.", b"1e", b"0x1", b"", b"-", b"1e51",
+                b"1e999", b"-1e51", b"+-1", b"1e+", b"\xd9\xa3", b".e1",
             ))  # fmt: skip
         return pick.choice((
             b"1", b"0", b"2", b"-1", b"+3", b"0.5", b"-0", b"1e3", b"2.50", b"1e-50", b"9e-51",
+            b".5", b"5.", b"-.25e1", b"007", b"1.e2",
             b"1E50", b"1e-400", b"0e999", b"%d" % pick.randrange(10**pick.choice((3, 17, 19, 25))),
             repr(pick.uniform(-9, 9)).encode(), b"%.6f" % pick.uniform(-9, 9),
             b"%de%d" % (pick.randrange(10**9), pick.randrange(-70, 50)),
@@ -246,7 +290,7 @@ def test_lines_that_are_nearly_right(native: Kernel, kind: str, seed: int) -> No
         skip_bad, labels = i % 5 == 0, LABELS[i % 7 if i % 7 < len(LABELS) else 0]
         found = agree(
             native, kind, writer.block(kind), LIMITS[(0, 0, 0, 1, 2)[i % 5]], ROOMS[i % len(ROOMS)],
-            skip_bad, labels,
+            skip_bad, labels, ids=i % 2 == 0,
         )  # fmt: skip
         samples += sum(len(step[0]) for step in found)
         faults += sum(step[-1] is not None for step in found)
@@ -268,13 +312,14 @@ def test_a_block_cut_at_every_byte(native: Kernel, kind: str) -> None:
         ("svmlight", b"1 qid:1 a:1 # b\n"),
         ("vw", b"1 2 't|n:2 a b:1 | c\n"),
         ("text", b" 1\tA b,a\n"),
+        ("fasttext", b" __label__1 A b,a\n"),
     ],
 )
 def test_every_byte_in_every_place_of_a_line(native: Kernel, kind: str, line: bytes) -> None:
     for at in range(len(line)):
         for byte in range(256):
             block = line[:at] + bytes([byte]) + line[at + 1 :]
-            agree(native, kind, block, TIGHT, labels=LABELS[byte % 2])
+            agree(native, kind, block, TIGHT, labels=LABELS[byte % 2], ids=byte % 3 == 0)
 
 
 @pytest.mark.parametrize("kind", PARSERS)
@@ -285,13 +330,15 @@ def test_words_across_every_place_of_the_64_bytes_walked_at_once(native: Kernel,
             "svmlight": b"1" + space + b" ab:1 c:2.5 # d\n-1 e:1\n",
             "vw": b"1 " + space + b"|n a bc:2 |m:2" + space + b" d\n-1 | e\n",
             "text": b"1\t" + space + b"Ab c\n-1\te\n",
+            "fasttext": b"__label__1" + space + b" Ab c\n__label__-1 e\n",
+            "csv": b"1," + space + b"1,2,x,3\n-1,,,,5\n",
             "json": b'{"label":1,"features":["a",'
             + space
             + b'"b"]}\n{"label":1,"features":["e"]}\n',
         }[kind]
         (found,) = agree(native, kind, line)
         assert len(found[0]) == 2
-        assert found[3][-1] == b"e"
+        assert found[3][-1] == (b"c" if kind == "csv" else b"e")
 
 
 def test_common_lines_are_read_without_the_python_parser(native: Kernel) -> None:
@@ -302,8 +349,25 @@ def test_common_lines_are_read_without_the_python_parser(native: Kernel) -> None
     assert read_by(native, "svmlight", b"3 a:1\n-2.5 b:1\n", positive=[">0"])
     assert read_by(native, "svmlight", b"a:1\n??\n", labelled=False)
     assert read_by(native, "vw", b"| a\nham | b\n", labelled=False)
+    assert read_by(
+        native, "fasttext", b"__label__1 Free, PRIZE!\n  __label__-1\tx_y\r\n__label__0\n"
+    )
+    assert read_by(native, "fasttext", b"free prize\n__label__spam a_\n", labelled=False)
+    assert read_by(native, "svmlight", b"1. a:.5 b:5. c:-.5e3 d:007\n")
+    assert not read_by(native, "fasttext", b"__label__1 a __label__2\n")
     assert not read_by(native, "text", "1\tGröße\n".encode())
     assert not read_by(native, "svmlight", b"1 a\n")
+
+
+def test_tags_are_the_bytes_that_were_sent(native: Kernel) -> None:
+    parser = VWParser(Labels(labelled=False), PLAIN, ids=True)
+    block = b"1 'a\xff| x\n| y\n1 2 tag| z\n\n1 't | x:nan_\n1 '\xc3|f " + b"1 'last| a"
+    for kernel in (native, kernels.load("python")):
+        parsed = kernel.parse_block(parser, block, 0, AMPLE, skip_bad=True)
+        assert parsed.ids == [b"a\xff", b"", b"tag", b"\xc3"]
+        assert (parsed.lines, list(parsed.skipped)) == (6, [3])
+        assert parsed.first_fault is not None
+        assert parsed.first_fault[0] == 5
 
 
 def test_wide_lines_and_limits(native: Kernel) -> None:
@@ -511,7 +575,9 @@ def test_any_number(native: Kernel, text: str) -> None:
 def test_files_in_blocks_of_every_size(native: Kernel, tmp_path: Path, kind: str) -> None:
     """The same batches of both kernels, and the same model."""
     writer, path = Writer(7), tmp_path / "input"
-    path.write_bytes(b"".join(writer.block(kind).removesuffix(b"\n") + b"\n" for _ in range(40)))
+    header = b"y,a,b,id,c\n" if kind == "csv" else b""
+    blocks = [writer.block(kind).removesuffix(b"\n") + b"\n" for _ in range(40)]
+    path.write_bytes(header + b"".join(blocks))
     expected = None
     for block_bytes in (1, 7, 64, 100, 1000, 2**20):
         found = []
@@ -520,6 +586,7 @@ def test_files_in_blocks_of_every_size(native: Kernel, tmp_path: Path, kind: str
             with Reader(
                 path,
                 format=kind,
+                label_column="y" if kind == "csv" else None,
                 skip_bad=True,
                 batch_samples=5,
                 kernel=name,
@@ -546,7 +613,9 @@ def test_a_bad_line_far_into_a_file(native: Kernel, tmp_path: Path) -> None:
                     assert samples == reader.samples == reader.lines or samples == 100_000
         assert samples == 100_000
         assert caught.value.line == reader.lines == 100_001
-        assert caught.value.message == 'expected a number, got "b" in "a:b"'
+        assert caught.value.message == (
+            'expected a number, got "b" in "a:b" (read as svmlight; --format names another)'
+        )
 
 
 def test_a_reader_that_is_closed_early_leaves_no_thread(native: Kernel, tmp_path: Path) -> None:

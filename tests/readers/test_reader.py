@@ -23,9 +23,9 @@ from onlinesvm.errors import ConfigError, FormatError
 from onlinesvm.kernel import Kernel
 from onlinesvm.readers import reader as formats
 from onlinesvm.readers.labels import Labels
-from onlinesvm.readers.lines import SvmlightParser
 from onlinesvm.readers.parsing import Room
-from onlinesvm.readers.reader import Reader, detect
+from onlinesvm.readers.reader import NAMES, Reader
+from onlinesvm.readers.svmlight import SvmlightParser
 
 FILES = {
     "svmlight": b"+1 a:1 b:2.5\n\n-1 # none\n0 c:3\n",
@@ -33,6 +33,7 @@ FILES = {
     "json": b'{"label":1,"features":["a","b"]}\n\n{"label":-1,"features":{}}\n'
     b'{"label":0,"features":{"c":3},"importance":2}\n',
     "text": b"1\ta b\n\n-1\t\n0\tc d\n",
+    "fasttext": b"__label__1 a b\n\n__label__-1\n__label__0 c d\n",
 }
 
 
@@ -109,42 +110,41 @@ def test_the_format_is_found_out(place: Path, kind: str) -> None:
     assert found == Reading(place, format=kind)
 
 
-@pytest.mark.parametrize(
-    ("line", "kind"),
-    [
-        (b' {"a":"\t|"}', "json"),
-        (b"1\t|", "text"),
-        (b"1 | a:1", "vw"),
-        (b"1 a:1", "svmlight"),
-        (b"1 a:1\r", "svmlight"),
-        (b"# comment", "svmlight"),
-        (b"", "svmlight"),
-    ],
-)
-def test_detect(line: bytes, kind: str) -> None:
-    assert detect(line) == kind
-
-
 def test_a_format_that_is_given_is_not_found_out(place: Path) -> None:
     assert Reading(place, b"1\t| a\tb\n", format="vw").names == [b"a", b"b"]
     assert Reading(place, b'1 {"a:1\n', format="svmlight").names == [b'{"a']
 
 
-def test_a_wrong_guess_says_so(place: Path) -> None:
-    message, line = Reading(place, b"\nhello world\n").error or ("", 0)
-    assert message.endswith(" (read as svmlight; --format names another)")
-    assert line == 2
-    message, line = Reading(place, b"hello\n", format="svmlight").error or ("", 0)
-    assert "read as" not in message
-    message, line = Reading(place, b"1 a:1\nhello\n").error or ("", 0)
-    assert "read as" not in message
+GUESS = " (read as svmlight; --format names another)"
+
+
+def test_a_guess_is_named_in_every_error(place: Path) -> None:
+    for content, at in ((b"1 abc:d\n1 a:1\n", 1), (b"1 a:1\nhello\n", 2)):
+        message, line = Reading(place, content).error or ("", 0)
+        assert message.endswith(GUESS)
+        assert line == at
+        message, line = Reading(place, content, format="svmlight").error or ("", 0)
+        assert message
+        assert "read as" not in message
+        with Reader(place, skip_bad=True) as reader:
+            assert len(next(iter(reader))) == 1
+            assert str(reader.first_skipped).endswith(GUESS)
+
+
+def test_a_file_of_no_known_format_is_refused_with_the_formats(place: Path) -> None:
+    for skip_bad in (False, True):
+        message, line = Reading(place, b"\n# x\nhello world\n", skip_bad=skip_bad).error or ("", 0)
+        assert message.startswith('expected a line of a known format, got "hello world"; the')
+        assert message.endswith("; --format names one")
+        assert all(f"{name} (" in message for name in NAMES)
+        assert line == 3
 
 
 def test_the_message_names_source_line_and_fault(place: Path) -> None:
     place.write_bytes(b"1 a:1\n1 abc\n")
     with Reader(place) as reader, pytest.raises(FormatError) as caught:
         list(reader)
-    assert str(caught.value) == f'{place}, line 2: expected id:value, got "abc"'
+    assert str(caught.value) == f'{place}, line 2: expected id:value, got "abc"{GUESS}'
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\r\n \n\t\n", b"\xef\xbb\xbf", b"\n  "])
@@ -260,6 +260,7 @@ def test_any_block_size_reads_the_same(
         "batch_samples": batch_samples,
         "skip_bad": skip_bad,
     }
+    options["format"] = "svmlight"
     whole = Reading(place, content, **options)
     content = gzip.compress(content, mtime=0) if packed else content
     assert Reading(place, content, _block_bytes=block_bytes, **options) == whole
@@ -294,17 +295,20 @@ def test_a_block_is_parsed_up_to_its_first_bad_line(kernel: Kernel) -> None:
     block = b"1 a:1\n\nbad\n1 b:1\n1 c:1\n1 d:1"
     first = kernel.parse_block(parser, block, 0, room)
     assert first.batch.names == [b"a"]
-    assert first[1:4] == (11, 3, 0)
+    assert (first.end, first.lines, list(first.skipped)) == (11, 3, [])
     assert str(first.fault).startswith("expected a label")
     second = kernel.parse_block(parser, block, first.end, room)
     assert second.batch.names == [b"b", b"c"]
-    assert second[1:] == (23, 2, 0, None)  # full
+    assert (second.end, second.lines, second.fault) == (23, 2, None)  # full
     third = kernel.parse_block(parser, block, second.end, room)
     assert third.batch.names == [b"d"]
-    assert third[1:] == (len(block), 1, 0, None)
+    assert (third.end, third.lines, third.fault) == (len(block), 1, None)
     passed = kernel.parse_block(parser, block, 0, room, skip_bad=True)
     assert passed.batch.names == [b"a", b"b"]
-    assert passed[1:] == (17, 4, 1, None)
+    assert (passed.end, passed.lines, passed.fault, passed.ids) == (17, 4, None, None)
+    assert list(passed.skipped) == [1]
+    assert passed.first_fault is not None
+    assert passed.first_fault[0] == 3
 
 
 # Bad lines ------------------------------------------------------------------------------------
@@ -328,6 +332,39 @@ def test_bad_lines_are_skipped_and_counted(place: Path, kind: str) -> None:
     assert found.error is None
 
 
+@pytest.mark.parametrize("block_bytes", [1, 6, 13, 2**20])
+@pytest.mark.parametrize("batch_samples", [1, 2, 100])
+def test_samples_and_bad_lines_join_to_the_input(
+    place: Path, block_bytes: int, batch_samples: int
+) -> None:
+    """An id a sample and a gap a bad line, in the order of the lines."""
+    lines = [b"?", b"1 'a| x", b"?", b"?", b"1 'b| x", b"", b"?", b"1 c| x", b"1 | x", b"?", b"?"]
+    place.write_bytes(b"\n".join(lines))
+    joined: list[bytes] = []
+    with Reader(
+        place, format="vw", skip_bad=True, ids=True, batch_samples=batch_samples,
+        _block_bytes=block_bytes,
+    ) as reader:  # fmt: skip
+        for batch in reader:
+            assert reader.ids is not None
+            assert len(reader.ids) == len(batch)
+            for i, id in enumerate(reader.ids):
+                joined += [b"-"] * reader.gaps.get(i, 0) + [id]
+            assert max(reader.gaps, default=0) < len(batch)
+        joined += [b"-"] * reader.gaps.get(0, 0)
+        assert reader.skipped == 6
+        assert reader.first_skipped is not None
+        assert reader.first_skipped.line == 1
+    assert joined == [b"-", b"a", b"-", b"-", b"b", b"-", b"c", b"", b"-", b"-"]
+
+
+def test_ids_are_kept_only_if_asked_for(place: Path) -> None:
+    place.write_bytes(b"1 'a| x\n")
+    with Reader(place) as reader:
+        next(iter(reader))
+        assert reader.ids is None
+
+
 def test_a_line_above_the_bound(place: Path) -> None:
     longest, longer = b"1 " + b"x" * 16 + b":1", b"1 " + b"x" * 17 + b":1"
     for block_bytes in (1, 5, 2**20):
@@ -335,7 +372,7 @@ def test_a_line_above_the_bound(place: Path) -> None:
         assert Reading(place, longest, **options).error is None
         found = Reading(place, b"1 a:1\n" + longer + b"\n1 b:1\n", **options)
         assert found.names == [b"a"]
-        assert found.error == ("expected at most 20 bytes a line, got more", 2)
+        assert found.error == ("expected at most 20 bytes a line, got more" + GUESS, 2)
         skipped = Reading(
             place, b"1 a:1\n" + longer + b"\n1 b:1\n" + longer, skip_bad=True, **options
         )
@@ -358,7 +395,7 @@ def test_a_line_without_end_takes_no_memory(place: Path) -> None:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert refused.error == (f"expected at most {2**20} bytes a line, got more", 2)
+    assert refused.error == (f"expected at most {2**20} bytes a line, got more{GUESS}", 2)
     assert passed.names == [b"a", b"b"]
     assert peak < 8 * 2**20
 
@@ -423,10 +460,16 @@ def test_missing_files_and_folders_are_oserrors(tmp_path: Path) -> None:
 
 
 def test_wrong_arguments(place: Path) -> None:
-    with pytest.raises(ConfigError, match="format: expected one of svmlight, vw, json, text, got"):
-        Reader(place, format="csv")
+    with pytest.raises(
+        ConfigError, match="format: expected one of json, fasttext, vw, svmlight, text, csv, got"
+    ):
+        Reader(place, format="xml")
     with pytest.raises(ConfigError, match="batch_samples: expected at least 1, got 0"):
         Reader(place, batch_samples=0)
+    with pytest.raises(ConfigError, match="label_column: expected one with the format csv, got no"):
+        Reader(place, format="csv")
+    with pytest.raises(ConfigError, match="label_column: expected the format csv with it, got 'v"):
+        Reader(place, format="vw", label_column="y")
 
 
 # stdin ----------------------------------------------------------------------------------------

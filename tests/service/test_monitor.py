@@ -68,12 +68,12 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         '{"label": 1, "features": {"free": 1, "new": 2}}\n{"label": -1, "features": ["minutes"]}\n'
     )
     rows: list[Any] = [{"free": 1, "new": 2}, ["minutes"]]
-    code, out, err = run(capsys, "predict", "--model", path, "--probability", asked)
+    code, out, err = run(capsys, "predict", "--file", path, "--probability", asked)
     assert code == 0
     assert list(map(float, out.split())) == model.predict(rows, probability=True).tolist()
     assert "error 0.000000 of 2 labelled samples" in err
 
-    code, out, _ = run(capsys, "explain", "--model", path, asked)
+    code, out, _ = run(capsys, "explain", "--file", path, asked)
     told = [json.loads(line) for line in out.splitlines()]
     for row, shown in zip(rows, told, strict=True):
         explained = model.explain(row)
@@ -95,21 +95,21 @@ def test_flags_of_the_learner(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     rows.write_text('{"label": 1, "features": {"a": 3, "b": 4}}\n')
     path = tmp_path / "m.msgpack"
     flags = ["--rule", "sgd", "--average", "--class-weight", "1,2", "--normalize", "l2"]
-    code, _, _ = run(capsys, "learn", "--model", path, *flags, "--threshold", "0.5", rows)
+    code, _, _ = run(capsys, "learn", "--file", path, *flags, "--threshold", "0.5", rows)
     assert code == 0
     config = OnlineSVM.load(path).config
     assert (config.average, config.class_weight, config.normalize, config.threshold) == (
         True, (1.0, 2.0), "l2", 0.5,
     )  # fmt: skip
-    assert run(capsys, "learn", "--model", path, *flags, rows)[0] == 0
-    code, _, err = run(capsys, "learn", "--model", path, "--class-weight", "balanced", rows)
+    assert run(capsys, "learn", "--file", path, *flags, rows)[0] == 0
+    code, _, err = run(capsys, "learn", "--file", path, "--class-weight", "balanced", rows)
     assert (code, "class_weight: the model was created with (1.0, 2.0), got 'balanced'" in err) == (
         1, True,
     )  # fmt: skip
-    code, _, err = run(capsys, "learn", "--model", tmp_path / "new", "--eta0", "0.1", rows)
+    code, _, err = run(capsys, "learn", "--file", tmp_path / "new", "--eta0", "0.1", rows)
     assert (code, "eta0: expected none, as rule hedge has no such parameter" in err) == (1, True)
     with pytest.raises(SystemExit):
-        run(capsys, "learn", "--model", path, "--class-weight", "much", rows)
+        run(capsys, "learn", "--file", path, "--class-weight", "much", rows)
 
 
 def test_as_much_is_explained_at_once_as_one_sample_may_have(

@@ -68,11 +68,12 @@ cdef extern from "codec/lines.h" nogil:
     ctypedef struct lines:
         const uint8_t *at
         const uint8_t *end
+        int64_t *ids
         size_t lines
         const line_rules *rules
         batch *batch
         seen tokens
-    const int OTHER_LINES, SVMLIGHT_LINES, VW_LINES, TEXT_LINES
+    const int OTHER_LINES, SVMLIGHT_LINES, VW_LINES, TEXT_LINES, FASTTEXT_LINES
     const int LINE_READ, ODD, LINES_NO_MEMORY
     void lines_init()
     int lines_read(lines *l)

@@ -18,9 +18,12 @@ from onlinesvm.data.batch import CSR, Columns
 from onlinesvm.data.validation import raise_first_fault
 from onlinesvm.errors import LimitError
 from onlinesvm.metrics.drift import LOG_ONE, LOG_TWO
-from onlinesvm.readers.labels import LineError
-from onlinesvm.readers.lines import SvmlightParser, TextParser, VWParser
+from onlinesvm.readers.fasttext import FastTextParser
+from onlinesvm.readers.labelled_text import TextParser
 from onlinesvm.readers.parsing import Parsed
+from onlinesvm.readers.svmlight import SvmlightParser
+from onlinesvm.readers.tokens import LineError
+from onlinesvm.readers.vw import VWParser
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer

@@ -1,13 +1,17 @@
 # Lines of files. Part of native.pyx.
 
 cdef dict _formats = {
-    SvmlightParser: SVMLIGHT_LINES, VWParser: VW_LINES, TextParser: TEXT_LINES}
+    SvmlightParser: SVMLIGHT_LINES,
+    VWParser: VW_LINES,
+    TextParser: TEXT_LINES,
+    FastTextParser: FASTTEXT_LINES,
+}
 
 
 def parse_block(parser, bytes block not None, start, room, *, skip_bad=False):
     """Read `block`, whole lines, from offset `start` on. See onlinesvm.readers.parsing.parse_block.
 
-    Lines that are faulty or uncommon, and those of other formats, go through `parser`.
+    Faulty and uncommon lines, and those of other formats, go through `parser`.
     """
     cdef Batch b = Batch.__new__(Batch)
     cdef line_rules rules
@@ -42,7 +46,7 @@ def parse_block(parser, bytes block not None, start, room, *, skip_bad=False):
 
 cdef object _parse(object parser, bytes block, size_t start, Batch b, lines *l, bint skip_bad):
     cdef const uint8_t *begin = <const uint8_t *>PyBytes_AS_STRING(block)
-    cdef size_t size = PyBytes_GET_SIZE(block), most, lines = 0, skipped = 0, end
+    cdef size_t size = PyBytes_GET_SIZE(block), most, lines = 0, end
     cdef int what
     if size >= <uint64_t>1 << 32:  # offsets of names have 32 bits
         raise ValueError(f"expected a block of less than 4294967296 bytes, got {size}")
@@ -57,9 +61,15 @@ cdef object _parse(object parser, bytes block, size_t start, Batch b, lines *l, 
     b.columns.importances = <double *>_memory(importances)
     b.columns.indptr = <int64_t *>_memory(indptr)
     b.columns.indptr[0] = 0
+    spans = None
+    if parser.ids:
+        spans = _empty(2 * most, _int64)
+        l.ids = <int64_t *>_memory(spans)
     l.at = begin + start
     l.end = begin + block.rfind(b"\n") + 1  # a last line that is not ended is read by the parser
-    fault = None
+    fault = first_fault = None
+    cdef list skipped = []
+    cdef dict ids = {}  # of the samples that `parser` read
     while True:
         with nogil:
             what = lines_read(l)
@@ -81,21 +91,35 @@ cdef object _parse(object parser, bytes block, size_t start, Batch b, lines *l, 
             if not skip_bad:
                 fault = error
                 break
-            skipped += 1
+            if first_fault is None:
+                first_fault = lines + l.lines, error
+            skipped.append(b.columns.samples)
             continue
         if row is not None:
+            if l.ids:
+                ids[b.columns.samples] = row[4]
+                memset(&l.ids[2 * b.columns.samples], 0, 2 * sizeof(int64_t))
             _add(l, row)
     start = l.at - begin
     b._labels = labels[:b.columns.samples]
     b._importances = importances[:b.columns.samples]
     b.indptr = indptr[:b.columns.samples + 1]
-    return Parsed(b, start, lines + l.lines, skipped, fault)
+    named = None if spans is None else _ids(block, spans[:2 * b.columns.samples].tolist(), ids)
+    return Parsed(b, start, lines + l.lines, fault, skipped, first_fault, named)
+
+
+cdef list _ids(bytes block, list spans, dict others):
+    """The id of each sample: where it begins in `block` and ends, or the one in `others`."""
+    found = [block[spans[i]:spans[i + 1]] for i in range(0, len(spans), 2)]
+    for sample, id in others.items():
+        found[sample] = id
+    return found
 
 
 cdef object _add(lines *l, object row):
     """A sample that the Python parser read."""
     cdef bytes name
-    label, importance, names, values = row
+    label, importance, names, values, _ = row
     for name, value in zip(names, values, strict=True):
         if not lines_add(
                 l, <const uint8_t *>PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), value):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from onlinesvm.config import LearnerConfig, Limits, parameter
 from onlinesvm.service.cli.flags import add_flags, given_flags
+from onlinesvm.service.cli.parser import Parser
 from onlinesvm.service.config import ServeConfig
 from tests.daemons import flags_of
 from tests.shell import commands
@@ -24,6 +25,8 @@ class Kinds:
 
     how_far: float = parameter(0.5, "how far it goes, in 100% of cases")
     how_many: int = parameter(3, "how many there are")
+    room_bytes: int = parameter(2**20, "how much room it has")
+    every_s: float = parameter(300.0, "how often it comes")
     where: str = parameter("here", "where it is", ("here", "there"))
     whom: str | None = parameter(None, "whom it follows")
     on: bool = parameter(True, "whether it is on")
@@ -31,7 +34,7 @@ class Kinds:
 
 
 def parse(config: type, *arguments: str) -> dict[str, Any]:
-    parser = argparse.ArgumentParser(exit_on_error=False)
+    parser = Parser(exit_on_error=False)
     add_flags(parser, config, "its flags")
     return given_flags(parser.parse_args(arguments), config)
 
@@ -42,6 +45,13 @@ def parse(config: type, *arguments: str) -> dict[str, Any]:
         ((), {}),
         (("--how-far", "1e-3"), {"how_far": 0.001}),
         (("--how-many=7",), {"how_many": 7}),
+        (("--room-bytes", "4096"), {"room_bytes": 4096}),
+        (("--room-bytes", "16MiB"), {"room_bytes": 16 * 2**20}),
+        (("--room-bytes", "3kb"), {"room_bytes": 3000}),
+        (("--every-s", "5"), {"every_s": 5.0}),
+        (("--every-s", "0.25"), {"every_s": 0.25}),
+        (("--every-s", "5m"), {"every_s": 300.0}),
+        (("--every-s", "200ms"), {"every_s": 0.2}),
         (("--where", "there"), {"where": "there"}),
         (("--whom", ""), {"whom": ""}),
         (("--on",), {"on": True}),
@@ -58,7 +68,21 @@ def test_only_what_was_given_is_given(arguments: tuple[str, ...], given: dict[st
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--how-far", "far"), ("--how-many", "1.5"), ("--where", "elsewhere"), ("--how-far",)],
+    [
+        ("--room-bytes", "1.5MiB"),
+        ("--room-bytes", "-1"),
+        ("--room-bytes", "16M"),
+        ("--every-s", "0"),
+        ("--every-s", "-1"),
+        ("--every-s", "1w"),
+        ("--every-s", "1.2.3"),
+        ("--every-s", "1e400"),
+        ("--every-s", ""),
+        ("--how-far", "far"),
+        ("--how-many", "1.5"),
+        ("--where", "elsewhere"),
+        ("--how-far",),
+    ],
 )
 def test_what_is_no_value_of_the_field_is_refused(arguments: tuple[str, ...]) -> None:
     with pytest.raises(argparse.ArgumentError, match=arguments[0]):
@@ -66,7 +90,7 @@ def test_what_is_no_value_of_the_field_is_refused(arguments: tuple[str, ...]) ->
 
 
 def test_what_is_off_can_be_put_on_alone() -> None:
-    parser = argparse.ArgumentParser()
+    parser = Parser()
     add_flags(parser, Kinds, "its flags")
     options = {option for action in parser._actions for option in action.option_strings}
     assert {"--on", "--no-on", "--off"} <= options
@@ -74,12 +98,14 @@ def test_what_is_off_can_be_put_on_alone() -> None:
 
 
 def test_help_tells_what_a_field_costs_and_its_default() -> None:
-    parser = argparse.ArgumentParser(prog="it", formatter_class=argparse.RawTextHelpFormatter)
+    parser = Parser(prog="it")
     add_flags(parser, Kinds, "its flags")
     help = " ".join(parser.format_help().split())
     assert "its flags:" in help
     assert "--how-far N how far it goes, in 100% of cases (default: 0.5)" in help
     assert "--where {here,there} where it is (default: here)" in help
+    assert "--room-bytes SIZE how much room it has (default: 1MiB)" in help
+    assert "--every-s TIME how often it comes (default: 5m)" in help
     assert "--on, --no-on whether it is on (default: True)" in help
     assert "--off whether it is off" in help
     assert "None" not in help and "False" not in help

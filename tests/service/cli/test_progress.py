@@ -79,7 +79,7 @@ def test_a_command_on_a_terminal(terminal: Terminal, tmp_path: Path) -> None:
     """In a process of its own, whose stdout has the outcome and nothing else."""
     file = write(tmp_path / "first.svm", FIRST)
     with started(
-        "learn", "--model", tmp_path / "m", file, stderr=terminal.stream.fileno()
+        "learn", "--file", tmp_path / "m", file, stderr=terminal.stream.fileno()
     ) as learning:
         assert learning.stdout is not None
         out = learning.stdout.read()
@@ -96,8 +96,8 @@ def test_a_command_on_a_terminal(terminal: Terminal, tmp_path: Path) -> None:
 
 def test_no_terminal_no_bar(tmp_path: Path) -> None:
     file = write(tmp_path / "first.svm", FIRST)
-    assert done("learn", "--model", tmp_path / "m", file).err == ""
-    assert "samples, " not in done("predict", "--model", tmp_path / "m", file).err
+    assert done("learn", "--file", tmp_path / "m", file).err == ""
+    assert "samples, " not in done("predict", "--file", tmp_path / "m", file).err
 
 
 @pytest.mark.usefixtures("clock")
@@ -108,7 +108,7 @@ def test_each_file_has_its_own_rate_and_the_run_one_error(
     """A file of one batch is drawn a second after it was opened, and again a second later."""
     files = write(tmp_path / "first.svm", FIRST), write(tmp_path / "second.svm", SECOND)
     with on_a_thread(tmp_path / "state") as endpoint:
-        to = ("--connect", endpoint) if where == "connect" else ("--model", tmp_path / "m")
+        to = ("--connect", endpoint) if where == "connect" else ("--file", tmp_path / "m")
         learned = run("learn", *to, *files, stderr=terminal.stream)
     assert learned.code == 0
     outcome = json.loads(learned.out)
@@ -135,7 +135,7 @@ def test_the_rate_leaves_out_the_samples_before_this_file(
 
 def test_the_error_is_told_only_where_it_is_known(terminal: Terminal, tmp_path: Path) -> None:
     OnlineSVM().save(tmp_path / "m")
-    predicted = run("predict", "--model", tmp_path / "m", stdin=b"a:1\n", stderr=terminal.stream)
+    predicted = run("predict", "--file", tmp_path / "m", stdin=b"a:1\n", stderr=terminal.stream)
     assert (predicted.code, predicted.out) == (0, "0.0\n")
     text = terminal.close()
     assert shown(text)[-1][0] == "1" and shown(text)[-1][2] is None
@@ -145,6 +145,32 @@ def test_the_error_is_told_only_where_it_is_known(terminal: Terminal, tmp_path: 
 
 def test_a_failure_has_a_line_of_its_own(terminal: Terminal, tmp_path: Path) -> None:
     file = write(tmp_path / "bad.svm", FIRST + b"nonsense\n")
-    assert run("learn", "--model", tmp_path / "m", file, stderr=terminal.stream).code == 1
-    *_, last = terminal.close().splitlines()
+    assert run("learn", "--file", tmp_path / "m", file, stderr=terminal.stream).code == 1
+    *_, last, note = terminal.close().splitlines()
     assert last.startswith(f"onlinesvm: {file}, line 301: ")
+    assert note == "onlinesvm: 300 samples were learned before it; nothing was saved"
+
+
+def test_no_line_is_wider_than_80_columns(terminal: Terminal, tmp_path: Path) -> None:
+    """The terminal has 150."""
+    file = write(tmp_path / f"{'long' * 20}.svm", FIRST * 40)
+    assert run("learn", "--file", tmp_path / "m", file, stderr=terminal.stream).code == 0
+    text = terminal.close()
+    lines = [x for x in re.split(r"[\r\n]+", text) if not x.startswith("onlinesvm: ")]
+    assert any("12,000 samples" in line for line in lines)
+    assert max(map(len, lines)) < 80
+
+
+def test_no_bar_is_drawn_into_typed_input(terminal: Terminal, tmp_path: Path) -> None:
+    """stdin is a terminal too: a bar would be drawn over the line that is typed."""
+    master, slave = pty.openpty()
+    try:
+        with started(
+            "learn", "--file", tmp_path / "m", "-", stdin=slave, stderr=terminal.stream.fileno()
+        ) as learning:
+            os.write(master, b"1 a:1\n-1 b:1\n\x04")
+            assert learning.wait(DEADLINE_S) == 0
+    finally:
+        os.close(master)
+        os.close(slave)
+    assert re.fullmatch(r"onlinesvm: stdin: read as svmlight .*\r\n", terminal.close())

@@ -1,8 +1,7 @@
-/* Lines of text -> batch: svmlight, VW text, label-tab-text.
+/* Lines of text -> batch: svmlight, VW text, labelled text, fastText.
  *
- * What is read here is read as onlinesvm.readers.lines does. A line that is faulty, or that is good
- * in an uncommon way, is left as it is and called ODD: the Python parser then reads it, or says
- * what is wrong with it.
+ * The parsers of onlinesvm.readers say what each line means. A line that is faulty, or good in an
+ * uncommon way, is left unread and called ODD: the Python parser then reads it, or names its fault.
  */
 #ifndef ONLINESVM_LINES_H
 #define ONLINESVM_LINES_H
@@ -14,7 +13,7 @@
 #include "memory/hash.h"
 #include "memory/seen.h"
 
-enum { OTHER_LINES = 0, SVMLIGHT_LINES, VW_LINES, TEXT_LINES };
+enum { OTHER_LINES = 0, SVMLIGHT_LINES, VW_LINES, TEXT_LINES, FASTTEXT_LINES };
 enum { LINE_READ = 0, BLANK, ODD, LINES_NO_MEMORY };
 
 typedef struct {
@@ -41,6 +40,8 @@ typedef struct {
     seen tokens; /* tokens of the line at hand */
     scan scan;
     double label, importance; /* of the line at hand */
+    const uint8_t *tag, *tag_end;
+    int64_t *ids; /* of the samples: offsets in the body, from and to; NULL if not asked for */
 } lines;
 
 static int is_blank(const uint8_t *p, const uint8_t *end)
@@ -206,8 +207,12 @@ static inline __attribute__((always_inline)) int vw_head(lines *l, const uint8_t
         }
     }
     *bar = d;
-    if (n && (ends[n - 1] == d || *begins[n - 1] == '\''))
-        n--; /* a tag */
+    l->tag = l->tag_end = d;
+    if (n && (ends[n - 1] == d || *begins[n - 1] == '\'')) {
+        n--;
+        l->tag = begins[n] + (*begins[n] == '\'');
+        l->tag_end = ends[n];
+    }
     l->importance = 1.0;
     l->label = 0.0;
     if (UNLIKELY(n == 3) || (n == 0 && rules->labelled)
@@ -289,12 +294,63 @@ static void lines_init(void)
             : c >= 0x80;
 }
 
-/* label \t text: the distinct words of the text, small, each of value 1 */
-static int text_line(lines *l, batch *b)
+/* The label of a line of labelled text, label \t text; where the text begins goes to `text`. */
+static int text_label(lines *l, const uint8_t *end, const uint8_t **text)
+{
+    const line_rules *rules = l->rules;
+    const uint8_t *tab = memchr(l->at, '\t', (size_t)(end - l->at)), *p, *q;
+    if (!tab) {
+        *text = l->at;
+        return rules->labelled ? ODD : LINE_READ;
+    }
+    for (p = l->at; p < tab && is_space(*p); p++)
+        ;
+    for (q = tab; q > p && is_space(q[-1]); q--)
+        ;
+    *text = tab + 1;
+    if (q == p)
+        return rules->labelled ? ODD : LINE_READ;
+    return read_label(rules, p, q, &l->label) ? LINE_READ : ODD;
+}
+
+#define PREFIX "__label__"
+#define PREFIX_LENGTH 9
+static inline int has_prefix(const uint8_t *p, const uint8_t *end)
+{
+    return end - p >= PREFIX_LENGTH && !memcmp(p, PREFIX, PREFIX_LENGTH);
+}
+
+/* The label of a line of fastText, __label__x text; where the text begins goes to `text`. */
+static int fasttext_label(lines *l, const uint8_t *end, const uint8_t **text)
+{
+    const line_rules *rules = l->rules;
+    const uint8_t *p = l->at, *q;
+    while (p < end && is_space(*p))
+        p++;
+    *text = p;
+    if (has_prefix(p, end)) {
+        p += PREFIX_LENGTH;
+        for (q = p; q < end && !is_space(*q); q++)
+            ;
+        if (q == p || !read_label(rules, p, q, &l->label))
+            return ODD;
+        *text = p = q;
+    } else if (rules->labelled) {
+        return ODD;
+    }
+    /* A second label, perhaps. */
+    for (; p < end && (p = memchr(p, '_', (size_t)(end - p))) != NULL; p++)
+        if (has_prefix(p, end))
+            return ODD;
+    return LINE_READ;
+}
+
+/* A label and a text: the distinct words of the text, small, each of value 1 */
+static int text_line(lines *l, batch *b, int format)
 {
     const line_rules *rules = l->rules;
     const uint8_t *const end = memchr(l->at, '\n', (size_t)(l->end - l->at));
-    const uint8_t *tab = memchr(l->at, '\t', (size_t)(end - l->at)), *p, *q;
+    const uint8_t *p;
     const size_t start = b->count;
     size_t limit;
     seen *m = &l->tokens;
@@ -304,19 +360,8 @@ static int text_line(lines *l, batch *b)
         l->at = end + 1;
         return BLANK;
     }
-    if (tab) {
-        for (p = l->at; p < tab && is_space(*p); p++)
-            ;
-        for (q = tab; q > p && is_space(q[-1]); q--)
-            ;
-        if (q == p ? rules->labelled : !read_label(rules, p, q, &l->label))
-            return ODD;
-        p = tab + 1;
-    } else {
-        if (rules->labelled)
-            return ODD;
-        p = l->at;
-    }
+    if ((format == TEXT_LINES ? text_label(l, end, &p) : fasttext_label(l, end, &p)) != LINE_READ)
+        return ODD;
     /* Words take a byte and one between; one more than a sample may have is refused. */
     limit = (size_t)(end - p) / 2 + 1;
     limit = limit < rules->features ? limit : rules->features + 1;
@@ -384,15 +429,20 @@ static inline __attribute__((always_inline)) int lines_walk(lines *l, int format
     batch *b = l->batch;
     const uint8_t other = format == VW_LINES ? '|' : '#';
     l->scan.end = l->end;
-    if (format != TEXT_LINES)
+    if (format == SVMLIGHT_LINES || format == VW_LINES)
         scan_from(&l->scan, l->at, other);
     while (l->at < l->end && !batch_is_full(b, l->rules)) {
         const uint8_t *const start = l->at;
         const size_t count = b->count, side_used = b->side_used, name_bytes = b->name_bytes;
         const int what = format == VW_LINES ? vw_line(l, b)
             : format == SVMLIGHT_LINES      ? svmlight_line(l, b)
-                                            : text_line(l, b);
+                                            : text_line(l, b, format);
         if (LIKELY(what == LINE_READ)) {
+            if (UNLIKELY(l->ids != NULL)) {
+                int64_t *const id = l->ids + 2 * b->samples;
+                id[0] = format == VW_LINES ? l->tag - b->body : 0;
+                id[1] = format == VW_LINES ? l->tag_end - b->body : 0;
+            }
             end_sample(b, l->label, l->importance);
         } else if (what != BLANK) {
             l->at = start;
@@ -419,6 +469,8 @@ static int lines_read(lines *l)
         return lines_walk(l, VW_LINES);
     case TEXT_LINES:
         return lines_walk(l, TEXT_LINES);
+    case FASTTEXT_LINES:
+        return lines_walk(l, FASTTEXT_LINES);
     default:
         return ODD;
     }

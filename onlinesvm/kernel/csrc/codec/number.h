@@ -93,7 +93,7 @@ static __attribute__((noinline)) int long_number(const uint8_t *first, const uin
     return more && scaled(w + 1, (int)exponent) != *number ? UNSURE : NUMBER;
 }
 
-/* The text p ... end as a number: JSON's grammar plus a leading "+". */
+/* The text p ... end as a number: a sign, digits with at most one point, an exponent. */
 static inline int read_decimal(const uint8_t *p, const uint8_t *end, double *number)
 {
     const uint8_t *first, *last;
@@ -109,18 +109,16 @@ static inline int read_decimal(const uint8_t *p, const uint8_t *end, double *num
     first = p;
     while (p < end && (uint8_t)(*p - '0') < 10)
         w = 10 * w + (uint8_t)(*p++ - '0');
-    if (p == first || (*first == '0' && p - first > 1))
-        return NO_NUMBER;
     if (p < end && *p == '.') {
         const uint8_t *fraction = ++p;
         point = 1;
         while (p < end && (uint8_t)(*p - '0') < 10)
             w = 10 * w + (uint8_t)(*p++ - '0');
-        if (p == fraction)
-            return NO_NUMBER;
         q = fraction - p;
     }
     last = p;
+    if (last - first == point)
+        return NO_NUMBER;
     if (p < end && (*p == 'e' || *p == 'E')) {
         int64_t exponent = 0;
         const uint8_t *digits;

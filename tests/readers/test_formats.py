@@ -11,16 +11,24 @@ from hypothesis import strategies as st
 
 from onlinesvm.config import Limits
 from onlinesvm.errors import format_text
-from onlinesvm.readers.jsonl import JSONParser
-from onlinesvm.readers.labels import Labels, LineError
-from onlinesvm.readers.lines import SvmlightParser, TextParser, VWParser
+from onlinesvm.readers.csv import CSVParser, Header
+from onlinesvm.readers.fasttext import FastTextParser
+from onlinesvm.readers.jsonl import JSONParser, Keys
+from onlinesvm.readers.labelled_text import TextParser
+from onlinesvm.readers.labels import Labels
+from onlinesvm.readers.svmlight import SvmlightParser
+from onlinesvm.readers.tokens import LineError
+from onlinesvm.readers.vw import VWParser
 from onlinesvm.text.tokenize import tokens
 
-PARSERS: dict[str, Callable[[Labels, Limits], Any]] = {
+HEADER = Header((None, b"a", b"b", b"c"), label=0, id=None, delimiter=",")
+PARSERS: dict[str, Callable[..., Any]] = {
     "svmlight": SvmlightParser,
     "vw": VWParser,
     "json": JSONParser,
     "text": TextParser,
+    "fasttext": FastTextParser,
+    "csv": lambda labels, limits, **options: CSVParser(labels, limits, HEADER, **options),
 }
 LIMITS = Limits(max_features_per_sample=4, max_name_bytes=8)
 
@@ -151,6 +159,12 @@ def test_text_round_trip(label: float, text: str) -> None:
         ("svmlight", b"0 01:1", (-1.0, 1.0, [(b"01", 1.0)])),
         ("svmlight", b"1 qid:7 2:1 #3:1", (1.0, 1.0, [(b"2", 1.0)])),
         ("svmlight", b"1 xqid:7", (1.0, 1.0, [(b"xqid", 7.0)])),
+        ("svmlight", b"1. a:.5 b:5. c:-.5e1 d:+007",
+         (1.0, 1.0, [(b"a", 0.5), (b"b", 5.0), (b"c", -5.0), (b"d", 7.0)])),
+        ("vw", b"1. .5 |n:5. a:.5", (1.0, 0.5, [(b"n^a", 2.5)])),
+        ("csv", b"1.,.5,5.,", (1.0, 1.0, [(b"a", 0.5), (b"b", 5.0)])),
+        ("csv", b'"1", 2 ,"0","3"', (1.0, 1.0, [(b"a", 2.0), (b"c", 3.0)])),
+        ("csv", b"0,,,", (-1.0, 1.0, [])),
         ("svmlight", b"1 a:0 b:1e-51 c:-0.0 d:1", (1.0, 1.0, [(b"d", 1.0)])),
         ("svmlight", b"1 a:1 b:1 c:1 qid:1 d:1 qid:2 ", (1.0, 1.0, [(c, 1.0) for c in
          (b"a", b"b", b"c", b"d")])),
@@ -183,6 +197,12 @@ def test_text_round_trip(label: float, text: str) -> None:
         ("json", b'{"label":1.0,"features":["\\udcff"],"importance":0}',
          (1.0, 0.0, [(b"\xff", 1.0)])),
         ("json", b'{"label":1,"features":["\xff"]}', (1.0, 1.0, [(b"\xff", 1.0)])),
+        ("json", b'{"label":1,"features":{"a":2},"more":[NaN, {}],"x":1,"x":2}',
+         (1.0, 1.0, [(b"a", 2.0)])),
+        ("fasttext", b"__label__1 Free free prize", (1.0, 1.0, [(b"free", 1.0), (b"prize", 1.0)])),
+        ("fasttext", b" __label__-1\ta", (-1.0, 1.0, [(b"a", 1.0)])),
+        ("fasttext", b"__label__0", (-1.0, 1.0, [])),
+        ("fasttext", b"__label__1 a __labe__ ", (1.0, 1.0, [(b"a", 1.0), (b"__labe__", 1.0)])),
         ("text", b"1\tFree free prize", (1.0, 1.0, [(b"free", 1.0), (b"prize", 1.0)])),
         ("text", b" 1 \ta\tb", (1.0, 1.0, [(b"a", 1.0), (b"b", 1.0)])),
         ("text", b"1\t", (1.0, 1.0, [])),
@@ -210,6 +230,23 @@ def test_samples(kind: str, line: bytes, expected: object) -> None:
         ("json", b'{"features":["a"],"label":true}', 0.0),
         ("json", b'{"features":["a"],"label":[1]}', 0.0),
         ("json", b'{"features":["a"],"label":"spam"}', 0.0),
+        ("json", b'{"features":["a"],"label":NaN}', 0.0),
+        ("json", b'{"features":["a"],"label":-Infinity}', 0.0),
+        ("json", b'{"features":["a"],"label":1.5}', 0.0),
+        ("json", b'{"features":["a"],"label":"\\ud800"}', 0.0),
+        ("json", b'{"features":["a"],"label":' + b"9" * 5000 + b"}", 0.0),
+        ("svmlight", b"nan a:1", 0.0),
+        ("svmlight", b"1,2 a:1", 0.0),
+        ("vw", b"nan | a", 0.0),
+        ("vw", b"0x1 | a", 0.0),
+        ("fasttext", b"a", 0.0),
+        ("fasttext", b"__label__spam a", 0.0),
+        ("fasttext", b"__label__1 __label__2 a", 0.0),
+        ("fasttext", b"a __label__1", 0.0),
+        ("fasttext", b"__label__ a", 0.0),
+        ("csv", b"nan,1,,", 0.0),
+        ("csv", b",1,,", 0.0),
+        ("csv", b"1,1,,", 1.0),
         ("text", b"a", 0.0),
         ("text", b"\ta", 0.0),
         ("text", b"spam\ta", 0.0),
@@ -258,7 +295,10 @@ LABEL = "expected a label of -1, 0 or +1, got {}; for others say which are posit
         (b"1 a:x", 'expected a number, got "x" in "a:x"'),
         (b"1 a:1:2", 'expected a number, got "1:2" in "a:1:2"'),
         (b"1 a:nan", 'expected a number, got "nan" in "a:nan"'),
-        (b"1 a:.5", 'expected a number, got ".5" in "a:.5"'),
+        (b"1 a:inf", 'expected a number, got "inf" in "a:inf"'),
+        (b"1 a:0x10", 'expected a number, got "0x10" in "a:0x10"'),
+        (b"1 a:.", 'expected a number, got "." in "a:."'),
+        (b"1 a:1_0", 'expected a number, got "1_0" in "a:1_0"'),
         (b"1 a:1e51", LARGE.format('"1e51" in "a:1e51"')),
         (b"1 a:-1e999", LARGE.format('"-1e999" in "a:-1e999"')),
         (b"1 123456789:1", NAME),
@@ -326,6 +366,13 @@ def test_vw_faults(line: bytes, message: str) -> None:
     assert str(caught.value) == message
 
 
+ARRAY = "its elements are made lines by: jq -c '.[]' FILE"
+OPEN = (
+    "expected one JSON object a line, got one that does not end on its line (objects over several"
+    " lines are made lines by: jq -c . FILE)"
+)
+
+
 def features(text: str) -> bytes:
     return b'{"label":1,"features":%s}' % text.encode()
 
@@ -333,16 +380,25 @@ def features(text: str) -> bytes:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (b"[1]", "expected one JSON object, got an array"),
+        (b"[1]", f"expected one JSON object, got an array ({ARRAY})"),
+        (b"[", f"expected one JSON object a line, got the start of an array ({ARRAY})"),
+        (
+            b'[{"label":1,"features":[]},',
+            f"expected one JSON object a line, got the start of an array ({ARRAY})",
+        ),
+        (b"{", OPEN),
+        (b'{"label": 1,', OPEN),
+        (b'{"label": "sp', OPEN),
         (b"5", "expected one JSON object, got 5"),
         (b'"a\xff"', 'expected one JSON object, got text "a\\xff"'),
-        (b'{"features":[]}', 'expected a key "label", got none'),
-        (b'{"label":1}', 'expected a key "features", got none'),
-        (b"{}", 'expected a key "label", got none'),
+        (b'{"features":[]}', 'expected a key "label" (--label-key names another), got "features"'),
         (
-            b'{"label":1,"features":[],"weight":2}',
-            'expected no keys but label, features, importance, got text "weight"',
+            b'{"label":1,"b":2,"c":3,"d":4,"e":5,"f":6}',
+            'expected a key "features" (--features-key names another),'
+            ' got "label", "b", "c", "d", "e", …',
         ),
+        (b"{}", 'expected a key "label" (--label-key names another), got none'),
+        (b'{"id":1,"id":2}', 'expected each key once, got text "id" twice'),
         (
             b'{"label":1,"label":1,"features":[]}',
             'expected each key once, got text "label" twice',
@@ -394,8 +450,10 @@ def features(text: str) -> bytes:
             features(f'{{"a":{10**51}}}'),
             LARGE.format('an integer of 170 bits at $["features"]["a"]'),
         ),
-        (features('{"a":NaN}'), "expected a finite number, got NaN"),
-        (features('{"a":-Infinity}'), "expected a finite number, got -Infinity"),
+        (features('{"a":NaN}'), 'expected a finite number, got NaN at $["features"]["a"]'),
+        (features('{"a":-Infinity}'), LARGE.format('-inf at $["features"]["a"]')),
+        (b'{"label":NaN,"features":[]}', LABEL.format('"nan"')),
+        (b'{"label":1,"features":[],"importance":NaN}', IMPORTANCE.format("nan")),
         (
             features('["\\ud800"]'),
             'expected text of Unicode characters, got a lone surrogate in text "\\ud800"',
@@ -417,7 +475,7 @@ def test_json_faults(line: bytes, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b"{", b'{"label":1,}', b'{"label":01}', b"{} {}", b'{"a":"\x01"}', b"\xff", b"{'a':1}"]
+    "line", [b'{"label":1,}', b'{"label":01}', b"{} {}", b'{"a":"\x01"}', b"\xff", b"{'a':1}"]
 )
 def test_json_syntax_faults_name_the_column(line: bytes) -> None:
     with pytest.raises(LineError, match=r"got a fault at column [0-9]+: "):
@@ -432,7 +490,7 @@ def test_deeply_nested_json_is_a_line_error() -> None:
 
 def test_an_integer_of_very_many_digits_is_a_line_error() -> None:
     digits = "9" * (sys.get_int_max_str_digits() + 1)
-    with pytest.raises(LineError, match="magnitude at most 1e\\+50, got an integer of more digits"):
+    with pytest.raises(LineError, match="magnitude at most 1e\\+50, got inf"):
         parse("json", features(f'{{"a":{digits}}}'))
 
 
@@ -453,13 +511,135 @@ def test_text_faults(line: bytes, message: str) -> None:
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b"a", 'expected __label__ and a label as the first word, got "a"'),
+        (b"a __label__1", 'expected __label__ and a label as the first word, got "a __label__1"'),
+        (b"__label__ a", "expected a label, got none"),
+        (b"__label__spam a", LABEL.format('"spam"')),
+        (
+            b"__label__1 a __label__2",
+            'expected one label a line, got "__label__1" and "__label__2"',
+        ),
+        (b"__label__1 a b c d e", MANY.format(5)),
+        (b"__label__1 123456789", NAME),
+    ],
+)
+def test_fasttext_faults(line: bytes, message: str) -> None:
+    with pytest.raises(LineError) as caught:
+        parse("fasttext", line)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b"1,2", "expected 4 cells, as in the header, got 2"),
+        (b"1,2,3,4,5", "expected 4 cells, as in the header, got 5"),
+        (b",2,3,4", "expected a label, got none"),
+        (b"spam,2,3,4", LABEL.format('"spam"')),
+        (
+            b"1,2,red,4",
+            'expected a number, got "red" in the column "b" (text is not read as a feature yet)',
+        ),
+        (
+            b"1,2,nan,4",
+            'expected a number, got "nan" in the column "b" (text is not read as a feature yet)',
+        ),
+        (b"1,2,1e51,4", LARGE.format('"1e51" in the column "b"')),
+        (
+            b'1,"2,3,4',
+            'expected cells separated by ",", each quote closed on its line, got a fault:'
+            " unexpected end of data",
+        ),
+    ],
+)
+def test_csv_faults(line: bytes, message: str) -> None:
+    with pytest.raises(LineError) as caught:
+        parse("csv", line)
+    assert str(caught.value) == message
+
+
+def test_csv_counts_features_not_columns() -> None:
+    header = Header((None, *(b"%d" % i for i in range(6))), 0, None, ",")
+    parser = CSVParser(Labels(), LIMITS, header)
+    assert parser.parse(b"1,1,,2,,3,4")[2] == [b"0", b"2", b"4", b"5"]
+    with pytest.raises(LineError, match=MANY.format(5)):
+        parser.parse(b"1,1,2,3,4,5,")
+
+
+# Keys and ids ---------------------------------------------------------------------------------
+
+
+def test_json_keys_are_renamed() -> None:
+    keys = Keys(label="y", features="x", importance="w", id="name")
+    line = b'{"y":1,"x":{"a":2},"w":3,"name":"n","label":"?","features":7}'
+    assert JSONParser(Labels(), LIMITS, keys, ids=True).parse(line) == (
+        1.0,
+        3.0,
+        [b"a"],
+        [2.0],
+        b"n",
+    )
+    with pytest.raises(LineError, match=r'got true at \$\["x"\]\["a"\]'):
+        JSONParser(Labels(), LIMITS, keys).parse(b'{"y":1,"x":{"a":true}}')
+
+
+@pytest.mark.parametrize(
+    ("kind", "line", "id"),
+    [
+        ("vw", b"1 'a\xff| a", b"a\xff"),
+        ("vw", b"1 'a | a", b"a"),
+        ("vw", b"1 2 tag| a", b"tag"),
+        ("vw", b"tag| a", b"tag"),
+        ("vw", b"1 ''| a", b"'"),
+        ("vw", b"1 | a", b""),
+        ("json", b'{"features":[],"id":"\xff\\udcfe"}', b"\xff\xfe"),
+        ("json", b'{"features":[],"id":1.50}', b"1.50"),
+        ("json", b'{"features":[],"id":-7}', b"-7"),
+        ("json", b'{"features":[],"id":null}', b""),
+        ("json", b'{"features":[]}', b""),
+        ("svmlight", b"1 a:1", b""),
+        ("text", b"1\ta", b""),
+        ("fasttext", b"a", b""),
+        ("csv", b"1,,,", b""),
+    ],
+)
+def test_ids(kind: str, line: bytes, id: bytes) -> None:
+    assert PARSERS[kind](Labels(labelled=False), LIMITS, ids=True).parse(line)[4] == id
+
+
+@pytest.mark.parametrize("id", [b"true", b"[]", b'"\\ud800"'])
+def test_ids_that_are_no_text_are_refused_if_asked_for(id: bytes) -> None:
+    line = b'{"label":1,"features":[],"id":%b}' % id
+    assert JSONParser(Labels(), LIMITS).parse(line)[4] == b""
+    with pytest.raises(LineError, match=r"expected an id as a number or text|lone surrogate"):
+        JSONParser(Labels(), LIMITS, ids=True).parse(line)
+
+
 # Forty characters of the line are shown, each in at most six; the words around them are few.
-LONGEST = 6 * 40 + 130
+LONGEST = 6 * 40 + 150
 
 
 @given(st.sampled_from(sorted(PARSERS)), st.booleans(), st.data())
 def test_any_bytes_are_a_sample_or_a_short_line_error(kind: str, labelled: bool, data: Any) -> None:
-    words = [b"1", b"-1 ", b"a:1", b" ", b"|", b":", b"\t", b"{", b"}", b"[", b'"', b"qid:", b"#"]
+    words = [
+        b"1",
+        b"-1 ",
+        b"a:1",
+        b" ",
+        b"|",
+        b":",
+        b"\t",
+        b"{",
+        b"}",
+        b"[",
+        b'"',
+        b"qid:",
+        b"#",
+        b"__label__",
+    ]
     line = b"".join(data.draw(st.lists(st.sampled_from(words) | st.binary(max_size=6))))
     line = line.replace(b"\n", b"")
     if line.isspace() or not line:
@@ -473,7 +653,7 @@ def test_any_bytes_are_a_sample_or_a_short_line_error(kind: str, labelled: bool,
         assert row is None or len(row[2]) <= LIMITS.max_features_per_sample
 
 
-@pytest.mark.parametrize("kind", ["svmlight", "vw", "text"])
+@pytest.mark.parametrize("kind", ["svmlight", "vw", "text", "fasttext"])
 def test_long_faults_are_cut_in_messages(kind: str) -> None:
     with pytest.raises(LineError) as caught:
         parse(kind, b"x" * 10_000)

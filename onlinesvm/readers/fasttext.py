@@ -1,0 +1,53 @@
+"""fastText: ``__label__x text``.
+
+The label is the rest of the first word after ``__label__``; a line whose first word is another has
+no label. The features are the tokens of the text (`onlinesvm.text`), each of value 1. fastText
+takes every word that begins with ``__label__`` for a label, and so does this: a line has one.
+"""
+
+from __future__ import annotations
+
+import re
+
+from onlinesvm.config import Limits
+from onlinesvm.errors import format_text
+from onlinesvm.readers.labelled_text import text_names
+from onlinesvm.readers.labels import Labels
+from onlinesvm.readers.parsing import Row
+
+__all__ = ["FastTextParser", "fits"]
+
+PREFIX = b"__label__"
+_find_labels = re.compile(rb"(?<!\S)__label__\S*").findall
+_drop_labels = re.compile(rb"(?<!\S)__label__\S*").sub
+
+
+def fits(line: bytes) -> bool:
+    """True for a line that begins with ``__label__``."""
+    return line.lstrip().startswith(PREFIX)
+
+
+class FastTextParser:
+    """fastText; the grammar is that of this module's docstring."""
+
+    def __init__(self, labels: Labels, limits: Limits, *, ids: bool = False) -> None:
+        self.labels = labels
+        self.limits = limits
+        self.ids = ids
+
+    def parse(self, line: bytes) -> Row:
+        """See LineParser."""
+        found = _find_labels(line) if PREFIX in line else []
+        if len(found) > 1:
+            label = self.labels.missing(
+                f"expected one label a line, got {format_text(found[0])} and"
+                f" {format_text(found[1])}"
+            )
+        elif not found or not fits(line):
+            label = self.labels.missing(
+                f"expected __label__ and a label as the first word, got {format_text(line)}"
+            )
+        else:
+            label = self.labels.read(found[0].removeprefix(PREFIX))
+        names = text_names(_drop_labels(b"", line) if found else line, self.limits)
+        return label, 1.0, names, [1.0] * len(names), b""

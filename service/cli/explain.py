@@ -1,0 +1,44 @@
+"""Print the parts of each sample's margin."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from onlinesvm.config import Limits
+from onlinesvm.service.cli.flags import add_flags, limits_of
+from onlinesvm.service.cli.models import opened
+from onlinesvm.service.cli.output import write
+from onlinesvm.service.cli.parser import Parser
+from onlinesvm.service.cli.run import Run, add_files, files_of
+from onlinesvm.service.cli.target import add_target
+
+__all__ = ["add_explain", "explain"]
+
+
+def add_explain(parser: Parser) -> None:
+    """Add the flags of `explain`."""
+    parser.usage = "onlinesvm explain [FLAGS] [FILE ...]"
+    parser.epilog = "example:\n  echo '| free prize' | onlinesvm explain --file m.msgpack -"
+    add_files(parser)
+    add_target(parser, "explain by this snapshot file")
+    add_flags(parser, Limits, "limits")
+
+
+def explain(arguments: argparse.Namespace) -> None:
+    """Print the parts of each margin, one JSON object a sample; null for a skipped line."""
+    limits = limits_of(arguments)
+    files = files_of(arguments)
+    run = Run(arguments, limits, labelled=False)
+    with opened(arguments, limits) as model:
+        for piece in run.pieces(files):
+            lines = []
+            for explanation in model.explain(piece.batch, run.samples) if piece.batch else ():
+                parts = [part._asdict() for part in explanation.contributions]
+                shown = {
+                    "margin": explanation.margin, "features": parts, "bias": explanation.bias,
+                }  # fmt: skip
+                lines.append(json.dumps(shown) + "\n")
+            write(piece.joined(lines, "null\n"))
+            run.samples += len(lines)
+    run.report_skipped()

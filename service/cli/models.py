@@ -1,0 +1,129 @@
+"""The model that scores batches for a command: a snapshot file's, or a daemon's over the wire."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import re
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onlinesvm import kernel as kernels
+from onlinesvm.config import Limits
+from onlinesvm.data.batch import BatchColumns
+from onlinesvm.data.codec import cut_body
+from onlinesvm.errors import LimitError
+from onlinesvm.model.model import Explanation
+from onlinesvm.service.cli.target import check_target, client_of, load
+from onlinesvm.service.client.client import Client
+from onlinesvm.service.errors import RequestRefused
+from onlinesvm.service.protocol import decode_explanations, decode_margins
+
+if TYPE_CHECKING:
+    from onlinesvm.svm import OnlineSVM
+
+__all__ = ["Model", "opened"]
+
+Floats = NDArray[np.float64]
+
+
+class Model(Protocol):
+    """Scores batches. `start` is the place of a batch's first sample in the run, for errors."""
+
+    @property
+    def threshold(self) -> float:
+        """The margin above which the prediction is +1."""
+        ...
+
+    def margins(self, batch: BatchColumns, start: int) -> Floats: ...
+
+    def probabilities(self, batch: BatchColumns, start: int, margins: Floats | None) -> Floats:
+        """The probabilities of +1; `margins` are those of the batch, where they are known."""
+        ...
+
+    def explain(self, batch: BatchColumns, start: int) -> list[Explanation]: ...
+
+
+@contextlib.contextmanager
+def opened(arguments: argparse.Namespace, limits: Limits) -> Iterator[Model]:
+    """The model that the arguments name. Raises UsageError, and as `load` does."""
+    check_target(arguments)
+    if arguments.snapshot is not None:
+        model = load(Path(arguments.snapshot), arguments, limits)
+        model.freeze()
+        yield _FileModel(model)
+        return
+    with client_of(arguments, limits) as client:
+        yield _DaemonModel(client)
+
+
+class _FileModel:
+    """A model in this process."""
+
+    def __init__(self, model: OnlineSVM) -> None:
+        self._model = model
+        self.threshold = model.config.threshold
+
+    def margins(self, batch: BatchColumns, start: int) -> Floats:
+        return self._model.score_batch(batch)
+
+    def probabilities(self, batch: BatchColumns, start: int, margins: Floats | None) -> Floats:
+        return self._model.probabilities(self.margins(batch, start) if margins is None else margins)
+
+    def explain(self, batch: BatchColumns, start: int) -> list[Explanation]:
+        return self._model.explain_batch(batch)
+
+
+class _DaemonModel:
+    """A daemon's model."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._kernel = kernels.load()
+
+    @cached_property
+    def threshold(self) -> float:
+        config = self._client.stats()["config"] or {}  # None while a follower has no model yet
+        return float(config.get("threshold", 0.0))
+
+    def margins(self, batch: BatchColumns, start: int) -> Floats:
+        return self._scores(batch, start)
+
+    def probabilities(self, batch: BatchColumns, start: int, margins: Floats | None) -> Floats:
+        return self._scores(batch, start, probability=True)
+
+    def _scores(self, batch: BatchColumns, start: int, **keys: bool) -> Floats:
+        body = self._kernel.encode(batch, labelled=False)
+        answers = self._answers("predict", body, len(batch), start, **keys)
+        return np.concatenate([decode_margins(answer) for answer in answers])
+
+    def explain(self, batch: BatchColumns, start: int) -> list[Explanation]:
+        body = self._kernel.encode(batch, labelled=False)
+        answers = self._answers("explain", body, len(batch), start)
+        return [explanation for answer in answers for explanation in decode_explanations(answer)]
+
+    def _answers(self, op: str, body: bytes, samples: int, start: int, **keys: bool) -> list[bytes]:
+        """The answers to `body`, asked for in pieces where one message cannot hold it.
+
+        A refusal names its sample by its place in the run.
+        """
+        try:
+            return [self._client.request(op, body, **keys)[1]]
+        except (LimitError, RequestRefused) as error:
+            too_large = isinstance(error, LimitError) or error.code == "TOO_LARGE"
+            if not too_large or error.at not in ("$", None) or samples == 1:
+                faulty = re.match(r"\$\[(\d+)\]", error.at or "")
+                if faulty and isinstance(error, RequestRefused):
+                    error.sample = start + int(faulty[1])
+                raise
+        middle = samples // 2
+        first, second = cut_body(body, middle)
+        return [
+            *self._answers(op, first, middle, start, **keys),
+            *self._answers(op, second, samples - middle, start + middle, **keys),
+        ]

@@ -1,0 +1,241 @@
+"""A run over files: their batches, what was counted on the way, and how it ended."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onlinesvm import kernel as kernels
+from onlinesvm.config import Limits
+from onlinesvm.data.batch import BatchColumns
+from onlinesvm.errors import FormatError, OnlineSVMError
+from onlinesvm.kernel.contract import KernelMetrics
+from onlinesvm.metrics.label_run import LabelRun
+from onlinesvm.metrics.progressive import TOTALS, Progressive
+from onlinesvm.readers.labels import Labels
+from onlinesvm.readers.reader import NAMES, Keys, Reader
+from onlinesvm.service.cli.flags import from_flags
+from onlinesvm.service.cli.output import naming, note, plural
+from onlinesvm.service.cli.parser import Parser
+from onlinesvm.service.cli.progress import ProgressBar
+
+__all__ = ["Piece", "Run", "add_files", "files_of"]
+
+
+def add_files(parser: Parser) -> None:
+    """Add the flags of a command that reads files."""
+    parser.add_argument(
+        "files",
+        nargs="*",
+        metavar="FILE",
+        help="a file of samples, perhaps .gz, .bz2 or .xz; - is stdin",
+    )
+    parser.add_argument(
+        "--format", choices=NAMES, help="the files' format (default: by their first lines)"
+    )
+    parser.add_argument(
+        "--label-column",
+        metavar="NAME",
+        help="read CSV or TSV: the column of the label, by its name in the header",
+    )
+    for key in ("label", "features", "id"):
+        parser.add_argument(
+            f"--{key}-key",
+            default=key,
+            metavar="KEY",
+            help=f"the key of the {key} in JSON lines (default: {key})"
+            + ("; the column of the id in CSV" if key == "id" else ""),
+        )
+    parser.add_argument(
+        "--positive",
+        action="append",
+        default=[],
+        metavar="LABEL",
+        help="the label that means +1, all others mean -1; may be repeated; '>0' means any"
+        " number above 0",
+    )
+    parser.add_argument(
+        "--skip-bad",
+        action="store_true",
+        help="skip bad lines and count them, instead of stopping at the first",
+    )
+
+
+def files_of(arguments: argparse.Namespace) -> list[str]:
+    """The files to read, stdin where none is named. A terminal as stdin is wrong usage then.
+
+    Raises UsageError for a `--positive` that can be no label.
+    """
+    with from_flags():
+        Labels(arguments.positive)
+    if not arguments.files and sys.stdin.isatty():
+        arguments.parser.error("expected FILE, or samples on stdin; - reads what is typed")
+    return arguments.files or ["-"]
+
+
+class Piece(NamedTuple):
+    """A batch of a file, and the bad lines around its samples.
+
+    gaps: how many bad lines were skipped, by the number of the batch's samples before them. batch
+    is None for those after a file's last sample. ids: of the samples, empty where a line has none;
+    None unless they were asked for.
+    """
+
+    batch: BatchColumns | None
+    gaps: Mapping[int, int]
+    ids: Sequence[bytes] | None = None
+
+    def joined(self, lines: Sequence[str], filler: str) -> str:
+        """The `lines` of the samples, with a `filler` in the place of each bad line.
+
+        Each has the sample's id and a TAB before it, where ids were asked for; `-` without an id.
+        """
+        if self.ids is not None:
+            lines = [f"{_shown(id)}\t{line}" for id, line in zip(self.ids, lines, strict=True)]
+            filler = f"-\t{filler}"
+        if not self.gaps:
+            return "".join(lines)
+        parts = []
+        for i, line in enumerate((*lines, "")):
+            parts += [filler] * self.gaps.get(i, 0)
+            parts.append(line)
+        return "".join(parts)
+
+
+def _shown(id: bytes) -> str:
+    """An id as one column of one line: control characters are escaped as in JSON."""
+    text = id.decode("utf-8", "surrogateescape")
+    if text.isprintable():
+        return text or "-"
+    return json.dumps(text, ensure_ascii=False)[1:-1]
+
+
+class Run:
+    """Reads the files of a command, and counts samples and how well they were predicted."""
+
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        limits: Limits,
+        *,
+        labelled: bool,
+        ids: bool = False,
+    ) -> None:
+        self._arguments = arguments
+        self._limits = limits
+        self._labelled = labelled
+        self._ids = ids
+        self._metrics: KernelMetrics | None = None  # made with the first batch, by the threshold
+        self._begun: set[str] = set()
+        self.threshold = 0.0  # the margin above which the prediction is +1
+        self.samples = 0
+        self.skipped = 0
+        self.first_bad: FormatError | None = None
+        self.all_labelled = True
+        self.any_positive = False
+        self.label_run = LabelRun()
+
+    def batches(
+        self, files: list[str], settle: Callable[[], None] = lambda: None
+    ) -> Iterator[BatchColumns]:
+        """The batches of all files; see `pieces`."""
+        return (piece.batch for piece in self.pieces(files, settle) if piece.batch is not None)
+
+    def pieces(
+        self, files: list[str], settle: Callable[[], None] = lambda: None
+    ) -> Iterator[Piece]:
+        """The batches of all files and the bad lines between, with a progress bar for each file.
+
+        settle: called at the end of a file, before its bar is left; it has all batches counted.
+        """
+        for source in files:
+            with naming("stdin" if source == "-" else source), self._reader(source) as reader:
+                self._begin(reader)
+                try:
+                    with ProgressBar(reader, self.samples) as bar:
+                        for batch in reader:
+                            yield Piece(batch, reader.gaps, reader.ids)
+                            bar.update(self.samples, self.error)
+                        if reader.gaps:
+                            yield Piece(None, reader.gaps, () if self._ids else None)
+                        settle()
+                        bar.update(self.samples, self.error, last=True)
+                finally:
+                    self.skipped += reader.skipped
+                    self.first_bad = self.first_bad or reader.first_skipped
+
+    def _begin(self, reader: Reader) -> None:
+        """Print how a file is read, in the first pass over it."""
+        reader.begin()
+        if reader.source not in self._begun:
+            for sentence in reader.notes:
+                note(f"{reader.source}: {sentence}")
+        self._begun.add(reader.source)
+
+    def _reader(self, source: str) -> Reader:
+        given = self._arguments
+        with from_flags():
+            return Reader(
+                source,
+                format=given.format,
+                positive=given.positive,
+                labelled=self._labelled,
+                skip_bad=given.skip_bad,
+                ids=self._ids,
+                keys=Keys(label=given.label_key, features=given.features_key, id=given.id_key),
+                label_column=given.label_column,
+                limits=self._limits,
+                batch_samples=self._limits.max_samples_per_batch,
+                ahead=kernels.load().NAME != "python",  # its thread would hold the lock
+            )
+
+    def count(
+        self,
+        batch: BatchColumns,
+        margins: NDArray[np.float64],
+        start: int = 0,
+        *,
+        seen: bool = False,
+    ) -> None:
+        """Add the samples of `batch` from `start` on, as many as there are margins.
+
+        seen: the samples were learned before, so that their errors show nothing.
+        """
+        end = start + len(margins)
+        labels, importances = batch.labels[start:end], batch.importances[start:end]
+        self.samples += len(margins)
+        self.all_labelled = self.all_labelled and 0.0 not in labels
+        self.any_positive = self.any_positive or 1.0 in labels
+        if not seen:
+            if self._metrics is None:
+                self._metrics = kernels.load().Metrics(self.threshold)
+            self._metrics.observe(margins, labels, importances)
+
+    @property
+    def progressive(self) -> Progressive:
+        """The progressive error and loss of the run."""
+        return Progressive(None if self._metrics is None else self._metrics.dump()[: len(TOTALS)])
+
+    @property
+    def error(self) -> float | None:
+        """The error so far; None unless all samples had a label."""
+        return self.progressive.error if self.all_labelled else None
+
+    def report_skipped(self) -> None:
+        """Print how many bad lines were skipped, and the first. Raises if no line was good."""
+        if self.first_bad is None:
+            return
+        lines = f"{plural(self.skipped, 'bad line')} skipped, the first: {self.first_bad}"
+        if not self.samples:
+            raise _NothingRead(f"no sample was read; {lines}")
+        note(lines)
+
+
+class _NothingRead(OnlineSVMError):
+    """A run that skipped all it read."""

@@ -1,0 +1,107 @@
+"""Run a daemon: one that learns, or one that follows another's folder."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from onlinesvm import kernel as kernels
+from onlinesvm.config import LearnerConfig, Limits
+from onlinesvm.service.cli.flags import (
+    add_flags,
+    from_flags,
+    given_flags,
+    limits_of,
+    parameters_of,
+)
+from onlinesvm.service.cli.parser import Parser, UsageError
+from onlinesvm.service.config import ServeConfig
+from onlinesvm.service.endpoint import check_exposure
+from onlinesvm.service.server.allocator import keep_freed_memory
+from onlinesvm.service.server.handlers import Serving
+from onlinesvm.service.server.leader import Learning
+from onlinesvm.service.server.loop import Daemon
+from onlinesvm.service.server.reader import Replica
+from onlinesvm.service.server.router import Router
+from onlinesvm.service.storage.state_dir import Store
+from onlinesvm.version import __version__
+
+__all__ = ["add_serve", "serve"]
+
+log = logging.getLogger(__name__)
+
+
+def add_serve(parser: Parser) -> None:
+    """Add the flags of `serve`."""
+    parser.usage = "onlinesvm serve [FLAGS]"
+    parser.epilog = (
+        "example:\n"
+        "  onlinesvm serve --state ./state\n"
+        "  onlinesvm serve --bind tcp://127.0.0.1:5578 --follow ./state"
+    )
+    add_flags(parser, ServeConfig, "the daemon")
+    add_flags(parser, LearnerConfig, "the learner (fixed when the model is created)")
+    add_flags(parser, Limits, "limits")
+
+
+def serve(arguments: argparse.Namespace) -> None:
+    """Run a daemon until it is stopped."""
+    limits, parameters = limits_of(arguments), parameters_of(arguments)
+    with from_flags():
+        config = ServeConfig(**given_flags(arguments, ServeConfig))
+        check_exposure(config.bind, insecure=config.insecure)
+    if config.follow is not None and (parameters or "state" in arguments):
+        raise UsageError("--follow takes the model as it is: no --state, no learner's flags")
+    idle = "reload_every_s" if config.follow is None else "snapshot_every_s"
+    if idle in arguments:
+        raise UsageError(
+            "--reload-every-s goes with --follow, --snapshot-every-s with a learner's --state"
+        )
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(message)s",
+    )
+    logging.getLogger("onlinesvm").setLevel(config.log_level.upper())
+    # All paths that are reported later are absolute.
+    config = replace(config, state=str(Path(config.state).absolute()))
+    if config.follow is not None:
+        folder = Path(config.follow).absolute()
+        follower = Replica(folder, limits, reload_every_s=config.reload_every_s)
+        position = "no model yet" if follower.position is None else f"position {follower.position}"
+        _run(follower, config, limits, f"follows {folder}", position)
+        return
+    # Before a model is created that no client could reach.
+    Router(config.bind, limits).close()
+    store = Store(config.state, fsync=config.fsync, max_producers=config.max_producers)
+    try:
+        model, saved = store.open_model(parameters, limits)
+        learning = Learning(model, store, saved, snapshot_every_s=config.snapshot_every_s)
+        learner = " ".join(f"{k}={v}" for k, v in model.config.as_dict().items())
+        log.debug("learner: %s", learner)
+        size = f"position {model.position:,}, {len(model.lookup):,} features"
+        about = f"model {model.config.rule}, {size}"
+        _run(learning, config, limits, f"state {config.state}", about)
+    finally:
+        store.close()
+
+
+def _run(serving: Serving, config: ServeConfig, limits: Limits, folder: str, model: str) -> None:
+    """Serve until stopped; `folder` and `model` are shown once it is ready."""
+    keep_freed_memory()
+    daemon = Daemon(serving, config.bind, limits)
+    settings = asdict(config) | asdict(limits)
+    log.debug("settings: %s", " ".join(f"{key}={value}" for key, value in settings.items()))
+
+    def say() -> None:
+        print(
+            f"onlinesvm {__version__} {serving.mode} at {daemon.endpoint}: {folder}\n"
+            f"{kernels.in_use()}, {model}\nready",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    daemon.run(on_ready=say)

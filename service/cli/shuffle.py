@@ -1,0 +1,68 @@
+"""A seeded shuffle of a stream of batches, by blocks where it does not fit in memory."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+
+from onlinesvm.config import Limits
+from onlinesvm.data.batch import BatchColumns
+from onlinesvm.data.codec import pack_array
+from onlinesvm.data.validation import sample_starts
+from onlinesvm.kernel import Kernel
+
+__all__ = ["shuffled"]
+
+# A sample's cost beside its own bytes: an object's head and its place in a list.
+_OVERHEAD_BYTES = 48
+_BATCH_BYTES = 2**22
+
+
+def shuffled(
+    batches: Iterable[BatchColumns],
+    order: random.Random,
+    kernel: Kernel,
+    limits: Limits,
+    *,
+    max_bytes: int,
+) -> Iterator[BatchColumns]:
+    """The samples of `batches` in an order that `order` draws.
+
+    They are held as packed bytes; where these reach `max_bytes`, the samples so far are a block:
+    it is shuffled and given out, and another begins. The order depends on the samples, the seed
+    and `max_bytes` alone, never on how the samples were batched.
+    """
+    batch_samples = min(1024, limits.max_samples_per_batch)
+    held: list[bytes] = []
+    size = 0
+    for batch in batches:
+        body = kernel.encode(batch, labelled=True)
+        starts = sample_starts(body, len(batch))
+        for first, last in pairwise(starts):
+            held.append(body[first:last])
+            size += last - first + _OVERHEAD_BYTES
+            if size >= max_bytes:
+                yield from _mixed(held, order, kernel, limits, batch_samples)
+                held, size = [], 0
+    yield from _mixed(held, order, kernel, limits, batch_samples)
+
+
+def _mixed(
+    held: list[bytes],
+    order: random.Random,
+    kernel: Kernel,
+    limits: Limits,
+    batch_samples: int,
+) -> Iterator[BatchColumns]:
+    order.shuffle(held)
+    parts: list[bytes] = []
+    size = 0
+    for sample in held:
+        parts.append(sample)
+        size += len(sample)
+        if len(parts) == batch_samples or size >= _BATCH_BYTES:
+            yield kernel.decode(pack_array(parts), limits, labelled=True)
+            parts, size = [], 0
+    if parts:
+        yield kernel.decode(pack_array(parts), limits, labelled=True)

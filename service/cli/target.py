@@ -1,0 +1,97 @@
+"""The model that a command means: a daemon's (`--connect`) or a snapshot file's (`--file`)."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onlinesvm.config import Limits
+from onlinesvm.service.cli.flags import duration, from_flags
+from onlinesvm.service.cli.output import note
+from onlinesvm.service.cli.parser import Parser, UsageError
+
+if TYPE_CHECKING:
+    from onlinesvm.service.client.client import Client
+    from onlinesvm.svm import OnlineSVM
+
+__all__ = ["add_daemon", "add_target", "check_target", "client_of", "load"]
+
+_ENDPOINT = "tcp://127.0.0.1:5577"
+_DEFAULT_MODEL = "default"
+
+
+def add_daemon(parser: Parser) -> None:
+    """Add the flags that name a daemon and one of its models."""
+    parser.add_argument(
+        "--connect",
+        metavar="ENDPOINT",
+        help=f"the daemon's endpoint (default: {_ENDPOINT})",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help=f"the name of the daemon's model (default: {_DEFAULT_MODEL})",
+    )
+    parser.add_argument(
+        "--timeout-s",
+        type=duration,
+        default=10.0,
+        metavar="TIME",
+        help="the time that a request may take (default: 10s)",
+    )
+    parser.add_argument(
+        "--wait",
+        type=duration,
+        default=0.0,
+        metavar="TIME",
+        help="wait so long for a daemon that does not run yet (default: a closed port is an error)",
+    )
+
+
+def add_target(parser: Parser, help: str) -> None:
+    """Add the flags that name a daemon's model or a snapshot file; `help` is that of the file."""
+    add_daemon(parser)
+    parser.add_argument("--file", metavar="FILE", dest="snapshot", help=help)
+
+
+def check_target(arguments: argparse.Namespace) -> None:
+    """Raise UsageError where a daemon and a snapshot file are both named."""
+    for flag in ("connect", "model"):
+        if arguments.snapshot is not None and getattr(arguments, flag) is not None:
+            raise UsageError(f"expected --file or --{flag}, got both: one model is meant")
+
+
+def client_of(arguments: argparse.Namespace, limits: Limits | None = None) -> Client:
+    """A client of the daemon at `--connect`. Raises UsageError."""
+    from onlinesvm.service.client.client import Client
+
+    endpoint = _ENDPOINT if arguments.connect is None else arguments.connect
+
+    def say() -> None:
+        note(f"waiting for a daemon at {endpoint} (Ctrl-C to stop)")
+
+    with from_flags():
+        return Client(
+            endpoint,
+            timeout_s=arguments.timeout_s,
+            wait_s=arguments.wait,
+            limits=limits,
+            model=arguments.model,
+            on_waiting=say,
+        )
+
+
+def load(path: Path, arguments: argparse.Namespace, limits: Limits) -> OnlineSVM:
+    """The model in a file; its own bound on features holds unless another is given.
+
+    Raises OSError if the file cannot be read, SnapshotError if it is not a whole snapshot.
+    """
+    from onlinesvm.snapshot.reader import read
+    from onlinesvm.svm import OnlineSVM
+
+    taken = read(path)
+    if "max_features" not in arguments:
+        limits = replace(limits, max_features=taken.max_features)
+    return OnlineSVM.from_snapshot(taken, limits=limits)

@@ -1,0 +1,129 @@
+"""`predict`, `explain` and `features`: a line for each sample."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from onlinesvm import OnlineSVM
+from tests.daemons import on_a_thread
+from tests.service.cli.samples import FILES, UNLABELLED, random_rows
+from tests.shell import done, run, svmlight
+
+
+@pytest.mark.parametrize("format", FILES)
+def test_labels_of_what_is_predicted_change_nothing(format: str, tmp_path: Path) -> None:
+    text, samples = FILES[format]
+    model = OnlineSVM()
+    model.learn(samples)
+    model.save(tmp_path / "m")
+    predicted = done("predict", "--file", tmp_path / "m", stdin=text)
+    margins = model.predict([sample[0] for sample in samples])
+    assert predicted.out == "".join(f"{margin!r}\n" for margin in margins.tolist())
+    # Importance-weighted, as all figures are.
+    weights = [sample[2] if len(sample) == 3 else 1 for sample in samples]
+    wrong = [
+        weight
+        for sample, margin, weight in zip(samples, margins, weights, strict=True)
+        if (margin > 0) != (sample[1] > 0)
+    ]
+    error = sum(wrong) / sum(weights)
+    assert predicted.err == f"error {error:.6f} of {len(samples)} labelled samples\n"
+    first = f"{margins.tolist()[0]!r}\n"
+    for line in UNLABELLED[format]:
+        assert done("predict", "--file", tmp_path / "m", stdin=line) == (0, first, "")
+        # One line without a label, and there is no error to show.
+        mixed = done("predict", "--file", tmp_path / "m", "--format", format, stdin=text + line)
+        assert mixed == (0, predicted.out + first, "")
+
+
+def test_each_input_line_has_its_output_line(tmp_path: Path) -> None:
+    """A skipped line is a dash, so that the output can be pasted beside the input."""
+    rows = random_rows(40)
+    model = OnlineSVM()
+    model.learn([({str(i): v for i, v in features.items()}, y) for y, features in rows])
+    model.save(tmp_path / "m")
+    good = svmlight(rows).splitlines()
+    lines = [b"1 2:x", *good[:3], b"1 a:", b"1 b:nan", *good[3:], b"1 7:?"]
+    text = b"\n".join(lines)
+    margins = iter(model.predict([{str(i): v for i, v in f.items()} for _, f in rows]).tolist())
+    expected = [repr(next(margins)) if line in good else "-" for line in lines]
+    predicted = done("predict", "--file", tmp_path / "m", "--skip-bad", stdin=text)
+    assert predicted.out.splitlines() == expected
+    assert predicted.err.startswith("onlinesvm: 4 bad lines skipped, the first: stdin, line 1: ")
+    with on_a_thread(tmp_path / "state") as endpoint:
+        there = done("predict", "--connect", endpoint, "--skip-bad", stdin=text)
+        assert [line == "-" for line in there.out.splitlines()] == [w == "-" for w in expected]
+    for command in ("explain", "features"):
+        to = () if command == "features" else ("--file", tmp_path / "m")
+        shown = done(command, *to, "--skip-bad", stdin=text)
+        assert [line == "null" for line in shown.out.splitlines()] == [w == "-" for w in expected]
+    stopped = run("predict", "--file", tmp_path / "m", stdin=text)
+    assert (stopped.code, stopped.out) == (1, "")
+
+
+IDS = {
+    "vw": (b"1 'one|a\n-1 two| b\n1 | c\n", ["one", "two", "-"]),
+    "json": (
+        b'{"id":"x y","features":["a"]}\n{"id":7,"features":["b"]}\n{"features":["c"]}\n'
+        b'{"id":"t\\tn\\n","features":["c"]}\n',
+        ["x y", "7", "-", "t\\tn\\n"],
+    ),
+    "svmlight": (b"1 1:1\n", ["-"]),
+}
+
+
+@pytest.mark.parametrize("format", IDS)
+def test_ids_come_first(format: str, tmp_path: Path) -> None:
+    text, ids = IDS[format]
+    OnlineSVM().save(tmp_path / "m")
+    bad = b"1 2:x\n" if format == "svmlight" else b"{\n" if format == "json" else b"1 | a:x\n"
+    shown = done(
+        "predict", "--file", tmp_path / "m", "--with-id", "--skip-bad", "--format", format,
+        stdin=text + bad,
+    )  # fmt: skip
+    lines = [line.split("\t") for line in shown.out.splitlines()]
+    assert lines == [*([id, "0.0"] for id in ids), ["-", "-"]]
+
+
+def test_keys_and_columns_have_the_names_that_are_given(tmp_path: Path) -> None:
+    OnlineSVM().save(tmp_path / "m")
+    rows = b'{"no":"x","y":1,"words":["a","b"]}\n'
+    flags = "--label-key", "y", "--features-key", "words", "--id-key", "no"
+    (sample,) = done("features", *flags, stdin=rows).out.splitlines()
+    assert json.loads(sample) == {
+        "label": 1, "importance": 1.0, "features": [["a", 1.0], ["b", 1.0]],
+    }  # fmt: skip
+    shown = done("predict", "--file", tmp_path / "m", "--with-id", *flags, stdin=rows)
+    assert shown.out == "x\t0.0\n"
+    (row,) = done("features", "--label-column", "y", stdin=b"y,len\n-1,2.5\n").out.splitlines()
+    assert json.loads(row)["features"] == [["len", 2.5]]
+    assert json.loads(row)["label"] == -1
+
+
+def test_features_of_each_line(tmp_path: Path) -> None:
+    for format, (text, samples) in FILES.items():
+        shown = done("features", "--format", format, stdin=text + UNLABELLED[format][0])
+        *rows, last = map(json.loads, shown.out.splitlines())
+        assert last["label"] is None
+        learned, again = OnlineSVM(), OnlineSVM()
+        learned.learn(samples)
+        again.learn([(dict(row["features"]), row["label"], row["importance"]) for row in rows])
+        assert (
+            again.predict([s[0] for s in samples]).tolist()
+            == learned.predict([s[0] for s in samples]).tolist()
+        )
+
+
+def test_nothing_to_predict(tmp_path: Path) -> None:
+    OnlineSVM().save(tmp_path / "m")
+    assert done("predict", "--file", tmp_path / "m", stdin=b"\n") == (0, "", "")
+
+
+def test_predict_leaves_the_model_as_it_was(tmp_path: Path) -> None:
+    done("learn", "--file", tmp_path / "m", stdin=FILES["vw"][0])
+    before = (tmp_path / "m").read_bytes()
+    done("predict", "--file", tmp_path / "m", stdin=b"| never seen\n")
+    assert (tmp_path / "m").read_bytes() == before
