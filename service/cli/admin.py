@@ -12,7 +12,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 from onlinesvm import kernel as kernels
-from onlinesvm.config import Limits
 from onlinesvm.errors import SnapshotError
 from onlinesvm.service.cli.arguments import (
     UsageError,
@@ -26,11 +25,8 @@ from onlinesvm.service.config import ServeConfig
 from onlinesvm.service.endpoint import check_exposure
 from onlinesvm.service.errors import StateError
 from onlinesvm.service.server.allocator import keep_freed_memory
-from onlinesvm.service.server.handlers import Serving
-from onlinesvm.service.server.leader import Learning
-from onlinesvm.service.server.loop import Daemon
-from onlinesvm.service.server.reader import Replica
-from onlinesvm.service.server.router import Router
+from onlinesvm.service.server.daemon import Daemon, load_leader, load_reader
+from onlinesvm.service.server.service import Service
 from onlinesvm.service.storage.state_dir import Store, snapshots_in
 from onlinesvm.snapshot.reader import read_header
 from onlinesvm.svm import OnlineSVM
@@ -56,44 +52,30 @@ def serve(arguments: argparse.Namespace) -> None:
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
     )
     if config.follow is not None:
-        replica = Replica(config.follow, limits, reload_every_s=config.reload_every_s)
-        loaded = f"position {replica.position}" if replica.position is not None else "no model yet"
-        _run(replica, config, limits, f"{_kernel()}, follows {config.follow}, {loaded}")
-        return
-    # Before a model is born that nobody could reach.
-    Router(config.bind, limits).close()
-    store = Store(config.state, fsync=config.fsync, max_producers=config.max_producers)
-    try:
-        model, saved = store.open_model(parameters, limits)
-        learning = Learning(model, store, saved, snapshot_every_s=config.snapshot_every_s)
-        learner = " ".join(f"{k}={v}" for k, v in model.config.as_dict().items())
-        _run(
-            learning,
-            config,
-            limits,
-            f"{_kernel()}, state {config.state}, position {model.position},"
-            f" {len(model.lookup)} features, {learner}",
-        )
-    finally:
-        store.close()
+        load = load_reader(config.follow, limits, reload_every_s=config.reload_every_s)
+        source = f"follows {config.follow}"
+    else:
+        load = load_leader(config, limits, parameters)
+        source = f"state {config.state}"
+    keep_freed_memory()
+    daemon = Daemon(load, config.bind, limits)
+    settings = " ".join(
+        f"{key}={value}"
+        for key, value in (asdict(config) | asdict(limits)).items()
+        if key not in ("bind", "state", "follow")
+    )
+
+    def ready(service: Service) -> None:
+        line = f"onlinesvm {__version__} {service.mode} at {daemon.endpoint}: {_kernel()}, {source}"
+        print(f"{line}, {service.describe()}, {settings}", file=sys.stderr, flush=True)
+
+    daemon.run(ready)
 
 
 def _kernel() -> str:
     """The kernel in use, and why it is not the best there is."""
     name, reason = kernels.load().NAME, kernels.fallback()
     return f"kernel {name} ({reason})" if reason else f"kernel {name}"
-
-
-def _run(serving: Serving, config: ServeConfig, limits: Limits, what: str) -> None:
-    keep_freed_memory()
-    daemon = Daemon(serving, config.bind, limits)
-    settings = " ".join(
-        f"{key}={value}"
-        for key, value in (asdict(config) | asdict(limits)).items()
-        if key not in ("bind", "state", "follow")
-    )
-    line = f"onlinesvm {__version__} {serving.mode} at {daemon.endpoint}: {what}, {settings}"
-    daemon.run(on_ready=lambda: print(line, file=sys.stderr, flush=True))
 
 
 def _ask(arguments: argparse.Namespace, op: str) -> None:
