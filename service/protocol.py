@@ -1,7 +1,7 @@
-"""The wire: frames, operations, error codes. `service/` alone knows it.
+"""The wire: frames, operations, error codes.
 
-A message is ``[header]`` or ``[header, body]``, each one msgpack object; before them stand the
-frames of a REQ envelope, up to a first empty one, which the reply echoes.
+A message is ``[header]`` or ``[header, body]``, each one msgpack object. The frames of a REQ
+envelope, up to a first empty one, may come before them; the reply echoes them.
 
     request header   map of at most 16 keys: v = 1, op, id (int, str or bin to 64 bytes; default
                      nil), model (a model's name; "default"), and the operation's own keys

@@ -321,7 +321,7 @@ def segment_name(position: int) -> str:
 class HeldSnapshot:
     """Holds the next snapshot of a daemon up, and then makes it fail.
 
-    A pipe stands in the temporary file's place: opening it for writing waits for who reads it.
+    A pipe replaces the temporary file: opening it for writing waits for a reader.
     """
 
     def __init__(self, state: Path, position: int, pid: int) -> None:

@@ -1,4 +1,4 @@
-"""The wire: headers, envelopes, and what is wrong with them."""
+"""The wire: headers, envelopes, and their errors."""
 
 from __future__ import annotations
 

@@ -19,7 +19,6 @@ class Runs:
         self.begun = 0
         self.ended: list[int] = []
         self.woken = threading.Semaphore(0)
-        self.told: list[int] = []
         self.gate = threading.Semaphore(0)
         self.background_job = Background(self._begin, self._end, self.woken.release)
 
@@ -45,7 +44,7 @@ class Runs:
         self.background_job.collect()
 
 
-def test_who_asks_during_a_run_gets_the_one_after_it() -> None:
+def test_a_call_during_a_run_gets_the_run_after_it() -> None:
     runs = Runs()
     first = runs.background_job.ask()
     second, third = runs.background_job.ask(), runs.background_job.ask()
@@ -82,18 +81,18 @@ def test_the_next_run_begins_after_the_outcome_was_taken() -> None:
     assert order == ["begin", "run", "end"] * 2
 
 
-def test_the_loop_is_woken_after_those_who_wait_were_told() -> None:
-    told: list[str] = []
+def test_the_loop_is_woken_after_the_outcome_is_set() -> None:
+    order: list[str] = []
     background_job = Background(
         lambda: lambda: gate.acquire(timeout=DEADLINE_S),
         lambda _: None,
-        lambda: told.append("loop"),
+        lambda: order.append("loop"),
     )
     gate = threading.Semaphore(0)
-    background_job.ask().add_done_callback(lambda _: told.append("client"))
+    background_job.ask().add_done_callback(lambda _: order.append("client"))
     gate.release()
-    eventually(lambda: "loop" in told, "a wake-up")
-    assert told == ["client", "loop"]
+    eventually(lambda: "loop" in order, "a wake-up")
+    assert order == ["client", "loop"]
     background_job.finish()
 
 

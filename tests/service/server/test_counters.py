@@ -31,7 +31,7 @@ def test_rates_of_the_first_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Counters().report()["samples_per_s"] == 0
 
 
-def test_counts_are_told_as_they_were() -> None:
+def test_a_report_is_a_copy() -> None:
     counters = Counters()
     counters.errors["BAD_SAMPLE"] += 2
     counters.dropped_requests = 3

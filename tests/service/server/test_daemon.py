@@ -71,7 +71,7 @@ def test_requests_wait_for_the_models_and_ping_does_not(tmp_path: Path) -> None:
             daemon.stop()
 
 
-def test_a_long_load_refuses_those_who_wait(
+def test_a_long_load_refuses_waiting_requests(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loading, "WAIT_S", 0.05)
@@ -79,9 +79,7 @@ def test_a_long_load_refuses_those_who_wait(
     daemon = Daemon(load, ANY_PORT, Limits())
     with thread(daemon.run), Client(daemon.endpoint) as client:
         try:
-            with pytest.raises(
-                RequestRefused, match="BUSY: the daemon is starting: 50%"
-            ):
+            with pytest.raises(RequestRefused, match="BUSY: the daemon is starting: 50%"):
                 client.learn([(["a"], 1)])
             load.release()
         finally:

@@ -1,4 +1,4 @@
-"""Loading beside the loop: who is answered at once, who waits, and how it ends."""
+"""Loading beside the loop: what is answered at once, what waits, and how it ends."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_requests_wait_and_are_answered_in_order_in_turns(load: Load) -> None:
     assert load.echo.turns == [64, 64, 22]
 
 
-def test_an_error_and_a_later_answer_reach_the_one_who_waited(load: Load) -> None:
+def test_an_error_and_a_later_answer_reach_the_request_that_waited(load: Load) -> None:
     wrong, later = load.ask("stats", 5), load.ask("snapshot", 6)
     load.go()
     load.loading.finish()
@@ -115,7 +115,7 @@ def test_an_error_and_a_later_answer_reach_the_one_who_waited(load: Load) -> Non
     assert later.result(DEADLINE_S).keys == {"saved": True}
 
 
-def test_what_is_fatal_to_the_service_is_raised(load: Load) -> None:
+def test_a_fatal_error_of_the_service_is_raised(load: Load) -> None:
     load.ask("resume")
     load.go()
     with pytest.raises(Fatal):
@@ -138,7 +138,7 @@ def test_a_request_that_waited_too_long_is_refused_with_the_share(load: Load) ->
     assert load.echo.turns == []
 
 
-def test_those_who_wait_are_bounded_in_number(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_requests_are_bounded(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rooms, "MAX_WAITING", 3)
     answers = [load.ask("predict", i) for i in range(3)]
     assert busy(lambda: load.ask("predict", 3)).id == 3
@@ -147,7 +147,7 @@ def test_those_who_wait_are_bounded_in_number(load: Load, monkeypatch: pytest.Mo
     assert all(answer.done() for answer in answers)
 
 
-def test_those_who_wait_are_bounded_in_bytes(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_requests_are_bounded_in_bytes(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rooms, "MAX_WAITING_BYTES", 100)
     load.ask("learn", 1, bytes(60))
     busy(lambda: load.ask("learn", 2, bytes(41)))
@@ -159,7 +159,7 @@ def test_those_who_wait_are_bounded_in_bytes(load: Load, monkeypatch: pytest.Mon
     load.loading.stop()
 
 
-def test_stopping_ends_loading_and_those_who_wait(load: Load) -> None:
+def test_stopping_ends_loading_and_refuses_waiting_requests(load: Load) -> None:
     answer = load.ask("predict")
     load.loading.stop()  # `go` was never called: only the cancelled progress ends it
     busy(lambda: answer.result(0))

@@ -157,7 +157,7 @@ def test_an_empty_sample_has_the_bias_alone(tmp_path: Path) -> None:
         assert ask(dealer, "predict", [[], {}, {"a": 0}])[1] == [1.0, 1.0, 1.0]
 
 
-def test_stats_tell_what_the_daemon_is(running: Running) -> None:
+def test_stats_describe_the_daemon(running: Running) -> None:
     stats = running.bystander.stats()
     model = OnlineSVM.load(running.bystander.snapshot()["path"])
     assert stats["position"] == model.position == 2
@@ -303,7 +303,7 @@ BAD_BODIES: dict[str, tuple[str, Any, str, str, str | None]] = {
         "learn", nested(90_000), "BAD_REQUEST",
         "expected a body nested a few levels deep, got one nested deeper than msgpack reads", None,
     ),
-    "a head without what it tells of": (
+    "a head of more than there is": (
         "learn", b"\xdd\xff\xff\xff\xff", "BAD_REQUEST",
         NOT_WHOLE.format(5),
         None,
@@ -342,7 +342,7 @@ def test_bad_bodies(running: Running, case: str) -> None:
             "code": code, "message": message, "at": at, "sample": int(sample[1]) if sample else None
         }  # fmt: skip
         assert (header["v"], header["id"], header["ok"], nothing) == (1, case, False, None)
-        # The one who sent it is served on as well.
+        # Its sender is still served.
         assert ask(dealer, "ping")[0]["ok"]
 
 
@@ -507,7 +507,7 @@ def test_many_clients_at_once(tmp_path: Path) -> None:
             assert client.stats()["position"] == 8 * 30 * 9
 
 
-def test_one_who_does_not_read_starves_alone(tmp_path: Path) -> None:
+def test_a_client_that_does_not_read_delays_no_other(tmp_path: Path) -> None:
     with (
         serve(tmp_path / "state", rule="sgd", eta0=0.5) as daemon,
         daemon.client() as client,
@@ -741,7 +741,7 @@ on_linux = pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="no limit
 
 
 @on_linux
-def test_a_full_disk_is_told_and_survived(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_survived(tmp_path: Path) -> None:
     with serve(tmp_path) as daemon, daemon.client() as client:
         client.learn([([str(i) for i in range(1000)], 1)])
         before = leave_no_room(daemon)

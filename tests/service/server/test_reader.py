@@ -191,7 +191,7 @@ def test_a_learner_and_its_follower(tmp_path: Path) -> None:
 def test_no_request_fails_or_sees_half_a_model_while_it_swaps(
     tmp_path: Path, model: OnlineSVM
 ) -> None:
-    """Every prediction has, bit for bit, the margins of the model at the position it tells."""
+    """Every prediction has, bit for bit, the margins of the model at the position of its reply."""
     names = [f"feature number {i}" for i in range(4000)]
     features = [names[i : i + 5] for i in range(0, 200, 5)]
     predict = msgpack.packb({"v": 1, "op": "predict"}), msgpack.packb(features)
@@ -250,7 +250,7 @@ def test_it_serves_while_it_loads(
         header, _ = receive(dealer)
         assert (header["id"], header["reloaded"], header["path"]) == ("first", False, str(old))
         assert header["reload_error"].startswith(f"{held.path}: expected a file of format")
-        # Those who asked during the look get one that began after they had asked.
+        # A request during the look gets one that began after the request.
         for id in ("second", "third"):
             header, _ = receive(dealer)
             assert (header["id"], header["reloaded"], header["path"]) == (id, True, str(newest))
@@ -277,7 +277,7 @@ def test_a_reload_that_is_under_way_at_the_end_is_answered(
 # What stands in the way.
 
 
-def test_a_damaged_newer_one_is_told_and_the_old_goes_on(tmp_path: Path, model: OnlineSVM) -> None:
+def test_a_damaged_newer_one_is_reported(tmp_path: Path, model: OnlineSVM) -> None:
     old = grow(model, tmp_path)
     margins = model.predict([["all"]]).tobytes()
     with follow(tmp_path, reload_every_s=OFTEN_S) as daemon, daemon.client() as client:
@@ -289,7 +289,7 @@ def test_a_damaged_newer_one_is_told_and_the_old_goes_on(tmp_path: Path, model: 
         error = eventually(lambda: client.stats()["reload_error"], "an error")
         assert error.startswith(f"{newer}: expected a trailer and then the end of the file")
         assert client.predict([["all"]]).tobytes() == margins
-        for _ in range(3):  # it is told every time, and logged once
+        for _ in range(3):  # it is reported every time, and logged once
             reply = client.reload()
             assert (reply["reloaded"], reply["path"]) == (False, str(old))
             assert reply["reload_error"] == client.stats()["reload_error"] == error

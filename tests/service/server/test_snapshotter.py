@@ -79,7 +79,7 @@ def test_a_long_log_makes_one_due_and_starts_anew(tmp_path: Path) -> None:
         assert 0 <= snapshotter.log_bytes < before
 
 
-def test_those_who_ask_share_a_run_unless_something_was_learned_since(tmp_path: Path) -> None:
+def test_requests_share_a_run_unless_something_was_learned_since(tmp_path: Path) -> None:
     with bench(tmp_path) as found:
         snapshotter = found.service.snapshotter
         found.learn([(["a"], 1)])
