@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import FrozenInstanceError
 from typing import Any
 
 import msgpack
@@ -70,9 +69,8 @@ def test_a_request_is_read_as_it_was_written(op: str, id: Any, body: bytes) -> N
     header = encode_request(op, id, **keys)
     parsed = parse_request([header, body] if OPERATIONS[op] else [header], LIMITS)
     assert parsed == Request(
-        op, id, body if OPERATIONS[op] else b"", producer=b"p" if keys else b""
+        op, id, body if OPERATIONS[op] else b"", header, producer=b"p" if keys else b""
     )
-    assert parsed.header == header
     assert type(parsed.id) is type(id)
 
 
@@ -269,7 +267,7 @@ def test_a_request_without_a_name_is_for_the_default_model() -> None:
 
 def test_a_request_cannot_be_changed() -> None:
     request = parse_request([header()], LIMITS)
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         request.op = "learn"  # type: ignore[misc]
 
 
