@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from onlinesvm import Limits
 from onlinesvm.service.server.allocator import keep_freed_memory
-from onlinesvm.service.server.leader import Learning
-from onlinesvm.service.server.loop import Daemon
+from onlinesvm.service.server.counters import Counters
+from onlinesvm.service.server.daemon import Daemon
+from onlinesvm.service.server.loading import Progress
+from onlinesvm.service.server.service import Leading
+from onlinesvm.service.server.snapshotter import Schedule
 from onlinesvm.service.storage.posix import Buffer, Files
 from onlinesvm.service.storage.state_dir import Store
 
@@ -24,11 +27,14 @@ def main(folder: str) -> None:
     """Serve a newborn model of rule `sgd` from `folder`, on any free port."""
     keep_freed_memory()
     limits = Limits()
-    store = Store(folder, files=Nowhere())
-    model, saved = store.open_model({"rule": "sgd"}, limits)
-    learning = Learning(model, store, saved, snapshot_every_s=1e9, journal_bytes=2**60)
-    daemon = Daemon(learning, "tcp://127.0.0.1:*", limits)
-    daemon.run(on_ready=lambda: print(f"at {daemon.endpoint}: ready", file=sys.stderr, flush=True))
+
+    def load(counters: Counters, wake: Callable[[], None], progress: Progress) -> Leading:
+        store = Store(folder, files=Nowhere())
+        model, saved = store.open_model({"rule": "sgd"}, limits)
+        return Leading(model, store, saved, counters, wake, Schedule(1e9, 2**60))
+
+    daemon = Daemon(load, "tcp://127.0.0.1:*", limits)
+    daemon.run(lambda _: print(f"at {daemon.endpoint}: ready", file=sys.stderr, flush=True))
 
 
 if __name__ == "__main__":

@@ -51,7 +51,9 @@ def _run(job: Job, fsync: str, size: str) -> Figures:
 
     from onlinesvm import Limits
     from onlinesvm.service.protocol import encode_request, parse_request
-    from onlinesvm.service.server.leader import Learning
+    from onlinesvm.service.server.counters import Counters
+    from onlinesvm.service.server.service import Leading
+    from onlinesvm.service.server.snapshotter import Schedule
     from onlinesvm.service.storage.state_dir import Store
 
     bodies = list(streams.bodies(job.stream()))
@@ -67,15 +69,14 @@ def _run(job: Job, fsync: str, size: str) -> Figures:
         Store(state, fsync="never" if fsync == NOTHING else fsync) as store,
     ):
         model, saved = store.open_model({"rule": "sgd"}, limits)
-        learning = Learning(model, store, saved, snapshot_every_s=1e9)
+        service = Leading(model, store, saved, Counters(), lambda: None, Schedule(1e9))
         if fsync == NOTHING:
             store.journal.append = lambda *_, **__: None  # type: ignore[method-assign]
         start = time.perf_counter()
         for at in range(0, len(frames), TURN[size]):
             turn = [parse_request(request, limits) for request in frames[at : at + TURN[size]]]
-            learning.prepare(turn)
-            for request in turn:
-                learning.handle(request)
+            for request, plan in zip(turn, service.plan(turn), strict=True):
+                service.handle(request, plan)
         seconds = time.perf_counter() - start
         store.journal.close()
         return {"samples_per_s": model.position / seconds}

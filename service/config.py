@@ -1,4 +1,4 @@
-"""Configuration of the daemon; the learner's is in `onlinesvm.config`."""
+"""Configuration of the daemon. The learner's is in `onlinesvm.config`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ __all__ = ["ServeConfig"]
 
 _LONGEST_S = 1e9
 LOG_LEVELS = ("debug", "info", "warning", "error")
-# A snapshot's header holds them all, and is bounded.
-_MOST_PRODUCERS = 500_000
+# A snapshot's header holds all of them, and its size is bounded.
+_MAX_PRODUCERS = 500_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,31 +26,31 @@ class ServeConfig:
     )
     state: str = parameter(
         "./state",
-        "folder of the model's snapshots and journal; made if it is not there, held by one daemon",
+        "folder of the models' snapshots and log; created if missing, locked by one daemon",
     )
     snapshot_every_s: float = parameter(
         300.0,
         "seconds between snapshots, if anything was learned. A snapshot costs a copy of the model"
-        " in memory; a start replays what the journal has since the last",
+        " in memory; a start replays the log since the last",
     )
     fsync: str = parameter(
         "everysec",
-        "when the journal is made durable. Whatever it is, nothing acknowledged is lost when the"
-        " process dies. When the machine dies: always loses nothing, and a turn of the loop waits"
-        " for the disk; everysec, if unsure, loses about a second; never loses what the system had"
-        " not written yet, half a minute or so",
+        "when the log is made durable. If the process dies, nothing acknowledged is lost under any"
+        " policy. If the machine dies, always loses nothing, and each turn of the loop waits for"
+        " the disk; everysec (if unsure) loses about a second; never loses what the system has not"
+        " written yet, about half a minute",
         FSYNC,
     )
     max_producers: int = parameter(
         65_536,
         "producers whose last sequence is remembered, about 200 bytes each; beyond it the one"
-        " applied furthest back is forgotten",
+        " that learned least recently is forgotten",
     )
     follow: str | None = parameter(
         None, "serve another daemon's state folder read-only instead of learning"
     )
     reload_every_s: float = parameter(
-        5.0, "seconds between looks of a follower for a newer snapshot; a look costs one listing"
+        5.0, "with --follow, seconds between looks for a newer snapshot; a look lists the folder"
     )
     log_level: str = parameter(
         "info",
@@ -62,7 +62,7 @@ class ServeConfig:
     )
 
     def __post_init__(self) -> None:
-        if not self.bind.isprintable():  # a lone surrogate stands for a byte that is no UTF-8
+        if not self.bind.isprintable():  # a lone surrogate is a byte that is not UTF-8
             raise ConfigError(f"bind: expected an endpoint, got {self.bind!r}")
         for name in ("state", "follow"):
             if getattr(self, name) == "":
@@ -75,8 +75,8 @@ class ServeConfig:
             raise ConfigError(
                 f"log_level: expected one of {', '.join(LOG_LEVELS)}, got {self.log_level!r}"
             )
-        most = self.max_producers
-        if isinstance(most, bool) or not isinstance(most, int) or not 1 <= most <= _MOST_PRODUCERS:
+        limit = self.max_producers
+        if type(limit) is not int or not 1 <= limit <= _MAX_PRODUCERS:
             raise ConfigError(
-                f"max_producers: expected an integer from 1 to {_MOST_PRODUCERS}, got {most!r}"
+                f"max_producers: expected an integer from 1 to {_MAX_PRODUCERS}, got {limit!r}"
             )

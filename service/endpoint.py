@@ -1,4 +1,4 @@
-"""Endpoints: which are of this machine alone, and whether one is taken."""
+"""Endpoints: whether other machines can reach one, and whether one is taken."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["check_exposure", "is_ipc_in_use"]
 
 
 def check_exposure(endpoint: str, *, insecure: bool) -> None:
-    """Raise ConfigError for an endpoint others could reach, unless `insecure` says so.
+    """Raise ConfigError for an endpoint that other machines can reach, unless `insecure`.
 
-    This machine's own: 127.0.0.0/8, [::1], localhost, ipc.
+    Only this machine reaches 127.0.0.0/8, [::1], localhost and ipc.
     """
     transport, separator, address = endpoint.partition("://")
     if not separator or transport not in ("tcp", "ipc") or not address:
@@ -25,8 +25,9 @@ def check_exposure(endpoint: str, *, insecure: bool) -> None:
         raise ConfigError(f"endpoint: expected tcp://HOST:PORT, got {endpoint!r}")
     if not insecure and not _is_loopback(host.strip("[]")):
         raise ConfigError(
-            f"endpoint: {endpoint} can be reached from other machines, and whoever reaches it can"
-            " teach the model; bind a loopback address, or add --insecure if the network is yours"
+            f"endpoint: {endpoint} can be reached from other machines, and anyone who reaches it"
+            " can change the model; bind a loopback address, or add --insecure if you trust the"
+            " network"
         )
 
 
@@ -44,7 +45,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def is_ipc_in_use(endpoint: str) -> bool:
-    """Whether somebody listens at an ipc endpoint: ZeroMQ would take it over without a word."""
+    """True if a process listens at an ipc endpoint: ZeroMQ would replace it without an error."""
     transport, _, path = endpoint.partition("://")
     if transport != "ipc" or path.startswith("@") or path == "*":
         return False

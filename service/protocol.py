@@ -1,36 +1,50 @@
-"""The wire: frames, operations, error codes. `service/` alone knows it.
+"""The wire: frames, operations, error codes.
 
-A message is ``[header]`` or ``[header, body]``, each one msgpack object; before them stand the
-frames of a REQ envelope, up to a first empty one, which the reply echoes.
+A message is ``[header]`` or ``[header, body]``, each one msgpack object. The frames of a REQ
+envelope, up to a first empty one, may come before them; the reply echoes them.
 
-    request header   map: v = 1, op, id (int, str or bin to 64 bytes; default nil), model
-                     (only "default"), and the operation's own keys
+    request header   map of at most 16 keys: v = 1, op, id (int, str or bin to 64 bytes; default
+                     nil), model (a model's name; "default"), and the operation's own keys
     reply header     map: v, id, ok = true, and the operation's own keys
-    error header     map: v, id, ok = false, error = {code, message, at}
+    error header     map: v, id, ok = false, error = {code, message, at, sample}: the path to what
+                     is wrong in the body, and the index of its sample; nil where it has none
 
     operation   body   asks for
     ping               a sign of life
-    learn       yes    samples to be learned; the reply's body holds their margins. With producer
-                       and sequence: applied once, however often it is sent
-    predict     yes    samples to be scored; the reply's body holds their margins, or with
+    learn       yes    samples to learn; the reply's body holds their margins. With producer and
+                       sequence: applied once, however often it is sent
+    predict     yes    samples to score; the reply's body holds their margins, or with
                        `probability` = true in the header their probabilities of being +1
-    explain     yes    samples to be scored; the reply's body holds what makes up each margin, a map
+    explain     yes    samples to score; the reply's body holds the parts of each margin, a map
                        {margin, bias, features: array of [name, value, weight, contribution, seen,
                        known]}
     stats              figures, as keys of the header
     snapshot           a snapshot, answered when it is durable
-    reload             a follower's look for a newer snapshot, answered when it is loaded
+    reload             a reader's look for a newer snapshot, answered when it is loaded
     resume             the last sequence of a producer and its samples, which from then on may
                        learn from this connection alone
 
 Bodies are described in `onlinesvm.data.codec`.
+
+    code          the request
+    BAD_REQUEST   is not one of this protocol
+    UNKNOWN_OP    asks for an operation that does not exist
+    BAD_SAMPLE    has a sample that cannot be learned or scored, at `at`
+    TOO_LARGE     exceeds a limit
+    NO_MODEL      names a model that the daemon does not have
+    SEQUENCE_GAP  has a number that does not follow the producer's last one
+    READ_ONLY     would change a model that is served read-only
+    BUSY          cannot be answered now, and may be sent again
+    NOT_DURABLE   could not be written to the log, and may be sent again
+    INTERNAL      failed
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import msgpack
 import numpy as np
@@ -44,14 +58,16 @@ from onlinesvm.service.errors import RequestRefused
 
 __all__ = [
     "CODES",
-    "DEFERRING",
     "DEFAULT_ENDPOINT",
+    "DEFAULT_MODEL",
+    "DEFERRING",
     "OPERATIONS",
     "VERSION",
-    "code_of",
-    "RequestError",
     "Id",
+    "Reply",
     "Request",
+    "RequestError",
+    "code_of",
     "decode_explanations",
     "decode_margins",
     "encode_error",
@@ -68,12 +84,14 @@ __all__ = [
 
 VERSION = 1
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5577"
+DEFAULT_MODEL = "default"
 
 CODES = (
     "BAD_REQUEST",
     "UNKNOWN_OP",
     "BAD_SAMPLE",
     "TOO_LARGE",
+    "NO_MODEL",
     "SEQUENCE_GAP",
     "READ_ONLY",
     "BUSY",
@@ -81,7 +99,7 @@ CODES = (
     "INTERNAL",
 )
 
-# Operation → whether a body belongs to it.
+# Operation → whether it has a body.
 OPERATIONS = {
     "ping": False,
     "learn": True,
@@ -93,50 +111,71 @@ OPERATIONS = {
     "resume": False,
 }
 
-# Those that a worker carries out, and that are answered when it is done.
+# Those that run beside the loop and are answered when they are done.
 DEFERRING = frozenset(("snapshot", "reload"))
 
 _KEYS = frozenset(("v", "op", "id", "model"))
-# The keys that an operation has of its own.
-_OWN_KEYS: dict[str, frozenset[str]] = {
-    "learn": frozenset(("producer", "sequence")),
-    "predict": frozenset(("probability",)),
-    "resume": frozenset(("producer",)),
+# Operation → the keys that its header may have.
+_KEYS_OF = dict.fromkeys(OPERATIONS, _KEYS) | {
+    "learn": _KEYS | {"producer", "sequence"},
+    "predict": _KEYS | {"probability"},
+    "resume": _KEYS | {"producer"},
 }
+_EXTENSIONS = (msgpack.ExtType, msgpack.Timestamp)
+_MAX_HEADER_KEYS = 16
 _MAX_ID_BYTES = 64
+_MODEL_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 _MAX_PRODUCER_BYTES = 64
 
 Id = int | str | bytes | None
 
 
 class RequestError(OnlineSVMError):
-    """A request that is answered with an error. `id` is the request's, nil where unreadable."""
+    """A request that is answered with an error. `id` is the request's, nil where unreadable.
 
-    def __init__(self, code: str, message: str, at: str | None = None, id: Id = None) -> None:
+    at: the path to what is wrong in the body. sample: the index of the sample that it is in.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        at: str | None = None,
+        id: Id = None,
+        sample: int | None = None,
+    ) -> None:
         super().__init__(code, message, at)
         self.code = code
         self.message = message
         self.at = at
         self.id = id
+        self.sample = sample
 
 
-@dataclass(slots=True)
-class Request:
+class Request(NamedTuple):  # a frozen dataclass takes four times as long to make
     """One request. `body` is b"" for an operation without one.
 
     header: its frame, as it came. producer and sequence: b"" and 0 where it is not numbered. peer:
-    the connection it came from. plan: what the serving has made of it before its turn.
+    the connection it came from. model: the name of the model it is for.
     """
 
     op: str
     id: Id
     body: bytes
-    header: bytes = field(default=b"", compare=False, repr=False)
+    header: bytes = b""
     producer: bytes = b""
     sequence: int = 0
-    peer: bytes = field(default=b"", compare=False)
-    plan: Any = field(default=None, compare=False, repr=False)
+    peer: bytes = b""
     probability: bool = False
+    model: str = DEFAULT_MODEL
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to a request: the operation's own keys, and a body (None: none)."""
+
+    keys: dict[str, Any]
+    body: bytes | None = None
 
 
 def code_of(error: BodyError | SampleError) -> str:
@@ -149,8 +188,14 @@ def code_of(error: BodyError | SampleError) -> str:
 def request_error_of(error: BodyError | SampleError, id: Id) -> RequestError:
     """The error that answers a request with `error` in its body."""
     if isinstance(error, SampleError):
-        return RequestError(code_of(error), error.message, error.at, id)
+        return RequestError(code_of(error), error.message, error.at, id, _sample_of(error))
     return RequestError(code_of(error), str(error), None, id)
+
+
+def _sample_of(error: SampleError) -> int | None:
+    """The index of the sample that `error` is in; None where it is in the batch as a whole."""
+    first = error.path[0] if error.path else None
+    return first if isinstance(first, int) else None
 
 
 def split_envelope(frames: Sequence[bytes]) -> tuple[Sequence[bytes], Sequence[bytes]]:
@@ -191,13 +236,13 @@ def parse_request(frames: Sequence[bytes], limits: Limits, peer: bytes = b"") ->
     if has_body is None:
         known = ", ".join(OPERATIONS)
         raise RequestError("UNKNOWN_OP", f"expected one of {known}, got {_shown(op)}", None, id)
-    own = _OWN_KEYS.get(op)
-    if not header.keys() <= (_KEYS if own is None else _KEYS | own):
-        first = min(header.keys() - _KEYS - (own or frozenset()))
-        raise RequestError("BAD_REQUEST", f"expected no key {_shown(first)} for {op}", None, id)
-    if header.get("model", "default") != "default":
-        shown = _shown(header["model"])
-        raise RequestError("BAD_REQUEST", f'expected model "default", got {shown}', None, id)
+    known_keys = _KEYS_OF[op]
+    if not header.keys() <= known_keys:
+        shown = _shown(min(header.keys() - known_keys))
+        raise RequestError("BAD_REQUEST", f"expected no key {shown} for {op}", None, id)
+    model = header.get("model", DEFAULT_MODEL)
+    if model != DEFAULT_MODEL:
+        _check_model(model, id)
     probability = header.get("probability", False)
     if not isinstance(probability, bool):
         shown = _shown(probability)
@@ -218,10 +263,10 @@ def parse_request(frames: Sequence[bytes], limits: Limits, peer: bytes = b"") ->
             id,
         )
     body = frames[1] if has_body else b""
-    return Request(op, id, body, frames[0], producer, sequence, peer, probability=probability)
+    return Request(op, id, body, frames[0], producer, sequence, peer, probability, model)
 
 
-def _numbering_of(header: dict[Any, Any], op: str, id: Id) -> tuple[bytes, int]:
+def _numbering_of(header: dict[str, Any], op: str, id: Id) -> tuple[bytes, int]:
     """Producer and sequence of a request, b"" and 0 where it has none. Raises RequestError."""
     producer, sequence = header.get("producer"), header.get("sequence")
     if op == "learn" and producer is None and sequence is None:
@@ -257,7 +302,11 @@ def numbering_of(frame: bytes) -> tuple[bytes, int]:
     return _numbering_of(_parse_header(frame), "learn", None)
 
 
-def _parse_header(raw: bytes) -> dict[Any, Any]:
+def _parse_header(raw: bytes) -> dict[str, Any]:
+    """The header in a frame. Raises RequestError.
+
+    Linear in the bytes: maps are read as pairs, and nothing is hashed but a few keys of text.
+    """
     try:
         pairs = msgpack.unpackb(
             raw,
@@ -265,23 +314,41 @@ def _parse_header(raw: bytes) -> dict[Any, Any]:
             object_pairs_hook=tuple,
             unicode_errors="surrogateescape",  # an id is echoed whatever its bytes are
         )
-        header = dict(pairs) if type(pairs) is tuple else None
     except (msgpack.UnpackException, ValueError, TypeError):
         raise RequestError(
             "BAD_REQUEST", "expected a header of one msgpack map, got other bytes"
         ) from None
-    if header is None:
+    if type(pairs) is not tuple:
         raise RequestError("BAD_REQUEST", f"expected a header as a map, got {_shown(pairs)}")
-    if not header.keys() <= _KEYS:
-        for key in header:
-            if not isinstance(key, str):
-                shown = _shown(key)
-                raise RequestError(
-                    "BAD_REQUEST", f"expected a header whose keys are text, got {shown}"
-                )
+    if len(pairs) > _MAX_HEADER_KEYS:
+        raise RequestError(
+            "BAD_REQUEST", f"expected a header of at most {_MAX_HEADER_KEYS} keys, got {len(pairs)}"
+        )
+    for key, value in pairs:
+        if type(key) is not str:
+            raise RequestError(
+                "BAD_REQUEST", f"expected a header whose keys are text, got {_shown(key)}"
+            )
+        if type(value) in _EXTENSIONS:
+            raise RequestError(
+                "BAD_REQUEST", f"expected a header without extensions, got one for {_shown(key)}"
+            )
+    header = dict(pairs)
     if len(header) != len(pairs):
         raise RequestError("BAD_REQUEST", "expected a header of distinct keys, got one twice")
     return header
+
+
+def _check_model(name: object, id: Id) -> None:
+    """Raise RequestError unless `name` may be a model's."""
+    if not isinstance(name, str) or not _MODEL_NAME.fullmatch(name):
+        raise RequestError(
+            "BAD_REQUEST",
+            "expected a model's name of 1 to 64 of A-Z a-z 0-9 . _ -, not starting with a dot,"
+            f" got {_shown(name)}",
+            None,
+            id,
+        )
 
 
 def _checked_id(id: object) -> Id:
@@ -329,14 +396,19 @@ def encode_reply(id: Id, keys: dict[str, Any]) -> bytes:
     return _pack_header({"v": VERSION, "id": id, "ok": True, **keys})
 
 
-def encode_error(fault: RequestError) -> bytes:
+def encode_error(error: RequestError) -> bytes:
     """The header of an error."""
-    error = {"code": fault.code, "message": fault.message, "at": fault.at}
-    return _pack_header({"v": VERSION, "id": fault.id, "ok": False, "error": error})
+    keys = {
+        "code": error.code,
+        "message": error.message,
+        "at": error.at,
+        "sample": error.sample,
+    }
+    return _pack_header({"v": VERSION, "id": error.id, "ok": False, "error": keys})
 
 
 def _pack_header(header: dict[str, Any]) -> bytes:
-    # A path may hold bytes that are no UTF-8; text on the wire is.
+    # A path may hold bytes that are not UTF-8; text on the wire is UTF-8.
     packed: bytes = msgpack.packb(header, unicode_errors="backslashreplace")
     return packed
 
@@ -344,7 +416,7 @@ def _pack_header(header: dict[str, Any]) -> bytes:
 def parse_reply(frames: Sequence[bytes]) -> tuple[dict[str, Any], bytes]:
     """The header and the body (b"" if there is none) of a reply.
 
-    Raises ValueError for what is none.
+    Raises ValueError if `frames` are no reply.
     """
     if not 1 <= len(frames) <= 2:
         raise ValueError(f"expected a reply of 1 or 2 frames, got {len(frames)}")
@@ -353,9 +425,9 @@ def parse_reply(frames: Sequence[bytes]) -> tuple[dict[str, Any], bytes]:
     except (msgpack.UnpackException, TypeError) as error:
         raise ValueError(f"expected a reply's header, got other bytes ({error})") from None
     if not isinstance(header, dict) or not isinstance(header.get("ok"), bool):
-        raise ValueError("expected a reply's header as a map with ok, got something else")
+        raise ValueError("expected a reply's header as a map with ok, got another object")
     if not header["ok"] and not isinstance(header.get("error"), dict):
-        raise ValueError("expected an error's header with a map error, got something else")
+        raise ValueError("expected an error's header with a map error, got none")
     return header, frames[1] if len(frames) == 2 else b""
 
 

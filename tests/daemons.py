@@ -20,11 +20,10 @@ import zmq
 
 from onlinesvm import Limits, OnlineSVM
 from onlinesvm.service import Client
-from onlinesvm.service.server import reader as replicas
-from onlinesvm.service.server.leader import Learning
-from onlinesvm.service.server.loop import Daemon
-from onlinesvm.service.server.reader import Replica
-from onlinesvm.service.storage.state_dir import Store, model_at
+from onlinesvm.service.config import ServeConfig
+from onlinesvm.service.server import reader as readers
+from onlinesvm.service.server.daemon import Daemon, Load, load_leader, load_reader
+from onlinesvm.service.storage.state_dir import model_at
 
 T = TypeVar("T")
 
@@ -158,35 +157,35 @@ def refused_start(**options: Any) -> tuple[int, str]:
 
 
 @contextlib.contextmanager
+def loaded(load: Load, limits: Limits) -> Iterator[Daemon]:
+    """A daemon that runs on a thread and serves what it has loaded."""
+    daemon = Daemon(load, ANY_PORT, limits)
+    ready = threading.Event()
+    with thread(lambda: daemon.run(lambda _: ready.set())) as runner:
+        try:
+            eventually(lambda: ready.is_set() or not runner.is_alive(), "a loaded model")
+            yield daemon
+        finally:
+            daemon.stop()
+
+
+@contextlib.contextmanager
 def on_a_thread(
     state: Path, *, limits: Limits | None = None, snapshot_every_s: float = 300.0, **config: Any
 ) -> Iterator[str]:
-    """A learner's loop on a thread, for tests that need many: its endpoint."""
+    """A leader's loop on a thread, for tests that need many: its endpoint."""
     limits = limits or Limits()
-    store = Store(state)
-    try:
-        model, saved = store.open_model(config, limits)
-        learning = Learning(model, store, saved, snapshot_every_s=snapshot_every_s)
-        daemon = Daemon(learning, ANY_PORT, limits)
-        with thread(daemon.run):
-            try:
-                yield daemon.endpoint
-            finally:
-                daemon.stop()
-    finally:
-        store.close()
+    serve_config = ServeConfig(state=str(state), snapshot_every_s=snapshot_every_s)
+    with loaded(load_leader(serve_config, limits, config), limits) as daemon:
+        yield daemon.endpoint
 
 
 @contextlib.contextmanager
 def following_on_a_thread(folder: Path, *, reload_every_s: float) -> Iterator[Daemon]:
-    """A follower's loop on a thread."""
+    """A reader's loop on a thread."""
     limits = Limits()
-    daemon = Daemon(Replica(folder, limits, reload_every_s=reload_every_s), ANY_PORT, limits)
-    with thread(daemon.run):
-        try:
-            yield daemon
-        finally:
-            daemon.stop()
+    with loaded(load_reader(str(folder), limits, reload_every_s=reload_every_s), limits) as daemon:
+        yield daemon
 
 
 @contextlib.contextmanager
@@ -322,7 +321,7 @@ def segment_name(position: int) -> str:
 class HeldSnapshot:
     """Holds the next snapshot of a daemon up, and then makes it fail.
 
-    A pipe stands in the temporary file's place: opening it for writing waits for who reads it.
+    A pipe replaces the temporary file: opening it for writing waits for a reader.
     """
 
     def __init__(self, state: Path, position: int, pid: int) -> None:
@@ -345,7 +344,7 @@ class HeldLook:
         self._reached, self._released = threading.Event(), threading.Event()
         self.path = folder / snapshot_name(position)
         self.path.write_bytes(b"no snapshot")
-        patch.setattr(replicas, "model_at", self._held)
+        patch.setattr(readers, "model_at", self._held)
 
     def _held(self, path: Path, *rest: Any) -> OnlineSVM:
         if path != self.path:

@@ -15,7 +15,9 @@ from onlinesvm import Limits, OnlineSVM
 from onlinesvm.data.codec import pack_array
 from onlinesvm.data.objects import Packer
 from onlinesvm.service.protocol import RequestError, encode_request, parse_request
-from onlinesvm.service.server.leader import Learning
+from onlinesvm.service.server.counters import Counters
+from onlinesvm.service.server.service import Leading
+from onlinesvm.service.server.snapshotter import Schedule
 from onlinesvm.service.storage.posix import Buffer, Files
 from onlinesvm.service.storage.state_dir import Store
 from onlinesvm.service.storage.writer import PART_BYTES
@@ -39,31 +41,31 @@ class Bench:
     ) -> None:
         self.store = store
         self.model, self.saved = store.open_model(config, limits)
-        self.learning = Learning(
+        self.service = Leading(
             self.model,
             store,
             self.saved,
-            snapshot_every_s=1e9,
-            journal_bytes=journal_bytes,
-            part_bytes=part_bytes,
+            Counters(),
+            lambda: None,
+            Schedule(every_s=1e9, log_bytes=journal_bytes),
+            part_bytes,
         )
         self._limits = limits
 
     def turn(self, *requests: tuple[Any, ...]) -> list[Any]:
-        """One turn with `requests`, each (op, body or None, keys, peer): replies and Faults."""
+        """One turn with `requests`, each (op, body or None, keys, peer): replies and errors."""
         parsed = []
         for op, body, keys, peer in requests:
             frames = [encode_request(op, None, **keys)]
             if body is not None:
                 frames.append(body)
             parsed.append(parse_request(frames, self._limits, peer))
-        self.learning.prepare(parsed)
         answers: list[Any] = []
-        for request in parsed:
+        for request, plan in zip(parsed, self.service.plan(parsed), strict=True):
             try:
-                answer = self.learning.handle(request)
-            except RequestError as fault:
-                answers.append(fault)
+                answer = self.service.handle(request, plan)
+            except RequestError as error:
+                answers.append(error)
             else:
                 answers.append(answer if isinstance(answer, Future) else answer.keys)
         return answers
@@ -90,8 +92,8 @@ class Bench:
         """Wait for the snapshots that were asked for."""
 
         def is_idle() -> bool:
-            self.learning.tick(0.0)
-            return not self.learning._writing.is_running
+            self.service.tick(0.0)
+            return not self.service.snapshotter.is_running
 
         eventually(is_idle, "the end of all snapshots")
 
@@ -123,8 +125,8 @@ def bench(
         try:
             yield opened
         finally:
-            opened.learning._writer.close()
-            opened.learning._writing.finish()
+            opened.service.leader.close()
+            opened.service.snapshotter.finish()
             with contextlib.suppress(OSError):
                 store.journal.close()
 

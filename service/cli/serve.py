@@ -21,12 +21,8 @@ from onlinesvm.service.cli.parser import Parser, UsageError
 from onlinesvm.service.config import ServeConfig
 from onlinesvm.service.endpoint import check_exposure
 from onlinesvm.service.server.allocator import keep_freed_memory
-from onlinesvm.service.server.handlers import Serving
-from onlinesvm.service.server.leader import Learning
-from onlinesvm.service.server.loop import Daemon
-from onlinesvm.service.server.reader import Replica
-from onlinesvm.service.server.router import Router
-from onlinesvm.service.storage.state_dir import Store
+from onlinesvm.service.server.daemon import Daemon, load_leader, load_reader
+from onlinesvm.service.server.service import Service
 from onlinesvm.version import __version__
 
 __all__ = ["add_serve", "serve"]
@@ -70,38 +66,22 @@ def serve(arguments: argparse.Namespace) -> None:
     config = replace(config, state=str(Path(config.state).absolute()))
     if config.follow is not None:
         folder = Path(config.follow).absolute()
-        follower = Replica(folder, limits, reload_every_s=config.reload_every_s)
-        position = "no model yet" if follower.position is None else f"position {follower.position}"
-        _run(follower, config, limits, f"follows {folder}", position)
-        return
-    # Before a model is created that no client could reach.
-    Router(config.bind, limits).close()
-    store = Store(config.state, fsync=config.fsync, max_producers=config.max_producers)
-    try:
-        model, saved = store.open_model(parameters, limits)
-        learning = Learning(model, store, saved, snapshot_every_s=config.snapshot_every_s)
-        learner = " ".join(f"{k}={v}" for k, v in model.config.as_dict().items())
-        log.debug("learner: %s", learner)
-        size = f"position {model.position:,}, {len(model.lookup):,} features"
-        about = f"model {model.config.rule}, {size}"
-        _run(learning, config, limits, f"state {config.state}", about)
-    finally:
-        store.close()
-
-
-def _run(serving: Serving, config: ServeConfig, limits: Limits, folder: str, model: str) -> None:
-    """Serve until stopped; `folder` and `model` are shown once it is ready."""
+        load = load_reader(str(folder), limits, reload_every_s=config.reload_every_s)
+        source = f"follows {folder}"
+    else:
+        load = load_leader(config, limits, parameters)
+        source = f"state {config.state}"
     keep_freed_memory()
-    daemon = Daemon(serving, config.bind, limits)
+    daemon = Daemon(load, config.bind, limits)
     settings = asdict(config) | asdict(limits)
     log.debug("settings: %s", " ".join(f"{key}={value}" for key, value in settings.items()))
 
-    def say() -> None:
+    def ready(service: Service) -> None:
         print(
-            f"onlinesvm {__version__} {serving.mode} at {daemon.endpoint}: {folder}\n"
-            f"{kernels.in_use()}, {model}\nready",
+            f"onlinesvm {__version__} {service.mode} at {daemon.endpoint}: {source}\n"
+            f"{kernels.in_use()}, {service.describe()}\nready",
             file=sys.stderr,
             flush=True,
         )
 
-    daemon.run(on_ready=say)
+    daemon.run(ready)

@@ -1,5 +1,6 @@
-"""The daemon: `loop` turns, `router` speaks ZeroMQ, `handlers` answer the operations.
+"""The daemon: binds, loads its models, answers requests in turns, and stops cleanly.
 
-`leader` learns, `reader` serves another daemon's snapshots, `background` runs jobs beside the
-loop, `counters` count. May import `storage` and `protocol`.
+`daemon` runs a `loop` over a `router` (ZeroMQ), first with `loading`, then with a `service`: the
+`handlers` over a `leader`, `snapshotter`, `disk_space` and `log_health`, or over a `reader`.
+`registry` holds the models, `background` runs jobs beside the loop. Imports `storage`, `protocol`.
 """

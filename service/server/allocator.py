@@ -1,4 +1,4 @@
-"""How the C library keeps the memory that messages come in and go out of."""
+"""The C library's memory settings for messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LARGEST_BYTES = 32 * 2**20 - 2**16
 
 
 def keep_freed_memory() -> None:
-    """Have freed memory of up to 64 MiB kept for the next message, where the C library is glibc's.
+    """Let glibc keep up to 64 MiB of freed memory for the next message.
 
     With its first thresholds glibc returns the memory of a message of some 100 kB to the system
     when it is freed, and takes it again for the next: one page fault for every 4 KiB, which costs

@@ -1,4 +1,4 @@
-"""A job that the loop has done beside it: one run at a time, on a thread of its own."""
+"""A job that runs beside the loop: one run at a time, on a thread of its own."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Generic, TypeVar
 
-__all__ = ["Errand"]
+__all__ = ["Background"]
 
 T = TypeVar("T")
 
 
-class Errand(Generic[T]):
-    """Who asks gets the outcome of a run that begins after they asked.
+class Background(Generic[T]):
+    """Runs a job again and again. The caller of `ask` gets the outcome of a run that begins later.
 
-    `begin` gives the job of a run, and `end` takes its outcome: both on the loop's thread, the
+    `begin` returns the job of a run, and `end` takes its outcome: both on the loop's thread, the
     latter when it calls `collect`. The job itself runs on the worker, which calls `wake` last.
     """
 
@@ -29,7 +29,7 @@ class Errand(Generic[T]):
         self._wake = wake
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="onlinesvm")
         self._running: Future[T] | None = None
-        self._next: Future[T] | None = None  # all who ask during a run share the one after it
+        self._next: Future[T] | None = None  # shared by all who ask during a run
 
     @property
     def is_running(self) -> bool:
@@ -37,7 +37,7 @@ class Errand(Generic[T]):
         return self._running is not None
 
     def ask(self, *, join: bool = False) -> Future[T]:
-        """The outcome to come; with `join`, that of a run under way will do."""
+        """The outcome of the next run; with `join`, that of a run under way if there is one."""
         if self._running is None:
             return self._launch(Future())
         if join:
@@ -45,23 +45,23 @@ class Errand(Generic[T]):
         self._next = self._next or Future()
         return self._next
 
-    def _launch(self, promise: Future[T]) -> Future[T]:
-        self._running = promise
+    def _launch(self, outcome: Future[T]) -> Future[T]:
+        self._running = outcome
         try:
-            self._worker.submit(self._run, self._begin(), promise)
+            self._worker.submit(self._run, self._begin(), outcome)
         except Exception as error:  # no memory for a copy: an outcome like any other
-            promise.set_exception(error)
+            outcome.set_exception(error)
             self._wake()
-        return promise
+        return outcome
 
-    def _run(self, job: Callable[[], T], promise: Future[T]) -> None:
+    def _run(self, job: Callable[[], T], outcome: Future[T]) -> None:
         try:
-            outcome = job()
+            result = job()
         except BaseException as error:
-            promise.set_exception(error)
+            outcome.set_exception(error)
         else:
-            promise.set_result(outcome)
-        # After those who wait were told: the loop must not look and sleep again in between.
+            outcome.set_result(result)
+        # After the outcome is set: the loop must not look and sleep again in between.
         self._wake()
 
     def collect(self) -> None:
@@ -71,11 +71,11 @@ class Errand(Generic[T]):
         ended, self._running = self._running, None
         self._end(ended)
         if self._next is not None:
-            promise, self._next = self._next, None
-            self._launch(promise)
+            outcome, self._next = self._next, None
+            self._launch(outcome)
 
     def finish(self) -> None:
-        """Wait for all that was asked for."""
+        """Wait for everything that was asked for, and end the worker."""
         while self._running is not None:
             wait([self._running])
             self.collect()

@@ -1,4 +1,4 @@
-"""The daemon's own figures: uptime, rates, memory, errors by code."""
+"""The daemon's own counters: uptime, rates, memory, errors by code."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import time
 from collections import Counter, deque
 from typing import Any
 
-__all__ = ["Figures"]
+__all__ = ["Counters", "memory_bytes"]
 
 _RATE_WINDOW_S = 10.0
 
 
-class Figures:
+class Counters:
     """Counts since the start, and rates over the last ten seconds."""
 
     def __init__(self) -> None:
@@ -27,14 +27,14 @@ class Figures:
         self._marks: deque[tuple[float, int, int]] = deque([(self._started, 0, 0)])
 
     def tick(self, now: float) -> None:
-        """Mark the counts, once a second; `now` as of time.monotonic()."""
+        """Record the counts, at most once a second; `now` as of time.monotonic()."""
         if now - self._marks[-1][0] >= 1.0:
             self._marks.append((now, self.samples, self.requests))
             while len(self._marks) > 2 and now - self._marks[1][0] >= _RATE_WINDOW_S:
                 self._marks.popleft()
 
     def report(self) -> dict[str, Any]:
-        """The figures as keys of a stats reply."""
+        """The counters as keys of a stats reply."""
         now = time.monotonic()
         then, samples, requests = self._marks[0]
         seconds = max(now - then, 1e-3)
@@ -49,7 +49,7 @@ class Figures:
 
 
 def memory_bytes() -> int:
-    """Resident memory of this process; its peak where the system does not tell the present."""
+    """Resident memory of this process; its peak where the system reports no current value."""
     try:
         with open("/proc/self/statm", "rb") as statm:
             return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

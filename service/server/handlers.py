@@ -1,57 +1,49 @@
-"""What is served: the operations, one handler each, over a model.
-
-`server.leader.Learning` owns a model that learns and its state folder;
-`server.reader.Replica` follows another daemon's. The loop calls `prepare` with all
-requests of a turn, `handle` for each of them in order, and `tick` before each turn; what takes
-long runs on a worker thread and is answered when it is done.
-"""
+"""The operations of the wire, one handler each, over the parts of a daemon."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from onlinesvm.data.codec import encode_margins
-from onlinesvm.errors import BodyError, OnlineSVMError, SampleError
+from onlinesvm.errors import BodyError, SampleError
 from onlinesvm.metrics.monitor import NAMES
-from onlinesvm.service.protocol import Request, RequestError, encode_explanations, request_error_of
-from onlinesvm.service.server.counters import Figures
-from onlinesvm.svm import OnlineSVM
+from onlinesvm.service.errors import NotDurable
+from onlinesvm.service.protocol import (
+    Reply,
+    Request,
+    RequestError,
+    encode_explanations,
+    request_error_of,
+)
+from onlinesvm.service.server.counters import Counters
+from onlinesvm.service.server.leader import Leader, Planned
+from onlinesvm.service.server.log_health import LogHealth
+from onlinesvm.service.server.reader import Look, Reader
+from onlinesvm.service.server.registry import Registry
+from onlinesvm.service.server.snapshotter import Snapshotter, Written
+from onlinesvm.service.storage.log import Journal
 from onlinesvm.version import __version__
 
-__all__ = ["Answer", "Fatal", "Reply", "Serving"]
-
-
-class Fatal(OnlineSVMError):
-    """The model is no longer what the journal says; only a new start makes it so."""
-
-
-@dataclass(slots=True)
-class Reply:
-    """The answer to a request: the operation's own keys, and a body (None: none)."""
-
-    keys: dict[str, Any]
-    body: bytes | None = None
-
+__all__ = ["Answer", "Handlers", "LeaderHandlers", "ReaderHandlers"]
 
 Answer = Reply | Future[Reply]
 
+T = TypeVar("T")
 
-class Serving(ABC):
-    """A model and its operations. The thread that runs the loop owns it."""
+
+class Handlers(ABC):
+    """The operations that every daemon has, and the names of those that depend on its mode."""
 
     mode: str
 
-    def __init__(self) -> None:
-        self.figures = Figures()
-        # Called from a worker when it is done, to wake the loop.
-        self.wake: Callable[[], None] = lambda: None
+    def __init__(self, registry: Registry, counters: Counters) -> None:
+        self._registry = registry
+        self._counters = counters
         self._handlers: dict[str, Callable[[Request], Answer]] = {
             "ping": self._ping,
-            "learn": self._learn,
             "predict": self._predict,
             "explain": self._explain,
             "stats": self._stats,
@@ -60,63 +52,53 @@ class Serving(ABC):
             "resume": self._resume,
         }
 
-    def prepare(self, requests: Sequence[Request]) -> None:  # noqa: B027 - nothing, mostly
-        """Do what is to be done for a whole turn before the first of its requests is handled."""
+    def handle(self, request: Request, plan: Planned = None) -> Answer:
+        """Carry out `request`, a learn request by its `plan`.
 
-    def handle(self, request: Request) -> Answer:
-        """Carry out `request`. Raises RequestError, with the model as it was."""
+        Raises RequestError, with the models as they were.
+        """
         try:
+            if request.op == "learn":
+                return self._learn(request, plan)
             return self._handlers[request.op](request)
         except (BodyError, SampleError) as error:
             raise request_error_of(error, request.id) from None
-
-    @abstractmethod
-    def tick(self, now: float) -> float:
-        """Do what is due at `now` (time.monotonic()); the seconds until something is due next."""
-
-    @abstractmethod
-    def stop(self) -> None:
-        """Leave everything on disk as it should be."""
-
-    @abstractmethod
-    def model(self, request: Request) -> OnlineSVM:
-        """The model that answers `request`. Raises RequestError if there is none yet."""
 
     def _ping(self, request: Request) -> Answer:
         return Reply({"mode": self.mode})
 
     def _predict(self, request: Request) -> Answer:
-        model = self.model(request)
+        model = self._registry.get(request.model, request.id).model
         batch = model.kernel.decode(request.body, model.limits, labelled=False)
         margins = model.score_batch(batch)
         if request.probability:
             margins = model.probabilities(margins)
-        self.figures.samples += len(batch)
+        self._counters.samples += len(batch)
         return Reply(
             {"samples": len(batch), "position": model.position},
             encode_margins(margins),
         )
 
     def _explain(self, request: Request) -> Answer:
-        model = self.model(request)
+        model = self._registry.get(request.model, request.id).model
         batch = model.kernel.decode(request.body, model.limits, labelled=False)
-        # Each feature becomes objects and some 40 bytes of the reply: others wait meanwhile.
-        most, features = model.limits.max_features_per_sample, int(batch.indptr[-1])
-        if features > most:
+        # Each feature becomes objects and some 40 bytes of the reply, while others wait.
+        limit, features = model.limits.max_features_per_sample, int(batch.indptr[-1])
+        if features > limit:
             raise RequestError(
                 "TOO_LARGE",
-                f"expected at most {most} features to explain at once, got {features}",
+                f"expected at most {limit} features to explain at once, got {features}",
                 "$",
                 request.id,
             )
         explained = model.explain_batch(batch)
-        self.figures.samples += len(explained)
+        self._counters.samples += len(explained)
         return Reply(
             {"samples": len(explained), "position": model.position}, encode_explanations(explained)
         )
 
     @abstractmethod
-    def _learn(self, request: Request) -> Answer: ...
+    def _learn(self, request: Request, plan: Planned) -> Answer: ...
 
     @abstractmethod
     def _snapshot(self, request: Request) -> Answer: ...
@@ -127,13 +109,12 @@ class Serving(ABC):
     @abstractmethod
     def _resume(self, request: Request) -> Answer: ...
 
-    @abstractmethod
-    def _stats(self, request: Request) -> Answer: ...
-
-    def _report(self, model: OnlineSVM | None) -> dict[str, Any]:
-        """The figures that learners and followers share; nil where there is no model yet."""
+    def _stats(self, request: Request) -> Answer:
+        """The figures that all modes share; nil where there is no model yet."""
+        hosted = self._registry.find(request.model)
+        model = hosted.model if hosted else None
         report: dict[str, Any] = {"mode": self.mode, "version": __version__}
-        report.update(self.figures.report())
+        report.update(self._counters.report())
         progressive = model.progressive if model else None
         report.update(
             position=model.position if model else None,
@@ -148,4 +129,141 @@ class Serving(ABC):
         )
         report.update(model.metrics if model else dict.fromkeys(NAMES))
         report["experts"] = model.experts if model else None
-        return report
+        report.update(self._report(request))
+        return Reply(report)
+
+    @abstractmethod
+    def _report(self, request: Request) -> dict[str, Any]:
+        """The figures of this mode alone."""
+
+
+class LeaderHandlers(Handlers):
+    """The operations of a daemon that learns."""
+
+    mode = "learner"
+
+    def __init__(
+        self,
+        registry: Registry,
+        counters: Counters,
+        leader: Leader,
+        snapshotter: Snapshotter,
+        journal: Journal,
+        health: LogHealth,
+    ) -> None:
+        super().__init__(registry, counters)
+        self._leader = leader
+        self._snapshotter = snapshotter
+        self._journal = journal
+        self._health = health
+
+    def _learn(self, request: Request, plan: Planned) -> Answer:
+        if isinstance(plan, Exception):
+            raise plan
+        assert plan is not None
+        try:
+            learned = self._leader.apply(request, plan)
+        except NotDurable as error:
+            text = f"{error}; nothing of it is applied"
+            raise RequestError("NOT_DURABLE", text, None, request.id) from None
+        except MemoryError:
+            text = "out of memory; nothing of it is applied"
+            raise RequestError("INTERNAL", text, None, request.id) from None
+        keys: dict[str, Any] = {"samples": learned.samples, "position": learned.position}
+        if learned.margins is None:
+            return Reply({**keys, "duplicate": True})
+        self._counters.samples += learned.samples
+        return Reply(keys, encode_margins(learned.margins))
+
+    def _resume(self, request: Request) -> Answer:
+        hosted = self._registry.get(request.model, request.id)
+        return Reply(hosted.producers.last(request.producer)._asdict())
+
+    def _snapshot(self, request: Request) -> Answer:
+        self._registry.get(request.model, request.id)
+        self._leader.settle()
+
+        def reply(written: Future[Written]) -> Reply:
+            try:
+                return Reply(dict(written.result().saved._asdict()))
+            except Exception as error:
+                text = f"the snapshot failed: {error}"
+                raise RequestError("INTERNAL", text, None, request.id) from None
+
+        return _later(self._snapshotter.request(), reply)
+
+    def _reload(self, request: Request) -> Answer:
+        raise RequestError(
+            "BAD_REQUEST", "expected reload at a follower, got it at a learner", None, request.id
+        )
+
+    def _report(self, request: Request) -> dict[str, Any]:
+        hosted = self._registry.get(request.model, request.id)
+        self._leader.settle()
+        model = hosted.model
+        return {
+            **self._snapshotter.report(),
+            "fsync": self._journal.fsync,
+            "journal_error": self._health.error,
+            "producers": len(hosted.producers),
+            "refused_features": model.refused_features,
+            "prunes": model.pruning.prunes,
+            "pruned_features": model.pruning.features,
+            "longest_prune_s": model.pruning.longest_s,
+        }
+
+
+class ReaderHandlers(Handlers):
+    """The operations of a daemon that serves another's snapshots read-only."""
+
+    mode = "follower"
+
+    def __init__(self, registry: Registry, counters: Counters, reader: Reader) -> None:
+        super().__init__(registry, counters)
+        self._reader = reader
+
+    def _learn(self, request: Request, plan: Planned) -> Answer:
+        raise RequestError(
+            "READ_ONLY", "a follower does not learn; ask its learner", None, request.id
+        )
+
+    def _resume(self, request: Request) -> Answer:
+        raise RequestError(
+            "READ_ONLY", "a follower does not learn; ask its learner", None, request.id
+        )
+
+    def _snapshot(self, request: Request) -> Answer:
+        raise RequestError("READ_ONLY", "a follower writes no snapshot", None, request.id)
+
+    def _reload(self, request: Request) -> Answer:
+        def reply(looked: Future[Look]) -> Reply:
+            look = looked.result()
+            return Reply(
+                {
+                    "reloaded": look.is_new,
+                    "position": look.served.model.position if look.served else None,
+                    "path": str(look.served.path) if look.served else None,
+                    "reload_error": look.error,
+                }
+            )
+
+        # A look under way may have listed the folder before a snapshot that the client knows of
+        # was there, so this asks for one that begins from now on.
+        return _later(self._reader.look(), reply)
+
+    def _report(self, request: Request) -> dict[str, Any]:
+        return self._reader.report()
+
+
+def _later(future: Future[T], reply: Callable[[Future[T]], Reply]) -> Future[Reply]:
+    """The reply to come that `reply` makes of `future` once it is done, on the worker's thread."""
+    answer: Future[Reply] = Future()
+
+    def done(future: Future[T]) -> None:
+        try:
+            answer.set_result(reply(future))
+        except Exception as error:
+            answer.set_exception(error)
+
+    future.add_done_callback(done)
+    return answer

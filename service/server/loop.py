@@ -1,8 +1,8 @@
-"""The loop: one thread that owns the socket and the model.
+"""The loop: one thread that owns the socket and the models.
 
-A turn takes some messages from the socket, has all that they teach written to the journal at once,
-then carries out and answers each in order of arrival, then sends what the worker has prepared. A
-bad message gets an error and never stops the loop.
+A turn takes some messages from the socket, plans all their requests at once (learn requests are
+then in the log or on their way), carries out and answers each in order of arrival, then sends the
+answers that were prepared beside the loop. A bad message gets an error and never stops the loop.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -20,6 +20,7 @@ from onlinesvm.config import Limits
 from onlinesvm.service.protocol import (
     DEFERRING,
     Id,
+    Reply,
     Request,
     RequestError,
     encode_error,
@@ -27,10 +28,12 @@ from onlinesvm.service.protocol import (
     parse_request,
     split_envelope,
 )
-from onlinesvm.service.server.handlers import Fatal, Reply, Serving
+from onlinesvm.service.server.counters import Counters
+from onlinesvm.service.server.leader import Fatal, Planned
 from onlinesvm.service.server.router import Frames, Router
+from onlinesvm.service.server.service import Answering
 
-__all__ = ["Daemon"]
+__all__ = ["Loop"]
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +42,13 @@ _LONGEST_SLEEP_S = 1.0
 # An envelope is echoed, so it is bounded, in bytes as a header is; a REQ's is one empty frame,
 # proxies add a few.
 _MAX_ENVELOPE_FRAMES = 16
-# Requests that may wait for the worker; each costs little, but a client can send them without end.
+# Requests that may wait for an answer; each costs little, but a client can send them without end.
 _MAX_DEFERRED = 1024
 
 
 @dataclass(slots=True)
 class _Deferred:
-    """A request whose answer the worker is preparing."""
+    """A request whose answer is being prepared beside the loop."""
 
     identity: bytes
     envelope: Frames
@@ -55,56 +58,50 @@ class _Deferred:
 
 @dataclass(slots=True)
 class _Message:
-    """A message of a turn: who sent it, its envelope, and the request or what is wrong with it."""
+    """A message of a turn: its sender, its envelope, and its request or the error that answers."""
 
     identity: bytes
     envelope: Frames
     parsed: Request | Exception
 
 
-class Daemon:
-    """Serves `serving` at the endpoint `bind` until SIGTERM, SIGINT or `stop`.
+class Loop:
+    """Turns of a socket bound to the endpoint `bind`; each is carried out by a service.
 
-    ``tcp://127.0.0.1:*`` binds any free port; `endpoint` is the real one. Raises StateError if it
-    cannot be bound.
+    `endpoint` is the real one. Raises StateError if it cannot be bound.
     """
 
-    def __init__(self, serving: Serving, bind: str, limits: Limits) -> None:
-        self._serving = serving
+    def __init__(self, bind: str, limits: Limits, counters: Counters) -> None:
+        self.counters = counters
+        self.is_stopping = False
         self._limits = limits
         self._router = Router(bind, limits)
         self.endpoint = self._router.endpoint
-        self._stopping = False
         self._due = 0.0
         self._deferred: list[_Deferred] = []
-        serving.wake = self._router.wake
 
     def stop(self) -> None:
-        """Have `run` end after its turn; from any thread."""
-        self._stopping = True
+        """End `run` after its turn; from any thread."""
+        self.is_stopping = True
         self._router.wake()
 
-    def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
-        """Serve until stopped, then leave everything on disk.
+    def wake(self) -> None:
+        """End a turn that waits; from any thread."""
+        self._router.wake()
 
-        `on_ready` is called once a signal would be obeyed. Raises OSError if that fails, Fatal if
-        the model can no longer be trusted.
-        """
-        try:
-            with self._signals():
-                on_ready()
-                while not self._stopping:
-                    self._turn()
-                try:
-                    self._serving.stop()
-                finally:
-                    self._answer_deferred()
-        finally:
-            self._router.close()
+    def run(self, service: Answering, until: Callable[[], bool] = lambda: False) -> None:
+        """Serve until stopped, or `until` returns True after a turn. Raises Fatal."""
+        self._due = 0.0
+        while not (self.is_stopping or until()):
+            self._turn(service)
+
+    def close(self) -> None:
+        """Close the socket; replies that were sent are given a second to leave."""
+        self._router.close()
 
     @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """SIGTERM, SIGINT and a hangup stop the loop, and wake it if it sleeps."""
+    def signals(self) -> Iterator[None]:
+        """Let SIGTERM, SIGINT and a hangup stop the loop."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -118,40 +115,48 @@ class Daemon:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _turn(self) -> None:
-        self._serving.figures.dropped_requests = self._router.dropped_requests
+    def _turn(self, service: Answering) -> None:
+        self.counters.dropped_requests = self._router.dropped_requests
         now = time.monotonic()
         if now >= self._due or self._router.was_woken:
-            self._due = now + min(self._serving.tick(now), _LONGEST_SLEEP_S)
+            self._due = min(service.tick(now), now + _LONGEST_SLEEP_S)
         sleep_s = self._due - now
         if self._router.keeps:
             sleep_s = min(sleep_s, _RETRY_S)
-        messages = self._router.turn(max(0.0, sleep_s))
+        received = self._router.turn(max(0.0, sleep_s))
         self._router.retry()
-        parsed = [self._parse(identity, frames) for identity, frames in messages]
-        if parsed:
-            self._serving.prepare([m.parsed for m in parsed if isinstance(m.parsed, Request)])
-        for message in parsed:
-            self._handle(message)
-        self._answer_deferred()
+        messages = [self._parse(identity, frames) for identity, frames in received]
+        if messages:
+            self._carry_out(service, messages)
+        self.answer_deferred(service)
 
     def _parse(self, identity: bytes, frames: Frames) -> _Message:
-        """The request in a message, or what is wrong with it."""
-        self._serving.figures.requests += 1
+        """The request in a message, or the error that answers it."""
+        self.counters.requests += 1
         envelope, rest = split_envelope(frames)
-        fault = self._fault_of_envelope(envelope)
-        if fault is not None:
-            return _Message(identity, (), fault)
+        refusal = self._error_of_envelope(envelope)
+        if refusal is not None:
+            return _Message(identity, (), refusal)
         try:
             return _Message(identity, envelope, parse_request(rest, self._limits, identity))
         except Exception as error:
             return _Message(identity, envelope, error)
 
-    def _handle(self, message: _Message) -> None:
-        identity, envelope, request = message.identity, message.envelope, message.parsed
-        if isinstance(request, Exception):
-            self._refuse(identity, envelope, getattr(request, "id", None), request)
-            return
+    def _carry_out(self, service: Answering, messages: Sequence[_Message]) -> None:
+        """Plan all requests of a turn, then answer each message in order."""
+        requests = [m.parsed for m in messages if isinstance(m.parsed, Request)]
+        plans = iter(service.plan(requests))
+        for message in messages:
+            request = message.parsed
+            if isinstance(request, Request):
+                self._handle(service, message, request, next(plans))
+            else:
+                self._refuse(message.identity, message.envelope, None, request)
+
+    def _handle(
+        self, service: Answering, message: _Message, request: Request, plan: Planned
+    ) -> None:
+        identity, envelope = message.identity, message.envelope
         try:
             if len(self._deferred) >= _MAX_DEFERRED and request.op in DEFERRING:
                 raise RequestError(
@@ -160,7 +165,7 @@ class Daemon:
                     None,
                     request.id,
                 )
-            answer = self._serving.handle(request)
+            answer = service.handle(request, plan)
         except Fatal:
             raise
         except Exception as error:
@@ -171,7 +176,7 @@ class Daemon:
             else:
                 self._reply(identity, envelope, request.id, answer)
 
-    def _fault_of_envelope(self, envelope: Frames) -> RequestError | None:
+    def _error_of_envelope(self, envelope: Frames) -> RequestError | None:
         if not envelope:
             return None
         frames, size = len(envelope), sum(map(len, envelope))
@@ -194,16 +199,14 @@ class Daemon:
         self._router.send(identity, (*envelope, header, *body))
 
     def _refuse(self, identity: bytes, envelope: Frames, id: Id, error: BaseException) -> None:
-        if isinstance(error, RequestError):
-            fault = error
-        else:
+        if not isinstance(error, RequestError):
             log.error("a request failed unexpectedly", exc_info=error)
-            fault = RequestError("INTERNAL", f"{type(error).__name__}: {error}", None, id)
-        self._serving.figures.errors[fault.code] += 1
-        self._router.send(identity, (*envelope, encode_error(fault)))
+            error = RequestError("INTERNAL", f"{type(error).__name__}: {error}", None, id)
+        self.counters.errors[error.code] += 1
+        self._router.send(identity, (*envelope, encode_error(error)))
 
-    def _answer_deferred(self) -> None:
-        """Send the answers that the worker has prepared."""
+    def answer_deferred(self, service: Answering | None = None) -> None:
+        """Send the answers that were prepared beside the loop, after `service` has taken them."""
         done: list[_Deferred] = []
         waiting: list[_Deferred] = []
         for deferred in self._deferred:
@@ -211,8 +214,8 @@ class Daemon:
         if not done:
             return
         self._deferred = waiting
-        # What the worker brought takes effect before anyone is told of it.
-        self._serving.tick(time.monotonic())
+        if service is not None:
+            service.tick(time.monotonic())  # an outcome takes effect before it is announced
         for deferred in done:
             error = deferred.answer.exception()
             if error is None:

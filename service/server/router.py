@@ -1,8 +1,8 @@
-"""The daemon's socket: a mandatory ROUTER with bounded queues, in which no reply is lost silently.
+"""The daemon's socket: a mandatory ROUTER with bounded queues that loses no reply silently.
 
-One reply that does not fit is kept and retried; until it has gone, that client's further requests
-are dropped unread and counted: a client that does not read its replies starves alone. What ZeroMQ
-cannot do, this cannot: close one peer, or bound the frames of a message before it is whole.
+A reply that does not fit is kept and retried. Until it is sent, further requests of that client are
+dropped unread and counted, so a client that does not read its replies delays no other. ZeroMQ can
+neither close one peer nor bound the frames of a message before all have arrived.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 # A turn ends when either is reached.
 TURN_MESSAGES = 64
 TURN_BYTES = 4 * 2**20
-# Messages a client may have queued before it is made to wait, or its replies before it starves.
+# Messages a client may have queued before it has to wait, and replies before it is not read.
 RECEIVE_HIGH_WATER = 16
 SEND_HIGH_WATER = 256
 CLOSE_S = 1.0
@@ -38,14 +38,14 @@ _TICKS_PER_S = 1000 // _TICK_MS
 # As plain integers: combining the library's own flags costs as much as sending a frame.
 _NOBLOCK, _POLLIN = int(zmq.NOBLOCK), int(zmq.POLLIN)
 _MORE = _NOBLOCK | int(zmq.SNDMORE)
-# No client's identity: those that ZeroMQ gives start with a zero byte, and none can guess this.
+# No client has this identity: ZeroMQ's own start with a zero byte, and nobody can guess it.
 _WAKER = b"waker" + os.urandom(16)
 
 Frames = Sequence[bytes]
 
 
 class Router:
-    """A bound ROUTER socket. `endpoint` is the real one, where `bind` left the port open.
+    """A ROUTER socket bound to `bind`; `endpoint` has the port that was chosen for ``*``.
 
     Raises StateError if it cannot be bound.
     """
@@ -53,7 +53,7 @@ class Router:
     def __init__(self, bind: str, limits: Limits) -> None:
         self.dropped_requests = 0
         self.was_woken = False  # whether `wake` was called for the last turn
-        # The replies that did not fit, by client; more than one where a worker answered late.
+        # Replies that did not fit, by client; several if some were prepared beside the loop.
         self._kept: dict[bytes, deque[Frames]] = {}
         self._waker: zmq.Socket[bytes] | None = None
         self._waking = threading.RLock()
@@ -95,8 +95,8 @@ class Router:
     def turn(self, seconds: float) -> list[tuple[bytes, Frames]]:
         """The messages of one turn: each client's identity, and the frames it sent.
 
-        Waits for the first until about `seconds` have passed or `wake` is called, then takes what
-        is there.
+        Waits for the first until about `seconds` have passed or `wake` is called, then takes those
+        that have arrived.
         """
         taken: list[tuple[bytes, Frames]] = []
         self.was_woken = False
@@ -105,7 +105,7 @@ class Router:
         message = self._receive(math.ceil(seconds * _TICKS_PER_S) * _TICK_MS)
         while message is not None:
             identity, *frames = message
-            count += 1  # dropped ones too: who starves must not hold up the others
+            count += 1  # dropped ones too: they must not hold up other clients
             size += sum(map(len, frames))
             if identity in self._kept:
                 self.dropped_requests += 1
@@ -115,7 +115,7 @@ class Router:
                 taken.append((identity, frames))
             if size >= TURN_BYTES or count == TURN_MESSAGES:
                 break
-            # Asking is cheaper than the exception of a receive in vain.
+            # Asking is cheaper than the exception of a receive without a message.
             there = int(self.socket.getsockopt(zmq.EVENTS)) & _POLLIN
             message = self.socket.recv_multipart(_NOBLOCK) if there else None
         return taken
@@ -131,7 +131,7 @@ class Router:
 
     def wake(self) -> None:
         """End a `turn` that waits; from any thread, or a signal handler."""
-        with self._waking, contextlib.suppress(zmq.ZMQError):  # full: it will look around anyway
+        with self._waking, contextlib.suppress(zmq.ZMQError):  # full: it will wake anyway
             if self._waker is not None:
                 self._waker.send(b"", zmq.NOBLOCK)
 
@@ -141,10 +141,12 @@ class Router:
             self._kept[identity].append(frames)
         elif not self._try(identity, frames):
             self._kept[identity] = deque([frames])
-            log.warning("client %s does not read its replies; it starves", identity.hex())
+            log.warning(
+                "client %s does not read its replies; its requests are dropped", identity.hex()
+            )
 
     def _try(self, identity: bytes, frames: Frames) -> bool:
-        """Whether the reply needs no keeping."""
+        """Send a reply; False if there is no room for it."""
         try:
             send = self.socket.send
             send(identity, _MORE)
@@ -159,7 +161,7 @@ class Router:
         return True
 
     def retry(self) -> None:
-        """Send what was kept, as far as there is room."""
+        """Send the replies that were kept, as far as there is room."""
         for identity, kept in list(self._kept.items()):
             while kept and self._try(identity, kept[0]):
                 kept.popleft()

@@ -1,7 +1,8 @@
-"""The wire: headers, envelopes, and what is wrong with them."""
+"""The wire: headers, envelopes, and their errors."""
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import msgpack
@@ -68,9 +69,8 @@ def test_a_request_is_read_as_it_was_written(op: str, id: Any, body: bytes) -> N
     header = encode_request(op, id, **keys)
     parsed = parse_request([header, body] if OPERATIONS[op] else [header], LIMITS)
     assert parsed == Request(
-        op, id, body if OPERATIONS[op] else b"", producer=b"p" if keys else b""
+        op, id, body if OPERATIONS[op] else b"", header, producer=b"p" if keys else b""
     )
-    assert parsed.header == header
     assert type(parsed.id) is type(id)
 
 
@@ -82,10 +82,11 @@ def test_a_reply_is_read_as_it_was_written(id: Any, keys: dict[str, Any]) -> Non
     assert parse_reply([encode_reply(id, keys)])[1] == b""
 
 
-@given(id=ids(), at=st.none() | st.just('$[3][1]["len"]'))
-def test_an_error_is_read_as_it_was_written(id: Any, at: str | None) -> None:
-    parsed, body = parse_reply([encode_error(RequestError("BUSY", "expected a, got b", at, id))])
-    error = {"code": "BUSY", "message": "expected a, got b", "at": at}
+@given(id=ids(), at=st.none() | st.just('$[3][1]["len"]'), sample=st.none() | st.integers(0, 2**31))
+def test_an_error_is_read_as_it_was_written(id: Any, at: str | None, sample: int | None) -> None:
+    written = RequestError("BUSY", "expected a, got b", at, id, sample)
+    parsed, body = parse_reply([encode_error(written)])
+    error = {"code": "BUSY", "message": "expected a, got b", "at": at, "sample": sample}
     assert (parsed, body) == ({"v": 1, "id": id, "ok": False, "error": error}, b"")
     assert type(parsed["id"]) is type(id)
     refusal = refusal_of(parsed)
@@ -113,6 +114,7 @@ def test_an_envelope_reaches_to_the_first_empty_frame(frames: list[bytes]) -> No
 
 OTHER_BYTES = "expected a header of one msgpack map, got other bytes"
 KNOWN = "ping, learn, predict, explain, stats, snapshot, reload, resume"
+MODEL_NAME = "expected a model's name of 1 to 64 of A-Z a-z 0-9 . _ -, not starting with a dot"
 LONG = header(pad="p" * 300)
 
 FAULTS: dict[str, tuple[bytes, str, str]] = {
@@ -123,7 +125,9 @@ FAULTS: dict[str, tuple[bytes, str, str]] = {
     "text that is no utf-8": (header()[:1] + b"\xa1v\x01\xa2op\xa1\xff", "UNKNOWN_OP",
         f'expected one of {KNOWN}, got "\\xff"',
     ),
-    "a key that is an array": (b"\x81\x90\x01", "BAD_REQUEST", OTHER_BYTES),
+    "a key that is an array": (
+        b"\x81\x90\x01", "BAD_REQUEST", "expected a header whose keys are text, got an array"
+    ),
     "deep nesting": (b"\x91" * 190, "BAD_REQUEST", OTHER_BYTES),
     "a head of more than there is": (b"\xdf\xff\xff\xff\xff", "BAD_REQUEST", OTHER_BYTES),
     "an array": (b"\x90", "BAD_REQUEST", "expected a header as a map, got an array"),
@@ -180,12 +184,34 @@ FAULTS: dict[str, tuple[bytes, str, str]] = {
         b"\x83" + header()[1:] + b"\x05\x06", "BAD_REQUEST",
         "expected a header whose keys are text, got 5",
     ),
-    "another model": (
-        header(model="mine"), "BAD_REQUEST", 'expected model "default", got "mine"'
+    "no model": (header(model=None), "BAD_REQUEST", f"{MODEL_NAME}, got nil"),
+    "a model of a map": (header(model={"a": 1}), "BAD_REQUEST", f"{MODEL_NAME}, got a map"),
+    "an empty name of a model": (header(model=""), "BAD_REQUEST", f'{MODEL_NAME}, got ""'),
+    "a hidden name of a model": (header(model=".m"), "BAD_REQUEST", f'{MODEL_NAME}, got ".m"'),
+    "a model of another folder": (header(model="a/b"), "BAD_REQUEST", f'{MODEL_NAME}, got "a/b"'),
+    "a name with a new line": (header(model="a\n"), "BAD_REQUEST", f'{MODEL_NAME}, got "a\\n"'),
+    "a long name of a model": (
+        header(model="m" * 65), "BAD_REQUEST", f'{MODEL_NAME}, got "{"m" * 40}…"'
     ),
-    "no model": (header(model=None), "BAD_REQUEST", 'expected model "default", got nil'),
-    "a model of a map": (
-        header(model={"a": 1}), "BAD_REQUEST", 'expected model "default", got a map'
+    "an id of a time": (
+        header(id=msgpack.Timestamp(1)), "BAD_REQUEST",
+        'expected a header without extensions, got one for "id"',
+    ),
+    "an unknown key of an extension": (
+        header(x=msgpack.ExtType(5, b"")), "BAD_REQUEST",
+        'expected a header without extensions, got one for "x"',
+    ),
+    "a key of a time": (
+        b"\x83" + header()[1:] + msgpack.packb(msgpack.Timestamp(1)) + b"\x01", "BAD_REQUEST",
+        "expected a header whose keys are text, got an extension",
+    ),
+    "a key of bytes": (
+        b"\x83" + header()[1:] + b"\xc4\x01x\x01", "BAD_REQUEST",
+        'expected a header whose keys are text, got bytes "x"',
+    ),
+    "too many keys": (
+        msgpack.packb({f"k{i}": i for i in range(17)}), "BAD_REQUEST",
+        "expected a header of at most 16 keys, got 17",
     ),
     "learn without a body": (
         header(op="learn"), "BAD_REQUEST", "expected a body for learn, got none"
@@ -221,7 +247,7 @@ def test_frame_counts(frames: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "keys", [{"v": 2}, {"op": "no"}, {"op": 1}, {"extra": 1}, {"model": "no"}, {"op": "learn"}]
+    "keys", [{"v": 2}, {"op": "no"}, {"op": 1}, {"extra": 1}, {"model": ""}, {"op": "learn"}]
 )
 @given(id=ids())
 def test_an_error_carries_the_requests_id(keys: dict[str, Any], id: Any) -> None:
@@ -230,8 +256,56 @@ def test_an_error_carries_the_requests_id(keys: dict[str, Any], id: Any) -> None
     assert type(found.id) is type(id)
 
 
-def test_the_reserved_model_is_taken() -> None:
-    assert parse_request([header(model="default")], LIMITS).op == "ping"
+@pytest.mark.parametrize("name", ["default", "a", "spam-v2.1_b", "m" * 64])
+def test_a_request_names_its_model(name: str) -> None:
+    assert parse_request([header(model=name)], LIMITS).model == name
+
+
+def test_a_request_without_a_name_is_for_the_default_model() -> None:
+    assert parse_request([header()], LIMITS).model == "default"
+
+
+def test_a_request_cannot_be_changed() -> None:
+    request = parse_request([header()], LIMITS)
+    with pytest.raises(AttributeError):
+        request.op = "learn"  # type: ignore[misc]
+
+
+def colliding_times(count: int) -> list[bytes]:
+    """Times whose hashes are equal: Python hashes two integers without a secret."""
+    modulus, p1, p2, p5 = 2**64, 11400714785074694791, 14029467366897019727, 2870177450012600261
+    found: list[bytes] = []
+    nanoseconds = 0
+    while len(found) < count:
+        nanoseconds += 1
+        mixed = (12345678901234567 - nanoseconds * p2) * pow(p1, -1, modulus) % modulus
+        mixed = (mixed << 33 | mixed >> 31) % modulus
+        seconds = (mixed - p5) * pow(p2, -1, modulus) % modulus
+        seconds -= modulus * (seconds >> 63)
+        if abs(seconds) < 2**61 - 2:
+            found.append(b"\xc7\x0c\xff" + struct.pack(">Iq", nanoseconds, seconds))
+    return found
+
+
+def test_times_that_collide_are_never_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dict of them takes time quadratic in their number."""
+    large = Limits(max_header_bytes=2**17)
+    times = colliding_times(4000)
+    assert len({hash(msgpack.unpackb(time)) for time in times[:20]}) == 1
+    pairs = b"".join(time + b"\x00" for time in times)
+    many = b"\xde" + struct.pack(">H", len(times)) + pairs
+    few = b"\x8f" + b"".join(time + b"\x00" for time in times[:15])
+    nested = header()[:1].replace(b"\x82", b"\x83") + header()[1:] + b"\xa1x" + many
+
+    def hashed(_: object) -> int:
+        raise AssertionError("a time was hashed")
+
+    monkeypatch.setattr(msgpack.Timestamp, "__hash__", hashed)
+    assert fault([many], large).message == "expected a header of at most 16 keys, got 4000"
+    assert fault([few], large).message == (
+        "expected a header whose keys are text, got an extension"
+    )
+    assert fault([nested], large).message == 'expected no key "x" for ping'
 
 
 def test_a_message_may_have_just_its_limit() -> None:
@@ -288,8 +362,10 @@ def test_no_value_raises_anything_else(value: Any, key: str) -> None:
 def test_faults_of_a_body() -> None:
     found = request_error_of(SampleError("expected a, got b", (3, 1, b"len")), 7)
     assert (found.code, found.at, found.id) == ("BAD_SAMPLE", '$[3][1]["len"]', 7)
+    assert found.sample == 3
     found = request_error_of(LimitError("expected less"), 7)
     assert (found.code, found.message, found.at) == ("TOO_LARGE", "expected less", "$")
+    assert found.sample is None
     found = request_error_of(BodyError("expected a body"), "seven")
     assert (found.code, found.at, found.id) == ("BAD_REQUEST", None, "seven")
 

@@ -23,7 +23,7 @@ def batches(rows: list[Row], n: int, name: str) -> Iterator[BatchColumns]:
     packer = Packer()
     for start in range(0, len(rows), n):
         parts = [packer.sample(names, y, h) for y, h, names in rows[start : start + n]]
-        yield kernel.load(name).decode_learn(pack_array(parts), Limits())
+        yield kernel.load(name).decode(pack_array(parts), Limits(), labelled=True)
 
 
 def mixed(n: int, name: str, *, seed: int = 1, max_bytes: int = 2**20) -> list[Row]:

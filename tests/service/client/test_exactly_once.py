@@ -114,6 +114,7 @@ def test_keys_on_the_wire(endpoint: str) -> None:
         header, _ = ask(dealer, "learn", body, producer="p", sequence=3)
         assert header["error"] == {
             "code": "SEQUENCE_GAP", "message": "expected sequence 2, got 3", "at": None,
+            "sample": None,
         }  # fmt: skip
         for keys, message in (
             ({"producer": "p"}, "expected sequence as an integer from 1, got nil"),
@@ -127,7 +128,8 @@ def test_keys_on_the_wire(endpoint: str) -> None:
             ({"producer": "", "sequence": 1}, "expected a producer of 1 to 64 bytes, got 0"),
         ):
             header, _ = ask(dealer, "learn", body, **keys)
-            assert header["error"] == {"code": "BAD_REQUEST", "message": message, "at": None}
+            expected = {"code": "BAD_REQUEST", "message": message, "at": None, "sample": None}
+            assert header["error"] == expected
         # A faulty body is reported first, and its number is still free.
         header, _ = ask(dealer, "learn", [[7, []]], producer="p", sequence=2)
         assert header["error"]["code"] == "BAD_SAMPLE"

@@ -1,4 +1,4 @@
-"""Errands: what the loop has done beside it."""
+"""Background jobs: what the loop has done beside it."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from concurrent.futures import Future
 
 import pytest
 
-from onlinesvm.service.server.background import Errand
+from onlinesvm.service.server.background import Background
 from tests.daemons import DEADLINE_S, eventually
 
 
 class Runs:
-    """Numbers the runs of an errand; each is held up until it is let go."""
+    """Numbers the runs of an background_job; each is held up until it is let go."""
 
     def __init__(self) -> None:
         self.begun = 0
         self.ended: list[int] = []
         self.woken = threading.Semaphore(0)
-        self.told: list[int] = []
         self.gate = threading.Semaphore(0)
-        self.errand = Errand(self._begin, self._end, self.woken.release)
+        self.background_job = Background(self._begin, self._end, self.woken.release)
 
     def _begin(self) -> Callable[[], int]:
         self.begun += 1
@@ -42,29 +41,29 @@ class Runs:
         """Let a run end, and collect it."""
         self.gate.release()
         assert self.woken.acquire(timeout=DEADLINE_S)
-        self.errand.collect()
+        self.background_job.collect()
 
 
-def test_who_asks_during_a_run_gets_the_one_after_it() -> None:
+def test_a_call_during_a_run_gets_the_run_after_it() -> None:
     runs = Runs()
-    first = runs.errand.ask()
-    second, third = runs.errand.ask(), runs.errand.ask()
-    joined = runs.errand.ask(join=True)
+    first = runs.background_job.ask()
+    second, third = runs.background_job.ask(), runs.background_job.ask()
+    joined = runs.background_job.ask(join=True)
     assert runs.begun == 1
     runs.let_go()
     assert (first.result(0), joined.result(0), runs.ended) == (1, 1, [1])
     assert runs.begun == 2
     assert not second.done()
-    fourth = runs.errand.ask()
+    fourth = runs.background_job.ask()
     runs.let_go()
     assert (second.result(0), third.result(0)) == (2, 2)
     assert not fourth.done()
     runs.let_go()
     assert (fourth.result(0), runs.ended) == (3, [1, 2, 3])
-    assert not runs.errand.is_running
-    assert runs.errand.ask(join=True) is not fourth
+    assert not runs.background_job.is_running
+    assert runs.background_job.ask(join=True) is not fourth
     runs.gate.release()
-    runs.errand.finish()
+    runs.background_job.finish()
     assert runs.ended == [1, 2, 3, 4]
 
 
@@ -75,39 +74,39 @@ def test_the_next_run_begins_after_the_outcome_was_taken() -> None:
         order.append("begin")
         return lambda: order.append("run")
 
-    errand = Errand(begin, lambda _: order.append("end"), lambda: None)
-    errand.ask()
-    errand.ask()
-    errand.finish()
+    background_job = Background(begin, lambda _: order.append("end"), lambda: None)
+    background_job.ask()
+    background_job.ask()
+    background_job.finish()
     assert order == ["begin", "run", "end"] * 2
 
 
-def test_the_loop_is_woken_after_those_who_wait_were_told() -> None:
-    told: list[str] = []
-    errand = Errand(
+def test_the_loop_is_woken_after_the_outcome_is_set() -> None:
+    order: list[str] = []
+    background_job = Background(
         lambda: lambda: gate.acquire(timeout=DEADLINE_S),
         lambda _: None,
-        lambda: told.append("loop"),
+        lambda: order.append("loop"),
     )
     gate = threading.Semaphore(0)
-    errand.ask().add_done_callback(lambda _: told.append("client"))
+    background_job.ask().add_done_callback(lambda _: order.append("client"))
     gate.release()
-    eventually(lambda: "loop" in told, "a wake-up")
-    assert told == ["client", "loop"]
-    errand.finish()
+    eventually(lambda: "loop" in order, "a wake-up")
+    assert order == ["client", "loop"]
+    background_job.finish()
 
 
 def test_a_run_that_fails_is_an_outcome() -> None:
     runs = Runs()
     runs.begun = 12
-    failing, next_one = runs.errand.ask(), runs.errand.ask()
+    failing, next_one = runs.background_job.ask(), runs.background_job.ask()
     runs.let_go()
     with pytest.raises(OSError, match="no luck"):
         failing.result(0)
     runs.let_go()
     assert next_one.result(0) == 14
     assert runs.ended == [-1, 14]
-    runs.errand.finish()
+    runs.background_job.finish()
 
 
 def test_a_run_that_cannot_begin_is_an_outcome() -> None:
@@ -116,9 +115,9 @@ def test_a_run_that_cannot_begin_is_an_outcome() -> None:
     def begin() -> Callable[[], None]:
         raise MemoryError
 
-    errand = Errand(begin, ended.append, lambda: None)
-    answer = errand.ask()
+    background_job = Background(begin, ended.append, lambda: None)
+    answer = background_job.ask()
     with pytest.raises(MemoryError):
         answer.result(0)
-    errand.finish()
+    background_job.finish()
     assert ended == [answer]

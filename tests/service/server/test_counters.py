@@ -1,4 +1,4 @@
-"""The daemon's own figures."""
+"""The daemon's own counters."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import time as clock
 import numpy as np
 import pytest
 
-from onlinesvm.service.server.counters import Figures, memory_bytes
+from onlinesvm.service.server.counters import Counters, memory_bytes
 
 
 def test_rates_are_those_of_the_last_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(clock, "monotonic", lambda: now)
-    figures = Figures()
+    counters = Counters()
     for second in range(100):
-        figures.samples += 500 if second < 80 else 30
-        figures.requests += 10
+        counters.samples += 500 if second < 80 else 30
+        counters.requests += 10
         now += 1.0
-        figures.tick(now)
-        figures.tick(now + 0.001)  # a turn may be short
-    report = figures.report()
+        counters.tick(now)
+        counters.tick(now + 0.001)  # a turn may be short
+    report = counters.report()
     assert report["samples_per_s"] == 30
     assert report["requests_per_s"] == 10
     assert report["uptime_s"] == 100
@@ -28,15 +28,15 @@ def test_rates_are_those_of_the_last_seconds(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_rates_of_the_first_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "monotonic", lambda: 5.0)
-    assert Figures().report()["samples_per_s"] == 0
+    assert Counters().report()["samples_per_s"] == 0
 
 
-def test_counts_are_told_as_they_were() -> None:
-    figures = Figures()
-    figures.errors["BAD_SAMPLE"] += 2
-    figures.dropped_requests = 3
-    report = figures.report()
-    figures.errors["BAD_SAMPLE"] += 1
+def test_a_report_is_a_copy() -> None:
+    counters = Counters()
+    counters.errors["BAD_SAMPLE"] += 2
+    counters.dropped_requests = 3
+    report = counters.report()
+    counters.errors["BAD_SAMPLE"] += 1
     assert report["errors"] == {"BAD_SAMPLE": 2}
     assert report["dropped_requests"] == 3
     assert report["uptime_s"] >= 0

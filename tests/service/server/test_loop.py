@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import resource
 import signal
 import socket
@@ -23,8 +24,6 @@ from onlinesvm.errors import LimitError
 from onlinesvm.service import Client
 from onlinesvm.service.errors import DaemonLost, RequestRefused
 from onlinesvm.service.protocol import CODES
-from onlinesvm.service.server.loop import Daemon
-from onlinesvm.service.server.reader import Replica
 from tests.daemons import (
     DEADLINE_S,
     DaemonProcess,
@@ -33,6 +32,7 @@ from tests.daemons import (
     digest_of,
     eventually,
     follow,
+    following_on_a_thread,
     on_a_thread,
     raw,
     receive,
@@ -157,7 +157,7 @@ def test_an_empty_sample_has_the_bias_alone(tmp_path: Path) -> None:
         assert ask(dealer, "predict", [[], {}, {"a": 0}])[1] == [1.0, 1.0, 1.0]
 
 
-def test_stats_tell_what_the_daemon_is(running: Running) -> None:
+def test_stats_describe_the_daemon(running: Running) -> None:
     stats = running.bystander.stats()
     model = OnlineSVM.load(running.bystander.snapshot()["path"])
     assert stats["position"] == model.position == 2
@@ -303,7 +303,7 @@ BAD_BODIES: dict[str, tuple[str, Any, str, str, str | None]] = {
         "learn", nested(90_000), "BAD_REQUEST",
         "expected a body nested a few levels deep, got one nested deeper than msgpack reads", None,
     ),
-    "a head without what it tells of": (
+    "a head of more than there is": (
         "learn", b"\xdd\xff\xff\xff\xff", "BAD_REQUEST",
         NOT_WHOLE.format(5),
         None,
@@ -337,9 +337,12 @@ def test_bad_bodies(running: Running, case: str) -> None:
     with raw(running.endpoint) as dealer, undisturbed(running):
         send(dealer, msgpack.packb({"v": 1, "op": op, "id": case}), packed)
         header, nothing = receive(dealer)
-        assert header["error"] == {"code": code, "message": message, "at": at}
+        sample = re.match(r"\$\[(\d+)\]", at or "")
+        assert header["error"] == {
+            "code": code, "message": message, "at": at, "sample": int(sample[1]) if sample else None
+        }  # fmt: skip
         assert (header["v"], header["id"], header["ok"], nothing) == (1, case, False, None)
-        # The one who sent it is served on as well.
+        # Its sender is still served.
         assert ask(dealer, "ping")[0]["ok"]
 
 
@@ -391,7 +394,8 @@ def test_bad_headers(running: Running, case: str, kind: int) -> None:
         send(peer, *frames)
         assert peer.poll(DEADLINE_S * 1000)
         header = msgpack.unpackb(peer.recv_multipart()[-1])
-        assert header["error"] == {"code": code, "message": message, "at": None}
+        expected = {"code": code, "message": message, "at": None, "sample": None}
+        assert header["error"] == expected
         if kind == zmq.REQ:
             assert ask(peer, "ping")[0]["ok"]
 
@@ -503,7 +507,7 @@ def test_many_clients_at_once(tmp_path: Path) -> None:
             assert client.stats()["position"] == 8 * 30 * 9
 
 
-def test_one_who_does_not_read_starves_alone(tmp_path: Path) -> None:
+def test_a_client_that_does_not_read_delays_no_other(tmp_path: Path) -> None:
     with (
         serve(tmp_path / "state", rule="sgd", eta0=0.5) as daemon,
         daemon.client() as client,
@@ -737,7 +741,7 @@ on_linux = pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="no limit
 
 
 @on_linux
-def test_a_full_disk_is_told_and_survived(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_survived(tmp_path: Path) -> None:
     with serve(tmp_path) as daemon, daemon.client() as client:
         client.learn([([str(i) for i in range(1000)], 1)])
         before = leave_no_room(daemon)
@@ -809,13 +813,12 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     )
 
 
-def test_a_loop_on_a_thread_ends_when_it_is_told(tmp_path: Path) -> None:
-    replica = Replica(tmp_path, Limits(), reload_every_s=60)
-    daemon = Daemon(replica, "tcp://127.0.0.1:*", Limits())
-    with thread(daemon.run):
-        with Client(daemon.endpoint) as client:
-            assert client.ping() == {"mode": "follower"}
-        daemon.stop()
+def test_a_loop_on_a_thread_ends_when_it_is_stopped(tmp_path: Path) -> None:
+    with (
+        following_on_a_thread(tmp_path, reload_every_s=60) as daemon,
+        Client(daemon.endpoint) as client,
+    ):
+        assert client.ping() == {"mode": "follower"}
 
 
 def test_a_follower_needs_no_folder_yet(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ from onlinesvm import Limits, OnlineSVM, Scorer
 from onlinesvm import svm as learner
 from onlinesvm.service import Client
 from onlinesvm.service.errors import RequestRefused
-from onlinesvm.service.protocol import Request, RequestError
-from onlinesvm.service.server.handlers import Reply
-from onlinesvm.service.server.reader import Replica
+from onlinesvm.service.protocol import Reply, Request, RequestError
+from onlinesvm.service.server.counters import Counters
+from onlinesvm.service.server.service import Reading
 from tests.daemons import (
     HeldLook,
     ask,
@@ -52,21 +53,22 @@ def place(path: Path, raw: bytes) -> None:
     path.with_suffix(".new").rename(path)
 
 
-def replica_of(folder: Path) -> Replica:
-    return Replica(folder, Limits(), reload_every_s=SELDOM_S)
+def reading(folder: Path) -> Reading:
+    return Reading(folder, Limits(), Counters(), lambda: None, reload_every_s=SELDOM_S)
 
 
-def reload(replica: Replica) -> dict[str, Any]:
+def reload(service: Reading) -> dict[str, Any]:
     """What a reload request gets, as the loop would have it."""
-    answer = replica.handle(Request("reload", None, b""))
-    eventually(lambda: answer.done(), "an answer")
-    replica.tick(0)
+    answer = service.handle(Request("reload", None, b""), None)
+    assert isinstance(answer, Future)
+    eventually(answer.done, "an answer")
+    service.tick(0)
     keys: dict[str, Any] = answer.result().keys
     return keys
 
 
-def served(replica: Replica) -> OnlineSVM:
-    return replica.model(Request("predict", None, b""))
+def served(service: Reading) -> OnlineSVM:
+    return service.handlers._registry.get("default").model
 
 
 @pytest.fixture
@@ -75,10 +77,10 @@ def model() -> OnlineSVM:
 
 
 @pytest.fixture
-def replica(tmp_path: Path) -> Iterator[Replica]:
-    replica = replica_of(tmp_path)
-    yield replica
-    replica.stop()
+def service(tmp_path: Path) -> Iterator[Reading]:
+    service = reading(tmp_path)
+    yield service
+    service.stop()
 
 
 # Operations.
@@ -113,7 +115,7 @@ def test_it_serves_the_newest_and_nothing_else(tmp_path: Path, model: OnlineSVM)
 
 
 def test_weights_are_fixed_once_a_load(
-    tmp_path: Path, model: OnlineSVM, replica: Replica, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, model: OnlineSVM, service: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fixed: list[int] = []
 
@@ -126,9 +128,9 @@ def test_weights_are_fixed_once_a_load(
     monkeypatch.setattr(learner, "Scorer", Counted)
     for _ in range(2):
         grow(model, tmp_path)
-        assert reload(replica)["reloaded"]
+        assert reload(service)["reloaded"]
         for features in (["f1", "all"], {"f2": 2.0}, []):
-            answer = replica.handle(Request("predict", None, msgpack.packb([features])))
+            answer = service.handle(Request("predict", None, msgpack.packb([features])), None)
             assert isinstance(answer, Reply)
             assert msgpack.unpackb(answer.body) == [model.predict_one(features)]
     assert fixed == [3, 6]  # the model here was not asked enough to have one
@@ -189,7 +191,7 @@ def test_a_learner_and_its_follower(tmp_path: Path) -> None:
 def test_no_request_fails_or_sees_half_a_model_while_it_swaps(
     tmp_path: Path, model: OnlineSVM
 ) -> None:
-    """Every prediction has, bit for bit, the margins of the model at the position it tells."""
+    """Every prediction has, bit for bit, the margins of the model at the position of its reply."""
     names = [f"feature number {i}" for i in range(4000)]
     features = [names[i : i + 5] for i in range(0, 200, 5)]
     predict = msgpack.packb({"v": 1, "op": "predict"}), msgpack.packb(features)
@@ -248,7 +250,7 @@ def test_it_serves_while_it_loads(
         header, _ = receive(dealer)
         assert (header["id"], header["reloaded"], header["path"]) == ("first", False, str(old))
         assert header["reload_error"].startswith(f"{held.path}: expected a file of format")
-        # Those who asked during the look get one that began after they had asked.
+        # A request during the look gets one that began after the request.
         for id in ("second", "third"):
             header, _ = receive(dealer)
             assert (header["id"], header["reloaded"], header["path"]) == (id, True, str(newest))
@@ -275,7 +277,7 @@ def test_a_reload_that_is_under_way_at_the_end_is_answered(
 # What stands in the way.
 
 
-def test_a_damaged_newer_one_is_told_and_the_old_goes_on(tmp_path: Path, model: OnlineSVM) -> None:
+def test_a_damaged_newer_one_is_reported(tmp_path: Path, model: OnlineSVM) -> None:
     old = grow(model, tmp_path)
     margins = model.predict([["all"]]).tobytes()
     with follow(tmp_path, reload_every_s=OFTEN_S) as daemon, daemon.client() as client:
@@ -287,7 +289,7 @@ def test_a_damaged_newer_one_is_told_and_the_old_goes_on(tmp_path: Path, model: 
         error = eventually(lambda: client.stats()["reload_error"], "an error")
         assert error.startswith(f"{newer}: expected a trailer and then the end of the file")
         assert client.predict([["all"]]).tobytes() == margins
-        for _ in range(3):  # it is told every time, and logged once
+        for _ in range(3):  # it is reported every time, and logged once
             reply = client.reload()
             assert (reply["reloaded"], reply["path"]) == (False, str(old))
             assert reply["reload_error"] == client.stats()["reload_error"] == error
@@ -306,11 +308,11 @@ def test_several_damaged_ones_are_read_once_each(
     for position in (7, 8, 9):
         (tmp_path / snapshot_name(position)).write_bytes(b"no snapshot")
     with caplog.at_level(logging.ERROR):
-        replica = replica_of(tmp_path)
-        assert served(replica).position == 3
-        assert reload(replica)["reload_error"].startswith(str(tmp_path / snapshot_name(9)))
-        assert reload(replica)["reloaded"] is False
-        replica.stop()
+        service = reading(tmp_path)
+        assert served(service).position == 3
+        assert reload(service)["reload_error"].startswith(str(tmp_path / snapshot_name(9)))
+        assert reload(service)["reloaded"] is False
+        service.stop()
     assert len([record for record in caplog.records if "passed over" in record.message]) == 3
 
 
@@ -318,49 +320,50 @@ def test_it_starts_with_the_newest_that_is_whole(tmp_path: Path, model: OnlineSV
     grow(model, tmp_path)
     damaged = tmp_path / snapshot_name(9)
     damaged.write_bytes(b"")
-    replica = replica_of(tmp_path)
-    assert digest_of(served(replica)) == digest_of(model)
-    stats = replica.handle(Request("stats", None, b""))
+    service = reading(tmp_path)
+    assert digest_of(served(service)) == digest_of(model)
+    stats = service.handle(Request("stats", None, b""), None)
+    assert isinstance(stats, Reply)
     assert stats.keys["reload_error"].startswith(str(damaged))
-    replica.stop()
+    service.stop()
 
 
 def test_a_file_that_cannot_be_read_is_tried_again(tmp_path: Path, model: OnlineSVM) -> None:
     grow(model, tmp_path)
     (tmp_path / snapshot_name(9)).symlink_to(snapshot_name(9))
-    replica = replica_of(tmp_path)
-    assert served(replica).position == 3
-    reply = reload(replica)
+    service = reading(tmp_path)
+    assert served(service).position == 3
+    reply = reload(service)
     assert (reply["reloaded"], reply["position"]) == (False, 3)
     assert "symbolic links" in reply["reload_error"]
     (tmp_path / snapshot_name(9)).unlink()
-    assert reload(replica)["reload_error"] is None
-    replica.stop()
+    assert reload(service)["reload_error"] is None
+    service.stop()
 
 
 def test_a_snapshot_that_was_written_again_is_loaded_again(
-    tmp_path: Path, replica: Replica, model: OnlineSVM
+    tmp_path: Path, service: Reading, model: OnlineSVM
 ) -> None:
     path = grow(model, tmp_path)
-    assert reload(replica)["reloaded"]
-    assert not reload(replica)["reloaded"]
+    assert reload(service)["reloaded"]
+    assert not reload(service)["reloaded"]
     other = OnlineSVM(rule="sgd", eta0=0.7)
     other.learn([(["z"], 1)] * 3)
     other.save(path)
-    assert reload(replica)["reloaded"]
-    assert digest_of(served(replica)) == digest_of(other)
+    assert reload(service)["reloaded"]
+    assert digest_of(served(service)) == digest_of(other)
 
 
 def test_a_folder_that_is_emptied_leaves_the_model(
-    tmp_path: Path, replica: Replica, model: OnlineSVM
+    tmp_path: Path, service: Reading, model: OnlineSVM
 ) -> None:
     path = grow(model, tmp_path)
-    assert reload(replica)["reloaded"]
+    assert reload(service)["reloaded"]
     path.unlink()
-    reply = reload(replica)
+    reply = reload(service)
     assert (reply["reloaded"], reply["position"]) == (False, 3)
     assert reply["reload_error"] == f"{tmp_path}: no snapshot there"
-    assert digest_of(served(replica)) == digest_of(model)
+    assert digest_of(served(service)) == digest_of(model)
 
 
 def test_a_file_that_is_lost_in_mid_listing_makes_it_list_again(
@@ -370,19 +373,19 @@ def test_a_file_that_is_lost_in_mid_listing_makes_it_list_again(
     newest = tmp_path / snapshot_name(9)
     newest.symlink_to(tmp_path / "nowhere")
     grow(model, tmp_path)
-    replica = replica_of(tmp_path)
+    service = reading(tmp_path)
     with pytest.raises(RequestError, match="BUSY"):
-        served(replica)
-    assert "change faster than they can be read" in reload(replica)["reload_error"]
+        served(service)
+    assert "change faster than they can be read" in reload(service)["reload_error"]
     newest.unlink()
-    assert reload(replica)["reloaded"]
-    replica.stop()
+    assert reload(service)["reloaded"]
+    service.stop()
 
 
 def test_files_come_and_go_while_it_looks(tmp_path: Path, model: OnlineSVM) -> None:
     """A learner that keeps one snapshot: the one that was listed is often gone when it is read."""
     grow(model, tmp_path)
-    replica = replica_of(tmp_path)
+    service = reading(tmp_path)
     done = threading.Event()
 
     def churn() -> None:
@@ -397,14 +400,14 @@ def test_files_come_and_go_while_it_looks(tmp_path: Path, model: OnlineSVM) -> N
     positions = []
     with thread(churn):
         while not done.is_set():
-            reply = reload(replica)
+            reply = reload(service)
             positions.append(reply["position"])
             error = reply["reload_error"]
             assert error is None or "change faster" in error, error
     assert positions == sorted(positions)
-    assert reload(replica)["position"] == model.position
-    assert digest_of(served(replica)) == digest_of(model)
-    replica.stop()
+    assert reload(service)["position"] == model.position
+    assert digest_of(served(service)) == digest_of(model)
+    service.stop()
 
 
 def test_limits_of_the_follower_are_its_own(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_replies_that_do_not_fit_are_kept_in_order() -> None:
         router.send(neighbour, [b"for you"])
         assert other.poll(DEADLINE_S * 1000)
         assert other.recv_multipart() == [b"for you"]
-        # Who starves is not heard, who does not is.
+        # A client that does not read is not heard; another one is.
         send(glutton, b"unheard")
         send(other, b"heard")
         heard: list[Frames] = []
@@ -105,7 +105,7 @@ def test_replies_that_do_not_fit_are_kept_in_order() -> None:
         assert [frames for _, frames in next_turn(router)] == [[b"heard again"]]
 
 
-def test_replies_to_one_who_left_are_dropped() -> None:
+def test_replies_to_a_client_that_left_are_dropped() -> None:
     with bound() as router:
         with raw(router.endpoint, rcvhwm=1, rcvbuf=4096) as glutton:
             identity = identity_of(router, glutton)
@@ -122,7 +122,7 @@ def test_replies_to_one_who_left_are_dropped() -> None:
         assert not router.keeps
 
 
-def test_who_starves_does_not_hold_up_a_turn() -> None:
+def test_dropped_requests_do_not_hold_up_a_turn() -> None:
     with bound() as router, raw(router.endpoint, rcvhwm=1, rcvbuf=4096) as glutton:
         stuff(router, identity_of(router, glutton))
         unheard = 20 * TURN_MESSAGES
@@ -135,4 +135,4 @@ def test_who_starves_does_not_hold_up_a_turn() -> None:
             assert router.dropped_requests <= before + TURN_MESSAGES
             return router.dropped_requests == unheard
 
-        eventually(all_dropped, "the end of what is not heard")
+        eventually(all_dropped, "all to be dropped")

@@ -177,15 +177,15 @@ def test_segments_before_the_older_snapshot_go(tmp_path: Path) -> None:
 def test_a_long_journal_asks_for_a_snapshot(tmp_path: Path) -> None:
     with bench(tmp_path, journal_bytes=100_000) as found:
         found.learn(*small(10))
-        found.learning.tick(0.0)
-        assert not found.learning._writing.is_running
-        while found.learning._stats(None).keys["journal_bytes"] <= 100_000:  # type: ignore[arg-type,union-attr]
+        found.service.tick(0.0)
+        assert not found.service.snapshotter.is_running
+        while found.service.snapshotter.log_bytes <= 100_000:
             found.learn(*small(10))
-        found.learning.tick(0.0)
+        found.service.tick(0.0)
         position = found.model.position
 
         def written() -> bool:
-            found.learning.tick(0.0)
+            found.service.tick(0.0)
             return (tmp_path / snapshot_name(position)).exists()
 
         eventually(written, "a snapshot")
@@ -601,7 +601,7 @@ def test_a_failed_fsync_makes_a_fresh_segment_and_snapshot_first(
         clock = iter(range(0, 10_000, 10))
 
         def mended() -> bool:
-            found.learning.tick(float(next(clock)))
+            found.service.tick(float(next(clock)))
             return found.store.journal.failure is None
 
         eventually(mended, "learning to be possible again")
@@ -622,14 +622,14 @@ def test_a_folder_that_is_removed_under_a_daemon(tmp_path: Path) -> None:
     with bench(folder) as found:
         found.learn(*small(3))
         shutil.rmtree(folder)
-        found.learning.tick(10.0)
+        found.service.tick(10.0)
         (refused,) = found.learn(*small(1))
         assert refused.code == "NOT_DURABLE"
         assert "replaced or removed meanwhile" in refused.message
         assert found.turn(("predict", b"\x90", {}, b"peer"))[0]["samples"] == 0
         with bench(folder) as other:
             other.learn(*small(2))
-            found.learning.tick(20.0)
+            found.service.tick(20.0)
             assert codes(found.learn(*small(1))) == ["NOT_DURABLE"]
         assert opened(folder) == (digest_after(small(2)), POSITIONS[2])
 
@@ -642,13 +642,13 @@ def test_a_snapshot_that_failed_is_tried_again(tmp_path: Path) -> None:
         (asked,) = found.turn(("snapshot", None, {}, b"peer"))
         with pytest.raises(RequestError, match="the snapshot failed"):
             asked.result(20)
-        found.learning.tick(0.0)
+        found.service.tick(0.0)
         assert "Is a directory" in found.turn(("stats", None, {}, b"peer"))[0]["snapshot_error"]
         found.learn(*small(1, 3))
         obstacle.rmdir()
 
         def written() -> bool:
-            found.learning.tick(time.monotonic() + 6)
+            found.service.tick(time.monotonic() + 6)
             return (tmp_path / snapshot_name(POSITIONS[4])).exists()
 
         eventually(written, "another try")
@@ -704,7 +704,7 @@ def mend(found: Bench) -> None:
     clock = iter(range(0, 100_000, 10))
 
     def mended() -> bool:
-        found.learning.tick(float(next(clock)))
+        found.service.tick(float(next(clock)))
         return found.store.journal.failure is None
 
     eventually(mended, "learning to be possible again")
@@ -981,7 +981,7 @@ def test_a_folder_that_is_not_held_any_more_is_left_alone(tmp_path: Path, how: s
             assert "replaced or removed meanwhile" in refused.message
             assert sorted(folder.iterdir()) == before
             if now is not None:
-                found.learning.tick(now)
+                found.service.tick(now)
         if how == "moved":
             shutil.rmtree(folder)
             elsewhere.rename(folder)

@@ -212,7 +212,7 @@ def test_records_that_were_refused_and_not_cut_off_are_void(tmp_path: Path) -> N
         clock = iter(range(0, 1000, 10))
 
         def mended() -> bool:
-            found.learning.tick(float(next(clock)))
+            found.service.tick(float(next(clock)))
             return found.store.journal.failure is None
 
         eventually(mended, "learning to be possible again")

@@ -91,7 +91,7 @@ def test_a_snapshot_in_the_middle_of_a_turn(tmp_path: Path) -> None:
         answers = found.turn(learn(0), learn(1), snapshot, learn(2), stats, learn(3))
         assert answers[2].result(20).keys["position"] == 2
         assert answers[4]["position"] == 3
-        found.learning.tick(0.0)
+        found.service.tick(0.0)
     with bench(tmp_path) as found:
         assert found.saved.position == 2
         assert digest_of(found.model) == digest_after(BATCHES[:4])

@@ -1,0 +1,98 @@
+"""The daemon: binds its endpoint, loads its models, serves them, and leaves all on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from onlinesvm.config import Limits
+from onlinesvm.service.config import ServeConfig
+from onlinesvm.service.server.counters import Counters
+from onlinesvm.service.server.loading import Loading, Progress
+from onlinesvm.service.server.loop import Loop
+from onlinesvm.service.server.service import Leading, Reading, Service
+from onlinesvm.service.server.snapshotter import Schedule
+from onlinesvm.service.storage.state_dir import Store
+
+__all__ = ["Daemon", "Load", "load_leader", "load_reader"]
+
+# Runs beside the loop; its arguments are the daemon's counters, what wakes the loop, and what takes
+# the progress.
+Load = Callable[[Counters, Callable[[], None], Progress], Service]
+
+
+class Daemon:
+    """Serves what `load` returns at the endpoint `bind` until SIGTERM, SIGINT or `stop`.
+
+    ``tcp://127.0.0.1:*`` binds any free port; `endpoint` is the real one. Raises StateError if it
+    cannot be bound; nothing was loaded or created then.
+    """
+
+    def __init__(self, load: Load, bind: str, limits: Limits) -> None:
+        self._load = load
+        self._loop = Loop(bind, limits, Counters())
+        self.endpoint = self._loop.endpoint
+
+    def stop(self) -> None:
+        """Have `run` end; from any thread."""
+        self._loop.stop()
+
+    def run(self, on_ready: Callable[[Service], None] = lambda service: None) -> None:
+        """Load, serve until stopped, then leave everything on disk.
+
+        `on_ready` is called once the models are served. Raises what loading raises; OSError if
+        something cannot be left on disk; Fatal if the models can no longer be trusted.
+        """
+        loop = self._loop
+        try:
+            with loop.signals():
+                loading = Loading(lambda progress: self._load(loop.counters, loop.wake, progress),
+                                  loop.wake)  # fmt: skip
+                loop.run(loading, until=lambda: loading.is_done)
+                if loop.is_stopping:
+                    try:
+                        loading.stop()
+                    finally:
+                        loop.answer_deferred()
+                    return
+                service = loading.finish()
+                loop.answer_deferred()
+                on_ready(service)
+                loop.run(service)
+                try:
+                    service.stop()
+                finally:
+                    loop.answer_deferred()
+        finally:
+            loop.close()
+
+
+def load_leader(
+    config: ServeConfig,
+    limits: Limits,
+    given: Mapping[str, Any],
+    schedule: Schedule | None = None,
+) -> Load:
+    """Loads the models of a state folder to learn on; `given` are a new model's parameters."""
+
+    def load(counters: Counters, wake: Callable[[], None], progress: Progress) -> Service:
+        store = Store(config.state, fsync=config.fsync, max_producers=config.max_producers)
+        try:
+            progress(0, 1)
+            model, saved = store.open_model(given, limits)
+            planned = schedule or Schedule(every_s=config.snapshot_every_s)
+            return Leading(model, store, saved, counters, wake, planned)
+        except BaseException:
+            store.close()
+            raise
+
+    return load
+
+
+def load_reader(folder: str, limits: Limits, *, reload_every_s: float) -> Load:
+    """Loads the newest snapshot of another daemon's state folder to serve it."""
+
+    def load(counters: Counters, wake: Callable[[], None], progress: Progress) -> Service:
+        return Reading(folder, limits, counters, wake, reload_every_s=reload_every_s)
+
+    return load

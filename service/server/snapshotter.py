@@ -1,0 +1,216 @@
+"""Snapshots: when one is due, how it is written beside the loop, and its figures."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import math
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from onlinesvm.service.errors import NotDurable
+from onlinesvm.service.server.background import Background
+from onlinesvm.service.server.disk_space import DiskSpace
+from onlinesvm.service.server.registry import Hosted
+from onlinesvm.service.storage.state_dir import Store
+from onlinesvm.snapshot.view import ModelView
+from onlinesvm.snapshot.writer import Saved
+
+__all__ = ["RETRY_S", "Schedule", "Snapshotter", "Written"]
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When a snapshot is due: after `every_s` seconds, or when the log since the last exceeds the
+    larger of `log_bytes` and `log_snapshots` times the size of a snapshot.
+    """
+
+    every_s: float = 300.0
+    log_bytes: int = 2**30
+    log_snapshots: int = 4
+
+    def is_long(self, log_bytes: int, snapshot_bytes: int) -> bool:
+        """Whether `log_bytes` since a snapshot of `snapshot_bytes` call for the next."""
+        return log_bytes > max(self.log_bytes, self.log_snapshots * snapshot_bytes)
+
+
+class Written(NamedTuple):
+    """The outcome of a run. was_verified: whether the snapshot was read back whole."""
+
+    saved: Saved
+    was_verified: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """The state of which a snapshot has all: the log's bytes so far, and its end."""
+
+    position: int
+    log_bytes: int
+    end: tuple[int, ...] | None
+    makes_room: bool = False
+
+
+class Snapshotter:
+    """Writes the snapshots of one model, one at a time, beside the loop.
+
+    saved: the snapshot that the model was loaded from. Owned by the loop's thread.
+    """
+
+    def __init__(
+        self,
+        hosted: Hosted,
+        store: Store,
+        saved: Saved,
+        schedule: Schedule,
+        wake: Callable[[], None],
+    ) -> None:
+        self._hosted = hosted
+        self._store = store
+        self._disk = DiskSpace(store)
+        self._schedule = schedule
+        self._worker = Background(self._begin, self._end, wake)
+        self._saved = saved
+        self._saved_at = Path(saved.path).stat().st_mtime
+        self._base = self._next_base = _Base(saved.position, 0, None)
+        self._due = time.monotonic() + schedule.every_s
+        self._room_at = 0.0  # when room may be asked for next
+        self._error: str | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a snapshot is being written, or was and its outcome was not taken yet."""
+        return self._worker.is_running
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the newest snapshot has everything that was learned."""
+        return self._hosted.model.position == self._saved.position
+
+    @property
+    def log_bytes(self) -> int:
+        """Bytes in the log since the newest snapshot."""
+        return self._store.journal.bytes - self._base.log_bytes
+
+    def ask(self, *, join: bool = False) -> Future[Written]:
+        """A snapshot that begins from now on; with `join`, one under way will do."""
+        return self._worker.ask(join=join)
+
+    def collect(self) -> None:
+        """Take the outcome of a snapshot that has been written."""
+        self._worker.collect()
+
+    def request(self) -> Future[Written]:
+        """A snapshot of everything learned so far: one under way if nothing came since it began."""
+        self._worker.collect()  # one that has failed already is not joined
+        return self._worker.ask(join=self._next_base.position == self._hosted.model.position)
+
+    def _begin(self) -> Callable[[], Written]:
+        journal, has_all = self._store.journal, not self._hosted.unapplied
+        view = self._store.view(self._hosted.model, has_all=has_all)
+        makes_room = self._disk.is_full or self._is_short()
+        self._next_base = _Base(view.position, journal.bytes, view.journal, makes_room)
+        if has_all:  # else the snapshot has less than the segment before the next
+            journal.roll()
+        if makes_room:
+            newest = self._saved
+            return lambda: self._write_frugally(view, newest)
+        return lambda: Written(self._store.write(view.snapshot()))
+
+    def _write_frugally(self, view: ModelView, newest: Saved) -> Written:
+        """Make room with the `newest` snapshot, then write the next and make room with that.
+
+        Runs on the worker.
+        """
+        with contextlib.closing(view):
+            was_verified = self._disk.make_room(newest)
+            if view.position == newest.position:
+                return Written(newest, was_verified)
+            saved = self._store.write(view.snapshot())
+        return Written(saved, self._disk.make_room(saved))
+
+    def _end(self, ended: Future[Written]) -> None:
+        error = ended.exception()
+        if error is not None:
+            self._error = str(error) or type(error).__name__
+            self._due = min(self._due, time.monotonic() + RETRY_S)
+            log.error("the snapshot failed: %s", self._error)
+            return
+        saved, was_verified = ended.result()
+        base = self._next_base
+        if saved.position > self._saved.position:
+            self._room_at = 0.0  # more can be removed than before
+        if saved is self._saved:  # nothing new to write: the log's bytes count, its end does not
+            base = _Base(base.position, base.log_bytes, self._base.end, base.makes_room)
+        self._base = base
+        self._saved, self._saved_at = saved, time.time()
+        self._error = None
+        if base.makes_room and was_verified:
+            self._disk.drop_segment(base.end)
+        log.info("snapshot %s (%d bytes)", saved.path, saved.size)
+
+    def tick(self, now: float) -> float:
+        """Begin what is due at `now` (time.monotonic()); when the next is due."""
+        self.collect()
+        if now >= self._due or self._is_log_long():
+            self._due = now + self._schedule.every_s
+            if not self.is_current:
+                self._worker.ask(join=True)
+        return self._due
+
+    def _is_log_long(self) -> bool:
+        return (
+            self._schedule.is_long(self.log_bytes, self._saved.size)
+            and self._error is None  # after an error it is tried again when it is due
+            and not self._worker.is_running
+        )
+
+    def _is_short(self) -> bool:
+        return self._disk.is_short(self._saved.size, self.log_bytes)
+
+    def make_room(self, now: float) -> None:
+        """On a full disk: ask for a snapshot that makes room, every few seconds at most."""
+        if now >= self._room_at and not self._worker.is_running:
+            self._room_at = now + RETRY_S
+            self._worker.ask()
+
+    def hold_back(self) -> NotDurable | None:
+        """Why nothing may be learned now: room is being made on a disk that is nearly full."""
+        if not self._is_short():
+            return None
+        self._worker.collect()
+        self.make_room(time.monotonic())
+        if self._worker.is_running and self._next_base.makes_room:
+            return NotDurable(f"{os.strerror(errno.ENOSPC)}; room is being made on the disk")
+        return None
+
+    def report(self) -> dict[str, Any]:
+        """The figures of a stats reply."""
+        self._worker.collect()
+        return {
+            "snapshot_position": self._saved.position,
+            "snapshot_age_s": max(0.0, time.time() - self._saved_at),
+            "snapshot_path": self._saved.path,
+            "snapshot_error": self._error,
+            "journal_bytes": self.log_bytes,
+        }
+
+    def finish(self) -> None:
+        """Wait for everything that was asked for; nothing is due any more."""
+        self._due = math.inf
+        self._worker.finish()
+
+    def write_last(self) -> None:
+        """Write a snapshot here and now. Raises OSError."""
+        self._saved = self._store.write(self._store.take(self._hosted.model))
+        log.info("snapshot %s (%d bytes)", self._saved.path, self._saved.size)
