@@ -295,7 +295,7 @@ static void lines_init(void)
 }
 
 /* The label of a line of labelled text, label \t text; where the text begins goes to `text`. */
-static int text_label(lines *l, const uint8_t *end, const uint8_t **text)
+static inline int text_label(lines *l, const uint8_t *end, const uint8_t **text)
 {
     const line_rules *rules = l->rules;
     const uint8_t *tab = memchr(l->at, '\t', (size_t)(end - l->at)), *p, *q;
@@ -321,7 +321,7 @@ static inline int has_prefix(const uint8_t *p, const uint8_t *end)
 }
 
 /* The label of a line of fastText, __label__x text; where the text begins goes to `text`. */
-static int fasttext_label(lines *l, const uint8_t *end, const uint8_t **text)
+static inline int fasttext_label(lines *l, const uint8_t *end, const uint8_t **text)
 {
     const line_rules *rules = l->rules;
     const uint8_t *p = l->at, *q;
@@ -346,11 +346,11 @@ static int fasttext_label(lines *l, const uint8_t *end, const uint8_t **text)
 }
 
 /* A label and a text: the distinct words of the text, small, each of value 1 */
-static int text_line(lines *l, batch *b, int format)
+static inline __attribute__((always_inline)) int text_line(lines *l, batch *b, int format)
 {
     const line_rules *rules = l->rules;
     const uint8_t *const end = memchr(l->at, '\n', (size_t)(l->end - l->at));
-    const uint8_t *p;
+    const uint8_t *words, *p; /* p stays in a register: nothing takes its address */
     const size_t start = b->count;
     size_t limit;
     seen *m = &l->tokens;
@@ -360,8 +360,9 @@ static int text_line(lines *l, batch *b, int format)
         l->at = end + 1;
         return BLANK;
     }
-    if ((format == TEXT_LINES ? text_label(l, end, &p) : fasttext_label(l, end, &p)) != LINE_READ)
+    if ((format == TEXT_LINES ? text_label : fasttext_label)(l, end, &words) != LINE_READ)
         return ODD;
+    p = words;
     /* Words take a byte and one between; one more than a sample may have is refused. */
     limit = (size_t)(end - p) / 2 + 1;
     limit = limit < rules->features ? limit : rules->features + 1;
@@ -456,6 +457,21 @@ static inline __attribute__((always_inline)) int lines_walk(lines *l, int format
     return LINE_READ;
 }
 
+/* A walk of its own for each format: the compiler allots registers to each by itself. */
+static __attribute__((noinline)) int walk_svmlight(lines *l)
+{
+    return lines_walk(l, SVMLIGHT_LINES);
+}
+
+static __attribute__((noinline)) int walk_vw(lines *l) { return lines_walk(l, VW_LINES); }
+
+static __attribute__((noinline)) int walk_text(lines *l) { return lines_walk(l, TEXT_LINES); }
+
+static __attribute__((noinline)) int walk_fasttext(lines *l)
+{
+    return lines_walk(l, FASTTEXT_LINES);
+}
+
 /* Read lines until the batch is full, the lines are at their end, or one is ODD: LINE_READ in the
  * first two cases. The columns of the batch must have room. */
 static int lines_read(lines *l)
@@ -464,13 +480,13 @@ static int lines_read(lines *l)
         return LINE_READ;
     switch (l->rules->format) {
     case SVMLIGHT_LINES:
-        return lines_walk(l, SVMLIGHT_LINES);
+        return walk_svmlight(l);
     case VW_LINES:
-        return lines_walk(l, VW_LINES);
+        return walk_vw(l);
     case TEXT_LINES:
-        return lines_walk(l, TEXT_LINES);
+        return walk_text(l);
     case FASTTEXT_LINES:
-        return lines_walk(l, FASTTEXT_LINES);
+        return walk_fasttext(l);
     default:
         return ODD;
     }
