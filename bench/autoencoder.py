@@ -22,7 +22,7 @@ bench = Bench(
     caveats=(
         "Conv1d(128, 64, 3), MaxPool1d(2) with indices, Conv1d(64, 32, 3), and the mirror with"
         " ConvTranspose1d(3) and MaxUnpool1d(2); synthetic voices of 128 bins and 44 frames, eight"
-        " of 40 speakers held out; Adam, 0.001, batches of 64.",
+        " of 40 speakers held out; Adam, 0.001, batches of 64, one thread.",
         "`shapes` is 1 where the frames are 44, 42, 21, 19, 21, 42, 44. `places` is 1 where"
         " unpooling by indices restores the place of each maximum and leaves zeros elsewhere, bit"
         " for bit. `short_at_45` is how many frames the mirror lacks of 45: pooling drops the last"
@@ -62,6 +62,7 @@ def _torch(device: str) -> Callable[[Job], Figures]:
             "places": float(places_restored(device)),
             "short_at_45": 45.0 - convolution.shapes(45)[-1],
         }
+        torch.set_num_threads(1)
         torch.manual_seed(0)
         return figures | _trained(convolution.Autoencoder().to(device), job, device)
 

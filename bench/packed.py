@@ -20,9 +20,9 @@ bench = Bench(
     question="Last states of ragged sequences by a GRU: packed, padded, or one at a time",
     caveats=(
         "Sequences of 5 to 45 tokens, padded in one batch; embedding 32, GRU 64, float32, no"
-        " gradient. Sorted by length, packed, run, unpacked, the state at each true length taken,"
-        " the caller's order restored: all of it is timed. The other way runs over the padding and"
-        " takes the state at the true length, which is right in one direction only.",
+        " gradient, one thread. Sorted by length, packed, run, unpacked, the state at each true"
+        " length taken, the caller's order restored: all of it is timed. The other way runs over"
+        " the padding and takes the state at the true length: right in one direction only.",
         "`off_by` is the largest difference to the states of each sequence run alone; states lie"
         " between −1 and 1. On CUDA that is with TF32 switched off; `off_by_tf32` is by torch's"
         " default, where cuDNN's recurrent nets round to TF32.",
@@ -67,6 +67,7 @@ def _torch(way: str, device: str) -> Callable[[Job], Figures]:
 
         from bench.nets import gru
 
+        torch.set_num_threads(1)
         torch.manual_seed(0)
         model = gru.Classifier(VOCABULARY, "packed").to(device).eval()
         rows, sums = sequences(job.sizes["sequences"])

@@ -13,9 +13,10 @@ __all__ = ["Claim", "outcome"]
 class Claim:
     """A published claim, and the figure of a contender that decides it.
 
-    published: its number as published, or "stated" where it has none. peer, over: the figure is
-    divided by the figure `over` (`figure` if left out) of `peer` (`contender` if left out); without
-    both it stands alone. The claim holds if the result is from `at_least` to `at_most`.
+    published: its number as published; "stated" where it has none, "recipe" where a published
+    recipe takes it for granted, "–" where the question is ours. The figure is divided by the figure
+    `over` (`figure` if left out) of `peer` (`contender` if left out); without both it stands alone.
+    The claim holds if the result is from `at_least` to `at_most`.
     unit: printed after the result.
     """
 

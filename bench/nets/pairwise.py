@@ -75,6 +75,7 @@ def torch_hinge(
 
     from bench.nets.convolution import hinge
 
+    torch.set_num_threads(1)
     weights = torch.zeros(better.shape[1], device=device, requires_grad=True)
     optimizer = torch.optim.SGD([weights], lr=rate)
     given = [torch.from_numpy(rows.astype(np.float32)).to(device) for rows in (better, worse)]

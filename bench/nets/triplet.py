@@ -26,6 +26,7 @@ def trained(
     x: NDArray[np.float32], speakers: NDArray[np.int64], steps: int, device: str
 ) -> tuple[Voice, Figures]:
     """The net after `steps` batches of triplets, and `violators@step`, their share on the way."""
+    torch.set_num_threads(1)
     torch.manual_seed(0)
     random = np.random.default_rng(0)
     net = Voice().to(device)
