@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import machine, streams
+from bench.published import Claim, outcome
 
 __all__ = ["HERE", "SCRATCH", "Bench", "Figures", "Job", "Target", "judged"]
 
@@ -80,6 +81,7 @@ class Bench:
     little that the machine's mood between two processes would be all there is to see. It gives each
     one's figures, or why it was skipped. `contenders` then holds their names alone.
     axis: what N is in a figure ``name@N``.
+    claims: what was published about the question, and the figures that decide it.
     """
 
     name: str
@@ -93,6 +95,7 @@ class Bench:
     axis: str = "features"
     full_cases: Sequence[str] = ()
     targets: Sequence[Target] = ()
+    claims: Sequence[Claim] = ()
     contenders: dict[str, Contender] = field(default_factory=dict)
 
     def contender(
@@ -105,7 +108,7 @@ class Bench:
     ) -> Callable[[Callable[[Job], Figures]], Callable[[Job], Figures]]:
         """Enter a function as a contender: it does its work and returns its figures.
 
-        needs: modules without which it is skipped. kernel: the kernel it forces.
+        needs: modules without which it is skipped, or "cuda". kernel: the kernel it forces.
         """
 
         def enter(run: Callable[[Job], Figures]) -> Callable[[Job], Figures]:
@@ -192,15 +195,15 @@ class Bench:
             return self._measure_together(job, only)
         if not streams.present(job.case):
             return {"skipped": {"all": "the set is not here"}, "failed": {},
-                    "contenders": {}, "ratios": []}  # fmt: skip
+                    "contenders": {}, "ratios": [], "claims": []}  # fmt: skip
         for name, contender in self.contenders.items():
             if contender.cases is not None and job.case not in contender.cases:
                 continue
             if only is not None and name not in only:
                 continue
-            missing = [module for module in contender.needs if not machine.available(module)]
+            missing = list(filter(None, map(machine.absent, contender.needs)))
             if missing:
-                skipped[name] = f"{', '.join(missing)} not installed"
+                skipped[name] = "; ".join(missing)
             else:
                 runs[name] = []
         self._run(job, "prepare", {})
@@ -254,6 +257,9 @@ class Bench:
                     for name, runs in measured.items()
                     if name in (target.ours, target.peer)
                 )
+            ],
+            "claims": [
+                found for claim in self.claims if (found := outcome(claim, measured)) is not None
             ],
         }
 

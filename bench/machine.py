@@ -9,7 +9,7 @@ import subprocess
 from importlib import metadata, util
 from pathlib import Path
 
-__all__ = ["available", "description", "resident_bytes", "versions"]
+__all__ = ["absent", "available", "description", "resident_bytes", "versions"]
 
 _PACKAGES = (
     "onlinesvm", "numpy", "scipy", "msgpack", "pyzmq", "vowpalwabbit", "scikit-learn", "river",
@@ -23,6 +23,17 @@ def available(module: str) -> bool:
         return util.find_spec(module) is not None
     except ModuleNotFoundError:
         return False
+
+
+def absent(need: str) -> str | None:
+    """Why a contender that needs `need`, a module or "cuda", is skipped here; None if it is not."""
+    if need != "cuda":
+        return None if available(need) else f"{need} not installed"
+    if not available("torch"):
+        return "torch not installed"
+    import torch
+
+    return None if torch.cuda.is_available() else "no CUDA device"
 
 
 def versions() -> dict[str, str]:

@@ -1,7 +1,8 @@
 """Results as tables and plots: bench/README.md and its pictures are made here.
 
 ``python -m bench.report`` reads bench/results/*.json and writes the page; another folder with
-results may be named, and the page is then written beside that.
+results may be named, and the page is then written beside that. Results in its sub-folder gpu,
+measured on a machine with a GPU, follow after the others.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ __all__ = ["ORDER", "main", "table"]
 
 ORDER = (
     "learn_names", "learn_ids", "stream", "round_trip", "files", "load", "memory", "growth",
-    "start", "journal", "snapshot", "flat", "embedding_bag", "claims",
+    "start", "journal", "snapshot", "flat", "embedding_bag", "claims", "recurrent", "packed",
+    "autoencoder", "voices", "cross_features",
 )  # fmt: skip
 
 _INTRO = """\
@@ -36,11 +38,12 @@ make bench-full   # the full form, most of an hour and 4 GB of disk: results and
 python -m bench.learn_names --rounds 1 --size samples=20000   # one question, your size
 ```
 
-Scoring and training beside torch is skipped where torch is not installed. This installs it and
-measures all of that, the GPU's rows too where there is one with CUDA:
+What runs beside torch, the published claims among it, is skipped where torch is not installed. This
+installs it and measures all of that, the GPU's rows too where there is one with CUDA:
 
 ```sh
 make bench-torch
+python -m bench.gpu bench/results/gpu   # the GPU's rows alone, in small forms: five minutes
 ```
 """
 
@@ -83,6 +86,24 @@ def _ratio_rows(ratios: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
             _aimed(ratio),
             _verdict(ratio) if measured else "not measured",
         )
+
+
+def _claim_rows(results: list[dict[str, Any]], word: str = "") -> Iterator[tuple[str, ...]]:
+    """The claims of `results`, those decided by a contender with `word` in its name."""
+    for result in results:
+        for case in result["cases"].values():
+            for claim in case.get("claims", ()):
+                if word in claim["contender"]:
+                    found = f"{_number(claim['here'])}{claim['unit']}"
+                    verdict = "holds" if claim["holds"] else "**does not hold**"
+                    yield claim["text"], claim["published"], found, claim["contender"], verdict
+
+
+_CLAIMS = (
+    "stated: published without a number. recipe: taken for granted by a published recipe. –: our"
+    " own question beside it. Where a claim is about both sides, each has a row."
+)
+_CLAIM_HEAD = ("claim", "published", "here", "by", "")
 
 
 def _markdown(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
@@ -170,6 +191,9 @@ def table(result: dict[str, Any]) -> str:
         if case["ratios"]:
             head = ("ours", "against", "in", "ratio", "rounds", "wanted", "")
             lines += [*_markdown(head, list(_ratio_rows(case["ratios"]))), ""]
+    claims = list(_claim_rows([result]))
+    if claims:
+        lines += [*_markdown(_CLAIM_HEAD, claims), ""]
     return "\n".join(lines)
 
 
@@ -314,6 +338,8 @@ def _batches(result: dict[str, Any], path: Path) -> None:
             axes.annotate(name, (min(ahead), curve[min(ahead)]), rotation=90, fontsize=6)
     if not any("CUDA" in name for name in curves):
         axes.set_title("no GPU measured: no crossover to show", fontsize=8)
+    elif "gpu" in result["machine"]:
+        axes.set_title(result["machine"]["gpu"], fontsize=8)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("rows in the batch, 25 ids each, 250,000 weights, float64")
@@ -323,20 +349,41 @@ def _batches(result: dict[str, Any], path: Path) -> None:
     _save(figure, path)
 
 
-def main(folder: Path) -> None:
-    """Make the page of the results in `folder`, beside it."""
-    results = {
+def _read(folder: Path) -> dict[str, dict[str, Any]]:
+    return {
         name: json.loads((folder / f"{name}.json").read_text())
         for name in ORDER
         if (folder / f"{name}.json").exists()
     }
+
+
+def _on_gpu(results: dict[str, dict[str, Any]], folder: Path) -> list[str]:
+    """The second half of the page, of a machine with a GPU."""
+    found = list(results.values())
+    lines = [f"# On a GPU: {found[0]['machine'].get('gpu', 'none found')}", "",
+             _machine(found[0]), ""]  # fmt: skip
+    if "embedding_bag" in results and available("matplotlib"):
+        _batches(results["embedding_bag"], folder / "embedding_bag.svg")
+        picture = f"{folder.parent.name}/{folder.name}/embedding_bag.svg"
+        lines += [f"![Microseconds a batch by its rows, GPU]({picture})", ""]
+    return lines + [table(result) for result in found]
+
+
+def main(folder: Path) -> None:
+    """Make the page of the results in `folder`, beside it."""
+    results, gpu = _read(folder), _read(folder / "gpu")
     if not results:
         raise SystemExit(f"no results in {folder}")
     found = list(results.values())
     lines = [_INTRO, _machine(found[0]), "", *_summary(found), ""]
     for shown in _plots(results, folder):
         lines += [shown, ""]
+    claims = [*_claim_rows(found), *_claim_rows(list(gpu.values()), "CUDA")]
+    if claims:
+        lines += ["## The published claims", "", _CLAIMS, "", *_markdown(_CLAIM_HEAD, claims), ""]
     lines += [table(result) for result in found]
+    if gpu:
+        lines += _on_gpu(gpu, folder / "gpu")
     page = folder.parent / "README.md"
     page.write_text("\n".join(lines).rstrip() + "\n")
     print(f"the page: {page}", file=sys.stderr)

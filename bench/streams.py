@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -30,7 +31,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "CLASSIC", "REAL", "Bodies", "Stream", "bodies", "csr", "ids_vw", "numbered", "numbered_name",
-    "present", "svmlight", "vw",
+    "present", "svmlight", "texts", "vw",
 ]  # fmt: skip
 
 CLASSIC = "classic"
@@ -49,6 +50,9 @@ REAL = {
     "kdd99": ("kdd99/kdd99.svm.gz", 164_674),
 }
 
+# Set → its file, label-tab-text, and how many lines it has.
+TEXT = {"sms_spam": ("sms_spam/sms.tsv.gz", 5_574)}
+
 
 class Stream(NamedTuple):
     """`samples` samples of the stream `name`, as files in `folder`."""
@@ -64,7 +68,7 @@ class Stream(NamedTuple):
 def _real_path(name: str) -> Path:
     given = os.environ.get("ONLINESVM_DATA")
     root = Path(given) if given else Path(__file__).resolve().parents[2] / "shared" / "data"
-    return root / REAL[name][0]
+    return root / (REAL | TEXT)[name][0]
 
 
 def present(name: str) -> bool:
@@ -131,6 +135,15 @@ def _real(name: str) -> list[tuple[int, list[bytes], list[float]]]:
     if len(samples) != REAL[name][1]:
         raise ValueError(f"{name}: expected {REAL[name][1]} samples, got {len(samples)}")
     return samples
+
+
+def texts(name: str) -> list[tuple[str, list[str]]]:
+    """Labels and lower-cased words of a text set, repeats included, in the order of its file."""
+    with gzip.open(_real_path(name), "rt", encoding="utf-8") as lines:
+        parts = [line.rstrip("\n").partition("\t") for line in lines]
+    if len(parts) != TEXT[name][1]:
+        raise ValueError(f"{name}: expected {TEXT[name][1]} texts, got {len(parts)}")
+    return [(label, re.findall(r"\w+", text.lower())) for label, _, text in parts]
 
 
 # Files.

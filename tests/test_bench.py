@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import msgpack
 import numpy as np
@@ -11,15 +12,22 @@ import pytest
 
 from bench import (
     accuracy,
+    autoencoder,
     claims,
     constants,
+    cross_features,
     embedding_bag,
     learn_names,
+    packed,
     products,
+    recurrent,
     report,
     streams,
+    voices,
 )
 from bench.harness import Target, judged
+from bench.nets import pairwise, spectrogram, triples, verification
+from bench.published import Claim, outcome
 from onlinesvm import OnlineSVM
 from onlinesvm.readers.reader import Reader
 
@@ -166,6 +174,167 @@ def test_the_claims_about_ours_hold(tmp_path: Path) -> None:
     assert found["(d) ours, reduce mean"]["off_by"] < 1e-12
     assert found["(e) ours, pad and unpad"] == {"same": 1}
     assert found["(f) ours, snapshot file"]["same"] == 1
+
+
+@pytest.mark.parametrize(
+    ("claim", "here", "holds"),
+    [
+        (Claim("", "", "a", "times", at_least=2), 3, True),
+        (Claim("", "", "a", "times", at_least=2, at_most=2.5), 3, False),
+        (Claim("", "", "a", "times", peer="b", at_most=1), 1.5, False),
+        (Claim("", "", "a", "last", over="times", at_most=0.5), 0.5, True),
+        (Claim("", "", "a", "last", peer="b"), None, None),
+        (Claim("", "", "c", "times"), None, None),
+    ],
+)
+def test_a_claim_is_decided_by_a_figure(
+    claim: Claim, here: float | None, holds: bool | None
+) -> None:
+    runs = {"a": [{"times": n, "last": 1.5} for n in (1.0, 3.0, 5.0)], "b": [{"times": 2.0}]}
+    found = outcome(claim, runs)
+    assert (here is None) == (found is None)
+    if found is not None:
+        assert (found["here"], found["holds"]) == (here, holds)
+
+
+def test_claims_of_a_gpu_stand_in_the_table_beside_the_others(tmp_path: Path) -> None:
+    def result(*contenders: str) -> str:
+        claims = [{"text": "it is so", "published": "2×", "contender": name, "here": 3.0,
+                   "unit": "×", "holds": True} for name in contenders]  # fmt: skip
+        return json.dumps({
+            "bench": "packed", "question": "Packed?", "caveats": [], "sizes": {}, "form": "full",
+            "versions": {"Python": "3"},
+            "machine": {"cpu": "a processor", "cpu_mhz": 1, "cpu_cache": "", "cores": 2,
+                        "memory_gib": 1, "system": "Linux", "load_before": 0, "gpu": "a GPU"},
+            "cases": {"classic": {"skipped": {}, "failed": {}, "contenders": {}, "ratios": [],
+                                  "claims": claims}},
+        })  # fmt: skip
+
+    (tmp_path / "results" / "gpu").mkdir(parents=True)
+    (tmp_path / "results" / "packed.json").write_text(result("torch"))
+    (tmp_path / "results" / "gpu" / "packed.json").write_text(result("torch", "torch, CUDA"))
+    report.main(tmp_path / "results")
+    head, _, rest = (tmp_path / "README.md").read_text().partition("## Packed?")
+    assert head.count("| it is so | 2× | 3× |") == 2
+    assert "# On a GPU: a GPU" in rest
+
+
+def test_cross_features_are_numbered_and_named_one_to_one() -> None:
+    ids, labels = cross_features.samples(200, 6)
+    assert ids.shape == (200, 25)
+    assert ids.min() >= 0 and ids.max() < 25 * 6 * 6
+    assert set(labels.tolist()) == {-1.0, 1.0}
+    named = cross_features.names(ids, 6)
+    pairs = {
+        (int(id), name)
+        for row, names in zip(ids, named, strict=True)
+        for id, name in zip(row, names, strict=True)
+    }
+    assert len(pairs) == len({id for id, _ in pairs}) == len({name for _, name in pairs})
+    assert named[0][0].startswith("u0=") and "×i0=" in named[0][0]
+
+
+def test_spectrograms_are_scaled_and_the_same_every_time() -> None:
+    x, speakers = spectrogram.spectrograms(3, 4, seed=5)
+    assert x.shape == (12, spectrogram.BINS, spectrogram.FRAMES)
+    assert speakers.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    assert np.allclose(x.mean((1, 2)), 0, atol=1e-4) and np.allclose(x.std((1, 2)), 1, atol=1e-4)
+    assert x.tobytes() == spectrogram.spectrograms(3, 4, seed=5)[0].tobytes()
+
+
+def test_triplets_hold_two_rows_of_one_speaker_and_one_of_another() -> None:
+    speakers = np.array([2, 0, 1, 2, 0, 1, 1])
+    anchor, own, other = triples.drawn(speakers, 500, np.random.default_rng(0))
+    assert (anchor != own).all()
+    assert (speakers[anchor] == speakers[own]).all()
+    assert (speakers[anchor] != speakers[other]).all()
+    assert set(anchor) == set(own) == set(other) == set(range(7))
+
+
+def test_a_speaker_is_known_by_the_top_five_similarities() -> None:
+    speakers = np.repeat([0, 1], 8)
+    vectors = np.where(speakers == 0, [[1.0], [0.0]], [[0.0], [1.0]]).T
+    vectors[0] = [0, 1]  # of six known ones of speaker 0 one is like speaker 1: not in the top
+    scores, own = verification.trials(vectors, speakers, 6, verification.cosine)
+    assert scores.tolist() == [[1, 0], [1, 0], [0.2, 1], [0.2, 1]]
+    assert own.tolist() == [[True, False]] * 2 + [[False, True]] * 2
+    threshold = verification.best_threshold(scores, own)
+    assert verification.balanced_error(scores, own, threshold) == 0
+    assert verification.balanced_error(scores, own, 1.0) == 0.5
+
+
+def test_pairs_are_learned_as_differences() -> None:
+    random = np.random.default_rng(0)
+    true = random.standard_normal(6)
+    a, b = random.standard_normal((2, 2000, 6))
+    better = np.where(((a - b) @ true > 0)[:, None], a, b)
+    weights, figures = pairwise.ours(better, a + b - better, "hedge")
+    assert figures["progressive_pair_error"] < 0.1
+    assert np.corrcoef(weights, true)[0, 1] > 0.95
+    anchors = random.standard_normal((3, 6))
+    alike = pairwise.alike(anchors, a[:3], true)
+    assert np.allclose(np.diag(alike), pairwise.products(anchors, a[:3]) @ true)
+
+
+def test_the_words_of_a_test_that_were_not_learned_share_an_id() -> None:
+    train = [(1, ["free", "prize", "free"]), (0, [])]
+    assert recurrent.numbered(train, [*train, (0, ["free", "lunch"])]) == [[2, 3, 2], [1], [2, 1]]
+    assert recurrent.judged([1, 1, 0, 0], [1, 0, 0, 1]) == {"error": 0.5, "f1": 0.5}
+
+
+@pytest.mark.parametrize("bench", [recurrent, packed, autoencoder, voices])
+def test_a_bench_of_nets_says_what_it_lacks(bench: Any) -> None:
+    for name, contender in bench.bench.contenders.items():
+        if "torch" in name:
+            assert contender.needs == (("cuda",) if name.endswith(", CUDA") else ("torch",))
+
+
+def test_packed_states_are_those_of_single_sequences() -> None:
+    torch = pytest.importorskip("torch")
+    from bench.nets import gru
+
+    rows, sums = packed.sequences(20)
+    ids, lengths = gru.padded(rows, 3)
+    model = gru.Classifier(packed.VOCABULARY, "packed").eval()
+    with torch.inference_mode():
+        alone = torch.cat([model.state(*gru.padded([row])) for row in rows])
+        ordered, longest_first, labels, order = gru.in_order_of_length(
+            ids, lengths, torch.tensor(sums)
+        )
+        assert ordered.sum(1).tolist() == labels.tolist()
+        assert gru.restored(labels, order).tolist() == sums
+        unpacked = gru.restored(model.unpacked(ordered, longest_first), order)
+        for found in (unpacked, model.gathered(ids, lengths), model.state(ids, lengths)):
+            assert float((found - alone).abs().max()) < 1e-6
+
+
+def test_a_mask_does_not_stop_a_recurrent_state() -> None:
+    torch = pytest.importorskip("torch")
+    from bench.nets import gru
+
+    for way in gru.WAYS:
+        model = gru.Classifier(10, way).eval()
+        with torch.inference_mode():
+            alone, after = (model.state(*gru.padded([[3, 4, 5]], extra)) for extra in (0, 20))
+        assert torch.equal(alone, after) == (way == "packed")
+
+
+def test_the_autoencoder_has_its_published_shapes() -> None:
+    pytest.importorskip("torch")
+    from bench.nets import convolution
+
+    assert convolution.shapes(44) == autoencoder.PUBLISHED
+    assert autoencoder.places_restored("cpu")
+
+
+def test_only_violators_count_in_a_triplet_loss() -> None:
+    torch = pytest.importorskip("torch")
+    from bench.nets import convolution
+
+    own, other = torch.tensor([0.9, 0.5, 0.4]), torch.tensor([0.1, 0.4, 0.4])
+    loss, share = convolution.hinge(own, other, 0.3)
+    assert float(loss) == pytest.approx((0.2 + 0.3) / 2)
+    assert float(share) == pytest.approx(2 / 3)
 
 
 def test_a_variant_of_the_hedge_differs_by_what_was_changed_alone(tmp_path: Path) -> None:
