@@ -1,0 +1,132 @@
+"""Data frames as rows of named columns: pandas, polars, and what else narwhals knows.
+
+A column's name is the feature's name. Numbers and booleans are its value; a text becomes the
+feature ``column=text`` of value 1; a null or a NaN is refused, with its row and column. Within a
+row, features stand in the order of their columns' names, so that reordered columns give the same
+bits.
+"""
+
+from __future__ import annotations
+
+import sys
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onlinesvm.errors import SampleError
+
+__all__ = ["NamedRows", "is_frame", "named_rows"]
+
+_LIBRARIES = ("pandas", "polars", "pyarrow", "modin", "cudf")
+
+
+class NamedRows(NamedTuple):
+    """Rows of a sparse matrix whose columns have names.
+
+    indptr: int64[n + 1]. columns: int64[nnz], places in `names`. data: float64[nnz].
+    names: list[bytes].
+    """
+
+    indptr: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    data: NDArray[np.float64]
+    names: list[bytes]
+
+
+def is_frame(X: Any) -> bool:  # noqa: N803
+    """Whether `X` is a data frame of a library that is loaded. Imports nothing."""
+    module = type(X).__module__.partition(".")[0]
+    return module in _LIBRARIES and module in sys.modules and hasattr(X, "columns")
+
+
+def named_rows(X: Any) -> NamedRows:  # noqa: N803
+    """The rows of a data frame, zeros left out.
+
+    Raises ImportError without narwhals, TypeError for a column of another type than numbers,
+    booleans and text, SampleError for a null, a NaN or an infinite number, ValueError for a name
+    that comes twice.
+    """
+    try:
+        import narwhals.stable.v1 as nw
+    except ImportError as error:
+        raise ImportError(
+            f"data frames need narwhals: pip install 'onlinesvm[frames]' ({error})"
+        ) from None
+    titles = sorted((str(name), name) for name in X.columns)
+    for (title, _), (following, _) in pairwise(titles):
+        if title == following:
+            raise ValueError(f'expected columns of different names, got "{title}" twice')
+    frame = nw.from_native(X, eager_only=True)
+    n = len(frame)
+    names: list[bytes] = []
+    values = np.empty((n, len(titles)))
+    places = np.empty((n, len(titles)), dtype=np.int64)
+    for j, (title, name) in enumerate(titles):
+        column = frame[name]
+        if _is_text(column, nw):
+            places[:, j] = _texts(column, title, names)
+            values[:, j] = 1.0
+        else:
+            places[:, j] = len(names)
+            names.append(_bytes(title))
+            values[:, j] = _numbers(column, title, nw)
+    kept = values != 0.0
+    indptr = np.concatenate(([0], np.cumsum(kept.sum(axis=1), dtype=np.int64)))
+    return NamedRows(indptr, places[kept], values[kept], names)
+
+
+def _is_text(column: Any, nw: Any) -> bool:
+    return column.dtype in (nw.String, nw.Categorical, nw.Enum, nw.Object)
+
+
+def _texts(column: Any, title: str, names: list[bytes]) -> NDArray[np.int64]:
+    """The place in `names` of each row's ``column=text``; new ones are added."""
+    places: dict[str, int] = {}
+    found = np.empty(len(column), dtype=np.int64)
+    for i, text in enumerate(column.to_list()):
+        if not isinstance(text, str):
+            if text is None or text != text:
+                raise SampleError("expected a text, got a null", (i, _bytes(title)), root="X")
+            raise TypeError(
+                f"expected columns of numbers, booleans or text, got {type(text).__name__}"
+                f' at X[{i}]["{title}"]'
+            )
+        place = places.get(text)
+        if place is None:
+            place = places[text] = len(names)
+            names.append(_bytes(f"{title}={text}"))
+        found[i] = place
+    return found
+
+
+def _numbers(column: Any, title: str, nw: Any) -> NDArray[np.float64]:
+    given = np.asarray(column.to_native()) if column.dtype == nw.Unknown else None
+    if given is not None and given.dtype.kind in "iuf":  # big-endian: narwhals has no name for it
+        return _finite(given.astype(np.float64), title)
+    if not (column.dtype.is_numeric() or column.dtype == nw.Boolean):
+        raise TypeError(
+            f'expected columns of numbers, booleans or text, got {column.dtype} in column "{title}"'
+        )
+    nulls = column.is_null().to_numpy()
+    if nulls.any():
+        raise SampleError(
+            "expected a number, got a null", (int(nulls.argmax()), _bytes(title)), root="X"
+        )
+    return _finite(np.asarray(column.cast(nw.Float64).to_numpy(), dtype=np.float64), title)
+
+
+def _finite(numbers: NDArray[np.float64], title: str) -> NDArray[np.float64]:
+    """`numbers`, if all are finite. Raises SampleError."""
+    bad = ~np.isfinite(numbers)
+    if bad.any():
+        i = int(bad.argmax())
+        raise SampleError(
+            f"expected a finite number, got {numbers[i]}", (i, _bytes(title)), root="X"
+        )
+    return numbers
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

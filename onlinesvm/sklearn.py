@@ -1,0 +1,215 @@
+"""OnlineSVMClassifier: an OnlineSVM as a scikit-learn estimator (extra ``onlinesvm[sklearn]``).
+
+It works in pipelines, cross-validation, grid searches and calibration, with dense arrays, sparse
+matrices and data frames. Binary only.
+
+Two of scikit-learn's estimator checks cannot hold: a weight of 2 is not a repeated sample, and a
+weight of 0 is counted by the running means, since order matters to an online learner. SGDClassifier
+fails the same two. EXPECTED_FAILED_CHECKS names them for `check_estimator`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from onlinesvm.svm import OnlineSVM
+
+try:
+    from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+except ImportError as error:
+    raise ImportError(
+        "onlinesvm.sklearn needs scikit-learn 1.6 or later: pip install 'onlinesvm[sklearn]'"
+        f" ({error})"
+    ) from None
+
+__all__ = ["EXPECTED_FAILED_CHECKS", "OnlineSVMClassifier"]
+
+_REASON = "order matters to an online learner: a weight is not a number of repetitions"
+EXPECTED_FAILED_CHECKS = {
+    "check_sample_weight_equivalence_on_dense_data": _REASON,
+    "check_sample_weight_equivalence_on_sparse_data": _REASON,
+}
+
+# The learner's parameters, by the names of LearnerConfig.
+_PARAMETERS = (
+    "rule", "eta0", "schedule", "alpha", "average", "C", "r", "forgetting", "bias", "normalize",
+    "class_weight", "threshold",
+)  # fmt: skip
+
+
+class OnlineSVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A linear SVM that learns one sample at a time, as a scikit-learn classifier of two classes.
+
+    Parameters are those of LearnerConfig (None: the rule's default; class_weight may be a dict from
+    class to weight), and
+    passes: how often `fit` goes over the samples.
+    shuffle: whether `fit` learns them in a random order, by `random_state`.
+    kernel: as OnlineSVM takes it.
+
+    Attributes after fitting: classes_ [2], in sorted order; model_, the OnlineSVM; n_features_in_.
+    """
+
+    def __init__(
+        self,
+        *,
+        rule: str = "hedge",
+        eta0: float | None = None,
+        schedule: str | None = None,
+        alpha: float | None = None,
+        average: bool | None = None,
+        C: float | None = None,  # noqa: N803 - as in the papers
+        r: float | None = None,
+        forgetting: float | None = None,
+        bias: bool = True,
+        normalize: str = "none",
+        class_weight: str | dict[Any, float] | tuple[float, float] | None = None,
+        threshold: float = 0.0,
+        passes: int = 1,
+        shuffle: bool = True,
+        random_state: int | np.random.RandomState | None = None,
+        kernel: str | None = None,
+    ) -> None:
+        self.rule = rule
+        self.eta0 = eta0
+        self.schedule = schedule
+        self.alpha = alpha
+        self.average = average
+        self.C = C
+        self.r = r
+        self.forgetting = forgetting
+        self.bias = bias
+        self.normalize = normalize
+        self.class_weight = class_weight
+        self.threshold = threshold
+        self.passes = passes
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.kernel = kernel
+
+    def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:  # noqa: N803
+        """Learn from scratch. X: [n, m], y: [n] of two classes, sample_weight: [n] or None."""
+        from sklearn.utils import check_random_state
+
+        if isinstance(self.passes, bool) or not isinstance(self.passes, int) or self.passes < 1:
+            raise ValueError(f"passes: expected an integer from 1, got {self.passes!r}")
+        X, y, weights = self._checked(X, y, sample_weight, reset=True)  # noqa: N806
+        self.classes_ = _classes_of(y)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                "expected two classes to fit, got one class: partial_fit with classes= starts with"
+                f" fewer ({self.classes_[0]!r} alone is in y)"
+            )
+        self.model_ = self._model()
+        signs = self._signs(y)
+        random = check_random_state(self.random_state)
+        for _ in range(self.passes):
+            if self.shuffle:
+                order = random.permutation(len(signs))
+                part = None if weights is None else weights[order]
+                self.model_.partial_fit(X[order], signs[order], part)
+            else:
+                self.model_.partial_fit(X, signs, weights)
+        return self
+
+    def partial_fit(
+        self,
+        X: Any,  # noqa: N803
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Learn on, in the order of the rows.
+
+        classes: [2], needed in the first call only, and only if `y` has one class there.
+        """
+        first = not hasattr(self, "model_")
+        X, y, weights = self._checked(X, y, sample_weight, reset=first)  # noqa: N806
+        if first:
+            self.classes_ = _classes_of(np.asarray(y if classes is None else classes))
+            if len(self.classes_) < 2:
+                raise ValueError(
+                    "expected two classes in the first call of partial_fit, got one class: name"
+                    " both by classes="
+                )
+            self.model_ = self._model()
+        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(
+                f"classes: expected {self.classes_!r} as in the first call, got {classes!r}"
+            )
+        self.model_.partial_fit(X, self._signs(y), weights)
+        return self
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
+        """The margins, float64[n]; above `threshold` means classes_[1]."""
+        check_is_fitted(self)
+        return self.model_.decision_function(self._checked_rows(X))
+
+    def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
+        """The classes of the rows, [n]."""
+        margins = self.decision_function(X)
+        classes: NDArray[Any] = self.classes_[(margins > self.threshold).astype(np.intp)]
+        return classes
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
+        """The probabilities of classes_, float64[n, 2], calibrated by the progressive margins."""
+        check_is_fitted(self)
+        positive = self.model_.probabilities(self.decision_function(X))
+        return np.column_stack((1.0 - positive, positive))
+
+    def _model(self) -> OnlineSVM:
+        given = {name: getattr(self, name) for name in _PARAMETERS}
+        given = {name: value for name, value in given.items() if value is not None}
+        if isinstance(self.class_weight, dict):
+            given["class_weight"] = tuple(self.class_weight.get(c, 1.0) for c in self.classes_)
+        return OnlineSVM(kernel=self.kernel, **given)
+
+    def _checked(
+        self,
+        X: Any,  # noqa: N803
+        y: ArrayLike,
+        sample_weight: ArrayLike | None,
+        *,
+        reset: bool,
+    ) -> tuple[Any, Any, Any]:
+        X, y = validate_data(  # noqa: N806
+            self, X, y, reset=reset, accept_sparse="csr", dtype=np.float64, accept_large_sparse=True
+        )
+        check_classification_targets(y)
+        weights = None
+        if sample_weight is not None:
+            weights = _check_sample_weight(
+                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            )
+        return X, y, weights
+
+    def _checked_rows(self, X: Any) -> Any:  # noqa: N803
+        return validate_data(self, X, reset=False, accept_sparse="csr", dtype=np.float64)
+
+    def _signs(self, y: Any) -> NDArray[np.float64]:
+        places = np.searchsorted(self.classes_, y)
+        known = np.take(self.classes_, places, mode="clip") == y
+        if not known.all():
+            i = int((~known).argmax())
+            raise ValueError(f"expected classes of {self.classes_!r}, got {y[i]!r} at y[{i}]")
+        return np.where(places == 1, 1.0, -1.0)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        tags.input_tags.sparse = True
+        return tags
+
+
+def _classes_of(y: Any) -> NDArray[Any]:
+    classes = np.unique(y)
+    if len(classes) > 2:
+        raise ValueError(
+            "Only binary classification is supported. The type of the target is multiclass: got"
+            f" {len(classes)} classes"
+        )
+    return classes
