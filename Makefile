@@ -10,7 +10,7 @@ LINE ?=
 # What an installation is made of; Python files are used where they stand.
 BUILT := pyproject.toml setup.py $(wildcard onlinesvm/kernel/native/*.p[yx][xid] onlinesvm/kernel/csrc/*/*.h)
 
-.PHONY: demo test fuzz chaos soak test-readme lint types check sanitize \
+.PHONY: demo test fuzz chaos soak test-docs lint types check sanitize \
 	bench bench-full bench-torch clean
 
 demo: $(VENV)/.runtime  ## stream this machine's Python library through a daemon

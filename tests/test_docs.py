@@ -1,4 +1,4 @@
-"""The commands and snippets of the README and of docs/, run as printed, each page in a folder of its own."""
+"""The commands and snippets of README and docs, run as printed, each page in its own folder."""
 
 from __future__ import annotations
 
