@@ -12,14 +12,14 @@ BUILT := pyproject.toml setup.py onlinesvm/kernel/constants.py onlinesvm/magnitu
 	onlinesvm/metrics/constants.py onlinesvm/model/rules/constants.py \
 	$(wildcard onlinesvm/kernel/native/*.p[yx][xid] onlinesvm/kernel/csrc/*/*.h)
 
-.PHONY: demo test fuzz chaos soak test-readme test-install lint types check sanitize \
+.PHONY: demo test fuzz chaos soak test-docs test-install lint types check sanitize \
 	bench bench-full bench-torch clean help
 
 demo: $(VENV)/.runtime  ## stream this machine's Python library through a daemon
 	@$(BIN)/onlinesvm demo $(if $(LINE),"$(LINE)")
 
-test: $(VENV)/.dev  ## all tests but the README's
-	$(BIN)/python -m pytest -n 2 --ignore tests/test_readme.py
+test: $(VENV)/.dev  ## all tests but those of the documentation
+	$(BIN)/python -m pytest -n 2 --ignore tests/test_docs.py
 
 fuzz: $(VENV)/.dev  ## every property over many fresh random examples
 	$(BIN)/python -m pytest -n 2 --hypothesis-profile fuzz --timeout 1200 -m hypothesis
@@ -30,8 +30,8 @@ chaos: $(VENV)/.dev  ## kill the daemon 500 times on each kernel; CHAOS_KILLS an
 soak: $(VENV)/.dev  ## everything at once, at full load, with kills; SOAK_MINUTES says how long
 	$(BIN)/python -m tests.soak --minutes $(or $(SOAK_MINUTES),3)
 
-test-readme: $(VENV)/.dev  ## the README's commands, as printed
-	$(BIN)/python -m pytest tests/test_readme.py
+test-docs: $(VENV)/.dev  ## the commands of README and docs, as printed
+	$(BIN)/python -m pytest tests/test_docs.py
 
 test-install: $(VENV)/.dev  ## wheels built with and without a compiler, installed and run
 	$(BIN)/python -m pytest tests/install.py
@@ -43,7 +43,7 @@ lint: $(VENV)/.dev  ## ruff: rules and format
 types: $(VENV)/.dev  ## mypy, strict
 	$(BIN)/mypy
 
-check: lint types test test-readme  ## what CI runs
+check: lint types test test-docs  ## what CI runs
 
 sanitize: $(VENV)/.dev  ## the compiled kernel under AddressSanitizer and UBSan
 	tests/sanitize.sh $(BIN)/python
