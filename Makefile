@@ -11,7 +11,7 @@ LINE ?=
 BUILT := pyproject.toml setup.py $(wildcard onlinesvm/kernel/native/*.p[yx][xid] onlinesvm/kernel/csrc/*/*.h)
 
 .PHONY: demo test fuzz chaos soak test-readme lint types check sanitize \
-	bench bench-full bench-torch clean
+	bench bench-full bench-torch clean help
 
 demo: $(VENV)/.runtime  ## stream this machine's Python library through a daemon
 	@$(BIN)/onlinesvm demo $(if $(LINE),"$(LINE)")
@@ -31,11 +31,11 @@ soak: $(VENV)/.dev  ## everything at once, at full load, with kills; SOAK_MINUTE
 test-readme: $(VENV)/.dev  ## the README's commands, as printed
 	$(BIN)/python -m pytest tests/test_readme.py
 
-lint: $(VENV)/.dev
+lint: $(VENV)/.dev  ## ruff: rules and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(VENV)/.dev
+types: $(VENV)/.dev  ## mypy, strict
 	$(BIN)/mypy
 
 check: lint types test test-readme  ## what CI runs
@@ -55,7 +55,10 @@ bench-torch: $(VENV)/.bench  ## embedding bags beside ours, on the GPU too where
 	$(BIN)/python -m bench.claims --full
 	$(BIN)/python -m bench.report
 
-clean:
+help:  ## list the targets
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+clean:  ## remove what was built, the virtual environment too
 	rm -rf $(VENV) onlinesvm/kernel/native/*.so build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(BIN)/python:

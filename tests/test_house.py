@@ -151,3 +151,19 @@ def test_a_command_loads_what_it_needs(tmp_path: Path) -> None:
 
 def test_the_service_by_itself_leaves_scipy_out() -> None:
     assert not loaded_by("import onlinesvm.service") & {"scipy", "torch"}
+
+
+def test_make_help_lists_every_target() -> None:
+    text = (HOUSE / "Makefile").read_text("utf-8").replace("\\\n", " ")
+    targets = re.findall(r"^\.PHONY: (.*)$", text, re.M)[0].split()
+    done = subprocess.run(
+        ["make", "--no-print-directory", "help"],
+        cwd=HOUSE,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    listed = [line.split()[0] for line in done.stdout.splitlines()]
+    assert sorted(listed) == sorted(targets)
+    assert max(map(len, done.stdout.splitlines())) <= 100

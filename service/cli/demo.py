@@ -61,7 +61,7 @@ def lines_of(source: str) -> Iterator[tuple[str, int]]:
     """The lines of a Python file as (text, label): prose is +1, code −1.
 
     Lines of strings that are no docstrings, and lines without a word, are left out. Raises
-    SyntaxError or ValueError for what is not Python.
+    SyntaxError or ValueError for a text that is not Python.
     """
     docstrings: set[int] = set()
     strings: set[int] = set()
@@ -170,7 +170,7 @@ def demo(arguments: argparse.Namespace) -> None:
 
 
 def show(lines: list[str], *, rows: Sequence[int] = _ROWS, mixed_lines: int = _MIXED_LINES) -> None:
-    """The demo with `lines` to tell of: samples up to the last of `rows`, a row at each.
+    """Run the demo with `lines` to predict: samples up to the last of `rows`, a row at each.
 
     Raises ServiceError where what it shows does not hold.
     """
@@ -240,7 +240,7 @@ def _show_follower(client: Client, state: str, lines: list[str]) -> _Process:
             _compare(client, reader, [*_EXAMPLES, *lines])
             last = features_of([*_EXAMPLES, *lines][-1])
             label = -1 if client.predict([last])[0] > 0 else 1
-            _say("\nThe learner is told the opposite of the last line, 20 times; a new snapshot:")
+            _say("\nThe learner learns the opposite of the last line, 20 times; a new snapshot:")
             client.learn([(last, label)] * 20)
             saved = client.snapshot()
             reloaded = reader.reload()

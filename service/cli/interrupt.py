@@ -51,7 +51,7 @@ def _interrupt(number: int, _: FrameType | None) -> None:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """A signal in this block raises at its end: what is counted in it is what was done."""
+    """Hold a signal in this block back until its end, so that its counts are exact."""
     _Held.depth += 1
     try:
         yield

@@ -29,6 +29,11 @@ def add_predict(parser: Parser) -> None:
     parser.add_argument(
         "--probability", action="store_true", help="print probabilities of +1 instead of margins"
     )
+    parser.add_argument(
+        "--with-id",
+        action="store_true",
+        help="print the id of each sample (VW's tag, JSON's id) and a TAB first; - without one",
+    )
     add_flags(parser, Limits, "limits")
 
 
@@ -36,7 +41,7 @@ def predict(arguments: argparse.Namespace) -> None:
     """Print a line for each sample of the files; `-` for a bad line that was skipped."""
     limits = limits_of(arguments)
     files = files_of(arguments)
-    run = Run(arguments, limits, labelled=False)
+    run = Run(arguments, limits, labelled=False, ids=arguments.with_id)
     with opened(arguments, limits) as model:
         for piece in run.pieces(files):
             if (batch := piece.batch) is None:

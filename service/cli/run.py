@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -38,14 +39,17 @@ def add_files(parser: Parser) -> None:
         "--format", choices=NAMES, help="the files' format (default: by their first lines)"
     )
     parser.add_argument(
-        "--label-column", metavar="NAME", help="read CSV or TSV: the column of labels in the header"
+        "--label-column",
+        metavar="NAME",
+        help="read CSV or TSV: the column of the label, by its name in the header",
     )
-    for name in ("label", "features", "id"):
+    for key in ("label", "features", "id"):
         parser.add_argument(
-            f"--{name}-key",
+            f"--{key}-key",
+            default=key,
             metavar="KEY",
-            default=getattr(Keys(), name),
-            help=f"the key of the {name} in JSON lines (default: {getattr(Keys(), name)})",
+            help=f"the key of the {key} in JSON lines (default: {key})"
+            + ("; the column of the id in CSV" if key == "id" else ""),
         )
     parser.add_argument(
         "--positive",
@@ -78,14 +82,22 @@ class Piece(NamedTuple):
     """A batch of a file, and the bad lines around its samples.
 
     gaps: how many bad lines were skipped, by the number of the batch's samples before them. batch
-    is None for those after a file's last sample.
+    is None for those after a file's last sample. ids: of the samples, empty where a line has none;
+    None unless they were asked for.
     """
 
     batch: BatchColumns | None
     gaps: Mapping[int, int]
+    ids: Sequence[bytes] | None = None
 
     def joined(self, lines: Sequence[str], filler: str) -> str:
-        """The `lines` of the samples, with a `filler` in the place of each bad line."""
+        """The `lines` of the samples, with a `filler` in the place of each bad line.
+
+        Each has the sample's id and a TAB before it, where ids were asked for; `-` without an id.
+        """
+        if self.ids is not None:
+            lines = [f"{_shown(id)}\t{line}" for id, line in zip(self.ids, lines, strict=True)]
+            filler = f"-\t{filler}"
         if not self.gaps:
             return "".join(lines)
         parts = []
@@ -95,13 +107,29 @@ class Piece(NamedTuple):
         return "".join(parts)
 
 
+def _shown(id: bytes) -> str:
+    """An id as one column of one line: control characters are escaped as in JSON."""
+    text = id.decode("utf-8", "surrogateescape")
+    if text.isprintable():
+        return text or "-"
+    return json.dumps(text, ensure_ascii=False)[1:-1]
+
+
 class Run:
     """Reads the files of a command, and counts samples and how well they were predicted."""
 
-    def __init__(self, arguments: argparse.Namespace, limits: Limits, *, labelled: bool) -> None:
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        limits: Limits,
+        *,
+        labelled: bool,
+        ids: bool = False,
+    ) -> None:
         self._arguments = arguments
         self._limits = limits
         self._labelled = labelled
+        self._ids = ids
         self._observe = kernels.load().observe
         self._begun: set[str] = set()
         self.threshold = 0.0  # the margin above which the prediction is +1
@@ -127,18 +155,15 @@ class Run:
         settle: called at the end of a file, before its bar is left; it has all batches counted.
         """
         for source in files:
-            with (
-                naming("stdin" if source == "-" else source),
-                self._reader(source) as reader,
-            ):
+            with naming("stdin" if source == "-" else source), self._reader(source) as reader:
                 self._begin(reader)
                 try:
                     with ProgressBar(reader, self.samples) as bar:
                         for batch in reader:
-                            yield Piece(batch, reader.gaps)
+                            yield Piece(batch, reader.gaps, reader.ids)
                             bar.update(self.samples, self.error)
                         if reader.gaps:
-                            yield Piece(None, reader.gaps)
+                            yield Piece(None, reader.gaps, () if self._ids else None)
                         settle()
                         bar.update(self.samples, self.error, last=True)
                 finally:
@@ -159,15 +184,15 @@ class Run:
             return Reader(
                 source,
                 format=given.format,
-                keys=Keys(label=given.label_key, features=given.features_key, id=given.id_key),
-                label_column=given.label_column,
                 positive=given.positive,
                 labelled=self._labelled,
                 skip_bad=given.skip_bad,
+                ids=self._ids,
+                keys=Keys(label=given.label_key, features=given.features_key, id=given.id_key),
+                label_column=given.label_column,
                 limits=self._limits,
                 batch_samples=self._limits.max_samples_per_batch,
-                ahead=kernels.load().NAME
-                != "python",  # its thread would hold the lock all the time
+                ahead=kernels.load().NAME != "python",  # its thread would hold the lock
             )
 
     def count(

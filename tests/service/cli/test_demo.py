@@ -94,7 +94,7 @@ def test_lines_are_prose_or_code(source: tuple[list[str], list[tuple[str, int]]]
 
 
 def test_what_python_takes_for_no_end_of_a_line() -> None:
-    """str.splitlines would number the lines behind them otherwise than Python."""
+    """str.splitlines would number the lines after them otherwise than Python."""
     source = '\fx = "\x1c \u2028 \x85"\n\f\ndef f():\n    """Some words."""\n    return x\n'
     assert list(lines_of(source)) == [
         ('x = "\x1c \u2028 \x85"', -1), ("def f():", -1), ("Some words.", 1), ("return x", -1),
@@ -139,7 +139,7 @@ def test_the_whole_demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     assert re.search(
         r"A snapshot of 300 samples, [\d,]+ bytes:\n.*\n  digest [0-9a-f]{16}…\n", text
     )
-    assert "The learner is told the opposite of the last line, 20 times" in text
+    assert "The learner learns the opposite of the last line, 20 times" in text
     assert "the follower reloaded: position 320\n" in text
     assert text.count("The follower's margins are the same, bit for bit.\n") == 2
     before, after = re.findall(rf"^ +([+-][\d.]+)  (prose|code ) +{re.escape(asked)}$", text, re.M)

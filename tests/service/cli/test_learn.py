@@ -77,7 +77,7 @@ def test_learn_continues_a_model(tmp_path: Path) -> None:
     )
     model, whole = tmp_path / "m.msgpack", tmp_path / "whole.msgpack"
     done("learn", "--file", model, "--rule", "sgd", "--eta0", 0.5, one)
-    # What is given again must be the same; what is left out is the model's own.
+    # A parameter given again must be the same; the model keeps the others.
     for flags in ((), ("--eta0", "0.50"), ("--rule", "sgd")):
         done("learn", "--file", model, *flags, stdin=b"")
     second = outcome_of(done("learn", "--file", model, two).out)
@@ -147,7 +147,7 @@ def test_bad_lines_are_counted_and_the_first_is_shown(tmp_path: Path) -> None:
 
 def test_a_run_that_skips_every_line_fails(tmp_path: Path) -> None:
     model = tmp_path / "m"
-    outcome = run("learn", "--file", model, "--skip-bad", stdin=b"1 a:x\n1 more:of it\n")
+    outcome = run("learn", "--file", model, "--skip-bad", stdin=b"1 a:x\n1 b:y\n")
     assert_failed(outcome, "no sample was read; 2 bad lines skipped, the first: stdin, line 1: ")
     assert not model.exists()
 
@@ -362,9 +362,9 @@ def test_a_daemon_learns_and_predicts_the_same(tmp_path: Path) -> None:
         assert len(by_file.out.splitlines()) == 1000
         assert "error 0." in by_file.err
         for command in asked:
-            told = done(*command, "--probability")
-            assert told.out == done(*asked[1], "--probability").out
-            assert told.err == by_file.err  # predictions are by the threshold, whatever is printed
+            shown = done(*command, "--probability")
+            assert shown.out == done(*asked[1], "--probability").out
+            assert shown.err == by_file.err  # predictions are by the threshold, whatever is printed
         explain = ("explain", "--connect", endpoint), ("explain", "--file", model)
         by_daemon, by_file = (done(*command, stdin=svmlight(rows[:50])) for command in explain)
         assert by_daemon == by_file
@@ -447,8 +447,8 @@ def test_what_no_message_can_hold(strict: str) -> None:
 def test_a_label_that_never_comes_is_reported(tmp_path: Path) -> None:
     text = b"spam\thello\nham\tmeeting\n"
     model = tmp_path / "m.msgpack"
-    told = run("learn", "--file", model, "--positive", "Spam", "-", stdin=text)
-    assert told.code == 0
-    assert told.err == "onlinesvm: no label was 'Spam': all were learned as -1\n"
+    shown = run("learn", "--file", model, "--positive", "Spam", "-", stdin=text)
+    assert shown.code == 0
+    assert shown.err == "onlinesvm: no label was 'Spam': all were learned as -1\n"
     silent = run("learn", "--file", model, "--positive", "spam", "-", stdin=text)
     assert (silent.code, silent.err) == (0, "")

@@ -127,7 +127,7 @@ def test_commands_and_flags_are_documented(command: str) -> None:
         ("learn --rule hegde", "did you mean hedge?"),
         ("learn --eta0 fast", "--eta0: invalid float value: 'fast'"),
         ("learn --rule magic", "--rule: invalid choice: 'magic'"),
-        ("learn --format xml", "--format: invalid choice: 'xml'"),
+        ("learn --format tsv", "--format: invalid choice: 'tsv'"),
         ("predict --eta0 0.1", "unknown flag --eta0"),
         (
             "stats --timeout-s 0",
@@ -155,6 +155,7 @@ def test_wrong_flags(arguments: str, says: str) -> None:
     ("arguments", "says"),
     [
         ("learn --file m --connect tcp://127.0.0.1:1", "expected --file or --connect, got both"),
+        ("learn --format csv --file m", "label_column: expected one with the format csv"),
         ("predict --file m --model default", "expected --file or --model, got both"),
         ("learn --file m --producer p", "--producer needs a daemon"),
         ("learn --shuffle", "--shuffle and --passes need --file"),
@@ -266,7 +267,7 @@ def test_starts_that_fail(tmp_path: Path) -> None:
         assert_failed(outcome, f"cannot bind {endpoint}: Address already in use")
         following = run("serve", "--bind", endpoint, "--follow", tmp_path / "state")
         assert following.code == 1 and following.err == outcome.err
-        assert not (tmp_path / "state").exists(), "a model was born that nobody can reach"
+        assert not (tmp_path / "state").exists(), "a model was created that no client can reach"
     held = Store(tmp_path / "state")  # which that daemon has left free
     outcome = run("serve", "--bind", ANY_PORT, "--state", tmp_path / "state")
     assert_failed(outcome, "state: another daemon holds it (process ")
@@ -332,7 +333,7 @@ def test_an_interrupt_leaves_the_old_model(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_leaves(tmp_path: Path) -> None:
-    """As ``onlinesvm predict … | head -1``; what is left in a buffer is not told of at the end."""
+    """As ``onlinesvm predict … | head -1``; the rest of a buffer causes no message at the end."""
     OnlineSVM().save(tmp_path / "m.msgpack")
     with started("predict", "--file", tmp_path / "m.msgpack", "-") as predicting:
         assert predicting.stdin is not None and predicting.stdout is not None
@@ -344,8 +345,7 @@ def test_a_reader_that_leaves(tmp_path: Path) -> None:
         predicting.stdin.flush()
         assert predicting.wait(DEADLINE_S) == 1
         assert predicting.stderr is not None
-        guess = "onlinesvm: stdin: read as svmlight (label id:value …)\n"
-        assert predicting.stderr.read().decode() == guess
+        assert predicting.stderr.read().startswith(b"onlinesvm: stdin: read as svmlight (")
 
 
 def test_a_slow_pipe_is_answered_line_by_line(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_labels_of_what_is_predicted_change_nothing(format: str, tmp_path: Path)
     first = f"{margins.tolist()[0]!r}\n"
     for line in UNLABELLED[format]:
         assert done("predict", "--file", tmp_path / "m", stdin=line) == (0, first, "")
-        # One line without a label, and there is no error to be told.
+        # One line without a label, and there is no error to show.
         mixed = done("predict", "--file", tmp_path / "m", "--format", format, stdin=text + line)
         assert mixed == (0, predicted.out + first, "")
 
@@ -62,6 +62,45 @@ def test_each_input_line_has_its_output_line(tmp_path: Path) -> None:
         assert [line == "null" for line in shown.out.splitlines()] == [w == "-" for w in expected]
     stopped = run("predict", "--file", tmp_path / "m", stdin=text)
     assert (stopped.code, stopped.out) == (1, "")
+
+
+IDS = {
+    "vw": (b"1 'one|a\n-1 two| b\n1 | c\n", ["one", "two", "-"]),
+    "json": (
+        b'{"id":"x y","features":["a"]}\n{"id":7,"features":["b"]}\n{"features":["c"]}\n'
+        b'{"id":"t\\tn\\n","features":["c"]}\n',
+        ["x y", "7", "-", "t\\tn\\n"],
+    ),
+    "svmlight": (b"1 1:1\n", ["-"]),
+}
+
+
+@pytest.mark.parametrize("format", IDS)
+def test_ids_come_first(format: str, tmp_path: Path) -> None:
+    text, ids = IDS[format]
+    OnlineSVM().save(tmp_path / "m")
+    bad = b"1 2:x\n" if format == "svmlight" else b"{\n" if format == "json" else b"1 | a:x\n"
+    shown = done(
+        "predict", "--file", tmp_path / "m", "--with-id", "--skip-bad", "--format", format,
+        stdin=text + bad,
+    )  # fmt: skip
+    lines = [line.split("\t") for line in shown.out.splitlines()]
+    assert lines == [*([id, "0.0"] for id in ids), ["-", "-"]]
+
+
+def test_keys_and_columns_have_the_names_that_are_given(tmp_path: Path) -> None:
+    OnlineSVM().save(tmp_path / "m")
+    rows = b'{"no":"x","y":1,"words":["a","b"]}\n'
+    flags = "--label-key", "y", "--features-key", "words", "--id-key", "no"
+    (sample,) = done("features", *flags, stdin=rows).out.splitlines()
+    assert json.loads(sample) == {
+        "label": 1, "importance": 1.0, "features": [["a", 1.0], ["b", 1.0]],
+    }  # fmt: skip
+    shown = done("predict", "--file", tmp_path / "m", "--with-id", *flags, stdin=rows)
+    assert shown.out == "x\t0.0\n"
+    (row,) = done("features", "--label-column", "y", stdin=b"y,len\n-1,2.5\n").out.splitlines()
+    assert json.loads(row)["features"] == [["len", 2.5]]
+    assert json.loads(row)["label"] == -1
 
 
 def test_features_of_each_line(tmp_path: Path) -> None:

@@ -156,9 +156,9 @@ def test_no_line_is_wider_than_80_columns(terminal: Terminal, tmp_path: Path) ->
     file = write(tmp_path / f"{'long' * 20}.svm", FIRST * 40)
     assert run("learn", "--file", tmp_path / "m", file, stderr=terminal.stream).code == 0
     text = terminal.close()
-    lines = re.split(r"[\r\n]+", text)
+    lines = [x for x in re.split(r"[\r\n]+", text) if not x.startswith("onlinesvm: ")]
     assert any("12,000 samples" in line for line in lines)
-    assert max(len(line) for line in lines if ": read as " not in line) < 80
+    assert max(map(len, lines)) < 80
 
 
 def test_no_bar_is_drawn_into_typed_input(terminal: Terminal, tmp_path: Path) -> None:
@@ -173,5 +173,4 @@ def test_no_bar_is_drawn_into_typed_input(terminal: Terminal, tmp_path: Path) ->
     finally:
         os.close(master)
         os.close(slave)
-    note = "onlinesvm: stdin: read as svmlight (label id:value …)"
-    assert terminal.close().splitlines() == [note]
+    assert re.fullmatch(r"onlinesvm: stdin: read as svmlight .*\r\n", terminal.close())
