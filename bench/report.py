@@ -19,7 +19,7 @@ __all__ = ["ORDER", "main", "table"]
 
 ORDER = (
     "learn_names", "learn_ids", "stream", "round_trip", "files", "load", "memory", "growth",
-    "start", "journal", "snapshot", "flat", "embedding_bag", "claims",
+    "start", "log", "snapshot", "flat", "embedding_bag", "claims",
 )  # fmt: skip
 
 _INTRO = """\

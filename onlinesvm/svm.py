@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import struct
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -45,6 +43,8 @@ __all__ = ["OnlineSVM"]
 
 Piece = TypeVar("Piece")
 
+_CHECKED_FEATURES = 2**16  # of a snapshot at a time, some megabytes
+
 
 class OnlineSVM:
     """A sparse online linear SVM: hinge loss, features named by strings, no vocabulary beforehand.
@@ -71,6 +71,7 @@ class OnlineSVM:
         self._born(LearnerConfig(**parameters), limits or Limits(), kernel)
 
     def _born(self, config: LearnerConfig, limits: Limits, kernel: str | None) -> None:
+        self.id = os.urandom(16)  # tells models apart; a snapshot holds it, the digest does not
         self.config = config
         self.limits = limits
         self.kernel = kernels.load(kernel)
@@ -393,11 +394,6 @@ class OnlineSVM:
 
     # Files.
 
-    def fingerprint(self) -> int:
-        """64 bits that tell histories apart: of the position and the progressive totals."""
-        told = struct.pack("<Q7d", self.position, *self.progressive.totals.tolist())
-        return int.from_bytes(hashlib.sha256(told).digest()[:8], "little")
-
     def snapshot(self) -> Snapshot:
         """A copy of the whole state, as a snapshot holds it; changes nothing."""
         return self.view().snapshot()
@@ -408,6 +404,7 @@ class OnlineSVM:
         Takes no time to speak of on the native kernel; the python kernel copies all of it at once.
         """
         head = {  # of the same instant where nobody learns on another thread
+            "id": self.id,
             "config": self.config,
             "max_features": self.limits.max_features,
             "kernel": self.kernel.NAME,
@@ -435,22 +432,30 @@ class OnlineSVM:
         taken.restore(model._lookup, model._rule)
         with restoring():
             model.progressive = Progressive(np.array(taken.totals, dtype=np.float64))
+            model.id = taken.id
             model.position = taken.position
-            if taken.figures:  # none in a file of format 1: they start anew
-                model._judge.restore(np.array(taken.figures["judge"], dtype=np.float64))
-                counts = np.array(taken.figures["labels"], dtype=np.float64)
-                if counts.shape != (2,) or not bool(((counts >= 0) & (counts <= 2**53)).all()):
-                    raise ValueError("labels: expected 2 counts from 0 to 2**53, got others")
-                model._class_weights.counts = counts
+            model._judge.restore(np.array(taken.figures["judge"], dtype=np.float64))
+            counts = np.array(taken.figures["labels"], dtype=np.float64)
+            if counts.shape != (2,) or not bool(((counts >= 0) & (counts <= 2**53)).all()):
+                raise ValueError(f"labels: expected 2 counts from 0 to 2**53, got {counts}")
+            model._class_weights.counts = counts
         model._asked = 0
         return model
 
     def save(self, path: str | os.PathLike[str]) -> Saved:
-        """Write a snapshot file: whole and durable, or not at all. The model stays as it is.
+        """Write a snapshot file: whole, durable and read back, or not at all.
 
-        Raises OSError if it cannot be written; an older file at `path` then stays as it was.
+        Raises OSError if it cannot be written, SnapshotError if it could not be loaded again; an
+        older file at `path` then stays as it was.
         """
-        return write(path, self.snapshot())
+        return write(path, self.snapshot(), self.check_snapshot)
+
+    @classmethod
+    def check_snapshot(cls, taken: Snapshot) -> None:
+        """Raise SnapshotError unless `from_snapshot` takes `taken`; by parts, in little memory."""
+        for block in taken.blocks(_CHECKED_FEATURES):
+            limits = Limits(max_features=max(taken.max_features, len(block.lengths)))
+            cls.from_snapshot(block, limits=limits, kernel=taken.kernel)
 
     @classmethod
     def load(

@@ -27,7 +27,9 @@ from onlinesvm.service.errors import StateError
 from onlinesvm.service.server.allocator import keep_freed_memory
 from onlinesvm.service.server.daemon import Daemon, load_leader, load_reader
 from onlinesvm.service.server.service import Service
-from onlinesvm.service.storage.state_dir import Store, snapshots_in
+from onlinesvm.service.storage import recovery
+from onlinesvm.service.storage.snapshots import DEFAULT_MODEL, model_folder, snapshots_in
+from onlinesvm.service.storage.state_dir import StateDir
 from onlinesvm.snapshot.reader import read_header
 from onlinesvm.svm import OnlineSVM
 from onlinesvm.version import __version__
@@ -98,15 +100,15 @@ def recover(arguments: argparse.Namespace) -> None:
     if not Path(arguments.state).is_dir():
         raise StateError(f"state folder {arguments.state}: no such folder")
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
-    with Store(arguments.state) as store:
-        print(json.dumps(store.recover(), indent=2))
+    with StateDir(arguments.state) as state:
+        print(json.dumps(recovery.recover(state), indent=2))
 
 
 def inspect(arguments: argparse.Namespace) -> None:
     """Show what is in a snapshot."""
     path = Path(arguments.snapshot)
     if path.is_dir():
-        listing = snapshots_in(path)
+        listing = snapshots_in(model_folder(path, DEFAULT_MODEL))
         if not listing:
             raise SnapshotError(f"{path}: no snapshot there")
         path = listing[0][1]
@@ -116,7 +118,8 @@ def inspect(arguments: argparse.Namespace) -> None:
     header |= {
         "path": str(path),
         "config": model.config.as_dict(),
-        "producers": len(header["producers"]),
+        "id": header["id"].hex(),
+        "producers": len(header["attachments"].get("producers", {})),
         "digest": model.snapshot().digest(),
         "bias": model.bias,
         "progressive_error": figures.error,
@@ -128,7 +131,7 @@ def inspect(arguments: argparse.Namespace) -> None:
     experts = model.experts
     if experts is not None:
         header["experts"] = experts
-    for name in ("arrays", "totals", "scalars", "figures", "journal"):
+    for name in ("arrays", "totals", "scalars", "figures", "attachments"):
         del header[name]
     up, down = model.strongest(arguments.top)
     if arguments.json:

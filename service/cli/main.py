@@ -115,7 +115,7 @@ def parser() -> argparse.ArgumentParser:
     recover = command(
         "recover",
         commands.recover,
-        "make a damaged state folder whole: apply the journal up to its first damage, set the rest"
+        "make a damaged state folder whole: apply the log up to its first damage, set the rest"
         " aside, print what was lost as one JSON object",
         "  onlinesvm recover --state ./state",
     )

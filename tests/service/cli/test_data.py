@@ -408,6 +408,7 @@ def test_a_snapshot_as_json(shown: Path) -> None:
 
 def test_a_folder_stands_for_its_newest_snapshot(tmp_path: Path) -> None:
     with on_a_thread(tmp_path / "state") as endpoint:
+        json.loads(done("snapshot", "--connect", endpoint).out)
         assert inspected(tmp_path / "state")["position"] == 0
         done("learn", "--connect", endpoint, stdin=FILES["text"][0])
         saved = json.loads(done("snapshot", "--connect", endpoint).out)
