@@ -43,7 +43,7 @@ def opened(
 ) -> Iterator[tuple[Started, OnlineSVM]]:
     """A start of `folder`, and its model."""
     with StateDir(folder) as state:
-        started = start(state, given_config, limits)
+        started = start(state, given_config, limits, fsync="never")
         try:
             yield started, started.default.model
         finally:
