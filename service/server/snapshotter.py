@@ -187,9 +187,11 @@ class Snapshotter:
 
     def hold_back(self) -> NotDurable | None:
         """Why nothing may be learned now: room is being made on a disk that is nearly full."""
+        self._worker.collect()  # what it brings may be the room that is missing
         if not self._is_short():
             return None
-        self._worker.collect()
+        if self._error is None:
+            self._room_at = 0.0  # the log has grown since: each snapshot makes room
         self.make_room(time.monotonic())
         if self._worker.is_running and self._next_base.makes_room:
             return NotDurable(f"{os.strerror(errno.ENOSPC)}; room is being made on the disk")

@@ -124,6 +124,28 @@ def test_a_disk_that_the_log_itself_fills(disk: Path, fsync: str) -> None:
         assert client.snapshot()["digest"] == digest_of(model)
 
 
+def test_requests_without_samples_do_not_fill_a_disk(disk: Path) -> None:
+    """Four times its size of them: room is made, and no sequence is lost."""
+    state, body = disk / "state", b"\x90"
+    size = sequence = refusals = 0
+    with serve(state, rule="sgd") as daemon, daemon.client() as client:
+        while size < 4 * 512 * 1024:
+            header = {"producer": "p", "sequence": sequence + 1}
+            try:
+                client.request("learn", body, **header)
+            except RequestRefused as error:
+                assert error.code == "NOT_DURABLE"
+                refusals += 1
+                assert refusals < 3_000, daemon.log
+                continue
+            sequence += 1
+            size += 120
+        assert client.stats()["position"] == 0
+        daemon.kill()
+    with serve(state) as daemon, daemon.client() as client:
+        assert client.request("resume", producer="p")[0]["sequence"] == sequence
+
+
 def test_what_cannot_be_read_back_makes_nothing_superfluous(disk: Path) -> None:
     """The older snapshot and its log stay, and are what a start takes."""
     state = disk / "state"
