@@ -126,5 +126,5 @@ def test_the_models_name_is_sent(tmp_path: Path) -> None:
         for command in ("stats", "snapshot", "learn", "predict", "explain", "evaluate"):
             flags = command, "--connect", endpoint, "--model"
             refused = run(*flags, "spam", stdin=b"1 a:1\n")
-            assert refused.code == 1 and 'expected model "default", got ' in refused.err
+            assert refused.code == 1 and "NO_MODEL: expected the name of a model" in refused.err
             done(*flags, "default", stdin=b"1 a:1\n")

@@ -16,7 +16,7 @@ from onlinesvm.service.protocol import OPERATIONS, Reply, Request, RequestError
 from onlinesvm.service.server.counters import Counters
 from onlinesvm.service.server.service import Leading, Reading
 from tests.daemons import DEADLINE_S, digest_of
-from tests.journals import Bench, bench, body_of
+from tests.logs import Bench, bench, body_of
 
 SGD: dict[str, Any] = {"rule": "sgd", "eta0": 0.5}
 TAUGHT = [(["a", "b"], 1), (["c"], -1)]
@@ -33,7 +33,9 @@ def found(tmp_path: Path) -> Iterator[Bench]:
 
 @pytest.fixture
 def reading(found: Bench) -> Iterator[Reading]:
-    reading = Reading(found.store.folder, Limits(), Counters(), lambda: None, reload_every_s=3600)
+    reading = Reading(
+        found.log.folder.parent, Limits(), Counters(), lambda: None, reload_every_s=3600
+    )
     yield reading
     reading.stop()
 
