@@ -69,6 +69,8 @@ class Leading:
         default = started.default
         registry = Registry()
         registry.put(Hosted(DEFAULT_MODEL, default.model, default.producers, default))
+        config = default.model.config.as_dict()
+        log.debug("model %s: %s", DEFAULT_MODEL, " ".join(f"{k}={v}" for k, v in config.items()))
         self._model = default.model
         self._log = started.log
         self._state = state
