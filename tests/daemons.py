@@ -91,7 +91,7 @@ class DaemonProcess:
         assert self.process.stderr is not None
         for line in self.process.stderr:
             self.lines.append(line)
-            started = re.search(r" (?:learner|follower) at (\S+): ", line)
+            started = re.search(r" (?:leader|reader) at (\S+): ", line)
             if started and not self.endpoint:
                 self.endpoint = started[1]
 
@@ -351,7 +351,7 @@ class HeldSnapshot:
 
 
 class HeldLook:
-    """Holds a follower's look up where it is about to read the newest snapshot, until `release`."""
+    """Holds a reader's look up where it is about to read the newest snapshot, until `release`."""
 
     def __init__(self, folder: Path, lsn: int, patch: pytest.MonkeyPatch) -> None:
         self._reached, self._released = threading.Event(), threading.Event()

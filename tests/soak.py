@@ -40,7 +40,7 @@ FEATURES, A_SAMPLE = 200_000, 12
 DEADLINE_S = 60.0
 # What a kill, a restart or a drifting stream may have in the log.
 EXPLAINED = (
-    " INFO ", " learner at ", " follower at ", "bytes are cut off", "drift: the error rose",
+    " INFO ", " leader at ", " reader at ", "bytes are cut off", "drift: the error rose",
     "no model to serve yet",
 )  # fmt: skip
 
@@ -209,7 +209,7 @@ class Soak:
                 worker.finish()
             self._check_producers(producers)
             self._check_workers(workers)
-            for name, daemon in (("learner", learner), ("follower", follower)):
+            for name, daemon in (("leader", learner), ("reader", follower)):
                 if daemon.stop() != 0:
                     self.failures.append(f"the {name} did not end well")
         finally:

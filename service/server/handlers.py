@@ -140,7 +140,7 @@ class Handlers(ABC):
 class LeaderHandlers(Handlers):
     """The operations of a daemon that learns."""
 
-    mode = "learner"
+    mode = "leader"
 
     def __init__(
         self,
@@ -194,7 +194,7 @@ class LeaderHandlers(Handlers):
 
     def _reload(self, request: Request) -> Answer:
         raise RequestError(
-            "BAD_REQUEST", "expected reload at a follower, got it at a learner", None, request.id
+            "BAD_REQUEST", "expected reload at a reader, got it at a leader", None, request.id
         )
 
     def _report(self, request: Request) -> dict[str, Any]:
@@ -216,7 +216,7 @@ class LeaderHandlers(Handlers):
 class ReaderHandlers(Handlers):
     """The operations of a daemon that serves another's snapshots read-only."""
 
-    mode = "follower"
+    mode = "reader"
 
     def __init__(self, registry: Registry, counters: Counters, reader: Reader) -> None:
         super().__init__(registry, counters)
@@ -224,16 +224,16 @@ class ReaderHandlers(Handlers):
 
     def _learn(self, request: Request, plan: Planned) -> Answer:
         raise RequestError(
-            "READ_ONLY", "a follower does not learn; ask its learner", None, request.id
+            "READ_ONLY", "a reader does not learn; ask its leader", None, request.id
         )
 
     def _resume(self, request: Request) -> Answer:
         raise RequestError(
-            "READ_ONLY", "a follower does not learn; ask its learner", None, request.id
+            "READ_ONLY", "a reader does not learn; ask its leader", None, request.id
         )
 
     def _snapshot(self, request: Request) -> Answer:
-        raise RequestError("READ_ONLY", "a follower writes no snapshot", None, request.id)
+        raise RequestError("READ_ONLY", "a reader writes no snapshot", None, request.id)
 
     def _reload(self, request: Request) -> Answer:
         def reply(looked: Future[Look]) -> Reply:

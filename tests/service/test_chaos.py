@@ -158,7 +158,7 @@ class Follower:
         self._daemon = self._nursery.serve(
             self._log, bind=self._endpoint, follow=self._state, reload_every_s=0.05
         )
-        eventually(lambda: serves(self._endpoint), "a follower that serves", DEADLINE_S)
+        eventually(lambda: serves(self._endpoint), "a reader that serves", DEADLINE_S)
         self._is_finished = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(self._is_finished,), daemon=True)
         self._thread.start()

@@ -265,7 +265,7 @@ def test_ping(tmp_path: Path) -> None:
     with serve(tmp_path) as daemon:
         outcome = run("ping", "--connect", daemon.endpoint)
         assert (outcome.code, outcome.err) == (0, "")
-        assert re.fullmatch(rf"learner at {daemon.endpoint}: \d+\.\d\d ms\n", outcome.out)
+        assert re.fullmatch(rf"leader at {daemon.endpoint}: \d+\.\d\d ms\n", outcome.out)
 
 
 def test_starts_that_fail(tmp_path: Path) -> None:
@@ -430,7 +430,7 @@ def test_a_daemon_starts_with_three_lines_and_obeys_from_then_on(
         daemon.send_signal(signal.SIGTERM)
         assert ended(daemon)[:2] == (0, "")
     assert lines[-3:] == [
-        f"onlinesvm {__version__} learner at {endpoint}: state {state}",
+        f"onlinesvm {__version__} leader at {endpoint}: state {state}",
         f"kernel {OnlineSVM().kernel.NAME}, model sgd, position 0, 0 features",
         "ready",
     ]
@@ -452,7 +452,7 @@ def test_a_follower_starts_with_three_lines_and_obeys_from_then_on(tmp_path: Pat
         follower.send_signal(signal.SIGTERM)
         assert ended(follower) == (0, "", "")
     assert lines[-3:] == [
-        f"onlinesvm {__version__} follower at {endpoint}: follows {tmp_path}",
+        f"onlinesvm {__version__} reader at {endpoint}: follows {tmp_path}",
         f"kernel {OnlineSVM().kernel.NAME}, no model yet",
         "ready",
     ]
@@ -466,7 +466,7 @@ def test_stats_and_snapshot_are_one_json_object(tmp_path: Path) -> None:
         stats = done("stats", "--connect", endpoint)
         assert stats.err == ""
         figures = json.loads(stats.out)
-        assert (figures["position"], figures["features"], figures["mode"]) == (2, 2, "learner")
+        assert (figures["position"], figures["features"], figures["mode"]) == (2, 2, "leader")
         assert figures["config"]["eta0"] == 0.5
         assert figures["errors"] == {}
         snapshot = done("snapshot", "--connect", endpoint)

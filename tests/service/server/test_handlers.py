@@ -61,8 +61,8 @@ def body_for(op: str) -> bytes:
 
 
 ANSWERED = {
-    "learner": set(OPERATIONS) - {"reload"},
-    "follower": {"ping", "predict", "explain", "stats", "reload"},
+    "leader": set(OPERATIONS) - {"reload"},
+    "reader": {"ping", "predict", "explain", "stats", "reload"},
 }
 
 
@@ -71,11 +71,11 @@ ANSWERED = {
 def test_every_operation_is_answered_or_refused(
     found: Bench, reading: Reading, mode: str, op: str
 ) -> None:
-    service = found.service if mode == "learner" else reading
+    service = found.service if mode == "leader" else reading
     if op in ANSWERED[mode]:
         assert isinstance(answer(service, op, body_for(op), producer=b"p"), Reply)
     else:
-        code = "BAD_REQUEST" if mode == "learner" else "READ_ONLY"
+        code = "BAD_REQUEST" if mode == "leader" else "READ_ONLY"
         assert refusal(service, op, body_for(op), producer=b"p").code == code
 
 

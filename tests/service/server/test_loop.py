@@ -174,7 +174,7 @@ def test_stats_describe_the_daemon(running: Running) -> None:
     assert stats["config"] == model.config.as_dict()
     assert stats["rule"] == "sgd"
     assert stats["kernel"] == model.kernel.NAME
-    assert stats["mode"] == "learner"
+    assert stats["mode"] == "leader"
     assert stats["snapshot_path"].startswith(str(running.state))
     assert stats["memory_bytes"] > 2**20
     for key in ("uptime_s", "samples_per_s", "requests_per_s", "snapshot_age_s"):
@@ -386,7 +386,7 @@ BAD_HEADERS = {
     ),
     "reload at a learner": (
         [msgpack.packb({"v": 1, "op": "reload"})], "BAD_REQUEST",
-        "expected reload at a follower, got it at a learner",
+        "expected reload at a reader, got it at a leader",
     ),
 }  # fmt: skip
 
@@ -834,10 +834,10 @@ def test_a_loop_on_a_thread_ends_when_it_is_stopped(tmp_path: Path) -> None:
         following_on_a_thread(tmp_path, reload_every_s=60) as daemon,
         Client(daemon.endpoint) as client,
     ):
-        assert client.ping() == {"mode": "follower"}
+        assert client.ping() == {"mode": "reader"}
 
 
 def test_a_follower_needs_no_folder_yet(tmp_path: Path) -> None:
     with follow(tmp_path / "state") as daemon, daemon.client() as client:
-        assert client.ping() == {"mode": "follower"}
+        assert client.ping() == {"mode": "reader"}
         assert daemon.stop() == 0

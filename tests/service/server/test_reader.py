@@ -94,7 +94,7 @@ def test_it_serves_the_newest_and_nothing_else(tmp_path: Path, model: OnlineSVM)
     with follow(tmp_path, reload_every_s=SELDOM_S) as daemon, daemon.client() as client:
         assert client.predict(features).tobytes() == model.predict(features).tobytes()
         stats = client.stats()
-        assert stats["mode"] == client.ping()["mode"] == "follower"
+        assert stats["mode"] == client.ping()["mode"] == "reader"
         assert stats["position"] == stats["snapshot_position"] == model.position
         assert stats["features"] == len(model.lookup)
         assert stats["progressive_error"] == model.progressive.error
