@@ -263,7 +263,7 @@ BAD_SAMPLES: list[tuple[Any, type[Exception], str]] = [
         "expected at most 4096 bytes a feature name, got 4097 at $[3][0][0]",
     ),
     (
-        (range(65537), 1),
+        ([str(j) for j in range(65537)], 1),
         LimitError,
         "expected at most 65536 features a sample, got 65537 at $[3][0]",
     ),

@@ -9,6 +9,7 @@ bits.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -34,6 +35,17 @@ class NamedRows(NamedTuple):
     data: NDArray[np.float64]
     names: list[bytes]
 
+    def samples(self) -> Iterator[dict[bytes, float]]:
+        """The rows as mappings from name to value, in the order of the columns' names."""
+        for start, end in pairwise(self.indptr.tolist()):
+            row: dict[bytes, float] = {}
+            values = self.data[start:end].tolist()
+            for j, value in zip(self.columns[start:end].tolist(), values, strict=True):
+                name = self.names[j]
+                # The text "x" in a column "t" and a column "t=x" are one feature.
+                row[name] = row[name] + value if name in row else value
+            yield row
+
 
 def is_frame(X: Any) -> bool:  # noqa: N803
     """Whether `X` is a data frame of a library that is loaded. Imports nothing."""
@@ -54,7 +66,7 @@ def named_rows(X: Any) -> NamedRows:  # noqa: N803
         raise ImportError(
             f"data frames need narwhals: pip install 'onlinesvm[frames]' ({error})"
         ) from None
-    titles = sorted((str(name), name) for name in X.columns)
+    titles = sorted((str(name), name) for name in _columns_of(X))
     for (title, _), (following, _) in pairwise(titles):
         if title == following:
             raise ValueError(f'expected columns of different names, got "{title}" twice')
@@ -75,6 +87,11 @@ def named_rows(X: Any) -> NamedRows:  # noqa: N803
     kept = values != 0.0
     indptr = np.concatenate(([0], np.cumsum(kept.sum(axis=1), dtype=np.int64)))
     return NamedRows(indptr, places[kept], values[kept], names)
+
+
+def _columns_of(X: Any) -> Any:  # noqa: N803
+    """The names of the columns; pyarrow has these under another name."""
+    return X.column_names if hasattr(X, "column_names") else X.columns
 
 
 def _is_text(column: Any, nw: Any) -> bool:

@@ -8,7 +8,7 @@ as they stand, a flat vector by id with 0 for PAD, is all that scoring needs.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any, Protocol
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from onlinesvm import kernel as kernels
 from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.data import matrix
-from onlinesvm.data.batch import CSR, Columns, Features
-from onlinesvm.data.objects import predict_batches
+from onlinesvm.data.batch import CSR, Columns
+from onlinesvm.data.objects import rows_to_score
 from onlinesvm.errors import SnapshotError
 from onlinesvm.kernel.contract import Kernel, KernelLookup, KernelRule, Rows
 from onlinesvm.model.head import Head
@@ -138,9 +138,9 @@ class Scorer:
         """The margins of `samples`, float64[n].
 
         samples: as `OnlineSVM.predict` takes them (an iterable of samples, each an iterable of
-        names or a mapping); a scipy sparse matrix or a 2-D array of numbers, as
-        `OnlineSVM.decision_function` takes them (column j is the feature named ``str(j)``); or a
-        CSR over ids. Unknown features are PAD. Large samples are walked in pieces, so that beside
+        names or a mapping; a scipy sparse matrix or a 2-D array of numbers, whose column j is the
+        feature named ``str(j)``; a data frame, whose columns' names are the features); or a CSR
+        over ids. Unknown features are PAD. Large samples are walked in pieces, so that beside
         the margins it takes a bounded amount of memory.
 
         path: ``"csr"``, the sparse product: the native kernel's; on the Python kernel scipy's where
@@ -211,14 +211,9 @@ class Scorer:
 
     def _rows(self, samples: Any) -> Iterator[CSR]:
         """`samples` over ids, in pieces."""
-        if matrix.is_matrix(samples):
-            columns = matrix.columns_of(samples, self.limits, self.kernel.screen_matrix)
-            for piece in matrix.pieces(columns):
+        for rows in rows_to_score(samples, self.kernel, self.limits):
+            for piece in matrix.pieces(rows) if isinstance(rows, Columns) else (rows,):
                 yield self._lookup.ids(piece)
-        else:
-            given: Iterable[Features] = samples
-            for batch in predict_batches(given, self.kernel, self.limits):
-                yield self._lookup.ids(batch)
 
     def _check(self, path: str, reduce: str | None) -> None:
         if path not in PATHS:
