@@ -156,9 +156,15 @@ class OnlineSVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return classes
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
-        """The probabilities of classes_, float64[n, 2], calibrated by the progressive margins."""
-        check_is_fitted(self)
-        positive = self.model_.probabilities(self.decision_function(X))
+        """The probabilities of classes_, float64[n, 2], calibrated by the progressive margins.
+
+        The larger one is that of the predicted class, unless `threshold` is set.
+        """
+        margins = self.decision_function(X)
+        positive = self.model_.probabilities(margins)
+        if self.threshold == 0.0:
+            above = np.maximum(positive, np.nextafter(0.5, 1.0))
+            positive = np.where(margins > 0.0, above, np.minimum(positive, 0.5))
         return np.column_stack((1.0 - positive, positive))
 
     def _model(self) -> OnlineSVM:

@@ -23,8 +23,8 @@ from onlinesvm.data.objects import (
 from onlinesvm.errors import SnapshotError
 from onlinesvm.kernel.contract import Rows
 from onlinesvm.model.model import Explanation, Model
-from onlinesvm.snapshot.reader import read
-from onlinesvm.snapshot.writer import Saved, write
+from onlinesvm.snapshot.reader import from_bytes, read
+from onlinesvm.snapshot.writer import Saved, to_bytes, write
 
 __all__ = ["OnlineSVM"]
 
@@ -126,7 +126,7 @@ class OnlineSVM(Model):
         """
         return _over(rows_to_score(X, self.kernel, self.limits), self.score_batch)
 
-    # Files.
+    # Files and bytes.
 
     def save(self, path: str | os.PathLike[str]) -> Saved:
         """Write a snapshot file: whole and durable, or not at all. The model stays as it is.
@@ -156,11 +156,37 @@ class OnlineSVM(Model):
         model.freeze()
         return model
 
+    def to_bytes(self) -> bytes:
+        """The bytes of the snapshot file that `save` writes. The model stays as it is."""
+        return to_bytes(self.snapshot())
+
+    @classmethod
+    def from_bytes(
+        cls, raw: bytes, *, limits: Limits | None = None, kernel: str | None = None
+    ) -> Self:
+        """The model of a snapshot's bytes, as `load` makes it.
+
+        Raises SnapshotError if they are not a whole snapshot.
+        """
+        model = cls.from_snapshot(from_bytes(raw), limits=limits, kernel=kernel)
+        model.freeze()
+        return model
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle, copy and deepcopy by the snapshot's bytes, with limits and kernel: a whole model
+        that shares nothing.
+        """
+        return _of_bytes, (type(self), self.to_bytes(), self.limits, self.kernel.NAME)
+
     def __repr__(self) -> str:
         return (
             f"OnlineSVM(rule={self.config.rule!r}, position={self.position},"
             f" features={len(self._lookup)}, kernel={self.kernel.NAME!r})"
         )
+
+
+def _of_bytes(cls: type[OnlineSVM], raw: bytes, limits: Limits, kernel: str) -> OnlineSVM:
+    return cls.from_bytes(raw, limits=limits, kernel=kernel)
 
 
 def _over(

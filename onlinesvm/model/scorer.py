@@ -27,7 +27,8 @@ from onlinesvm.model.head import Head
 from onlinesvm.model.margins import checked, known, normalized, rows_over_ids
 from onlinesvm.model.padding import pad, score_padded, unpad
 from onlinesvm.snapshot.format import Snapshot
-from onlinesvm.snapshot.reader import read
+from onlinesvm.snapshot.reader import from_bytes, read
+from onlinesvm.snapshot.writer import to_bytes
 
 __all__ = ["PATHS", "REDUCTIONS", "Scorer", "pad", "unpad"]
 
@@ -132,6 +133,50 @@ class Scorer:
         self.weights.flags.writeable = False
         self._lookup = lookup
 
+    def to_bytes(self) -> bytes:
+        """A snapshot's bytes: of a learner of rule ``pa1`` with these weights, which scores alike.
+
+        The state from which the model would learn on is not in it.
+        """
+        n = len(self.weights) - 1
+        named = self._lookup.view().arrays()
+        lengths = named["lengths"][:n]  # a lookup that is shared may have grown
+        normalize = "none" if self.reduce == "sum" else self.reduce
+        config = LearnerConfig(rule="pa1", normalize=normalize)
+        return to_bytes(
+            Snapshot(
+                config=config,
+                max_features=self.limits.max_features,
+                kernel=self.kernel.NAME,
+                position=self.position,
+                scalars={"bias": self.bias},
+                lengths=lengths,
+                names=named["names"][: int(lengths.sum(dtype=np.uint64))],
+                arrays={"weights": self.weights[1:]},
+                **Head(self.kernel, config).figures(),
+            )
+        )
+
+    @classmethod
+    def from_bytes(
+        cls, raw: bytes, *, limits: Limits | None = None, kernel: str | None = None
+    ) -> Scorer:
+        """The Scorer of a snapshot's bytes, those of a model too.
+
+        Raises SnapshotError if they are not a whole snapshot.
+        """
+        return cls(from_bytes(raw), limits=limits, kernel=kernel)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle, copy and deepcopy by the snapshot's bytes, with limits and kernel."""
+        return _of_bytes, (type(self), self.to_bytes(), self.limits, self.kernel.NAME)
+
+    def __repr__(self) -> str:
+        return (
+            f"Scorer(features={len(self.weights) - 1}, position={self.position},"
+            f" reduce={self.reduce!r}, kernel={self.kernel.NAME!r})"
+        )
+
     def score(
         self, samples: Any, *, path: str = "auto", reduce: str | None = None
     ) -> NDArray[np.float64]:
@@ -231,6 +276,10 @@ class Scorer:
         if (path == "csr" or elements >= _SCIPY_FROM) and _scipy_rounds_each_step():
             return _score_by_scipy
         return self.kernel.score_fixed
+
+
+def _of_bytes(cls: type[Scorer], raw: bytes, limits: Limits, kernel: str) -> Scorer:
+    return cls.from_bytes(raw, limits=limits, kernel=kernel)
 
 
 def _pieces(csr: CSR) -> Iterator[tuple[int, CSR]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import time
 import zlib
@@ -14,7 +15,7 @@ import msgpack
 from onlinesvm.snapshot.format import CHUNK_BYTES, FORMAT, FORMAT_VERSION, Snapshot, bytes_of
 from onlinesvm.version import __version__
 
-__all__ = ["Saved", "sync_folder", "write"]
+__all__ = ["Saved", "sync_folder", "to_bytes", "write"]
 
 SYNC_BYTES = 32 * 2**20
 
@@ -52,6 +53,13 @@ def write(path: str | os.PathLike[str], snapshot: Snapshot) -> Saved:
         raise
     sync_folder(folder)
     return Saved(path, snapshot.position, size, checksum, digest)
+
+
+def to_bytes(snapshot: Snapshot) -> bytes:
+    """The bytes of a snapshot file."""
+    file = io.BytesIO()
+    _write_stream(file, snapshot)
+    return file.getvalue()
 
 
 def sync_folder(folder: str) -> None:
@@ -98,7 +106,7 @@ def _write_stream(file: BinaryIO, snapshot: Snapshot) -> tuple[int, str]:
             file.write(head)
             file.write(chunk)
             written += len(head) + len(chunk)
-            if written >= SYNC_BYTES:
+            if written >= SYNC_BYTES and not isinstance(file, io.BytesIO):
                 # A whole model at once would hold up everybody else's writes for seconds.
                 file.flush()
                 os.fsync(file.fileno())
