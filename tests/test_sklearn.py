@@ -141,13 +141,13 @@ def test_a_pickled_estimator_learns_on_alike() -> None:
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [
-        (lambda e, X, y: e.predict(X), NotFittedError, "not fitted"),
-        (lambda e, X, y: e.fit(X, ["a"] * len(y)), ValueError, "two classes to fit, got one"),
-        (lambda e, X, y: e.fit(X, ["a", "b", "c", "a"] * 50), ValueError, "3 classes"),
-        (lambda e, X, y: e.partial_fit(X[:1], y[:1]), ValueError, "both by classes="),
-        (lambda e, X, y: e.fit(X, y).partial_fit(X, ["z"] * 200), ValueError, r"'z'\S* at y\[0\]"),
-        (lambda e, X, y: e.set_params(passes=0).fit(X, y), ValueError, "passes: expected an int"),
-        (lambda e, X, y: e.set_params(rule="svm").fit(X, y), ValueError, "rule: expected one of"),
+        (lambda e, x, y: e.predict(x), NotFittedError, "not fitted"),
+        (lambda e, x, y: e.fit(x, ["a"] * len(y)), ValueError, "two classes to fit, got one"),
+        (lambda e, x, y: e.fit(x, ["a", "b", "c", "a"] * 50), ValueError, "3 classes"),
+        (lambda e, x, y: e.partial_fit(x[:1], y[:1]), ValueError, "both by classes="),
+        (lambda e, x, y: e.fit(x, y).partial_fit(x, ["z"] * 200), ValueError, r"'z'\S* at y\[0\]"),
+        (lambda e, x, y: e.set_params(passes=0).fit(x, y), ValueError, "passes: expected an int"),
+        (lambda e, x, y: e.set_params(rule="svm").fit(x, y), ValueError, "rule: expected one of"),
     ],
 )  # fmt: skip
 def test_what_is_refused(call: Any, error: type[Exception], text: str) -> None:

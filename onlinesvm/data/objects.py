@@ -148,6 +148,9 @@ def one_to_learn(
     """One sample to learn. Raises as `learn_batches` does."""
     try:
         body = pack_array([Packer().sample(features, label, importance)])
+    except SampleError as error:
+        raise type(error)(error.message, error.path[1:], alone=True) from None
+    try:
         return kernel.decode(body, limits, labelled=True)
     except SampleError as error:
         raise type(error)(error.message, _features_first(error.path)[1:], alone=True) from None
@@ -155,7 +158,10 @@ def one_to_learn(
 
 def one_to_predict(features: Features, kernel: Decoder, limits: Limits) -> BatchColumns:
     """One sample to score. Raises as `learn_batches` does."""
-    body = pack_array([Packer().features(features)])
+    try:
+        body = pack_array([Packer().features(features)])
+    except SampleError as error:
+        raise type(error)(error.message, error.path, alone=True) from None
     try:
         return kernel.decode(body, limits, labelled=False)
     except SampleError as error:

@@ -20,7 +20,7 @@ import numpy as np
 from onlinesvm.data.batch import Features
 from onlinesvm.data.frames import is_frame, named_rows
 from onlinesvm.data.matrix import array_of, columns_of, is_matrix, screen_matrix
-from onlinesvm.errors import Path, format_path
+from onlinesvm.errors import Path, SampleError, format_path
 
 __all__ = ["TWO_WAYS", "is_rows", "names_of_array", "one_row", "rows_of", "samples_of"]
 
@@ -64,14 +64,20 @@ def rows_of(given: Any) -> Iterator[dict[bytes, float]]:
 
 
 def one_row(given: Any, path: Path) -> dict[bytes, float]:
-    """The only row of a matrix or frame, as one sample. Raises ValueError for another number."""
-    shape = np.shape(given) if not hasattr(given, "shape") else given.shape
+    """The only row of a matrix or frame, as the features at `path`.
+
+    Raises ValueError for another number of rows, else as `rows_of` does.
+    """
+    shape = given.shape
     if shape[0] != 1:
         raise ValueError(
             f"expected one sample, got {shape[0]} rows of shape {tuple(shape)} at"
             f" {format_path(path)} (a matrix of one row, X[i : i + 1], may stand for a sample)"
         )
-    return next(rows_of(given))
+    try:
+        return next(rows_of(given))
+    except SampleError as error:  # in row 0, which is the sample
+        raise type(error)(error.message, (*path, *error.path[1:])) from None
 
 
 def names_of_array(given: Any, path: Path) -> list[Any] | None:
