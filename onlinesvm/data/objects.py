@@ -133,8 +133,9 @@ def _column(name: str, values: Any, n: int) -> list[Any]:
 
 
 def refuse_rows(samples: Any) -> None:
-    """Raise TypeError for a matrix, an array or a frame: it has no labels."""
-    if is_rows(samples) or array_of(samples) is not None:
+    """Raise TypeError for a matrix, a frame or an array of numbers: it has no labels."""
+    array = array_of(samples)
+    if is_rows(samples) or (array is not None and array.dtype.kind != "O"):
         raise TypeError(
             "expected samples (features, label), got a"
             f" {type(samples).__name__} of shape {tuple(samples.shape)}: learn a matrix or frame"
@@ -282,16 +283,19 @@ def _as_container(features: Any, path: tuple[int, ...]) -> object:
     try:
         names = iter(features)
     except TypeError:
+        hint = f" ({TWO_WAYS})" if isinstance(features, _NUMBERS) else ""
         raise TypeError(
             "expected features as an iterable of names or a mapping from name to value, got"
-            f" {kind.__name__} at {format_path(path)}"
+            f" {kind.__name__} at {format_path(path)}{hint}"
         ) from None
     return _names(list(names), path)
 
 
 def _names(names: list[Any], path: tuple[int, ...]) -> list[Any]:
     """`names`. Raises TypeError where all are numbers: they could be meant as a matrix's row."""
-    if names and all(isinstance(x, _NUMBERS) and not isinstance(x, bool) for x in names):
+    if not names or type(names[0]) is str:
+        return names
+    if all(isinstance(x, _NUMBERS) and not isinstance(x, bool) for x in names):
         raise TypeError(
             "expected features as an iterable of names or a mapping from name to value, got numbers"
             f" alone at {format_path(path)} ({TWO_WAYS})"

@@ -51,6 +51,10 @@ def samples_of(given: Any) -> Iterable[Features]:
             f"expected samples or a matrix [n, m], got an array of {array.dtype} of shape"
             f" {array.shape} ({TWO_WAYS})"
         )
+    if not hasattr(given, "__iter__"):
+        raise TypeError(
+            f"expected an iterable of samples, a matrix or a frame, got {type(given).__name__}"
+        )
     samples: Iterable[Features] = given
     return samples
 

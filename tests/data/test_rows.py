@@ -270,3 +270,41 @@ def test_without_narwhals_a_frame_names_the_extra(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "narwhals.stable.v1", None)
     with pytest.raises(ImportError, match=r"need narwhals: pip install 'onlinesvm\[frames\]'"):
         OnlineSVM().predict(pandas.DataFrame({"a": [1.0]}))
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (3, "expected an iterable of samples, a matrix or a frame, got int"),
+        (None, "got NoneType"),
+        ("free prize", "expected an iterable of samples, got a bare str"),
+        (polars.LazyFrame({"a": [1.0]}), r"a frame in memory, got a LazyFrame: call collect\(\)"),
+        (
+            pandas.DataFrame({("a", "b"): [1.0]}),
+            r"one name each, got \('a', 'b'\): join the levels",
+        ),
+        (np.zeros(1, dtype=[("a", int)]), r"an array of \[\('a', '<i8'\)\] of shape \(1,\)"),
+        (np.array([["2020-01-01"]], dtype="M8[D]"), "an array of datetime64"),
+    ],
+)
+def test_what_is_no_samples_is_refused(given: Any, text: str) -> None:
+    for call in (OnlineSVM().predict, OnlineSVM().decision_function, Client().predict):
+        with pytest.raises(TypeError, match=text):
+            call(given)
+
+
+def test_columns_named_by_integers_are_those_of_the_array(kernel: Kernel) -> None:
+    model = fitted(kernel)
+    expected = model.predict(X).tolist()
+    assert model.predict(pandas.DataFrame(X)).tolist() == expected
+    turned = pandas.DataFrame(X[:, ::-1], columns=[2, 1, 0])
+    assert model.predict(turned).tolist() == expected
+
+
+def test_a_series_of_samples_is_an_iterable_of_them(kernel: Kernel) -> None:
+    tokens = pandas.Series([["a", "b"], ["c"]])
+    model, other = OnlineSVM(kernel=kernel.NAME), OnlineSVM(kernel=kernel.NAME)
+    model.partial_fit(tokens, pandas.Series([1, -1]))
+    other.learn(pandas.Series([(["a", "b"], 1), (["c"], -1)]))
+    assert model.snapshot().digest() == other.snapshot().digest()
+    assert model.predict(tokens).tolist() == other.predict(list(tokens)).tolist()
