@@ -156,9 +156,16 @@ class OnlineSVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return classes
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
-        """The probabilities of classes_, float64[n, 2], calibrated by the progressive margins."""
-        check_is_fitted(self)
-        positive = self.model_.probabilities(self.decision_function(X))
+        """The probabilities of classes_, float64[n, 2], calibrated by the progressive margins.
+
+        The larger one is that of the predicted class, unless `threshold` is set.
+        """
+        margins = self.decision_function(X)
+        positive = self.model_.probabilities(margins)
+        if self.threshold == 0.0:
+            positive = _agreeing(
+                positive, margins, float(self.model_.probabilities(np.zeros(1))[0])
+            )
         return np.column_stack((1.0 - positive, positive))
 
     def _model(self) -> OnlineSVM:
@@ -203,6 +210,22 @@ class OnlineSVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.classifier_tags.multi_class = False
         tags.input_tags.sparse = True
         return tags
+
+
+def _agreeing(
+    positive: NDArray[np.float64], margins: NDArray[np.float64], at_zero: float
+) -> NDArray[np.float64]:
+    """`positive`, above one half where the margin is above 0 and nowhere else, in the same order.
+
+    at_zero: the probability at margin 0. Where it is above one half, those of margins up to 0 are
+    scaled down to one half at most; where it is below, those above are scaled up likewise. (A plain
+    clamp would make ties of different margins.)
+    """
+    is_above = margins > 0.0
+    if at_zero > 0.5:
+        return np.where(is_above, positive, np.minimum(positive * (0.5 / at_zero), 0.5))
+    scaled = 1.0 - (1.0 - positive) * (0.5 / (1.0 - at_zero))
+    return np.where(is_above, np.maximum(scaled, np.nextafter(0.5, 1.0)), positive)
 
 
 def _classes_of(y: Any) -> NDArray[Any]:

@@ -11,19 +11,21 @@ from numpy.typing import NDArray
 
 from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.data import matrix
-from onlinesvm.data.batch import BatchColumns, Features
+from onlinesvm.data.batch import Features
 from onlinesvm.data.objects import (
     Sample,
+    labelled_batches,
     learn_batches,
     one_to_learn,
     one_to_predict,
-    predict_batches,
+    rows_to_score,
 )
 from onlinesvm.errors import SnapshotError
+from onlinesvm.kernel.contract import Rows
 from onlinesvm.model.model import Explanation, Model
 from onlinesvm.snapshot.format import Snapshot
-from onlinesvm.snapshot.reader import read
-from onlinesvm.snapshot.writer import Saved, write
+from onlinesvm.snapshot.reader import from_bytes, read
+from onlinesvm.snapshot.writer import Saved, to_bytes, write
 
 __all__ = ["OnlineSVM"]
 
@@ -70,21 +72,27 @@ class OnlineSVM(Model):
         return _over(list(learn_batches(samples, self.kernel, self.limits)), self.learn_batch)
 
     def learn_one(self, features: Features, label: float, importance: float = 1.0) -> float:
-        """Learn one sample; its margin before the update. Raises as `learn` does."""
+        """Learn one sample; its margin before the update. Raises as `learn` does.
+
+        features: an iterable of names, a mapping, or a matrix or frame of one row.
+        """
         batch = one_to_learn(features, label, importance, self.kernel, self.limits)
         return float(self.learn_batch(batch)[0])
 
     def predict(
         self, samples: Iterable[Features], *, probability: bool = False
     ) -> NDArray[np.float64]:
-        """The margins of `samples`, each an iterable of names or a mapping, float64[n]; with
-        `probability`, their probabilities of being +1 instead.
+        """The margins of `samples`, float64[n]; with `probability`, their probabilities of being
+        +1 instead.
+
+        samples: each an iterable of names or a mapping, or the rows of a matrix or data frame, as
+        `partial_fit` takes them.
 
         The predicted label is +1 where the margin is above the threshold, 0. Changes nothing.
 
         Raises SampleError (LimitError) for the first fault, TypeError for anything but a sample.
         """
-        margins = _over(predict_batches(samples, self.kernel, self.limits), self.score_batch)
+        margins = _over(rows_to_score(samples, self.kernel, self.limits), self.score_batch)
         return self.probabilities(margins) if probability else margins
 
     def predict_one(self, features: Features, *, probability: bool = False) -> float:
@@ -96,25 +104,33 @@ class OnlineSVM(Model):
         """The parts of the margin of one sample; changes nothing. Raises as `predict` does."""
         return self.explain_batch(one_to_predict(features, self.kernel, self.limits))[0]
 
-    # Sparse matrices.
+    # Matrices and data frames.
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803
-        """Learn the rows of `X` in order; column j is the feature named ``str(j)``.
+        """Learn the rows of `X` in order.
 
-        X: scipy sparse or a 2-D array, [n, m]. y: [n], −1 or +1. sample_weight: [n], the
-        importances, 1 if left out. Validated whole before the first row is learned.
+        X: scipy sparse or a 2-D array of numbers, [n, m]: column j is the feature named ``str(j)``;
+        a data frame: its columns' names are the features; or samples, as `predict` takes them.
+        y: the labels, [n] or [n, 1]. sample_weight: the importances, 1 if left out. Validated whole
+        before the first row is learned.
 
-        Raises SampleError for the first fault.
+        Raises SampleError for the first fault, TypeError for anything but these.
         """
-        rows = matrix.columns_of(X, self.limits, self.kernel.screen_matrix)
-        self.learn_batch(matrix.with_targets(rows, y, sample_weight))
+        if matrix.is_matrix(X):
+            rows = matrix.columns_of(X, self.limits, self.kernel.screen_matrix)
+            self.learn_batch(matrix.with_targets(rows, y, sample_weight))
+        else:
+            batches = list(labelled_batches(X, y, sample_weight, self.kernel, self.limits))
+            _over(batches, self.learn_batch)
         return self
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
-        """The margins of the rows of `X`, float64[n]; changes nothing."""
-        return self.score_batch(matrix.columns_of(X, self.limits, self.kernel.screen_matrix))
+        """The margins of the rows of `X`, as `partial_fit` takes them, float64[n]; changes
+        nothing.
+        """
+        return _over(rows_to_score(X, self.kernel, self.limits), self.score_batch)
 
-    # Files.
+    # Files and bytes.
 
     def save(self, path: str | os.PathLike[str]) -> Saved:
         """Write a snapshot file: whole, durable and read back, or not at all.
@@ -152,6 +168,28 @@ class OnlineSVM(Model):
         model.freeze()
         return model
 
+    def to_bytes(self) -> bytes:
+        """The bytes of the snapshot file that `save` writes. The model stays as it is."""
+        return to_bytes(self.snapshot())
+
+    @classmethod
+    def from_bytes(
+        cls, raw: bytes, *, limits: Limits | None = None, kernel: str | None = None
+    ) -> Self:
+        """The model of a snapshot's bytes, as `load` makes it.
+
+        Raises SnapshotError if they are not a whole snapshot.
+        """
+        model = cls.from_snapshot(from_bytes(raw), limits=limits, kernel=kernel)
+        model.freeze()
+        return model
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle, copy and deepcopy by the snapshot's bytes, with limits and kernel: a whole model
+        that shares nothing.
+        """
+        return _of_bytes, (type(self), self.to_bytes(), self.limits, self.kernel.NAME)
+
     def __repr__(self) -> str:
         return (
             f"OnlineSVM(rule={self.config.rule!r}, position={self.position},"
@@ -159,8 +197,12 @@ class OnlineSVM(Model):
         )
 
 
+def _of_bytes(cls: type[OnlineSVM], raw: bytes, limits: Limits, kernel: str) -> OnlineSVM:
+    return cls.from_bytes(raw, limits=limits, kernel=kernel)
+
+
 def _over(
-    batches: Iterable[BatchColumns], apply: Callable[[BatchColumns], NDArray[np.float64]]
+    batches: Iterable[Rows], apply: Callable[[Any], NDArray[np.float64]]
 ) -> NDArray[np.float64]:
     margins = [apply(batch) for batch in batches]
     return margins[0] if len(margins) == 1 else np.concatenate([np.empty(0), *margins])

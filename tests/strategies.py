@@ -31,7 +31,11 @@ def values() -> st.SearchStrategy[float]:
 
 
 def features() -> st.SearchStrategy[Any]:
-    return st.one_of(st.lists(names(), max_size=8), st.dictionaries(names(), values(), max_size=8))
+    """Names, or names and values. Integers alone are refused as names."""
+    lists = st.lists(names(), max_size=8).map(
+        lambda drawn: [*drawn, "a"] if drawn and all(type(x) is int for x in drawn) else drawn
+    )
+    return st.one_of(lists, st.dictionaries(names(), values(), max_size=8))
 
 
 def importances() -> st.SearchStrategy[float]:

@@ -151,7 +151,7 @@ def test_the_learner_by_itself_loads_little() -> None:
         "msgpack",
         "numpy",
     }
-    fitting = "import onlinesvm; onlinesvm.OnlineSVM().partial_fit([[1]], [1])"
+    fitting = "import numpy as np, onlinesvm; onlinesvm.OnlineSVM().partial_fit(np.eye(1), [1])"
     assert loaded_by(fitting) == {"msgpack", "numpy", "scipy"}
 
 

@@ -263,7 +263,7 @@ BAD_SAMPLES: list[tuple[Any, type[Exception], str]] = [
         "expected at most 4096 bytes a feature name, got 4097 at $[3][0][0]",
     ),
     (
-        (range(65537), 1),
+        ([str(j) for j in range(65537)], 1),
         LimitError,
         "expected at most 65536 features a sample, got 65537 at $[3][0]",
     ),
@@ -272,7 +272,12 @@ BAD_SAMPLES: list[tuple[Any, type[Exception], str]] = [
         TypeError,
         FEATURES + "a bare str at $[3][0] (its letters would be learned; use a list)",
     ),
-    ((5, 1), TypeError, FEATURES + "int at $[3][0]"),
+    (
+        (5, 1),
+        TypeError,
+        FEATURES + "int at $[3][0] (for the rows of a matrix give np.array(rows); for names give"
+        ' ["5", "7"] or {5: 1, 7: 1})',
+    ),
     ((["a"],), TypeError, SAMPLE + "tuple at $[3]"),
     ("ab", TypeError, SAMPLE + "str at $[3]"),
 ]

@@ -9,6 +9,7 @@ bits.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -34,11 +35,22 @@ class NamedRows(NamedTuple):
     data: NDArray[np.float64]
     names: list[bytes]
 
+    def samples(self) -> Iterator[dict[bytes, float]]:
+        """The rows as mappings from name to value, in the order of the columns' names."""
+        for start, end in pairwise(self.indptr.tolist()):
+            row: dict[bytes, float] = {}
+            values = self.data[start:end].tolist()
+            for j, value in zip(self.columns[start:end].tolist(), values, strict=True):
+                name = self.names[j]
+                # The text "x" in a column "t" and a column "t=x" are one feature.
+                row[name] = row[name] + value if name in row else value
+            yield row
+
 
 def is_frame(X: Any) -> bool:  # noqa: N803
     """Whether `X` is a data frame of a library that is loaded. Imports nothing."""
     module = type(X).__module__.partition(".")[0]
-    return module in _LIBRARIES and module in sys.modules and hasattr(X, "columns")
+    return module in _LIBRARIES and module in sys.modules and hasattr(type(X), "columns")
 
 
 def named_rows(X: Any) -> NamedRows:  # noqa: N803
@@ -48,13 +60,17 @@ def named_rows(X: Any) -> NamedRows:  # noqa: N803
     booleans and text, SampleError for a null, a NaN or an infinite number, ValueError for a name
     that comes twice.
     """
+    if hasattr(X, "collect"):
+        raise TypeError(
+            f"expected a frame in memory, got a {type(X).__name__}: call collect() on it"
+        )
     try:
         import narwhals.stable.v1 as nw
     except ImportError as error:
         raise ImportError(
             f"data frames need narwhals: pip install 'onlinesvm[frames]' ({error})"
         ) from None
-    titles = sorted((str(name), name) for name in X.columns)
+    titles = sorted((_title(name), j) for j, name in enumerate(_columns_of(X)))
     for (title, _), (following, _) in pairwise(titles):
         if title == following:
             raise ValueError(f'expected columns of different names, got "{title}" twice')
@@ -63,8 +79,8 @@ def named_rows(X: Any) -> NamedRows:  # noqa: N803
     names: list[bytes] = []
     values = np.empty((n, len(titles)))
     places = np.empty((n, len(titles)), dtype=np.int64)
-    for j, (title, name) in enumerate(titles):
-        column = frame[name]
+    for j, (title, place) in enumerate(titles):
+        column = frame[:, place]
         if _is_text(column, nw):
             places[:, j] = _texts(column, title, names)
             values[:, j] = 1.0
@@ -75,6 +91,18 @@ def named_rows(X: Any) -> NamedRows:  # noqa: N803
     kept = values != 0.0
     indptr = np.concatenate(([0], np.cumsum(kept.sum(axis=1), dtype=np.int64)))
     return NamedRows(indptr, places[kept], values[kept], names)
+
+
+def _columns_of(X: Any) -> Any:  # noqa: N803
+    """The names of the columns; pyarrow has these under another name."""
+    return X.column_names if hasattr(X, "column_names") else X.columns
+
+
+def _title(name: object) -> str:
+    """The name of a column. Raises TypeError for a column of several levels."""
+    if isinstance(name, tuple):
+        raise TypeError(f"expected columns of one name each, got {name!r}: join the levels")
+    return str(name)
 
 
 def _is_text(column: Any, nw: Any) -> bool:

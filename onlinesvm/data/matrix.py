@@ -17,30 +17,34 @@ from onlinesvm.config import MAX_MAGNITUDE, MIN_MAGNITUDE, Limits
 from onlinesvm.data.batch import Columns
 from onlinesvm.errors import LimitError, SampleError
 
-__all__ = ["columns_of", "is_matrix", "pieces", "screen_matrix", "with_targets"]
+__all__ = ["array_of", "columns_of", "is_matrix", "pieces", "screen_matrix", "with_targets"]
 
+_REAL = "biuf"
 _PIECE = 2**18  # elements; the rows made of a piece take some MiB
 
 # Of a kernel: see `screen_matrix`.
 Screen = Callable[[NDArray[Any], NDArray[np.float64]], tuple[int | None, bool, int]]
 
 
-def columns_of(X: Any, limits: Limits, screen: Screen) -> Columns:  # noqa: N803
-    """The rows of `X`, scipy sparse or array-like, [n, m]. `screen` is the kernel's.
+def columns_of(X: Any, limits: Limits | None, screen: Screen) -> Columns:  # noqa: N803
+    """The rows of `X`, scipy sparse or a 2-D array of numbers or booleans, [n, m].
 
-    Raises SampleError for a value that is not finite or too large, LimitError for a row with too
-    many features, TypeError or ValueError for anything but a matrix of real numbers.
+    `screen` is the kernel's; without `limits` no row is too long. Raises SampleError for a value
+    that is not finite or too large, LimitError for a row with too many features, TypeError or
+    ValueError for anything but a matrix of real numbers.
     """
     from scipy import sparse
 
-    if sparse.issparse(X):
+    if hasattr(X, "tocsr"):
         matrix = X.tocsr()
     else:
-        dense = np.asarray(X)
+        dense = array_of(X)
+        if dense is None:
+            raise TypeError(f"expected a matrix [n, m], got {type(X).__name__}")
         if dense.ndim != 2:
             raise ValueError(f"expected a matrix [n, m], got an array of {dense.ndim} dimensions")
-        matrix = sparse.csr_array(dense)
-    if matrix.dtype.kind not in "iuf":
+        matrix = sparse.csr_array(_numbers_of(dense))
+    if matrix.dtype.kind not in _REAL:
         raise TypeError(f"expected a matrix of real numbers, got dtype {matrix.dtype}")
     data = np.require(matrix.data, np.float64, ["C", "A"])
     columns, indptr = _integers(matrix.indices), _integers(matrix.indptr)
@@ -54,7 +58,7 @@ def columns_of(X: Any, limits: Limits, screen: Screen) -> Columns:  # noqa: N803
         indptr = np.concatenate(([0], np.cumsum(kept)))[indptr]
         columns, data = columns[kept], data[kept]
         longest = int(np.diff(indptr).max(initial=0))
-    if longest > limits.max_features_per_sample:
+    if limits is not None and longest > limits.max_features_per_sample:
         raise LimitError(
             f"expected at most {limits.max_features_per_sample} features a sample, got {longest}",
             (int(np.diff(indptr).argmax()),),
@@ -83,8 +87,50 @@ def pieces(rows: Columns) -> Iterator[Columns]:
 
 
 def is_matrix(X: Any) -> bool:  # noqa: N803
-    """True for a matrix, sparse or an array of numbers; False for an iterable of samples."""
-    return hasattr(X, "tocsr") or (isinstance(X, np.ndarray) and X.dtype.kind in "biufc")
+    """True for a matrix, sparse or a 2-D array of numbers; False for an iterable of samples.
+
+    An array of objects is one unless it starts with a text.
+    """
+    if hasattr(X, "tocsr"):
+        return True
+    array = array_of(X)
+    if array is None or array.ndim != 2:
+        return False
+    if array.dtype.kind == "O":
+        return array.size > 0 and not isinstance(array.flat[0], str | bytes)
+    return array.dtype.kind in "biufc"
+
+
+def array_of(X: Any) -> NDArray[Any] | None:  # noqa: N803
+    """`X` as a NumPy array, if it is an array or a series of any library; None if not."""
+    if isinstance(X, np.ndarray):
+        return X
+    is_array = hasattr(X, "__array__") and hasattr(X, "shape") and not isinstance(X, np.generic)
+    return np.asarray(X) if is_array and not hasattr(X, "columns") else None
+
+
+def _numbers_of(dense: NDArray[Any]) -> NDArray[Any]:
+    """`dense` as scipy takes it: big-endian, half and object numbers as float64.
+
+    Raises SampleError for a masked element and for an object that is no number.
+    """
+    if isinstance(dense, np.ma.MaskedArray) and np.ma.getmaskarray(dense).any():
+        row, column = np.argwhere(np.ma.getmaskarray(dense))[0].tolist()
+        raise SampleError("expected a number, got a masked element", (row, column), root="X")
+    if dense.dtype.kind != "O":
+        is_half = dense.dtype == np.float16
+        return dense.astype(np.float64) if is_half or not dense.dtype.isnative else dense
+    made = np.empty(dense.shape)
+    for (i, j), value in np.ndenumerate(dense):
+        if not isinstance(value, int | float | np.number | np.bool_) or isinstance(
+            value, np.complexfloating
+        ):
+            raise SampleError(f"expected a number, got {type(value).__name__}", (i, j), root="X")
+        try:
+            made[i, j] = value
+        except OverflowError:  # an integer beyond float64
+            made[i, j] = np.inf
+    return made
 
 
 def _integers(values: Any) -> Any:
@@ -151,6 +197,8 @@ def with_targets(rows: Columns, y: ArrayLike, sample_weight: ArrayLike | None) -
 
 def _vector(name: str, values: ArrayLike, n: int) -> NDArray[np.float64]:
     given = np.asarray(values)
+    if given.ndim == 2 and given.shape[1] == 1:
+        given = given[:, 0]
     if given.dtype.kind not in "iuf":
         raise TypeError(f"{name}: expected real numbers, got dtype {given.dtype}")
     if given.shape != (n,):

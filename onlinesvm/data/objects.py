@@ -10,13 +10,26 @@ from typing import Any, Protocol
 
 import msgpack
 import numpy as np
+from numpy.typing import NDArray
 
 from onlinesvm.config import Limits
-from onlinesvm.data.batch import BatchColumns, Features
+from onlinesvm.data.batch import BatchColumns, Columns, Features
 from onlinesvm.data.codec import pack_array
+from onlinesvm.data.matrix import array_of, columns_of, is_matrix
+from onlinesvm.data.rows import TWO_WAYS, is_rows, names_of_array, one_row, samples_of
 from onlinesvm.errors import Path, SampleError, format_path
 
-__all__ = ["Packer", "Sample", "learn_batches", "one_to_learn", "one_to_predict", "predict_batches"]
+__all__ = [
+    "Packer",
+    "Sample",
+    "labelled_batches",
+    "learn_batches",
+    "one_to_learn",
+    "one_to_predict",
+    "predict_batches",
+    "refuse_rows",
+    "rows_to_score",
+]
 
 Sample = tuple[Features, float] | tuple[Features, float, float]
 
@@ -29,6 +42,9 @@ class Decoder(Protocol):
     """A kernel, as far as it is needed here."""
 
     def decode(self, body: bytes, limits: Limits, *, labelled: bool) -> BatchColumns: ...
+    def screen_matrix(
+        self, indptr: NDArray[Any], values: NDArray[np.float64]
+    ) -> tuple[int | None, bool, int]: ...
 
 
 def learn_batches(
@@ -48,6 +64,7 @@ def learn_batches(
         importance = sample[2] if len(sample) == 3 else 1.0
         return packer.sample(sample[0], sample[1], importance, index=i)
 
+    refuse_rows(samples)
     packer = Packer()
     for start, body in _bodies(samples, pack, limits):
         try:
@@ -64,14 +81,66 @@ def predict_batches(
 
     Raises as `learn_batches` does.
     """
-    if isinstance(samples, str | bytes):
-        raise TypeError(f"expected an iterable of samples, got a bare {type(samples).__name__}")
     packer = Packer()
-    for start, body in _bodies(samples, lambda i, s: packer.features(s, (i,)), limits):
+    for start, body in _bodies(samples_of(samples), lambda i, s: packer.features(s, (i,)), limits):
         try:
             yield kernel.decode(body, limits, labelled=False)
         except SampleError as error:
             raise type(error)(error.message, _moved(error.path, start)) from None
+
+
+def rows_to_score(given: Any, kernel: Decoder, limits: Limits) -> Iterator[BatchColumns | Columns]:
+    """Samples, a matrix or a frame as rows to score; `onlinesvm.data.rows` has the rule.
+
+    Raises as `learn_batches` and `columns_of` do.
+    """
+    if is_matrix(given):
+        yield columns_of(given, limits, kernel.screen_matrix)
+    else:
+        yield from predict_batches(given, kernel, limits)
+
+
+def labelled_batches(
+    given: Any, y: Any, sample_weight: Any, kernel: Decoder, limits: Limits
+) -> Iterator[BatchColumns]:
+    """The rows of a frame, or samples, with their labels and importances, [n] or [n, 1] each.
+
+    Raises as `learn_batches` does; the error's root is X, y or sample_weight. Raises ValueError for
+    another number of labels than of rows.
+    """
+    rows = given if hasattr(given, "__len__") else list(given)
+    labels = _column("y", y, len(rows))
+    if sample_weight is None:
+        samples: Iterable[Any] = zip(samples_of(rows), labels, strict=True)
+    else:
+        importances = _column("sample_weight", sample_weight, len(rows))
+        samples = zip(samples_of(rows), labels, importances, strict=True)
+    try:
+        yield from learn_batches(samples, kernel, limits)
+    except SampleError as error:
+        if error.root != "$" or len(error.path) < 2 or error.path[1] not in (0, 1, 2):
+            raise
+        root = ("X", "y", "sample_weight")[int(error.path[1])]
+        raise type(error)(error.message, (error.path[0], *error.path[2:]), root) from None
+
+
+def _column(name: str, values: Any, n: int) -> list[Any]:
+    given = np.asarray(values)
+    if given.shape not in ((n,), (n, 1)):
+        raise ValueError(f"{name}: expected shape ({n},) or ({n}, 1), one a row, got {given.shape}")
+    column: list[Any] = given.reshape(-1).tolist()
+    return column
+
+
+def refuse_rows(samples: Any) -> None:
+    """Raise TypeError for a matrix, a frame or an array of numbers: it has no labels."""
+    array = array_of(samples)
+    if is_rows(samples) or (array is not None and array.dtype.kind != "O"):
+        raise TypeError(
+            "expected samples (features, label), got a"
+            f" {type(samples).__name__} of shape {tuple(samples.shape)}: learn a matrix or frame"
+            " with its labels by OnlineSVM.partial_fit(X, y)"
+        )
 
 
 def one_to_learn(
@@ -80,6 +149,9 @@ def one_to_learn(
     """One sample to learn. Raises as `learn_batches` does."""
     try:
         body = pack_array([Packer().sample(features, label, importance)])
+    except SampleError as error:
+        raise type(error)(error.message, error.path[1:], alone=True) from None
+    try:
         return kernel.decode(body, limits, labelled=True)
     except SampleError as error:
         raise type(error)(error.message, _features_first(error.path)[1:], alone=True) from None
@@ -87,7 +159,10 @@ def one_to_learn(
 
 def one_to_predict(features: Features, kernel: Decoder, limits: Limits) -> BatchColumns:
     """One sample to score. Raises as `learn_batches` does."""
-    body = pack_array([Packer().features(features)])
+    try:
+        body = pack_array([Packer().features(features)])
+    except SampleError as error:
+        raise type(error)(error.message, error.path, alone=True) from None
     try:
         return kernel.decode(body, limits, labelled=False)
     except SampleError as error:
@@ -123,6 +198,7 @@ def _moved(path: Path, start: int) -> Path:
 
 
 _PLAIN_NUMBERS = (float, int)
+_NUMBERS = (int, float, np.number)
 
 
 def _plain(value: object) -> object:
@@ -150,7 +226,9 @@ class Packer:
     ) -> bytes:
         """``[label, features(, importance)]`` packed; `index` is for the message of an error."""
         body: object = features
-        if type(features) is not list and type(features) is not dict:
+        kind = type(features)
+        is_names = kind is list and (not features or type(features[0]) is str)  # type: ignore[index]
+        if not is_names and kind is not dict:
             body = _as_container(features, (index, 0))
         if importance == 1 and type(importance) in _PLAIN_NUMBERS:
             sample: tuple[object, ...] = (label, body)
@@ -181,10 +259,16 @@ class Packer:
 
 
 def _as_container(features: Any, path: tuple[int, ...]) -> object:
-    """`features` as msgpack takes it. Raises TypeError for a bare str or bytes."""
+    """`features` as msgpack takes it. Raises TypeError for a bare str or bytes,
+    for an array of numbers and for numbers alone.
+    """
     kind = type(features)
-    if kind is list or kind is dict:
+    if kind is dict:
         return features
+    if kind is list:
+        return _names(features, path)
+    if kind is tuple:
+        return _names(list(features), path)
     if isinstance(features, str | bytes | bytearray | memoryview):
         raise TypeError(
             "expected features as an iterable of names or a mapping from name to value, got a bare"
@@ -192,14 +276,31 @@ def _as_container(features: Any, path: tuple[int, ...]) -> object:
         )
     if isinstance(features, Mapping):
         return dict(features)
+    if is_rows(features):
+        return one_row(features, path)
+    if (texts := names_of_array(features, path)) is not None:
+        return _names(texts, path)
     try:
         names = iter(features)
     except TypeError:
+        hint = f" ({TWO_WAYS})" if isinstance(features, _NUMBERS) else ""
         raise TypeError(
             "expected features as an iterable of names or a mapping from name to value, got"
-            f" {kind.__name__} at {format_path(path)}"
+            f" {kind.__name__} at {format_path(path)}{hint}"
         ) from None
-    return list(names)
+    return _names(list(names), path)
+
+
+def _names(names: list[Any], path: tuple[int, ...]) -> list[Any]:
+    """`names`. Raises TypeError where all are numbers: they could be meant as a matrix's row."""
+    if not names or type(names[0]) is str:
+        return names
+    if all(isinstance(x, _NUMBERS) and not isinstance(x, bool) for x in names):
+        raise TypeError(
+            "expected features as an iterable of names or a mapping from name to value, got numbers"
+            f" alone at {format_path(path)} ({TWO_WAYS})"
+        )
+    return names
 
 
 def _narrow(value: Any, path: tuple[int, ...]) -> Any:

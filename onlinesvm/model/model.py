@@ -241,12 +241,12 @@ class Model:
     @property
     def lookup(self) -> LookupView:
         """Feature → id, read-only."""
-        return LookupView(self._lookup)
+        return LookupView(self._lookup, self._lock, self._prunes)
 
     @property
     def weights(self) -> WeightsView:
         """Feature → weight, read-only; the bias is `bias`."""
-        return WeightsView(self._lookup, self.head.rule)
+        return WeightsView(self._lookup, self._lock, self._prunes, self.head.rule)
 
     @property
     def bias(self) -> float:
@@ -255,7 +255,9 @@ class Model:
 
     def strongest(self, n: int) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
         """The `n` features of largest weight above 0, and of smallest below, strongest first."""
-        weights = self.head.rule.weights(len(self._lookup))[0][1:]
+        with self._lock:
+            weights = self.head.rule.weights(len(self._lookup))[0][1:]
+            view = self._lookup.view()  # not fewer names than weights
         n = min(n, len(weights))
         ends = []
         for signed in (weights, -weights):
@@ -263,11 +265,7 @@ class Model:
             first = first[np.lexsort((first, -signed[first]))]
             ends.append([int(i) for i in first if signed[i] > 0])
         wanted = {i for end in ends for i in end}
-        names = {
-            i: name_text(name)
-            for i, name in enumerate(names_of(self._lookup.view()))
-            if i in wanted
-        }
+        names = {i: name_text(name) for i, name in enumerate(names_of(view)) if i in wanted}
         up, down = ([(names[i], float(weights[i])) for i in end] for end in ends)
         return up, down
 
@@ -312,15 +310,15 @@ class Model:
 
         Returns at once on the native kernel; the python kernel copies all of the state first.
         """
-        head = {  # of the same instant where no other thread learns
-            "id": self.id,
-            "config": self.config,
-            "max_features": self.limits.max_features,
-            "kernel": self.kernel.NAME,
-            "position": self.position,
-            **self.head.figures(),
-        }
         with self._lock:
+            head = {  # of the same instant where no other thread learns
+                "id": self.id,
+                "config": self.config,
+                "max_features": self.limits.max_features,
+                "kernel": self.kernel.NAME,
+                "position": self.position,
+                **self.head.figures(),
+            }
             n = len(self._lookup)
             return ModelView(head, self._lookup.view(), self.head.rule.view(n))
 

@@ -8,7 +8,7 @@ as they stand, a flat vector by id with 0 for PAD, is all that scoring needs.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any, Protocol
@@ -19,15 +19,16 @@ from numpy.typing import NDArray
 from onlinesvm import kernel as kernels
 from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.data import matrix
-from onlinesvm.data.batch import CSR, Columns, Features
-from onlinesvm.data.objects import predict_batches
+from onlinesvm.data.batch import CSR, Columns
+from onlinesvm.data.objects import rows_to_score
 from onlinesvm.errors import SnapshotError
 from onlinesvm.kernel.contract import Kernel, KernelLookup, KernelRule, Rows
 from onlinesvm.model.head import Head
 from onlinesvm.model.margins import checked, known, normalized, rows_over_ids
 from onlinesvm.model.padding import pad, score_padded, unpad
 from onlinesvm.snapshot.format import Snapshot
-from onlinesvm.snapshot.reader import read
+from onlinesvm.snapshot.reader import from_bytes, read
+from onlinesvm.snapshot.writer import to_bytes
 
 __all__ = ["PATHS", "REDUCTIONS", "Scorer", "pad", "unpad"]
 
@@ -132,15 +133,60 @@ class Scorer:
         self.weights.flags.writeable = False
         self._lookup = lookup
 
+    def to_bytes(self) -> bytes:
+        """A snapshot's bytes: of a learner of rule ``pa1`` with these weights, which scores alike.
+
+        The state from which the model would learn on is not in it.
+        """
+        n = len(self.weights) - 1
+        named = self._lookup.view().arrays()
+        lengths = named["lengths"][:n]  # a lookup that is shared may have grown
+        normalize = "none" if self.reduce == "sum" else self.reduce
+        config = LearnerConfig(rule="pa1", normalize=normalize)
+        return to_bytes(
+            Snapshot(
+                id=bytes(16),  # of no model: it cannot learn
+                config=config,
+                max_features=self.limits.max_features,
+                kernel=self.kernel.NAME,
+                position=self.position,
+                scalars={"bias": self.bias},
+                lengths=lengths,
+                names=named["names"][: int(lengths.sum(dtype=np.uint64))],
+                arrays={"weights": self.weights[1:]},
+                **Head(self.kernel, config).figures(),
+            )
+        )
+
+    @classmethod
+    def from_bytes(
+        cls, raw: bytes, *, limits: Limits | None = None, kernel: str | None = None
+    ) -> Scorer:
+        """The Scorer of a snapshot's bytes, those of a model too.
+
+        Raises SnapshotError if they are not a whole snapshot.
+        """
+        return cls(from_bytes(raw), limits=limits, kernel=kernel)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle, copy and deepcopy by the snapshot's bytes, with limits and kernel."""
+        return _of_bytes, (type(self), self.to_bytes(), self.limits, self.kernel.NAME)
+
+    def __repr__(self) -> str:
+        return (
+            f"Scorer(features={len(self.weights) - 1}, position={self.position},"
+            f" reduce={self.reduce!r}, kernel={self.kernel.NAME!r})"
+        )
+
     def score(
         self, samples: Any, *, path: str = "auto", reduce: str | None = None
     ) -> NDArray[np.float64]:
         """The margins of `samples`, float64[n].
 
         samples: as `OnlineSVM.predict` takes them (an iterable of samples, each an iterable of
-        names or a mapping); a scipy sparse matrix or a 2-D array of numbers, as
-        `OnlineSVM.decision_function` takes them (column j is the feature named ``str(j)``); or a
-        CSR over ids. Unknown features are PAD. Large samples are walked in pieces, so that beside
+        names or a mapping; a scipy sparse matrix or a 2-D array of numbers, whose column j is the
+        feature named ``str(j)``; a data frame, whose columns' names are the features); or a CSR
+        over ids. Unknown features are PAD. Large samples are walked in pieces, so that beside
         the margins it takes a bounded amount of memory.
 
         path: ``"csr"``, the sparse product: the native kernel's; on the Python kernel scipy's where
@@ -211,14 +257,9 @@ class Scorer:
 
     def _rows(self, samples: Any) -> Iterator[CSR]:
         """`samples` over ids, in pieces."""
-        if matrix.is_matrix(samples):
-            columns = matrix.columns_of(samples, self.limits, self.kernel.screen_matrix)
-            for piece in matrix.pieces(columns):
+        for rows in rows_to_score(samples, self.kernel, self.limits):
+            for piece in matrix.pieces(rows) if isinstance(rows, Columns) else (rows,):
                 yield self._lookup.ids(piece)
-        else:
-            given: Iterable[Features] = samples
-            for batch in predict_batches(given, self.kernel, self.limits):
-                yield self._lookup.ids(batch)
 
     def _check(self, path: str, reduce: str | None) -> None:
         if path not in PATHS:
@@ -236,6 +277,10 @@ class Scorer:
         if (path == "csr" or elements >= _SCIPY_FROM) and _scipy_rounds_each_step():
             return _score_by_scipy
         return self.kernel.score_fixed
+
+
+def _of_bytes(cls: type[Scorer], raw: bytes, limits: Limits, kernel: str) -> Scorer:
+    return cls.from_bytes(raw, limits=limits, kernel=kernel)
 
 
 def _pieces(csr: CSR) -> Iterator[tuple[int, CSR]]:

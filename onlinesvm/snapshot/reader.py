@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import stat
 import zlib
@@ -26,7 +27,7 @@ from onlinesvm.snapshot.format import (
     digested_head,
 )
 
-__all__ = ["read", "read_header", "verify"]
+__all__ = ["from_bytes", "read", "read_header", "verify"]
 
 _MAX_HEADER_BYTES = 64 * 2**20
 _MAX_HEADER_ARRAY = 1024  # msgpack takes an array's memory when it sees its head
@@ -44,6 +45,11 @@ def read(path: str | os.PathLike[str]) -> Snapshot:
     path = os.fspath(path)
     with _open(path) as file:
         return _Reader(path, file).snapshot()
+
+
+def from_bytes(raw: bytes) -> Snapshot:
+    """The snapshot that `raw` is. Raises SnapshotError if it is not whole and undamaged."""
+    return _Reader("snapshot", io.BytesIO(raw), len(raw)).snapshot()
 
 
 def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -81,10 +87,10 @@ def _open(path: str) -> BinaryIO:
 class _Reader:
     """Reads one file from start to end, checking sizes before it takes memory."""
 
-    def __init__(self, path: str, file: BinaryIO) -> None:
+    def __init__(self, path: str, file: BinaryIO, size: int | None = None) -> None:
         self._path = path
         self._file = file
-        self._size = os.fstat(file.fileno()).st_size
+        self._size = os.fstat(file.fileno()).st_size if size is None else size
         self._checksum = 0
         self._sha = hashlib.sha256()
 

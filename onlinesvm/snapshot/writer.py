@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import time
 import zlib
@@ -17,7 +18,7 @@ from onlinesvm.snapshot.format import CHUNK_BYTES, FORMAT, FORMAT_VERSION, Snaps
 from onlinesvm.snapshot.reader import verify
 from onlinesvm.version import __version__
 
-__all__ = ["Saved", "create_beside", "sync_folder", "write"]
+__all__ = ["Saved", "create_beside", "sync_folder", "to_bytes", "write"]
 
 SYNC_BYTES = 32 * 2**20
 
@@ -73,6 +74,13 @@ def create_beside(path: str) -> tuple[int, str]:
     return os.open(temporary, flags, 0o600), temporary
 
 
+def to_bytes(snapshot: Snapshot) -> bytes:
+    """The bytes of a snapshot file."""
+    file = io.BytesIO()
+    _write_stream(file, snapshot)
+    return file.getvalue()
+
+
 def sync_folder(folder: str) -> None:
     """Make the names in `folder` durable."""
     descriptor = os.open(folder or ".", os.O_RDONLY | os.O_DIRECTORY)
@@ -117,7 +125,7 @@ def _write_stream(file: BinaryIO, snapshot: Snapshot) -> tuple[int, str]:
             file.write(head)
             file.write(chunk)
             written += len(head) + len(chunk)
-            if written >= SYNC_BYTES:
+            if written >= SYNC_BYTES and not isinstance(file, io.BytesIO):
                 # Synced in parts: a whole model at once delays the writes of others for seconds.
                 file.flush()
                 os.fsync(file.fileno())

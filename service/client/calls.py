@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from onlinesvm.config import Limits
 from onlinesvm.data.batch import Features
 from onlinesvm.data.codec import pack_array
-from onlinesvm.data.objects import Packer
+from onlinesvm.data.objects import Packer, refuse_rows
+from onlinesvm.data.rows import samples_of
 from onlinesvm.errors import LimitError
 from onlinesvm.model.model import Explanation
 from onlinesvm.service.protocol import (
@@ -109,6 +110,7 @@ class Calls:
 
     def learn(self, samples: Iterable[Sample]) -> Call[NDArray[np.float64]]:
         """A learn request of `samples`. Raises TypeError, SampleError, LimitError."""
+        refuse_rows(samples)
         pack = self._packers.packer.sample
         parts = [pack(*_sample(sample, i), index=i) for i, sample in enumerate(samples)]
         return self.learn_packed(self._body(parts))
@@ -129,10 +131,8 @@ class Calls:
         return Call("explain", _explanations, self._features(samples))
 
     def _features(self, samples: Iterable[Features]) -> bytes:
-        if isinstance(samples, str | bytes):
-            raise TypeError(f"expected an iterable of samples, got a bare {type(samples).__name__}")
         pack = self._packers.packer.features
-        return self._body([pack(features, (i,)) for i, features in enumerate(samples)])
+        return self._body([pack(features, (i,)) for i, features in enumerate(samples_of(samples))])
 
     def _body(self, parts: list[bytes]) -> bytes:
         if len(parts) > self._limits.max_samples_per_batch:

@@ -223,14 +223,10 @@ class ReaderHandlers(Handlers):
         self._reader = reader
 
     def _learn(self, request: Request, plan: Planned) -> Answer:
-        raise RequestError(
-            "READ_ONLY", "a reader does not learn; ask its leader", None, request.id
-        )
+        raise RequestError("READ_ONLY", "a reader does not learn; ask its leader", None, request.id)
 
     def _resume(self, request: Request) -> Answer:
-        raise RequestError(
-            "READ_ONLY", "a reader does not learn; ask its leader", None, request.id
-        )
+        raise RequestError("READ_ONLY", "a reader does not learn; ask its leader", None, request.id)
 
     def _snapshot(self, request: Request) -> Answer:
         raise RequestError("READ_ONLY", "a reader writes no snapshot", None, request.id)

@@ -80,7 +80,7 @@ def test_numpy_scalars_are_numbers(kind: Any) -> None:
     "name", [np.int8(3), np.uint64(3), np.str_("3"), np.bytes_(b"3")], ids=repr
 )
 def test_numpy_scalars_are_names(name: Any) -> None:
-    assert columns([name]) == columns({name: 1}) == [(b"3", 1.0)]
+    assert columns([name, "a"]) == columns({name: 1, "a": 1}) == [(b"3", 1.0), (b"a", 1.0)]
 
 
 def test_integers_beyond_64_bits_are_numbers_and_no_names() -> None:
@@ -90,7 +90,7 @@ def test_integers_beyond_64_bits_are_numbers_and_no_names() -> None:
     body = pack_array([Packer().sample(["a"], 1, 10**30)])
     assert decode(body, Limits(), labelled=True).importances == [1e30]
     for wrong in (2**64, -(2**63) - 1):
-        for given_features in ([wrong], {wrong: 1}, ("a", wrong)):
+        for given_features in (["a", wrong], {wrong: 1}, ("a", wrong)):
             with pytest.raises(SampleError) as caught:
                 Packer().features(given_features, (7,))  # type: ignore[arg-type]
             assert str(caught.value) == (
@@ -102,7 +102,7 @@ def test_integers_beyond_64_bits_are_numbers_and_no_names() -> None:
     assert str(caught.value) == (
         "expected a number of magnitude at most 1e+50, got an integer of 1329 bits at $[3]"
     )
-    for nested in ([[10**30]], [{"a": 10**30}], {(10**30,): 1}):
+    for nested in ([["a", 10**30]], [{"a": 10**30}], {(10**30,): 1}):
         with pytest.raises(SampleError, match=r"expected a feature name .* got \w+ at \$\[3\]"):
             Packer().sample(nested, 1, index=3)  # type: ignore[arg-type]
 

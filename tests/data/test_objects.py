@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from onlinesvm import Limits, OnlineSVM
@@ -29,9 +30,9 @@ def test_an_error_names_the_sample(kernel: Kernel, monkeypatch: pytest.MonkeyPat
         for bad in (({"a": math.nan}, 1), (["a"], 3), (["a"], 1, -1), ({"a": 10**60}, 1)):
             assert fault(lambda: model.learn([*good, bad])).sample == 5  # noqa: B023
         assert fault(lambda: model.predict([["a"], {"b": math.inf}])).sample == 1
-    assert fault(lambda: model.partial_fit([[1.0], [math.nan]], [1, -1])).sample == 1
-    assert fault(lambda: model.partial_fit([[1.0], [1.0]], [1, 0])).sample == 1
-    assert fault(lambda: model.partial_fit([[1.0], [1.0]], [1, 1], [1, -1])).sample == 1
+    assert fault(lambda: model.partial_fit(np.array([[1.0], [math.nan]]), [1, -1])).sample == 1
+    assert fault(lambda: model.partial_fit(np.ones((2, 1)), [1, 0])).sample == 1
+    assert fault(lambda: model.partial_fit(np.ones((2, 1)), [1, 1], [1, -1])).sample == 1
     assert model.position == 0
 
 

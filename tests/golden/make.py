@@ -47,7 +47,9 @@ def stream(start: int, end: int) -> Iterator[tuple[Any, int, float]]:
             features[names[(state >> 8) % len(names)]] = ((state >> 16) % 200 - 100) / 8
         label = 1 if (state >> 12) % 3 else -1
         if i >= start:
-            given = list(features) if i % 4 == 1 else features
+            # Integers alone are refused as names, as they could be the values of a row.
+            texts = [str(name) if isinstance(name, int) else name for name in features]
+            given = texts if i % 4 == 1 else features
             yield given, label, (0.0 if i % 11 == 10 else 1.0 + (i % 3) / 2)
 
 

@@ -51,7 +51,7 @@ def test_views_are_mappings_in_the_order_of_first_sight(
     kernel: Kernel, wanted: list[str | bytes | int]
 ) -> None:
     model = OnlineSVM(kernel=kernel.NAME, bias=False)
-    model.learn([([name], 1) for name in wanted])
+    model.learn([({name: 1}, 1) for name in wanted])
     order = list(dict.fromkeys(map(name_bytes, wanted)))
 
     lookup, weights = model.lookup, model.weights

@@ -135,15 +135,17 @@ def test_norms_count_all_features(kernel: Kernel) -> None:
         assert model.predict_one({"a": 3, "unknown": 4}) == (3 / size) * (3 / size)
         parted = model.predict_one({"a": 1, "unknown": 4, b"a": 2})  # a twice, summed
         assert parted == (3 / size) * (3 / size)
-        model.partial_fit([[0.0, 3.0, 4.0]], [1])
+        model.partial_fit(np.array([[0.0, 3.0, 4.0]]), [1])
         assert model.weights["1"] == 3 / size
-        assert model.decision_function([[0.0, 3.0, 4.0]])[0] == model.predict_one({1: 3, 2: 4})
+        assert model.decision_function(np.array([[0.0, 3.0, 4.0]]))[0] == model.predict_one(
+            {1: 3, 2: 4}
+        )
 
 
 def test_norms_count_what_a_full_lookup_leaves_out(kernel: Kernel) -> None:
     for learn in (
         lambda m: m.learn([({"1": 3, "2": 4}, 1)]),
-        lambda m: m.partial_fit([[0.0, 3.0, 4.0]], [1]),
+        lambda m: m.partial_fit(np.array([[0.0, 3.0, 4.0]]), [1]),
     ):
         model = OnlineSVM(
             kernel=kernel.NAME, rule="sgd", eta0=1.0, bias=False, normalize="l2",

@@ -293,3 +293,40 @@ def test_a_replay_prunes_alike(kernel: Kernel, tmp_path: Path, monkeypatch: Any)
     with bench(tmp_path, limits=Limits(max_features=90), **config) as found:
         assert digest(found.model) == digest(model)
         assert found.model.pruning.prunes > 3
+
+
+def test_weights_beside_a_learner_that_prunes_are_of_one_state(kernel: Kernel) -> None:
+    """Each sample has one feature, new and of value 1, so each weight is the step 0.5 or 0."""
+    model = bounded(kernel, 40, rule="sgd", eta0=0.5, bias=False)
+    done = threading.Event()
+    faults: list[BaseException] = []
+
+    def walk() -> None:
+        try:
+            while not done.is_set():
+                weights, lookup = dict(model.weights), dict(model.lookup)
+                assert set(weights.values()) <= {0.5}
+                assert list(lookup.values()) == list(range(1, len(lookup) + 1))
+                for view in (model.weights, model.lookup):
+                    pairs = list(view.items())
+                    assert 0 <= len(pairs) == len(view) <= 40
+                    assert len(list(view.values())) == len(view)
+                    view.get("f7")
+                up, down = model.strongest(50)
+                assert {weight for _, weight in up} <= {0.5}
+                assert len(up) <= 40
+                assert down == []
+        except BaseException as error:
+            faults.append(error)
+
+    threads = [threading.Thread(target=walk) for _ in range(2)]
+    for one in threads:
+        one.start()
+    for i in range(4000 if kernel.NAME == "native" else 800):
+        model.learn_one([f"f{i}"], 1)
+    done.set()
+    for one in threads:
+        one.join(60)
+        assert not one.is_alive()
+    assert not faults
+    assert model.pruning.prunes > 50

@@ -134,7 +134,7 @@ def test_the_file_is_as_described(kernel: Kernel, folder: Path, alpha: float) ->
 def test_arrays_are_cut_into_chunks(kernel: Kernel, folder: Path) -> None:
     path = folder / "large.msgpack"
     model = OnlineSVM(kernel=kernel.NAME, limits=Limits(max_features_per_sample=200_000))
-    model.learn([(range(140_000), 1)])
+    model.learn([(map(str, range(140_000)), 1)])
     model.save(path)
     header, chunks, _, _ = parts_of(path.read_bytes())
     expected = []
@@ -617,7 +617,7 @@ from onlinesvm import OnlineSVM
 path, kernel = sys.argv[1:]
 model = OnlineSVM.load(path, kernel=kernel)
 digest = model.snapshot().digest()
-model.learn([(range(50_000), 1)])
+model.learn([(map(str, range(50_000)), 1)])
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
     model.save(path)

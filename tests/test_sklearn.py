@@ -1,0 +1,166 @@
+"""The scikit-learn estimator: its checks, and its place among scikit-learn's tools."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+pytest.importorskip("sklearn", reason="scikit-learn is not installed: onlinesvm[sklearn]")
+
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.exceptions import NotFittedError
+from sklearn.feature_extraction import DictVectorizer
+from sklearn.feature_extraction.text import HashingVectorizer
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from onlinesvm import OnlineSVM
+from onlinesvm.sklearn import EXPECTED_FAILED_CHECKS, OnlineSVMClassifier
+
+TEXTS = ["free prize now", "minutes of the meeting", "free lunch prize", "the next meeting"] * 10
+KINDS = ["spam", "ham", "spam", "ham"] * 10
+
+
+def drawn(n: int = 200) -> tuple[Any, Any]:
+    rng = np.random.default_rng(4)
+    X = rng.normal(size=(n, 5))  # noqa: N806
+    return X, np.where(X @ np.array([2.0, -1.0, 0.0, 0.5, 1.0]) > 0, "yes", "no")
+
+
+@pytest.mark.filterwarnings("ignore")  # the checks warn of what they skip
+@parametrize_with_checks(
+    [OnlineSVMClassifier()], expected_failed_checks=lambda _: EXPECTED_FAILED_CHECKS
+)
+def test_the_checks_of_scikit_learn(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+def test_a_fit_is_the_model_of_the_same_rows() -> None:
+    X, y = drawn()  # noqa: N806
+    fitted = OnlineSVMClassifier(shuffle=False).fit(X, y)
+    model = OnlineSVM().partial_fit(X, np.where(y == "yes", 1, -1))
+    assert fitted.decision_function(X).tobytes() == model.decision_function(X).tobytes()
+    assert fitted.classes_.tolist() == ["no", "yes"]
+    in_parts = OnlineSVMClassifier()
+    for part in (slice(0, 70), slice(70, 200)):
+        in_parts.partial_fit(X[part], y[part], classes=["no", "yes"])
+    assert in_parts.decision_function(X).tobytes() == fitted.decision_function(X).tobytes()
+    assert fitted.score(X, y) > 0.9
+
+
+def test_sparse_matrices_are_dense_ones() -> None:
+    X, y = drawn()  # noqa: N806
+    X[np.abs(X) < 0.5] = 0.0
+    dense, other = (OnlineSVMClassifier(random_state=0).fit(x, y) for x in (X, sparse.csr_array(X)))
+    margins = dense.decision_function(X)
+    assert other.decision_function(sparse.csc_array(X)).tobytes() == margins.tobytes()
+
+
+def test_a_sample_weight_is_an_importance() -> None:
+    X, y = drawn()  # noqa: N806
+    weights = np.linspace(0.0, 2.0, len(y))
+    fitted = OnlineSVMClassifier(shuffle=False).fit(X, y, sample_weight=weights)
+    model = OnlineSVM().partial_fit(X, np.where(y == "yes", 1, -1), weights)
+    assert fitted.decision_function(X).tobytes() == model.decision_function(X).tobytes()
+    for wrong in (-weights, weights[1:]):
+        with pytest.raises(ValueError, match=r"[Nn]egative|shape"):
+            OnlineSVMClassifier().fit(X, y, sample_weight=wrong)
+
+
+def test_probabilities_and_labels_agree() -> None:
+    X, y = drawn()  # noqa: N806
+    fitted = OnlineSVMClassifier(random_state=0).fit(X, y)
+    probabilities = fitted.predict_proba(X)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0)
+    best = fitted.classes_[probabilities.argmax(axis=1)]
+    assert best.tolist() == fitted.predict(X).tolist()
+
+
+def test_in_pipelines_cross_validation_and_searches() -> None:
+    X, y = drawn()  # noqa: N806
+    pipeline = make_pipeline(StandardScaler(), OnlineSVMClassifier(random_state=0))
+    assert cross_val_score(pipeline, X, y, cv=3).min() > 0.85
+    search = GridSearchCV(
+        pipeline, {"onlinesvmclassifier__rule": ["hedge", "pa1"]}, cv=3, n_jobs=1
+    ).fit(X, y)
+    assert search.best_score_ > 0.85
+    calibrated = CalibratedClassifierCV(OnlineSVMClassifier(random_state=0), cv=3).fit(X, y)
+    assert calibrated.score(X, y) > 0.85
+    assert clone(pipeline[1]).get_params() == pipeline[1].get_params()
+
+
+def test_with_vectorizers() -> None:
+    texts = make_pipeline(HashingVectorizer(n_features=2**12), OnlineSVMClassifier(passes=3))
+    assert texts.fit(TEXTS, KINDS).predict(["free prize", "the meeting"]).tolist() == [
+        "spam", "ham",
+    ]  # fmt: skip
+    dicts = [{word: 1 for word in text.split()} for text in TEXTS]
+    named = make_pipeline(DictVectorizer(), OnlineSVMClassifier(passes=3)).fit(dicts, KINDS)
+    assert named.predict([{"free": 1}, {"meeting": 1}]).tolist() == ["spam", "ham"]
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_frames_keep_their_names(library: str) -> None:
+    frames = pytest.importorskip(library)
+    X, y = drawn()  # noqa: N806
+    frame = frames.DataFrame({name: X[:, j] for j, name in enumerate("abcde")})
+    scaler = StandardScaler().set_output(transform=library)
+    pipeline = make_pipeline(scaler, OnlineSVMClassifier(random_state=0)).fit(frame, y)
+    assert pipeline[1].feature_names_in_.tolist() == list("abcde")
+    assert (
+        pipeline.predict(frame).tolist()
+        == (
+            make_pipeline(StandardScaler(), OnlineSVMClassifier(random_state=0))
+            .fit(X, y)
+            .predict(X)
+        ).tolist()
+    )
+    with pytest.raises(ValueError, match="same order"):
+        pipeline[1].predict(scaler.transform(frame)[list("edcba")])
+
+
+def test_a_pickled_estimator_learns_on_alike() -> None:
+    X, y = drawn()  # noqa: N806
+    fitted = OnlineSVMClassifier(random_state=0, kernel="python").fit(X, y)
+    again = pickle.loads(pickle.dumps(fitted))
+    for estimator in (fitted, again):
+        estimator.partial_fit(X[:50], y[:50])
+    assert again.decision_function(X).tobytes() == fitted.decision_function(X).tobytes()
+    assert again.model_.kernel.NAME == "python"
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda e, x, y: e.predict(x), NotFittedError, "not fitted"),
+        (lambda e, x, y: e.fit(x, ["a"] * len(y)), ValueError, "two classes to fit, got one"),
+        (lambda e, x, y: e.fit(x, ["a", "b", "c", "a"] * 50), ValueError, "3 classes"),
+        (lambda e, x, y: e.partial_fit(x[:1], y[:1]), ValueError, "both by classes="),
+        (lambda e, x, y: e.fit(x, y).partial_fit(x, ["z"] * 200), ValueError, r"'z'\S* at y\[0\]"),
+        (lambda e, x, y: e.set_params(passes=0).fit(x, y), ValueError, "passes: expected an int"),
+        (lambda e, x, y: e.set_params(rule="svm").fit(x, y), ValueError, "rule: expected one of"),
+    ],
+)  # fmt: skip
+def test_what_is_refused(call: Any, error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        call(OnlineSVMClassifier(), *drawn())
+
+
+def test_without_scikit_learn_the_import_names_the_extra() -> None:
+    code = "import sys; sys.modules['sklearn'] = None; import onlinesvm.sklearn"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith(
+        "ImportError: onlinesvm.sklearn needs scikit-learn 1.6 or later: pip install"
+        " 'onlinesvm[sklearn]'"
+    )
