@@ -61,6 +61,7 @@ CONSTANTS: dict[str, float] = {
     "HEDGE_AROW_R": hedge.AROW_R,
     "HEDGE_ETA_SLOW": hedge.ETAS[0],
     "HEDGE_ETA_FAST": hedge.ETAS[1],
+    "HEDGE_ETA_FASTEST": hedge.ETAS[2],
     "HEDGE_YOUNG": hedge.YOUNG,
     "HEDGE_OUTLIER_BELOW": hedge.OUTLIER_BELOW,
     "HEDGE_OUTLIER_ABOVE": hedge.OUTLIER_ABOVE,
@@ -90,6 +91,7 @@ WITHOUT: dict[str, dict[str, float]] = {
     "arow": {"HEDGE_AROW_R": 1e300},
     "adaptive_slow": {"HEDGE_ETA_SLOW": 0.0},
     "adaptive_fast": {"HEDGE_ETA_FAST": 0.0},
+    "adaptive_fastest": {"HEDGE_ETA_FASTEST": 0.0},
 }
 
 

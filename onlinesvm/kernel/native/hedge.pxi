@@ -1,7 +1,7 @@
 # The hedge. Part of native.pyx.
 
 cdef class Hedge(Rule):
-    """Five experts and a mixture of them. See onlinesvm.model.rules.hedge."""
+    """Six experts and a mixture of them. See onlinesvm.model.rules.hedge."""
 
     cdef hedge rule
     cdef bint normalized
@@ -55,11 +55,11 @@ cdef class Hedge(Rule):
         hedge_unpack(records, n, columns, at)
 
     cdef dict parts(self):
-        cdef double[11] bias
+        cdef float[12] bias
         cdef int k
-        hedge_numbers(&self.rule.bias, bias)
+        hedge_singles(&self.rule.bias, bias)
         parts = {"samples": self.rule.samples, "log_importance": self.rule.log_importance}
-        for k, name in enumerate(_hedge.BIAS_NUMBERS):
+        for k, name in enumerate(_hedge.SINGLES):
             parts[f"bias_{name}"] = bias[k]
         self.of_parts(parts, <double *>&self.rule.mixture, _hedge_parts)
         parts["judged_weight"] = self.rule.judged_weights[0]
@@ -79,7 +79,7 @@ cdef class Hedge(Rule):
         cdef blocks fresh, old
         cdef const double *floats
         cdef const int64_t *integers
-        cdef double[11] bias
+        cdef double[13] bias
         cdef double[256] mixed
         cdef double[256] judged
         cdef double[2] judged_weights
@@ -96,9 +96,9 @@ cdef class Hedge(Rule):
             counts[:, k] = arrays[name]
         floats = <const double *>_memory(numbers)
         integers = <const int64_t *>_memory(counts)
-        for k, name in enumerate(_hedge.BIAS_NUMBERS):
+        for k, name in enumerate(_hedge.SINGLES):
             bias[k] = scalars[f"bias_{name}"]
-        bias[10] = 1.0
+        bias[HEDGE_SINGLES] = 1.0
         for k, name in enumerate(_hedge_parts):
             mixed[k] = scalars[name]
         for k, name in enumerate(_judged_parts):

@@ -270,7 +270,11 @@ cdef int _reserve_fresh(blocks *fresh, size_t stride, size_t n) except -1:
 
 
 cdef double[16] _fresh  # a record of a feature that was never learned: all zero
-_INTEGERS = {"exponents", *_hedge.COUNTS}
+# The columns that are not float64.
+_DTYPES = {
+    "exponents": _int64, **dict.fromkeys(_hedge.COUNTS, _int64),
+    **dict.fromkeys(_hedge.SINGLES, np.dtype(np.float32)),
+}
 
 
 @cython.no_gc_clear  # the list of views is left only when this is gone
@@ -287,12 +291,13 @@ cdef class RuleView:
         cdef int k
         if n > MOST_IDS:
             raise MemoryError
+        assert len(rule.columns) <= VIEW_COLUMNS
         self.slice = <double *>malloc(VIEW_SLICE_BYTES)
         if not self.slice:
             raise MemoryError
         made = {}
         for k, name in enumerate(rule.columns):
-            made[name] = _empty(n, _int64 if name in _INTEGERS else _float64)
+            made[name] = _empty(n, _DTYPES.get(name, _float64))
         _lock(rule.lock)
         try:
             if not view_open(&self.view, &rule.views, n):

@@ -1,7 +1,7 @@
-"""The hedge: five hinge learners on one lookup, and a mixture that follows the best of them.
+"""The hedge: six hinge learners on one lookup, and a mixture that follows the best of them.
 
 No single rule is right everywhere: confidence-weighted rules win on stationary text, fast steps
-under drift. One lookup costs more than five updates, so all of them learn, each by its own margin,
+under drift. One lookup costs more than six updates, so all of them learn, each by its own margin,
 and `onlinesvm.model.rules.mixture` weighs them.
 
 **Scale.** Experts see x̂_i = x_i/s_i, with s_i² the running mean of the feature's squared values
@@ -18,9 +18,12 @@ spoil for good.
     2  AROW, r = 0.1                as onlinesvm.model.rules.arow
     3  adaptive, eta = 0.25         squared hinge loss, l = 1 − y·m with m cut to [−1, 1]; rates
     4  adaptive, eta = 4            of Duchi et al. (2011), the step implicit as in Kulis and
-                                    Bartlett (2010), so that no eta overshoots:
+    5  adaptive, eta = 64           Bartlett (2010), so that no eta overshoots:
                                         G_i += h·l²·x_i²
                                         w_i += eta·h·l·y·(x_i/√G_i) / (1 + eta·h·Σ x_i²/√G_i)
+
+**State** of the experts is float32: arithmetic is in float64 and rounded where it is stored, and the
+rates 1/√G are float32. Margins are summed in float64.
 
 **The model** is linear at any instant: with the mixture's coefficients c_r a feature's weight is
 v_i = (Σ_r c_r·w_ri)/s_i, experts in order, the margin Σ v_i·x_i + Σ_r c_r·b_r.
@@ -59,11 +62,11 @@ from onlinesvm.model.rules.state import SAMPLES, Span, check_parts
 
 __all__ = ["EXPERTS", "Hedge", "check_state", "experts"]
 
-EXPERTS = ("scw", "scw_wide", "arow", "adaptive_slow", "adaptive_fast")
+EXPERTS = ("scw", "scw_wide", "arow", "adaptive_slow", "adaptive_fast", "adaptive_fastest")
 N = len(EXPERTS)
 SCW = ((1.0, 1.0), (10.0, 0.3))  # C, phi
 AROW_R = 0.1
-ETAS = (0.25, 4.0)
+ETAS = (0.25, 4.0, 64.0)
 
 LEAST_IMPORTANCE = 1e-12
 MOST_IMPORTANCE = 1e3
@@ -79,7 +82,8 @@ OUTLIER_ABOVE = 100.0
 PROPORTION = 1e4
 RUN = 32
 
-LEAST_SQUARE = 1e-300  # what G starts at, so that its root can be divided by
+LEAST_SQUARE = float(np.float32(1e-30))  # G starts here, so that its root can be divided by
+LEAST_VARIANCE = float(np.float32(1e-30))
 
 JUDGED_DISCOUNT = 0.9999  # of the recent figures, as in onlinesvm.metrics.progressive
 
@@ -87,10 +91,15 @@ JUDGED_DISCOUNT = 0.9999  # of the recent figures, as in onlinesvm.metrics.progr
 WEIGHTS = tuple(f"{name}_weights" for name in EXPERTS)
 VARIANCES = tuple(f"{name}_variances" for name in EXPERTS[:3])
 SQUARES = tuple(f"{name}_squares" for name in EXPERTS[3:])
-NUMBERS = (*WEIGHTS, *VARIANCES, *SQUARES, "mean_squares")
-BIAS_NUMBERS = NUMBERS[:-1]  # its scale is 1
+SINGLES = (*WEIGHTS, *VARIANCES, *SQUARES)  # float32; the bias has these alone, its scale is 1
+NUMBERS = (*SINGLES, "mean_squares")
 COUNTS = ("ages", "runs", "seen")
 JUDGED = ("errors", "losses", "recent_errors", "recent_losses")
+
+
+def _single(x: float) -> float:
+    """`x` rounded to float32."""
+    return float(np.float32(x))
 
 
 def _scw(signed: float, v: float, c: float, phi: float) -> tuple[float, float]:
@@ -122,7 +131,7 @@ class _Feature:
     def __init__(self) -> None:
         self.weights = [0.0] * N
         self.variances = [1.0, 1.0, 1.0]
-        self.squares = [LEAST_SQUARE, LEAST_SQUARE]
+        self.squares = [LEAST_SQUARE] * len(ETAS)
         self.s2 = 0.0
         self.age = 0
         self.run = 0
@@ -159,8 +168,8 @@ class _Feature:
         feature = cls()
         feature.weights = list(row[:N])
         feature.variances = list(row[N : N + 3])
-        feature.squares = list(row[N + 3 : N + 5])
-        feature.s2, feature.age, feature.run, feature.seen = row[N + 5 :]
+        feature.squares = list(row[N + 3 : N + 6])
+        feature.s2, feature.age, feature.run, feature.seen = row[N + 6 :]
         return feature
 
     def over_scale(self, x: float) -> float:
@@ -295,12 +304,15 @@ class Hedge(Rule):
             steps[2] = loss * beta * y * inverse
             shrinks[2] = beta * inverse2
         self._adapt(row, own, y, h, inverse)
+        if not any(steps):
+            return
         for feature, x in row:
             square = x * x
             for k in range(3):
                 s = feature.variances[k]
-                feature.weights[k] += steps[k] * s * x
-                feature.variances[k] = s - shrinks[k] * s * s * square
+                feature.weights[k] = _single(feature.weights[k] + steps[k] * s * x)
+                shrunk = _single(s - shrinks[k] * s * s * square)
+                feature.variances[k] = max(LEAST_VARIANCE, shrunk)
 
     def _adapt(
         self,
@@ -318,13 +330,16 @@ class Hedge(Rule):
                 continue
             gradient2 = loss * loss * (h * inverse2)
             reach = 0.0
+            rates = []
             for feature, x in row:
-                feature.squares[k] += gradient2 * (x * x)
-                reach += (x * x) * (1.0 / math.sqrt(feature.squares[k]))
+                square = _single(feature.squares[k] + gradient2 * (x * x))
+                feature.squares[k] = square
+                rates.append(_single(1.0 / _single(math.sqrt(square))))
+                reach += (x * x) * rates[-1]
             rate = eta * h
             step = rate * loss / (1.0 + rate * (reach * inverse2)) * (y * inverse)
-            for feature, x in row:
-                feature.weights[3 + k] += step * x * (1.0 / math.sqrt(feature.squares[k]))
+            for (feature, x), r in zip(row, rates, strict=True):
+                feature.weights[3 + k] = _single(feature.weights[3 + k] + step * x * r)
 
     def _relative(self, importance: float) -> float:
         """The importance relative to the geometric mean of all so far, this one included."""
@@ -362,11 +377,12 @@ class Hedge(Rule):
         counts = np.array([(f.age, f.run, f.seen) for f in features], dtype=np.int64)
         arrays: Arrays = {}
         for k, name in enumerate(NUMBERS):
-            arrays[name] = np.ascontiguousarray(numbers.reshape(n, len(NUMBERS))[:, k])
+            column = numbers.reshape(n, len(NUMBERS))[:, k]
+            arrays[name] = column.astype(np.float32 if name in SINGLES else np.float64)
         for k, name in enumerate(COUNTS):
             arrays[name] = np.ascontiguousarray(counts.reshape(n, len(COUNTS))[:, k])
         scalars: Scalars = {"samples": self._samples, "log_importance": self._log_importance}
-        for name, number in zip(BIAS_NUMBERS, self._bias.numbers(), strict=False):
+        for name, number in zip(SINGLES, self._bias.numbers(), strict=False):
             scalars[f"bias_{name}"] = number
         scalars.update(self._mixture.dump())
         scalars["judged_weight"], scalars["judged_recent_weight"] = self._judged_weights
@@ -387,7 +403,7 @@ class Hedge(Rule):
         }
         self._samples = int(scalars["samples"])
         self._log_importance = float(scalars["log_importance"])
-        bias = [float(scalars[f"bias_{name}"]) for name in BIAS_NUMBERS]
+        bias = [_single(scalars[f"bias_{name}"]) for name in SINGLES]
         self._bias = _Feature.of((*bias, 1.0, 0, 0, 0))
         self._mixture.restore(scalars)
         names = ("judged_weight", "judged_recent_weight")
@@ -399,10 +415,10 @@ class Hedge(Rule):
 
 def _spans() -> tuple[dict[str, Span], dict[str, Span]]:
     """Where a dump's columns and scalars can lie."""
-    weight, figure = Span(-1e60, 1e60), Span(0.0, 1e300)
-    columns = dict.fromkeys(WEIGHTS, weight)
-    columns.update(dict.fromkeys(VARIANCES, Span(0.0, 1.0)))
-    columns.update(dict.fromkeys(SQUARES, Span(LEAST_SQUARE, 1e200)))
+    figure = Span(0.0, 1e300)
+    columns = dict.fromkeys(WEIGHTS, Span(-1e25, 1e25, single=True))
+    columns.update(dict.fromkeys(VARIANCES, Span(LEAST_VARIANCE, 1.0, single=True)))
+    columns.update(dict.fromkeys(SQUARES, Span(LEAST_SQUARE, 1e38, single=True)))
     numbers = {f"bias_{name}": span for name, span in columns.items()}
     columns["mean_squares"] = Span(0.0, 1e101)
     for name, most in (("ages", MOST_AGE), ("runs", RUN - 1), ("seen", 2**40 - 1)):

@@ -7,7 +7,7 @@
 
 #include "metrics/fpmath.h"
 
-#define EXPERTS 5
+#define EXPERTS 6
 
 /* The constants of onlinesvm.model.rules.mixture. bench.constants compiles this file with others. */
 #ifndef MIXTURE_LOSS_DISCOUNT
