@@ -22,7 +22,7 @@ spoil for good.
                                         G_i += h·l²·x_i²
                                         w_i += eta·h·l·y·(x_i/√G_i) / (1 + eta·h·Σ x_i²/√G_i)
 
-**State** of the experts is float32: arithmetic is in float64 and rounded where it is stored, and the
+**State** of the experts is float32: arithmetic is in float64 and rounded where it is stored; the
 rates 1/√G are float32. Margins are summed in float64.
 
 **The model** is linear at any instant: with the mixture's coefficients c_r a feature's weight is
