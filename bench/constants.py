@@ -62,6 +62,7 @@ VARIED = (
     "HEDGE_AROW_R",
     "HEDGE_ETA_SLOW",
     "HEDGE_ETA_FAST",
+    "HEDGE_ETA_FASTEST",
     "HEDGE_YOUNG",
     "HEDGE_OUTLIER_BELOW",
     "HEDGE_OUTLIER_ABOVE",
@@ -92,6 +93,7 @@ WITHOUT: dict[str, dict[str, float]] = {
     "arow": {"HEDGE_AROW_R": 1e300},
     "adaptive_slow": {"HEDGE_ETA_SLOW": 0.0},
     "adaptive_fast": {"HEDGE_ETA_FAST": 0.0},
+    "adaptive_fastest": {"HEDGE_ETA_FASTEST": 0.0},
 }
 
 
