@@ -417,6 +417,28 @@ def test_the_experts_equal_oracles_of_their_papers(kernel: Kernel) -> None:
             assert variances == pytest.approx(np.diag(oracle.cov[r]).tolist(), rel=2e-5)
 
 
+def test_a_step_of_zero_gives_a_negative_zero_the_same_sign_on_both_kernels() -> None:
+    model = OnlineSVM(rule="hedge", kernel="python")
+    model.learn_one(["a"], 1)
+    taken = model.snapshot()
+    # The slow adaptive expert has no loss here, the other two have.
+    taken.scalars["bias_adaptive_slow_weights"] = 10.0
+    taken.scalars["bias_adaptive_fast_weights"] = taken.scalars["bias_adaptive_fastest_weights"] = (
+        0.0
+    )
+    for name in hedge.EXPERTS[3:]:
+        taken.arrays[f"{name}_weights"] = np.array([-0.0], np.float32)
+    after = []
+    for name in ("python", "native"):
+        model = OnlineSVM.from_snapshot(taken, kernel=name)
+        model.learn_one(["a"], 1)
+        after.append(model.snapshot())
+    assert not np.signbit(after[0].arrays["adaptive_slow_weights"][0])
+    assert after[0].arrays["adaptive_slow_weights"][0] == 0.0
+    assert after[0].arrays["adaptive_fast_weights"][0] > 0.0
+    assert after[0].digest() == after[1].digest()
+
+
 def test_margins_that_were_long_zero_leave_a_whole_model(kernel: Kernel) -> None:
     # Without a bias, samples of features never seen before have margins of 0: after three quarters
     # of a million in a row the experts' mean magnitudes are as small as a float can be.
