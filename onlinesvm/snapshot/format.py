@@ -28,7 +28,8 @@ A file is a stream of msgpack objects, nothing else:
     array          dtype, count   meaning
     lengths        <u4, n         bytes of each feature's name, by id from 1
     names          |u1, Σ lengths the names, end to end
-    weights …      <f8, n         the rule's numbers of each feature, by id from 1
+    weights …      <f8, n         the rule's numbers of each feature, by id from 1; integers are
+                                  <i8, the hedge's experts <f4
 
 Numbers in arrays are little-endian. Keys of maps are text or bytes; extension types are refused.
 `checksum` is the CRC-32 (as zlib has it) of all bytes before the trailer. `digest` is the SHA-256,

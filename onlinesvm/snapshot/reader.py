@@ -34,7 +34,7 @@ _MAX_HEADER_ARRAY = 1024  # msgpack takes an array's memory when it sees its hea
 _MAX_HEADER_MAP = 2**20
 _MAX_TRAILER_BYTES = 4096
 _MAX_FEATURES = 2**31 - 2
-_DTYPES = {"<u4": 4, "|u1": 1, "<f8": 8, "<i8": 8}
+_DTYPES = {"<u4": 4, "|u1": 1, "<f4": 4, "<f8": 8, "<i8": 8}
 
 
 def read(path: str | os.PathLike[str]) -> Snapshot:
