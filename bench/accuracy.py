@@ -146,15 +146,15 @@ def wrong(predictions: NDArray[Any], data: Data) -> Errors:
 
 def vowpal_wabbit(data: Data) -> Errors:
     with tempfile.TemporaryDirectory() as folder:
-        text, told = Path(folder) / "in.vw", Path(folder) / "out"
+        text, reported = Path(folder) / "in.vw", Path(folder) / "out"
         with text.open("w") as file:
             for row, y in zip(data.rows, data.labels.tolist(), strict=True):
                 names = (f"{i}" if x == 1 else f"{i}:{x!r}" for i, x in row.items())
                 file.write(f"{y} | {' '.join(names)}\n")
-        command = [sys.executable, "-m", "vowpalwabbit", "-d", str(text), "-p", str(told)]
+        command = [sys.executable, "-m", "vowpalwabbit", "-d", str(text), "-p", str(reported)]
         command += ["--loss_function", "hinge", "--quiet"]
         subprocess.run(command, check=True, capture_output=True)
-        return wrong(np.loadtxt(told), data)
+        return wrong(np.loadtxt(reported), data)
 
 
 def scikit_learn(data: Data) -> Errors:
@@ -299,7 +299,7 @@ def plot_reliability(bins: dict[str, list[Any]], folder: Path) -> None:
     axes.plot([0, 1], [0, 1], color="grey", linewidth=0.5)
     for name, rows in bins.items():
         axes.plot([q for _, q, _ in rows], [t for _, _, t in rows], marker=".", label=name)
-    axes.set(xlabel="probability told", ylabel="share of +1", title="reliability, later half")
+    axes.set(xlabel="probability reported", ylabel="share of +1", title="reliability, later half")
     axes.legend(fontsize=7)
     figure.tight_layout()
     figure.savefig(folder / "accuracy-reliability.png", dpi=80)
@@ -379,9 +379,9 @@ def shuffled_table(outcome: dict[str, Any]) -> str:
     columns = list(next(iter(outcome.values()))["errors"])
     lines = ["| | " + " | ".join(columns) + " | hedge ÷ best peer |"]
     lines.append("|---" * (len(columns) + 2) + "|")
-    for name, told in outcome.items():
-        cells = [f"{100 * m:.2f} ± {100 * h:.2f}" for m, h in told["errors"].values()]
-        mean, half = told["hedge_over_best_peer"]
+    for name, reported in outcome.items():
+        cells = [f"{100 * m:.2f} ± {100 * h:.2f}" for m, h in reported["errors"].values()]
+        mean, half = reported["hedge_over_best_peer"]
         lines.append(f"| {name} | " + " | ".join(cells) + f" | {mean:.3f} ± {half:.3f} |")
     return "\n".join(lines)
 

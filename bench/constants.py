@@ -154,16 +154,16 @@ def compiled(macros: dict[str, float], folder: Path) -> Any:
 def margins(run: Any, rows: Rows) -> NDArray[np.float64]:
     """The margins before learning, float64[n]. Raises MemoryError."""
     n = len(rows.labels)
-    told, ones = np.empty(n), np.ones(n)
+    reported, ones = np.empty(n), np.ones(n)
 
     def pointer(array: NDArray[Any]) -> ctypes.c_void_p:
         return ctypes.c_void_p(array.ctypes.data)
 
     arrays = (rows.indptr, rows.indices, rows.values, rows.labels, ones)
     size, width = ctypes.c_size_t(n), ctypes.c_uint32(rows.width)
-    if not run(*(pointer(array) for array in arrays), size, width, pointer(told)):
+    if not run(*(pointer(array) for array in arrays), size, width, pointer(reported)):
         raise MemoryError
-    return told
+    return reported
 
 
 def error(run: Any, rows: Rows) -> float:

@@ -59,18 +59,18 @@ def _fed(job: Job, policy: str, rule: str = "sgd") -> Figures:
                         received()
                 for _ in range(min(WINDOW, stop - start)):
                     received()
-                told = client.stats()
-                figures[f"mib@{names // POINTS * (point + 1)}"] = told["memory_bytes"] / 2**20
+                reported = client.stats()
+                figures[f"mib@{names // POINTS * (point + 1)}"] = reported["memory_bytes"] / 2**20
         socket.close()
     figures["growth"] = (
         figures[f"mib@{names // POINTS * POINTS}"]
         / figures[f"mib@{names // POINTS * (POINTS // 2)}"]
     )
-    figures["features"] = told["features"]
-    figures["prunes"] = told["prunes"]
-    figures["longest_prune_ms"] = told["longest_prune_s"] * 1e3
-    figures["refused"] = told["refused_features"]
-    figures["samples_per_s"] = told["samples_per_s"]
+    figures["features"] = reported["features"]
+    figures["prunes"] = reported["prunes"]
+    figures["longest_prune_ms"] = reported["longest_prune_s"] * 1e3
+    figures["refused"] = reported["refused_features"]
+    figures["samples_per_s"] = reported["samples_per_s"]
     return figures
 
 

@@ -22,7 +22,7 @@ _DEADLINE_S = 60
 
 @contextlib.contextmanager
 def _running(command: Sequence[str], pattern: str) -> Iterator[str]:
-    """A process, once it has told its endpoint on stderr; ended by SIGTERM.
+    """A process, once it has reported its endpoint on stderr; ended by SIGTERM.
 
     `pattern` finds the endpoint, its first group.
     """
@@ -37,7 +37,7 @@ def _running(command: Sequence[str], pattern: str) -> Iterator[str]:
             selector.register(process.stderr, selectors.EVENT_READ)
             while not (found := re.search(pattern.encode(), said)):
                 if not selector.select(deadline - time.monotonic()):
-                    raise RuntimeError(f"{command[2]} told no endpoint within {_DEADLINE_S} s")
+                    raise RuntimeError(f"{command[2]} printed no endpoint within {_DEADLINE_S} s")
                 piece = process.stderr.read1()  # type: ignore[attr-defined]
                 if not piece:
                     raise RuntimeError(f"{command[2]} ended: {said.decode()[-300:]}")

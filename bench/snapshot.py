@@ -69,7 +69,7 @@ bench = Bench(
         " snapshot and writes it to disk. `wait_ms` is the slowest request less the median of"
         " those before: what copying, growth, locks and the system cost it; but not the time in"
         " which others than ours had the processor, which is this machine's matter. A virtual"
-        " machine that is itself suspended cannot be told from that: compare `quiet_longest_ms`.",
+        " machine that is itself suspended cannot be distinguished: compare `quiet_longest_ms`.",
         "`daemon`: a producer with 16 requests under way, and one that sends a prediction every"
         " 10 ms whether or not the last was answered; its latency counts from the moment when it"
         " was due (a closed loop would send none while the daemon stands still, and see nothing)."

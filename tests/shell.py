@@ -45,7 +45,7 @@ def commands() -> dict[str, Parser]:
 
 
 def run(*arguments: object, stdin: bytes = b"", stderr: TextIO | None = None) -> Outcome:
-    """Run a command in this process; what goes to a `stderr` that is given is not told."""
+    """Run a command in this process; what goes to a `stderr` that is given is not reported."""
     streams = [io.TextIOWrapper(io.BytesIO(given), "utf-8") for given in (stdin, b"", b"")]
     with (
         patch("sys.stdin", streams[0]),

@@ -464,8 +464,8 @@ def test_at_the_bound_new_features_are_as_if_absent(
     margins = bounded.learn(rows)
     assert list(bounded.lookup) == known
 
-    told = {name.encode("utf-8", "surrogateescape") for name in known}
-    trimmed = [({n: x for n, x in row_of(g).items() if n in told}, *rest) for g, *rest in rows]
+    reported = {name.encode("utf-8", "surrogateescape") for name in known}
+    trimmed = [({n: x for n, x in row_of(g).items() if n in reported}, *rest) for g, *rest in rows]
     other = newborn(kernel, **config)
     assert other.learn(trimmed).tobytes() == margins.tobytes()
     assert digest(other) == digest(bounded)

@@ -167,8 +167,8 @@ def test_the_same_screening(
     ends = data.draw(st.lists(st.integers(-1, len(array) + 1), min_size=1, max_size=5))
     if data.draw(st.booleans()):
         ends = sorted(ends)
-    told = [kernel.screen_matrix(np.array(ends, dtype=index), array) for kernel in both]
-    fault, small, longest = zip(*told, strict=True)
+    reported = [kernel.screen_matrix(np.array(ends, dtype=index), array) for kernel in both]
+    fault, small, longest = zip(*reported, strict=True)
     assert fault[0] == fault[1] and longest[0] == longest[1]
     assert fault[0] is not None or small[0] == small[1]
 

@@ -81,27 +81,27 @@ def test_confusion_equals_counting(kernel: Kernel) -> None:
     h = np.random.default_rng(0).choice([0.5, 1.0, 2.0], 3000)
     metrics = kernel.Metrics(0.7)
     metrics.observe(margins, labels, h)
-    told = report(metrics.dump())
+    reported = report(metrics.dump())
     up, positive = margins > 0.7, labels > 0
     tp, fp = h[up & positive].sum(), h[up & ~positive].sum()
     tn, fn = h[~up & ~positive].sum(), h[~up & positive].sum()
-    assert told["precision"] == pytest.approx(tp / (tp + fp))
-    assert told["recall"] == pytest.approx(tp / (tp + fn))
-    assert told["f1"] == pytest.approx(2 * tp / (2 * tp + fp + fn))
-    assert told["balanced_error"] == pytest.approx((fn / (tp + fn) + fp / (fp + tn)) / 2)
+    assert reported["precision"] == pytest.approx(tp / (tp + fp))
+    assert reported["recall"] == pytest.approx(tp / (tp + fn))
+    assert reported["f1"] == pytest.approx(2 * tp / (2 * tp + fp + fn))
+    assert reported["balanced_error"] == pytest.approx((fn / (tp + fn) + fp / (fp + tn)) / 2)
     w = h * 0.9999 ** np.arange(2999, -1, -1)
     order = np.argsort(margins)
     below = np.cumsum(np.where(labels[order] < 0, w[order], 0))
     auc = (below * np.where(labels[order] > 0, w[order], 0)).sum()
     auc /= w[positive].sum() * w[~positive].sum()
-    assert told["recent_auc"] == pytest.approx(auc, abs=0.005)
+    assert reported["recent_auc"] == pytest.approx(auc, abs=0.005)
 
 
 def test_figures_before_the_first_sample_are_none(kernel: Kernel) -> None:
-    told = report(kernel.Metrics(0.0).dump())
-    assert tuple(told) == NAMES
-    assert told.pop("drifts") == 0
-    assert all(value is None for value in told.values())
+    reported = report(kernel.Metrics(0.0).dump())
+    assert tuple(reported) == NAMES
+    assert reported.pop("drifts") == 0
+    assert all(value is None for value in reported.values())
     metrics = kernel.Metrics(0.0)
     metrics.observe(np.ones(5), np.ones(5), np.zeros(5))
     assert metrics.dump().tobytes() == kernel.Metrics(0.0).dump().tobytes()
@@ -116,9 +116,9 @@ def test_drift_is_reported_soon_and_once(kernel: Kernel) -> None:
     metrics.observe(margins[:10_000], labels[:10_000], labels[:10_000])
     assert metrics.dump()[DRIFTS] == 0
     metrics.observe(margins[10_000:], labels[10_000:], labels[10_000:])
-    told = report(metrics.dump())
-    assert told["drifts"] == metrics.dump()[DRIFTS] == 1
-    assert 10_000 - 500 < told["samples_since_drift"] < 10_000
+    reported = report(metrics.dump())
+    assert reported["drifts"] == metrics.dump()[DRIFTS] == 1
+    assert 10_000 - 500 < reported["samples_since_drift"] < 10_000
 
 
 def test_false_alarms_are_rare_on_a_stationary_stream(kernel: Kernel) -> None:

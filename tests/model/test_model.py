@@ -57,8 +57,8 @@ def test_an_explanation_is_in_the_order_of_the_sample_and_names_the_unknown(
 ) -> None:
     model = OnlineSVM(kernel=kernel.NAME)
     model.learn([(["a", "b"], 1), (["b"], -1), (["c"], 1)])
-    told = model.explain(["b", "\udcff", "a", "b", 5]).contributions
-    assert [(part.name, part.value, part.seen, part.known) for part in told] == [
+    reported = model.explain(["b", "\udcff", "a", "b", 5]).contributions
+    assert [(part.name, part.value, part.seen, part.known) for part in reported] == [
         ("b", 2.0, 2, True), ("\udcff", 1.0, 0, False), ("a", 1.0, 1, True), ("5", 1.0, 0, False),
     ]  # fmt: skip
     sgd = OnlineSVM(kernel=kernel.NAME, rule="sgd")

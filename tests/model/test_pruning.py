@@ -283,8 +283,8 @@ def test_a_replay_prunes_alike(kernel: Kernel, tmp_path: Path, monkeypatch: Any)
             found.learn(part)
             if k % 5 == 3:
                 found.snapshot()
-            told = found.turn(("stats", None, {}, b"peer"))[0]
-            assert told["features"] == len(model.lookup)
+            reported = found.turn(("stats", None, {}, b"peer"))[0]
+            assert reported["features"] == len(model.lookup)
         assert model.pruning.prunes >= k // 2
     with bench(tmp_path, limits=Limits(max_features=90), **config) as found:
         assert digest(found.model) == digest(model)

@@ -407,10 +407,10 @@ def test_the_experts_equal_oracles_of_their_papers(kernel: Kernel) -> None:
         oracle.learn(row, y)
     taken, ids = model.snapshot(), [model.lookup[j] for j in range(WIDTH)]
     for r, name in enumerate(hedge.EXPERTS):
-        told = [taken.arrays[f"{name}_weights"][id - 1] for id in ids]
-        told.append(taken.scalars[f"bias_{name}_weights"])
+        reported = [taken.arrays[f"{name}_weights"][id - 1] for id in ids]
+        reported.append(taken.scalars[f"bias_{name}_weights"])
         # The oracle is float64; a model's state is float32, rounded at each of 400 updates.
-        assert told == pytest.approx(oracle.w[r].tolist(), rel=2e-5, abs=2e-5)
+        assert reported == pytest.approx(oracle.w[r].tolist(), rel=2e-5, abs=2e-5)
         if r < 3:
             variances = [taken.arrays[f"{name}_variances"][id - 1] for id in ids]
             variances.append(taken.scalars[f"bias_{name}_variances"])
@@ -476,9 +476,9 @@ def test_experts_are_told_in_stats(kernel: Kernel) -> None:
         "recent_loss": None,
     }  # fmt: skip
     model.learn(stream(3, 300))
-    told = model.experts
-    assert sum(figures["weight"] or 0 for figures in told.values()) == pytest.approx(1)
-    for figures in told.values():
+    reported = model.experts
+    assert sum(figures["weight"] or 0 for figures in reported.values()) == pytest.approx(1)
+    for figures in reported.values():
         assert 0 < (figures["error"] or 0) < 0.5
         assert 0 < (figures["loss"] or 0) < 2
         assert figures["recent_error"] == pytest.approx(figures["error"], rel=0.1)

@@ -74,8 +74,8 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "error 0.000000 of 2 labelled samples" in err
 
     code, out, _ = run(capsys, "explain", "--file", path, asked)
-    told = [json.loads(line) for line in out.splitlines()]
-    for row, shown in zip(rows, told, strict=True):
+    reported = [json.loads(line) for line in out.splitlines()]
+    for row, shown in zip(rows, reported, strict=True):
         explained = model.explain(row)
         assert shown["margin"] == explained.margin
         assert shown["bias"] == explained.bias

@@ -532,11 +532,11 @@ def test_forgetting_does_not_depend_on_turns_or_restarts(
                         if not same_turn:
                             break
                     answers = found.turn(*turn)
-                    told = [
+                    reported = [
                         "gap" if isinstance(a, RequestError) else a.get("duplicate", False)
                         for a in answers
                     ]
-                    assert told == expected
+                    assert reported == expected
                     assert found.started.default.producers.dump() == {
                         producer.encode(): last for producer, last in known.items()
                     }
@@ -620,7 +620,7 @@ def test_a_failed_fsync_makes_a_fresh_segment_and_snapshot_first(
     with bench(tmp_path, fsync=fsync, files=FaultyFiles(disk)) as found:
         found.learn(*learned)
         disk.broken = {"sync": EIO}
-        # Under `always` the request is told at once; a second's data are found out about later.
+        # Under `always` the request is reported at once; a second's data are found out about later.
         more = small(2, 3)
         answers = codes(found.learn(*more))
         assert answers == ([None] * 2 if fsync == "everysec" else ["NOT_DURABLE"] * 2)
