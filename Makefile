@@ -12,7 +12,7 @@ BUILT := pyproject.toml setup.py onlinesvm/kernel/constants.py onlinesvm/magnitu
 	onlinesvm/metrics/constants.py onlinesvm/model/rules/constants.py \
 	$(wildcard onlinesvm/kernel/native/*.p[yx][xid] onlinesvm/kernel/csrc/*/*.h)
 
-.PHONY: demo test fuzz chaos soak test-docs test-install lint types check sanitize \
+.PHONY: demo test fuzz chaos mutations soak test-docs test-install lint types check sanitize \
 	bench bench-full bench-torch clean help
 
 demo: $(VENV)/.runtime  ## stream this machine's Python library through a daemon
@@ -26,6 +26,9 @@ fuzz: $(VENV)/.dev  ## every property over many fresh random examples
 
 chaos: $(VENV)/.dev  ## kill the daemon 500 times on each kernel; CHAOS_KILLS and CHAOS_SEED say else
 	CHAOS_KILLS=$(or $(CHAOS_KILLS),500) $(BIN)/python -m pytest tests/service/test_chaos.py
+
+mutations: $(VENV)/.dev  ## damage 10,000 state folders; MUTATIONS and MUTATIONS_SEED say else
+	MUTATIONS=$(or $(MUTATIONS),10000) $(BIN)/python -m pytest tests/service/storage/test_mutations.py
 
 soak: $(VENV)/.dev  ## everything at once, at full load, with kills; SOAK_MINUTES says how long
 	$(BIN)/python -m tests.soak --minutes $(or $(SOAK_MINUTES),3)

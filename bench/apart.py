@@ -1,4 +1,4 @@
-"""A daemon whose journal is written nowhere: what the rest of it costs."""
+"""A daemon whose log is written nowhere: what the rest of it costs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from onlinesvm.service.server.loading import Progress
 from onlinesvm.service.server.service import Leading
 from onlinesvm.service.server.snapshotter import Schedule
 from onlinesvm.service.storage.posix import Buffer, Files
-from onlinesvm.service.storage.state_dir import Store
+from onlinesvm.service.storage.recovery import start
+from onlinesvm.service.storage.state_dir import StateDir
 
 
 class Nowhere(Files):
@@ -24,14 +25,14 @@ class Nowhere(Files):
 
 
 def main(folder: str) -> None:
-    """Serve a newborn model of rule `sgd` from `folder`, on any free port."""
+    """Serve a new model of rule `sgd` from `folder`, on any free port."""
     keep_freed_memory()
     limits = Limits()
 
     def load(counters: Counters, wake: Callable[[], None], progress: Progress) -> Leading:
-        store = Store(folder, files=Nowhere())
-        model, saved = store.open_model({"rule": "sgd"}, limits)
-        return Leading(model, store, saved, counters, wake, Schedule(1e9, 2**60))
+        state = StateDir(folder)
+        started = start(state, {"rule": "sgd"}, limits, files=Nowhere())
+        return Leading(state, started, counters, wake, Schedule(1e9, 2**60))
 
     daemon = Daemon(load, "tcp://127.0.0.1:*", limits)
     daemon.run(lambda _: print(f"at {daemon.endpoint}: ready", file=sys.stderr, flush=True))

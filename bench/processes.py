@@ -56,7 +56,7 @@ _ENDPOINT = r"at (tcp://\S+):\s"
 def served(
     *,
     on_disk: bool = False,
-    journal: bool = True,
+    log: bool = True,
     rule: str = "sgd",
     snapshot: Path | None = None,
     flags: str = "",
@@ -65,11 +65,11 @@ def served(
     environment forces it.
 
     Its state folder lies in memory where the system has a place for that, unless `on_disk`. Without
-    `journal` it is the daemon of `bench.apart`.
+    `log` it is the daemon of `bench.apart`.
     """
     place = None if on_disk else _RAM if _RAM.is_dir() else None
     with tempfile.TemporaryDirectory(dir=place) as state:
-        if not journal:
+        if not log:
             with _running([sys.executable, "-m", "bench.apart", state], _ENDPOINT) as endpoint:
                 yield endpoint
             return

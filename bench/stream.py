@@ -14,7 +14,7 @@ from bench.processes import echo, served, vw_figures
 
 VW = "VW, text file"
 PACKED = "daemon, packed ahead"
-APART = f"{PACKED}, journal apart"
+APART = f"{PACKED}, log apart"
 WINDOW = 16  # requests under way
 
 
@@ -29,7 +29,7 @@ bench = Bench(
     question="Stream through the daemon over TCP on one machine, one producer: samples a second",
     caveats=(
         "What the daemon writes while it learns goes to a state folder in memory, and to one on"
-        " disk where it says so. Journal apart: the same daemon, whose journal's bytes are made and"
+        " disk where it says so. Log apart: the same daemon, whose log's bytes are made and"
         " summed up as ever, and then written nowhere. How fast a system takes bytes into its cache"
         " is no part of the targets: here it varies tenfold from run to run.",
         "Producer and daemon share the machine's cores; each also has a ZeroMQ I/O thread. From the"
@@ -49,8 +49,8 @@ bench = Bench(
         Target(APART, VW, "samples_per_s", at_least=2.5),
         Target(APART, "in memory", "samples_per_s", at_least=0.6),
         Target(APART, None, "samples_per_s", aim=1e6, note="aim: a million"),
-        Target(PACKED, VW, "samples_per_s", note="with the journal"),
-        Target(PACKED, "in memory", "samples_per_s", note="with the journal"),
+        Target(PACKED, VW, "samples_per_s", note="with the log"),
+        Target(PACKED, "in memory", "samples_per_s", note="with the log"),
         Target(f"{PACKED}, state on disk", VW, "samples_per_s", note="with the disk"),
         Target(APART, "bare echo", "samples_per_s", note="beside it"),
         Target("objects, native", "objects, python", "samples_per_s", at_least=5),
@@ -94,7 +94,7 @@ def packed(job: Job) -> Figures:
 @bench.contender(APART, kernel="native")
 def packed_apart(job: Job) -> Figures:
     bodies = streams.bodies(job.stream())
-    with served(journal=False) as endpoint:
+    with served(log=False) as endpoint:
         return {"samples_per_s": bodies.samples / _pump(endpoint, bodies)}
 
 

@@ -71,7 +71,7 @@ class LearnerConfig:
 
     rule: str = parameter(
         "hedge",
-        "update rule: hedge runs five experts on one lookup and follows the best of them, and"
+        "update rule: hedge runs six experts on one lookup and follows the best of them, and"
         " needs no tuning; the others are cheaper and each good on some data",
         RULES,
     )

@@ -23,10 +23,14 @@ from onlinesvm.data.objects import (
 from onlinesvm.errors import SnapshotError
 from onlinesvm.kernel.contract import Rows
 from onlinesvm.model.model import Explanation, Model
+from onlinesvm.snapshot.format import Snapshot
 from onlinesvm.snapshot.reader import from_bytes, read
 from onlinesvm.snapshot.writer import Saved, to_bytes, write
 
 __all__ = ["OnlineSVM"]
+
+
+_CHECKED_FEATURES = 2**16  # of a snapshot at a time, some megabytes
 
 
 class OnlineSVM(Model):
@@ -129,11 +133,19 @@ class OnlineSVM(Model):
     # Files and bytes.
 
     def save(self, path: str | os.PathLike[str]) -> Saved:
-        """Write a snapshot file: whole and durable, or not at all. The model stays as it is.
+        """Write a snapshot file: whole, durable and read back, or not at all.
 
-        Raises OSError if it cannot be written; an older file at `path` then stays as it was.
+        Raises OSError if it cannot be written, SnapshotError if it could not be loaded again; an
+        older file at `path` then stays as it was.
         """
-        return write(path, self.snapshot())
+        return write(path, self.snapshot(), self.check_snapshot)
+
+    @classmethod
+    def check_snapshot(cls, taken: Snapshot) -> None:
+        """Raise SnapshotError unless `from_snapshot` takes `taken`; by parts, in little memory."""
+        for block in taken.blocks(_CHECKED_FEATURES):
+            limits = Limits(max_features=max(taken.max_features, len(block.lengths)))
+            cls.from_snapshot(block, limits=limits, kernel=taken.kernel)
 
     @classmethod
     def load(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from onlinesvm.config import check_number, parameter
 from onlinesvm.errors import ConfigError
 from onlinesvm.service.protocol import DEFAULT_ENDPOINT
-from onlinesvm.service.storage.log import FSYNC
+from onlinesvm.service.storage.fsync import POLICIES
 
 __all__ = ["ServeConfig"]
 
@@ -30,7 +30,7 @@ class ServeConfig:
     )
     snapshot_every_s: float = parameter(
         300.0,
-        "seconds between snapshots, if anything was learned. A snapshot costs a copy of the model"
+        "seconds between snapshots, if the log has grown. A snapshot costs a copy of the model"
         " in memory; a start replays the log since the last",
     )
     fsync: str = parameter(
@@ -39,7 +39,7 @@ class ServeConfig:
         " policy. If the machine dies, always loses nothing, and each turn of the loop waits for"
         " the disk; everysec (if unsure) loses about a second; never loses what the system has not"
         " written yet, about half a minute",
-        FSYNC,
+        POLICIES,
     )
     max_producers: int = parameter(
         65_536,
@@ -69,8 +69,8 @@ class ServeConfig:
                 raise ConfigError(f"{name}: expected a folder, got ''")
         for name in ("snapshot_every_s", "reload_every_s"):
             check_number(name, getattr(self, name), 0.01, _LONGEST_S)
-        if self.fsync not in FSYNC:
-            raise ConfigError(f"fsync: expected one of {', '.join(FSYNC)}, got {self.fsync!r}")
+        if self.fsync not in POLICIES:
+            raise ConfigError(f"fsync: expected one of {', '.join(POLICIES)}, got {self.fsync!r}")
         if self.log_level not in LOG_LEVELS:
             raise ConfigError(
                 f"log_level: expected one of {', '.join(LOG_LEVELS)}, got {self.log_level!r}"

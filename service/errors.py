@@ -1,9 +1,9 @@
-"""What the service raises where a user may catch it.
+"""The exceptions that the service raises for its users.
 
     OnlineSVMError                     (onlinesvm.errors)
-    ├── JournalError (ValueError)      a journal that is damaged before its end
+    ├── LogError (ValueError)          a log that is damaged before its end, or of another folder
     ├── StateError (OSError)           a state folder that cannot be used
-    ├── NotDurable (OSError)           requests that could not be written to the journal
+    ├── NotDurable (OSError)           requests that could not be written to the log
     └── ServiceError                   errors of a client
         ├── RequestRefused (ValueError)   the daemon answered with an error
         ├── DaemonTimeout (TimeoutError)  no answer within the deadline
@@ -22,7 +22,7 @@ __all__ = [
     "DaemonLost",
     "DaemonTimeout",
     "DaemonUnreachable",
-    "JournalError",
+    "LogError",
     "NotDurable",
     "RequestRefused",
     "ServiceError",
@@ -31,12 +31,12 @@ __all__ = [
 ]
 
 
-class JournalError(OnlineSVMError, ValueError):
-    """A journal that is damaged before its end: what is behind the damage cannot be applied."""
+class LogError(OnlineSVMError, ValueError):
+    """A log that is damaged before its end, or of another folder: it cannot be applied."""
 
 
 class NotDurable(OnlineSVMError, OSError):
-    """Requests that could not be written to the journal; nothing of them is kept."""
+    """Requests that could not be written to the log; nothing of them is kept."""
 
 
 class StateError(OnlineSVMError, OSError):
@@ -44,7 +44,7 @@ class StateError(OnlineSVMError, OSError):
 
 
 class ServiceError(OnlineSVMError):
-    """An error of a client."""
+    """An error that a client of the daemon raises."""
 
 
 class RequestRefused(ServiceError, ValueError):

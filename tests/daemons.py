@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -23,7 +24,10 @@ from onlinesvm.service import Client
 from onlinesvm.service.config import ServeConfig
 from onlinesvm.service.server import reader as readers
 from onlinesvm.service.server.daemon import Daemon, Load, load_leader, load_reader
-from onlinesvm.service.storage.state_dir import model_at
+from onlinesvm.service.storage.model_state import model_at
+from onlinesvm.service.storage.segment import segment_name
+from onlinesvm.service.storage.snapshots import model_folder, snapshot_name
+from onlinesvm.snapshot import writer
 
 T = TypeVar("T")
 
@@ -87,7 +91,7 @@ class DaemonProcess:
         assert self.process.stderr is not None
         for line in self.process.stderr:
             self.lines.append(line)
-            started = re.search(r" (?:learner|follower) at (\S+): ", line)
+            started = re.search(r" (?:leader|reader) at (\S+): ", line)
             if started and not self.endpoint:
                 self.endpoint = started[1]
 
@@ -310,39 +314,48 @@ def digest_of(model: OnlineSVM) -> str:
     return model.snapshot().digest()
 
 
-def snapshot_name(position: int) -> str:
-    return f"snapshot-{position:020}.msgpack"
+def snapshot_path(state: Path, lsn: int) -> Path:
+    """The snapshot of the model `default` that holds the log up to `lsn`; its folder is made."""
+    folder = model_folder(state, "default")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / snapshot_name(lsn)
 
 
-def segment_name(position: int) -> str:
-    return f"journal-{position:020}.log"
+def segment_path(state: Path, first: int) -> Path:
+    """The segment whose first LSN is `first`."""
+    return state / "log" / segment_name(first)
+
+
+def files_in(state: Path) -> set[str]:
+    """The paths of the files in a state folder, relative to it."""
+    return {str(path.relative_to(state)) for path in state.rglob("*") if not path.is_dir()}
 
 
 class HeldSnapshot:
-    """Holds the next snapshot of a daemon up, and then makes it fail.
+    """Holds the next snapshot of a daemon on a thread until `release`, and then makes it fail."""
 
-    A pipe replaces the temporary file: opening it for writing waits for a reader.
-    """
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self._released = threading.Event()
+        self._write = writer.write
+        self._patch = patch
+        patch.setattr(writer, "write", self._held)
 
-    def __init__(self, state: Path, position: int, pid: int) -> None:
-        self._pipe = state / f".{snapshot_name(position)}.{pid}.tmp"
-        os.mkfifo(self._pipe)
+    def _held(self, *arguments: Any) -> writer.Saved:
+        self._patch.setattr(writer, "write", self._write)
+        assert self._released.wait(DEADLINE_S)
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
     def release(self) -> None:
-        """Let it go on: a pipe cannot be made durable, so it fails, and removes the pipe."""
-        reading = os.open(self._pipe, os.O_RDONLY | os.O_NONBLOCK)
-        try:
-            eventually(lambda: not self._pipe.exists(), "the end of the snapshot")
-        finally:
-            os.close(reading)
+        """Let it go on, to fail."""
+        self._released.set()
 
 
 class HeldLook:
-    """Holds a follower's look up where it is about to read the newest snapshot, until `release`."""
+    """Holds a reader's look up where it is about to read the newest snapshot, until `release`."""
 
-    def __init__(self, folder: Path, position: int, patch: pytest.MonkeyPatch) -> None:
+    def __init__(self, folder: Path, lsn: int, patch: pytest.MonkeyPatch) -> None:
         self._reached, self._released = threading.Event(), threading.Event()
-        self.path = folder / snapshot_name(position)
+        self.path = snapshot_path(folder, lsn)
         self.path.write_bytes(b"no snapshot")
         patch.setattr(readers, "model_at", self._held)
 

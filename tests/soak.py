@@ -5,7 +5,7 @@
 Producers that stream as fast as they can, a peer whose samples are refused, predictors at a steady
 pace at the learner and at its follower, snapshots on request; learner, follower and producers are
 killed again and again. Checked at the end: received = applied + refused, producer by producer; a
-start from the older snapshot and the journal gives the same model; memory is flat; latency is
+start from the older snapshot and the log gives the same model; memory is flat; latency is
 bounded; nothing was logged that is not explained. Prints a report; exits 1 if anything failed.
 """
 
@@ -32,7 +32,7 @@ from test_chaos import free_endpoint, serves
 from onlinesvm.service import Client
 from onlinesvm.service.errors import DaemonLost, DaemonTimeout, RequestRefused
 from tests.daemons import HOUSE, digest_of, eventually
-from tests.journals import bench
+from tests.logs import bench, newest_snapshot
 from tests.nursery import Forked, Nursery
 
 PRODUCERS = ("first", "second")
@@ -40,7 +40,7 @@ FEATURES, A_SAMPLE = 200_000, 12
 DEADLINE_S = 60.0
 # What a kill, a restart or a drifting stream may have in the log.
 EXPLAINED = (
-    " INFO ", " learner at ", " follower at ", "bytes are cut off", "drift: the error rose",
+    " INFO ", " leader at ", " reader at ", "bytes are cut off", "drift: the error rose",
     "no model to serve yet",
 )  # fmt: skip
 
@@ -165,7 +165,7 @@ class Soak:
     def _watch(self, client: Client) -> None:
         stats = client.stats()
         self._memory.append((time.monotonic(), stats["memory_bytes"]))
-        for key in ("snapshot_error", "journal_error"):
+        for key in ("snapshot_error", "log_error"):
             if stats[key] is not None:
                 raise AssertionError(f"{key}: {stats[key]}")
 
@@ -209,7 +209,7 @@ class Soak:
                 worker.finish()
             self._check_producers(producers)
             self._check_workers(workers)
-            for name, daemon in (("learner", learner), ("follower", follower)):
+            for name, daemon in (("leader", learner), ("reader", follower)):
                 if daemon.stop() != 0:
                     self.failures.append(f"the {name} did not end well")
         finally:
@@ -220,7 +220,7 @@ class Soak:
             self._nursery.close()
         self._check_memory(begin)
         self._check_log()
-        self._check_journal()
+        self._check_replay()
 
     # What is checked.
 
@@ -275,15 +275,15 @@ class Soak:
         self.report["log_lines"] = len(lines)
         self.failures += [f"logged: {line}" for line in strange[:10]]
 
-    def _check_journal(self) -> None:
-        """The older snapshot and the journal make the model of the newest."""
+    def _check_replay(self) -> None:
+        """The older snapshot and the log make the model of the newest."""
         with bench(self._state) as found:
             whole = digest_of(found.model), found.model.position
-        newest = max(self._state.glob("snapshot-*.msgpack"))
+        newest = newest_snapshot(self._state)
         newest.unlink()
         with bench(self._state) as found:
             if (digest_of(found.model), found.model.position) != whole:
-                self.failures.append("the journal does not make the model of the newest snapshot")
+                self.failures.append("the log does not make the model of the newest snapshot")
 
 
 @contextlib.contextmanager

@@ -272,7 +272,12 @@ BAD_SAMPLES: list[tuple[Any, type[Exception], str]] = [
         TypeError,
         FEATURES + "a bare str at $[3][0] (its letters would be learned; use a list)",
     ),
-    ((5, 1), TypeError, FEATURES + "int at $[3][0]"),
+    (
+        (5, 1),
+        TypeError,
+        FEATURES + "int at $[3][0] (for the rows of a matrix give np.array(rows); for names give"
+        ' ["5", "7"] or {5: 1, 7: 1})',
+    ),
     ((["a"],), TypeError, SAMPLE + "tuple at $[3]"),
     ("ab", TypeError, SAMPLE + "str at $[3]"),
 ]

@@ -12,8 +12,7 @@ out.
 
 from __future__ import annotations
 
-import hashlib
-import struct
+import os
 import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -85,6 +84,7 @@ class Model:
     """
 
     def __init__(self, config: LearnerConfig, limits: Limits, kernel: str | None) -> None:
+        self.id = os.urandom(16)  # tells models apart; a snapshot holds it, the digest does not
         self.config = config
         self.limits = limits
         self.kernel = kernels.load(kernel)
@@ -301,11 +301,6 @@ class Model:
 
     # Snapshots.
 
-    def fingerprint(self) -> int:
-        """64 bits that tell histories apart: of the position and the progressive totals."""
-        packed = struct.pack("<Q7d", self.position, *self.progressive.totals.tolist())
-        return int.from_bytes(hashlib.sha256(packed).digest()[:8], "little")
-
     def snapshot(self) -> Snapshot:
         """A copy of the whole state, as a snapshot holds it; changes nothing."""
         return self.view().snapshot()
@@ -317,6 +312,7 @@ class Model:
         """
         with self._lock:
             head = {  # of the same instant where no other thread learns
+                "id": self.id,
                 "config": self.config,
                 "max_features": self.limits.max_features,
                 "kernel": self.kernel.NAME,
@@ -337,5 +333,5 @@ class Model:
         taken.restore(model._lookup, model.head.rule)
         with restoring():
             model.head.restore(taken.totals, taken.figures)
-        model.position = taken.position
+        model.id, model.position = taken.id, taken.position
         return model

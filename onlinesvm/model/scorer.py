@@ -145,6 +145,7 @@ class Scorer:
         config = LearnerConfig(rule="pa1", normalize=normalize)
         return to_bytes(
             Snapshot(
+                id=bytes(16),  # of no model: it cannot learn
                 config=config,
                 max_features=self.limits.max_features,
                 kernel=self.kernel.NAME,

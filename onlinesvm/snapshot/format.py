@@ -9,33 +9,33 @@ A file is a stream of msgpack objects, nothing else:
 
     header key     value
     format         "onlinesvm-snapshot"
-    version        2; 1, which has no figures, is read too
+    version        1
     library        the version of onlinesvm that wrote it
     kernel         "native" or "python"
     written_at     seconds since 1970, UTC, float
+    id             bin, 16 bytes: random, given to the model when it is created
     config         map, the learner's configuration
     max_features   the bound on the model when it was written
-    position       samples learned since the model was born
+    position       samples learned, at most 2**62
     features       n, the number of features
     scalars        map, the rule's numbers that belong to no feature
     totals         array of 7 float64, the progressive figures (metrics.progressive.TOTALS)
     figures        map, name → array of float64: what was learned of the margins (metrics.monitor),
                    and the samples of each label
-    producers      map, producer (bin) → [last sequence, samples], the one that was applied
-                   furthest back first; empty where none has a name
-    journal        array of 4: the end of the journal (`End` in service.storage.segment), its
-                   checksum 0 where not all of it was applied; absent where there was none
+    attachments    map, name → any msgpack value: kept for the caller that saved the model
     arrays         array of [name, dtype, count]
 
     array          dtype, count   meaning
     lengths        <u4, n         bytes of each feature's name, by id from 1
     names          |u1, Σ lengths the names, end to end
-    weights …      <f8, n         the rule's numbers of each feature, by id from 1
+    weights …      <f8, n         the rule's numbers of each feature, by id from 1; integers are
+                                  <i8, the hedge's experts <f4
 
-Numbers in arrays are little-endian. `checksum` is the CRC-32 (as zlib has it) of all bytes before
-the trailer. `digest` is the SHA-256, in hex, of the msgpack of ``[config, position, scalars,
-totals, figures]`` (maps sorted by key; without figures where there are none) followed by the
-arrays' bytes: equal digests, equal models, whatever kernel wrote them and when.
+Numbers in arrays are little-endian. Keys of maps are text or bytes; extension types are refused.
+`checksum` is the CRC-32 (as zlib has it) of all bytes before the trailer. `digest` is the SHA-256,
+in hex, of the msgpack of ``[config, position, scalars, totals, figures]`` (maps sorted by key)
+followed by the arrays' bytes: equal digests, equal models, whatever kernel wrote them and when.
+The id and the attachments are not part of it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import msgpack
@@ -54,22 +54,24 @@ from onlinesvm.config import LearnerConfig
 from onlinesvm.errors import SnapshotError
 
 __all__ = [
-    "CHUNK_BYTES", "FORMAT", "FORMAT_VERSION", "Snapshot", "bytes_of", "digested_head", "restoring",
+    "CHUNK_BYTES", "FORMAT", "FORMAT_VERSION", "MAX_POSITION", "Snapshot", "bytes_of",
+    "digested_head", "restoring",
 ]  # fmt: skip
 
 FORMAT = "onlinesvm-snapshot"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 1
+MAX_POSITION = 2**62  # so that no count of samples overflows in the kernels
 CHUNK_BYTES = 2**20
 
 
 class TakesNames(Protocol):
-    """What a snapshot needs of a kernel's lookup."""
+    """A kernel's lookup, as far as a snapshot needs it."""
 
     def restore(self, lengths: NDArray[np.uint32], names: NDArray[np.uint8]) -> None: ...
 
 
 class TakesState(Protocol):
-    """What a snapshot needs of a kernel's rule."""
+    """A kernel's rule, as far as a snapshot needs it."""
 
     def restore(
         self, arrays: Mapping[str, NDArray[np.generic]], scalars: Mapping[str, Any]
@@ -80,6 +82,7 @@ class TakesState(Protocol):
 class Snapshot:
     """A whole model at rest. See the module's docstring for the fields."""
 
+    id: bytes
     config: LearnerConfig
     max_features: int
     kernel: str
@@ -89,9 +92,22 @@ class Snapshot:
     lengths: NDArray[np.uint32]
     names: NDArray[np.uint8]
     arrays: dict[str, NDArray[Any]]
-    producers: dict[bytes, tuple[int, int]] = field(default_factory=dict)
-    figures: dict[str, list[float]] = field(default_factory=dict)
-    journal: tuple[int, int, int, int] | None = None
+    figures: dict[str, list[float]]
+    attachments: dict[str, Any] = field(default_factory=dict)
+
+    def blocks(self, size: int) -> Iterator[Snapshot]:
+        """Snapshots of `size` features each, the last of fewer; at least one. Shares the memory."""
+        ends = np.cumsum(self.lengths, dtype=np.uint64)
+        for start in range(0, max(1, len(ends)), size):
+            rows = slice(start, start + size)
+            first = int(ends[start - 1]) if start else 0
+            last = int(ends[rows][-1]) if len(ends) else 0
+            yield replace(
+                self,
+                lengths=self.lengths[rows],
+                names=self.names[first:last],
+                arrays={name: array[rows] for name, array in self.arrays.items()},
+            )
 
     def all_arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays in the order of the file, little-endian."""
@@ -103,20 +119,20 @@ class Snapshot:
         }
 
     def digest(self) -> str:
-        """SHA-256 of what the model is, in hex; see the module's docstring."""
+        """SHA-256 of the model, in hex; see the module's docstring."""
         sha = hashlib.sha256(self.digested_head())
         for array in self.all_arrays().values():
             sha.update(bytes_of(array))
         return sha.hexdigest()
 
     def digested_head(self) -> bytes:
-        """What the digest covers before the arrays."""
+        """The bytes that the digest covers before the arrays."""
         return digested_head(
             self.config.as_dict(), self.position, self.scalars, self.totals, self.figures
         )
 
     def restore(self, lookup: TakesNames, rule: TakesState) -> None:
-        """Give the names to `lookup` and the state to `rule`, both newborn.
+        """Give the names to `lookup` and the state to `rule`, both new.
 
         Raises SnapshotError if the parts do not make a whole.
         """
@@ -142,11 +158,10 @@ def digested_head(
     totals: list[float],
     figures: dict[str, list[float]],
 ) -> bytes:
-    """What the digest of such a model covers before its arrays."""
-    parts = [_sorted(config), position, _sorted(scalars), totals]
-    if figures:
-        parts.append(_sorted(figures))
-    packed: bytes = msgpack.packb(parts)
+    """The bytes that the digest of such a model covers before its arrays."""
+    packed: bytes = msgpack.packb(
+        [_sorted(config), position, _sorted(scalars), totals, _sorted(figures)]
+    )
     return packed
 
 
@@ -156,7 +171,7 @@ def _sorted(mapping: dict[str, Any]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def restoring() -> Iterator[None]:
-    """Turn what goes wrong while a model takes a snapshot's parts into a SnapshotError."""
+    """Raise SnapshotError for parts that a model refuses."""
     try:
         yield
     except (ValueError, KeyError, TypeError, OverflowError) as error:

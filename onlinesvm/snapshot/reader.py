@@ -21,6 +21,7 @@ from onlinesvm.snapshot.format import (
     CHUNK_BYTES,
     FORMAT,
     FORMAT_VERSION,
+    MAX_POSITION,
     Snapshot,
     bytes_of,
     digested_head,
@@ -28,12 +29,12 @@ from onlinesvm.snapshot.format import (
 
 __all__ = ["from_bytes", "read", "read_header", "verify"]
 
-FORMAT_VERSIONS = (1, FORMAT_VERSION)
 _MAX_HEADER_BYTES = 64 * 2**20
 _MAX_HEADER_ARRAY = 1024  # msgpack takes an array's memory when it sees its head
+_MAX_HEADER_MAP = 2**20
 _MAX_TRAILER_BYTES = 4096
 _MAX_FEATURES = 2**31 - 2
-_DTYPES = {"<u4": 4, "|u1": 1, "<f8": 8, "<i8": 8}
+_DTYPES = {"<u4": 4, "|u1": 1, "<f4": 4, "<f8": 8, "<i8": 8}
 
 
 def read(path: str | os.PathLike[str]) -> Snapshot:
@@ -102,22 +103,24 @@ class _Reader:
             read_size=65_536,
             max_buffer_size=_MAX_HEADER_BYTES,
             max_array_len=_MAX_HEADER_ARRAY,
-            strict_map_key=False,
+            max_map_len=_MAX_HEADER_MAP,
+            max_ext_len=0,
+            strict_map_key=True,  # other keys can be made to collide
+            ext_hook=_refuse_extension,
         )
         try:
             header = unpacker.unpack()
-        except (msgpack.UnpackException, ValueError, TypeError):
+        except (msgpack.UnpackException, ValueError, TypeError) as error:
             raise self._error(
-                f"expected a snapshot's header at byte 0, got {self._size} bytes of something else"
+                f"expected a snapshot's header at byte 0, got other bytes ({error})"
             ) from None
         if not isinstance(header, dict) or header.get("format") != FORMAT:
             raise self._error(f'expected a file of format "{FORMAT}", got another kind of file')
         version = header.get("version")
-        if type(version) is not int or version not in FORMAT_VERSIONS:
+        if type(version) is not int or version != FORMAT_VERSION:
             newer = isinstance(version, int) and version > FORMAT_VERSION
             hint = "; it was written by a newer onlinesvm" if newer else ""
-            known = " or ".join(map(str, FORMAT_VERSIONS))
-            raise self._error(f"expected format version {known}, got {version!r}{hint}")
+            raise self._error(f"expected format version {FORMAT_VERSION}, got {version!r}{hint}")
         self._check_header(header)
         self._file.seek(0)
         self._checksum = zlib.crc32(self._file.read(unpacker.tell()))
@@ -136,11 +139,12 @@ class _Reader:
                 value,
             )
         for key, low, high in (
-            ("position", 0, 2**63),
+            ("position", 0, MAX_POSITION),
             ("features", 0, _MAX_FEATURES),
             ("max_features", 1, _MAX_FEATURES),
         ):
             expect(low <= header[key] <= high, f"{key} from {low} to {high}", header[key])
+        expect(len(header["id"]) == 16, "id of 16 bytes", header["id"])
         stored = header["config"]
         try:
             header["config"] = LearnerConfig.from_dict(header["config"])
@@ -152,31 +156,14 @@ class _Reader:
             "totals to be 7 finite float64",
             totals,
         )
-        figures: Any = header.setdefault("figures", {} if header["version"] == 1 else None)
-        expect(isinstance(figures, dict), "figures to be a map", figures)
+        figures = header["figures"]
         for name, numbers in figures.items():
             finite = isinstance(numbers, list) and all(
                 type(number) is float and abs(number) < float("inf") for number in numbers
             )
             expect(isinstance(name, str) and finite, "figures to be finite float64", numbers)
-        for name, last in header["producers"].items():
-            whole = isinstance(last, list) and len(last) == 2 and all(type(n) is int for n in last)
-            expect(
-                isinstance(name, bytes) and whole and min(last) >= 0,
-                "producers to be [last sequence, samples] each, by name",
-                last,
-            )
-        journal = header.setdefault("journal", None)
-        expect(
-            journal is None
-            or (
-                isinstance(journal, list)
-                and len(journal) == 4
-                and all(type(number) is int and 0 <= number < 2**64 for number in journal)
-            ),
-            "journal to be 4 integers",
-            journal,
-        )
+        for name in header["attachments"]:
+            expect(isinstance(name, str), "attachments with names as text", name)
         for name, number in header["scalars"].items():
             finite = type(number) is int or (type(number) is float and abs(number) < float("inf"))
             expect(isinstance(name, str) and finite, "scalars to be finite numbers", number)
@@ -212,17 +199,36 @@ class _Reader:
 
     def verify(self) -> tuple[int, str]:
         header = self.header()
-        chunk = memoryview(bytearray(CHUNK_BYTES))
+        buffer = memoryview(bytearray(CHUNK_BYTES))
+        name_bytes = 0
         for name, dtype, count in header["arrays"]:
-            left = _DTYPES[dtype] * count
-            while left:
+            width = _DTYPES[dtype]
+            unread = width * count
+            split = b""  # the first bytes of a number that goes on in the next chunk
+            while unread:
                 size = self._chunk_size(name)
-                self._check_chunk(name, size, min(left, CHUNK_BYTES))
-                self._fill(name, chunk[:size])
-                self._sha.update(chunk[:size])
-                left -= size
+                self._check_chunk(name, size, min(unread, CHUNK_BYTES))
+                chunk = buffer[:size]
+                self._fill(name, chunk)
+                self._sha.update(chunk)
+                unread -= size
+                whole = (len(split) + size) // width * width
+                joined = split + chunk
+                numbers, split = np.frombuffer(joined[:whole], dtype), joined[whole:]
+                if name == "lengths":
+                    name_bytes += int(numbers.sum(dtype=np.uint64))
+                self._check_finite(name, numbers)
+        self._check_names(name_bytes, header["arrays"][1][2])
         self._check_trailer()
         return self._size, self._sha.hexdigest()
+
+    def _check_finite(self, name: str, numbers: NDArray[Any]) -> None:
+        if numbers.dtype.kind == "f" and not np.isfinite(numbers).all():
+            raise self._error(f"array {name}: expected finite numbers, got others")
+
+    def _check_names(self, expected: int, got: int) -> None:
+        if expected != got:
+            raise self._error(f"names: expected {expected} bytes, got {got}")
 
     def _check_chunk(self, name: str, size: int, most: int) -> None:
         if not 0 < size <= most:
@@ -246,14 +252,11 @@ class _Reader:
             }
         self._check_trailer()
         lengths, names = arrays.pop("lengths"), arrays.pop("names")
-        if int(lengths.sum(dtype=np.uint64)) != len(names):
-            raise self._error(
-                f"names: expected {int(lengths.sum(dtype=np.uint64))} bytes, got {len(names)}"
-            )
+        self._check_names(int(lengths.sum(dtype=np.uint64)), len(names))
         for name, array in arrays.items():
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                raise self._error(f"array {name}: expected finite numbers")
+            self._check_finite(name, array)
         return Snapshot(
+            id=header["id"],
             config=header["config"],
             max_features=header["max_features"],
             kernel=header["kernel"],
@@ -264,8 +267,7 @@ class _Reader:
             lengths=lengths,
             names=names,
             arrays=arrays,
-            producers={name: tuple(last) for name, last in header["producers"].items()},
-            journal=None if header["journal"] is None else tuple(header["journal"]),
+            attachments=header["attachments"],
         )
 
     def _array(self, name: str, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
@@ -298,7 +300,7 @@ class _Reader:
         at = self._file.tell()
         raw = self._file.read(_MAX_TRAILER_BYTES + 1)
         try:
-            trailer = msgpack.unpackb(raw)
+            trailer = msgpack.unpackb(raw, strict_map_key=True, ext_hook=_refuse_extension)
         except (msgpack.UnpackException, ValueError, TypeError):
             raise self._error(
                 f"expected a trailer and then the end of the file at byte {at}"
@@ -317,11 +319,16 @@ class _Reader:
             )
 
 
+def _refuse_extension(code: int, data: bytes) -> object:
+    raise ValueError(f"expected no extension types, got one of code {code}")
+
+
 _HEADER_TYPES: dict[str, type] = {
-    "library": str, "kernel": str, "config": dict, "max_features": int, "position": int,
-    "features": int, "scalars": dict, "totals": list, "producers": dict, "arrays": list,
-    "written_at": float,
+    "library": str, "kernel": str, "id": bytes, "config": dict, "max_features": int,
+    "position": int, "features": int, "scalars": dict, "totals": list, "figures": dict,
+    "attachments": dict, "arrays": list, "written_at": float,
 }  # fmt: skip
 _KIND_NAMES: dict[type, str] = {
     str: "text", dict: "a map", int: "an integer", list: "an array", float: "a float",
+    bytes: "bytes",
 }  # fmt: skip

@@ -13,14 +13,13 @@ __all__ = ["ModelView"]
 class ModelView:
     """A model as it was when this was opened: `snapshot` copies it while the model learns on.
 
-    position: samples that had been learned. producers, journal: to be set by whom knows them. Close
-    it where `snapshot` is not called; it holds memory for as long as it is open.
+    position: samples that had been learned. attachments: set by the caller, see `Snapshot`. Holds
+    memory for as long as it is open: close it where `snapshot` is not called.
     """
 
     def __init__(self, head: dict[str, Any], names: KernelView, rule: KernelView) -> None:
         self.position: int = head["position"]
-        self.producers: dict[bytes, tuple[int, int]] = {}
-        self.journal: tuple[int, int, int, int] | None = None
+        self.attachments: dict[str, Any] = {}
         self._head = head
         self._names = names
         self._rule = rule
@@ -28,8 +27,8 @@ class ModelView:
     def snapshot(self) -> Snapshot:
         """The whole of it; once, and on any thread.
 
-        Raises MemoryError where there was none to keep what was learned over meanwhile: the model
-        is as well as ever.
+        Raises MemoryError if the records that changed meanwhile cannot be copied; the model is
+        not affected.
         """
         try:
             arrays = self._rule.arrays()  # first: what is learned meanwhile has to be kept
@@ -40,8 +39,7 @@ class ModelView:
                 names=names["names"],
                 arrays=arrays,
                 scalars=self._rule.scalars,
-                producers=self.producers,
-                journal=self.journal,
+                attachments=self.attachments,
             )
         finally:
             self.close()

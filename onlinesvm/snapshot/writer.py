@@ -1,4 +1,4 @@
-"""Snapshots written to files: whole and durable, or not there at all."""
+"""Snapshots written to files: whole, durable and read back, or not there at all."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ import io
 import os
 import time
 import zlib
+from collections.abc import Callable
 from typing import BinaryIO, NamedTuple
 
 import msgpack
 
+from onlinesvm.errors import SnapshotError
 from onlinesvm.snapshot.format import CHUNK_BYTES, FORMAT, FORMAT_VERSION, Snapshot, bytes_of
+from onlinesvm.snapshot.reader import verify
 from onlinesvm.version import __version__
 
-__all__ = ["Saved", "sync_folder", "to_bytes", "write"]
+__all__ = ["Saved", "create_beside", "sync_folder", "to_bytes", "write"]
 
 SYNC_BYTES = 32 * 2**20
 
 
 class Saved(NamedTuple):
-    """What was written: path, position, size in bytes, CRC-32 and digest."""
+    """A written file: path, position, size in bytes, CRC-32 and digest."""
 
     path: str
     position: int
@@ -30,29 +33,45 @@ class Saved(NamedTuple):
     digest: str
 
 
-def write(path: str | os.PathLike[str], snapshot: Snapshot) -> Saved:
-    """Write `snapshot` to `path`: whole and durable when this returns, or not there at all.
+def write(
+    path: str | os.PathLike[str], snapshot: Snapshot, check: Callable[[Snapshot], None]
+) -> Saved:
+    """Write `snapshot` to `path`: durable and read back when this returns, or not there at all.
 
-    Temporary file in the same folder → flush → fsync → rename → fsync of the folder. Raises
-    OSError; the temporary file is then removed and an older file at `path` stays as it was.
+    `check` raises SnapshotError for a snapshot that makes no model. Temporary file in the same
+    folder → flush → fsync → read back → rename → fsync of the folder. The file can be read by its
+    owner alone. Raises OSError, SnapshotError; the temporary file is then removed and an older file
+    at `path` stays as it was.
     """
+    check(snapshot)
     path = os.fspath(path)
-    folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    descriptor, temporary = create_beside(path)
     try:
         with open(descriptor, "wb") as file:
             checksum, digest = _write_stream(file, snapshot)
             file.flush()
             os.fsync(file.fileno())
-            size = file.tell()
+        size, found = verify(temporary)
+        if found != digest:
+            raise SnapshotError(f"{path}: expected digest {digest} when read back, got {found}")
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-    sync_folder(folder)
+    sync_folder(os.path.dirname(path))
     return Saved(path, snapshot.position, size, checksum, digest)
+
+
+def create_beside(path: str) -> tuple[int, str]:
+    """A descriptor to write to a new file beside `path`, and the file's hidden, random name.
+
+    Only its owner can read it; no file or link that is there is opened. Raises OSError.
+    """
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name}.{os.urandom(8).hex()}.tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(temporary, flags, 0o600), temporary
 
 
 def to_bytes(snapshot: Snapshot) -> bytes:
@@ -78,19 +97,19 @@ def _write_stream(file: BinaryIO, snapshot: Snapshot) -> tuple[int, str]:
     header = packer.pack(
         {
             "format": FORMAT,
-            "version": FORMAT_VERSION if snapshot.figures else 1,
+            "version": FORMAT_VERSION,
             "library": __version__,
             "kernel": snapshot.kernel,
             "written_at": time.time(),
+            "id": snapshot.id,
             "config": snapshot.config.as_dict(),
             "max_features": snapshot.max_features,
             "position": snapshot.position,
             "features": len(snapshot.lengths),
             "scalars": snapshot.scalars,
             "totals": snapshot.totals,
-            "producers": snapshot.producers,
-            **({"figures": snapshot.figures} if snapshot.figures else {}),
-            **({} if snapshot.journal is None else {"journal": snapshot.journal}),
+            "figures": snapshot.figures,
+            "attachments": snapshot.attachments,
             "arrays": [[name, array.dtype.str, len(array)] for name, array in arrays.items()],
         }
     )
@@ -107,7 +126,7 @@ def _write_stream(file: BinaryIO, snapshot: Snapshot) -> tuple[int, str]:
             file.write(chunk)
             written += len(head) + len(chunk)
             if written >= SYNC_BYTES and not isinstance(file, io.BytesIO):
-                # A whole model at once would hold up everybody else's writes for seconds.
+                # Synced in parts: a whole model at once delays the writes of others for seconds.
                 file.flush()
                 os.fsync(file.fileno())
                 written = 0

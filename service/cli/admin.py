@@ -65,14 +65,15 @@ def add_recover(parser: Parser) -> None:
 
 def recover(arguments: argparse.Namespace) -> None:
     """Repair a damaged state folder; print what was lost."""
-    from onlinesvm.service.storage.state_dir import Store
+    from onlinesvm.service.storage import recovery
+    from onlinesvm.service.storage.state_dir import StateDir
 
     folder = Path(arguments.state).absolute()
     if not folder.is_dir():
         raise StateError(f"state folder {folder}: no such folder")
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
-    with Store(folder) as store:
-        write(json.dumps(store.recover(), indent=2) + "\n")
+    with StateDir(folder) as state:
+        write(json.dumps(recovery.recover(state), indent=2) + "\n")
 
 
 def add_inspect(parser: Parser) -> None:
@@ -103,7 +104,8 @@ def inspect(arguments: argparse.Namespace) -> None:
         "written_at": _date(header["written_at"]),
         "path": str(path.absolute()),
         "config": model.config.as_dict(),
-        "producers": len(header["producers"]),
+        "id": header["id"].hex(),
+        "producers": len(header["attachments"].get("producers", {})),
         "digest": model.snapshot().digest(),
         "bias": model.bias,
         "progressive_error": figures.error,
@@ -115,7 +117,7 @@ def inspect(arguments: argparse.Namespace) -> None:
     experts = model.experts
     if experts is not None:
         header["experts"] = experts
-    for name in ("arrays", "totals", "scalars", "figures", "journal"):
+    for name in ("arrays", "totals", "scalars", "figures", "attachments"):
         header.pop(name, None)
     up, down = model.strongest(arguments.top)
     if arguments.json:
@@ -128,9 +130,9 @@ def _snapshot_at(path: Path) -> Path:
     """The snapshot file that `path` names: itself, or the newest of a state folder."""
     if not path.is_dir():
         return path
-    from onlinesvm.service.storage.state_dir import snapshots_in
+    from onlinesvm.service.storage.snapshots import DEFAULT_MODEL, model_folder, snapshots_in
 
-    listing = snapshots_in(path)
+    listing = snapshots_in(model_folder(path, DEFAULT_MODEL))
     if not listing:
         raise SnapshotError(f"{path}: expected a snapshot in this folder, got none")
     return listing[0][1]

@@ -235,7 +235,7 @@ def _show_follower(client: Client, state: str, lines: list[str]) -> _Process:
     _say(f"  {saved['path']}\n  digest {saved['digest'][:16]}…\n")
     follower = _Process("--follow", state, "--reload-every-s", "1")
     try:
-        _say(f"A read-only follower of that folder, at {follower.endpoint}. Both predict:\n")
+        _say(f"A reader of that folder, at {follower.endpoint}. Both predict:\n")
         with Client(follower.endpoint) as reader:
             _compare(client, reader, [*_EXAMPLES, *lines])
             last = features_of([*_EXAMPLES, *lines][-1])
@@ -244,9 +244,9 @@ def _show_follower(client: Client, state: str, lines: list[str]) -> _Process:
             client.learn([(last, label)] * 20)
             saved = client.snapshot()
             reloaded = reader.reload()
-            _say(f"  the follower reloaded: position {reloaded['position']:,}\n")
+            _say(f"  the reader reloaded: position {reloaded['position']:,}\n")
             if reloaded["position"] != saved["position"]:
-                raise ServiceError("the follower did not reload the new snapshot")
+                raise ServiceError("the reader did not reload the new snapshot")
             _compare(client, reader, [*_EXAMPLES, *lines][-1:])
             _say()
     except BaseException:
@@ -262,5 +262,5 @@ def _compare(client: Client, reader: Client, lines: list[str]) -> None:
     for line, margin in zip(lines, margins, strict=True):
         _say(f"  {margin:+7.2f}  {'prose' if margin > 0 else 'code ':5}  {line[:70]}")
     if margins.tobytes() != reader.predict(samples).tobytes():
-        raise ServiceError("the follower predicts otherwise than the learner")
-    _say("  The follower's margins are the same, bit for bit.")
+        raise ServiceError("the reader predicts otherwise than the leader")
+    _say("  The reader's margins are the same, bit for bit.")

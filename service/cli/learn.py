@@ -25,7 +25,13 @@ from onlinesvm.service.cli.parser import Parser, UsageError
 from onlinesvm.service.cli.run import Run, add_files, files_of
 from onlinesvm.service.cli.shuffle import shuffled
 from onlinesvm.service.cli.target import add_target, check_target, client_of, load
-from onlinesvm.service.errors import DaemonLost, DaemonTimeout, StateError, StreamBroken
+from onlinesvm.service.errors import (
+    DaemonLost,
+    DaemonTimeout,
+    DaemonUnreachable,
+    StateError,
+    StreamBroken,
+)
 
 __all__ = ["add_learn", "learn"]
 
@@ -246,6 +252,8 @@ def _learn_daemon(
                     f" those after them, got {start}",
                     before,
                 )
+        except DaemonUnreachable:  # nothing of the run was sent
+            raise
         except BaseException as error:
             error.add_note(_so_far(stream.applied, before, producer, error))
             raise

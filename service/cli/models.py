@@ -88,7 +88,7 @@ class _DaemonModel:
 
     @cached_property
     def threshold(self) -> float:
-        config = self._client.stats()["config"] or {}  # None while a follower has no model yet
+        config = self._client.stats()["config"] or {}  # None while a reader has no model yet
         return float(config.get("threshold", 0.0))
 
     def margins(self, batch: BatchColumns, start: int) -> Floats:

@@ -117,7 +117,7 @@ class AsyncClient:
         return await self._ask(self._calls.plain("snapshot"))
 
     async def reload(self) -> dict[str, Any]:
-        """Have a follower look for a newer snapshot; see `Client.reload`."""
+        """Have a reader look for a newer snapshot; see `Client.reload`."""
         return await self._ask(self._calls.plain("reload"))
 
     async def request(self, op: str, body: bytes | None = None, **keys: Any) -> Answer:

@@ -97,7 +97,7 @@ class Client:
         return self._pool.closed
 
     def ping(self) -> dict[str, Any]:
-        """Check that the daemon answers: `mode` ("learner" or "follower") and more."""
+        """Check that the daemon answers: `mode` ("leader" or "reader") and more."""
         return self._ask(self._calls.plain("ping"))
 
     def learn(self, samples: Iterable[Sample]) -> NDArray[np.float64]:
@@ -142,7 +142,7 @@ class Client:
         return self._ask(self._calls.plain("snapshot"))
 
     def reload(self) -> dict[str, Any]:
-        """Have a follower look for a newer snapshot: `reloaded`, `position`, `path`."""
+        """Have a reader look for a newer snapshot: `reloaded`, `position`, `path`."""
         return self._ask(self._calls.plain("reload"))
 
     def request(self, op: str, body: bytes | None = None, **keys: Any) -> Answer:

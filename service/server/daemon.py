@@ -12,7 +12,8 @@ from onlinesvm.service.server.loading import Loading, Progress
 from onlinesvm.service.server.loop import Loop
 from onlinesvm.service.server.service import Leading, Reading, Service
 from onlinesvm.service.server.snapshotter import Schedule
-from onlinesvm.service.storage.state_dir import Store
+from onlinesvm.service.storage.recovery import start
+from onlinesvm.service.storage.state_dir import StateDir
 
 __all__ = ["Daemon", "Load", "load_leader", "load_reader"]
 
@@ -76,14 +77,21 @@ def load_leader(
     """Loads the models of a state folder to learn on; `given` are a new model's parameters."""
 
     def load(counters: Counters, wake: Callable[[], None], progress: Progress) -> Service:
-        store = Store(config.state, fsync=config.fsync, max_producers=config.max_producers)
+        state = StateDir(config.state)
         try:
             progress(0, 1)
-            model, saved = store.open_model(given, limits)
+            started = start(
+                state,
+                given,
+                limits,
+                fsync=config.fsync,
+                max_producers=config.max_producers,
+                on_progress=progress,
+            )
             planned = schedule or Schedule(every_s=config.snapshot_every_s)
-            return Leading(model, store, saved, counters, wake, planned)
+            return Leading(state, started, counters, wake, planned)
         except BaseException:
-            store.close()
+            state.close()
             raise
 
     return load

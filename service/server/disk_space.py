@@ -6,8 +6,8 @@ import logging
 import os
 
 from onlinesvm.errors import SnapshotError
-from onlinesvm.service.storage.state_dir import Store
-from onlinesvm.snapshot.writer import Saved
+from onlinesvm.service.storage.log import Log
+from onlinesvm.service.storage.snapshots import Snapshots, StoredSnapshot
 
 __all__ = ["DiskSpace"]
 
@@ -20,14 +20,14 @@ class DiskSpace:
     Room is made by removing what the newest snapshot makes superfluous, once it was read back.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._journal = store.journal
+    def __init__(self, log: Log, snapshots: Snapshots) -> None:
+        self._log = log
+        self._snapshots = snapshots
 
     @property
     def is_full(self) -> bool:
         """Whether the last write to the log failed for lack of space."""
-        return self._journal.is_disk_full
+        return self._log.is_disk_full
 
     def is_short(self, snapshot_bytes: int, log_bytes: int) -> bool:
         """Whether the log would soon leave no space for the snapshot that makes room.
@@ -37,30 +37,30 @@ class DiskSpace:
         if log_bytes < snapshot_bytes:
             return False  # a snapshot would take more than it makes superfluous
         try:
-            disk = os.statvfs(self._journal.folder)
+            disk = os.statvfs(self._log.folder)
         except OSError:
             return False
         # The next snapshot is larger by at most the log since; as much again is kept free.
         free: int = disk.f_bavail * disk.f_frsize
         return free < 2 * snapshot_bytes + log_bytes
 
-    def make_room(self, saved: Saved) -> bool:
-        """Read `saved` back and remove what is older; False where that failed.
+    def make_room(self, stored: StoredSnapshot) -> bool:
+        """Read `stored` back and remove what is older; False where that failed.
 
         May run beside the loop.
         """
         try:
-            self._store.make_room(saved)
+            self._snapshots.make_room(stored)
         except (OSError, SnapshotError) as error:
             log.error("no room can be made on the disk: %s", error)
             return False
         return True
 
-    def drop_segment(self, end: tuple[int, ...] | None) -> None:
-        """Remove the log's last segment if the log still ends at `end`, where a snapshot does."""
-        if self._journal.end != end:
+    def drop_segment(self, lsn: int) -> None:
+        """Remove the log's last segment if the log still ends with `lsn`, as a snapshot does."""
+        if self._log.lsn != lsn:
             return
         try:
-            self._journal.drop()
+            self._log.drop()
         except OSError as error:
             log.error("no room can be made on the disk: %s", error.strerror or error)

@@ -24,7 +24,7 @@ from onlinesvm.service.server.log_health import LogHealth
 from onlinesvm.service.server.reader import Look, Reader
 from onlinesvm.service.server.registry import Registry
 from onlinesvm.service.server.snapshotter import Snapshotter, Written
-from onlinesvm.service.storage.log import Journal
+from onlinesvm.service.storage.log import Log
 from onlinesvm.version import __version__
 
 __all__ = ["Answer", "Handlers", "LeaderHandlers", "ReaderHandlers"]
@@ -140,7 +140,7 @@ class Handlers(ABC):
 class LeaderHandlers(Handlers):
     """The operations of a daemon that learns."""
 
-    mode = "learner"
+    mode = "leader"
 
     def __init__(
         self,
@@ -148,13 +148,13 @@ class LeaderHandlers(Handlers):
         counters: Counters,
         leader: Leader,
         snapshotter: Snapshotter,
-        journal: Journal,
+        log: Log,
         health: LogHealth,
     ) -> None:
         super().__init__(registry, counters)
         self._leader = leader
         self._snapshotter = snapshotter
-        self._journal = journal
+        self._log = log
         self._health = health
 
     def _learn(self, request: Request, plan: Planned) -> Answer:
@@ -185,7 +185,7 @@ class LeaderHandlers(Handlers):
 
         def reply(written: Future[Written]) -> Reply:
             try:
-                return Reply(dict(written.result().saved._asdict()))
+                return Reply(dict(written.result().stored._asdict()))
             except Exception as error:
                 text = f"the snapshot failed: {error}"
                 raise RequestError("INTERNAL", text, None, request.id) from None
@@ -194,7 +194,7 @@ class LeaderHandlers(Handlers):
 
     def _reload(self, request: Request) -> Answer:
         raise RequestError(
-            "BAD_REQUEST", "expected reload at a follower, got it at a learner", None, request.id
+            "BAD_REQUEST", "expected reload at a reader, got it at a leader", None, request.id
         )
 
     def _report(self, request: Request) -> dict[str, Any]:
@@ -203,8 +203,8 @@ class LeaderHandlers(Handlers):
         model = hosted.model
         return {
             **self._snapshotter.report(),
-            "fsync": self._journal.fsync,
-            "journal_error": self._health.error,
+            "fsync": self._log.fsync,
+            "log_error": self._health.error,
             "producers": len(hosted.producers),
             "refused_features": model.refused_features,
             "prunes": model.pruning.prunes,
@@ -216,24 +216,20 @@ class LeaderHandlers(Handlers):
 class ReaderHandlers(Handlers):
     """The operations of a daemon that serves another's snapshots read-only."""
 
-    mode = "follower"
+    mode = "reader"
 
     def __init__(self, registry: Registry, counters: Counters, reader: Reader) -> None:
         super().__init__(registry, counters)
         self._reader = reader
 
     def _learn(self, request: Request, plan: Planned) -> Answer:
-        raise RequestError(
-            "READ_ONLY", "a follower does not learn; ask its learner", None, request.id
-        )
+        raise RequestError("READ_ONLY", "a reader does not learn; ask its leader", None, request.id)
 
     def _resume(self, request: Request) -> Answer:
-        raise RequestError(
-            "READ_ONLY", "a follower does not learn; ask its learner", None, request.id
-        )
+        raise RequestError("READ_ONLY", "a reader does not learn; ask its leader", None, request.id)
 
     def _snapshot(self, request: Request) -> Answer:
-        raise RequestError("READ_ONLY", "a follower writes no snapshot", None, request.id)
+        raise RequestError("READ_ONLY", "a reader writes no snapshot", None, request.id)
 
     def _reload(self, request: Request) -> Answer:
         def reply(looked: Future[Look]) -> Reply:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,14 +21,18 @@ from onlinesvm.errors import OnlineSVMError
 from onlinesvm.service.errors import NotDurable
 from onlinesvm.service.protocol import Request, RequestError
 from onlinesvm.service.server.registry import Hosted, Registry
-from onlinesvm.service.storage.log import Entry, Journal
+from onlinesvm.service.storage.entry import Entry, Kind
+from onlinesvm.service.storage.log import Log, Written
 from onlinesvm.service.storage.producers import Turn
-from onlinesvm.service.storage.writer import PART_BYTES, Part, Writer
 
-__all__ = ["Fatal", "Leader", "Learned", "Plan", "Planned"]
+__all__ = ["PART_BYTES", "Fatal", "Leader", "Learned", "Plan", "Planned"]
 
 log = logging.getLogger(__name__)
 
+# Below this, handing a part to the thread takes longer than writing it.
+PART_BYTES = 2**20
+
+Part = Future[Written]  # of a turn; fails with NotDurable or MemoryError where it is not in the log
 Refusal = NotDurable | MemoryError
 
 
@@ -39,8 +44,9 @@ class Fatal(OnlineSVMError):
 class Plan:
     """How a valid learn request will be carried out.
 
-    first: the request of the same turn that this one repeats. part: the part of the turn that it is
-    written in; None where there is nothing to write. refusal: why it is not written.
+    first: the request of the same turn that this one repeats. part, index: the part of the turn
+    that it is written in, and its place there; None where there is nothing to write. refusal: why
+    it is not written.
     """
 
     hosted: Hosted
@@ -48,6 +54,7 @@ class Plan:
     is_duplicate: bool = False
     first: Plan | None = None
     part: Part | None = None
+    index: int = 0
     refusal: Refusal | None = None
 
 
@@ -72,18 +79,18 @@ class Leader:
     def __init__(
         self,
         registry: Registry,
-        journal: Journal,
+        log: Log,
         *,
         hold_back: Callable[[], NotDurable | None] = lambda: None,
         note: Callable[[Refusal | None], None] = lambda error: None,
         part_bytes: float = PART_BYTES,
     ) -> None:
         self._registry = registry
-        self._writer = Writer(journal)
+        self._writer = _Writer(log)
         self._hold_back = hold_back
         self._note = note
         # Under `always` a turn is made durable at once, so it is written at once.
-        self._part_bytes = math.inf if journal.fsync == "always" else part_bytes
+        self._part_bytes = math.inf if log.fsync == "always" else part_bytes
 
     def plan(self, requests: Sequence[Request]) -> list[Planned]:
         """The plan of each learn request of a turn, the error that answers it, or None.
@@ -140,8 +147,8 @@ class Leader:
             log.warning("drift: the error rose, by position %d; now %.4f", model.position, recent)
         if request.producer:
             hosted.producers.note(request.producer, request.sequence, samples)
-        if plan.part is not None:
-            hosted.unapplied -= 1
+        if plan.part is not None and hosted.state is not None:
+            hosted.state.reached(plan.part.result(), plan.index)
         return Learned(samples, model.position, margins)
 
     def _refusal_of(self, plan: Plan) -> Refusal | None:
@@ -155,9 +162,7 @@ class Leader:
             error = plan.part.exception()
             if error is not None and not isinstance(error, NotDurable | MemoryError):
                 raise Fatal(f"the log's writer failed ({error!r}); start again") from error
-            if error is not None:
-                plan.hosted.unapplied -= 1
-                plan.refusal = error
+            plan.refusal = error
         self._note(plan.refusal)
         return plan.refusal
 
@@ -176,7 +181,7 @@ class _Turn:
     refusal: why no more of it is written.
     """
 
-    def __init__(self, writer: Writer, part_bytes: float, refusal: Refusal | None) -> None:
+    def __init__(self, writer: _Writer, part_bytes: float, refusal: Refusal | None) -> None:
         self._writer = writer
         self._part_bytes = part_bytes
         self._refusal = refusal
@@ -246,8 +251,59 @@ class _Turn:
         written = [(r, plan) for r, plan in part if len(plan.batch) or r.producer]
         if not written:
             return
-        entries = [Entry(len(plan.batch), r.header, r.body) for r, plan in written]
+        entries = [Entry(Kind.LEARN, plan.hosted.model.id, r.header, r.body) for r, plan in written]
         future = self._writer.write(entries, more=more)
-        for _, plan in written:
-            plan.part = future
-            plan.hosted.unapplied += 1
+        for index, (_, plan) in enumerate(written):
+            plan.part, plan.index = future, index
+
+
+class _Writer:
+    """Writes the entries of a turn; where they are many, in parts and on a thread.
+
+    While the thread writes a part, the loop validates the requests of the next and applies those of
+    the one before: copying some megabytes into the system's cache takes as long as learning them.
+    After a part that could not be written, no later one of that turn is written: an entry never
+    follows one that is missing.
+
+    Until `settle` returns, the thread alone uses the log.
+    """
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="onlinesvm-log")
+        self._last: Part | None = None  # the last of this turn that was handed to the thread
+
+    def write(self, entries: Sequence[Entry], *, more: bool) -> Part:
+        """Have a part of the turn written; `more` may follow. A turn of one part is written here
+        and now.
+        """
+        part, before = Part(), self._last
+        if before is None and not more:
+            _write(self._log, entries, part, None)
+        else:
+            self._worker.submit(_write, self._log, entries, part, before)
+            self._last = part
+        return part
+
+    def settle(self) -> None:
+        """Wait until all that was handed over is written, or is known not to be."""
+        last, self._last = self._last, None
+        if last is not None:
+            last.exception()
+
+    def close(self) -> None:
+        """End the thread; may be called again."""
+        self._worker.shutdown()
+
+
+def _write(log: Log, entries: Sequence[Entry], part: Part, before: Part | None) -> None:
+    """Write a part, unless the one `before` it in the turn could not be."""
+    try:
+        error = before.exception() if before is not None else None
+        if error is not None:
+            raise error
+        written = log.append(entries)
+    except Exception as error:
+        part.set_exception(error)
+    else:
+        part.set_result(written)

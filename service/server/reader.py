@@ -18,7 +18,8 @@ from onlinesvm.errors import SnapshotError
 from onlinesvm.service.protocol import DEFAULT_MODEL
 from onlinesvm.service.server.background import Background
 from onlinesvm.service.server.registry import Hosted, Registry
-from onlinesvm.service.storage.state_dir import model_at, snapshots_in
+from onlinesvm.service.storage.model_state import model_at
+from onlinesvm.service.storage.snapshots import model_folder, snapshots_in
 from onlinesvm.svm import OnlineSVM
 
 __all__ = ["Look", "Reader", "Served"]
@@ -41,6 +42,7 @@ class Served:
     """A model and the file that it was loaded from."""
 
     model: OnlineSVM
+    lsn: int
     path: Path
     identity: _Identity
     written_at: float
@@ -104,7 +106,8 @@ class Reader:
         """Load the newest valid snapshot if it is another than `current`. Runs on the worker."""
         for _ in range(_LISTINGS):
             try:
-                listing = snapshots_in(self.folder)
+                os.stat(self.folder)
+                listing = snapshots_in(model_folder(self.folder, DEFAULT_MODEL))
             except OSError as error:
                 return Look(current, False, f"{self.folder}: {error.strerror or error}")
             look = self._newest_of(listing, current)
@@ -119,7 +122,7 @@ class Reader:
         self._damaged = {path: self._damaged[path] for _, path in listing if path in self._damaged}
         errors = [] if listing else [f"{self.folder}: no snapshot there"]
         served = current
-        for position, path in listing:
+        for lsn, path in listing:
             try:
                 stat = path.stat()
                 identity = _Identity(stat.st_ino, stat.st_size, stat.st_mtime_ns)
@@ -129,9 +132,9 @@ class Reader:
                 if damage and damage[0] == identity:
                     errors.append(damage[1])
                     continue
-                if current and position < current.model.position:
+                if current and lsn < current.lsn:
                     break  # never a step back, even if the served file is gone
-                model = model_at(path, position, self._limits, None)
+                model = model_at(path, lsn, self._limits, None)
                 model.freeze()  # here, so that the loop never waits for it
             except FileNotFoundError:
                 return None
@@ -143,7 +146,7 @@ class Reader:
                 errors.append(f"{path}: {error if str(error) else 'out of memory'}")
                 log.error("snapshot passed over: %s", errors[-1])
             else:
-                served = Served(model, path, identity, stat.st_mtime)
+                served = Served(model, lsn, path, identity, stat.st_mtime)
                 break
         return Look(served, served is not current, errors[0] if errors else None)
 

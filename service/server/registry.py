@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from onlinesvm.service.protocol import DEFAULT_MODEL, Id, RequestError
+from onlinesvm.service.storage.model_state import ModelState
 from onlinesvm.service.storage.producers import Producers
 from onlinesvm.svm import OnlineSVM
 
@@ -14,15 +15,12 @@ __all__ = ["Hosted", "Registry"]
 
 @dataclass(slots=True)
 class Hosted:
-    """A model and the state that belongs to it alone.
-
-    unapplied: requests that are in the log, or on their way there, and not in the model yet.
-    """
+    """A model and the state that belongs to it alone; `state` is None where it does not learn."""
 
     name: str
     model: OnlineSVM
     producers: Producers = field(default_factory=lambda: Producers(0))
-    unapplied: int = 0
+    state: ModelState | None = None
 
 
 class Registry:

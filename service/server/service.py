@@ -11,15 +11,13 @@ from onlinesvm.config import Limits
 from onlinesvm.service.protocol import DEFAULT_MODEL, Request
 from onlinesvm.service.server.counters import Counters
 from onlinesvm.service.server.handlers import Answer, LeaderHandlers, ReaderHandlers
-from onlinesvm.service.server.leader import Leader, Planned
+from onlinesvm.service.server.leader import PART_BYTES, Leader, Planned
 from onlinesvm.service.server.log_health import LogHealth
 from onlinesvm.service.server.reader import Reader
 from onlinesvm.service.server.registry import Hosted, Registry
 from onlinesvm.service.server.snapshotter import Schedule, Snapshotter
-from onlinesvm.service.storage.state_dir import Store
-from onlinesvm.service.storage.writer import PART_BYTES
-from onlinesvm.snapshot.writer import Saved
-from onlinesvm.svm import OnlineSVM
+from onlinesvm.service.storage.recovery import Started
+from onlinesvm.service.storage.state_dir import StateDir
 
 __all__ = ["Answering", "Leading", "Reading", "Service"]
 
@@ -54,42 +52,40 @@ class Service(Answering, Protocol):
 
 
 class Leading:
-    """Learns, logs and writes snapshots.
-
-    saved: the snapshot that `model` was loaded from.
-    """
+    """Learns, logs and writes snapshots; `state` is the folder that `started` was loaded from."""
 
     mode = LeaderHandlers.mode
 
     def __init__(
         self,
-        model: OnlineSVM,
-        store: Store,
-        saved: Saved,
+        state: StateDir,
+        started: Started,
         counters: Counters,
         wake: Callable[[], None],
         schedule: Schedule = Schedule(),  # noqa: B008 - frozen
         part_bytes: int = PART_BYTES,
     ) -> None:
-        journal = store.journal
-        journal.wake = wake
-        hosted = Hosted(DEFAULT_MODEL, model, store.producers)
+        started.log.wake = wake
+        default = started.default
         registry = Registry()
-        registry.put(hosted)
-        self._model = model
-        self._store = store
+        registry.put(Hosted(DEFAULT_MODEL, default.model, default.producers, default))
+        config = default.model.config.as_dict()
+        log.debug("model %s: %s", DEFAULT_MODEL, " ".join(f"{k}={v}" for k, v in config.items()))
+        self._model = default.model
+        self._log = started.log
+        self._state = state
         self._counters = counters
-        self.snapshotter = Snapshotter(hosted, store, saved, schedule, wake)
-        self.health = LogHealth(journal, self.snapshotter)
+        self.snapshotter = Snapshotter(default, started, schedule, wake)
+        self.health = LogHealth(started.log, self.snapshotter)
         self.leader = Leader(
             registry,
-            journal,
+            started.log,
             hold_back=self.snapshotter.hold_back,
             note=self.health.note,
             part_bytes=part_bytes,
         )
         self.handlers = LeaderHandlers(
-            registry, counters, self.leader, self.snapshotter, journal, self.health
+            registry, counters, self.leader, self.snapshotter, started.log, self.health
         )
 
     def plan(self, requests: Sequence[Request]) -> Sequence[Planned]:
@@ -106,24 +102,23 @@ class Leading:
         return min(due, self.snapshotter.tick(now))
 
     def stop(self) -> None:
-        """Write a last snapshot if anything was learned since the newest. Raises OSError."""
+        """Write a last snapshot if an entry was applied since the newest. Raises OSError."""
         self.leader.close()
         self.snapshotter.finish()
-        journal = self._store.journal
         try:
-            if not self.snapshotter.is_current or journal.failure is not None:
+            if not self.snapshotter.is_current or self._log.failure is not None:
                 self.snapshotter.write_last()
         finally:
             try:
-                journal.close()
-            except OSError as error:  # the snapshot has it all
+                self._log.close()
+            except OSError as error:  # the snapshot holds it all
                 log.warning("the log could not be made durable: %s", error.strerror or error)
-            self._store.close()
+            self._state.close()
 
     def describe(self) -> str:
         model = self._model
-        config = " ".join(f"{key}={value}" for key, value in model.config.as_dict().items())
-        return f"position {model.position}, {len(model.lookup)} features, {config}"
+        size = f"position {model.position:,}, {len(model.lookup):,} features"
+        return f"model {model.config.rule}, {size}"
 
 
 class Reading:

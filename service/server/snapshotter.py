@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 from onlinesvm.service.errors import NotDurable
 from onlinesvm.service.server.background import Background
 from onlinesvm.service.server.disk_space import DiskSpace
-from onlinesvm.service.server.registry import Hosted
-from onlinesvm.service.storage.state_dir import Store
+from onlinesvm.service.storage.model_state import ModelState
+from onlinesvm.service.storage.recovery import Started
+from onlinesvm.service.storage.snapshots import StoredSnapshot
 from onlinesvm.snapshot.view import ModelView
-from onlinesvm.snapshot.writer import Saved
 
 __all__ = ["RETRY_S", "Schedule", "Snapshotter", "Written"]
 
@@ -47,42 +47,42 @@ class Schedule:
 class Written(NamedTuple):
     """The outcome of a run. was_verified: whether the snapshot was read back whole."""
 
-    saved: Saved
+    stored: StoredSnapshot
     was_verified: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Base:
-    """The state of which a snapshot has all: the log's bytes so far, and its end."""
+    """The state that a snapshot holds: up to which LSN, and the log's bytes so far."""
 
-    position: int
+    lsn: int
     log_bytes: int
-    end: tuple[int, ...] | None
     makes_room: bool = False
 
 
 class Snapshotter:
     """Writes the snapshots of one model, one at a time, beside the loop.
 
-    saved: the snapshot that the model was loaded from. Owned by the loop's thread.
+    A model that was just created has none yet. Owned by the loop's thread.
     """
 
     def __init__(
         self,
-        hosted: Hosted,
-        store: Store,
-        saved: Saved,
+        state: ModelState,
+        started: Started,
         schedule: Schedule,
         wake: Callable[[], None],
     ) -> None:
-        self._hosted = hosted
-        self._store = store
-        self._disk = DiskSpace(store)
+        self._state = state
+        self._folder = started.folder
+        self._log = started.log
+        self._snapshots = started.snapshots
+        self._disk = DiskSpace(started.log, started.snapshots)
         self._schedule = schedule
         self._worker = Background(self._begin, self._end, wake)
-        self._saved = saved
-        self._saved_at = Path(saved.path).stat().st_mtime
-        self._base = self._next_base = _Base(saved.position, 0, None)
+        self._stored = stored = started.stored.get(state.model.id)
+        self._stored_at = Path(stored.path).stat().st_mtime if stored else time.time()
+        self._base = self._next_base = _Base(stored.lsn if stored else 0, 0)
         self._due = time.monotonic() + schedule.every_s
         self._room_at = 0.0  # when room may be asked for next
         self._error: str | None = None
@@ -94,13 +94,14 @@ class Snapshotter:
 
     @property
     def is_current(self) -> bool:
-        """Whether the newest snapshot has everything that was learned."""
-        return self._hosted.model.position == self._saved.position
+        """Whether the newest snapshot holds every entry that was applied."""
+        held = self._stored.lsn if self._stored is not None else self._state.created
+        return held == self._state.position.lsn
 
     @property
     def log_bytes(self) -> int:
         """Bytes in the log since the newest snapshot."""
-        return self._store.journal.bytes - self._base.log_bytes
+        return self._log.bytes - self._base.log_bytes
 
     def ask(self, *, join: bool = False) -> Future[Written]:
         """A snapshot that begins from now on; with `join`, one under way will do."""
@@ -113,31 +114,30 @@ class Snapshotter:
     def request(self) -> Future[Written]:
         """A snapshot of everything learned so far: one under way if nothing came since it began."""
         self._worker.collect()  # one that has failed already is not joined
-        return self._worker.ask(join=self._next_base.position == self._hosted.model.position)
+        return self._worker.ask(join=self._next_base.lsn == self._state.position.lsn)
 
     def _begin(self) -> Callable[[], Written]:
-        journal, has_all = self._store.journal, not self._hosted.unapplied
-        view = self._store.view(self._hosted.model, has_all=has_all)
+        view = self._state.view(self._folder)
         makes_room = self._disk.is_full or self._is_short()
-        self._next_base = _Base(view.position, journal.bytes, view.journal, makes_room)
-        if has_all:  # else the snapshot has less than the segment before the next
-            journal.roll()
-        if makes_room:
-            newest = self._saved
-            return lambda: self._write_frugally(view, newest)
-        return lambda: Written(self._store.write(view.snapshot()))
+        lsn = self._state.position.lsn
+        self._next_base = _Base(lsn, self._log.bytes, makes_room)
+        self._log.roll()  # the segments so far go with the snapshots that hold them
+        if makes_room and self._stored is not None:
+            newest = self._stored
+            return lambda: self._write_frugally(view, lsn, newest)
+        return lambda: Written(self._snapshots.write(view.snapshot()))
 
-    def _write_frugally(self, view: ModelView, newest: Saved) -> Written:
+    def _write_frugally(self, view: ModelView, lsn: int, newest: StoredSnapshot) -> Written:
         """Make room with the `newest` snapshot, then write the next and make room with that.
 
         Runs on the worker.
         """
         with contextlib.closing(view):
             was_verified = self._disk.make_room(newest)
-            if view.position == newest.position:
+            if lsn == newest.lsn:
                 return Written(newest, was_verified)
-            saved = self._store.write(view.snapshot())
-        return Written(saved, self._disk.make_room(saved))
+            stored = self._snapshots.write(view.snapshot())
+        return Written(stored, self._disk.make_room(stored))
 
     def _end(self, ended: Future[Written]) -> None:
         error = ended.exception()
@@ -146,18 +146,15 @@ class Snapshotter:
             self._due = min(self._due, time.monotonic() + RETRY_S)
             log.error("the snapshot failed: %s", self._error)
             return
-        saved, was_verified = ended.result()
-        base = self._next_base
-        if saved.position > self._saved.position:
+        stored, was_verified = ended.result()
+        self._base = base = self._next_base
+        if self._stored is None or stored.lsn > self._stored.lsn:
             self._room_at = 0.0  # more can be removed than before
-        if saved is self._saved:  # nothing new to write: the log's bytes count, its end does not
-            base = _Base(base.position, base.log_bytes, self._base.end, base.makes_room)
-        self._base = base
-        self._saved, self._saved_at = saved, time.time()
+        self._stored, self._stored_at = stored, time.time()
         self._error = None
         if base.makes_room and was_verified:
-            self._disk.drop_segment(base.end)
-        log.info("snapshot %s (%d bytes)", saved.path, saved.size)
+            self._disk.drop_segment(base.lsn)
+        log.info("snapshot %s (%d bytes)", stored.path, stored.size)
 
     def tick(self, now: float) -> float:
         """Begin what is due at `now` (time.monotonic()); when the next is due."""
@@ -170,13 +167,17 @@ class Snapshotter:
 
     def _is_log_long(self) -> bool:
         return (
-            self._schedule.is_long(self.log_bytes, self._saved.size)
+            self._schedule.is_long(self.log_bytes, self._stored_bytes)
             and self._error is None  # after an error it is tried again when it is due
             and not self._worker.is_running
         )
 
+    @property
+    def _stored_bytes(self) -> int:
+        return self._stored.size if self._stored else 0
+
     def _is_short(self) -> bool:
-        return self._disk.is_short(self._saved.size, self.log_bytes)
+        return self._disk.is_short(self._stored_bytes, self.log_bytes)
 
     def make_room(self, now: float) -> None:
         """On a full disk: ask for a snapshot that makes room, every few seconds at most."""
@@ -186,9 +187,11 @@ class Snapshotter:
 
     def hold_back(self) -> NotDurable | None:
         """Why nothing may be learned now: room is being made on a disk that is nearly full."""
+        self._worker.collect()  # what it brings may be the room that is missing
         if not self._is_short():
             return None
-        self._worker.collect()
+        if self._error is None:
+            self._room_at = 0.0  # the log has grown since: each snapshot makes room
         self.make_room(time.monotonic())
         if self._worker.is_running and self._next_base.makes_room:
             return NotDurable(f"{os.strerror(errno.ENOSPC)}; room is being made on the disk")
@@ -197,12 +200,13 @@ class Snapshotter:
     def report(self) -> dict[str, Any]:
         """The figures of a stats reply."""
         self._worker.collect()
+        stored = self._stored
         return {
-            "snapshot_position": self._saved.position,
-            "snapshot_age_s": max(0.0, time.time() - self._saved_at),
-            "snapshot_path": self._saved.path,
+            "snapshot_position": stored.position if stored else None,
+            "snapshot_age_s": max(0.0, time.time() - self._stored_at) if stored else None,
+            "snapshot_path": stored.path if stored else None,
             "snapshot_error": self._error,
-            "journal_bytes": self.log_bytes,
+            "log_bytes": self.log_bytes,
         }
 
     def finish(self) -> None:
@@ -212,5 +216,5 @@ class Snapshotter:
 
     def write_last(self) -> None:
         """Write a snapshot here and now. Raises OSError."""
-        self._saved = self._store.write(self._store.take(self._hosted.model))
-        log.info("snapshot %s (%d bytes)", self._saved.path, self._saved.size)
+        self._stored = stored = self._snapshots.write(self._state.view(self._folder).snapshot())
+        log.info("snapshot %s (%d bytes)", stored.path, stored.size)

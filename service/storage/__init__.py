@@ -1,6 +1,6 @@
 """The state folder: its lock, log and snapshots, and the start from them.
 
-`state_dir` holds the folder, `log` writes `segment` after segment, `fsync` makes them durable,
-`recovery` replays them, `repair` goes on after damage, `producers` remembers sequences.
-May import `onlinesvm` and `service.protocol`.
+`state_dir` holds the folder. `log` writes `entry` after entry into `segment` after segment, `fsync`
+makes them durable. `snapshots` writes `model_state`s. `recovery` starts from them, `replay` applies
+the log, `repair` goes on after damage. May import `onlinesvm` and `service.protocol`.
 """

@@ -1,4 +1,4 @@
-"""What the journal asks of the file system, one call each: the seam where faults are injected."""
+"""The calls that the log makes to the file system: the seam where tests inject faults."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from onlinesvm.snapshot.writer import sync_folder
+from onlinesvm.snapshot.writer import create_beside, sync_folder
 
-__all__ = ["Buffer", "Files", "open_regular"]
+__all__ = ["Buffer", "Files", "make_private", "open_regular"]
 
 Buffer = bytes | memoryview
 
@@ -22,9 +22,8 @@ _PAGE = 4096
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a regular file to be read; opening a pipe would wait for its other end for ever.
-
-    Raises OSError, also for what is none.
+    """Open a regular file to be read. Raises OSError, also for a file of another kind: opening a
+    pipe would wait for its other end for ever.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -33,20 +32,32 @@ def open_regular(path: Path) -> BinaryIO:
     return open(descriptor, "rb")
 
 
+def make_private(folder: Path) -> None:
+    """Make a folder that its owner alone can enter, and its name durable; none if it is there.
+
+    Raises OSError.
+    """
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        return
+    sync_folder(os.fspath(folder.parent))
+
+
 class Files:
     """The system's own calls. All raise OSError."""
 
-    def create(self, path: Path) -> int:
-        """A descriptor of an empty file; all writes go to its end."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
-        return os.open(path, flags, 0o666)
+    def create_beside(self, path: Path) -> tuple[int, Path]:
+        """A descriptor of a new, private file beside `path`, and its name; writes go to its end."""
+        descriptor, temporary = create_beside(os.fspath(path))
+        return descriptor, Path(temporary)
 
     def open(self, path: Path) -> int:
-        """A descriptor of a file that is there; all writes go to its end."""
-        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        """A descriptor of an existing file; all writes go to its end."""
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
 
     def write(self, descriptor: int, parts: Sequence[Buffer]) -> int:
-        """Write what fits of `parts`, one behind the other; how many bytes that was."""
+        """Write what fits of `parts`, one after the other; how many bytes that was."""
         return os.writev(descriptor, parts)
 
     def truncate(self, descriptor: int, size: int) -> None:
@@ -54,7 +65,7 @@ class Files:
         os.ftruncate(descriptor, size)
 
     def close(self, descriptor: int, size: int, data: bytes) -> None:
-        """Close the descriptor, after `data` was added to a file of `size` bytes: all or nothing.
+        """Add `data` to a file of `size` bytes, all of it or nothing, and close the descriptor.
 
         Nothing is added to a file of another size.
         """
@@ -70,16 +81,16 @@ class Files:
             os.close(descriptor)
 
     def sync(self, descriptor: int) -> None:
-        """Make what was written durable."""
+        """Make the bytes written durable."""
         _sync(descriptor)
 
     def forget(self, descriptor: int) -> None:
-        """Have the system keep no copy in memory of what is durable: a start alone reads it.
+        """Hand the pages of what is durable back to the system: only a start reads them.
 
-        The next bytes then go where these were. Else a busy journal fills the memory that others
-        could use, and goes on into pages that the system has to find first, which on a virtual
-        machine takes several times as long as the copying. Its last page stays: it is added to.
-        A file system that cannot keeps its copy: nothing is lost by that.
+        The next bytes then go into these pages. Otherwise a busy log fills the memory that other
+        processes could use, and goes on into pages that the system has to find first, which on a
+        virtual machine takes several times as long as the copying. The last page stays, since
+        bytes are added to it. A file system may keep its copy; nothing is lost by that.
         """
         if sys.platform == "linux":
             whole = os.fstat(descriptor).st_size // _PAGE * _PAGE

@@ -1,4 +1,4 @@
-"""Who has learned what: the last sequence of each producer, so that nothing is applied twice."""
+"""The last sequence of each producer, so that no numbered request is applied twice."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Applied", "Producers", "Turn"]
 
 
 class Applied(NamedTuple):
-    """What a producer had applied: the sequence of its last request, and samples in all."""
+    """The requests of a producer that were applied: the last sequence, and samples in all."""
 
     sequence: int
     samples: int
@@ -21,18 +21,18 @@ _NOTHING = Applied(0, 0)
 
 
 class Producers:
-    """The producers, in the order of their last application; `most` are remembered.
+    """The producers, in the order of their last application; `limit` are remembered.
 
     Beyond that the one applied furthest back is forgotten: by position, never by a clock, so that
     a replay forgets the same ones.
 
-    A producer that has asked to `resume` owns its name on that connection: a request from before,
-    which may still be on its way from a connection that broke or a process that died, would else
-    be taken for the next one, though the producer has begun to send others under its number.
+    A producer that has asked to `resume` owns its name on that connection. Otherwise a late request
+    from a connection that broke or a process that died would be taken for the next one, though the
+    producer already sends others under its number.
     """
 
-    def __init__(self, most: int, known: Mapping[bytes, tuple[int, int]] | None = None) -> None:
-        self._most = most
+    def __init__(self, limit: int, known: Mapping[bytes, tuple[int, int]] | None = None) -> None:
+        self.limit = limit
         self._applied: dict[bytes, Applied] = {}
         for name, (sequence, samples) in (known or {}).items():
             self._put(name, Applied(sequence, samples))
@@ -42,7 +42,7 @@ class Producers:
         return len(self._applied)
 
     def last(self, name: bytes) -> Applied:
-        """What `name` had applied; (0, 0) where it is unknown."""
+        """The requests of `name` that were applied; (0, 0) where it is unknown."""
         return self._applied.get(name, _NOTHING)
 
     def note(self, name: bytes, sequence: int, samples: int) -> None:
@@ -52,15 +52,15 @@ class Producers:
 
     def _put(self, name: bytes, applied: Applied) -> None:
         self._applied[name] = applied
-        if len(self._applied) > self._most:
+        if len(self._applied) > self.limit:
             del self._applied[next(iter(self._applied))]
 
-    def bound(self, most: int) -> None:
-        """From now on, remember at most `most`."""
-        self._most = most
-        for name in list(islice(self._applied, max(0, len(self._applied) - most))):
+    def bound(self, limit: int) -> None:
+        """From now on, remember at most `limit`."""
+        self.limit = limit
+        for name in list(islice(self._applied, max(0, len(self._applied) - limit))):
             del self._applied[name]
-        while len(self._owners) > most:
+        while len(self._owners) > limit:
             self._owners.popitem(last=False)
 
     def oldest(self) -> Iterable[bytes]:
@@ -68,9 +68,9 @@ class Producers:
         return self._applied
 
     def forgotten_after(self, pending: Mapping[bytes, int]) -> set[bytes]:
-        """Who will be forgotten when `pending`, in this order, was applied."""
+        """The producers that are forgotten once `pending`, in this order, was applied."""
         new = sum(1 for name in pending if name not in self._applied)
-        beyond = len(self._applied) + new - self._most
+        beyond = len(self._applied) + new - self.limit
         if beyond <= 0:
             return set()
         waiting = (name for name in self._applied if name not in pending)
@@ -80,11 +80,11 @@ class Producers:
         """From now on `name` learns from the connection `peer` alone."""
         self._owners.pop(name, None)
         self._owners[name] = peer
-        if len(self._owners) > self._most:
+        if len(self._owners) > self.limit:
             self._owners.popitem(last=False)
 
     def is_owner(self, name: bytes, peer: bytes) -> bool:
-        """Whether nobody else than `peer` has asked last to resume `name`."""
+        """Whether `peer` was the last connection to resume `name`, or none was."""
         return self._owners.get(name, peer) == peer
 
     def dump(self) -> dict[bytes, tuple[int, int]]:
@@ -93,7 +93,7 @@ class Producers:
 
 
 class Turn:
-    """The producers as they will stand when what was planned in a turn of the loop is applied."""
+    """The producers as they will be once the plans of a turn of the loop are applied."""
 
     def __init__(self, producers: Producers) -> None:
         self._producers = producers

@@ -1,104 +1,126 @@
-"""What is behind a damage in the journal: set aside, and told of exactly."""
+"""The log after a damage: counted, reported and set aside."""
 
 from __future__ import annotations
 
 import logging
 import os
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgpack
+
 from onlinesvm.service.protocol import RequestError, numbering_of
-from onlinesvm.service.storage.recovery import Stop, contents_of
-from onlinesvm.service.storage.segment import Closing, Damage, Segment, closing_of, records_of
+from onlinesvm.service.storage.entry import Damage, Kind, Record
+from onlinesvm.service.storage.replay import Stop, contents_of
+from onlinesvm.service.storage.segment import (
+    HEADER_BYTES,
+    Segment,
+    Segments,
+    closing_of,
+    records_of,
+)
 from onlinesvm.snapshot.writer import sync_folder
 
-__all__ = ["losses", "set_segments_aside"]
+__all__ = ["cut", "losses", "set_segments_aside"]
 
 log = logging.getLogger(__name__)
 
-Segments = Sequence[tuple[int, Path]]
+
+def cut(stop: Stop) -> None:
+    """Cut a torn tail off. Raises OSError."""
+    size = stop.path.stat().st_size
+    log.warning("%s; its last %d bytes are cut off", stop, size - stop.offset)
+    if not stop.offset:
+        stop.path.unlink()
+        sync_folder(os.fspath(stop.path.parent))
+        return
+    _truncate(stop.path, stop.offset)
 
 
-def _behind(segments: Segments, stop: Stop) -> list[tuple[int, Path]]:
-    """The segment of `stop` and those after it."""
-    return [(start, path) for start, path in segments if path >= stop.path]
+def losses(segments: Segments, stop: Stop | None, lsn: int, newest_known: int) -> dict[str, Any]:
+    """The entries after `lsn` that are lost, as a report.
 
-
-def losses(
-    segments: Segments, stop: Stop | None, position: int, newest_known: int
-) -> dict[str, Any]:
-    """What is not in a model of `position`: samples, bytes, and producers' requests, as a report.
-
-    Whole records behind the damage are counted; `lost_samples` is exact up to the last of them,
-    and at least that many where `unreadable_bytes` are at the very end.
+    `lost_entries` is exact up to the last LSN known: that of a whole entry after the damage, of a
+    segment's name, or `newest_known`. `unreadable_entries` are those of them that cannot be read;
+    `lost_samples` are the samples of the others.
     """
-    reached = newest_known
-    records = unreadable = 0
-    lost: dict[str, dict[str, int]] = {}
-    for start, path in _behind(segments, stop) if stop is not None else ():
-        first = stop.offset if stop is not None and path == stop.path else 0
+    reached = max(lsn, newest_known)
+    readable = unreadable_bytes = samples = 0
+    producers: dict[str, dict[str, int]] = {}
+    for first, path in _after(segments, stop):
+        start = stop.offset if stop is not None and path == stop.path else 0
         with contents_of(path) as data:
-            reached = max(reached, start)
-            segment = Segment.salvage(data, start)
+            reached = max(reached, first - 1)
+            segment = Segment.guess(data, first)
             if segment is None:
-                unreadable += len(data)
+                unreadable_bytes += len(data)
                 continue
-            if not segment.is_whole:
-                unreadable += segment.header_bytes
+            if not segment.is_intact:
+                unreadable_bytes += HEADER_BYTES
             for found in records_of(data, segment):
-                if found.end <= first or isinstance(found, Closing):
+                if found.end <= start:
                     continue
                 if isinstance(found, Damage):
-                    unreadable += found.end - found.offset
-                    continue
-                records += 1
-                reached = max(reached, found.position + found.samples)
-                _count(lost, found.header, found.samples)
+                    unreadable_bytes += found.end - found.offset
+                elif found.kind != Kind.CLOSE and found.lsn > lsn:
+                    readable += 1
+                    reached = max(reached, found.lsn)
+                    samples += _count(producers, found)
     return {
-        "position": position,
-        "lost_samples": reached - position,
-        "lost_up_to_position": reached,
+        "lsn": lsn,
+        "lost_entries": reached - lsn,
+        "unreadable_entries": max(0, reached - lsn - readable),
+        "lost_samples": samples,
+        "unreadable_bytes": unreadable_bytes,
         "damage": None if stop is None else str(stop),
-        "unreadable_bytes": unreadable,
-        "whole_records_set_aside": records,
-        "producers": lost,
+        "producers": producers,
         "set_aside": [],
     }
 
 
-def _count(lost: dict[str, dict[str, int]], header: bytes, samples: int) -> None:
+def _after(segments: Segments, stop: Stop | None) -> Segments:
+    """The segment of `stop` and those after it."""
+    return [(first, path) for first, path in segments if stop is not None and path >= stop.path]
+
+
+def _count(producers: dict[str, dict[str, int]], found: Record) -> int:
+    """Count a lost entry with its producer; returns its samples."""
+    if found.kind != Kind.LEARN:
+        return 0
     try:
-        producer, sequence = numbering_of(header)
-    except RequestError:
-        return
+        unpacker = msgpack.Unpacker(max_buffer_size=max(1, len(found.body)))
+        unpacker.feed(found.body)
+        samples: int = unpacker.read_array_header()
+        producer, sequence = numbering_of(found.header)
+    except (RequestError, msgpack.UnpackException, ValueError):
+        return 0
     if producer:
         name = producer.decode("utf-8", "backslashreplace")
-        entry = lost.setdefault(name, {"first_sequence": sequence, "samples": 0})
-        entry["last_sequence"] = sequence
-        entry["samples"] += samples
+        lost = producers.setdefault(name, {"first_sequence": sequence, "samples": 0})
+        lost["last_sequence"] = sequence
+        lost["samples"] += samples
+    return samples
 
 
 def set_segments_aside(segments: Segments, stop: Stop) -> list[str]:
-    """Keep what is before the damage, and copy or move the rest to names of their own.
+    """Keep the entries before the damage, and copy or move the rest to names of their own.
 
     Raises OSError. Returns the new names.
     """
     aside = []
-    _open_end([segment for segment in segments if segment[1] < stop.path])
-    for _, path in reversed(_behind(segments, stop)):
+    _remove_closing([segment for segment in segments if segment[1] < stop.path])
+    for _, path in reversed(_after(segments, stop)):
         if path == stop.path and stop.offset == path.stat().st_size:
-            continue  # it ends too early; all that is there is good
-        target = _free_name(path)
+            continue  # it ends too early; all of it is good
+        target = free_name(path)
         if path == stop.path and stop.offset:
             # Copied first, so that nothing is lost if this is interrupted.
             shutil.copyfile(path, target)
+            target.chmod(0o600)
             with open(target, "rb") as file:
                 os.fsync(file.fileno())
-            with open(path, "r+b") as file:
-                file.truncate(stop.offset)
-                os.fsync(file.fileno())
+            _truncate(path, stop.offset)
         else:
             os.replace(path, target)
         log.warning("set aside as %s", target)
@@ -107,20 +129,24 @@ def set_segments_aside(segments: Segments, stop: Stop) -> list[str]:
     return aside[::-1]
 
 
-def _open_end(segments: Segments) -> None:
-    """Take off the closing record of the last of `segments`: what it names is set aside."""
+def _remove_closing(segments: Segments) -> None:
+    """Remove the entry `close` of the last of `segments`: the segment it names is set aside."""
     if not segments:
         return
-    start, path = segments[-1]
-    closing = closing_of(path, start)
+    first, path = segments[-1]
+    closing = closing_of(path, first)
     if closing is not None:
-        with open(path, "r+b") as file:
-            file.truncate(closing.offset)
-            os.fsync(file.fileno())
+        _truncate(path, closing.offset)
 
 
-def _free_name(path: Path) -> Path:
-    """A name beside `path` that nobody has."""
+def _truncate(path: Path, size: int) -> None:
+    with open(path, "r+b") as file:
+        file.truncate(size)
+        os.fsync(file.fileno())
+
+
+def free_name(path: Path) -> Path:
+    """A name beside `path` that no file has."""
     target = path.with_name(f"{path.name}.damaged")
     number = 1
     while target.exists():

@@ -18,7 +18,7 @@ from onlinesvm import kernel as kernels
 from onlinesvm.errors import ConfigError
 from onlinesvm.kernel import Kernel
 from onlinesvm.snapshot.format import Snapshot
-from tests.journals import bench
+from tests.logs import bench, newest_snapshot
 from tests.snapshot.test_view import advance
 from tests.strategies import configurations
 
@@ -288,7 +288,7 @@ def test_a_replay_prunes_alike(kernel: Kernel, tmp_path: Path, monkeypatch: Any)
         assert model.pruning.prunes >= k // 2
     with bench(tmp_path, limits=Limits(max_features=90), **config) as found:
         assert digest(found.model) == digest(model)
-    newest = max(tmp_path.glob("snapshot-*.msgpack"))
+    newest = newest_snapshot(tmp_path)
     newest.write_bytes(newest.read_bytes()[:-1])
     with bench(tmp_path, limits=Limits(max_features=90), **config) as found:
         assert digest(found.model) == digest(model)

@@ -1,7 +1,7 @@
 """Chaos: a daemon and its producer, killed at random moments, again and again.
 
-At random, and while it starts and replays its journal, while it writes a snapshot, and while a
-segment of its journal begins. At the end the model is bit for bit the one that learns the same
+At random, and while it starts and replays its log, while it writes a snapshot, and while a
+segment of its log begins. At the end the model is bit for bit the one that learns the same
 samples without any fault, and its position is the number of samples. ``CHAOS_KILLS`` says how often
 the daemon is killed, in each of the kernels; ``CHAOS_SEED`` which moments.
 """
@@ -28,8 +28,9 @@ from onlinesvm.readers.reader import Reader
 from onlinesvm.service import Client
 from onlinesvm.service.cli.demo import lines_of
 from onlinesvm.service.errors import DaemonLost, DaemonTimeout, RequestRefused
-from onlinesvm.service.storage.state_dir import snapshots_in
+from onlinesvm.service.storage.snapshots import model_folder, snapshot_name, snapshots_in
 from tests.daemons import HOUSE, digest_of, eventually
+from tests.logs import newest_snapshot
 from tests.nursery import Forked, Nursery
 
 KILLS = int(os.environ.get("CHAOS_KILLS", "16"))
@@ -157,7 +158,7 @@ class Follower:
         self._daemon = self._nursery.serve(
             self._log, bind=self._endpoint, follow=self._state, reload_every_s=0.05
         )
-        eventually(lambda: serves(self._endpoint), "a follower that serves", DEADLINE_S)
+        eventually(lambda: serves(self._endpoint), "a reader that serves", DEADLINE_S)
         self._is_finished = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(self._is_finished,), daemon=True)
         self._thread.start()
@@ -171,15 +172,16 @@ class Follower:
             self.failures.append(error)
 
     def _ask(self, client: Client) -> None:
-        newest = snapshots_in(self._state)[:1]
+        newest = snapshots_in(model_folder(self._state, "default"))[:1]
         try:
             self.positions.append(client.request("predict", b"\x91\x91\xa1a")[0]["position"])
         except RequestRefused as error:
             if error.code != "BUSY" or self.positions:  # there is no snapshot at first
                 raise
         if newest:
-            self.positions.append(client.reload()["position"])
-            assert self.positions[-1] >= newest[0][0]
+            reply = client.reload()
+            self.positions.append(reply["position"])
+            assert Path(reply["path"]).name >= snapshot_name(newest[0][0])
 
     def _finish(self) -> None:
         self._is_finished.set()
@@ -222,10 +224,10 @@ def moment(kind: str, daemon: Forked, state: Path, endpoint: str, chance: random
         return
     until(lambda: serves(endpoint), "a daemon that serves")
     if kind == "in a snapshot":
-        until(lambda: is_there(state, ".snapshot-*.tmp"), "a snapshot")
+        until(lambda: is_there(state, "models/default/.snapshot-*.tmp"), "a snapshot")
         time.sleep(chance.random() ** 2 * 0.002)
     elif kind == "in a roll":
-        until(lambda: is_there(state, ".journal-*.tmp"), "a segment")
+        until(lambda: is_there(state, "log/.*.tmp"), "a segment")
         time.sleep(chance.random() ** 2 * 0.001)
     else:
         time.sleep(chance.random() ** 2 * 0.4)
@@ -288,7 +290,7 @@ def test_killed_again_and_again(kernel: kernels.Kernel, tmp_path: Path) -> None:
         for batch in reader:
             model.learn_batch(batch)
     assert digest_of(model) == digest
-    newest = max(state.glob("snapshot-*.msgpack"))
+    newest = newest_snapshot(state)
     assert digest_of(OnlineSVM.load(newest)) == digest
     text = log.read_text(errors="replace")
     assert "Traceback" not in text and "ERROR" not in text, text

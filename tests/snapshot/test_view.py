@@ -77,7 +77,7 @@ def test_a_view_is_of_the_instant(
 def numbered(kernel: Kernel, numbers: list[list[int]]) -> Any:
     rows = [(names, 1 if sum(names) % 3 else -1) for names in numbers]
     packer = Packer()
-    body = pack_array([packer.sample(row, label, 1.0) for row, label in rows])
+    body = pack_array([packer.sample([b"%d" % i for i in row], label, 1.0) for row, label in rows])
     return kernel.decode(body, Limits(max_features_per_sample=10**6), labelled=True)
 
 

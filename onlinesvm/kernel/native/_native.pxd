@@ -191,7 +191,7 @@ cdef extern from "memory/view.h" nogil:
         double **columns
     ctypedef struct view_walk:
         pass
-    const size_t VIEW_SLICE_BYTES
+    const size_t VIEW_COLUMNS, VIEW_SLICE_BYTES
     bint view_open(view *v, view **views, size_t n)
     void view_leave(const view *v, view **views)
     void view_clear(view *v)
@@ -230,7 +230,8 @@ cdef extern from "rules/records.h" nogil:
     void records_restore(records *r, size_t n, size_t column, const double *numbers)
 
 cdef extern from "rules/hedge.h" nogil:
-    const size_t HEDGE_NUMBERS
+    cdef enum:
+        HEDGE_SINGLES, HEDGE_NUMBERS, HEDGE_COUNTED
     ctypedef struct mixture:
         pass
     ctypedef struct hedge_feature:
@@ -252,7 +253,7 @@ cdef extern from "rules/hedge.h" nogil:
     bint hedge_score(const hedge *r, const rows *x, size_t samples, double *margins)
     void hedge_weights(const hedge *r, uint32_t first, size_t n, double *weights)
     int64_t hedge_seen(const hedge *r, uint32_t id)
-    void hedge_numbers(const hedge_feature *f, double *numbers)
+    void hedge_singles(const hedge_feature *f, float *numbers)
     void hedge_restore_numbers(hedge_feature *f, const double *numbers)
     double *hedge_metrics(hedge *r)
     void hedge_unpack(const double *records, size_t n, double **columns, size_t at)

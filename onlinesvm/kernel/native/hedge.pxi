@@ -1,12 +1,7 @@
 # The hedge. Part of native.pyx.
 
-cdef enum:
-    HEDGE_BIAS = 10  # the numbers of the bias, less its scale
-    HEDGE_COUNTED = 24  # the errors and losses of the experts and the stack
-
-
 cdef class Hedge(Rule):
-    """Five experts and a mixture of them. See onlinesvm.model.rules.hedge."""
+    """Six experts and a mixture of them. See onlinesvm.model.rules.hedge."""
 
     cdef hedge rule
 
@@ -41,14 +36,14 @@ cdef class Hedge(Rule):
         hedge_unpack(records, n, columns, at)
 
     cdef tuple numbers(self):
-        cdef double[11] bias
+        cdef float[HEDGE_SINGLES] bias
         cdef const double *mixed = <const double *>&self.rule.mixture
         cdef const double *counted = hedge_metrics(&self.rule)
         cdef int k
-        hedge_numbers(&self.rule.bias, bias)
+        hedge_singles(&self.rule.bias, bias)
         return (
             self.rule.samples, self.rule.log_importance,
-            *[bias[k] for k in range(HEDGE_BIAS)],
+            *[bias[k] for k in range(HEDGE_SINGLES)],
             *[mixed[k] for k in range(self.mixed())],
             self.rule.metrics_weights[0], self.rule.metrics_weights[1],
             *[counted[k] for k in range(HEDGE_COUNTED)],
@@ -56,7 +51,7 @@ cdef class Hedge(Rule):
 
     cdef int mixed(self):
         """How many numbers the mixture has."""
-        return len(self.layout.scalars) - 2 - HEDGE_BIAS - 2 - HEDGE_COUNTED
+        return len(self.layout.scalars) - 2 - HEDGE_SINGLES - 2 - HEDGE_COUNTED
 
     def restore(self, arrays, scalars):
         """Replace the state. See onlinesvm.model.rules.rule.Rule.restore."""
@@ -65,17 +60,17 @@ cdef class Hedge(Rule):
         cdef const double *floats
         cdef const int64_t *integers
         cdef const double *given
-        cdef double[11] bias
+        cdef double[HEDGE_NUMBERS] bias
         cdef int64_t samples
         cdef int k, mixed = self.mixed()
         self.layout.check(arrays, scalars)
         named = [arrays[name] for name in self.layout.columns]
         n = len(named[0])
         numbers, counts = _empty((n, HEDGE_NUMBERS)), _empty((n, 3), _int64)
-        for k in range(<int>HEDGE_NUMBERS):
+        for k in range(HEDGE_NUMBERS):
             numbers[:, k] = named[k]
         for k in range(3):
-            counts[:, k] = named[<int>HEDGE_NUMBERS + k]
+            counts[:, k] = named[HEDGE_NUMBERS + k]
         floats = <const double *>_memory(numbers)
         integers = <const int64_t *>_memory(counts)
         samples = scalars["samples"]
@@ -93,10 +88,10 @@ cdef class Hedge(Rule):
                 hedge_restore(&self.rule, n, floats, integers)
             self.rule.samples, self.rule.log_importance = samples, given[0]
             given += 1
-            memcpy(bias, given, HEDGE_BIAS * sizeof(double))
-            bias[HEDGE_BIAS] = 1.0  # the bias's scale
+            memcpy(bias, given, HEDGE_SINGLES * sizeof(double))
+            bias[HEDGE_SINGLES] = 1.0  # the bias's scale
             hedge_restore_numbers(&self.rule.bias, bias)
-            given += HEDGE_BIAS
+            given += HEDGE_SINGLES
             memcpy(&self.rule.mixture, given, mixed * sizeof(double))
             given += mixed
             self.rule.metrics_weights[0], self.rule.metrics_weights[1] = given[0], given[1]

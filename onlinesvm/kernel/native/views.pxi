@@ -94,7 +94,7 @@ cdef class RuleView:
             raise MemoryError
         made = {}
         for name, span in rule.layout.columns.items():
-            made[name] = _empty(n, _int64 if span.whole else _float64)
+            made[name] = _empty(n, span.dtype)
         _lock(rule.lock)
         try:
             if not view_open(&self.view, &rule.views, n):

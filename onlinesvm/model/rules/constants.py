@@ -5,12 +5,14 @@ time, without this package, so nothing is imported here.
 """
 
 # The experts of the hedge, in the order of their weights.
-EXPERTS = ("scw", "scw_wide", "arow", "adaptive_slow", "adaptive_fast")
+EXPERTS = ("scw", "scw_wide", "arow", "adaptive_slow", "adaptive_fast", "adaptive_fastest")
 HEDGE_C, HEDGE_PHI = 1.0, 1.0
 HEDGE_C_WIDE, HEDGE_PHI_WIDE = 10.0, 0.3
 HEDGE_AROW_R = 0.1
-HEDGE_ETA_SLOW, HEDGE_ETA_FAST = 0.25, 4.0
-HEDGE_LEAST_SQUARE = 1e-300  # G starts here, so that its root can be divided by
+HEDGE_ETA_SLOW, HEDGE_ETA_FAST, HEDGE_ETA_FASTEST = 0.25, 4.0, 64.0
+# Both are the float32 nearest to 1e-30: G and S are float32.
+HEDGE_LEAST_SQUARE = 1.0000000031710769e-30  # G starts here, so that its root can be divided by
+HEDGE_LEAST_VARIANCE = 1.0000000031710769e-30
 
 # Importance, relative to the geometric mean of the stream.
 HEDGE_LEAST_IMPORTANCE = 1e-12

@@ -1,7 +1,7 @@
-"""The hedge: five hinge learners on one lookup, and a mixture that follows the best of them.
+"""The hedge: six hinge learners on one lookup, and a mixture that follows the best of them.
 
 No single rule is right everywhere: confidence-weighted rules win on stationary text, fast steps
-under drift. One lookup costs more than five updates, so all of them learn, each by its own margin,
+under drift. One lookup costs more than six updates, so all of them learn, each by its own margin,
 and `onlinesvm.model.rules.mixture` weighs them.
 
 **Scale.** Experts see x̂_i = x_i/s_i, with s_i² the running mean of the feature's squared values
@@ -18,9 +18,12 @@ spoil for good.
     2  AROW, r = 0.1                as onlinesvm.model.rules.arow
     3  adaptive, eta = 0.25         squared hinge loss, l = 1 − y·m with m cut to [−1, 1]; rates
     4  adaptive, eta = 4            of Duchi et al. (2011), the step implicit as in Kulis and
-                                    Bartlett (2010), so that no eta overshoots:
+    5  adaptive, eta = 64           Bartlett (2010), so that no eta overshoots:
                                         G_i += h·l²·x_i²
                                         w_i += eta·h·l·y·(x_i/√G_i) / (1 + eta·h·Σ x_i²/√G_i)
+
+**State** of the experts is float32: arithmetic is in float64 and rounded where it is stored; the
+rates 1/√G are float32. Margins are summed in float64.
 
 **The model** is linear at any instant: with the mixture's coefficients c_r a feature's weight is
 v_i = (Σ_r c_r·w_ri)/s_i, experts in order, the margin Σ v_i·x_i + Σ_r c_r·b_r.
@@ -32,10 +35,10 @@ all importances (a constant one, however large or small, is as if it were 1), an
 **Constants** are mostly round numbers, chosen on six public sets and some seventy streams made of
 these and others: turned around midway, imbalanced, rescaled, shuffled, words, n-grams. What each is
 worth, `python -m bench.constants` measures (bench/results/accuracy/constants.md). Halved or
-doubled, each moves the mean error over seven sets by 0.7 percent at most, but for the mixture's
-rate halved (+2.5) and the second phi doubled (+1.5). Without any one expert it is worse: by 0.7
-percent without the first SCW, by 7 without the fast adaptive one, which carries the drifting sets.
-Choosing among all these with a set left out gains 0.4 percent on it at best, and costs 4 at worst.
+doubled, each moves the mean error over seven sets by 0.8 percent at most, but for the first phi
+doubled (+1.3). Without any one expert it is worse: by 0.7 percent without the first SCW, by 2.2
+without the fast adaptive one and by 2.8 without the fastest. Choosing among all these with a set
+left out gains nothing on it, and costs 4.3 percent at worst.
 """
 
 from __future__ import annotations
@@ -56,6 +59,7 @@ from onlinesvm.model.rules.constants import (
     HEDGE_C,
     HEDGE_C_WIDE,
     HEDGE_ETA_FAST,
+    HEDGE_ETA_FASTEST,
     HEDGE_ETA_SLOW,
     HEDGE_PHI,
     HEDGE_PHI_WIDE,
@@ -64,6 +68,7 @@ from onlinesvm.model.rules.constants import HEDGE_AROW_R as AROW_R
 from onlinesvm.model.rules.constants import HEDGE_IMPORTANCE_MEMORY as IMPORTANCE_MEMORY
 from onlinesvm.model.rules.constants import HEDGE_LEAST_IMPORTANCE as LEAST_IMPORTANCE
 from onlinesvm.model.rules.constants import HEDGE_LEAST_SQUARE as LEAST_SQUARE
+from onlinesvm.model.rules.constants import HEDGE_LEAST_VARIANCE as LEAST_VARIANCE
 from onlinesvm.model.rules.constants import HEDGE_MOST_AGE as MOST_AGE
 from onlinesvm.model.rules.constants import HEDGE_MOST_IMPORTANCE as MOST_IMPORTANCE
 from onlinesvm.model.rules.constants import HEDGE_OUTLIER_ABOVE as OUTLIER_ABOVE
@@ -81,16 +86,21 @@ __all__ = ["EXPERTS", "Hedge", "experts"]
 
 N = len(EXPERTS)
 SCW = ((HEDGE_C, HEDGE_PHI), (HEDGE_C_WIDE, HEDGE_PHI_WIDE))
-ETAS = (HEDGE_ETA_SLOW, HEDGE_ETA_FAST)
+ETAS = (HEDGE_ETA_SLOW, HEDGE_ETA_FAST, HEDGE_ETA_FASTEST)
 
 # The columns of a dump: one array each, by id from 1.
 WEIGHTS = tuple(f"{name}_weights" for name in EXPERTS)
 VARIANCES = tuple(f"{name}_variances" for name in EXPERTS[:3])
 SQUARES = tuple(f"{name}_squares" for name in EXPERTS[3:])
-NUMBERS = (*WEIGHTS, *VARIANCES, *SQUARES, "mean_squares")
-BIAS_NUMBERS = NUMBERS[:-1]  # its scale is 1
+SINGLES = (*WEIGHTS, *VARIANCES, *SQUARES)  # float32; the bias has these alone, its scale is 1
+NUMBERS = (*SINGLES, "mean_squares")
 COUNTS = ("ages", "runs", "seen")
 JUDGED = ("errors", "losses", "recent_errors", "recent_losses")
+
+
+def _single(x: float) -> float:
+    """`x` rounded to float32."""
+    return float(np.float32(x))
 
 
 def _scw(signed: float, v: float, c: float, phi: float) -> tuple[float, float]:
@@ -122,7 +132,7 @@ class _Feature:
     def __init__(self) -> None:
         self.weights = [0.0] * N
         self.variances = [1.0, 1.0, 1.0]
-        self.squares = [LEAST_SQUARE, LEAST_SQUARE]
+        self.squares = [LEAST_SQUARE] * len(ETAS)
         self.s2 = 0.0
         self.age = 0
         self.run = 0
@@ -159,8 +169,8 @@ class _Feature:
         feature = cls()
         feature.weights = list(row[:N])
         feature.variances = list(row[N : N + 3])
-        feature.squares = list(row[N + 3 : N + 5])
-        feature.s2, feature.age, feature.run, feature.seen = row[N + 5 :]
+        feature.squares = list(row[N + 3 : N + 6])
+        feature.s2, feature.age, feature.run, feature.seen = row[N + 6 :]
         return feature
 
     def over_scale(self, x: float) -> float:
@@ -259,22 +269,28 @@ class Hedge(Rule):
 
         inverse2 = inverse * inverse
         steps, shrinks = [0.0] * 3, [0.0] * 3
+        moves = False
         for k, (c, phi) in enumerate(SCW):
             alpha, beta = _scw(y * own[k], variances[k] * inverse2, c * h, phi)
             steps[k] = alpha * y * inverse
             shrinks[k] = beta * inverse2
+            moves = moves or alpha != 0.0
         loss = 1.0 - y * own[2]
         if loss > 0.0:
             beta = 1.0 / (variances[2] * inverse2 + AROW_R / h)
             steps[2] = loss * beta * y * inverse
             shrinks[2] = beta * inverse2
+            moves = True
         self._adapt(row, own, y, h, inverse)
+        if not moves:
+            return
         for feature, x in row:
             square = x * x
             for k in range(3):
                 s = feature.variances[k]
-                feature.weights[k] += steps[k] * s * x
-                feature.variances[k] = s - shrinks[k] * s * s * square
+                feature.weights[k] = _single(feature.weights[k] + steps[k] * s * x)
+                shrunk = _single(s - shrinks[k] * s * s * square)
+                feature.variances[k] = max(LEAST_VARIANCE, shrunk)
 
     def _adapt(
         self,
@@ -284,21 +300,26 @@ class Hedge(Rule):
         h: float,
         inverse: float,
     ) -> None:
-        """The step of the adaptive experts."""
+        """The step of the adaptive experts. If any has a loss, those without make steps of 0, which
+        can turn a weight of −0.0 into 0.0.
+        """
         inverse2 = inverse * inverse
-        for k, eta in enumerate(ETAS):
-            loss = 1.0 - y * min(1.0, max(-1.0, own[3 + k]))
-            if not loss > 0.0:
-                continue
+        losses = [max(0.0, 1.0 - y * min(1.0, max(-1.0, margin))) for margin in own[3:]]
+        if not any(losses):
+            return
+        for k, (eta, loss) in enumerate(zip(ETAS, losses, strict=True)):
             gradient2 = loss * loss * (h * inverse2)
             reach = 0.0
+            rates = []
             for feature, x in row:
-                feature.squares[k] += gradient2 * (x * x)
-                reach += (x * x) * (1.0 / math.sqrt(feature.squares[k]))
+                square = _single(feature.squares[k] + gradient2 * (x * x))
+                feature.squares[k] = square
+                rates.append(_single(1.0 / _single(math.sqrt(square))))
+                reach += (x * x) * rates[-1]
             rate = eta * h
             step = rate * loss / (1.0 + rate * (reach * inverse2)) * (y * inverse)
-            for feature, x in row:
-                feature.weights[3 + k] += step * x * (1.0 / math.sqrt(feature.squares[k]))
+            for (feature, x), r in zip(row, rates, strict=True):
+                feature.weights[3 + k] = _single(feature.weights[3 + k] + step * x * r)
 
     def _relative(self, importance: float) -> float:
         """The importance relative to the geometric mean of all so far, this one included."""
@@ -335,11 +356,12 @@ class Hedge(Rule):
         counts = np.array([(f.age, f.run, f.seen) for f in features], dtype=np.int64)
         arrays: Arrays = {}
         for k, name in enumerate(NUMBERS):
-            arrays[name] = np.ascontiguousarray(numbers.reshape(n, len(NUMBERS))[:, k])
+            column = numbers.reshape(n, len(NUMBERS))[:, k]
+            arrays[name] = column.astype(np.float32 if name in SINGLES else np.float64)
         for k, name in enumerate(COUNTS):
             arrays[name] = np.ascontiguousarray(counts.reshape(n, len(COUNTS))[:, k])
         scalars: Scalars = {"samples": self._samples, "log_importance": self._log_importance}
-        for name, number in zip(BIAS_NUMBERS, self._bias.numbers(), strict=False):
+        for name, number in zip(SINGLES, self._bias.numbers(), strict=False):
             scalars[f"bias_{name}"] = number
         scalars.update(self._mixture.dump())
         scalars["judged_weight"], scalars["judged_recent_weight"] = self._judged_weights
@@ -354,7 +376,7 @@ class Hedge(Rule):
         }
         self._samples = int(scalars["samples"])
         self._log_importance = float(scalars["log_importance"])
-        bias = [float(scalars[f"bias_{name}"]) for name in BIAS_NUMBERS]
+        bias = [_single(scalars[f"bias_{name}"]) for name in SINGLES]
         self._bias = _Feature.of((*bias, 1.0, 0, 0, 0))
         self._mixture.restore(scalars)
         names = ("judged_weight", "judged_recent_weight")
@@ -366,10 +388,10 @@ class Hedge(Rule):
 
 def _spans() -> tuple[dict[str, Span], dict[str, Span]]:
     """The spans of the columns and scalars, in the order of a dump."""
-    weight, figure = Span(-1e60, 1e60), Span(0.0, 1e300)
-    columns = dict.fromkeys(WEIGHTS, weight)
-    columns.update(dict.fromkeys(VARIANCES, Span(0.0, 1.0)))
-    columns.update(dict.fromkeys(SQUARES, Span(LEAST_SQUARE, 1e200)))
+    figure = Span(0.0, 1e300)
+    columns = dict.fromkeys(WEIGHTS, Span(-1e25, 1e25, single=True))
+    columns.update(dict.fromkeys(VARIANCES, Span(LEAST_VARIANCE, 1.0, single=True)))
+    columns.update(dict.fromkeys(SQUARES, Span(LEAST_SQUARE, 1e38, single=True)))
     numbers = {"samples": SAMPLES, "log_importance": Span(-400.0, 400.0)}
     numbers.update({f"bias_{name}": span for name, span in columns.items()})
     columns["mean_squares"] = Span(0.0, 1e101)

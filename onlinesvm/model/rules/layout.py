@@ -19,11 +19,17 @@ MAX_SAMPLES = 2**53  # floats count them exactly up to here
 
 
 class Span(NamedTuple):
-    """Numbers from `low` to `high`; integers where it is `whole`: int64 in an array."""
+    """Numbers from `low` to `high`: in an array float64, int64 if `whole`, float32 if `single`."""
 
     low: float
     high: float
     whole: bool = False
+    single: bool = False
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The numbers' type in an array."""
+        return np.dtype(np.int64 if self.whole else np.float32 if self.single else np.float64)
 
 
 # Steps are at most importance times rate times value, each up to 1e50 (a class's weight makes the
@@ -85,10 +91,9 @@ def _check_scalar(name: str, number: object, span: Span) -> None:
 
 
 def _check_array(name: str, array: NDArray[Any], n: int, span: Span) -> None:
-    wanted = np.dtype(np.int64 if span.whole else np.float64)
-    if array.dtype.newbyteorder("=") != wanted or array.shape != (n,):
+    if array.dtype.newbyteorder("=") != span.dtype or array.shape != (n,):
         raise ValueError(
-            f"{name}: expected {wanted}[{n}], got {array.dtype} of shape {list(array.shape)}"
+            f"{name}: expected {span.dtype}[{n}], got {array.dtype} of shape {list(array.shape)}"
         )
     if n and not (array.min() >= span.low and array.max() <= span.high):
         raise ValueError(

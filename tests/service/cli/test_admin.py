@@ -65,6 +65,7 @@ def test_a_snapshot_as_json(shown: Path) -> None:
 
 def test_a_folder_stands_for_its_newest_snapshot(tmp_path: Path) -> None:
     with on_a_thread(tmp_path / "state") as endpoint:
+        done("snapshot", "--connect", endpoint)
         assert inspected(tmp_path / "state")["position"] == 0
         done("learn", "--connect", endpoint, stdin=FILES["text"][0])
         saved = json.loads(done("snapshot", "--connect", endpoint).out)
@@ -100,11 +101,8 @@ def test_paths_are_absolute(shown: Path, tmp_path: Path, monkeypatch: pytest.Mon
         endpoint = start_lines(daemon)[1]
         saved = json.loads(done("snapshot", "--connect", endpoint).out)
         figures = json.loads(done("stats", "--connect", endpoint).out)
-        assert (
-            saved["path"]
-            == figures["snapshot_path"]
-            == str(tmp_path / "s" / f"snapshot-{0:020}.msgpack")
-        )
+        assert saved["path"] == figures["snapshot_path"]
+        assert Path(saved["path"]).parent == tmp_path / "s" / "models" / "default"
     with started("serve", "--bind", ANY_PORT, "--follow", "s", cwd=tmp_path) as follower:
         endpoint = start_lines(follower)[1]
         figures = json.loads(done("stats", "--connect", endpoint).out)
@@ -115,10 +113,10 @@ def test_the_default_folder_is_recovered(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     missing = run("recover")
     assert missing.code == 1 and f"{tmp_path}/state: no such folder" in missing.err
-    with on_a_thread(tmp_path / "state"):
-        pass
-    report = json.loads(done("recover").out)
-    assert report["snapshot"].startswith(f"{tmp_path}/state/snapshot-")
+    with on_a_thread(tmp_path / "state") as endpoint:
+        done("learn", "--connect", endpoint, stdin=FILES["text"][0])
+    (saved,) = json.loads(done("recover").out)["snapshots"]
+    assert saved["path"].startswith(f"{tmp_path}/state/models/default/snapshot-")
 
 
 def test_the_models_name_is_sent(tmp_path: Path) -> None:
@@ -126,5 +124,5 @@ def test_the_models_name_is_sent(tmp_path: Path) -> None:
         for command in ("stats", "snapshot", "learn", "predict", "explain", "evaluate"):
             flags = command, "--connect", endpoint, "--model"
             refused = run(*flags, "spam", stdin=b"1 a:1\n")
-            assert refused.code == 1 and 'expected model "default", got ' in refused.err
+            assert refused.code == 1 and "NO_MODEL: expected the name of a model" in refused.err
             done(*flags, "default", stdin=b"1 a:1\n")

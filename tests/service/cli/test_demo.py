@@ -126,7 +126,7 @@ def test_the_whole_demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     asked = "x = f(y)  # as typed in"
     text = shown(["callers must hold the lock", asked], monkeypatch, tmp_path)
     assert re.search(
-        r"  onlinesvm \S+ learner at tcp://127\.0\.0\.1:\d+: state /.*\n"
+        r"  onlinesvm \S+ leader at tcp://127\.0\.0\.1:\d+: state /.*\n"
         r"  kernel \w+, model hedge, position 0, 0 features\n  ready\n",
         text,
     )
@@ -140,8 +140,8 @@ def test_the_whole_demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
         r"A snapshot of 300 samples, [\d,]+ bytes:\n.*\n  digest [0-9a-f]{16}…\n", text
     )
     assert "The learner learns the opposite of the last line, 20 times" in text
-    assert "the follower reloaded: position 320\n" in text
-    assert text.count("The follower's margins are the same, bit for bit.\n") == 2
+    assert "the reader reloaded: position 320\n" in text
+    assert text.count("The reader's margins are the same, bit for bit.\n") == 2
     before, after = re.findall(rf"^ +([+-][\d.]+)  (prose|code ) +{re.escape(asked)}$", text, re.M)
     assert before[1] != after[1]
     assert (float(before[0]) > 0) != (float(after[0]) > 0)

@@ -19,9 +19,9 @@ import pytest
 from onlinesvm import OnlineSVM
 from onlinesvm import kernel as kernels
 from onlinesvm.service.cli import admin as rooms
-from onlinesvm.service.storage.state_dir import Store
+from onlinesvm.service.storage.state_dir import StateDir
 from onlinesvm.version import __version__
-from tests.daemons import ANY_PORT, HOUSE, eventually, on_a_thread, serve
+from tests.daemons import ANY_PORT, HOUSE, eventually, on_a_thread, serve, snapshot_path
 from tests.shell import (
     DEADLINE_S,
     assert_failed,
@@ -265,7 +265,7 @@ def test_ping(tmp_path: Path) -> None:
     with serve(tmp_path) as daemon:
         outcome = run("ping", "--connect", daemon.endpoint)
         assert (outcome.code, outcome.err) == (0, "")
-        assert re.fullmatch(rf"learner at {daemon.endpoint}: \d+\.\d\d ms\n", outcome.out)
+        assert re.fullmatch(rf"leader at {daemon.endpoint}: \d+\.\d\d ms\n", outcome.out)
 
 
 def test_starts_that_fail(tmp_path: Path) -> None:
@@ -278,7 +278,7 @@ def test_starts_that_fail(tmp_path: Path) -> None:
         following = run("serve", "--bind", endpoint, "--follow", tmp_path / "state")
         assert following.code == 1 and following.err == outcome.err
         assert not (tmp_path / "state").exists(), "a model was created that no client can reach"
-    held = Store(tmp_path / "state")  # which that daemon has left free
+    held = StateDir(tmp_path / "state")  # which that daemon has left free
     outcome = run("serve", "--bind", ANY_PORT, "--state", tmp_path / "state")
     assert_failed(outcome, "state: another daemon holds it (process ")
     held.close()
@@ -288,7 +288,7 @@ def test_starts_that_fail(tmp_path: Path) -> None:
 
 
 def test_what_a_follower_refuses(tmp_path: Path) -> None:
-    OnlineSVM().save(tmp_path / f"snapshot-{0:020}.msgpack")
+    OnlineSVM().save(snapshot_path(tmp_path, 0))
     with started("serve", "--bind", ANY_PORT, "--follow", tmp_path) as follower:
         endpoint = start_lines(follower)[1]
         for command in ("learn", "snapshot"):
@@ -430,7 +430,7 @@ def test_a_daemon_starts_with_three_lines_and_obeys_from_then_on(
         daemon.send_signal(signal.SIGTERM)
         assert ended(daemon)[:2] == (0, "")
     assert lines[-3:] == [
-        f"onlinesvm {__version__} learner at {endpoint}: state {state}",
+        f"onlinesvm {__version__} leader at {endpoint}: state {state}",
         f"kernel {OnlineSVM().kernel.NAME}, model sgd, position 0, 0 features",
         "ready",
     ]
@@ -441,7 +441,7 @@ def test_a_daemon_starts_with_three_lines_and_obeys_from_then_on(
         "snapshot_every_s=300.0", "insecure=False",
     ):  # fmt: skip
         assert (word in shown) == (level == "debug")
-    assert Path(state, f"snapshot-{0:020}.msgpack").exists()
+    assert list(Path(state, "log").iterdir())
 
 
 def test_a_follower_starts_with_three_lines_and_obeys_from_then_on(tmp_path: Path) -> None:
@@ -452,7 +452,7 @@ def test_a_follower_starts_with_three_lines_and_obeys_from_then_on(tmp_path: Pat
         follower.send_signal(signal.SIGTERM)
         assert ended(follower) == (0, "", "")
     assert lines[-3:] == [
-        f"onlinesvm {__version__} follower at {endpoint}: follows {tmp_path}",
+        f"onlinesvm {__version__} reader at {endpoint}: follows {tmp_path}",
         f"kernel {OnlineSVM().kernel.NAME}, no model yet",
         "ready",
     ]
@@ -466,7 +466,7 @@ def test_stats_and_snapshot_are_one_json_object(tmp_path: Path) -> None:
         stats = done("stats", "--connect", endpoint)
         assert stats.err == ""
         figures = json.loads(stats.out)
-        assert (figures["position"], figures["features"], figures["mode"]) == (2, 2, "learner")
+        assert (figures["position"], figures["features"], figures["mode"]) == (2, 2, "leader")
         assert figures["config"]["eta0"] == 0.5
         assert figures["errors"] == {}
         snapshot = done("snapshot", "--connect", endpoint)

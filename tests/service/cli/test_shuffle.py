@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onlinesvm import Limits, kernel
-from onlinesvm.data.batch import BatchColumns, Packer, pack_array
+from onlinesvm.data.batch import BatchColumns
+from onlinesvm.data.codec import pack_array
+from onlinesvm.data.objects import Packer
 from onlinesvm.service.cli.shuffle import shuffled
 
 KERNELS = pytest.mark.parametrize("name", ["native", "python"])

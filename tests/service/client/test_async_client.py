@@ -84,8 +84,8 @@ def test_all_methods_are_those_of_the_client(tmp_path: Path, run: Callable[[Any]
             assert await client.explain(asked) == [model.explain(row) for row in asked]
             assert (await client.stats())["position"] == 3
             assert (await client.snapshot())["digest"] == digest_of(model)
-            assert (await client.ping())["mode"] == "learner"
-            assert (await client.request("ping"))[0]["mode"] == "learner"
+            assert (await client.ping())["mode"] == "leader"
+            assert (await client.request("ping"))[0]["mode"] == "leader"
             with pytest.raises(RequestRefused, match="expected a finite number, got nan"):
                 await client.learn([({"len": float("nan")}, 1)])
             with pytest.raises(RequestRefused):
@@ -118,7 +118,7 @@ def test_a_cancelled_task_ignores_its_answer(run: Callable[[Any], Any]) -> None:
             return
         for late in held:
             acknowledge(socket, late)
-        socket.send_multipart(reply_to(frames, mode="learner"))
+        socket.send_multipart(reply_to(frames, mode="leader"))
 
     async def main() -> None:
         async with AsyncClient(daemon.endpoint, timeout_s=DEADLINE_S) as client:
@@ -127,7 +127,7 @@ def test_a_cancelled_task_ignores_its_answer(run: Callable[[Any], Any]) -> None:
                 await asyncio.sleep(0.005)
             for task in tasks[::2]:
                 task.cancel()
-            assert await client.ping() == {"mode": "learner"}
+            assert await client.ping() == {"mode": "leader"}
             outcomes = await asyncio.gather(*tasks, return_exceptions=True)
             for i, outcome in enumerate(outcomes):
                 if i % 2:
@@ -182,7 +182,7 @@ def test_closing_ends_the_requests_that_wait(run: Callable[[Any], Any]) -> None:
 def test_a_timeout_leaves_the_client_usable(run: Callable[[Any], Any]) -> None:
     def answer(socket: zmq.Socket[bytes], frames: list[bytes]) -> None:
         if len(daemon.requests) > 3:
-            socket.send_multipart(reply_to(frames, mode="learner"))
+            socket.send_multipart(reply_to(frames, mode="leader"))
 
     async def main() -> None:
         async with AsyncClient(daemon.endpoint, timeout_s=SHORT_S) as client:
@@ -190,7 +190,7 @@ def test_a_timeout_leaves_the_client_usable(run: Callable[[Any], Any]) -> None:
                 with pytest.raises(DaemonTimeout, match=r"no answer to ping from .* within 0\.15"):
                     await client.ping()
             client.timeout_s = DEADLINE_S
-            assert await client.ping() == {"mode": "learner"}
+            assert await client.ping() == {"mode": "leader"}
 
     with RawDaemon(answer) as daemon:
         run(main())
@@ -211,7 +211,7 @@ def test_a_broken_connection_ends_all_requests_at_once(
             with pytest.raises(DaemonUnreachable, match="connection refused"):
                 await client.ping()
             with serve(tmp_path, bind=daemon.endpoint):
-                assert (await client.ping())["mode"] == "learner"
+                assert (await client.ping())["mode"] == "leader"
 
     with RawDaemon(answer) as daemon:
         run(main())
@@ -248,7 +248,7 @@ def test_a_refusal_of_a_request_the_daemon_could_not_read(run: Callable[[Any], A
 def test_one_loop_after_another(endpoint: str) -> None:
     client = AsyncClient(endpoint)
     for _ in range(3):
-        assert asyncio.run(client.ping())["mode"] == "learner"
+        assert asyncio.run(client.ping())["mode"] == "leader"
 
 
 def test_two_loops_at_once(endpoint: str) -> None:

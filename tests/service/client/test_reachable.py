@@ -147,7 +147,7 @@ def test_the_probe_knows_a_daemon(tmp_path: Path) -> None:
     with on_a_thread(tmp_path) as endpoint:
         assert probe(endpoint, DEADLINE_S).kind is Kind.DAEMON
         with Client(endpoint) as client:
-            assert client.ping()["mode"] == "learner"
+            assert client.ping()["mode"] == "leader"
 
 
 @both
@@ -157,14 +157,14 @@ def test_waiting_is_done_on_request(asynchronous: bool, tmp_path: Path) -> None:
 
     async def ping() -> None:
         async with AsyncClient(endpoint, wait_s=DEADLINE_S, on_waiting=asked.set) as client:
-            assert (await client.ping())["mode"] == "learner"
+            assert (await client.ping())["mode"] == "leader"
 
     def wait() -> None:
         if asynchronous:
             asyncio.run(ping())
         else:
             with Client(endpoint, wait_s=DEADLINE_S, on_waiting=asked.set) as client:
-                assert client.ping()["mode"] == "learner"
+                assert client.ping()["mode"] == "leader"
         answered.set()
 
     with thread(wait):
@@ -190,7 +190,7 @@ def test_a_client_of_a_closed_port_is_usable_once_a_daemon_runs(tmp_path: Path) 
         with pytest.raises(DaemonUnreachable):
             client.stream("p")
         with serve(tmp_path, bind=endpoint):
-            assert client.ping()["mode"] == "learner"
+            assert client.ping()["mode"] == "leader"
             with client.stream("p") as stream:
                 stream.learn(["a"], 1)
             assert stream.applied == 1

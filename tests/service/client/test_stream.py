@@ -34,7 +34,7 @@ from tests.daemons import (
     refusal_to,
     reply_to,
     serve,
-    snapshot_name,
+    snapshot_path,
     thread,
 )
 from tests.strategies import configurations, samples
@@ -322,7 +322,7 @@ def test_leaving_the_context_raises_a_refusal(tmp_path: Path) -> None:
 
 
 def test_a_daemon_of_lower_limits_is_sent_smaller_batches(tmp_path: Path) -> None:
-    OnlineSVM().save(tmp_path / snapshot_name(0))
+    OnlineSVM().save(snapshot_path(tmp_path, 0))
     limits = Limits(max_samples_per_batch=2)
     seen = []
     with on_a_thread(tmp_path, limits=limits) as endpoint, Client(endpoint) as client:
@@ -337,7 +337,7 @@ def test_a_daemon_of_lower_limits_is_sent_smaller_batches(tmp_path: Path) -> Non
 
 
 def test_a_refusal_that_names_no_sample(tmp_path: Path) -> None:
-    OnlineSVM().save(tmp_path / snapshot_name(0))
+    OnlineSVM().save(snapshot_path(tmp_path, 0))
     with on_a_thread(tmp_path) as endpoint, Client(endpoint) as client:
         stream = client.stream()
         with pytest.raises(RequestRefused, match="with the 2 samples after it") as caught:

@@ -63,7 +63,7 @@ def test_threads_mix_all_requests(endpoint: str) -> None:
     def work(number: int) -> None:
         for i in range(40):
             assert is_right(client, 40 * number + i)
-            assert client.ping()["mode"] == "learner"
+            assert client.ping()["mode"] == "leader"
             with pytest.raises(RequestRefused, match=f"expected a finite number, .*c{number}"):
                 client.learn([({f"c{number}": float("nan")}, 1)])
             with pytest.raises(TypeError, match=r"got a bare str|got int at"):

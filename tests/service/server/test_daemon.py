@@ -66,7 +66,7 @@ def test_requests_wait_for_the_models_and_ping_does_not(tmp_path: Path) -> None:
             for id, position in ((1, 1), (2, 1)):
                 header, _ = receive(dealer)
                 assert (header["id"], header["ok"], header["position"]) == (id, True, position)
-            assert client.ping()["mode"] == "learner"
+            assert client.ping()["mode"] == "leader"
         finally:
             daemon.stop()
 
@@ -132,5 +132,5 @@ def test_a_signal_right_after_the_start_ends_it_cleanly(tmp_path: Path, number: 
         daemon.signal(number)
         assert daemon.wait() == 0
     with serve(tmp_path) as daemon, daemon.client(DEADLINE_S) as client:
-        assert client.ping()["mode"] == "learner"
+        assert client.ping()["mode"] == "leader"
         assert daemon.stop() == 0

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from onlinesvm.service.server.disk_space import DiskSpace
 from onlinesvm.service.server.snapshotter import RETRY_S
-from tests.journals import ENOSPC, Bench, Disk, FaultyFiles, bench, scratch
+from tests.logs import ENOSPC, Bench, Disk, FaultyFiles, bench, scratch
 
 sizes = st.integers(0, 2**40)
 
@@ -73,7 +73,7 @@ def test_a_write_that_finds_no_space_says_so_until_the_next(tmp_path: Path) -> N
 
 
 def newest_of(found: Bench) -> Any:
-    return found.service.snapshotter._saved
+    return found.service.snapshotter._stored
 
 
 def test_room_is_made_of_what_is_older_than_the_newest_snapshot(tmp_path: Path) -> None:
@@ -112,6 +112,7 @@ def test_learning_waits_while_room_is_made_and_goes_on(
 ) -> None:
     with bench(tmp_path) as found:
         snapshotter = found.service.snapshotter
+        found.snapshot()
         while snapshotter.log_bytes < newest_of(found).size:
             found.learn([([f"{i}" for i in range(200)], 1)])
         assert snapshotter.hold_back() is None
@@ -128,6 +129,7 @@ def test_learning_waits_while_room_is_made_and_goes_on(
 def test_room_is_asked_for_every_few_seconds_at_most(tmp_path: Path) -> None:
     with bench(tmp_path) as found:
         snapshotter = found.service.snapshotter
+        found.snapshot()
         now = time.monotonic()
         snapshotter.make_room(now)
         assert snapshotter.is_running

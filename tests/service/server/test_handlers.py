@@ -16,7 +16,7 @@ from onlinesvm.service.protocol import OPERATIONS, Reply, Request, RequestError
 from onlinesvm.service.server.counters import Counters
 from onlinesvm.service.server.service import Leading, Reading
 from tests.daemons import DEADLINE_S, digest_of
-from tests.journals import Bench, bench, body_of
+from tests.logs import Bench, bench, body_of
 
 SGD: dict[str, Any] = {"rule": "sgd", "eta0": 0.5}
 TAUGHT = [(["a", "b"], 1), (["c"], -1)]
@@ -33,7 +33,9 @@ def found(tmp_path: Path) -> Iterator[Bench]:
 
 @pytest.fixture
 def reading(found: Bench) -> Iterator[Reading]:
-    reading = Reading(found.store.folder, Limits(), Counters(), lambda: None, reload_every_s=3600)
+    reading = Reading(
+        found.log.folder.parent, Limits(), Counters(), lambda: None, reload_every_s=3600
+    )
     yield reading
     reading.stop()
 
@@ -59,8 +61,8 @@ def body_for(op: str) -> bytes:
 
 
 ANSWERED = {
-    "learner": set(OPERATIONS) - {"reload"},
-    "follower": {"ping", "predict", "explain", "stats", "reload"},
+    "leader": set(OPERATIONS) - {"reload"},
+    "reader": {"ping", "predict", "explain", "stats", "reload"},
 }
 
 
@@ -69,11 +71,11 @@ ANSWERED = {
 def test_every_operation_is_answered_or_refused(
     found: Bench, reading: Reading, mode: str, op: str
 ) -> None:
-    service = found.service if mode == "learner" else reading
+    service = found.service if mode == "leader" else reading
     if op in ANSWERED[mode]:
         assert isinstance(answer(service, op, body_for(op), producer=b"p"), Reply)
     else:
-        code = "BAD_REQUEST" if mode == "learner" else "READ_ONLY"
+        code = "BAD_REQUEST" if mode == "leader" else "READ_ONLY"
         assert refusal(service, op, body_for(op), producer=b"p").code == code
 
 

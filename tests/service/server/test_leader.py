@@ -14,7 +14,7 @@ from onlinesvm.service.errors import NotDurable
 from onlinesvm.service.protocol import Request, RequestError, encode_request
 from onlinesvm.service.server.leader import Fatal, Plan
 from tests.daemons import digest_of
-from tests.journals import (
+from tests.logs import (
     ENOSPC,
     Batch,
     Disk,

@@ -10,7 +10,7 @@ import pytest
 
 from onlinesvm.service.errors import NotDurable
 from tests.daemons import digest_of, eventually
-from tests.journals import EIO, ENOSPC, Disk, FaultyFiles, bench
+from tests.logs import EIO, ENOSPC, Disk, FaultyFiles, bench
 
 
 def test_a_change_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -44,7 +44,7 @@ def test_after_a_failed_fsync_a_snapshot_makes_learning_possible_again(tmp_path:
         assert refused.code == "NOT_DURABLE"
         assert service.health.error is not None
         service.tick(next(clock))
-        assert service.snapshotter.report()["snapshot_position"] == 0  # no segment to go on in
+        assert service.snapshotter.report()["snapshot_position"] is None  # no segment to go on in
         disk.broken = {}
 
         def goes_on() -> bool:

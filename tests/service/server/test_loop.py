@@ -22,8 +22,10 @@ import zmq
 from onlinesvm import Limits, OnlineSVM
 from onlinesvm.errors import LimitError
 from onlinesvm.service import Client
+from onlinesvm.service.config import ServeConfig
 from onlinesvm.service.errors import DaemonLost, RequestRefused
 from onlinesvm.service.protocol import CODES
+from onlinesvm.service.server.daemon import load_leader
 from tests.daemons import (
     DEADLINE_S,
     DaemonProcess,
@@ -31,8 +33,10 @@ from tests.daemons import (
     ask,
     digest_of,
     eventually,
+    files_in,
     follow,
     following_on_a_thread,
+    loaded,
     on_a_thread,
     raw,
     receive,
@@ -40,9 +44,10 @@ from tests.daemons import (
     segment_name,
     send,
     serve,
-    snapshot_name,
+    snapshot_path,
     thread,
 )
+from tests.logs import bench, newest_snapshot
 
 LIMITS = {
     "max_message_bytes": 100_000,
@@ -169,7 +174,7 @@ def test_stats_describe_the_daemon(running: Running) -> None:
     assert stats["config"] == model.config.as_dict()
     assert stats["rule"] == "sgd"
     assert stats["kernel"] == model.kernel.NAME
-    assert stats["mode"] == "learner"
+    assert stats["mode"] == "leader"
     assert stats["snapshot_path"].startswith(str(running.state))
     assert stats["memory_bytes"] > 2**20
     for key in ("uptime_s", "samples_per_s", "requests_per_s", "snapshot_age_s"):
@@ -381,7 +386,7 @@ BAD_HEADERS = {
     ),
     "reload at a learner": (
         [msgpack.packb({"v": 1, "op": "reload"})], "BAD_REQUEST",
-        "expected reload at a follower, got it at a learner",
+        "expected reload at a reader, got it at a leader",
     ),
 }  # fmt: skip
 
@@ -586,14 +591,14 @@ def test_a_snapshot_is_durable_when_it_is_answered(tmp_path: Path) -> None:
         for batch in batches(10):
             assert client.learn(batch).tobytes() == model.learn(batch).tobytes()
             saved = client.snapshot()
-            assert saved["path"] == str(tmp_path / "state" / snapshot_name(model.position))
+            assert saved["path"] == str(snapshot_path(tmp_path / "state", saved["lsn"]))
             assert saved["size"] == os.path.getsize(saved["path"])
             loaded = OnlineSVM.load(saved["path"])
             assert digest_of(loaded) == saved["digest"] == digest_of(model)
             stats = client.stats()
             assert stats["snapshot_path"] == saved["path"]
             assert stats["snapshot_position"] == saved["position"] == model.position
-        kept = sorted((tmp_path / "state").glob("snapshot-*"))
+        kept = sorted((tmp_path / "state").rglob("snapshot-*"))
         assert len(kept) == 2
 
 
@@ -611,18 +616,24 @@ def test_a_signal_ends_it_with_everything_on_disk(tmp_path: Path, number: int) -
                 assert client.learn(batch).tobytes() == model.learn(batch).tobytes()
             daemon.signal(number)
             assert daemon.wait() == 0
-        newest = max(state.glob("snapshot-*"))
-        assert newest.name == snapshot_name(model.position)
+        newest = newest_snapshot(state)
         assert digest_of(OnlineSVM.load(newest)) == digest_of(model)
         given = {}
 
 
 def test_an_end_without_anything_learned_writes_nothing(tmp_path: Path) -> None:
     with serve(tmp_path) as daemon, daemon.client() as client:
-        client.predict([["a"]])
-        before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("snapshot-*")}
         assert daemon.stop() == 0
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("snapshot-*")} == before
+    assert not list(tmp_path.rglob("snapshot-*"))
+    with serve(tmp_path) as daemon, daemon.client() as client:
+        client.learn([(["a"], 1)])
+        assert daemon.stop() == 0
+    with serve(tmp_path) as daemon, daemon.client() as client:
+        client.predict([["a"]])
+        before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("snapshot-*")}
+        assert daemon.stop() == 0
+    assert before
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("snapshot-*")} == before
 
 
 def test_a_killed_daemon_comes_back_with_all_it_acknowledged(tmp_path: Path) -> None:
@@ -649,30 +660,29 @@ def test_snapshots_are_periodic_if_anything_was_learned(tmp_path: Path) -> None:
                 lambda position=position: client.stats()["snapshot_position"] == position,
                 f"a snapshot of position {position}",
             )
-            assert (tmp_path / snapshot_name(position)).exists()
-        written = (tmp_path / snapshot_name(2)).stat().st_mtime_ns
+            assert snapshot_path(tmp_path, 2 + position).exists()
+        written = snapshot_path(tmp_path, 4).stat().st_mtime_ns
         client.predict([["a"]])
         age = client.stats()["snapshot_age_s"]
         eventually(lambda: client.stats()["snapshot_age_s"] > age + 0.2, "some turns more")
-        assert (tmp_path / snapshot_name(2)).stat().st_mtime_ns == written
+        assert snapshot_path(tmp_path, 4).stat().st_mtime_ns == written
 
 
 def test_the_age_of_a_snapshot_is_that_of_its_file(tmp_path: Path) -> None:
-    OnlineSVM().save(tmp_path / snapshot_name(0))
+    with bench(tmp_path) as found:
+        found.snapshot()
     hour_ago = time.time() - 3600
-    os.utime(tmp_path / snapshot_name(0), (hour_ago, hour_ago))
+    os.utime(newest_snapshot(tmp_path), (hour_ago, hour_ago))
     with on_a_thread(tmp_path) as endpoint, Client(endpoint) as client:
         assert 3600 <= client.stats()["snapshot_age_s"] < 3700
 
 
-def test_the_loop_serves_while_a_snapshot_is_written(tmp_path: Path) -> None:
-    with (
-        serve(tmp_path) as daemon,
-        daemon.client() as client,
-        raw(daemon.endpoint) as dealer,
-    ):
+def test_the_loop_serves_while_a_snapshot_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with on_a_thread(tmp_path) as endpoint, Client(endpoint) as client, raw(endpoint) as dealer:
         client.learn([(["a"], 1)])
-        held = HeldSnapshot(tmp_path, 1, daemon.process.pid)
+        held = HeldSnapshot(monkeypatch)
         send(dealer, msgpack.packb({"v": 1, "op": "snapshot", "id": "held"}))
         send(dealer, msgpack.packb({"v": 1, "op": "snapshot", "id": "joined"}))
         assert ask(dealer, "ping", id="meanwhile")[0]["id"] == "meanwhile"
@@ -693,31 +703,38 @@ def test_the_loop_serves_while_a_snapshot_is_written(tmp_path: Path) -> None:
         assert header["digest"] == digest_of(model)
         stats = client.stats()
         assert (stats["snapshot_position"], stats["snapshot_error"]) == (2, None)
-        assert {path.name for path in tmp_path.iterdir()} == {
-            "LOCK", snapshot_name(0), snapshot_name(2), segment_name(0), segment_name(1)
-        }  # fmt: skip
+        assert newest_snapshot(tmp_path) == snapshot_path(tmp_path, 4)
+        assert not list(tmp_path.rglob("*.tmp"))
 
 
-def test_a_snapshot_that_is_asked_for_at_the_end_is_answered(tmp_path: Path) -> None:
-    with serve(tmp_path) as daemon, daemon.client() as client, raw(daemon.endpoint) as dealer:
+def test_a_snapshot_that_is_asked_for_at_the_end_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = ServeConfig(state=str(tmp_path))
+    with (
+        loaded(load_leader(config, Limits(), {}), Limits()) as daemon,
+        Client(daemon.endpoint) as client,
+        raw(daemon.endpoint) as dealer,
+    ):
         client.learn([(["a"], 1)])
-        held = HeldSnapshot(tmp_path, 1, daemon.process.pid)
+        held = HeldSnapshot(monkeypatch)
         send(dealer, msgpack.packb({"v": 1, "op": "snapshot", "id": 1}))
         assert ask(dealer, "ping")[0]["ok"]  # so it is under way
         client.learn([(["b"], 1)])
         send(dealer, msgpack.packb({"v": 1, "op": "snapshot", "id": 2}))
         assert ask(dealer, "ping")[0]["ok"]
-        daemon.signal(signal.SIGTERM)
+        daemon.stop()
         held.release()
-        assert daemon.wait() == 0
         assert [receive(dealer)[0]["ok"] for _ in range(2)] == [False, True]
-    assert (tmp_path / snapshot_name(2)).exists()
+    assert snapshot_path(tmp_path, 4).exists()
 
 
-def test_requests_that_wait_for_a_snapshot_are_bounded(tmp_path: Path) -> None:
-    with serve(tmp_path) as daemon, daemon.client() as client, raw(daemon.endpoint) as dealer:
+def test_requests_that_wait_for_a_snapshot_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with on_a_thread(tmp_path) as endpoint, Client(endpoint) as client, raw(endpoint) as dealer:
         client.learn([(["a"], 1)])
-        held = HeldSnapshot(tmp_path, 1, daemon.process.pid)
+        held = HeldSnapshot(monkeypatch)
         for i in range(1100):
             send(dealer, msgpack.packb({"v": 1, "op": "snapshot", "id": i}))
         for _ in range(1100 - 1024):
@@ -748,9 +765,7 @@ def test_a_full_disk_is_reported_and_survived(tmp_path: Path) -> None:
         with pytest.raises(RequestRefused, match=r"INTERNAL: the snapshot failed: .*too large"):
             client.snapshot()
         assert "too large" in client.stats()["snapshot_error"]
-        assert {path.name for path in tmp_path.iterdir()} == {
-            "LOCK", snapshot_name(0), segment_name(0)
-        }  # fmt: skip
+        assert files_in(tmp_path) == {"LOCK", f"log/{segment_name(1)}"}
         client.learn([(["a"], 1)])
         resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, before)
         assert client.snapshot()["position"] == 2
@@ -769,9 +784,10 @@ def test_an_end_on_a_full_disk_fails(tmp_path: Path) -> None:
 def test_a_state_folder_whose_name_is_no_text(tmp_path: Path) -> None:
     folder = tmp_path / os.fsdecode(b"state\xff")
     with on_a_thread(folder) as endpoint, Client(endpoint) as client:
-        assert client.stats()["snapshot_path"].startswith(f"{tmp_path}/state\\udcff/snapshot-")
         client.learn([(["a"], 1)])
         assert client.snapshot()["position"] == 1
+        path = client.stats()["snapshot_path"]
+        assert path.startswith(f"{tmp_path}/state\\udcff/models/default/snapshot-")
 
 
 # Starts that fail.
@@ -795,7 +811,7 @@ def test_a_taken_state_folder(running: Running) -> None:
 
 
 def test_another_configuration(tmp_path: Path) -> None:
-    OnlineSVM(rule="sgd", eta0=0.5).save(tmp_path / snapshot_name(0))
+    OnlineSVM(rule="sgd", eta0=0.5).save(snapshot_path(tmp_path, 0))
     code, errors = refused_start(state=tmp_path, eta0=0.25)
     assert code == 1
     assert errors.splitlines()[-1] == (
@@ -818,10 +834,10 @@ def test_a_loop_on_a_thread_ends_when_it_is_stopped(tmp_path: Path) -> None:
         following_on_a_thread(tmp_path, reload_every_s=60) as daemon,
         Client(daemon.endpoint) as client,
     ):
-        assert client.ping() == {"mode": "follower"}
+        assert client.ping() == {"mode": "reader"}
 
 
 def test_a_follower_needs_no_folder_yet(tmp_path: Path) -> None:
     with follow(tmp_path / "state") as daemon, daemon.client() as client:
-        assert client.ping() == {"mode": "follower"}
+        assert client.ping() == {"mode": "reader"}
         assert daemon.stop() == 0

@@ -13,7 +13,7 @@ import msgpack
 import pytest
 
 from onlinesvm import Limits, OnlineSVM, Scorer
-from onlinesvm import svm as learner
+from onlinesvm.model import model as models
 from onlinesvm.service import Client
 from onlinesvm.service.errors import RequestRefused
 from onlinesvm.service.protocol import Reply, Request, RequestError
@@ -31,6 +31,7 @@ from tests.daemons import (
     send,
     serve,
     snapshot_name,
+    snapshot_path,
     thread,
 )
 
@@ -42,7 +43,7 @@ def grow(model: OnlineSVM, folder: Path, samples: int = 3) -> Path:
     """Let `model` learn, and save it as its learner would."""
     for i in range(samples):
         model.learn_one({f"f{(model.position + i) % 11}": 0.3, "all": 1}, 1 if i % 3 else -1)
-    path = folder / snapshot_name(model.position)
+    path = snapshot_path(folder, model.position)
     model.save(path)
     return path
 
@@ -93,7 +94,7 @@ def test_it_serves_the_newest_and_nothing_else(tmp_path: Path, model: OnlineSVM)
     with follow(tmp_path, reload_every_s=SELDOM_S) as daemon, daemon.client() as client:
         assert client.predict(features).tobytes() == model.predict(features).tobytes()
         stats = client.stats()
-        assert stats["mode"] == client.ping()["mode"] == "follower"
+        assert stats["mode"] == client.ping()["mode"] == "reader"
         assert stats["position"] == stats["snapshot_position"] == model.position
         assert stats["features"] == len(model.lookup)
         assert stats["progressive_error"] == model.progressive.error
@@ -109,7 +110,7 @@ def test_it_serves_the_newest_and_nothing_else(tmp_path: Path, model: OnlineSVM)
             client.predict([{"len": float("nan")}])
         assert client.stats()["errors"] == {"READ_ONLY": 3, "BAD_SAMPLE": 1}
         assert daemon.stop() == 0
-    assert {path.name for path in tmp_path.iterdir()} == {
+    assert {path.name for path in newest.parent.iterdir()} == {
         snapshot_name(3), snapshot_name(6)
     }  # fmt: skip
 
@@ -125,7 +126,7 @@ def test_weights_are_fixed_once_a_load(
             fixed.append(model.position)
             return Scorer.sharing(model)
 
-    monkeypatch.setattr(learner, "Scorer", Counted)
+    monkeypatch.setattr(models, "Scorer", Counted)
     for _ in range(2):
         grow(model, tmp_path)
         assert reload(service)["reloaded"]
@@ -201,8 +202,8 @@ def test_no_request_fails_or_sees_half_a_model_while_it_swaps(
         label = 1 if len(margins) % 3 else -1
         model.learn([(names[j : j + 40], label) for j in range(0, 4000, 40)])
         margins[model.position] = model.predict(features).tolist()
-        model.save(tmp_path / snapshot_name(model.position))
-        for old in sorted(tmp_path.glob("snapshot-*"))[:-2]:
+        model.save(snapshot_path(tmp_path, model.position))
+        for old in sorted(snapshot_path(tmp_path, 0).parent.glob("snapshot-*"))[:-2]:
             old.unlink()
 
     teach()
@@ -284,7 +285,7 @@ def test_a_damaged_newer_one_is_reported(tmp_path: Path, model: OnlineSVM) -> No
         elsewhere = tmp_path / "elsewhere"
         elsewhere.mkdir()
         whole = grow(model, elsewhere)
-        newer = tmp_path / whole.name
+        newer = old.parent / whole.name
         place(newer, whole.read_bytes()[:-1])
         error = eventually(lambda: client.stats()["reload_error"], "an error")
         assert error.startswith(f"{newer}: expected a trailer and then the end of the file")
@@ -306,11 +307,11 @@ def test_several_damaged_ones_are_read_once_each(
 ) -> None:
     grow(model, tmp_path)
     for position in (7, 8, 9):
-        (tmp_path / snapshot_name(position)).write_bytes(b"no snapshot")
+        snapshot_path(tmp_path, position).write_bytes(b"no snapshot")
     with caplog.at_level(logging.ERROR):
         service = reading(tmp_path)
         assert served(service).position == 3
-        assert reload(service)["reload_error"].startswith(str(tmp_path / snapshot_name(9)))
+        assert reload(service)["reload_error"].startswith(str(snapshot_path(tmp_path, 9)))
         assert reload(service)["reloaded"] is False
         service.stop()
     assert len([record for record in caplog.records if "passed over" in record.message]) == 3
@@ -318,7 +319,7 @@ def test_several_damaged_ones_are_read_once_each(
 
 def test_it_starts_with_the_newest_that_is_whole(tmp_path: Path, model: OnlineSVM) -> None:
     grow(model, tmp_path)
-    damaged = tmp_path / snapshot_name(9)
+    damaged = snapshot_path(tmp_path, 9)
     damaged.write_bytes(b"")
     service = reading(tmp_path)
     assert digest_of(served(service)) == digest_of(model)
@@ -330,13 +331,13 @@ def test_it_starts_with_the_newest_that_is_whole(tmp_path: Path, model: OnlineSV
 
 def test_a_file_that_cannot_be_read_is_tried_again(tmp_path: Path, model: OnlineSVM) -> None:
     grow(model, tmp_path)
-    (tmp_path / snapshot_name(9)).symlink_to(snapshot_name(9))
+    snapshot_path(tmp_path, 9).symlink_to(snapshot_name(9))
     service = reading(tmp_path)
     assert served(service).position == 3
     reply = reload(service)
     assert (reply["reloaded"], reply["position"]) == (False, 3)
     assert "symbolic links" in reply["reload_error"]
-    (tmp_path / snapshot_name(9)).unlink()
+    snapshot_path(tmp_path, 9).unlink()
     assert reload(service)["reload_error"] is None
     service.stop()
 
@@ -370,7 +371,7 @@ def test_a_file_that_is_lost_in_mid_listing_makes_it_list_again(
     tmp_path: Path, model: OnlineSVM
 ) -> None:
     """The link leads nowhere when it is looked at, and its target comes while it is listed."""
-    newest = tmp_path / snapshot_name(9)
+    newest = snapshot_path(tmp_path, 9)
     newest.symlink_to(tmp_path / "nowhere")
     grow(model, tmp_path)
     service = reading(tmp_path)
@@ -391,7 +392,7 @@ def test_files_come_and_go_while_it_looks(tmp_path: Path, model: OnlineSVM) -> N
     def churn() -> None:
         try:
             for _ in range(150):
-                old = tmp_path / snapshot_name(model.position)
+                old = snapshot_path(tmp_path, model.position)
                 grow(model, tmp_path, samples=1)
                 old.unlink()
         finally:
@@ -413,7 +414,7 @@ def test_files_come_and_go_while_it_looks(tmp_path: Path, model: OnlineSVM) -> N
 def test_limits_of_the_follower_are_its_own(tmp_path: Path) -> None:
     model = OnlineSVM()
     model.learn([(["long name", "b"], 1)])
-    model.save(tmp_path / snapshot_name(1))
+    model.save(snapshot_path(tmp_path, 1))
     with follow(tmp_path, max_name_bytes=4, max_features=1) as daemon, daemon.client() as client:
         assert client.predict([["b"]]).tolist() == model.predict([["b"]]).tolist()
         with pytest.raises(RequestRefused, match="at most 4 bytes a feature name"):

@@ -60,7 +60,7 @@ def test_a_disk_that_fills_up_and_is_cleared(disk: Path, fsync: str) -> None:
             for _ in range(3):
                 assert not learn(client)
             stats = client.stats()
-            assert "No space left on device" in stats["journal_error"]
+            assert "No space left on device" in stats["log_error"]
             assert stats["position"] == model.position
             features = [["f1"], ["g2", "f3"], []]
             assert client.predict(features).tobytes() == model.predict(features).tobytes()
@@ -69,7 +69,7 @@ def test_a_disk_that_fills_up_and_is_cleared(disk: Path, fsync: str) -> None:
             assert "No space left" in client.stats()["snapshot_error"]
             ballast.unlink()
             eventually(lambda: learn(client), "learning to go on")
-            assert client.stats()["journal_error"] is None
+            assert client.stats()["log_error"] is None
         daemon.kill()
     with serve(disk / "state") as daemon, daemon.client() as client:
         assert client.stats()["position"] == model.position
@@ -87,7 +87,7 @@ def test_a_stream_waits_for_a_disk(disk: Path) -> None:
         ballast = disk / "ballast"
 
         def clear() -> None:
-            eventually(lambda: bystander.stats()["journal_error"], "a refusal")
+            eventually(lambda: bystander.stats()["log_error"], "a refusal")
             ballast.unlink()
 
         with client.stream("p") as stream:
@@ -107,7 +107,7 @@ def test_a_stream_waits_for_a_disk(disk: Path) -> None:
 
 @pytest.mark.parametrize("disk", [8 * 1024], indirect=True)
 @pytest.mark.parametrize("fsync", ["always", "everysec", "never"])
-def test_a_disk_that_the_journal_itself_fills(disk: Path, fsync: str) -> None:
+def test_a_disk_that_the_log_itself_fills(disk: Path, fsync: str) -> None:
     """With some times what fits, of a model that stays small."""
     samples = [([f"f{i % 50}", f"{'pad' * 400}{i % 7}"], 1 if i % 3 else -1) for i in range(20_000)]
     state = disk / "state"
@@ -124,8 +124,30 @@ def test_a_disk_that_the_journal_itself_fills(disk: Path, fsync: str) -> None:
         assert client.snapshot()["digest"] == digest_of(model)
 
 
+def test_requests_without_samples_do_not_fill_a_disk(disk: Path) -> None:
+    """Four times its size of them: room is made, and no sequence is lost."""
+    state, body = disk / "state", b"\x90"
+    size = sequence = refusals = 0
+    with serve(state, rule="sgd") as daemon, daemon.client() as client:
+        while size < 4 * 512 * 1024:
+            header = {"producer": "p", "sequence": sequence + 1}
+            try:
+                client.request("learn", body, **header)
+            except RequestRefused as error:
+                assert error.code == "NOT_DURABLE"
+                refusals += 1
+                assert refusals < 3_000, daemon.log
+                continue
+            sequence += 1
+            size += 120
+        assert client.stats()["position"] == 0
+        daemon.kill()
+    with serve(state) as daemon, daemon.client() as client:
+        assert client.request("resume", producer="p")[0]["sequence"] == sequence
+
+
 def test_what_cannot_be_read_back_makes_nothing_superfluous(disk: Path) -> None:
-    """The older snapshot and its journal stay, and are what a start takes."""
+    """The older snapshot and its log stay, and are what a start takes."""
     state = disk / "state"
     model = OnlineSVM(rule="sgd")
     with serve(state, rule="sgd") as daemon, daemon.client() as client:
@@ -134,14 +156,14 @@ def test_what_cannot_be_read_back_makes_nothing_superfluous(disk: Path) -> None:
             model.learn(batch(i))
             newest = Path(client.snapshot()["path"])
         newest.write_bytes(newest.read_bytes()[:-1])
-        before = {path.name for path in state.glob("[sj]*")}
+        before = {path.name for path in state.rglob("*0*")}
         ballast = disk / "ballast"
         fill(ballast)
         for _ in range(3):
             with pytest.raises(RequestRefused, match="NOT_DURABLE"):
                 client.learn([([f"new{i}" for i in range(500)], 1)])
         eventually(lambda: "no room can be made" in daemon.log, "a look at the newest snapshot")
-        assert before <= {path.name for path in state.glob("[sj]*")}
+        assert before <= {path.name for path in state.rglob("*0*")}
         ballast.unlink()
         daemon.kill()
     with serve(state) as daemon, daemon.client() as client:

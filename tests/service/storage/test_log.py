@@ -1,4 +1,4 @@
-"""The journal: what was acknowledged is replayed bit for bit; damage is cut, or refused."""
+"""The log: what was acknowledged is replayed bit for bit; damage is cut, or refused."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onlinesvm import Limits, OnlineSVM
-from onlinesvm.service.errors import JournalError, StateError
+from onlinesvm.service.errors import LogError, StateError
 from onlinesvm.service.protocol import RequestError
 from onlinesvm.service.storage.posix import Buffer
-from onlinesvm.service.storage.segment import CLOSING_BYTES, HEADER_BYTES, segments_in
-from onlinesvm.service.storage.state_dir import Store
-from tests.daemons import digest_of, eventually, segment_name, snapshot_name
-from tests.journals import (
+from onlinesvm.service.storage.segment import CLOSE_BYTES, HEADER_BYTES, segment_name
+from tests.daemons import digest_of, eventually, files_in, segment_path, snapshot_path
+from tests.logs import (
     EIO,
     ENOSPC,
     Batch,
@@ -35,7 +34,10 @@ from tests.journals import (
     bench,
     body_of,
     digest_after,
+    newest_snapshot,
+    recovered,
     scratch,
+    segments_of,
 )
 from tests.strategies import configurations, samples
 
@@ -120,11 +122,13 @@ def test_a_changed_bound_holds_from_where_it_changed(tmp_path: Path) -> None:
         model.bound(most)
         with bench(tmp_path, limits=Limits(max_features=most)) as found:
             found.learn(*small(4, start))
+            if most == 7:
+                found.snapshot()
         for batch in small(4, start):
             model.learn(batch)
     with bench(tmp_path, limits=Limits(max_features=100)) as found:
         assert digest_of(found.model) == digest_of(model)
-    newest = max(tmp_path.glob("snapshot-*.msgpack"))
+    newest = newest_snapshot(tmp_path)
     newest.write_bytes(newest.read_bytes()[:-1])
     with bench(tmp_path, limits=Limits(max_features=100)) as found:
         assert digest_of(found.model) == digest_of(model)
@@ -138,28 +142,28 @@ def test_a_damaged_newest_snapshot_costs_nothing(
             found.learn(*small(3, 3 * i))
             found.snapshot()
         found.learn(*small(3, 12))
-    newest = max(tmp_path.glob("snapshot-*.msgpack"))
+    newest = newest_snapshot(tmp_path)
     newest.write_bytes(newest.read_bytes()[:100])
     with caplog.at_level(logging.WARNING):
         assert opened(tmp_path) == (digest_after(small(15)), 22)
     assert f"snapshot passed over: {newest}" in caplog.text
 
 
-def test_a_journal_too_short_for_a_damaged_snapshot_is_refused(tmp_path: Path) -> None:
+def test_a_log_too_short_for_a_damaged_snapshot_is_refused(tmp_path: Path) -> None:
     with bench(tmp_path) as found:
         found.learn(*small(3))
         found.snapshot()
         found.learn(*small(3, 3))
         found.snapshot()
-    last = segments_in(tmp_path)[-1][1]
+    last = segments_of(tmp_path)[-1][1]
     last.write_bytes(last.read_bytes()[:-1])
-    newest = tmp_path / snapshot_name(9)
+    newest = newest_snapshot(tmp_path)
     newest.write_bytes(newest.read_bytes()[:-1])
-    with pytest.raises(JournalError, match="up to position 9, that of a damaged snapshot"):
+    with pytest.raises(LogError, match="up to LSN 8, which a damaged snapshot holds"):
         opened(tmp_path)
-    with Store(tmp_path) as store:
-        report = store.recover()
-    assert (report["position"], report["lost_samples"]) == (7, 2)
+    report = recovered(tmp_path)
+    assert (report["position"], report["lsn"], report["lost_entries"]) == (7, 7, 1)
+    assert (report["unreadable_entries"], report["lost_samples"]) == (1, 0)
     assert opened(tmp_path) == (digest_after(small(5)), 7)
 
 
@@ -169,34 +173,74 @@ def test_segments_before_the_older_snapshot_go(tmp_path: Path) -> None:
             found.learn(*small(2, 2 * i))
             found.snapshot()
         found.learn(*small(1, 10))
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "LOCK", *map(snapshot_name, (12, 15)), *map(segment_name, (12, 15)),
-    }  # fmt: skip
+    kept = [snapshot_path(tmp_path, lsn) for lsn in (10, 12)]
+    kept += [segment_path(tmp_path, first) for first in (11, 13)]
+    assert files_in(tmp_path) == {"LOCK", *(str(path.relative_to(tmp_path)) for path in kept)}
 
 
-def test_a_long_journal_asks_for_a_snapshot(tmp_path: Path) -> None:
-    with bench(tmp_path, journal_bytes=100_000) as found:
+def test_a_long_log_asks_for_a_snapshot(tmp_path: Path) -> None:
+    with bench(tmp_path, log_bytes=100_000) as found:
         found.learn(*small(10))
         found.service.tick(0.0)
         assert not found.service.snapshotter.is_running
         while found.service.snapshotter.log_bytes <= 100_000:
             found.learn(*small(10))
         found.service.tick(0.0)
-        position = found.model.position
+        lsn = found.log.lsn
 
         def written() -> bool:
             found.service.tick(0.0)
-            return (tmp_path / snapshot_name(position)).exists()
+            return snapshot_path(tmp_path, lsn).exists()
 
         eventually(written, "a snapshot")
 
 
-def test_nothing_learned_leaves_no_journal(tmp_path: Path) -> None:
+def test_requests_that_change_nothing_are_not_logged(tmp_path: Path) -> None:
     with bench(tmp_path) as found:
         found.learn([])
         found.turn(("predict", body_of([])[:1], {}, b"peer"))
-        found.snapshot()
-    assert segments_in(tmp_path) == []
+        assert found.log.lsn == 2  # the term and the model
+
+
+def test_requests_without_samples_fill_no_disk(tmp_path: Path) -> None:
+    """They count towards a snapshot, which lets the segments go."""
+    with bench(tmp_path, log_bytes=10_000) as found:
+        for sequence in range(1, 2000):
+            found.numbered("p", sequence, [])
+            found.service.tick(0.0)
+        found.settle()
+        assert found.model.position == 0
+        assert segments_of(tmp_path)[0][0] > 2
+        size = sum(path.stat().st_size for _, path in segments_of(tmp_path))
+        assert size < found.log.bytes / 2
+    with bench(tmp_path) as found:
+        assert found.resume("p") == {"sequence": 1999, "samples": 0}
+
+
+def test_a_snapshot_falls_due_by_time_where_no_sample_came(tmp_path: Path) -> None:
+    with bench(tmp_path, every_s=60.0) as found:
+        found.numbered("p", 1, [])
+        found.service.tick(time.monotonic() + 61.0)
+        found.settle()
+        lsn = found.log.lsn
+    assert newest_snapshot(tmp_path) == snapshot_path(tmp_path, lsn)
+
+
+def test_segments_roll_by_time(tmp_path: Path) -> None:
+    with bench(tmp_path) as found:
+        found.learn(*small(1))
+        found.log._segment_s = 0.0
+        found.learn(*small(1, 1))
+        found.learn(*small(1, 2))
+    assert [first for first, _ in segments_of(tmp_path)] == [1, 4, 5]
+    assert opened(tmp_path) == (digest_after(small(3)), POSITIONS[3])
+
+
+def test_many_starts_leave_few_segments(tmp_path: Path) -> None:
+    for _ in range(70):
+        opened(tmp_path)
+    assert len(segments_of(tmp_path)) < 70
+    assert newest_snapshot(tmp_path).exists()
 
 
 # Every byte of a small run.
@@ -211,7 +255,7 @@ def tmp_path() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two snapshots, three segments; 11 batches of 1 or 2 samples."""
+    """A snapshot of LSN 6, segments from LSN 1, 7 and 10; 11 batches of 1 or 2 samples."""
     folder = tmp_path_factory.mktemp("run") / "state"
     with bench(folder) as found:
         found.learn(*small(3))
@@ -229,20 +273,20 @@ WHOLE = [digest_after(small(n)) for n in range(12)]
 POSITIONS = [sum(map(len, small(n))) for n in range(12)]
 
 
-def files_of(run: Path) -> Iterator[tuple[str, bytes]]:
-    for _, path in segments_in(run):
-        yield path.name, path.read_bytes()
+def segments_with_bytes(run: Path) -> Iterator[tuple[str, bytes]]:
+    for _, path in segments_of(run):
+        yield f"log/{path.name}", path.read_bytes()
 
 
-def test_a_journal_cut_at_every_byte(run: Path, tmp_path: Path) -> None:
-    segments = list(files_of(run))
+def test_a_log_cut_at_every_byte(run: Path, tmp_path: Path) -> None:
+    segments = list(segments_with_bytes(run))
     assert len(segments) == 3
     for name, raw in segments:
         for size in range(len(raw)):
             folder = copied(run, tmp_path / "cut", name, raw[:size])
             if name == segments[-1][0] and size < HEADER_BYTES:
                 # The segment before tells that it was whole once.
-                with pytest.raises(JournalError, match=f"{name}: byte 0"):
+                with pytest.raises(LogError, match=f"{name}: byte 0"):
                     opened(folder)
             elif name == segments[-1][0]:
                 digest, position = opened(folder)
@@ -250,17 +294,17 @@ def test_a_journal_cut_at_every_byte(run: Path, tmp_path: Path) -> None:
                 assert 7 <= batches < 11
                 assert digest == WHOLE[batches]
                 assert opened(folder) == (digest, position)  # and it goes on from there
-            elif name == segments[0][0] or size >= len(raw) - CLOSING_BYTES:
+            elif name == segments[0][0] or size >= len(raw) - CLOSE_BYTES:
                 # The snapshot has it, or all records are there.
                 assert opened(folder) == (WHOLE[11], POSITIONS[11])
             else:
-                with pytest.raises(JournalError, match=f"{name}: byte"):
+                with pytest.raises(LogError, match=f"{name}: byte"):
                     opened(folder)
 
 
-def test_a_journal_flipped_at_every_byte(run: Path, tmp_path: Path) -> None:
-    """Only the last record can be taken for one that a dying machine had not written whole."""
-    segments = list(files_of(run))
+def test_a_log_flipped_at_every_byte(run: Path, tmp_path: Path) -> None:
+    """Only the last entry can be taken for one that a crash left partial."""
+    segments = list(segments_with_bytes(run))
     outcomes = set()
     for name, raw in segments:
         for i in range(len(raw)):
@@ -268,18 +312,17 @@ def test_a_journal_flipped_at_every_byte(run: Path, tmp_path: Path) -> None:
             folder = copied(run, tmp_path / "flipped", name, flipped)
             try:
                 digest, position = opened(folder)
-            except JournalError as error:
+            except LogError as error:
                 assert name in str(error)
                 assert f"onlinesvm recover --state {folder}" in str(error)
                 assert name != segments[0][0]
                 outcomes.add("refused")
-                with Store(folder) as store:
-                    report = store.recover()
+                report = recovered(folder)
                 batches = POSITIONS.index(report["position"])
                 assert opened(folder) == (WHOLE[batches], POSITIONS[batches])
-                # Whole records behind the damage tell how much there was.
-                assert POSITIONS[11] - report["lost_samples"] >= POSITIONS[batches]
-                assert report["lost_samples"] + report["position"] in POSITIONS
+                # The whole entries after the damage tell how many there were.
+                assert report["lsn"] + report["lost_entries"] == 14
+                assert report["lost_samples"] <= POSITIONS[11] - POSITIONS[batches]
                 aside = [path for path in report["set_aside"] if name in path]
                 assert len(aside) == 1
                 assert Path(aside[0]).read_bytes() == flipped
@@ -292,56 +335,56 @@ def test_a_journal_flipped_at_every_byte(run: Path, tmp_path: Path) -> None:
 
 
 def test_every_snapshot_flipped_is_made_up_for(run: Path, tmp_path: Path) -> None:
-    newest = max(run.glob("snapshot-*"))
+    newest = newest_snapshot(run)
     raw = newest.read_bytes()
     for i in range(0, len(raw), 29):
         flipped = raw[:i] + bytes([raw[i] ^ 0x10]) + raw[i + 1 :]
-        folder = copied(run, tmp_path / "flipped", newest.name, flipped)
+        folder = copied(run, tmp_path / "flipped", str(newest.relative_to(run)), flipped)
         assert opened(folder) == (WHOLE[11], POSITIONS[11])
 
 
 def test_a_torn_tail_is_told_of(
     run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    name, raw = list(files_of(run))[-1]
+    name, raw = list(segments_with_bytes(run))[-1]
     folder = copied(run, tmp_path / "torn", name, raw[:-3])
     with caplog.at_level(logging.WARNING):
         opened(folder)
     (record,) = caplog.records
     assert f"{folder / name}: byte " in record.getMessage()
     assert "bytes are cut off" in record.getMessage()
-    assert (folder / name).read_bytes() == raw[: (folder / name).stat().st_size]
+    left = (folder / name).read_bytes()[:-CLOSE_BYTES]
+    assert left == raw[: len(left)]
 
 
-@pytest.mark.parametrize("zeros", [1, 27, 28, 5000])
+@pytest.mark.parametrize("zeros", [1, 51, 52, 5000])
 def test_zeros_behind_the_last_record_are_a_torn_tail(
     run: Path, tmp_path: Path, zeros: int
 ) -> None:
-    name, raw = list(files_of(run))[-1]
+    name, raw = list(segments_with_bytes(run))[-1]
     folder = copied(run, tmp_path / "zeros", name, raw + bytes(zeros))
     assert opened(folder) == (WHOLE[11], POSITIONS[11])
-    assert (folder / name).read_bytes() == raw
+    assert (folder / name).read_bytes()[:-CLOSE_BYTES] == raw
 
 
 @pytest.mark.parametrize("raw", [b"", b"onls", bytes(HEADER_BYTES), bytes(4096)])
 def test_a_segment_of_which_only_the_name_was_written(
     run: Path, tmp_path: Path, raw: bytes
 ) -> None:
-    folder = copied(run, tmp_path / "named", segment_name(POSITIONS[11]), raw)
+    folder = copied(run, tmp_path / "named", f"log/{segment_name(15)}", raw)
     assert opened(folder) == (WHOLE[11], POSITIONS[11])
 
 
 def test_a_segment_that_is_missing(run: Path, tmp_path: Path) -> None:
     folder = tmp_path / "missing"
     shutil.copytree(run, folder)
-    segments = segments_in(folder)
+    segments = segments_of(folder)
     segments[1][1].unlink()
-    with pytest.raises(JournalError, match=f"{segments[1][1].name}: byte 0: it is missing"):
+    with pytest.raises(LogError, match=f"{segments[1][1].name}: byte 0: it is missing"):
         opened(folder)
-    with Store(folder) as store:
-        report = store.recover()
+    report = recovered(folder)
     assert report["position"] == POSITIONS[4]
-    assert report["lost_samples"] == POSITIONS[11] - POSITIONS[4]
+    assert report["lost_entries"] == 8
     assert report["producers"] == {"p": {"first_sequence": 2, "last_sequence": 2, "samples": 2}}
     assert opened(folder) == (WHOLE[4], POSITIONS[4])
 
@@ -349,43 +392,34 @@ def test_a_segment_that_is_missing(run: Path, tmp_path: Path) -> None:
 def test_recovering_what_is_whole_loses_nothing(run: Path, tmp_path: Path) -> None:
     folder = tmp_path / "whole"
     shutil.copytree(run, folder)
-    with Store(folder) as store:
-        report = store.recover()
-    assert (report["position"], report["lost_samples"]) == (POSITIONS[11], 0)
+    report = recovered(folder)
+    assert (report["position"], report["lost_entries"]) == (POSITIONS[11], 0)
     assert (report["damage"], report["set_aside"]) == (None, [])
     assert report["digest"] == WHOLE[11]
     assert opened(folder) == (WHOLE[11], POSITIONS[11])
 
 
-def test_a_journal_without_any_snapshot(run: Path, tmp_path: Path) -> None:
+def test_a_log_without_any_snapshot(run: Path, tmp_path: Path) -> None:
+    """It is replayed from the entry that created the model, as long as that is there."""
     folder = tmp_path / "bare"
     shutil.copytree(run, folder, ignore=shutil.ignore_patterns("snapshot-*"))
-    with pytest.raises(StateError, match="a journal and no snapshot"):
+    assert opened(folder) == (WHOLE[11], POSITIONS[11])
+    segments_of(folder)[0][1].unlink()
+    with pytest.raises(LogError, match="got LSN 7 and no snapshot"):
         opened(folder)
+    with pytest.raises(StateError, match="expected a snapshot or a log, got none whole"):
+        recovered(folder)
 
 
-def test_a_journal_of_another_history(run: Path, tmp_path: Path) -> None:
-    """It begins where the snapshot ends, but goes on from another model."""
-    with bench(tmp_path) as found:
-        found.learn(*[[(features, -label) for features, label in batch] for batch in small(4)])
-        found.snapshot()
-    segments_in(tmp_path)[0][1].unlink()
-    assert segments_in(run)[1][0] == POSITIONS[4]
-    for _, path in segments_in(run)[1:]:
-        shutil.copy(path, tmp_path)
-    with pytest.raises(JournalError, match="byte 0: it goes on from a model of another history"):
-        opened(tmp_path)
-
-
-def test_bytes_that_look_like_a_record_are_none(tmp_path: Path) -> None:
+def test_bytes_that_look_like_an_entry_are_none(tmp_path: Path) -> None:
     """A request that holds a copy of a segment does not pass for damage, nor for records."""
     with bench(tmp_path / "a") as found:
         found.learn(*small(5))
-    raw = segments_in(tmp_path / "a")[0][1].read_bytes()
+    raw = segments_of(tmp_path / "a")[0][1].read_bytes()
     with bench(tmp_path / "b") as found:
         found.learn(*small(2))
         found.learn([([raw], 1)], [([raw[HEADER_BYTES:]], 1)])
-    path = segments_in(tmp_path / "b")[0][1]
+    path = segments_of(tmp_path / "b")[0][1]
     path.write_bytes(path.read_bytes()[:-10])
     with bench(tmp_path / "b") as found:
         assert digest_of(found.model) == digest_after([*small(2), [([raw], 1)]])
@@ -503,7 +537,7 @@ def test_forgetting_does_not_depend_on_turns_or_restarts(
                         for a in answers
                     ]
                     assert told == expected
-                    assert found.store.producers.dump() == {
+                    assert found.started.default.producers.dump() == {
                         producer.encode(): last for producer, last in known.items()
                     }
                     if restart:
@@ -568,12 +602,12 @@ def test_what_cannot_be_written_is_refused_and_learning_resumes(
             assert found.numbered("p", 1, small(1)[0]).code == "NOT_DURABLE"
             assert digest_of(found.model) == before
             assert found.turn(("predict", b"\x90", {}, b"peer"))[0]["samples"] == 0
-            assert found.turn(("stats", None, {}, b"peer"))[0]["journal_error"]
+            assert found.turn(("stats", None, {}, b"peer"))[0]["log_error"]
             disk.broken = {}
             more = small(2, len(learned))
             assert codes(found.learn(*more)) == [None] * 2
             learned += more
-            assert found.turn(("stats", None, {}, b"peer"))[0]["journal_error"] is None
+            assert found.turn(("stats", None, {}, b"peer"))[0]["log_error"] is None
     assert opened(tmp_path) == (digest_after(learned), sum(map(len, learned)))
 
 
@@ -591,27 +625,27 @@ def test_a_failed_fsync_makes_a_fresh_segment_and_snapshot_first(
         answers = codes(found.learn(*more))
         assert answers == ([None] * 2 if fsync == "everysec" else ["NOT_DURABLE"] * 2)
         learned += more if fsync == "everysec" else []
-        eventually(lambda: found.store.journal.failure is not None, "the failed fsync")
+        eventually(lambda: found.log.failure is not None, "the failed fsync")
         assert codes(found.learn(*small(1))) == ["NOT_DURABLE"]
-        position = found.model.position
+        lsn = found.started.default.position.lsn
         if fsync == "everysec":
-            assert not (tmp_path / snapshot_name(position)).exists()
+            assert not snapshot_path(tmp_path, lsn).exists()
         disk.broken = {}
-        old = {path for _, path in segments_in(tmp_path)}
+        old = {path for _, path in segments_of(tmp_path)}
         clock = iter(range(0, 10_000, 10))
 
         def mended() -> bool:
             found.service.tick(float(next(clock)))
-            return found.store.journal.failure is None
+            return found.log.failure is None
 
         eventually(mended, "learning to be possible again")
-        assert (tmp_path / snapshot_name(position)).exists()
-        assert {path for _, path in segments_in(tmp_path)} - old
+        assert snapshot_path(tmp_path, lsn).exists()
+        assert {path for _, path in segments_of(tmp_path)} - old
         more = small(3, 10)
         assert codes(found.learn(*more)) == [None] * 3
         learned += more
     # What the failed fsync may have lost is not needed any more.
-    for path in old - {segments_in(tmp_path)[-1][1]}:
+    for path in old - {segments_of(tmp_path)[-1][1]}:
         path.unlink()
     assert opened(tmp_path) == (digest_after(learned), sum(map(len, learned)))
 
@@ -637,7 +671,7 @@ def test_a_folder_that_is_removed_under_a_daemon(tmp_path: Path) -> None:
 def test_a_snapshot_that_failed_is_tried_again(tmp_path: Path) -> None:
     with bench(tmp_path) as found:
         found.learn(*small(3))
-        obstacle = tmp_path / f".{snapshot_name(POSITIONS[3])}.{os.getpid()}.tmp"
+        obstacle = snapshot_path(tmp_path, found.log.lsn)
         obstacle.mkdir()
         (asked,) = found.turn(("snapshot", None, {}, b"peer"))
         with pytest.raises(RequestError, match="the snapshot failed"):
@@ -649,7 +683,7 @@ def test_a_snapshot_that_failed_is_tried_again(tmp_path: Path) -> None:
 
         def written() -> bool:
             found.service.tick(time.monotonic() + 6)
-            return (tmp_path / snapshot_name(POSITIONS[4])).exists()
+            return snapshot_path(tmp_path, found.log.lsn).exists()
 
         eventually(written, "another try")
     assert opened(tmp_path) == (digest_after(small(4)), POSITIONS[4])
@@ -689,11 +723,11 @@ def test_whatever_the_disk_does_the_acknowledged_is_what_is_replayed(data: st.Da
                     if answers[0] is None:
                         learned += turn
                         refused = []
-                    elif segments_in(folder) and found.store.journal.is_cut is False:
-                        last = segments_in(folder)[-1][1].stat().st_ino
+                    elif segments_of(folder) and found.log._segment is None:
+                        last = segments_of(folder)[-1][1].stat().st_ino
                         if last != stuck or not refused:  # else no fresh one was begun
                             refused, stuck = turn, last
-                    if found.store.journal.failure is not None:
+                    if found.log.failure is not None:
                         mend(found)
                         refused = []
                     if data.draw(st.booleans()):
@@ -705,7 +739,7 @@ def mend(found: Bench) -> None:
 
     def mended() -> bool:
         found.service.tick(float(next(clock)))
-        return found.store.journal.failure is None
+        return found.log.failure is None
 
     eventually(mended, "learning to be possible again")
 
@@ -740,7 +774,7 @@ def test_what_was_acknowledged_without_samples_stays(steps: list[Any], segment_b
                     name: {"sequence": last, "samples": count}
                     for name, (last, count) in known.items()
                 }
-                found.store.journal._segment_bytes = segment_bytes
+                found.log._segment_bytes = segment_bytes
                 while (step := pending.pop(0)) != "restart":
                     if step == "sample":
                         assert codes(found.learn(*small(1))) == [None]
@@ -750,14 +784,14 @@ def test_what_was_acknowledged_without_samples_stays(steps: list[Any], segment_b
                         disk.broken = dict(broken[step])
                         refused = found.numbered("p", known["p"][0] + 1, [])
                         assert refused.code == "NOT_DURABLE"
-                        if step == "fsync" and found.store.journal.failure is not None:
+                        if step == "fsync" and found.log.failure is not None:
                             with pytest.raises(OSError, match="Input/output"):
-                                found.store.journal.recover()
+                                found.log.begin_anew()
                         disk.broken = {}
-                        if found.store.journal.failure is not None:
+                        if found.log.failure is not None:
                             # Before the snapshot that makes learning possible again.
-                            found.store.journal.recover()
-                            found.store.journal.clear()
+                            found.log.begin_anew()
+                            found.log.clear()
                     else:
                         name, n = step
                         last, count = known[name]
@@ -796,8 +830,7 @@ def test_a_changed_bound_on_producers_holds_from_where_it_changed(
     with scratch() as folder:
         for most, names in lives:
             with bench(folder, max_producers=most) as found:
-                if names:  # a life that learned nothing forgot nothing for good
-                    known = dict(list(known.items())[-most:])
+                known = dict(list(known.items())[-most:])
                 for name in names:
                     last, count = known.pop(name, (0, 0))
                     found.numbered(name, last + 1, small(1)[0])
@@ -808,10 +841,10 @@ def test_a_changed_bound_on_producers_holds_from_where_it_changed(
             with bench(folder, max_producers=9) as found:
                 found.learn(*small(1))
                 found.snapshot()
-            newest = max(folder.glob("snapshot-*.msgpack"))
+            newest = newest_snapshot(folder)
             newest.write_bytes(newest.read_bytes()[:-1])
         with bench(folder, max_producers=9) as found:
-            assert found.store.producers.dump() == {
+            assert found.started.default.producers.dump() == {
                 name.encode(): last for name, last in known.items()
             }
 
@@ -819,50 +852,47 @@ def test_a_changed_bound_on_producers_holds_from_where_it_changed(
 # A header that cannot be read.
 
 
-def test_records_behind_a_damaged_header_are_counted(run: Path, tmp_path: Path) -> None:
-    (_, _), (second, raw), (_, _) = files_of(run)
+def test_entries_after_a_damaged_header_are_counted(run: Path, tmp_path: Path) -> None:
+    (_, _), (second, raw), (_, _) = segments_with_bytes(run)
     for i in range(HEADER_BYTES):
         flipped = raw[:i] + bytes([raw[i] ^ (1 << i % 8)]) + raw[i + 1 :]
         folder = copied(run, tmp_path / "flipped", second, flipped)
-        with Store(folder) as store:
-            report = store.recover()
+        report = recovered(folder)
         assert report["position"] == POSITIONS[4]
+        assert (report["lost_entries"], report["unreadable_entries"]) == (8, 0)
         assert report["lost_samples"] == POSITIONS[11] - POSITIONS[4]
-        assert report["whole_records_set_aside"] == 7
         assert report["unreadable_bytes"] == HEADER_BYTES
     folder = tmp_path / "last"
     shutil.copytree(run, folder)
-    last = segments_in(folder)[-1][1]
+    last = segments_of(folder)[-1][1]
     raw = last.read_bytes()
     last.write_bytes(bytes(9) + raw[9:])
-    with pytest.raises(JournalError, match="expected a journal's header"):
+    with pytest.raises(LogError, match="expected a segment's header"):
         opened(folder)
-    with Store(folder) as store:
-        report = store.recover()
+    report = recovered(folder)
     assert (report["position"], report["lost_samples"]) == (
         POSITIONS[7], POSITIONS[11] - POSITIONS[7],
     )  # fmt: skip
-    assert report["whole_records_set_aside"] == 4
+    assert (report["lost_entries"], report["unreadable_entries"]) == (5, 0)
     assert report["producers"]["p"]["last_sequence"] == 2
 
 
 def test_segments_that_changed_places(run: Path, tmp_path: Path) -> None:
     folder = tmp_path / "swapped"
     shutil.copytree(run, folder)
-    _, (_, second), (_, third) = segments_in(folder)
+    _, (_, second), (_, third) = segments_of(folder)
     raw = second.read_bytes()
     shutil.copy(third, second)
     third.write_bytes(raw)
     with pytest.raises(
-        JournalError,
-        match=f"position of its name, {POSITIONS[4]}, got {POSITIONS[7]}: the whole header of",
+        LogError,
+        match="expected the LSN of its name, 7, got 10: the header of another segment",
     ):
         opened(folder)
-    with Store(folder) as store:
-        report = store.recover()
+    report = recovered(folder)
     assert report["position"] == POSITIONS[4]
     assert report["lost_samples"] == POSITIONS[11] - POSITIONS[4]
-    assert (report["whole_records_set_aside"], report["unreadable_bytes"]) == (7, 0)
+    assert (report["lost_entries"], report["unreadable_bytes"]) == (8, 0)
     assert len(report["set_aside"]) == 2
 
 
@@ -875,7 +905,7 @@ def test_a_file_that_may_not_grow_is_followed_by_another(tmp_path: Path, fsync: 
         """A limit on the size of a file."""
 
         def write(self, descriptor: int, parts: Sequence[Buffer]) -> int:
-            room = 300 - os.fstat(descriptor).st_size
+            room = 420 - os.fstat(descriptor).st_size
             if room <= 0:
                 raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
             return super().write(descriptor, [b"".join(parts)[:room]])
@@ -883,11 +913,11 @@ def test_a_file_that_may_not_grow_is_followed_by_another(tmp_path: Path, fsync: 
     with bench(tmp_path, fsync=fsync, files=Small(lambda call: None)) as found:
         for i in range(11):
             assert codes(found.learn(*small(1, i))) == [None]
-        large = found.learn([(["x" * 400], 1)])
+        large = found.learn([(["x" * 600], 1)])
         assert codes(large) == ["NOT_DURABLE"]
         assert "File too large" in large[0].message
         assert codes(found.learn(*small(1, 11))) == [None]
-    assert len(segments_in(tmp_path)) > 2
+    assert len(segments_of(tmp_path)) > 2
     assert opened(tmp_path) == (digest_after(small(12)), sum(map(len, small(12))))
 
 
@@ -931,14 +961,14 @@ def test_what_there_was_no_memory_to_write_is_cut_off(tmp_path: Path, fsync: str
         for i in range(3):
             for first in (True, False):  # a segment, and a record in one that is there
                 if first:
-                    found.store.journal._segment_bytes = 1
+                    found.log._segment_bytes = 1
                 files.left = 2
                 (refused,) = found.learn(*small(1, 20))
                 assert (refused.code, refused.message[:13]) == ("INTERNAL", "out of memory")
                 files.left = 0
                 assert codes(found.learn(*small(1, 2 * i + (not first)))) == [None]
-                found.store.journal._segment_bytes = 2**20
-    assert len(segments_in(tmp_path)) == 3
+                found.log._segment_bytes = 2**20
+    assert len(segments_of(tmp_path)) == 4
     assert not list(tmp_path.glob("*.tmp"))
     assert opened(tmp_path) == (digest_after(small(6)), POSITIONS[6])
 
@@ -957,8 +987,8 @@ def test_a_copy_in_memory_that_stays_is_no_failure(
         assert codes(found.learn([(["x" * 4000, "y" * 4000], 1)])) == [None]
         if sys.platform == "linux":
             assert asked.wait(20)
-        found.store.journal.close()
-        assert found.store.journal.failure is None
+        found.log.close()
+        assert found.log.failure is None
 
 
 @pytest.mark.parametrize("how", ["lock", "moved"])
@@ -967,7 +997,7 @@ def test_a_folder_that_is_not_held_any_more_is_left_alone(tmp_path: Path, how: s
     folder, elsewhere = tmp_path / "state", tmp_path / "elsewhere"
     with bench(folder) as found:
         found.learn(*small(3))
-        found.store.journal._segment_bytes = 1
+        found.log._segment_bytes = 1
         if how == "moved":
             folder.rename(elsewhere)
             folder.mkdir()

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from onlinesvm.service.protocol import RequestError
-from tests.journals import Bench, bench, body_of, scratch
+from tests.logs import Bench, bench, body_of, scratch
 
 ONE: tuple[Any, ...] = (["f", "g"], 1)
 IGNORED: tuple[Any, ...] = (["f", "new"], -1, 0.0)  # of importance 0: counted, nothing else
@@ -45,7 +45,7 @@ class Known:
 
     def check(self, found: Bench) -> None:
         """The order too: it says who is forgotten next."""
-        assert list(found.store.producers.dump().items()) == [
+        assert list(found.started.default.producers.dump().items()) == [
             (name.encode(), last) for name, last in self.applied.items()
         ]
 

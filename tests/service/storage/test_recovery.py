@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from onlinesvm import OnlineSVM
-from onlinesvm.service.storage.segment import HEADER_BYTES, segments_in
+from onlinesvm.service.storage.entry import ENTRY
+from onlinesvm.service.storage.segment import HEADER_BYTES, segment_name
 from tests.daemons import DEADLINE_S, HOUSE, digest_of, refused_start, serve
-from tests.journals import Batch, bench, digest_after
+from tests.logs import Batch, bench, digest_after, newest_snapshot, segments_of
 
 
 def run(*arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
@@ -34,12 +35,13 @@ def batches(n: int) -> list[Batch]:
 
 
 def damaged(folder: Path, record: int) -> Path:
-    """A folder of 9 records, one of which is damaged; the segment."""
+    """A folder of 9 learn requests, one of which is damaged; the segment."""
     with bench(folder) as found:
+        first = segments_of(folder)[-1][1].stat().st_size
         found.learn(*batches(9))
-    path = segments_in(folder)[-1][1]
+    path = segments_of(folder)[-1][1]
     raw = bytearray(path.read_bytes())
-    raw[HEADER_BYTES + (len(raw) - HEADER_BYTES) // 9 * record + 40] ^= 1
+    raw[first + (len(raw) - first) // 9 * record + ENTRY.size + 2] ^= 1
     path.write_bytes(raw)
     return path
 
@@ -52,22 +54,22 @@ def test_damage_is_refused_and_recovered_from(tmp_path: Path) -> None:
     *_, last = errors.splitlines()
     assert last.startswith(f"onlinesvm: {path}: byte ")
     assert "expected checksum" in last
-    assert "whole records follow at byte" in last
+    assert "whole entries follow at byte" in last
     assert last.endswith(f"onlinesvm recover --state {folder}")
     done = run("recover", "--state", folder)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
-    assert (report["position"], report["lost_samples"], report["whole_records_set_aside"]) == (
-        5, 4, 3,
-    )  # fmt: skip
+    lost = (report["lost_entries"], report["unreadable_entries"], report["lost_samples"])
+    assert (report["snapshots"][0]["position"], *lost) == (5, 4, 1, 3)
     assert report["set_aside"] == [f"{path}.damaged"]
-    assert report["digest"] == digest_after(batches(5))
+    digest = report["snapshots"][0]["digest"]
+    assert digest == digest_after(batches(5))
     with serve(folder) as daemon, daemon.client() as client:
-        assert client.snapshot()["digest"] == report["digest"]
+        assert client.snapshot()["digest"] == digest
         client.learn(batches(9)[5])
         assert client.snapshot()["digest"] == digest_after(batches(6))
     again = json.loads(run("recover", "--state", folder).stdout)
-    assert (again["position"], again["lost_samples"], again["damage"]) == (6, 0, None)
+    assert (again["lost_entries"], again["damage"]) == (0, None)
 
 
 def test_recovering_twice_keeps_what_was_set_aside_first(tmp_path: Path) -> None:
@@ -75,13 +77,12 @@ def test_recovering_twice_keeps_what_was_set_aside_first(tmp_path: Path) -> None
     first = json.loads(run("recover", "--state", tmp_path).stdout)["set_aside"]
     kept = Path(first[0]).read_bytes()
     raw = bytearray(path.read_bytes())
-    raw[HEADER_BYTES + 10] ^= 1
-    path.write_bytes(raw)
-    for snapshot in tmp_path.glob("snapshot-*5.msgpack"):
-        snapshot.unlink()
+    raw[-10] ^= 1
+    path.write_bytes(raw + raw[HEADER_BYTES : HEADER_BYTES + ENTRY.size])
+    newest_snapshot(tmp_path).unlink()
+    path.with_name(segment_name(99)).touch()
     second = json.loads(run("recover", "--state", tmp_path).stdout)
-    assert second["position"] == 0
-    assert second["set_aside"] == [f"{path}.damaged-2"]
+    assert second["set_aside"][0] == f"{path}.damaged-2"
     assert Path(first[0]).read_bytes() == kept
 
 
@@ -92,7 +93,7 @@ def test_folders_that_cannot_be_recovered(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     done = run("recover", "--state", tmp_path / "empty")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "no snapshot there, nothing to recover" in done.stderr
+    assert "expected a snapshot or a log, got none whole" in done.stderr
     with serve(tmp_path / "state"):
         done = run("recover", "--state", tmp_path / "state")
         assert done.returncode == 1
@@ -175,25 +176,20 @@ def test_flags_out_of_range(tmp_path: Path, flag: str, value: str, message: str)
     assert message in done.stderr
 
 
-def test_damage_before_the_new_snapshot_is_set_aside_too(tmp_path: Path) -> None:
-    """A start would still read it, for the chain's sake, though nothing of it is needed."""
+def test_damage_that_the_snapshot_holds_does_not_matter(tmp_path: Path) -> None:
     with bench(tmp_path) as found:
         for n in range(3):
             found.learn(*batches(9)[3 * n : 3 * n + 3])
             if n < 2:
                 found.snapshot()
-    segments = [path for _, path in segments_in(tmp_path)]
-    assert len(segments) >= 2
-    for path in segments:
-        raw = bytearray(path.read_bytes())
-        raw[20] ^= 0xFF
-        path.write_bytes(raw)
+    first = segments_of(tmp_path)[0][1]
+    first.write_bytes(bytes(first.stat().st_size))
     done = run("recover", "--state", tmp_path)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
-    assert len(report["set_aside"]) == len(segments)
+    assert (report["lost_entries"], report["damage"]) == (0, None)
     with serve(tmp_path) as daemon, daemon.client() as client:
-        assert client.stats()["position"] == report["position"]
+        assert client.stats()["position"] == 9
 
 
 @pytest.mark.parametrize("command", ["serve", "recover"])
@@ -201,7 +197,7 @@ def test_damage_before_the_new_snapshot_is_set_aside_too(tmp_path: Path) -> None
 def test_a_segment_that_is_no_file(tmp_path: Path, command: str, kind: str) -> None:
     with bench(tmp_path) as found:
         found.learn(*batches(3))
-    ((_, path),) = segments_in(tmp_path)
+    ((_, path),) = segments_of(tmp_path)
     path.unlink()
     if kind == "pipe":
         os.mkfifo(path)  # opening it would wait for ever

@@ -1,29 +1,41 @@
-"""The chain of segments: what is missing, or of another journal, is noticed; old formats load."""
+"""The chain of segments: a segment that is missing, or of another log, is noticed."""
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from onlinesvm.service.errors import JournalError
+from onlinesvm import OnlineSVM
+from onlinesvm.service.errors import LogError, StateError
+from onlinesvm.service.storage.entry import Kind, Record, pack_close
 from onlinesvm.service.storage.segment import (
-    Closing,
     Segment,
     closing_of,
     drop_segments,
     header_of,
     records_of,
-    segments_in,
+    segment_name,
 )
-from onlinesvm.service.storage.state_dir import Store
-from tests.daemons import digest_of, eventually, segment_name, snapshot_name
-from tests.golden import make
-from tests.journals import EIO, ENOSPC, Batch, Disk, FaultyFiles, bench, digest_after, scratch
+from onlinesvm.snapshot.reader import read
+from onlinesvm.snapshot.writer import write
+from tests.daemons import digest_of, eventually, segment_path, snapshot_path
+from tests.logs import (
+    EIO,
+    ENOSPC,
+    Batch,
+    Disk,
+    FaultyFiles,
+    bench,
+    digest_after,
+    newest_snapshot,
+    recovered,
+    scratch,
+    segments_of,
+)
 
 
 @pytest.fixture
@@ -43,13 +55,11 @@ def opened(folder: Path) -> tuple[str, int]:
         return digest_of(found.model), found.model.position
 
 
-def recovered(folder: Path) -> dict[str, Any]:
-    with Store(folder) as store:
-        return store.recover()
+FIRST = (1, 6, 10)
 
 
 def three(folder: Path, *, word: str = "f", fsync: str = "never", snapshot: bool = False) -> None:
-    """A folder of three segments of three records each, from three lives."""
+    """A folder of three lives of three entries each: segments from LSN 1, 6 and 10."""
     for life in range(3):
         with bench(folder, fsync=fsync) as found:
             found.learn(*batches(3 * life + 3, 3 * life, word))
@@ -63,32 +73,22 @@ def three(folder: Path, *, word: str = "f", fsync: str = "never", snapshot: bool
 @pytest.mark.parametrize("fsync", ["always", "everysec", "never"])
 def test_each_segment_names_the_one_before_and_the_next(tmp_path: Path, fsync: str) -> None:
     three(tmp_path, fsync=fsync)
-    segments = segments_in(tmp_path)
+    segments = segments_of(tmp_path)
     headers = [header_of(path, start) for start, path in segments]
-    assert [start for start, _ in segments] == [0, 3, 6]
-    assert headers[0].before is None
+    assert [start for start, _ in segments] == [1, 6, 10]
+    assert headers[0].previous is None
     for i in (0, 1):
-        before, path = headers[i + 1].before, segments[i][1]
+        before, path = headers[i + 1].previous, segments[i][1]
         closing = closing_of(path, segments[i][0])
         assert before is not None and closing is not None
-        assert (before.position, before.mark) == (headers[i].position, headers[i].mark)
+        assert (before.first, before.salt) == (headers[i].first, headers[i].salt)
         assert (before.size, path.stat().st_size) == (closing.offset, closing.end)
-        assert closing[2:] == (headers[i + 1].position, headers[i + 1].mark)
-    assert closing_of(segments[2][1], 6) is None
-
-
-def test_a_snapshot_tells_the_end_of_the_journal(tmp_path: Path) -> None:
-    with bench(tmp_path) as found:
-        assert found.store.take(found.model).journal is None
-        found.learn(*batches(3))
-        found.snapshot()
-        end = found.store.journal.end
-        assert found.store.take(found.model).journal == end
-        assert end is not None
-        path = segments_in(tmp_path)[0][1]
-        assert end[:3] == (0, header_of(path, 0).mark, path.stat().st_size)
-    with bench(tmp_path) as found:  # also where nothing was learned since
-        assert found.store.take(found.model).journal == end
+        following = headers[i + 1]
+        assert (closing.lsn, closing.next_salt) == (following.first, following.salt)
+        assert before.lsn + 1 == following.first
+    assert closing_of(segments[2][1], 10) is None
+    assert len({header.folder for header in headers}) == 1
+    assert [header.term for header in headers] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("missing", [1, 2, (1, 2)], ids=str)
@@ -96,15 +96,18 @@ def test_missing_segments_are_named_and_gone_on_without(tmp_path: Path, missing:
     three(tmp_path)
     gone = missing if isinstance(missing, tuple) else (missing,)
     for i in gone:
-        (tmp_path / segment_name(3 * i)).unlink()
-    first = segment_name(3 * gone[0])
+        segment_path(tmp_path, FIRST[i]).unlink()
+    first = segment_name(FIRST[gone[0]])
     for _ in range(2):
-        with pytest.raises(JournalError, match=f"{first}: byte 0: it is missing: .* recover"):
+        with pytest.raises(LogError, match=f"{first}: byte 0: it is missing: .* recover"):
             opened(tmp_path)
     report = recovered(tmp_path)
     left = 3 * gone[0]
     assert report["position"] == left
-    assert report["lost_samples"] == (6 if missing == 1 else 0)  # as far as it can be known
+    assert report["lsn"] == FIRST[gone[0]] - 1
+    assert report["lost_entries"] == (8 if missing == 1 else 0)  # as far as it can be known
+    assert report["unreadable_entries"] == (4 if missing == 1 else 0)
+    assert report["lost_samples"] == (3 if missing == 1 else 0)
     assert f"{first}: byte 0: it is missing" in report["damage"]
     for n in (left, left + 1):
         assert opened(tmp_path) == (digest_after(batches(n)), n)
@@ -113,28 +116,10 @@ def test_missing_segments_are_named_and_gone_on_without(tmp_path: Path, missing:
     assert recovered(tmp_path)["damage"] is None
 
 
-def test_a_last_segment_that_only_the_snapshot_knows_is_missing(tmp_path: Path) -> None:
-    """The daemon died before it had closed the one before."""
-    three(tmp_path)
-    for start, path in segments_in(tmp_path):
-        closing = closing_of(path, start)
-        if closing is not None:
-            path.write_bytes(path.read_bytes()[: closing.offset])
-    with bench(tmp_path) as found:
-        found.snapshot()
-    digest = opened(tmp_path)[0]
-    (tmp_path / segment_name(6)).unlink()
-    with pytest.raises(JournalError, match=f"{segment_name(6)}: byte 0: it is missing: the snap"):
-        opened(tmp_path)
-    assert recovered(tmp_path)["digest"] == digest
-    assert opened(tmp_path) == (digest, 9)
-
-
 def test_a_snapshot_alone_is_a_model_to_go_on_from(tmp_path: Path) -> None:
     three(tmp_path / "a", snapshot=True)
     folder = tmp_path / "b"
-    folder.mkdir()
-    shutil.copy(tmp_path / "a" / snapshot_name(6), folder)
+    shutil.copy(newest_snapshot(tmp_path / "a"), snapshot_path(folder, 9))
     for n in (6, 7, 8):
         assert opened(folder) == (digest_after(batches(n)), n)
         with bench(folder) as found:
@@ -146,24 +131,22 @@ def renamed(batch: Batch) -> Batch:
 
 
 @pytest.mark.parametrize("taken", [(1,), (2,), (1, 2)], ids=str)
-def test_segments_of_another_journal_whose_totals_join(
-    tmp_path: Path, taken: tuple[int, ...]
-) -> None:
-    """The same samples under other names: all totals are the same."""
+def test_segments_of_another_folder(tmp_path: Path, taken: tuple[int, ...]) -> None:
+    """The same entries under other names."""
     three(tmp_path / "a")
     three(tmp_path / "b", word="g")
     folder = tmp_path / "a"
     for i in taken:
-        shutil.copy(tmp_path / "b" / segment_name(3 * i), folder)
-    first = segment_name(3 * taken[0])
-    with pytest.raises(JournalError, match=f"{first}: byte 0: it is another than the one that"):
+        shutil.copy(segment_path(tmp_path / "b", FIRST[i]), segment_path(folder, FIRST[i]))
+    first = segment_name(FIRST[taken[0]])
+    with pytest.raises(LogError, match=f"{first}: byte 0: it is not the segment that"):
         opened(folder)
     assert recovered(folder)["position"] == 3 * taken[0]
     assert opened(folder) == (digest_after(batches(3 * taken[0])), 3 * taken[0])
 
 
 def without_closings(folder: Path) -> None:
-    for start, path in segments_in(folder):
+    for start, path in segments_of(folder):
         closing = closing_of(path, start)
         if closing is not None:
             path.write_bytes(path.read_bytes()[: closing.offset])
@@ -173,36 +156,72 @@ def test_a_strange_segment_is_noticed_by_what_it_goes_on_from(tmp_path: Path) ->
     three(tmp_path / "a")
     three(tmp_path / "b", word="g")
     folder = tmp_path / "a"
-    shutil.copy(tmp_path / "b" / segment_name(6), folder)
+    shutil.copy(segment_path(tmp_path / "b", 10), segment_path(folder, 10))
     without_closings(folder)
-    with pytest.raises(JournalError, match=f"{segment_name(6)}: byte 0: the segment that it goes"):
+    with pytest.raises(LogError, match=f"{segment_name(10)}: byte 0: it goes on from another"):
         opened(folder)
     assert recovered(folder)["position"] == 6
 
 
-@pytest.mark.parametrize("at", ["at its end", "in a segment", "at a beginning"])
-def test_a_snapshot_of_another_journal(tmp_path: Path, at: str) -> None:
-    """Its position lies where records of this journal end, and what is behind would be applied."""
-    position = 6 if at == "at a beginning" else 5 if at == "in a segment" else 9
-    for folder, word in ((tmp_path / "a", "f"), (tmp_path / "b", "g")):
-        three(folder, word=word)
-    with bench(tmp_path / "c") as found:
-        found.learn(*batches(position, word="g"))
-        found.snapshot()
-    folder = tmp_path / "a"
+def young(folder: Path) -> None:
+    """A folder with a model that has learned nothing, and its snapshot."""
     with bench(folder) as found:
-        found.learn(batches(10)[9])
-    (folder / snapshot_name(0)).unlink()
-    shutil.copy(tmp_path / "c" / snapshot_name(position), folder)
-    start = {9: 9, 5: 3, 6: 6}[position]
-    with pytest.raises(JournalError, match=f"{segment_name(start)}: byte .* another journal"):
-        opened(folder)
-    assert recovered(folder)["position"] == position
-    assert opened(folder) == (digest_after(batches(position, word="g")), position)
+        found.snapshot()
 
 
-def test_records_that_were_refused_and_not_cut_off_are_void(tmp_path: Path) -> None:
-    """Also one without samples, which its position does not tell from what was acknowledged."""
+def test_two_young_folders_do_not_mix(tmp_path: Path) -> None:
+    """Nothing was learned in either; the ids alone tell them apart."""
+    for name in "ab":
+        young(tmp_path / name)
+    a, b = tmp_path / "a", tmp_path / "b"
+    foreign = shutil.copytree(a, tmp_path / "log")
+    shutil.copy(segment_path(b, 1), segment_path(foreign, 1))
+    with pytest.raises(LogError, match="it is of another state folder: expected folder"):
+        opened(foreign)
+    foreign = shutil.copytree(a, tmp_path / "snapshot")
+    shutil.copy(snapshot_path(b, 2), snapshot_path(foreign, 2))
+    with pytest.raises(LogError, match="it is of another state folder: expected folder"):
+        opened(foreign)
+    assert recovered(foreign)["position"] == 0
+    assert opened(foreign) == (digest_after([]), 0)
+    for name in "ab":
+        assert opened(tmp_path / name) == (digest_after([]), 0)
+
+
+def test_a_snapshot_of_a_copy_that_went_on_alone_is_refused(tmp_path: Path) -> None:
+    """The copy has the same folder id and the same model id, and other entries."""
+    three(tmp_path / "a")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    for name, word in (("a", "f"), ("b", "g")):
+        with bench(tmp_path / name) as found:
+            found.learn(*batches(12, 9, word))
+            found.snapshot()
+            found.learn(*batches(13, 12, word))
+    a, b = tmp_path / "a", tmp_path / "b"
+    lsn = int(newest_snapshot(b).name[9:29])
+    shutil.copy(newest_snapshot(b), snapshot_path(a, lsn))
+    with pytest.raises(LogError, match="it is of another log than the snapshot of model default"):
+        opened(a)
+
+
+def test_a_model_of_another_id_is_refused(tmp_path: Path) -> None:
+    three(tmp_path, snapshot=True)
+    path = newest_snapshot(tmp_path)
+    taken = read(path)
+    taken.id = bytes(16)
+    write(path, taken, OnlineSVM.check_snapshot)
+    with pytest.raises(LogError, match=r"of a model that is not in this folder: .* default \(0000"):
+        opened(tmp_path)
+
+
+def test_a_snapshot_under_another_name_is_refused(tmp_path: Path) -> None:
+    three(tmp_path, snapshot=True)
+    (tmp_path / "models" / "default").rename(tmp_path / "models" / "other")
+    with pytest.raises(StateError, match="model other: none of its 1 snapshots"):
+        opened(tmp_path)
+
+
+def test_entries_that_were_refused_and_not_cut_off_are_ignored(tmp_path: Path) -> None:
     disk = Disk()
     with bench(tmp_path, fsync="always", files=FaultyFiles(disk)) as found:
         found.learn(*batches(3))
@@ -213,11 +232,11 @@ def test_records_that_were_refused_and_not_cut_off_are_void(tmp_path: Path) -> N
 
         def mended() -> bool:
             found.service.tick(float(next(clock)))
-            return found.store.journal.failure is None
+            return found.log.failure is None
 
         eventually(mended, "learning to be possible again")
         found.learn(*batches(5, 3))
-    newest = tmp_path / snapshot_name(3)
+    newest = newest_snapshot(tmp_path)
     newest.write_bytes(newest.read_bytes()[:-1])
     with bench(tmp_path) as found:
         assert found.resume("p") == {"sequence": 0, "samples": 0}
@@ -231,33 +250,33 @@ def test_what_cannot_be_closed_is_left_open(tmp_path: Path, fsync: str) -> None:
     for n in (0, 3):
         with bench(tmp_path, fsync=fsync, files=FaultyFiles(disk)) as found:
             found.learn(*batches(n + 3, n))
-    assert closing_of(tmp_path / segment_name(0), 0) is None
+    assert closing_of(segment_path(tmp_path, 1), 1) is None
     assert opened(tmp_path) == (digest_after(batches(6)), 6)
 
 
-def test_a_closing_record_is_found_again() -> None:
-    segment = Segment(1, 2, 3, 4, 5)
-    raw = segment.pack() + Closing.pack(segment.mark, 7, 8)
+def test_a_closing_entry_is_found_again() -> None:
+    segment = Segment(bytes(16), 1, 2, 5)
+    raw = segment.pack() + pack_close(segment.salt, 2, 7, 8)
     (closing,) = records_of(memoryview(raw), segment)
-    assert isinstance(closing, Closing)
-    assert closing[2:] == (7, 8)
+    assert isinstance(closing, Record)
+    assert (closing.kind, closing.lsn, closing.next_salt) == (Kind.CLOSE, 7, 8)
 
 
 def test_a_segment_that_is_dropped_leaves_a_copy_of_it_alone(tmp_path: Path) -> None:
     """A hard link, as tools for backups make them."""
     three(tmp_path / "state")
-    path, copy = tmp_path / "state" / segment_name(0), tmp_path / "copy"
+    path, copy = segment_path(tmp_path / "state", 1), tmp_path / "copy"
     copy.hardlink_to(path)
     raw = path.read_bytes()
     with open(path, "rb") as reader:
-        drop_segments(path.parent, 3)
+        drop_segments(path.parent, 5)
         assert not path.exists()
         assert copy.read_bytes() == reader.read() == raw
         copy.unlink()
-    with open(path.with_name(segment_name(3)), "rb") as reader:
-        drop_segments(path.parent, 6)
+    with open(path.with_name(segment_name(6)), "rb") as reader:
+        drop_segments(path.parent, 9)
         assert reader.read() == b""  # nobody else has it: its room is free at once
-    assert [start for start, _ in segments_in(path.parent)] == [6]
+    assert [start for start, _ in segments_of(tmp_path / "state")] == [10]
 
 
 # Snapshots and segments of which only the name was written, when a machine died.
@@ -274,7 +293,7 @@ def test_a_segment_that_was_lost_under_its_snapshot(tmp_path: Path, behind: bool
             found.numbered("p", 1, [])
         found.snapshot()
     without_closings(tmp_path)
-    (tmp_path / segment_name(3)).write_bytes(b"")
+    segment_path(tmp_path, 6).write_bytes(b"")
     n = 6 if behind else 3
     for more in range(3):
         assert opened(tmp_path) == (digest_after(batches(n)), n)
@@ -283,58 +302,3 @@ def test_a_segment_that_was_lost_under_its_snapshot(tmp_path: Path, behind: bool
                 found.learn(batches(n + 1)[n])
             n += 1
     assert opened(tmp_path) == (digest_after(batches(n)), n)
-
-
-# Version 1.
-
-OLD: dict[str, Any] = json.loads((make.FOLDER / "v1-state" / "state.json").read_text())
-
-
-@pytest.fixture
-def old(tmp_path: Path) -> Path:
-    """A state folder of version 1: two snapshots, three segments, numbered requests."""
-    return Path(shutil.copytree(make.FOLDER / "v1-state", tmp_path / "state"))
-
-
-def test_a_folder_of_version_1_goes_on(old: Path) -> None:
-    for _ in range(2):
-        with bench(old, max_producers=9) as found:
-            assert digest_of(found.model) == OLD["digest"]
-            assert [found.resume(p) for p in "pq"] == [OLD["producers"][p] for p in "pq"]
-    with bench(old, max_producers=9) as found:
-        found.learn(*batches(5))
-        digest = digest_of(found.model)
-    assert header_of(old / segment_name(60), 60).before is not None
-    assert opened(old)[0] == digest
-
-
-def test_version_1_replays_from_the_older_snapshot(old: Path) -> None:
-    newest = old / snapshot_name(40)
-    newest.write_bytes(newest.read_bytes()[:-1])
-    assert opened(old) == (OLD["digest"], 60)
-
-
-def cut(path: Path) -> None:
-    """Its last record has no samples, so that version 1 does not miss it alone."""
-    path.write_bytes(path.read_bytes()[:-120])
-
-
-@pytest.mark.parametrize(
-    ("harm", "position"),
-    [
-        (lambda folder: (folder / segment_name(28)).unlink(), 28),
-        (lambda folder: cut(folder / segment_name(28)), 36),
-    ],
-    ids=["missing", "cut"],
-)
-def test_damage_in_version_1_is_recovered_from(
-    old: Path, harm: Callable[[Path], None], position: int
-) -> None:
-    (old / snapshot_name(40)).unlink()
-    harm(old)
-    with pytest.raises(JournalError):
-        opened(old)
-    report = recovered(old)
-    assert report["position"] == position
-    assert report["lost_samples"] == 60 - position
-    assert opened(old)[1] == position

@@ -14,7 +14,7 @@
 
 #include "memory/blocks.h"
 
-#define VIEW_COLUMNS 14                    /* that a rule has at most */
+#define VIEW_COLUMNS 16                    /* that a rule has at most */
 #define VIEW_SLICE_BYTES ((size_t)1 << 17) /* copied in some tens of microseconds */
 #define VIEW_SPARE_BYTES ((size_t)1 << 22)
 #define VIEW_PREFETCH 16                   /* elements ahead whose record is prefetched */
@@ -30,7 +30,7 @@ typedef struct view {
     size_t total;                  /* bytes in the log's regions */
     int wants_spare;               /* of who copies alone */
     int failed;                    /* a record could not be kept */
-    double *columns[VIEW_COLUMNS]; /* where the numbers of ids 1 .. n go, eight bytes each */
+    double *columns[VIEW_COLUMNS]; /* where the numbers of ids 1 .. n go */
 } view;
 
 /* A view of `n` ids among those of `*views`. 0 without memory. */

@@ -1,10 +1,10 @@
 /* The rule `hedge`: see onlinesvm.model.rules.hedge, of which this is the same arithmetic in the
  * same order.
  *
- * A feature's state is twelve doubles, 96 bytes: the experts' weights w0 … w4, the variances S0 …
- * S2, the squares G0 and G1, the scale's square, and its counts packed in 64 bits: seen << 24 |
- * age << 6 | run. What lies together is handled together. Fresh state is zero; it counts as S = 1,
- * G = 1e-300.
+ * A feature's state is one cache line. The experts' weights w0 … w5, variances S0 … S2 and squares
+ * G3 … G5 are float32, 48 bytes; the scale's square is a double; the counts are packed in 64 bits:
+ * seen << 24 | age << 6 | run. Arithmetic is in doubles and rounded where it is stored; only the
+ * rates 1/sqrt(G) are float32. Fresh state is zero; it counts as S = 1, G = 1e-30.
  */
 #ifndef ONLINESVM_HEDGE_H
 #define ONLINESVM_HEDGE_H
@@ -14,16 +14,18 @@
 #include "rules/mixture.h"
 #include "rules/score.h"
 
-#define HEDGE_STRIDE 12
+#define HEDGE_STRIDE 8
 #define HEDGE_PREFETCH 48 /* elements ahead whose state is prefetched */
 #define HEDGE_METRICS 4
+#define HEDGE_COUNTED (HEDGE_METRICS * (EXPERTS + 1))
 
 typedef double pair __attribute__((vector_size(16), aligned(8), may_alias));
+typedef float narrow_pair __attribute__((vector_size(8), aligned(4), may_alias));
+typedef float quad __attribute__((vector_size(16), aligned(4), may_alias));
 
 typedef struct {
-    pair w01, s01; /* SCW, SCW wide */
-    double w2, s2; /* AROW */
-    pair w34, g;   /* adaptive, slow and fast */
+    float w[6]; /* SCW, SCW wide, AROW, adaptive: slow, fast, fastest */
+    float s[6]; /* S of SCW, SCW wide, AROW; then G of the adaptive ones */
     double scale2;
     uint64_t counts;
 } hedge_feature;
@@ -31,7 +33,7 @@ typedef struct {
 typedef struct {
     hedge_feature *feature;
     double x;   /* over the scale */
-    pair rates; /* 1/sqrt(G) of the adaptive experts, while they learn */
+    quad rates; /* 1/sqrt(G) of the adaptive experts in lanes 1 to 3, while they learn */
 } hedge_element;
 
 typedef struct {
@@ -53,6 +55,16 @@ static inline pair both(double x)
     return p;
 }
 
+static inline pair wide(const float *at)
+{
+    return __builtin_convertvector(*(const narrow_pair *)at, pair);
+}
+
+static inline void store(float *at, pair x)
+{
+    *(narrow_pair *)at = __builtin_convertvector(x, narrow_pair);
+}
+
 static inline hedge_feature *hedge_at(const hedge *r, uint32_t id)
 {
     return (hedge_feature *)(void *)blocks_at(&r->state, id, HEDGE_STRIDE);
@@ -60,9 +72,8 @@ static inline hedge_feature *hedge_at(const hedge *r, uint32_t id)
 
 static inline void hedge_fresh(hedge_feature *f)
 {
-    f->s01 = both(1.0);
-    f->s2 = 1.0;
-    f->g = both(HEDGE_LEAST_SQUARE);
+    f->s[0] = f->s[1] = f->s[2] = 1.0f;
+    f->s[3] = f->s[4] = f->s[5] = (float)HEDGE_LEAST_SQUARE;
 }
 
 static void hedge_init(hedge *r, int has_bias)
@@ -101,8 +112,8 @@ static int hedge_reserve_row(hedge *r, size_t longest)
 
 static inline double hedge_of(const double *c, const hedge_feature *f)
 {
-    return c[0] * f->w01[0] + c[1] * f->w01[1] + c[2] * f->w2 + c[3] * f->w34[0] +
-           c[4] * f->w34[1];
+    return c[0] * (double)f->w[0] + c[1] * (double)f->w[1] + c[2] * (double)f->w[2] +
+           c[3] * (double)f->w[3] + c[4] * (double)f->w[4] + c[5] * (double)f->w[5];
 }
 
 /* The weight v of a feature. */
@@ -129,7 +140,6 @@ static inline double hedge_weight_at(const void *rule, uint32_t id)
 static inline void hedge_fetch(const void *rule, uint32_t id)
 {
     PREFETCH(hedge_at(rule, id));
-    PREFETCH((const char *)hedge_at(rule, id) + 64);
 }
 
 /* The margins of the rows, as score_rows. */
@@ -213,69 +223,121 @@ static inline void hedge_observe(hedge *r, const double *margins, const int *wro
     }
 }
 
+/* The adaptive experts' update from their losses: the squares G, then the steps. An expert without
+ * loss makes steps of 0; they can turn a weight of -0.0 into 0.0. */
+static inline void hedge_adapt(hedge_element *begin, hedge_element *stop, const double *lost,
+                               double y, double h, double inverse)
+{
+    const double inverse2 = inverse * inverse;
+    const pair gradient23 = {0.0, lost[0] * lost[0] * (h * inverse2)};
+    const pair gradient45 = {lost[1] * lost[1] * (h * inverse2), lost[2] * lost[2] * (h * inverse2)};
+    const double rates[3] = {HEDGE_ETA_SLOW * h, HEDGE_ETA_FAST * h, HEDGE_ETA_FASTEST * h};
+    pair reach23 = both(0.0), reach45 = both(0.0), step45;
+    double step3, steps[3], reach[3];
+    hedge_element *e;
+    int k;
+    for (e = begin; e < stop; e++) {
+        const pair square = both(e->x * e->x);
+        float *at = &e->feature->s[2]; /* S2, then G3, G4, G5 */
+        quad g;
+        store(at, wide(at) + gradient23 * square);
+        store(at + 2, wide(at + 2) + gradient45 * square);
+        g = *(const quad *)at;
+        g = (quad){1.0f, 1.0f, 1.0f, 1.0f} / (quad){1.0f, sqrtf(g[1]), sqrtf(g[2]), sqrtf(g[3])};
+        e->rates = g;
+        reach23 += square * (pair){0.0, (double)g[1]};
+        reach45 += square * (pair){(double)g[2], (double)g[3]};
+    }
+    reach[0] = reach23[1];
+    reach[1] = reach45[0];
+    reach[2] = reach45[1];
+    for (k = 0; k < 3; k++)
+        steps[k] = rates[k] * lost[k] / (1.0 + rates[k] * (reach[k] * inverse2)) * (y * inverse);
+    step3 = steps[0];
+    step45 = (pair){steps[1], steps[2]};
+    for (e = begin; e < stop; e++) {
+        float *w = e->feature->w;
+        w[3] = (float)((double)w[3] + step3 * e->x * (double)e->rates[1]);
+        store(w + 4, wide(w + 4) +
+                         step45 * both(e->x) * (pair){(double)e->rates[2], (double)e->rates[3]});
+    }
+}
+
+/* A variance as it is stored. */
+static inline float hedge_variance(double s)
+{
+    const float least = (float)HEDGE_LEAST_VARIANCE, narrow = (float)s;
+    return narrow < least ? least : narrow;
+}
+
 /* The margin of row i as the model stands; then, for an importance above 0, its update. */
 static inline double hedge_learn_row(hedge *r, const rows *x, size_t i, int64_t last, double y,
                                      double importance)
 {
     const double *c = r->mixture.coefficients;
     const int64_t end = x->indptr[i + 1];
-    pair old01 = both(0.0), old34 = both(0.0), scaled01 = both(0.0), scaled34 = both(0.0);
-    pair v01, lost;
-    double old2 = 0.0, scaled2 = 0.0, v2, norm2, norm, margin = 0.0, h, inverse, inverse2;
-    double alpha[2], beta[2], arow_step = 0.0, arow_shrink = 0.0;
+    pair old01 = both(0.0), old23 = both(0.0), old45 = both(0.0);
+    pair scaled01 = both(0.0), scaled23 = both(0.0), scaled45 = both(0.0), v01;
+    double v2, norm2, norm, margin = 0.0, h, inverse, inverse2, loss;
+    double alpha[2], beta[2], arow_step = 0.0, arow_shrink = 0.0, lost[3];
     double margins[EXPERTS + 1];
     pair steps, shrinks;
-    int wrong[EXPERTS + 1], moves;
+    int wrong[EXPERTS + 1], moves, k;
     hedge_element *row = r->row, *e, *stop;
-    int64_t k;
-    v01 = r->has_bias ? r->bias.s01 : both(0.0);
-    v2 = r->has_bias ? r->bias.s2 : 0.0;
+    int64_t j;
+    v01 = r->has_bias ? wide(r->bias.s) : both(0.0);
+    v2 = r->has_bias ? (double)r->bias.s[2] : 0.0;
     norm2 = r->has_bias ? 1.0 : 0.0;
-    for (k = x->indptr[i]; k < end; k++) {
-        const int64_t coming = k + HEDGE_PREFETCH < last ? k + HEDGE_PREFETCH : last;
+    for (j = x->indptr[i]; j < end; j++) {
+        const int64_t coming = j + HEDGE_PREFETCH < last ? j + HEDGE_PREFETCH : last;
         const uint32_t ahead = (uint32_t)x->indices[coming];
-        hedge_feature *f = hedge_at(r, (uint32_t)x->indices[k]);
-        const double value = x->data[k];
+        hedge_feature *f = hedge_at(r, (uint32_t)x->indices[j]);
+        const double value = x->data[j];
         PREFETCH(hedge_at(r, ahead));
-        PREFETCH((char *)hedge_at(r, ahead) + 64);
         if (value == 1.0 && f->scale2 == 1.0) {
             /* As below, where all factors are 1. */
             const uint64_t age = f->counts >> 6 & HEDGE_MOST_AGE;
+            const pair w01 = wide(f->w), w23 = wide(f->w + 2), w45 = wide(f->w + 4);
             f->counts = ((f->counts >> 24) + 1) << 24 |
                         (age < HEDGE_MOST_AGE ? age + 1 : HEDGE_MOST_AGE) << 6;
-            margin += hedge_of(c, f);
-            old01 += f->w01;
-            old34 += f->w34;
-            old2 += f->w2;
-            scaled01 += f->w01;
-            scaled34 += f->w34;
-            scaled2 += f->w2;
+            margin += c[0] * w01[0] + c[1] * w01[1] + c[2] * w23[0] + c[3] * w23[1] +
+                      c[4] * w45[0] + c[5] * w45[1];
+            old01 += w01;
+            old23 += w23;
+            old45 += w45;
+            scaled01 += w01;
+            scaled23 += w23;
+            scaled45 += w45;
             norm2 += 1.0;
-            v01 += f->s01;
-            v2 += f->s2;
+            v01 += wide(f->s);
+            v2 += (double)f->s[2];
             row->feature = f;
             row->x = 1.0;
             row++;
         } else if (value != 0.0) {
             double after, square;
+            pair w01, w23, w45;
             if (f->counts == 0)
                 hedge_fresh(f);
+            w01 = wide(f->w);
+            w23 = wide(f->w + 2);
+            w45 = wide(f->w + 4);
             if (f->scale2 > 0.0) {
                 const double s = sqrt(f->scale2), before = value / s;
                 margin += hedge_of(c, f) / s * value;
-                old01 += f->w01 * before;
-                old34 += f->w34 * before;
-                old2 += f->w2 * before;
+                old01 += w01 * before;
+                old23 += w23 * before;
+                old45 += w45 * before;
             }
             hedge_count_value(f, value);
             after = value / sqrt(f->scale2);
             square = after * after;
             norm2 += square;
-            scaled01 += f->w01 * after;
-            scaled34 += f->w34 * after;
-            scaled2 += f->w2 * after;
-            v01 += f->s01 * square;
-            v2 += f->s2 * square;
+            scaled01 += w01 * after;
+            scaled23 += w23 * after;
+            scaled45 += w45 * after;
+            v01 += wide(f->s) * square;
+            v2 += (double)f->s[2] * square;
             row->feature = f;
             row->x = after;
             row++;
@@ -296,18 +358,16 @@ static inline double hedge_learn_row(hedge *r, const rows *x, size_t i, int64_t 
     norm = sqrt(norm2);
     inverse = 1.0 / norm;
     inverse2 = inverse * inverse;
-    old01 = (old01 + r->bias.w01) * both(inverse);
-    old34 = (old34 + r->bias.w34) * both(inverse);
-    old2 = (old2 + r->bias.w2) * inverse;
-    scaled01 = (scaled01 + r->bias.w01) * both(inverse);
-    scaled34 = (scaled34 + r->bias.w34) * both(inverse);
-    scaled2 = (scaled2 + r->bias.w2) * inverse;
-    margins[0] = old01[0];
-    margins[1] = old01[1];
-    margins[2] = old2;
-    margins[3] = old34[0];
-    margins[4] = old34[1];
-    margins[5] = mixture_learn(&r->mixture, margins, norm, y, h, wrong);
+    old01 = (old01 + wide(r->bias.w)) * both(inverse);
+    old23 = (old23 + wide(r->bias.w + 2)) * both(inverse);
+    old45 = (old45 + wide(r->bias.w + 4)) * both(inverse);
+    scaled01 = (scaled01 + wide(r->bias.w)) * both(inverse);
+    scaled23 = (scaled23 + wide(r->bias.w + 2)) * both(inverse);
+    scaled45 = (scaled45 + wide(r->bias.w + 4)) * both(inverse);
+    memcpy(margins, &old01, sizeof old01);
+    memcpy(margins + 2, &old23, sizeof old23);
+    memcpy(margins + 4, &old45, sizeof old45);
+    margins[EXPERTS] = mixture_learn(&r->mixture, margins, norm, y, h, wrong);
     hedge_observe(r, margins, wrong, y, importance);
 
     hedge_scw(y * scaled01[0], v01[0] * inverse2, HEDGE_C * h, HEDGE_PHI, &alpha[0], &beta[0]);
@@ -316,43 +376,31 @@ static inline double hedge_learn_row(hedge *r, const rows *x, size_t i, int64_t 
     steps = (pair){alpha[0], alpha[1]} * both(y) * both(inverse);
     shrinks = (pair){beta[0], beta[1]} * both(inverse2);
     moves = alpha[0] != 0.0 || alpha[1] != 0.0;
-    {
-        const double loss = 1.0 - y * scaled2;
-        if (loss > 0.0) {
-            const double b = 1.0 / (v2 * inverse2 + HEDGE_AROW_R / h);
-            arow_step = loss * b * y * inverse;
-            arow_shrink = b * inverse2;
-            moves = 1;
-        }
+    loss = 1.0 - y * scaled23[0];
+    if (loss > 0.0) {
+        const double b = 1.0 / (v2 * inverse2 + HEDGE_AROW_R / h);
+        arow_step = loss * b * y * inverse;
+        arow_shrink = b * inverse2;
+        moves = 1;
     }
-    lost = (pair){1.0 - y * mixture_cut(scaled34[0], 1.0), 1.0 - y * mixture_cut(scaled34[1], 1.0)};
-    if (lost[0] > 0.0 || lost[1] > 0.0) {
-        pair gradient2, reach = both(0.0), rate, step;
-        if (!(lost[0] > 0.0))
-            lost[0] = 0.0;
-        if (!(lost[1] > 0.0))
-            lost[1] = 0.0;
-        gradient2 = lost * lost * both(h * inverse2);
-        for (e = row; e < stop; e++) {
-            const pair square = both(e->x * e->x), g = e->feature->g + gradient2 * square;
-            e->feature->g = g;
-            e->rates = both(1.0) / (pair){sqrt(g[0]), sqrt(g[1])};
-            reach += square * e->rates;
-        }
-        rate = (pair){HEDGE_ETA_SLOW, HEDGE_ETA_FAST} * both(h);
-        step = rate * lost / (both(1.0) + rate * (reach * both(inverse2))) * both(y * inverse);
-        for (e = row; e < stop; e++)
-            e->feature->w34 += step * both(e->x) * e->rates;
+    lost[0] = 1.0 - y * mixture_cut(scaled23[1], 1.0);
+    lost[1] = 1.0 - y * mixture_cut(scaled45[0], 1.0);
+    lost[2] = 1.0 - y * mixture_cut(scaled45[1], 1.0);
+    if (lost[0] > 0.0 || lost[1] > 0.0 || lost[2] > 0.0) {
+        for (k = 0; k < 3; k++)
+            lost[k] = lost[k] > 0.0 ? lost[k] : 0.0;
+        hedge_adapt(row, stop, lost, y, h, inverse);
     }
     if (moves) {
         for (e = row; e < stop; e++) {
             hedge_feature *f = e->feature;
-            const double square = e->x * e->x, s2 = f->s2;
-            const pair s01 = f->s01;
-            f->w01 += steps * s01 * both(e->x);
-            f->s01 = s01 - shrinks * s01 * s01 * both(square);
-            f->w2 += arow_step * s2 * e->x;
-            f->s2 = s2 - arow_shrink * s2 * s2 * square;
+            const double square = e->x * e->x, s2 = f->s[2];
+            const pair s01 = wide(f->s), shrunk = s01 - shrinks * s01 * s01 * both(square);
+            store(f->w, wide(f->w) + steps * s01 * both(e->x));
+            f->s[0] = hedge_variance(shrunk[0]);
+            f->s[1] = hedge_variance(shrunk[1]);
+            f->w[2] = (float)((double)f->w[2] + arow_step * s2 * e->x);
+            f->s[2] = hedge_variance(s2 - arow_shrink * s2 * s2 * square);
         }
     }
     return margin;
@@ -393,47 +441,44 @@ static int64_t hedge_seen(const hedge *r, uint32_t id)
     return id && id < blocks_end(&r->state) ? (int64_t)(hedge_at(r, id)->counts >> 24) : 0;
 }
 
-#define HEDGE_NUMBERS 11
+#define HEDGE_SINGLES 12
+#define HEDGE_NUMBERS 13
 
-/* The floats of a feature, in the order of onlinesvm.model.rules.hedge.NUMBERS. */
-static void hedge_numbers(const hedge_feature *f, double *numbers)
+/* The experts' numbers of a feature, in the order of onlinesvm.model.rules.hedge.SINGLES. */
+static void hedge_singles(const hedge_feature *f, float *numbers)
 {
     const int fresh = f->counts == 0 && f->scale2 == 0.0;
-    numbers[0] = f->w01[0];
-    numbers[1] = f->w01[1];
-    numbers[2] = f->w2;
-    numbers[3] = f->w34[0];
-    numbers[4] = f->w34[1];
-    numbers[5] = fresh ? 1.0 : f->s01[0];
-    numbers[6] = fresh ? 1.0 : f->s01[1];
-    numbers[7] = fresh ? 1.0 : f->s2;
-    numbers[8] = fresh ? HEDGE_LEAST_SQUARE : f->g[0];
-    numbers[9] = fresh ? HEDGE_LEAST_SQUARE : f->g[1];
-    numbers[10] = f->scale2;
+    int k;
+    memcpy(numbers, f->w, sizeof f->w);
+    memcpy(numbers + 6, f->s, sizeof f->s);
+    for (k = 0; fresh && k < 3; k++) {
+        numbers[6 + k] = 1.0f;
+        numbers[9 + k] = (float)HEDGE_LEAST_SQUARE;
+    }
 }
 
 static void hedge_restore_numbers(hedge_feature *f, const double *numbers)
 {
-    f->w01 = (pair){numbers[0], numbers[1]};
-    f->w2 = numbers[2];
-    f->w34 = (pair){numbers[3], numbers[4]};
-    f->s01 = (pair){numbers[5], numbers[6]};
-    f->s2 = numbers[7];
-    f->g = (pair){numbers[8], numbers[9]};
-    f->scale2 = numbers[10];
+    int k;
+    for (k = 0; k < 6; k++) {
+        f->w[k] = (float)numbers[k];
+        f->s[k] = (float)numbers[6 + k];
+    }
+    f->scale2 = numbers[HEDGE_SINGLES];
 }
 
-/* The numbers of `n` features, a column for each, from place `at` on: HEDGE_NUMBERS of them, then
- * age, run, seen. */
+/* The numbers of `n` features, a column for each, from place `at` on: HEDGE_SINGLES of float32, the
+ * scale's square, then age, run, seen. */
 static void hedge_unpack(const double *records, size_t n, double *const *columns, size_t at)
 {
     const hedge_feature *f = (const hedge_feature *)(const void *)records;
     size_t i, k;
     for (i = 0; i < n; i++, f++) {
-        double numbers[HEDGE_NUMBERS];
-        hedge_numbers(f, numbers);
-        for (k = 0; k < HEDGE_NUMBERS; k++)
-            columns[k][at + i] = numbers[k];
+        float numbers[HEDGE_SINGLES];
+        hedge_singles(f, numbers);
+        for (k = 0; k < HEDGE_SINGLES; k++)
+            ((float *)(void *)columns[k])[at + i] = numbers[k];
+        columns[HEDGE_SINGLES][at + i] = f->scale2;
         ((int64_t *)columns[HEDGE_NUMBERS])[at + i] = (int64_t)(f->counts >> 6 & HEDGE_MOST_AGE);
         ((int64_t *)columns[HEDGE_NUMBERS + 1])[at + i] = (int64_t)(f->counts & 63);
         ((int64_t *)columns[HEDGE_NUMBERS + 2])[at + i] = (int64_t)(f->counts >> 24);

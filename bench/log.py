@@ -1,4 +1,4 @@
-"""The journal: what does it take from a stream that the daemon learns?"""
+"""The log: its cost for a stream that the daemon learns."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def prepare(job: Job) -> None:
 
 
 bench = Bench(
-    name="journal",
-    question="The journal's cost: samples a second through turns of the daemon's loop",
+    name="log",
+    question="The log's cost: samples a second through turns of the daemon's loop",
     caveats=(
-        "Turns of the loop without its socket, so that all else than the journal is as small as it"
-        " can be: validate, write, apply, answer.",
+        "Turns of the loop without its socket, so that everything but the log is as small as"
+        " possible: validate, write, apply, answer.",
         f"The state folder is on a disk; `{NOTHING}` leaves the write out, and is no choice that a"
         " daemon has.",
         "`always` is what the disk makes of it: one fsync a turn.",
@@ -54,7 +54,9 @@ def _run(job: Job, fsync: str, size: str) -> Figures:
     from onlinesvm.service.server.counters import Counters
     from onlinesvm.service.server.service import Leading
     from onlinesvm.service.server.snapshotter import Schedule
-    from onlinesvm.service.storage.state_dir import Store
+    from onlinesvm.service.storage.log import Written
+    from onlinesvm.service.storage.recovery import start as start_state
+    from onlinesvm.service.storage.state_dir import StateDir
 
     bodies = list(streams.bodies(job.stream()))
     if size == SINGLES:
@@ -66,20 +68,21 @@ def _run(job: Job, fsync: str, size: str) -> Figures:
     SCRATCH.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(dir=SCRATCH) as state,
-        Store(state, fsync="never" if fsync == NOTHING else fsync) as store,
+        StateDir(state) as folder,
     ):
-        model, saved = store.open_model({"rule": "sgd"}, limits)
-        service = Leading(model, store, saved, Counters(), lambda: None, Schedule(1e9))
+        policy = "never" if fsync == NOTHING else fsync
+        started = start_state(folder, {"rule": "sgd"}, limits, fsync=policy)
+        service = Leading(folder, started, Counters(), lambda: None, Schedule(1e9))
         if fsync == NOTHING:
-            store.journal.append = lambda *_, **__: None  # type: ignore[method-assign]
+            started.log.append = lambda entries: Written(1, 1, 1)  # type: ignore[method-assign]
         start = time.perf_counter()
         for at in range(0, len(frames), TURN[size]):
             turn = [parse_request(request, limits) for request in frames[at : at + TURN[size]]]
             for request, plan in zip(turn, service.plan(turn), strict=True):
                 service.handle(request, plan)
         seconds = time.perf_counter() - start
-        store.journal.close()
-        return {"samples_per_s": model.position / seconds}
+        started.log.close()
+        return {"samples_per_s": started.default.model.position / seconds}
 
 
 def _contend(fsync: str, size: str) -> Callable[[Job], Figures]:

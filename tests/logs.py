@@ -1,4 +1,4 @@
-"""Learners on a state folder without a socket, faults of the file system, and small runs."""
+"""Leaders on a state folder without a socket, faults of the file system, and small runs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from onlinesvm.data.codec import pack_array
 from onlinesvm.data.objects import Packer
 from onlinesvm.service.protocol import RequestError, encode_request, parse_request
 from onlinesvm.service.server.counters import Counters
+from onlinesvm.service.server.leader import PART_BYTES
 from onlinesvm.service.server.service import Leading
 from onlinesvm.service.server.snapshotter import Schedule
 from onlinesvm.service.storage.posix import Buffer, Files
-from onlinesvm.service.storage.state_dir import Store
-from onlinesvm.service.storage.writer import PART_BYTES
+from onlinesvm.service.storage.recovery import Started, recover, start
+from onlinesvm.service.storage.segment import Segments, segments_in
+from onlinesvm.service.storage.snapshots import model_folder, snapshots_in
+from onlinesvm.service.storage.state_dir import StateDir
 from tests.daemons import eventually
 
 Batch = Sequence[tuple[Any, ...]]
@@ -34,22 +37,16 @@ def body_of(batch: Batch) -> bytes:
 
 
 class Bench:
-    """A learner and its folder: a turn of the loop at a time, without the loop."""
+    """A leader and its folder: a turn of the loop at a time, without the loop."""
 
     def __init__(
-        self, store: Store, limits: Limits, journal_bytes: int, part_bytes: int, config: Any
+        self, state: StateDir, started: Started, limits: Limits, schedule: Schedule, part_bytes: int
     ) -> None:
-        self.store = store
-        self.model, self.saved = store.open_model(config, limits)
-        self.service = Leading(
-            self.model,
-            store,
-            self.saved,
-            Counters(),
-            lambda: None,
-            Schedule(every_s=1e9, log_bytes=journal_bytes),
-            part_bytes,
-        )
+        self.started = started
+        self.log = started.log
+        self.model = started.default.model
+        self.stored = started.stored.get(self.model.id)
+        self.service = Leading(state, started, Counters(), lambda: None, schedule, part_bytes)
         self._limits = limits
 
     def turn(self, *requests: tuple[Any, ...]) -> list[Any]:
@@ -111,24 +108,46 @@ def bench(
     folder: Path,
     *,
     limits: Limits = LIMITS,
-    journal_bytes: int = 2**30,
+    log_bytes: int = 2**30,
+    every_s: float = 1e9,
     fsync: str = "never",
     files: Files | None = None,
     max_producers: int = 65_536,
     part_bytes: int = PART_BYTES,
     **config: Any,
 ) -> Iterator[Bench]:
-    """A learner that ends as a process does that is killed: nothing is written at the end."""
-    store = Store(folder, fsync=fsync, files=files, max_producers=max_producers)
-    with contextlib.closing(store):
-        opened = Bench(store, limits, journal_bytes, part_bytes, config)
+    """A leader that ends as a killed process does: nothing is written at the end."""
+    with StateDir(folder) as state:
+        started = start(
+            state, config, limits, fsync=fsync, files=files, max_producers=max_producers
+        )
+        schedule = Schedule(every_s=every_s, log_bytes=log_bytes)
+        opened = Bench(state, started, limits, schedule, part_bytes)
         try:
             yield opened
         finally:
             opened.service.leader.close()
             opened.service.snapshotter.finish()
             with contextlib.suppress(OSError):
-                store.journal.close()
+                started.log.close()
+
+
+def recovered(folder: Path) -> dict[str, Any]:
+    """The report of `recover`, and the position and digest that the model comes to."""
+    with StateDir(folder) as state:
+        report = recover(state)
+    (snapshot,) = report["snapshots"]
+    return {**report, "position": snapshot["position"], "digest": snapshot["digest"]}
+
+
+def segments_of(state: Path) -> Segments:
+    """The segments of a state folder."""
+    return segments_in(state / "log")
+
+
+def newest_snapshot(state: Path) -> Path:
+    """The newest snapshot of the model `default`."""
+    return snapshots_in(model_folder(state, "default"))[0][1]
 
 
 def digest_after(batches: Sequence[Batch], **config: Any) -> str:
@@ -166,9 +185,9 @@ class FaultyFiles(Files):
             raise OSError(planned, os.strerror(planned))
         return room
 
-    def create(self, path: Path) -> int:
+    def create_beside(self, path: Path) -> tuple[int, Path]:
         self._meet("create")
-        return super().create(path)
+        return super().create_beside(path)
 
     def open(self, path: Path) -> int:
         self._meet("open")

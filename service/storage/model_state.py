@@ -1,0 +1,243 @@
+"""A model of a state folder: what its log entries change, and what its snapshots hold.
+
+A snapshot carries these attachments (`snapshot.format`):
+
+    name            text, the model's name
+    folder          bin, 16 bytes: id of the state folder
+    log             array of 4: term and LSN of the last entry that the snapshot holds, the salt of
+                    the segment that has it, the LSN of the model's entry `create`
+    producers       map, producer (bin) → [last sequence, samples], the one that was applied
+                    furthest back first
+    max_producers   how many of them are remembered
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgpack
+
+from onlinesvm.config import LearnerConfig, Limits
+from onlinesvm.errors import SnapshotError
+from onlinesvm.service.protocol import numbering_of
+from onlinesvm.service.storage.entry import Entry, Kind, LogPosition, Record
+from onlinesvm.service.storage.log import LogEnd, Written
+from onlinesvm.service.storage.producers import Producers
+from onlinesvm.snapshot import reader
+from onlinesvm.snapshot.format import Snapshot
+from onlinesvm.snapshot.view import ModelView
+from onlinesvm.svm import OnlineSVM
+
+__all__ = ["Attachments", "ModelState", "Recorded", "model_at", "snapshot_at"]
+
+_MAX_COUNT = 2**31 - 2
+# What was applied once is applied again, whatever the limits are now.
+_UNLIMITED = Limits(
+    max_features_per_sample=_MAX_COUNT,
+    max_samples_per_batch=_MAX_COUNT,
+    max_name_bytes=_MAX_COUNT,
+    max_message_bytes=_MAX_COUNT,
+    max_header_bytes=_MAX_COUNT,
+)
+
+
+class Recorded(NamedTuple):
+    """The limits that change what is learned; a change of them is an entry of the log."""
+
+    max_features: int
+    max_producers: int
+
+    def entry(self, model: bytes) -> Entry:
+        """The entry `limits` of the model of that id."""
+        return Entry(Kind.LIMITS, model, msgpack.packb(self._asdict()))
+
+    @classmethod
+    def unpack(cls, keys: dict[str, Any]) -> Recorded:
+        """Those among `keys`. Raises ValueError."""
+        found = []
+        for name in cls._fields:
+            value = keys.get(name)
+            if type(value) is not int or not 1 <= value <= _MAX_COUNT:
+                raise ValueError(f"{name}: expected an integer from 1 to {_MAX_COUNT}, got {value}")
+            found.append(value)
+        return cls(*found)
+
+
+class Attachments(NamedTuple):
+    """A snapshot's attachments, checked; folder is None for one that no daemon wrote."""
+
+    name: str
+    folder: bytes | None
+    position: LogPosition
+    salt: int
+    created: int
+    producers: dict[bytes, tuple[int, int]]
+    max_producers: int
+
+    @classmethod
+    def of(cls, taken: dict[str, Any], name: str, lsn: int) -> Attachments:
+        """Those of a snapshot of the model `name` that is named for `lsn`. Raises SnapshotError."""
+        if not taken:
+            return cls(name, None, LogPosition(0, lsn), 0, 0, {}, _MAX_COUNT)
+        try:
+            folder, log, producers = taken["folder"], taken["log"], taken["producers"]
+            _expect(taken["name"] == name, f"the name of its folder, {name}", taken["name"])
+            _expect(isinstance(folder, bytes) and len(folder) == 16, "folder of 16 bytes", folder)
+            whole = isinstance(log, list) and len(log) == 4 and all(map(_is_number, log))
+            _expect(whole, "log as 4 integers", log)
+            _expect(log[1] == lsn, f"the LSN of its name, {lsn}", log[1])
+            _expect(isinstance(producers, dict), "producers as a map", producers)
+            for producer, last in producers.items():
+                whole = isinstance(last, list) and len(last) == 2 and all(map(_is_number, last))
+                _expect(isinstance(producer, bytes) and whole, "producers by name", last)
+            most = taken["max_producers"]
+            _expect(type(most) is int and 1 <= most <= _MAX_COUNT, "max_producers from 1", most)
+        except KeyError as error:
+            raise SnapshotError(f"attachments: expected {error.args[0]}, got none") from None
+        known = {producer: (last[0], last[1]) for producer, last in producers.items()}
+        return cls(name, folder, LogPosition(log[0], log[1]), log[2], log[3], known, most)
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is int and 0 <= value < 2**63
+
+
+def _expect(ok: bool, expected: str, got: object) -> None:
+    if not ok:
+        raise SnapshotError(f"attachments: expected {expected}, got {str(got)[:60]!r}")
+
+
+@dataclass(slots=True)
+class ModelState:
+    """A model, its producers, and the entry of the log that it was last changed by.
+
+    salt: of that entry's segment, 0 if unknown. created: the LSN of its entry `create`.
+    """
+
+    name: str
+    model: OnlineSVM
+    producers: Producers
+    position: LogPosition
+    salt: int
+    created: int
+
+    @property
+    def recorded(self) -> Recorded:
+        """The limits as they hold now."""
+        return Recorded(self.model.limits.max_features, self.producers.limit)
+
+    @staticmethod
+    def creation(name: str, id: bytes, config: LearnerConfig, recorded: Recorded) -> Entry:
+        """The entry `create` of a new model."""
+        keys = {"name": name, "config": config.as_dict(), **recorded._asdict()}
+        return Entry(Kind.CREATE, id, msgpack.packb(keys))
+
+    @classmethod
+    def created_by(cls, record: Record, salt: int, kernel: str | None) -> ModelState:
+        """The model that an entry `create` makes. Raises ValueError (ConfigError)."""
+        keys = _map_of(record.header)
+        name, config = keys.get("name"), keys.get("config")
+        if not isinstance(name, str) or not isinstance(config, dict):
+            raise ValueError(f"expected a name and a config, got {name!r} and {config!r}")
+        recorded = Recorded.unpack(keys)
+        limits = replace(_UNLIMITED, max_features=recorded.max_features)
+        parameters = LearnerConfig.from_dict(config).as_dict()
+        model = OnlineSVM(limits=limits, kernel=kernel, **parameters)
+        model.id = record.model
+        producers = Producers(recorded.max_producers)
+        position = LogPosition(record.term, record.lsn)
+        return cls(name, model, producers, position, salt, record.lsn)
+
+    @classmethod
+    def restored(
+        cls, taken: Snapshot, attached: Attachments, path: Path, kernel: str | None
+    ) -> ModelState:
+        """The model of a snapshot. Raises SnapshotError if its parts make none."""
+        limits = replace(_UNLIMITED, max_features=taken.max_features)
+        try:
+            model = OnlineSVM.from_snapshot(taken, limits=limits, kernel=kernel)
+        except SnapshotError as error:
+            raise SnapshotError(f"{path}: {error}") from None
+        producers = Producers(attached.max_producers, attached.producers)
+        return cls(
+            attached.name, model, producers, attached.position, attached.salt, attached.created
+        )
+
+    def apply(self, record: Record, salt: int) -> None:
+        """Apply an entry of this model. Raises ValueError, OnlineSVMError for one that cannot be;
+        nothing has changed then.
+        """
+        if record.kind == Kind.LEARN:
+            producer, sequence = numbering_of(record.header)
+            batch = self.model.kernel.decode(record.body, _UNLIMITED, labelled=True)
+            self.model.learn_batch(batch)
+            if producer:
+                self.producers.note(producer, sequence, len(batch))
+        elif record.kind == Kind.LIMITS:
+            self.limit(Recorded.unpack(_map_of(record.header)))
+        else:
+            raise ValueError(f"expected an entry of a kind known here, got kind {record.kind}")
+        self.position, self.salt = LogPosition(record.term, record.lsn), salt
+
+    def limit(self, recorded: Recorded) -> None:
+        """From the next entry on, hold to these limits."""
+        self.model.bound(recorded.max_features)
+        self.producers.bound(recorded.max_producers)
+
+    def reached(self, written: Written, index: int) -> None:
+        """Note that the entry `index` of those written at once was applied."""
+        self.position = LogPosition(written.term, written.lsn + index)
+        self.salt = written.salt
+
+    def hold(self, end: LogEnd) -> None:
+        """Note that all entries up to the end of the log are applied; the last may be another's."""
+        previous = end.previous
+        self.position = LogPosition(end.term, end.lsn)
+        self.salt = previous.salt if previous is not None and previous.lsn == end.lsn else 0
+
+    def view(self, folder: bytes) -> ModelView:
+        """The state as it is now; its snapshot is to be written in the state folder of that id."""
+        view = self.model.view()
+        view.attachments = {
+            "name": self.name,
+            "folder": folder,
+            "log": [*self.position, self.salt, self.created],
+            "producers": self.producers.dump(),
+            "max_producers": self.producers.limit,
+        }
+        return view
+
+
+def _map_of(header: bytes) -> dict[str, Any]:
+    """The map in an entry's first frame. Raises ValueError."""
+    try:
+        keys = msgpack.unpackb(header, strict_map_key=True, max_ext_len=0)
+    except (msgpack.UnpackException, ValueError, TypeError) as error:
+        raise ValueError(f"expected a map in its header, got other bytes ({error})") from None
+    if not isinstance(keys, dict):
+        raise ValueError(f"expected a map in its header, got {type(keys).__name__}")
+    return keys
+
+
+def snapshot_at(path: Path, lsn: int) -> tuple[Snapshot, Attachments]:
+    """The snapshot in the file at `path`, which is named for `lsn`, in the model's folder.
+
+    Raises OSError, SnapshotError.
+    """
+    taken = reader.read(path)
+    try:
+        return taken, Attachments.of(taken.attachments, path.parent.name, lsn)
+    except SnapshotError as error:
+        raise SnapshotError(f"{os.fspath(path)}: {error}") from None
+
+
+def model_at(path: Path, lsn: int, limits: Limits, kernel: str | None) -> OnlineSVM:
+    """The model of a snapshot, to be served. Raises as `snapshot_at` does."""
+    taken, _ = snapshot_at(path, lsn)
+    try:
+        return OnlineSVM.from_snapshot(taken, limits=limits, kernel=kernel)
+    except SnapshotError as error:
+        raise SnapshotError(f"{os.fspath(path)}: {error}") from None
