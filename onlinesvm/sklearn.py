@@ -218,8 +218,7 @@ def _agreeing(
     """`positive`, above one half where the margin is above 0 and nowhere else, in the same order.
 
     at_zero: the probability at margin 0. Where it is above one half, those of margins up to 0 are
-    scaled down to one half at most; where it is below, those above are scaled up likewise. (A plain
-    clamp would make ties of different margins.)
+    scaled down to one half at most; where it is below, those above are scaled up likewise.
     """
     is_above = margins > 0.0
     if at_zero > 0.5:
