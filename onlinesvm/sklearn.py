@@ -215,17 +215,18 @@ class OnlineSVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 def _agreeing(
     positive: NDArray[np.float64], margins: NDArray[np.float64], at_zero: float
 ) -> NDArray[np.float64]:
-    """`positive`, above one half where the margin is above 0 and nowhere else, in the same order.
+    """`positive`, above one half where the margin is above 0 and nowhere else.
 
     at_zero: the probability at margin 0. Where it is above one half, those of margins up to 0 are
-    scaled down to one half at most; where it is below, those above are scaled up likewise. (A plain
-    clamp would make ties of different margins.)
+    scaled down to one half at most; where it is below, those above are scaled up likewise.
     """
     is_above = margins > 0.0
     if at_zero > 0.5:
-        return np.where(is_above, positive, np.minimum(positive * (0.5 / at_zero), 0.5))
-    scaled = 1.0 - (1.0 - positive) * (0.5 / (1.0 - at_zero))
-    return np.where(is_above, np.maximum(scaled, np.nextafter(0.5, 1.0)), positive)
+        scaled = np.where(is_above, positive, positive * (0.5 / at_zero))
+    else:
+        scaled = np.where(is_above, 1.0 - (1.0 - positive) * (0.5 / (1.0 - at_zero)), positive)
+    # The calibration need not rise with the margin.
+    return np.where(is_above, np.maximum(scaled, np.nextafter(0.5, 1.0)), np.minimum(scaled, 0.5))
 
 
 def _classes_of(y: Any) -> NDArray[Any]:

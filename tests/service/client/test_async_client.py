@@ -122,7 +122,7 @@ def test_a_cancelled_task_ignores_its_answer(run: Callable[[Any], Any]) -> None:
 
     async def main() -> None:
         async with AsyncClient(daemon.endpoint, timeout_s=DEADLINE_S) as client:
-            tasks = [asyncio.create_task(client.learn([([i], 1)])) for i in range(20)]
+            tasks = [asyncio.create_task(client.learn([([str(i)], 1)])) for i in range(20)]
             while len(held) < 20:
                 await asyncio.sleep(0.005)
             for task in tasks[::2]:
@@ -395,7 +395,7 @@ def test_a_stream_of_a_lost_daemon() -> None:
             with pytest.raises(DaemonLost, match=r"broke; \d+ samples of the stream were"):
                 async with client.stream() as stream:
                     for i in range(10**6):
-                        await stream.learn([i], 1)
+                        await stream.learn([str(i)], 1)
             assert stream.applied <= 5 * 1024
 
     def answer(socket: zmq.Socket[bytes], frames: list[bytes]) -> None:

@@ -76,7 +76,7 @@ def acknowledge(socket: zmq.Socket[bytes], frames: list[bytes]) -> None:
 def stream_numbers(stream: Stream, n: int, start: int = 0) -> None:
     """Samples whose margins, by `acknowledge`, are their indices."""
     for i in range(start, start + n):
-        stream.learn([i], 1)
+        stream.learn([str(i)], 1)
 
 
 # The laws.
@@ -232,7 +232,7 @@ def test_the_next_sample_sends_those_that_wait_for_an_idle_daemon() -> None:
         go.set()
 
         def nudged() -> bool:
-            stream.learn([0], 1)
+            stream.learn(["0"], 1)
             return stream.applied >= 3
 
         eventually(nudged, "the third sample")
@@ -401,7 +401,7 @@ def test_what_a_busy_daemon_refuses_is_sent_again(busy: int) -> None:
             for refused in daemon.requests:
                 socket.send_multipart(refusal_to(refused, "BUSY", "expected patience", None))
         elif len(daemon.requests) > busy:
-            learned.extend(row[1][0] for row in samples_in(frames[2]))
+            learned.extend(int(row[1][0]) for row in samples_in(frames[2]))
             acknowledge(socket, frames)
 
     margins = Margins()
@@ -513,7 +513,7 @@ def test_a_timeout_leaves_client_and_stream_usable() -> None:
 
     with RawDaemon(answer) as daemon, Client(daemon.endpoint, timeout_s=SHORT_S) as client:
         stream = client.stream()
-        stream.learn([0], 1)
+        stream.learn(["0"], 1)
         with pytest.raises(DaemonTimeout, match="no answer from") as caught:
             stream.flush()
         assert caught.value.applied == stream.applied == 0
@@ -585,7 +585,7 @@ def test_a_client_that_is_closed_under_its_stream(n: int) -> None:
         stream = client.stream()
         stream_numbers(stream, n)
         client.close()
-        for step in (stream.flush, stream.close, lambda: stream.learn([0], 1), stream.flush):
+        for step in (stream.flush, stream.close, lambda: stream.learn(["0"], 1), stream.flush):
             try:
                 step()
             except DaemonLost as error:
@@ -628,8 +628,8 @@ def test_two_streams_of_one_client() -> None:
         first, second = Margins(), Margins()
         with client.stream(on_margins=first) as a, client.stream(on_margins=second) as b:
             for i in range(2000):
-                a.learn([i], 1)
-                b.learn([-i], 1)
+                a.learn([str(i)], 1)
+                b.learn([str(-i)], 1)
         assert first.of(2000).tolist() == list(range(2000))
         assert second.of(2000).tolist() == [-i for i in range(2000)]
 

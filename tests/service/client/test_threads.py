@@ -89,11 +89,11 @@ def test_a_slow_request_of_one_thread_does_not_hold_up_another() -> None:
 
         def wait() -> None:
             with pytest.raises(DaemonLost, match="the client is closed"):
-                client.learn([([5], 1)])
+                client.learn([(["5"], 1)])
 
         with thread(wait):
             assert asked.wait(DEADLINE_S)
-            assert client.learn([([7], 1)]).tolist() == [7.0]
+            assert client.learn([(["7"], 1)]).tolist() == [7.0]
             client.close()
 
 
@@ -103,7 +103,7 @@ def test_a_stream_belongs_to_its_thread() -> None:
         stream_numbers(stream, 3)
 
         def use() -> None:
-            for step in (lambda: stream.learn([0], 1), stream.flush, stream.close):
+            for step in (lambda: stream.learn(["0"], 1), stream.flush, stream.close):
                 with pytest.raises(RuntimeError, match="a stream in the thread that opened it"):
                     step()
 
@@ -179,11 +179,11 @@ def test_a_fork_keeps_to_its_timeout() -> None:
             acknowledge(socket, frames)
 
     with RawDaemon(answer) as daemon, Client(daemon.endpoint, timeout_s=0.3) as client:
-        client.learn([([1], 1)])
+        client.learn([(["1"], 1)])
 
         def child() -> None:
             with pytest.raises(DaemonTimeout):
-                client.learn([([3], 1)])
+                client.learn([(["3"], 1)])
 
         assert forked(child) == 0
 
