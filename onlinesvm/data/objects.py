@@ -292,11 +292,8 @@ def _as_container(features: Any, path: tuple[int, ...]) -> object:
 
 
 def _names(names: list[Any], path: tuple[int, ...]) -> list[Any]:
-    """`names`. Raises TypeError for two or more numbers alone: they could be a matrix's row.
-
-    One number alone is a name.
-    """
-    if len(names) < 2 or type(names[0]) is str:
+    """`names`. Raises TypeError where all are numbers: they could be meant as a matrix's row."""
+    if not names or type(names[0]) is str:
         return names
     if all(isinstance(x, _NUMBERS) and not isinstance(x, bool) for x in names):
         raise TypeError(
