@@ -168,7 +168,7 @@ def scikit_learn(data: Data) -> Errors:
     learner, parts = SGDClassifier(random_state=0), []
     for start in range(0, len(data.rows), 32):
         x, y = matrix[start : start + 32], data.labels[start : start + 32]
-        parts.append(learner.predict(x) if start else -np.ones(len(y)))
+        parts.append(learner.decision_function(x) if start else -np.ones(len(y)))
         learner.partial_fit(x, y, classes=[-1, 1])
     return wrong(np.concatenate(parts), data)
 
@@ -180,7 +180,7 @@ def river(made: Callable[[Any], Any]) -> Callable[[Data], Errors]:
         learner = made(linear_model)
         predictions = []
         for row, y in zip(data.rows, (data.labels > 0).tolist(), strict=True):
-            predictions.append(1 if learner.predict_one(row) else -1)
+            predictions.append(1 if learner.decision_function_one(row) else -1)
             learner.learn_one(row, y)
         return wrong(np.array(predictions), data)
 

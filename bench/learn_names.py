@@ -178,7 +178,7 @@ def river(job: Job) -> Figures:
         pairs = [(features if isinstance(features, dict) else dict.fromkeys(features, 1), y > 0)
                  for y, features in samples]  # fmt: skip
         # Its margin before learning is not to be had without scoring once more: error on a tenth.
-        missed = 10 * sum(model.predict_one(x) is not y for x, y in pairs[::10])
+        missed = 10 * sum(model.decision_function_one(x) is not y for x, y in pairs[::10])
         start = time.perf_counter()
         for x, y in pairs:
             model.learn_one(x, y)
@@ -205,7 +205,7 @@ def sklearn(job: Job) -> Figures:
             rows = [f if isinstance(f, dict) else dict.fromkeys(f, 1) for f in rows]
         missed = 0
         if hasattr(model, "coef_"):
-            missed = int((model.predict(hasher.transform(rows)) != labels).sum())
+            missed = int((model.decision_function(hasher.transform(rows)) != labels).sum())
         start = time.perf_counter()
         model.partial_fit(hasher.transform(rows), labels, classes=[-1, 1])
         return time.perf_counter() - start, missed

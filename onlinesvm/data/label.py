@@ -9,13 +9,19 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from functools import lru_cache
 from typing import NamedTuple
 
+import msgpack
 import numpy as np
+from numpy.typing import NDArray
 
 from onlinesvm.errors import format_text
 
-__all__ = ["MAX_LABEL_BYTES", "Label", "Written", "label_of", "label_of_text"]
+__all__ = [
+    "MAX_LABEL_BYTES", "Label", "Written", "joined", "label_of", "label_of_packed", "label_of_text",
+    "packed",
+]  # fmt: skip
 
 MAX_LABEL_BYTES = 256
 
@@ -41,8 +47,8 @@ class Label(NamedTuple):
 def label_of(value: object) -> Label:
     """The label that a Python or wire value is.
 
-    value: str, int, bool, a float that is an integer, or a NumPy scalar of these. Raises TypeError
-    for other types, ValueError for a value that is no label.
+    value: str (or its bytes), int, bool, a float that is an integer, or a NumPy scalar of these.
+    Raises TypeError for other types, ValueError for a value that is no label.
 
     >>> label_of(1.0).text, label_of("+1").text, label_of(True).text
     (b'1', b'1', b'1')
@@ -59,6 +65,8 @@ def label_of(value: object) -> Label:
         return _bounded(Label(b"%d" % int(value), int(value)))
     if isinstance(value, str):
         return label_of_text(value.encode("utf-8", "surrogateescape"))
+    if isinstance(value, bytes):
+        return label_of_text(value)
     raise TypeError(f"expected a label as text, integer or boolean, got {type(value).__name__}")
 
 
@@ -82,6 +90,52 @@ def label_of_text(raw: bytes) -> Label:
     if number != number.to_integral_value():
         raise ValueError(f"expected a label as text or an integer, got {format_text(raw)}")
     return _bounded(label._replace(text=b"%d" % int(number)))
+
+
+@lru_cache(maxsize=1024)
+def label_of_packed(raw: bytes) -> Label:
+    """The label that a msgpack object is. Raises ValueError for one that is no label."""
+    return label_of(msgpack.unpackb(raw, raw=True))
+
+
+def packed(label: Label) -> bytes:
+    """A label as a msgpack object, as it was written."""
+    written = label.written
+    if type(written) is int and not -(2**63) <= written < 2**64:
+        written = str(written)
+    raw: bytes = msgpack.packb(written, unicode_errors="surrogateescape")
+    return raw
+
+
+def joined(
+    labels: list[Label], ids: NDArray[np.int32], *, ordered: bool = False
+) -> tuple[list[Label], NDArray[np.int32]]:
+    """`labels` with those of equal text made one, in the order in which samples have them.
+
+    ids: int32[n], the place in `labels` of each sample's, −1 without one. ordered: each is some
+    sample's, and they are in that order. Returns the table and the places in it.
+    """
+    if len({label.text for label in labels}) == len(labels) and (ordered or _is_pair(labels, ids)):
+        return labels, ids
+    used, first = np.unique(ids, return_index=True)
+    table: list[Label] = []
+    places: dict[bytes, int] = {}
+    moved = np.full(len(labels) + 1, -1, dtype=np.int32)  # the last is −1's
+    for id in used[np.argsort(first)].tolist():
+        if id >= 0:
+            label = labels[id]
+            if label.text not in places:
+                places[label.text] = len(table)
+                table.append(label)
+            moved[id] = places[label.text]
+    return table, moved[ids]
+
+
+def _is_pair(labels: list[Label], ids: NDArray[np.int32]) -> bool:
+    """True for one or two labels that samples have, in this order: nearly always."""
+    if not 1 <= len(labels) <= 2 or not len(ids) or ids[0] != 0:
+        return not labels
+    return len(labels) == 1 or bool((ids == 1).any())
 
 
 def _bounded(label: Label) -> Label:

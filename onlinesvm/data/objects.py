@@ -14,11 +14,21 @@ import numpy as np
 from onlinesvm.config import Limits
 from onlinesvm.data.batch import BatchColumns, Features
 from onlinesvm.data.codec import pack_array
+from onlinesvm.data.label import Written
 from onlinesvm.errors import Path, SampleError, format_path
 
-__all__ = ["Packer", "Sample", "learn_batches", "one_to_learn", "one_to_predict", "predict_batches"]
+__all__ = [
+    "Packer",
+    "Sample",
+    "alone",
+    "learn_batches",
+    "moved",
+    "one_to_learn",
+    "one_to_predict",
+    "predict_batches",
+]
 
-Sample = tuple[Features, float] | tuple[Features, float, float]
+Sample = tuple[Features, Written] | tuple[Features, Written, float]
 
 # Samples are packed and decoded in pieces of this size, so that a long list costs little more than
 # its columns.
@@ -53,8 +63,7 @@ def learn_batches(
         try:
             yield kernel.decode(body, limits, labelled=True)
         except SampleError as error:
-            path = _features_first(error.path)
-            raise type(error)(error.message, _moved(path, start)) from None
+            raise moved(error, start) from None
 
 
 def predict_batches(
@@ -75,14 +84,19 @@ def predict_batches(
 
 
 def one_to_learn(
-    features: Features, label: float, importance: float, kernel: Decoder, limits: Limits
+    features: Features, label: Written, importance: float, kernel: Decoder, limits: Limits
 ) -> BatchColumns:
     """One sample to learn. Raises as `learn_batches` does."""
     try:
         body = pack_array([Packer().sample(features, label, importance)])
         return kernel.decode(body, limits, labelled=True)
     except SampleError as error:
-        raise type(error)(error.message, _features_first(error.path)[1:], alone=True) from None
+        raise alone(error) from None
+
+
+def alone(error: SampleError) -> SampleError:
+    """An error in a batch of one sample as one in that sample."""
+    return type(error)(error.message, _features_first(error.path)[1:], alone=True)
 
 
 def one_to_predict(features: Features, kernel: Decoder, limits: Limits) -> BatchColumns:
@@ -108,6 +122,11 @@ def _bodies(
             parts, size, start = [], 0, i + 1
     if parts:
         yield start, pack_array(parts)
+
+
+def moved(error: SampleError, start: int) -> SampleError:
+    """An error in a batch of samples, of which `start` came before, as one in the samples."""
+    return type(error)(error.message, _moved(_features_first(error.path), start))
 
 
 def _features_first(path: Path) -> Path:
@@ -146,7 +165,7 @@ class Packer:
         return self._packed(_as_container(features, path), path)
 
     def sample(
-        self, features: Features, label: float, importance: float = 1, index: int = 0
+        self, features: Features, label: Written, importance: float = 1, index: int = 0
     ) -> bytes:
         """``[label, features(, importance)]`` packed; `index` is for the message of an error."""
         body: object = features
@@ -225,7 +244,10 @@ def _narrow(value: Any, path: tuple[int, ...]) -> Any:
             _check_name(name, path)
         return value
     if isinstance(value, tuple):
-        return tuple(_narrow(part, path) for part in value)
+        label, *parts = value
+        if isinstance(label, int) and not -(2**63) <= label < 2**64:
+            label = b"%d" % label
+        return (label, *(_narrow(part, path) for part in parts))
     return value
 
 

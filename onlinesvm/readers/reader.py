@@ -23,6 +23,7 @@ from typing import Self
 from onlinesvm import kernel as kernels
 from onlinesvm.config import Limits
 from onlinesvm.data.batch import Batch, BatchColumns
+from onlinesvm.data.label import Written
 from onlinesvm.errors import ConfigError, FormatError
 from onlinesvm.readers.chunks import BLOCK_BYTES, Blocks
 from onlinesvm.readers.detect import look_ahead
@@ -51,7 +52,7 @@ class Reader:
 
     source: a path, or ``-`` for stdin; compressed input is unpacked. format: one of NAMES; None
     finds out. positive: the labels that are +1 (see Labels). labelled: True asks every line for a
-    label; False reads a label that is missing, or of any other kind, as 0.0. skip_bad: note bad
+    label; False takes samples without one, or with a text that is none. skip_bad: note bad
     lines instead of raising. ids: keep the samples' ids. keys: of JSON lines; the id's key names a
     table's column too. label_column: of a table; it makes the format csv. limits: of a sample.
     batch_samples: the most samples a batch may have; it also ends where one read ends, so that a
@@ -78,7 +79,7 @@ class Reader:
         source: str | os.PathLike[str],
         *,
         format: str | None = None,
-        positive: Iterable[str] = (),
+        positive: Iterable[Written] = (),
         labelled: bool = True,
         skip_bad: bool = False,
         ids: bool = False,

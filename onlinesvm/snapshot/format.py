@@ -19,6 +19,8 @@ A file is a stream of msgpack objects, nothing else:
     features       n, the number of features
     scalars        map, the rule's numbers that belong to no feature
     totals         array of 7 float64, the progressive figures (metrics.progressive.TOTALS)
+    labels         array of at most 2: [label, side], −1 or 1; a text as bytes; absent before the
+                   first
     figures        map, name → array of float64: what was learned of the margins (metrics.monitor),
                    and the samples of each label
     producers      map, producer (bin) → [last sequence, samples], the one that was applied
@@ -34,7 +36,8 @@ A file is a stream of msgpack objects, nothing else:
 
 Numbers in arrays are little-endian. `checksum` is the CRC-32 (as zlib has it) of all bytes before
 the trailer. `digest` is the SHA-256, in hex, of the msgpack of ``[config, position, scalars,
-totals, figures]`` (maps sorted by key; without figures where there are none) followed by the
+totals, figures, labels]`` (maps sorted by key, labels by their texts; without figures or labels
+where there are none) followed by the
 arrays' bytes: equal digests, equal models, whatever kernel wrote them and when.
 """
 
@@ -51,6 +54,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm.config import LearnerConfig
+from onlinesvm.data.label import label_of
 from onlinesvm.errors import SnapshotError
 
 __all__ = [
@@ -92,6 +96,7 @@ class Snapshot:
     producers: dict[bytes, tuple[int, int]] = field(default_factory=dict)
     figures: dict[str, list[float]] = field(default_factory=dict)
     journal: tuple[int, int, int, int] | None = None
+    labels: list[list[Any]] = field(default_factory=list)
 
     def all_arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays in the order of the file, little-endian."""
@@ -112,7 +117,12 @@ class Snapshot:
     def digested_head(self) -> bytes:
         """What the digest covers before the arrays."""
         return digested_head(
-            self.config.as_dict(), self.position, self.scalars, self.totals, self.figures
+            self.config.as_dict(),
+            self.position,
+            self.scalars,
+            self.totals,
+            self.figures,
+            self.labels,
         )
 
     def restore(self, lookup: TakesNames, rule: TakesState) -> None:
@@ -141,11 +151,14 @@ def digested_head(
     scalars: dict[str, Any],
     totals: list[float],
     figures: dict[str, list[float]],
+    labels: list[list[Any]],
 ) -> bytes:
     """What the digest of such a model covers before its arrays."""
     parts = [_sorted(config), position, _sorted(scalars), totals]
     if figures:
         parts.append(_sorted(figures))
+    if labels:  # compared by their texts
+        parts.append([[label_of(label).text, side] for label, side in labels])
     packed: bytes = msgpack.packb(parts)
     return packed
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from onlinesvm.config import LearnerConfig
 from onlinesvm.errors import ConfigError, SnapshotError
+from onlinesvm.model.labels import Labels
 from onlinesvm.snapshot.format import (
     CHUNK_BYTES,
     FORMAT,
@@ -153,6 +154,11 @@ class _Reader:
                 type(number) is float and abs(number) < float("inf") for number in numbers
             )
             expect(isinstance(name, str) and finite, "figures to be finite float64", numbers)
+        labels: Any = header.setdefault("labels", [])
+        try:
+            Labels().restore(labels)
+        except SnapshotError as error:
+            raise self._error(f"header: {error}") from None
         for name, last in header["producers"].items():
             whole = isinstance(last, list) and len(last) == 2 and all(type(n) is int for n in last)
             expect(
@@ -201,7 +207,7 @@ class _Reader:
             raise self._error(f"expected arrays of {needed} bytes, got a file of {self._size}")
         # Of the configuration as the file has it: a parameter that came later is not in its digest.
         self._sha.update(
-            digested_head(stored, header["position"], header["scalars"], totals, figures)
+            digested_head(stored, header["position"], header["scalars"], totals, figures, labels)
         )
 
     def verify(self) -> tuple[int, str]:
@@ -255,6 +261,7 @@ class _Reader:
             scalars=header["scalars"],
             totals=header["totals"],
             figures=header["figures"],
+            labels=header["labels"],
             lengths=lengths,
             names=names,
             arrays=arrays,

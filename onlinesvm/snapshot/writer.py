@@ -81,6 +81,7 @@ def _write_stream(file: BinaryIO, snapshot: Snapshot) -> tuple[int, str]:
             "scalars": snapshot.scalars,
             "totals": snapshot.totals,
             "producers": snapshot.producers,
+            **({"labels": snapshot.labels} if snapshot.labels else {}),
             **({"figures": snapshot.figures} if snapshot.figures else {}),
             **({} if snapshot.journal is None else {"journal": snapshot.journal}),
             "arrays": [[name, array.dtype.str, len(array)] for name, array in arrays.items()],

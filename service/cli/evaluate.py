@@ -6,8 +6,14 @@ import argparse
 import json
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from onlinesvm.config import Limits
+from onlinesvm.data.batch import BatchColumns
+from onlinesvm.errors import SampleError
 from onlinesvm.metrics.held_out import HeldOut
+from onlinesvm.model.labels import Labels
 from onlinesvm.service.cli.flags import add_flags, limits_of
 from onlinesvm.service.cli.models import opened
 from onlinesvm.service.cli.output import write
@@ -39,20 +45,37 @@ def evaluate(arguments: argparse.Namespace) -> None:
     run = Run(arguments, limits, labelled=True)
     held_out = HeldOut()
     with opened(arguments, limits) as model:
-        run.threshold = model.threshold
+        run.threshold, run.labels, run.positive = model.threshold, model.labels, model.positive
+        names = model.labels.names()
         for batch in run.batches(files):
             margins = model.margins(batch, run.samples)
             probabilities = model.probabilities(batch, run.samples, margins)
-            held_out.count(margins, probabilities, batch.labels, batch.importances)
+            held_out.count(
+                margins,
+                probabilities,
+                signs_of(batch, model.labels, run.samples),
+                batch.importances,
+            )
             run.count(batch, margins)
     run.report_skipped()
-    report = held_out.report(run.threshold)
+    report = {"labels": list(names), **held_out.report(run.threshold)}
     write(json.dumps(report) + "\n" if arguments.json else _table(report))
+
+
+def signs_of(batch: BatchColumns, labels: Labels, start: int) -> NDArray[np.float64]:
+    """The sign of each sample's label. Raises SampleError for a label that the model lacks."""
+    sides = labels.find(batch.label_table)
+    if not sides.all():
+        unknown = batch.label_table[int((sides == 0.0).argmax())]
+        known = " or ".join(map(str, labels.names()))
+        raise SampleError(f"expected a label of the model, {known}, got {unknown}", (start,))
+    return sides[np.asarray(batch.label_ids, dtype=np.intp)]
 
 
 def _table(report: dict[str, Any]) -> str:
     """The figures one below the other, then the confusion matrix."""
     confusion = report.pop("confusion")
+    down, up = ("-" if name is None else str(name) for name in report.pop("labels"))
     lines = []
     for name, value in report.items():
         if value is None:
@@ -62,10 +85,10 @@ def _table(report: dict[str, Any]) -> str:
         else:
             shown = f"{value:.6f}"
         lines.append(f"{name.replace('_', ' '):18} {shown:>14}")
-    lines.append(f"\n{'label':18} {'predicted +1':>14} {'predicted -1':>14}")
+    lines.append(f"\n{'label':18} {'predicted ' + up:>14} {'predicted ' + down:>14}")
     for label, ups, downs in (
-        ("+1", "true_positives", "false_negatives"),
-        ("-1", "false_positives", "true_negatives"),
+        (up, "true_positives", "false_negatives"),
+        (down, "false_positives", "true_negatives"),
     ):
         lines.append(f"{label:18} {confusion[ups]:>14,.15g} {confusion[downs]:>14,.15g}")
     return "\n".join(lines) + "\n"

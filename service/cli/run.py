@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from onlinesvm import kernel as kernels
 from onlinesvm.config import Limits
 from onlinesvm.data.batch import BatchColumns
+from onlinesvm.data.label import Label, Written
 from onlinesvm.errors import FormatError, OnlineSVMError
 from onlinesvm.kernel.contract import KernelMetrics
 from onlinesvm.metrics.label_run import LabelRun
 from onlinesvm.metrics.progressive import TOTALS, Progressive
-from onlinesvm.readers.labels import Labels
+from onlinesvm.model.labels import Labels
 from onlinesvm.readers.reader import NAMES, Keys, Reader
 from onlinesvm.service.cli.flags import from_flags
 from onlinesvm.service.cli.output import naming, note, plural
@@ -53,14 +54,6 @@ def add_files(parser: Parser) -> None:
             + ("; the column of the id in CSV" if key == "id" else ""),
         )
     parser.add_argument(
-        "--positive",
-        action="append",
-        default=[],
-        metavar="LABEL",
-        help="the label that means +1, all others mean -1; may be repeated; '>0' means any"
-        " number above 0",
-    )
-    parser.add_argument(
         "--skip-bad",
         action="store_true",
         help="skip bad lines and count them, instead of stopping at the first",
@@ -68,12 +61,7 @@ def add_files(parser: Parser) -> None:
 
 
 def files_of(arguments: argparse.Namespace) -> list[str]:
-    """The files to read, stdin where none is named. A terminal as stdin is wrong usage then.
-
-    Raises UsageError for a `--positive` that can be no label.
-    """
-    with from_flags():
-        Labels(arguments.positive)
+    """The files to read, stdin where none is named. A terminal as stdin is wrong usage then."""
     if not arguments.files and sys.stdin.isatty():
         arguments.parser.error("expected FILE, or samples on stdin; - reads what is typed")
     return arguments.files or ["-"]
@@ -138,8 +126,10 @@ class Run:
         self.skipped = 0
         self.first_bad: FormatError | None = None
         self.all_labelled = True
-        self.any_positive = False
+        self.labels = Labels()  # of the model
+        self.positive: Sequence[Written] = ()
         self.label_run = LabelRun()
+        self._kinds: dict[bytes, tuple[int, Label]] = {}
 
     def batches(
         self, files: list[str], settle: Callable[[], None] = lambda: None
@@ -184,7 +174,7 @@ class Run:
             return Reader(
                 source,
                 format=given.format,
-                positive=given.positive,
+                positive=self.positive,
                 labelled=self._labelled,
                 skip_bad=given.skip_bad,
                 ids=self._ids,
@@ -208,14 +198,25 @@ class Run:
         seen: the samples were learned before, so that their errors show nothing.
         """
         end = start + len(margins)
-        labels, importances = batch.labels[start:end], batch.importances[start:end]
+        sides = np.append(self.labels.find(batch.label_table), 0.0)  # the last: of no label
+        signs = sides[np.asarray(batch.label_ids[start:end], dtype=np.intp)]
+        importances = batch.importances[start:end]
         self.samples += len(margins)
-        self.all_labelled = self.all_labelled and 0.0 not in labels
-        self.any_positive = self.any_positive or 1.0 in labels
+        self.all_labelled = self.all_labelled and 0.0 not in signs
         if not seen:
             if self._metrics is None:
                 self._metrics = kernels.load().Metrics(self.threshold)
-            self._metrics.observe(margins, labels, importances)
+            self._metrics.observe(margins, signs, importances)
+
+    def count_order(self, batch: BatchColumns) -> None:
+        """Count the labels of `batch`, which all have one, for the warning about sorted files."""
+        kinds = [self._kinds.setdefault(x.text, (len(self._kinds), x)) for x in batch.label_table]
+        places = np.array([place for place, _ in kinds], dtype=np.float64)
+        self.label_run.count(places[np.asarray(batch.label_ids, dtype=np.intp)])
+
+    def label_at(self, place: float) -> Label:
+        """The label that `label_run` knows by its place."""
+        return next(label for at, label in self._kinds.values() if at == place)
 
     @property
     def progressive(self) -> Progressive:

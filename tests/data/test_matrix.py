@@ -195,7 +195,7 @@ def test_matrices_of_every_kind(kernel: Kernel, kind: Any) -> None:
     other.learn([({1: 1.5}, 1), ({0: 2, 2: -1}, -1), ([], 1)])
     assert model.snapshot().digest() == other.snapshot().digest()
     assert dict(model.lookup) == {"1": 1, "0": 2, "2": 3}
-    expected = other.predict([{1: 1.5}, {0: 2, 2: -1}, []])
+    expected = other.decision_function([{1: 1.5}, {0: 2, 2: -1}, []])
     assert model.decision_function(kind(dense)).tolist() == expected.tolist()
 
 

@@ -184,7 +184,9 @@ def test_the_same_bits(
     python = OnlineSVM(kernel="python", **config)
     for rows in parts:
         asked = [features for features, *_ in rows]
-        assert native.predict(asked).tobytes() == python.predict(asked).tobytes()
+        assert (
+            native.decision_function(asked).tobytes() == python.decision_function(asked).tobytes()
+        )
         assert native.learn(rows).tobytes() == python.learn(rows).tobytes()
         assert native.progressive.totals.tobytes() == python.progressive.totals.tobytes()
         assert native.snapshot().digest() == python.snapshot().digest()
@@ -502,7 +504,7 @@ def test_threads_that_share_a_model_wait_for_each_other(both: Kernels) -> None:
                         body_of([(1.0, r[0]) for r in rows]), Limits(), labelled=True
                     )
                 )
-                model.predict([r[0] for r in rows])
+                model.decision_function([r[0] for r in rows])
                 list(model.lookup)
                 model.snapshot()
         except BaseException as error:

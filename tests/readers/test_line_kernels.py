@@ -37,6 +37,7 @@ from onlinesvm.readers.reader import Reader
 from onlinesvm.readers.svmlight import SvmlightParser
 from onlinesvm.readers.tokens import LineError
 from onlinesvm.readers.vw import VWParser
+from tests.columns import labels_of
 
 ROUNDS = int(os.environ.get("ONLINESVM_FUZZ", "1"))
 HEADER = Header((None, b"a", b"b", None, b"c"), label=0, id=3, delimiter=",")
@@ -77,10 +78,10 @@ def steps(
             parser, block, start, room, skip_bad=skip_bad
         )
         assert start < end <= len(block)
-        assert len(batch) == len(batch.labels)
+        assert len(batch) == len(batch.label_ids)
         assert ids is None or len(ids) == len(batch)
         found.append((
-            [float(x).hex() for x in batch.labels], [float(x).hex() for x in batch.importances],
+            labels_of(batch), [float(x).hex() for x in batch.importances],
             list(batch.indptr), list(batch.names), [float(x).hex() for x in batch.values],
             end, lines, list(skipped), first and (first[0], type(first[1]), str(first[1])),
             None if ids is None else list(ids), fault and (type(fault), str(fault)),

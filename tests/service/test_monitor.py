@@ -27,9 +27,9 @@ def test_a_daemon_gives_probabilities_and_explanations(tmp_path: Path) -> None:
     model.learn(ROWS)
     with serve(tmp_path) as daemon, daemon.client() as client:
         client.learn(ROWS)
-        assert client.predict(ASKED).tolist() == model.predict(ASKED).tolist()
-        p = client.predict(ASKED, probability=True)
-        assert p.tolist() == model.predict(ASKED, probability=True).tolist()
+        assert client.decision_function(ASKED).tolist() == model.decision_function(ASKED).tolist()
+        p = client.decision_function(ASKED, probability=True)
+        assert p.tolist() == model.decision_function(ASKED, probability=True).tolist()
         assert client.explain(ASKED) == [model.explain(asked) for asked in ASKED]
         header, _ = client.request("explain", msgpack.packb([["free"]]))
         assert header == {"samples": 1, "position": 200}
@@ -70,7 +70,7 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     rows: list[Any] = [{"free": 1, "new": 2}, ["minutes"]]
     code, out, err = run(capsys, "predict", "--file", path, "--probability", asked)
     assert code == 0
-    assert list(map(float, out.split())) == model.predict(rows, probability=True).tolist()
+    assert list(map(float, out.split())) == model.decision_function(rows, probability=True).tolist()
     assert "error 0.000000 of 2 labelled samples" in err
 
     code, out, _ = run(capsys, "explain", "--file", path, asked)

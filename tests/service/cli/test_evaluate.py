@@ -37,7 +37,7 @@ def test_a_file_and_a_daemon_are_evaluated_the_same(
     held_out = HeldOut()
     rows = random_rows(900)[600:]
     samples = [{str(i): value for i, value in features.items()} for _, features in rows]
-    margins = loaded.predict(samples)
+    margins = loaded.decision_function(samples)
     labels = [float(label) for label, _ in rows]
     held_out.count(margins, loaded.probabilities(margins), labels, [1.0] * len(rows))
     assert json.loads(shown.out) == held_out.report(0.25)

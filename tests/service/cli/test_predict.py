@@ -20,7 +20,7 @@ def test_labels_of_what_is_predicted_change_nothing(format: str, tmp_path: Path)
     model.learn(samples)
     model.save(tmp_path / "m")
     predicted = done("predict", "--file", tmp_path / "m", stdin=text)
-    margins = model.predict([sample[0] for sample in samples])
+    margins = model.decision_function([sample[0] for sample in samples])
     assert predicted.out == "".join(f"{margin!r}\n" for margin in margins.tolist())
     # Importance-weighted, as all figures are.
     weights = [sample[2] if len(sample) == 3 else 1 for sample in samples]
@@ -48,7 +48,9 @@ def test_each_input_line_has_its_output_line(tmp_path: Path) -> None:
     good = svmlight(rows).splitlines()
     lines = [b"1 2:x", *good[:3], b"1 a:", b"1 b:nan", *good[3:], b"1 7:?"]
     text = b"\n".join(lines)
-    margins = iter(model.predict([{str(i): v for i, v in f.items()} for _, f in rows]).tolist())
+    margins = iter(
+        model.decision_function([{str(i): v for i, v in f.items()} for _, f in rows]).tolist()
+    )
     expected = [repr(next(margins)) if line in good else "-" for line in lines]
     predicted = done("predict", "--file", tmp_path / "m", "--skip-bad", stdin=text)
     assert predicted.out.splitlines() == expected
@@ -112,8 +114,8 @@ def test_features_of_each_line(tmp_path: Path) -> None:
         learned.learn(samples)
         again.learn([(dict(row["features"]), row["label"], row["importance"]) for row in rows])
         assert (
-            again.predict([s[0] for s in samples]).tolist()
-            == learned.predict([s[0] for s in samples]).tolist()
+            again.decision_function([s[0] for s in samples]).tolist()
+            == learned.decision_function([s[0] for s in samples]).tolist()
         )
 
 

@@ -464,4 +464,7 @@ def test_two_producers_interleave_and_each_is_learned_once(tmp_path: Path) -> No
             for name in "ab":
                 model.learn([([name + f for f in fs], y) for fs, y in words(1500)])
             features = [[f"{name}w{i}"] for name in "ab" for i in range(17)]
-            assert client.predict(features).tobytes() == model.predict(features).tobytes()
+            assert (
+                client.decision_function(features).tobytes()
+                == model.decision_function(features).tobytes()
+            )

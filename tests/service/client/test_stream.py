@@ -616,7 +616,7 @@ def test_requests_between_the_samples(tmp_path: Path) -> None:
                 if i % 100 == 50:
                     # The requests of one connection are taken in order.
                     assert stream.applied <= client.stats()["position"] <= i + 1
-                    assert len(client.predict([features, []])) == 2
+                    assert len(client.decision_function([features, []])) == 2
                 if i % 1000 == 500:
                     assert client.snapshot()["position"] <= i + 1
         assert margins.of(3000).tobytes() == model.learn(words(3000)).tobytes()

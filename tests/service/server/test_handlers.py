@@ -79,7 +79,7 @@ def test_every_operation_is_answered_or_refused(
 
 def test_both_modes_predict_and_explain_alike(found: Bench, reading: Reading) -> None:
     body = msgpack.packb(FEATURES)
-    expected = found.model.predict(FEATURES)
+    expected = found.model.decision_function(FEATURES)
     for service in (found.service, reading):
         reply = answer(service, "predict", body)
         assert reply.keys == {"samples": 3, "position": 2}
