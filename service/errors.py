@@ -8,7 +8,7 @@
         ├── RequestRefused (ValueError)   the daemon answered with an error
         ├── DaemonTimeout (TimeoutError)  no answer within the deadline
         ├── DaemonLost (ConnectionError)  the connection broke with requests in flight
-        │   └── DaemonUnreachable         no connection to a daemon; nothing was sent
+        │   └── DaemonUnreachable         no connection to a daemon; nothing was learned
         └── StreamBroken                  a numbered stream that cannot go on
 
 Messages say what was expected, what came, and where.
@@ -98,7 +98,7 @@ class DaemonLost(ServiceError, ConnectionError):
 
 
 class DaemonUnreachable(DaemonLost):
-    """No connection to a daemon: refused, or another service answers. Nothing was sent."""
+    """No connection to a daemon: refused, or another service answers. Nothing was learned."""
 
 
 class StreamBroken(ServiceError):

@@ -19,8 +19,11 @@ _PIECE = 65_536
 class _Way:
     """Bytes from one socket to others, each piece held for a while."""
 
-    def __init__(self, source: socket.socket, targets: list[socket.socket]) -> None:
+    def __init__(
+        self, source: socket.socket, targets: list[socket.socket], *, is_request: bool = False
+    ) -> None:
         self.source = source
+        self.is_request = is_request
         self.targets = targets
         self.pieces: deque[tuple[float, bytes]] = deque()
         self.is_ended = False
@@ -30,7 +33,8 @@ class Proxy:
     """Listens at `endpoint` and forwards to `upstream`, which may be changed at any time.
 
     delay_s: the longest a piece is held, both ways. is_doubling: a client's bytes go to the daemon
-    on a second connection as well, whose answers nobody reads. `cut` ends all connections.
+    on a second connection as well, whose answers nobody reads. `cut` ends all connections,
+    `cut_after` one that has carried so many bytes.
     """
 
     def __init__(self, upstream: str, *, delay_s: float = 0.0, is_doubling: bool = False) -> None:
@@ -39,6 +43,7 @@ class Proxy:
         self.is_doubling = is_doubling
         self.connections = 0
         self._random = random.Random(7)
+        self._bytes_to_cut: int | None = None
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.setblocking(False)
         self.endpoint = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -50,6 +55,10 @@ class Proxy:
     def cut(self) -> None:
         """End all connections; bytes on their way are lost."""
         self._cutting.set()
+
+    def cut_after(self, bytes_from_client: int) -> None:
+        """End the connection whose client sends the last of so many bytes; those are forwarded."""
+        self._bytes_to_cut = bytes_from_client
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -85,7 +94,7 @@ class Proxy:
                 end.close()
             return
         self.connections += 1
-        self._ways.append(_Way(client, daemons))
+        self._ways.append(_Way(client, daemons, is_request=True))
         self._ways.append(_Way(daemons[0], [client]))
         self._ways += [_Way(ghost, []) for ghost in daemons[1:]]
 
@@ -96,6 +105,12 @@ class Proxy:
             piece = way.source.recv(_PIECE)
         except OSError:
             piece = b""
+        if self._bytes_to_cut is not None and way.is_request:
+            piece = piece[: self._bytes_to_cut]
+            self._bytes_to_cut -= len(piece)
+            if self._bytes_to_cut == 0:
+                self._bytes_to_cut = None
+                way.is_ended = True
         if piece:
             held_s = self._random.random() * self.delay_s
             way.pieces.append((time.monotonic() + held_s, piece))

@@ -27,7 +27,12 @@ from onlinesvm.service.client.link import (
 )
 from onlinesvm.service.client.probe import Kind, probe
 from onlinesvm.service.client.settings import Settings
-from onlinesvm.service.errors import DaemonLost, DaemonTimeout, RequestRefused
+from onlinesvm.service.errors import (
+    DaemonLost,
+    DaemonTimeout,
+    DaemonUnreachable,
+    RequestRefused,
+)
 from onlinesvm.service.protocol import parse_reply, refusal_of
 
 __all__ = ["AsyncConnection", "AsyncConnections", "Outcome"]
@@ -113,7 +118,7 @@ class AsyncConnection:
         awaited, self._awaited = self._awaited, {}
         if is_running:
             for id, take in awaited.items():
-                take(id, DaemonLost(str(error)))
+                take(id, type(error)(str(error)))
             self._changed.set()
 
     def close(self) -> None:
@@ -153,7 +158,9 @@ class AsyncConnection:
                 break
             except ValueError as error:
                 self._drop(
-                    DaemonLost(f"{self._settings.endpoint} answers in another protocol: {error}")
+                    DaemonUnreachable(
+                        f"{self._settings.endpoint} answers in another protocol: {error}"
+                    )
                 )
                 return
             self._take(answer)
@@ -197,7 +204,7 @@ class AsyncConnection:
     async def connect(self) -> None:
         """Make the connection ready, with new sockets unless it is.
 
-        Raises DaemonUnreachable if that is impossible.
+        Raises DaemonUnreachable if that is impossible, DaemonLost if it breaks at once.
         """
         # A break since the last turn of the loop is met by the request itself, as DaemonLost.
         if self._sockets is not None and self._link.state is State.READY:
@@ -315,7 +322,9 @@ class AsyncConnection:
         finding = await asyncio.to_thread(probe, self._settings.endpoint, PROBE_S)
         if finding.kind is Kind.OTHER and not self._has_answered and sockets is self._sockets:
             self._drop(
-                DaemonLost(f"expected a daemon at {self._settings.endpoint}, got {finding.text}")
+                DaemonUnreachable(
+                    f"expected a daemon at {self._settings.endpoint}, got {finding.text}"
+                )
             )
 
 

@@ -15,7 +15,7 @@ from onlinesvm.service.client.async_connection import AsyncConnection, AsyncConn
 from onlinesvm.service.client.calls import Calls
 from onlinesvm.service.client.exactly_once import Delivery
 from onlinesvm.service.client.settings import Settings
-from onlinesvm.service.errors import DaemonLost, DaemonTimeout, ServiceError
+from onlinesvm.service.errors import DaemonLost, DaemonTimeout, DaemonUnreachable, ServiceError
 
 __all__ = ["AsyncStream"]
 
@@ -127,7 +127,8 @@ class AsyncStream:
     async def _join(self, connection: AsyncConnection) -> None:
         """Make the connection ready; a numbered stream asks how far the daemon is.
 
-        After a break a numbered stream tries again until `timeout_s` have passed.
+        A numbered stream tries again until `timeout_s` have passed, but for a daemon that it has
+        never reached.
         """
         producer, was_joined = self._delivery.producer, self._was_joined
         self._is_joined = False
@@ -141,8 +142,10 @@ class AsyncStream:
                     header = await connection.ask(call, left_s)
                     self._outcomes.clear()
                     self._delivery.resumed(header["sequence"], header["samples"])
-            except DaemonLost:
-                if not was_joined or producer is None or connection.closed:
+            except DaemonLost as error:
+                if producer is None or connection.closed:
+                    raise
+                if isinstance(error, DaemonUnreachable) and not was_joined:
                     raise
                 if time.monotonic() >= self._deadline():
                     raise

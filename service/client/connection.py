@@ -23,7 +23,7 @@ from onlinesvm.service.client.link import (
 )
 from onlinesvm.service.client.probe import Kind, probe
 from onlinesvm.service.client.settings import Settings
-from onlinesvm.service.errors import DaemonLost, DaemonTimeout
+from onlinesvm.service.errors import DaemonLost, DaemonTimeout, DaemonUnreachable
 from onlinesvm.service.protocol import parse_reply, refusal_of
 
 __all__ = ["Connection"]
@@ -99,7 +99,7 @@ class Connection:
         ZeroMQ would connect the old socket again by itself, but reports the break a moment before
         it removes the dead connection: a request sent in between would be lost without an error.
 
-        Raises DaemonUnreachable if that is impossible.
+        Raises DaemonUnreachable if that is impossible, DaemonLost if it breaks at once.
         """
         self._check_open()
         self._take_events()
@@ -191,7 +191,7 @@ class Connection:
             except ValueError as error:
                 self.close()
                 self._link.state = State.BROKEN
-                raise DaemonLost(
+                raise DaemonUnreachable(
                     f"{self._settings.endpoint} answers in another protocol: {error}"
                 ) from None
             else:
@@ -214,10 +214,12 @@ class Connection:
             )
 
     def _probe(self, within_s: float) -> None:
-        """Raise DaemonLost if the peer is another service."""
+        """Raise DaemonUnreachable if the peer is another service."""
         finding = probe(self._settings.endpoint, within_s)
         if finding.kind is Kind.OTHER:
-            raise DaemonLost(f"expected a daemon at {self._settings.endpoint}, got {finding.text}")
+            raise DaemonUnreachable(
+                f"expected a daemon at {self._settings.endpoint}, got {finding.text}"
+            )
 
 
 def _close_unused(lock: threading.Lock, sockets: Sockets) -> None:

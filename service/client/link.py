@@ -20,7 +20,7 @@ import zmq
 from onlinesvm.errors import ConfigError
 from onlinesvm.service.client.probe import Finding, Kind
 from onlinesvm.service.client.settings import Settings
-from onlinesvm.service.errors import DaemonUnreachable
+from onlinesvm.service.errors import DaemonLost, DaemonUnreachable
 
 __all__ = ["PROBE_S", "Link", "Sockets", "State", "close_sockets", "open_sockets"]
 
@@ -176,8 +176,11 @@ class Link:
     def step(self, now: float) -> float:
         """Seconds to wait for the next event of a link that is not READY; 0: probe now.
 
-        Raises DaemonUnreachable if there is no use in waiting.
+        Raises DaemonLost if the connection broke right after its handshake, DaemonUnreachable if
+        there is no use in waiting.
         """
+        if self.state is State.BROKEN:
+            raise DaemonLost(f"the connection to {self._settings.endpoint} broke")
         if now >= self._probe_at:
             return 0.0
         until = self._wait_until

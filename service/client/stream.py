@@ -16,7 +16,7 @@ from onlinesvm.service.client.connection import Connection
 from onlinesvm.service.client.exactly_once import Delivery
 from onlinesvm.service.client.pool import Pool
 from onlinesvm.service.client.settings import Settings
-from onlinesvm.service.errors import DaemonLost, DaemonTimeout, ServiceError
+from onlinesvm.service.errors import DaemonLost, DaemonTimeout, DaemonUnreachable, ServiceError
 
 __all__ = ["Stream"]
 
@@ -142,7 +142,8 @@ class Stream:
     def _join(self, connection: Connection) -> None:
         """Make the connection ready; a numbered stream asks how far the daemon is.
 
-        After a break a numbered stream tries again until `timeout_s` have passed.
+        A numbered stream tries again until `timeout_s` have passed, but for a daemon that it has
+        never reached.
         """
         producer, was_joined = self._delivery.producer, self._was_joined
         self._is_joined = False
@@ -155,8 +156,10 @@ class Stream:
                     left_s = max(0.0, self._deadline() - time.monotonic())
                     header = connection.ask(call, left_s)
                     self._delivery.resumed(header["sequence"], header["samples"])
-            except DaemonLost:
-                if not was_joined or producer is None or self._pool.closed:
+            except DaemonLost as error:
+                if producer is None or self._pool.closed:
+                    raise
+                if isinstance(error, DaemonUnreachable) and not was_joined:
                     raise
                 if time.monotonic() >= self._deadline():
                     raise

@@ -343,6 +343,21 @@ def test_a_numbered_stream_survives_cuts(tmp_path: Path) -> None:
             assert client.snapshot()["digest"] == digest_of(learned(samples))
 
 
+def test_a_stream_opens_wherever_its_first_connection_ends(tmp_path: Path) -> None:
+    async def main() -> None:
+        for sent in range(0, 200, 8):
+            proxy.cut_after(sent)
+            async with (
+                AsyncClient(proxy.endpoint, timeout_s=DEADLINE_S) as client,
+                client.stream(f"p{sent}") as stream,
+            ):
+                assert stream.applied == 0
+
+    with serve(tmp_path) as daemon, Proxy(daemon.endpoint) as proxy:
+        asyncio.run(main())
+        assert proxy.connections > 2 * len(range(0, 200, 8))
+
+
 def test_tasks_may_share_a_stream(tmp_path: Path) -> None:
     async def main() -> None:
         async with AsyncClient(at) as client, client.stream("p") as stream:

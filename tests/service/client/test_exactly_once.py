@@ -446,6 +446,16 @@ def test_connections_that_are_doubled(tmp_path: Path) -> None:
             assert client.snapshot()["digest"] == digest_of(learned(samples))
 
 
+def test_a_stream_opens_wherever_its_first_connection_ends(tmp_path: Path) -> None:
+    # Handshake and first request are about 200 bytes.
+    with serve(tmp_path) as daemon, Proxy(daemon.endpoint) as proxy:
+        for sent in range(0, 200, 8):
+            proxy.cut_after(sent)
+            with Client(proxy.endpoint) as client, client.stream(f"p{sent}") as stream:
+                assert stream.applied == 0
+        assert proxy.connections > 2 * len(range(0, 200, 8))
+
+
 def test_two_producers_interleave_and_each_is_learned_once(tmp_path: Path) -> None:
     with serve(tmp_path, rule="sgd", bias=False) as daemon, Proxy(daemon.endpoint) as proxy:
 
