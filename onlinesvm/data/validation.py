@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import msgpack
 
 from onlinesvm.config import MAX_MAGNITUDE, Limits
+from onlinesvm.data.label import label_of
 from onlinesvm.errors import BodyError, LimitError, Path, SampleError, format_text
 
 __all__ = ["check_whole", "raise_first_fault"]
@@ -104,9 +105,7 @@ def _walk_sample(reader: _Reader, limits: Limits, path: Path) -> None:
         raise SampleError(f"{_SAMPLE}, got {_shown(kind, count)}", path)
     if not 2 <= count <= 3:
         raise SampleError(f"{_SAMPLE}, got an array of {count}", path)
-    kind, value = reader.next()
-    if kind != "number" or value not in (-1, 1):
-        raise SampleError(f"expected a label of -1 or +1, got {_shown(kind, value)}", (*path, 0))
+    _walk_label(reader, (*path, 0))
     _walk_features(reader, limits, (*path, 1))
     if count == 3:
         kind, value = reader.next()
@@ -115,6 +114,20 @@ def _walk_sample(reader: _Reader, limits: Limits, path: Path) -> None:
                 f"expected an importance from 0 to {MAX_MAGNITUDE:g}, got {_shown(kind, value)}",
                 (*path, 2),
             )
+
+
+def _walk_label(reader: _Reader, path: Path) -> None:
+    kind, value = reader.next()
+    if kind in ("true", "false"):
+        return
+    if kind not in ("number", "text", "bytes"):
+        raise SampleError(
+            f"expected a label as text, integer or boolean, got {_shown(kind, value)}", path
+        )
+    try:
+        label_of(value)
+    except ValueError as error:
+        raise SampleError(str(error), path) from None
 
 
 def _walk_features(reader: _Reader, limits: Limits, path: Path) -> None:

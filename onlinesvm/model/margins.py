@@ -25,6 +25,7 @@ from onlinesvm.model.lookup import PAD
 
 __all__ = [
     "MAX_ID",
+    "agreeing",
     "check_weights",
     "checked",
     "known",
@@ -36,6 +37,7 @@ __all__ = [
 MAX_ID = 2**31 - 2
 
 Scalar = TypeVar("Scalar", bound=np.generic)
+Vector = NDArray[np.float64]
 
 
 def score_fixed(csr: CSR, weights: NDArray[np.float64], bias: float) -> NDArray[np.float64]:
@@ -77,6 +79,22 @@ def _sizes(csr: CSR, how: str) -> NDArray[np.float64]:
         sizes = np.sqrt(np.bincount(rows, weights=csr.data * csr.data, minlength=n))
     sizes[sizes == 0.0] = 1.0
     return sizes
+
+
+def agreeing(positive: Vector, margins: Vector, at_zero: float) -> Vector:
+    """`positive`, probabilities of +1, above one half where the margin is above 0 and nowhere else.
+
+    at_zero: the probability at margin 0. Where it is above one half, those of margins up to 0 are
+    scaled down to one half at most; where it is below, those above are scaled up likewise. So equal
+    probabilities stay equal, and others keep their order.
+    """
+    is_above = margins > 0.0
+    if at_zero > 0.5:
+        scaled = np.where(is_above, positive, positive * (0.5 / at_zero))
+    else:
+        scaled = np.where(is_above, 1.0 - (1.0 - positive) * (0.5 / (1.0 - at_zero)), positive)
+    # The calibration need not rise with the margin.
+    return np.where(is_above, np.maximum(scaled, np.nextafter(0.5, 1.0)), np.minimum(scaled, 0.5))
 
 
 def known(ids: NDArray[np.int32], n: int) -> NDArray[np.int32]:

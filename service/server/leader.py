@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from onlinesvm.data.batch import BatchColumns
 from onlinesvm.errors import OnlineSVMError
+from onlinesvm.model.labels import Labels
+from onlinesvm.model.model import sided
 from onlinesvm.service.errors import NotDurable
 from onlinesvm.service.protocol import Request, RequestError
 from onlinesvm.service.server.registry import Hosted, Registry
@@ -117,8 +119,10 @@ class Leader:
         hosted = self._registry.get(request.model, request.id)
         model = hosted.model
         batch = model.kernel.decode(request.body, model.limits, labelled=True)
+        labels = sided(turn.labels_of(hosted), batch)
         plan = turn.duplicate_of(request, hosted, batch) if request.producer else None
         if plan is None:
+            turn.labels[hosted.name] = labels
             plan = Plan(hosted, batch)
             turn.add(request, plan)
         return plan
@@ -178,18 +182,23 @@ class Leader:
 class _Turn:
     """A turn of the loop while it is planned.
 
-    refusal: why no more of it is written.
+    refusal: why no more of it is written. labels: by model, with those of the requests so far.
     """
 
     def __init__(self, writer: _Writer, part_bytes: float, refusal: Refusal | None) -> None:
         self._writer = writer
         self._part_bytes = part_bytes
         self._refusal = refusal
+        self.labels: dict[str, Labels] = {}
         self._sequences: dict[str, Turn] = {}
         self._numbered: dict[tuple[str, bytes, int], Plan] = {}
         self._batches: dict[str, list[BatchColumns]] = {}  # of the whole turn, by model
         self._part: list[tuple[Request, Plan]] = []
         self._size = 0
+
+    def labels_of(self, hosted: Hosted) -> Labels:
+        """The labels that a model will have once the requests so far are applied."""
+        return self.labels.get(hosted.name, hosted.model.labels)
 
     def duplicate_of(self, request: Request, hosted: Hosted, batch: BatchColumns) -> Plan | None:
         """The plan of a numbered request that was applied before, or will be in this turn.
