@@ -16,6 +16,11 @@ settings.register_profile("fuzz", deadline=None, max_examples=1000, print_blob=T
 settings.load_profile("suite")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests first, so that no worker is left alone with one at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session", params=kernels.KERNELS)
 def kernel(request: pytest.FixtureRequest) -> kernels.Kernel:
     """Each kernel in turn, ids [native] and [python]. One that is not there is an error, no skip.
