@@ -43,7 +43,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgpack
@@ -170,8 +169,7 @@ class Request(NamedTuple):  # a frozen dataclass takes four times as long to mak
     model: str = DEFAULT_MODEL
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """The answer to a request: the operation's own keys, and a body (None: none)."""
 
     keys: dict[str, Any]

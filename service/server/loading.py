@@ -13,7 +13,7 @@ from onlinesvm.errors import OnlineSVMError
 from onlinesvm.service.protocol import Reply, Request, RequestError
 from onlinesvm.service.server.background import Background
 from onlinesvm.service.server.handlers import Answer
-from onlinesvm.service.server.leader import Fatal, Planned
+from onlinesvm.service.server.plan import Fatal, Planned
 from onlinesvm.service.server.service import Service
 
 __all__ = ["Cancelled", "Loading", "Progress"]

@@ -11,8 +11,8 @@ import pytest
 from onlinesvm.service.protocol import Reply, Request, RequestError
 from onlinesvm.service.server import loading as rooms
 from onlinesvm.service.server.handlers import Answer
-from onlinesvm.service.server.leader import Fatal, Planned
 from onlinesvm.service.server.loading import WAIT_S, Loading, Progress
+from onlinesvm.service.server.plan import Fatal, Planned
 from onlinesvm.service.server.service import Service
 from tests.daemons import DEADLINE_S, eventually
 
