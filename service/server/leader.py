@@ -46,6 +46,7 @@ class Leader:
         why nothing may be written now.
         """
         self._writer.settle()
+        self.report_drifts()
         turn = _Turn(self._writer, self._part_bytes, refusal)
         plans: list[Planned] = []
         for request in requests:

@@ -100,6 +100,7 @@ class Leading:
     def stop(self) -> None:
         """Write a last snapshot if an entry was applied since the newest. Raises OSError."""
         self.leader.close()
+        self.leader.report_drifts()
         self.snapshotter.finish()
         try:
             if not self.snapshotter.is_current or self._log.failure is not None:
