@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from onlinesvm.data.batch import BatchColumns
 from onlinesvm.service.errors import NotDurable
 from onlinesvm.service.protocol import Request, RequestError
-from onlinesvm.service.server.plan import Part, Plan, Planned, Refusal
+from onlinesvm.service.server.plan import Plan, Planned, Refusal
 from onlinesvm.service.server.registry import Hosted, Registry
+from onlinesvm.service.server.writer import Part, Writer
 from onlinesvm.service.storage.entry import Entry, Kind
 from onlinesvm.service.storage.log import Log
 from onlinesvm.service.storage.producers import Turn
@@ -33,7 +33,7 @@ class Leader:
 
     def __init__(self, registry: Registry, log: Log, *, part_bytes: float = PART_BYTES) -> None:
         self._registry = registry
-        self._writer = _Writer(log)
+        self._writer = Writer(log)
         # Under `always` a turn is made durable at once, so it is written at once.
         self._part_bytes = math.inf if log.fsync == "always" else part_bytes
         self._turn: _Turn | None = None  # the last that had anything to write
@@ -108,7 +108,7 @@ class Leader:
 class _Turn:
     """A turn of the loop while it is planned. `hosted`: the models that it changes, by name."""
 
-    def __init__(self, writer: _Writer, part_bytes: float, refusal: Refusal | None) -> None:
+    def __init__(self, writer: Writer, part_bytes: float, refusal: Refusal | None) -> None:
         self._writer = writer
         self._part_bytes = part_bytes
         self._refusal = refusal
@@ -199,54 +199,3 @@ class _Turn:
         if entries:
             self._writer.write(entries, part, more=more)
             self._last = part
-
-
-class _Writer:
-    """Writes the entries of a turn; where they are many, in parts and on a thread.
-
-    While the thread writes a part, the loop validates the requests of the next and applies those of
-    the one before: copying some megabytes into the system's cache takes as long as learning them.
-    After a part that could not be written, no later one of that turn is written: an entry never
-    follows one that is missing.
-
-    Until `settle` returns, the thread alone uses the log.
-    """
-
-    def __init__(self, log: Log) -> None:
-        self._log = log
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="onlinesvm-log")
-        self._last: Part | None = None  # the last of this turn that was handed to the thread
-
-    def write(self, entries: Sequence[Entry], part: Part, *, more: bool) -> None:
-        """Have a `part` of the turn written; `more` may follow. A turn of one part is written here
-        and now.
-        """
-        before = self._last
-        if before is None and not more:
-            _write(self._log, entries, part, None)
-        else:
-            self._worker.submit(_write, self._log, entries, part, before)
-            self._last = part
-
-    def settle(self) -> None:
-        """Wait until all that was handed over is written, or is known not to be."""
-        last, self._last = self._last, None
-        if last is not None:
-            last.wait()
-
-    def close(self) -> None:
-        """End the thread; may be called again."""
-        self._worker.shutdown()
-
-
-def _write(log: Log, entries: Sequence[Entry], part: Part, before: Part | None) -> None:
-    """Write a part, unless the one `before` it in the turn could not be."""
-    try:
-        error = before.wait() if before is not None else None
-        if error is not None:
-            raise error
-        written = log.append(entries)
-    except Exception as error:
-        part.finish(None, error)
-    else:
-        part.finish(written, None)

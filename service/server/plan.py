@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,43 +13,15 @@ from onlinesvm.errors import OnlineSVMError
 from onlinesvm.service.errors import NotDurable
 from onlinesvm.service.protocol import Request
 from onlinesvm.service.server.registry import Hosted
-from onlinesvm.service.storage.log import Written
+from onlinesvm.service.server.writer import Part
 
-__all__ = ["Fatal", "Learned", "Part", "Plan", "Planned", "Refusal"]
+__all__ = ["Fatal", "Learned", "Plan", "Planned", "Refusal"]
 
 Refusal = NotDurable | MemoryError
 
 
 class Fatal(OnlineSVMError):
     """The model no longer equals what the log says; only a new start makes them equal."""
-
-
-class Part:
-    """Some entries of a turn, written at once, maybe by another thread."""
-
-    __slots__ = ("_done", "_error", "_written")
-
-    def __init__(self) -> None:
-        self._written: Written | None = None
-        self._error: Exception | None = None
-        self._done = threading.Event()
-
-    def finish(self, written: Written | None, error: Exception | None) -> None:
-        """Note where it was written, or why it was not."""
-        self._written, self._error = written, error
-        self._done.set()
-
-    def wait(self) -> Exception | None:
-        """Why it is not in the log, None where it is; waits until that is known."""
-        if self._written is None:
-            self._done.wait()
-        return self._error
-
-    @property
-    def written(self) -> Written:
-        """Where a part that is in the log was written."""
-        assert self._written is not None
-        return self._written
 
 
 class Learned(NamedTuple):

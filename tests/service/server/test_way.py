@@ -28,8 +28,8 @@ STAGES = {
     "leader": {
         SERVER + name
         for name in (
-            "service", "leader", "registry", "snapshotter", "newest_snapshot", "disk_space",
-            "background",
+            "service", "leader", "writer", "registry", "snapshotter", "newest_snapshot",
+            "disk_space", "background",
         )
     },
     "log": {
