@@ -10,7 +10,6 @@ import stat
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, BinaryIO
 
 import msgpack
@@ -254,8 +253,12 @@ class _Reader:
         else:
             # The hash takes as long as all the rest; neither holds the interpreter's lock.
             with ThreadPoolExecutor(1) as beside:
-                hashed = partial(beside.submit, self._sha.update)
-                arrays = {array[0]: self._array(*array, hashed) for array in layout}
+                arrays = {
+                    array[0]: self._array(
+                        *array, lambda part: beside.submit(self._sha.update, part)
+                    )
+                    for array in layout
+                }
         self._check_trailer()
         lengths, names = arrays.pop("lengths"), arrays.pop("names")
         self._check_names(int(lengths.sum(dtype=np.uint64)), len(names))
