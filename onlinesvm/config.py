@@ -178,6 +178,11 @@ class LearnerConfig:
                     "alpha: expected eta0 * alpha below 1 (shrinking must not turn weights"
                     f" around), got {self.eta0!r} * {self.alpha!r}"
                 )
+            if 1.0 - self.eta0 * self.alpha == 1.0:
+                raise ConfigError(
+                    "alpha: expected 0, or eta0 * alpha above 2**-54 (less shrinks nothing, by"
+                    f" rounding), got {self.eta0!r} * {self.alpha!r}"
+                )
             if self.average:
                 raise ConfigError(
                     "average: expected alpha 0 (a mean of shrinking weights is not kept), got"

@@ -76,6 +76,11 @@ RULES = "hedge, sgd, pa1, pa2, arow, adagrad, nag"
             "alpha: expected eta0 * alpha below 1 (shrinking must not turn weights around),"
             " got 0.5 * 2",
         ),
+        (
+            {"eta0": 0.5, "alpha": 1e-17},
+            "alpha: expected 0, or eta0 * alpha above 2**-54 (less shrinks nothing, by rounding),"
+            " got 0.5 * 1e-17",
+        ),
         ({"bias": 1}, "bias: expected true or false, got 1"),
     ],
 )
