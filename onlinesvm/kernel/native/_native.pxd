@@ -35,6 +35,8 @@ cdef extern from "codec/decode.h" nogil:
         double *importances
     ctypedef struct decode_limits:
         size_t samples, features, name_bytes
+        double value, importance
+        bint clips
     const int DECODED, NO_MEMORY
     void batch_init(batch *b)
     void batch_clear(batch *b)
@@ -64,6 +66,7 @@ cdef extern from "codec/lines.h" nogil:
         bint labelled, by_text, numeric
         const text *positive
         size_t positives, features, name_bytes
+        double value, importance
         size_t batch_samples, batch_features, batch_name_bytes
     ctypedef struct lines:
         const uint8_t *at
