@@ -17,7 +17,7 @@
 #define SGD_PLAIN 1
 #define SGD_SHRUNK 3 /* weight, mantissa (0: never changed), exponent */
 #define SGD_PREFETCH 48 /* elements ahead whose state is prefetched */
-#define SGD_GROUP 1024 /* elements of rows that are learned together */
+#define SGD_GROUP 256 /* elements of rows learned together: their state fits the first cache */
 
 typedef struct {
     blocks state;
