@@ -236,7 +236,7 @@ def _agreeing(
         scaled = np.where(is_above, positive, positive * (0.5 / at_zero))
     else:
         scaled = np.where(is_above, 1.0 - (1.0 - positive) * (0.5 / (1.0 - at_zero)), positive)
-    # The calibration need not rise with the margin.
+    # Ties at one half, where the calibration is flat.
     return np.where(is_above, np.maximum(scaled, np.nextafter(0.5, 1.0)), np.minimum(scaled, 0.5))
 
 
