@@ -10,7 +10,6 @@ import stat
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, BinaryIO
 
 import msgpack
@@ -72,7 +71,7 @@ def verify(path: str | os.PathLike[str]) -> tuple[int, str]:
     """
     path = os.fspath(path)
     with _open(path) as file:
-        if hasattr(os, "posix_fadvise"):  # what the system has kept of it is not what is there
+        if hasattr(os, "posix_fadvise"):  # the disk is verified, not the page cache
             with contextlib.suppress(OSError):  # not every file system can be asked
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         return _Reader(path, file).verify()
@@ -115,7 +114,7 @@ class _Reader:
             header = unpacker.unpack()
         except (msgpack.UnpackException, ValueError, TypeError) as error:
             raise self._error(
-                f"expected a snapshot's header at byte 0, got other bytes ({error})"
+                f"expected a snapshot's header at byte 0, got none ({error})"
             ) from None
         if not isinstance(header, dict) or header.get("format") != FORMAT:
             raise self._error(f'expected a file of format "{FORMAT}", got another kind of file')
@@ -226,8 +225,12 @@ class _Reader:
         return self._size, self._sha.hexdigest()
 
     def _check_finite(self, name: str, numbers: NDArray[Any]) -> None:
-        if numbers.dtype.kind == "f" and not np.isfinite(numbers).all():
-            raise self._error(f"array {name}: expected finite numbers, got others")
+        if numbers.dtype.kind != "f":
+            return
+        finite = np.isfinite(numbers)
+        if not finite.all():
+            got = numbers[finite.argmin()]
+            raise self._error(f"array {name}: expected finite numbers, got {got}")
 
     def _check_names(self, expected: int, got: int) -> None:
         if expected != got:
@@ -254,8 +257,10 @@ class _Reader:
         else:
             # The hash takes as long as all the rest; neither holds the interpreter's lock.
             with ThreadPoolExecutor(1) as beside:
-                hashed = partial(beside.submit, self._sha.update)
-                arrays = {array[0]: self._array(*array, hashed) for array in layout}
+                arrays = {
+                    array[0]: self._array(*array, lambda raw: beside.submit(self._sha.update, raw))
+                    for array in layout
+                }
         self._check_trailer()
         lengths, names = arrays.pop("lengths"), arrays.pop("names")
         self._check_names(int(lengths.sum(dtype=np.uint64)), len(names))

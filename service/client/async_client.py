@@ -83,7 +83,7 @@ class AsyncClient:
 
     @property
     def closed(self) -> bool:
-        """Whether `close` was called."""
+        """True if `close` was called."""
         return self._connections.closed
 
     async def ping(self) -> dict[str, Any]:

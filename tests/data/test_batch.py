@@ -1,4 +1,4 @@
-"""Python objects as samples: what is packed, and what is refused with its place."""
+"""Python objects as samples: packed, or refused with the place of the error."""
 
 from __future__ import annotations
 

@@ -254,9 +254,9 @@ def test_unpadding_gives_the_rows_back(csr: CSR) -> None:
     for array, again in zip((ids, values, lengths), pad(back), strict=True):
         assert (array.dtype, array.shape) == (again.dtype, again.shape)
         assert array.tobytes() == again.tobytes()
-    behind = np.arange(ids.shape[1]) >= lengths[:, None]
-    assert not ids[behind].any()
-    assert values[behind].tobytes() == bytes(8 * int(behind.sum()))
+    padding = np.arange(ids.shape[1]) >= lengths[:, None]
+    assert not ids[padding].any()
+    assert values[padding].tobytes() == bytes(8 * int(padding.sum()))
 
 
 def test_what_was_not_padded_is_not_unpadded() -> None:
@@ -350,7 +350,7 @@ def test_a_mean_is_over_the_true_length_and_a_norm_over_what_is_there(kernel: Ke
         )
 
 
-# What is fixed, and where it comes from.
+# Fixed weights, and their sources.
 
 
 def test_a_scorer_never_changes(kernel: Kernel) -> None:
@@ -488,7 +488,7 @@ def test_threads_score_while_another_learns(kernel: Kernel) -> None:
     assert model.predict(asked).tobytes() == Scorer(model).score(asked).tobytes()
 
 
-# Faults.
+# Errors.
 
 
 def csr(indptr: Any, indices: Any, data: Any) -> CSR:

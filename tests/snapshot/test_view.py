@@ -83,7 +83,7 @@ def numbered(kernel: Kernel, numbers: list[list[int]]) -> Any:
 
 @pytest.mark.parametrize("config", RULES, ids=lambda c: "-".join(map(str, c.values())))
 def test_a_view_is_of_the_instant_across_blocks(kernel: Kernel, config: dict[str, Any]) -> None:
-    # 16,384 ids are a block: what is beyond was not there, or had no state yet.
+    # 16,384 ids are a block: later ids were not there, or had no state yet.
     n = 40_000
     model = newborn(kernel, **config)
     model.learn_batch(numbered(kernel, [list(range(i, n, 4)) for i in range(4)]))

@@ -115,7 +115,7 @@ def test_old_escapes_in_a_file_are_no_warnings_of_ours() -> None:
 
 
 def shown(lines: list[str], monkeypatch: pytest.MonkeyPatch, folder: Path) -> str:
-    """What a small demo prints."""
+    """The output of a small demo."""
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     with contextlib.redirect_stdout(io.StringIO()) as out:
         show(lines, rows=(50, 100, 300), mixed_lines=400)

@@ -235,7 +235,7 @@ def unread(pipe: IO[bytes] | None) -> int:
 
 
 def ignores_no_interrupt(pid: int) -> bool:
-    """Whether a process has no handler for SIGINT any more: it dies of the next."""
+    """True if a process has no handler for SIGINT any more: it dies of the next."""
     status = Path(f"/proc/{pid}/status").read_text()
     caught = int(status.partition("SigCgt:")[2].split()[0], 16)
     return not caught >> (signal.SIGINT - 1) & 1
@@ -332,7 +332,7 @@ def test_labels(text: bytes, flags: tuple[str, ...], labels: list[int], tmp_path
 
 
 def test_the_format_may_be_given(tmp_path: Path) -> None:
-    """What looks like svmlight, and is text: its label and TAB come late."""
+    """Text that looks like svmlight: its label and TAB come late."""
     done("learn", "--file", tmp_path / "m", "--format", "text", stdin=b"\n1\t{ a | b\n")
     assert list(OnlineSVM.load(tmp_path / "m").lookup) == ["a", "b"]
 

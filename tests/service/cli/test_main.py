@@ -327,7 +327,7 @@ def feed(pipe: IO[bytes]) -> None:
 
 
 def test_an_interrupt_leaves_the_old_model(tmp_path: Path) -> None:
-    """What a pipe cannot hold was read, and its end has not come: the command is in its middle."""
+    """Wait until more was read than a pipe holds, without its end: the command is in the middle."""
     model = tmp_path / "m.msgpack"
     done("learn", "--file", model, "-", stdin=LINES)
     before = model.read_bytes()

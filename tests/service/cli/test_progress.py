@@ -30,7 +30,7 @@ FIRST, SECOND = b"1 a:1\n" * 300, b"-1 a:1\n" * 20
 
 
 class Terminal:
-    """A pseudo-terminal: what is written to `stream` is `text` once `closed` has been left."""
+    """A pseudo-terminal: `text` holds the bytes written to `stream` once `closed` has been left."""
 
     def __init__(self) -> None:
         self._master, slave = pty.openpty()
@@ -46,7 +46,7 @@ class Terminal:
                 self._written += chunk
 
     def close(self) -> str:
-        """What was written to it."""
+        """Everything written to it."""
         self.stream.close()
         self._reader.join(DEADLINE_S)
         assert not self._reader.is_alive()

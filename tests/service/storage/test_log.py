@@ -653,7 +653,7 @@ def test_a_failed_fsync_makes_a_fresh_segment_and_snapshot_first(
 
 
 def test_a_folder_that_is_removed_under_a_daemon(tmp_path: Path) -> None:
-    """What would be written there is lost, or gets in the way of whoever made a new one."""
+    """Writes there would be lost, or would disturb the owner of a new folder."""
     folder = tmp_path / "state"
     with bench(folder) as found:
         found.learn(*small(3))
@@ -948,7 +948,7 @@ def test_a_segment_that_was_begun_in_vain_makes_nothing_void(tmp_path: Path) -> 
 @pytest.mark.parametrize("fsync", ["always", "everysec", "never"])
 def test_what_there_was_no_memory_to_write_is_cut_off(tmp_path: Path, fsync: str) -> None:
     class Exhausted(FaultyFiles):
-        """Takes a part of what is written; then there is no memory to go on."""
+        """Writes a part; then there is no memory to go on."""
 
         left = 0
 
