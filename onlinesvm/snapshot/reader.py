@@ -258,7 +258,9 @@ class _Reader:
             # The hash takes as long as all the rest; neither holds the interpreter's lock.
             with ThreadPoolExecutor(1) as beside:
                 arrays = {
-                    array[0]: self._array(*array, lambda raw: beside.submit(self._sha.update, raw))
+                    array[0]: self._array(
+                        *array, lambda part: beside.submit(self._sha.update, part)
+                    )
                     for array in layout
                 }
         self._check_trailer()
