@@ -233,7 +233,7 @@ FAULTS: dict[str, tuple[bytes, str, str]] = {
 
 
 @pytest.mark.parametrize("case", FAULTS)
-def test_what_is_wrong_with_a_header(case: str) -> None:
+def test_faults_of_a_header(case: str) -> None:
     raw, code, message = FAULTS[case]
     found = fault([raw])
     assert (found.code, found.message, found.at) == (code, message.format(len(raw)), None)

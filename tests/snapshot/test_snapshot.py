@@ -590,9 +590,7 @@ def test_a_file_that_cannot_be_read_is_an_oserror(folder: Path) -> None:
 # Writing it whole or not at all.
 
 
-def test_a_path_that_cannot_be_written_leaves_nothing_behind(
-    kernel: Kernel, tmp_path: Path
-) -> None:
+def test_a_path_that_cannot_be_written_leaves_no_file(kernel: Kernel, tmp_path: Path) -> None:
     model = trained(kernel)
     digest = model.snapshot().digest()
     (tmp_path / "file").write_bytes(b"x")

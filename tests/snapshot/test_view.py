@@ -140,7 +140,7 @@ def test_a_view_is_copied_beside_a_thread_that_learns(
     assert len(set(digests)) == len(digests) >= 3
 
 
-def test_what_is_replaced_is_copied_first(kernel: Kernel) -> None:
+def test_replaced_values_are_copied_first(kernel: Kernel) -> None:
     model, other = newborn(kernel, rule="arow"), newborn(kernel, rule="arow")
     model.learn_batch(numbered(kernel, [list(range(20_000))]))
     other.learn([(["something"], 1)])

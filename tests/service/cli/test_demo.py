@@ -102,7 +102,7 @@ def test_what_python_takes_for_no_end_of_a_line() -> None:
 
 
 @pytest.mark.parametrize("source", ["x = ", "  x\ny", "\0", "x = '"])
-def test_what_is_no_python(source: str) -> None:
+def test_source_that_is_not_python(source: str) -> None:
     with pytest.raises((SyntaxError, ValueError)):
         list(lines_of(source))
 

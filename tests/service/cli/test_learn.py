@@ -106,7 +106,7 @@ def test_files_are_one_stream_however_they_are_cut(cuts: list[int], seed: int) -
         assert digest_of(OnlineSVM.load(folder / "a")) == digest_of(OnlineSVM.load(folder / "b"))
 
 
-def test_no_samples_make_a_newborn_model(tmp_path: Path) -> None:
+def test_no_samples_make_a_new_model(tmp_path: Path) -> None:
     learned = outcome_of(done("learn", "--file", tmp_path / "m", stdin=b"\n\n").out)
     assert (learned["samples"], learned["features"], learned["progressive_error"]) == (0, 0, None)
     assert digest_of(OnlineSVM.load(tmp_path / "m")) == digest_of(OnlineSVM())

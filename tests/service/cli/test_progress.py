@@ -133,7 +133,7 @@ def test_the_rate_leaves_out_the_samples_before_this_file(
     assert shown(terminal.close())[:2] == [("1,004", "4", "0.2500"), ("1,020", "10", None)]
 
 
-def test_the_error_is_told_only_where_it_is_known(terminal: Terminal, tmp_path: Path) -> None:
+def test_the_error_is_shown_only_where_it_is_known(terminal: Terminal, tmp_path: Path) -> None:
     OnlineSVM().save(tmp_path / "m")
     predicted = run("predict", "--file", tmp_path / "m", stdin=b"a:1\n", stderr=terminal.stream)
     assert (predicted.code, predicted.out) == (0, "0.0\n")
