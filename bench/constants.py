@@ -98,7 +98,7 @@ WITHOUT: dict[str, dict[str, float]] = {
 
 
 def scaled(name: str, factor: float) -> float:
-    """A constant times `factor`; of a discount, its distance from 1 is what is scaled."""
+    """A constant times `factor`; of a discount, its distance from 1 is scaled."""
     value = CONSTANTS[name]
     if name.endswith("DISCOUNT"):
         return 1.0 - (1.0 - value) * factor

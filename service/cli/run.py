@@ -75,7 +75,9 @@ def files_of(arguments: argparse.Namespace) -> list[str]:
     with from_flags():
         Labels(arguments.positive)
     if not arguments.files and sys.stdin.isatty():
-        arguments.parser.error("expected FILE, or samples on stdin; - reads what is typed")
+        arguments.parser.error(
+            "expected FILE, or samples on stdin, got a terminal; - reads from it"
+        )
     return arguments.files or ["-"]
 
 

@@ -44,7 +44,7 @@ def both() -> Kernels:
 
 
 def outcome(call: Callable[[], Any]) -> Any:
-    """What `call` gives, or the type and text of what it raises."""
+    """The result of `call`, or the type and text of what it raises."""
     try:
         return call()
     except Exception as error:
@@ -586,7 +586,7 @@ assert list(model.lookup.values()) == list(range(1, 60003))
 print("done")
 """
 
-# What is reserved for several batches at once is enough for all of them.
+# The room reserved for several batches at once is enough for all of them.
 SEVERAL = """
 import resource
 from onlinesvm import Limits, OnlineSVM

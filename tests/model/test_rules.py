@@ -467,7 +467,7 @@ def test_a_mean_norm_that_would_overflow_is_no_state(kernel: Kernel) -> None:
         OnlineSVM.from_snapshot(taken, kernel=kernel.NAME)
 
 
-def test_experts_are_told_in_stats(kernel: Kernel) -> None:
+def test_experts_are_in_stats(kernel: Kernel) -> None:
     model = newborn(kernel, "hedge")
     assert model.experts is not None
     assert set(model.experts) == {*hedge.EXPERTS, "stack"}

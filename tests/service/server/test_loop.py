@@ -354,7 +354,7 @@ def test_bad_bodies(running: Running, case: str) -> None:
 BAD_HEADERS = {
     "no map": ([b"\x90"], "BAD_REQUEST", "expected a header as a map, got an array"),
     "not msgpack": (
-        [b"\xc1"], "BAD_REQUEST", "expected a header of one msgpack map, got other bytes"
+        [b"\xc1"], "BAD_REQUEST", "expected a header of one msgpack map, got 1 bytes that are none"
     ),
     "unknown operation": (
         [msgpack.packb({"v": 1, "op": "unlearn"})], "UNKNOWN_OP",
