@@ -16,7 +16,7 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.config import LearnerConfig
+from onlinesvm.config import MAX_MAGNITUDE, LearnerConfig
 from onlinesvm.errors import ConfigError, SnapshotError
 from onlinesvm.snapshot.format import (
     CHUNK_BYTES,
@@ -147,6 +147,16 @@ class _Reader:
         ):
             expect(low <= header[key] <= high, f"{key} from {low} to {high}", header[key])
         expect(len(header["id"]) == 16, "id of 16 bytes", header["id"])
+        bounds = header.setdefault("bounds", None)
+        if bounds is not None:
+            expect(
+                isinstance(bounds, list)
+                and list(map(type, bounds)) == [float, float, bool]
+                and all(1 <= bound <= MAX_MAGNITUDE for bound in bounds[:2]),
+                f"bounds to be 2 float64 from 1 to {MAX_MAGNITUDE:g} and a boolean",
+                bounds,
+            )
+            header["bounds"] = tuple(bounds)
         stored = header["config"]
         try:
             header["config"] = LearnerConfig.from_dict(header["config"])
@@ -272,6 +282,7 @@ class _Reader:
             id=header["id"],
             config=header["config"],
             max_features=header["max_features"],
+            bounds=header["bounds"],
             kernel=header["kernel"],
             position=header["position"],
             scalars=header["scalars"],

@@ -13,8 +13,9 @@
 
     kind         header                                                  body
     learn        the request's own frame                                 the request's own frame
-    create       map {name, config, max_features, max_producers}         empty
-    limits       map {max_features, max_producers}                       empty
+    create       map {name, config} and the keys of `limits`             empty
+    limits       map {max_features, max_producers, clipped_value,        empty
+                 clipped_importance}
     term         empty                                                   empty
     close        empty                                                   the next segment's salt, u4
 

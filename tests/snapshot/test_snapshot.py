@@ -30,7 +30,7 @@ from onlinesvm.snapshot.format import CHUNK_BYTES, Snapshot
 from onlinesvm.snapshot.reader import read, read_header, verify
 from onlinesvm.snapshot.writer import write
 from tests.golden import make
-from tests.strategies import configurations, samples
+from tests.strategies import WIDE, configurations, samples
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +174,7 @@ def test_a_loaded_model_goes_on_as_if_it_had_never_stopped(
     config: dict[str, Any],
 ) -> None:
     path = folder / "stopped.msgpack"
-    model = OnlineSVM(kernel=kernel.NAME, **config)
+    model = OnlineSVM(kernel=kernel.NAME, limits=WIDE, **config)
     model.learn(before)
     saved = model.save(path)
     loaded = [OnlineSVM.load(path, kernel=name) for name in KERNELS]
@@ -196,7 +196,7 @@ def test_saving_changes_nothing(
     kernel: Kernel, folder: Path, rows: list[tuple[Any, ...]], config: dict[str, Any]
 ) -> None:
     path = folder / "often.msgpack"
-    plain, often = (OnlineSVM(kernel=kernel.NAME, **config) for _ in range(2))
+    plain, often = (OnlineSVM(kernel=kernel.NAME, limits=WIDE, **config) for _ in range(2))
     for row in rows:
         plain.learn([row])
         digest = often.save(path).digest
