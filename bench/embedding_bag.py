@@ -206,7 +206,7 @@ def _timed(runs: dict[str, Run], turns: int) -> dict[str, list[float]]:
             first = alone[turn % len(alone)] if alone else next(iter(runs))
             if turn % OFTEN == 0:
                 _settle(runs[first])
-            # Who comes first changes; what leaves threads that spin comes last.
+            # The order rotates; contenders that leave spinning threads come last.
             for name in sorted(runs, key=lambda name: (name not in alone, name < first)):
                 if name not in alone and turn % OFTEN != OFTEN - 1:
                     continue

@@ -38,7 +38,7 @@ from tests.nursery import Forked, Nursery
 PRODUCERS = ("first", "second")
 FEATURES, A_SAMPLE = 200_000, 12
 DEADLINE_S = 60.0
-# What a kill, a restart or a drifting stream may have in the log.
+# Lines that a kill, a restart or a drifting stream may leave in the log.
 EXPLAINED = (
     " INFO ", " leader at ", " reader at ", "bytes are cut off", "drift: the error rose",
     "no model to serve yet",
@@ -130,7 +130,7 @@ class Soak:
         self._refused = 0
         self._snapshots = 0
 
-    # What runs.
+    # The parts that run.
 
     def _serve(self, endpoint: str, **options: Any) -> Forked:
         daemon = self._nursery.serve(self._log, bind=endpoint, **options)

@@ -487,7 +487,7 @@ def test_extreme_magnitudes_neither_overflow_nor_become_nan(kernel: Kernel) -> N
         assert digest(twin(model)) == digest(model)
 
 
-# What a model is.
+# The attributes of a model.
 
 
 def test_the_configuration_is_fixed_and_checked(kernel: Kernel) -> None:

@@ -34,7 +34,7 @@ from onlinesvm.svm import OnlineSVM
 __all__ = ["Attachments", "ModelState", "Recorded", "model_at", "snapshot_at"]
 
 _MAX_COUNT = 2**31 - 2
-# What was applied once is applied again, whatever the limits are now.
+# An entry applied once is applied again, whatever the limits are now.
 _UNLIMITED = Limits(
     max_features_per_sample=_MAX_COUNT,
     max_samples_per_batch=_MAX_COUNT,

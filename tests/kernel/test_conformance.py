@@ -408,7 +408,7 @@ def test_the_same_refusals_of_states_made_up(
     assert outcomes[0][0] is SnapshotError
 
 
-# What comes from outside to the compiled kernel.
+# Arguments to the compiled kernel from outside.
 
 
 def test_rows_that_cannot_be_walked_are_refused(both: Kernels) -> None:

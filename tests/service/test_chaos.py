@@ -79,7 +79,7 @@ class Lines:
     def feed(self, pipe: int) -> None:
         """Write all lines to `pipe`, from the first on, as they come."""
         at = 0
-        # Who reads it may be killed.
+        # Its reader may be killed.
         with contextlib.suppress(BrokenPipeError), open(pipe, "wb") as file:
             while not (self._is_finished and at == len(self.lines)):
                 with self._more:

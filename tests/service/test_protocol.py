@@ -377,7 +377,7 @@ def test_faults_of_a_body() -> None:
     assert (found.code, found.at, found.id) == ("BAD_REQUEST", None, "seven")
 
 
-# What a client reads.
+# Replies, as a client reads them.
 
 
 @given(frames=st.lists(st.binary(max_size=20), max_size=3))

@@ -1,4 +1,4 @@
-# What native.pyx uses of the C in csrc/.
+# The C of csrc/ that _native.pyx uses.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 

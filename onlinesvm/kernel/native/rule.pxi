@@ -1,4 +1,4 @@
-# What the rules share. Part of native.pyx.
+# Shared by the rules. Part of _native.pyx.
 
 cdef class Rule:
     """The state of the features, under a lock, and the way in and out of the rule's C.

@@ -687,7 +687,7 @@ def test_the_loop_serves_while_a_snapshot_is_written(
         send(dealer, msgpack.packb({"v": 1, "op": "snapshot", "id": "joined"}))
         assert ask(dealer, "ping", id="meanwhile")[0]["id"] == "meanwhile"
         client.learn([(["b"], 1)])
-        # What was learned since is not in the one under way.
+        # Later samples are not in the one under way.
         send(dealer, msgpack.packb({"v": 1, "op": "snapshot", "id": "later"}))
         assert ask(dealer, "stats")[0]["position"] == 2
         held.release()

@@ -678,7 +678,7 @@ def test_a_failed_fsync_makes_a_fresh_segment_and_snapshot_first(
         more = small(3, 10)
         assert codes(found.learn(*more)) == [None] * 3
         learned += more
-    # What the failed fsync may have lost is not needed any more.
+    # Bytes that the failed fsync may have lost are not needed any more.
     for path in old - {segments_of(tmp_path)[-1][1]}:
         path.unlink()
     assert opened(tmp_path) == (digest_after(learned), sum(map(len, learned)))
@@ -742,8 +742,8 @@ def test_the_acknowledged_is_replayed_after_any_disk_errors(data: st.DataObject)
         files = FaultyFiles(lambda call: None)
         for life in range(3):
             with bench(folder, fsync="always", files=files) as found:
-                # What a disk has taken of a refused turn, and does not give back, is there if the
-                # process dies before a fresh segment makes it void.
+                # A refused turn whose bytes stay on the disk is there if the process dies before
+                # a fresh segment makes them stale.
                 while refused and sum(map(len, learned)) < found.model.position:
                     learned.append(refused.pop(0))
                 refused = []
