@@ -24,6 +24,7 @@ FLAGS = [
     "-Wall",
     "-Wextra",
     "-Wno-unused-function",
+    "-Wno-psabi",  # vectors are passed to no function that is not inlined
 ]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-g", "-O1"]
 GENERATED = Path("build/include")  # the header of the constants that Python and C share
