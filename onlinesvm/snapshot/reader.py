@@ -8,7 +8,6 @@ import io
 import os
 import stat
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO
 
 import msgpack
@@ -244,6 +243,8 @@ class _Reader:
         self._checksum = zlib.crc32(chunk, self._checksum)
 
     def snapshot(self) -> Snapshot:
+        from concurrent.futures import ThreadPoolExecutor  # 4 ms, for a file that is read alone
+
         header = self.header()
         with ThreadPoolExecutor(1) as self._beside:
             arrays = {

@@ -84,12 +84,13 @@ class Piece(NamedTuple):
 
     gaps: how many bad lines were skipped, by the number of the batch's samples before them. batch
     is None for those after a file's last sample. ids: of the samples, empty where a line has none;
-    None unless they were asked for.
+    None unless they were asked for. prepared: the outcome of the run's `prepare`.
     """
 
     batch: BatchColumns | None
     gaps: Mapping[int, int]
     ids: Sequence[bytes] | None = None
+    prepared: object = None
 
     def joined(self, lines: Sequence[str], filler: str) -> str:
         """The `lines` of the samples, with a `filler` in the place of each bad line.
@@ -127,6 +128,7 @@ class Run:
         labelled: bool,
         ids: bool = False,
     ) -> None:
+        self.prepare: Callable[[BatchColumns], object] = lambda batch: None  # see Reader
         self._arguments = arguments
         self._limits = limits
         self._labelled = labelled
@@ -160,12 +162,12 @@ class Run:
                 try:
                     with ProgressBar(reader, self.samples) as bar:
                         for batch in reader:
-                            yield Piece(batch, reader.gaps, reader.ids)
-                            bar.update(self.samples, self.error)
+                            yield Piece(batch, reader.gaps, reader.ids, reader.prepared)
+                            bar.update(self.samples, lambda: self.error)
                         if reader.gaps:
                             yield Piece(None, reader.gaps, () if self._ids else None)
                         settle()
-                        bar.update(self.samples, self.error, last=True)
+                        bar.update(self.samples, lambda: self.error, last=True)
                 finally:
                     self.skipped += reader.skipped
                     self.first_bad = self.first_bad or reader.first_skipped
@@ -193,6 +195,7 @@ class Run:
                 limits=self._limits,
                 batch_samples=self._limits.max_samples_per_batch,
                 ahead=kernels.load().NAME != "python",  # its thread would hold the lock
+                prepare=self.prepare,
             )
 
     def count(

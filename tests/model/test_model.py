@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from onlinesvm import Limits, OnlineSVM
 from onlinesvm.data.batch import CSR
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from onlinesvm.model.head import ClassWeights
 from onlinesvm.model.margins import normalized
 from tests.strategies import configurations, features, samples
