@@ -19,7 +19,6 @@
 
 typedef double double2 __attribute__((vector_size(16)));
 typedef double double4 __attribute__((vector_size(32)));
-typedef float float2 __attribute__((vector_size(8)));
 typedef float float4 __attribute__((vector_size(16)));
 typedef int64_t long2 __attribute__((vector_size(16)));
 typedef int32_t int4 __attribute__((vector_size(16)));
@@ -63,17 +62,9 @@ static INLINED void store_float4(float *p, float4 v) { memcpy(p, &v, sizeof v); 
 static INLINED double2 all2(double x) { return (double2){x, x}; }
 static INLINED double4 all4(double x) { return (double4){x, x, x, x}; }
 
-static INLINED double2 wide2(const float *p)
-{
-    float2 v;
-    memcpy(&v, p, sizeof v);
-    return __builtin_convertvector(v, double2);
-}
-
-static INLINED double4 wide4(const float *p)
-{
-    return __builtin_convertvector(load_float4(p), double4);
-}
+/* Written out, as __builtin_convertvector is several instructions of gcc here. */
+static INLINED double2 wide2(const float *p) { return (double2){p[0], p[1]}; }
+static INLINED double4 wide4(float4 v) { return (double4){v[0], v[1], v[2], v[3]}; }
 
 static INLINED float4 narrow4(double4 v) { return __builtin_convertvector(v, float4); }
 

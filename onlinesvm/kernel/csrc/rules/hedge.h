@@ -221,10 +221,10 @@ static INLINED void hedge_adapt(hedge_element *begin, hedge_element *stop, const
     for (e = begin; e < stop; e++) {
         const double4 square = all4(e->x * e->x);
         float *at = &e->feature->s[2]; /* S2, then G3, G4, G5 */
-        const float4 g = narrow4(wide4(at) + gradient * square);
+        const float4 g = narrow4(wide4(load_float4(at)) + gradient * square);
         store_float4(at, g);
         e->rates = (float4){1.0f, 1.0f, 1.0f, 1.0f} / sqrt_float4(g);
-        reach += square * __builtin_convertvector(e->rates, double4);
+        reach += square * wide4(e->rates);
     }
     for (k = 0; k < 3; k++)
         steps[k + 1] =
@@ -232,8 +232,8 @@ static INLINED void hedge_adapt(hedge_element *begin, hedge_element *stop, const
     for (e = begin; e < stop; e++) {
         float *at = &e->feature->w[2];
         const float4 w = load_float4(at);
-        const double4 step = steps * all4(e->x) * __builtin_convertvector(e->rates, double4);
-        const float4 moved = narrow4(__builtin_convertvector(w, double4) + step);
+        const double4 step = steps * all4(e->x) * wide4(e->rates);
+        const float4 moved = narrow4(wide4(w) + step);
         store_float4(at, select4((int4){0, -1, -1, -1}, moved, w));
     }
 }
@@ -249,9 +249,9 @@ static INLINED void hedge_move(hedge_element *begin, hedge_element *stop, double
     for (e = begin; e < stop; e++) {
         float *const at_w = e->feature->w, *const at_s = e->feature->s;
         const float4 w = load_float4(at_w), s = load_float4(at_s);
-        const double4 variance = __builtin_convertvector(s, double4);
+        const double4 variance = wide4(s);
         const float4 moved =
-            narrow4(__builtin_convertvector(w, double4) + steps * variance * all4(e->x));
+            narrow4(wide4(w) + steps * variance * all4(e->x));
         const float4 shrunk =
             narrow4(variance - shrinks * variance * variance * all4(e->x * e->x));
         store_float4(at_w, select4(mine, moved, w));
@@ -297,7 +297,7 @@ static inline double hedge_add_scaled(hedge_sums *sums, hedge_feature *f, const 
     double after, square;
     if (f->counts == 0)
         hedge_fresh(f);
-    w03 = wide4(f->w);
+    w03 = wide4(load_float4(f->w));
     w45 = wide2(f->w + 4);
     if (f->scale2 > 0.0) {
         const double s = sqrt(f->scale2), before = value / s;
@@ -311,7 +311,7 @@ static inline double hedge_add_scaled(hedge_sums *sums, hedge_feature *f, const 
     sums->norm2 += square;
     sums->scaled03 += w03 * all4(after);
     sums->scaled45 += w45 * all2(after);
-    sums->v += wide4(f->s) * all4(square);
+    sums->v += wide4(load_float4(f->s)) * all4(square);
     return after;
 }
 
@@ -336,12 +336,12 @@ static INLINED hedge_element *hedge_walk(hedge *r, const rows *x, size_t i, int6
             break;
         PREFETCH(hedge_at(r, (uint32_t)x->indices[coming]));
         hedge_count_plain(f);
-        w03 = wide4(f->w);
+        w03 = wide4(load_float4(f->w));
         w45 = wide2(f->w + 4);
         at.margin += hedge_mixed(c03, c45, w03, w45);
         at.old03 += w03;
         at.old45 += w45;
-        at.v += wide4(f->s);
+        at.v += wide4(load_float4(f->s));
         at.norm2 += 1.0;
         row->feature = f;
         row->x = 1.0;
@@ -355,7 +355,7 @@ static INLINED hedge_element *hedge_walk(hedge *r, const rows *x, size_t i, int6
         const double value = x->data[j];
         PREFETCH(hedge_at(r, (uint32_t)x->indices[coming]));
         if (hedge_is_plain(f, value)) {
-            const double4 w03 = wide4(f->w);
+            const double4 w03 = wide4(load_float4(f->w));
             const double2 w45 = wide2(f->w + 4);
             hedge_count_plain(f);
             at.margin += hedge_mixed(c03, c45, w03, w45);
@@ -363,7 +363,7 @@ static INLINED hedge_element *hedge_walk(hedge *r, const rows *x, size_t i, int6
             at.old45 += w45;
             at.scaled03 += w03;
             at.scaled45 += w45;
-            at.v += wide4(f->s);
+            at.v += wide4(load_float4(f->s));
             at.norm2 += 1.0;
             row->feature = f;
             row->x = 1.0;
@@ -391,7 +391,7 @@ static INLINED double hedge_learn_row(hedge *r, const rows *x, size_t i, int64_t
     int wrong[EXPERTS + 1], moves, k;
     hedge_element *stop;
     if (r->has_bias)
-        sums.v = wide4(r->bias.s);
+        sums.v = wide4(load_float4(r->bias.s));
     stop = hedge_walk(r, x, i, last, &sums);
     sums.margin += hedge_bias(r);
     h = hedge_relative(r, importance);
@@ -406,9 +406,9 @@ static INLINED double hedge_learn_row(hedge *r, const rows *x, size_t i, int64_t
     norm = sqrt(sums.norm2);
     inverse = 1.0 / norm;
     inverse2 = inverse * inverse;
-    store_double4(margins, (sums.old03 + wide4(r->bias.w)) * all4(inverse));
+    store_double4(margins, (sums.old03 + wide4(load_float4(r->bias.w))) * all4(inverse));
     store_double2(margins + 4, (sums.old45 + wide2(r->bias.w + 4)) * all2(inverse));
-    scaled03 = (sums.scaled03 + wide4(r->bias.w)) * all4(inverse);
+    scaled03 = (sums.scaled03 + wide4(load_float4(r->bias.w))) * all4(inverse);
     scaled45 = (sums.scaled45 + wide2(r->bias.w + 4)) * all2(inverse);
     margins[EXPERTS] = mixture_learn(&r->mixture, margins, norm, y, h, wrong);
     hedge_observe(r, margins, wrong, y, importance);
