@@ -202,10 +202,10 @@ def _ordered(
 ) -> Iterator[tuple[BatchColumns, CSR | None]]:
     """The batches of a pass, in the order to learn them, over ids where these are found ahead."""
     if arguments.shuffle is None:
-        run.prepare = model.look_up
+        run.look_up = model.look_up
         for piece in run.pieces(files):
             if piece.batch is not None:
-                yield piece.batch, piece.prepared
+                yield piece.batch, piece.csr
         return
     import random
 

@@ -59,9 +59,7 @@ class ProgressBar:
             else "{desc} {n_fmt}B{postfix} {elapsed}",
         )
 
-    def update(
-        self, samples: int, error: Callable[[], float | None], last: bool = False
-    ) -> None:
+    def update(self, samples: int, error: Callable[[], float | None], last: bool = False) -> None:
         """Show the place of the reader, at most ten times a second.
 
         error: called where it is shown; the error of the `samples` so far, None if unknown.
