@@ -15,12 +15,19 @@ __all__ = ["Hosted", "Registry"]
 
 @dataclass(slots=True)
 class Hosted:
-    """A model and the state that belongs to it alone; `state` is None where it does not learn."""
+    """A model and the state that belongs to it alone.
+
+    state: None where it does not learn. drifts: those that are in the daemon's messages.
+    """
 
     name: str
     model: OnlineSVM
     producers: Producers = field(default_factory=lambda: Producers(0))
     state: ModelState | None = None
+    drifts: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.drifts = self.model.drifts
 
 
 class Registry:

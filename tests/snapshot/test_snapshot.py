@@ -39,8 +39,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("snapshots")
 
 
-def trained(kernel: Kernel, **parameters: Any) -> OnlineSVM:
-    model = OnlineSVM(rule="sgd", kernel=kernel.NAME, **parameters)
+def trained(kernel: Kernel | None = None, **parameters: Any) -> OnlineSVM:
+    """A model of 40 samples; of no kernel in particular where Python alone reads the file."""
+    model = OnlineSVM(rule="sgd", kernel=kernel and kernel.NAME, **parameters)
     model.learn(make.stream(0, 40))
     return model
 
@@ -132,9 +133,9 @@ def test_the_file_is_as_described(kernel: Kernel, folder: Path, alpha: float) ->
     assert model.snapshot().digest() == trailer["digest"]
 
 
-def test_arrays_are_cut_into_chunks(kernel: Kernel, folder: Path) -> None:
+def test_arrays_are_cut_into_chunks(folder: Path) -> None:
     path = folder / "large.msgpack"
-    model = OnlineSVM(kernel=kernel.NAME, limits=Limits(max_features_per_sample=200_000))
+    model = OnlineSVM(kernel="native", limits=Limits(max_features_per_sample=200_000))
     model.learn([(map(str, range(140_000)), 1)])
     model.save(path)
     header, chunks, _, _ = parts_of(path.read_bytes())
@@ -146,10 +147,12 @@ def test_arrays_are_cut_into_chunks(kernel: Kernel, folder: Path) -> None:
             left -= expected[-1]
     assert len(expected) > 3
     assert [len(chunk) for chunk in chunks] == expected
-    assert OnlineSVM.load(path, kernel=kernel.NAME).snapshot().digest() == model.snapshot().digest()
+    digest = model.snapshot().digest()
+    for name in KERNELS:
+        assert OnlineSVM.load(path, kernel=name).snapshot().digest() == digest
     # Any other cut, in any form of bin, is as good.
     path.write_bytes(forged(path.read_bytes(), {}, recut(chunks, 70_000)))
-    assert OnlineSVM.load(path, kernel=kernel.NAME).snapshot().digest() == model.snapshot().digest()
+    assert OnlineSVM.load(path).snapshot().digest() == digest
 
 
 def recut(chunks: list[bytes], size: int) -> list[bytes]:
@@ -288,11 +291,9 @@ def refused(path: Path, raw: bytes) -> str:
 
 
 @pytest.mark.parametrize("parameters", [{}, {"alpha": 0.01}], ids=["plain", "alpha"])
-def test_a_file_cut_at_any_byte_is_refused(
-    kernel: Kernel, folder: Path, parameters: dict[str, Any]
-) -> None:
+def test_a_file_cut_at_any_byte_is_refused(folder: Path, parameters: dict[str, Any]) -> None:
     path = folder / "cut.msgpack"
-    trained(kernel, **parameters).save(path)
+    trained(**parameters).save(path)
     raw = path.read_bytes()
     for end in range(len(raw)):
         refused(path, raw[:end])
@@ -301,9 +302,9 @@ def test_a_file_cut_at_any_byte_is_refused(
 
 
 @pytest.mark.parametrize("bits", [*(1 << bit for bit in range(8)), 0xFF], ids=hex)
-def test_a_file_with_any_byte_changed_is_refused(kernel: Kernel, folder: Path, bits: int) -> None:
+def test_a_file_with_any_byte_changed_is_refused(folder: Path, bits: int) -> None:
     path = folder / "changed.msgpack"
-    model = OnlineSVM(rule="sgd", kernel=kernel.NAME, alpha=0.01)
+    model = OnlineSVM(rule="sgd", alpha=0.01)
     model.learn(make.stream(0, 20))
     model.save(path)
     raw = bytearray(path.read_bytes())
@@ -321,11 +322,9 @@ def test_a_file_with_any_byte_changed_is_refused(kernel: Kernel, folder: Path, b
     cut=st.integers(0, 40),
     put=st.binary(max_size=40),
 )
-def test_a_damaged_file_is_refused(
-    kernel: Kernel, folder: Path, at: float, cut: int, put: bytes
-) -> None:
+def test_a_damaged_file_is_refused(folder: Path, at: float, cut: int, put: bytes) -> None:
     path = folder / "damaged.msgpack"
-    trained(kernel).save(path)
+    trained().save(path)
     raw = path.read_bytes()
     start = int(at * len(raw))
     damaged = raw[:start] + put + raw[start + cut :]
