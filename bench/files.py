@@ -25,8 +25,9 @@ bench = Bench(
     question="`onlinesvm learn --file` on a file: wall seconds",
     caveats=(
         "Whole processes, start-up and the saved model included; VW saves none, as its users time"
-        " it. Ours has the default rule, the hedge, or sgd where it is named. Both files hold the same samples; svmlight has numbers for names, and VW reads them"
-        " as its own text. Files are in the page cache.",
+        " it. Ours has the default rule, the hedge, or sgd where it is named. Both files hold the"
+        " same samples; svmlight has numbers for names, and VW reads them as its own text. Files are"
+        " in the page cache.",
         "VW parses in a second thread; ours parses in one and looks features up in another.",
     ),
     prepare=prepare,

@@ -245,13 +245,13 @@ class _Reader:
         self._checksum = zlib.crc32(chunk, self._checksum)
 
     def snapshot(self) -> Snapshot:
-        from concurrent.futures import ThreadPoolExecutor  # 4 ms, for a file that is read alone
-
         header = self.header()
         layout = [(name, np.dtype(dtype), count) for name, dtype, count in header["arrays"]]
         if sum(dtype.itemsize * count for _, dtype, count in layout) < _THREAD_BYTES:
             arrays = {array[0]: self._array(*array, self._sha.update) for array in layout}
         else:
+            from concurrent.futures import ThreadPoolExecutor  # 4 ms, for large files alone
+
             # The hash takes as long as all the rest; neither holds the interpreter's lock.
             with ThreadPoolExecutor(1) as beside:
                 arrays = {
