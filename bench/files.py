@@ -26,7 +26,7 @@ bench = Bench(
     caveats=(
         "Whole processes, start-up and the saved model included; VW saves none, as its users time"
         " it. Ours has the default rule, the hedge, or sgd where it is named. Both files hold the"
-        " same samples; svmlight has numbers for names, and VW reads them as its own text. Files are"
+        " same samples; svmlight has numbers for names, and VW reads them as its own text. They lie"
         " in the page cache.",
         "VW parses in a second thread; ours parses in one and looks features up in another.",
     ),
