@@ -14,7 +14,8 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 
-# The same bits everywhere: no fused and no reordered arithmetic, no instructions of one machine.
+# The same bits everywhere: no fused and no reordered arithmetic, no instructions of one machine
+# (but for functions that are WIDER, of which the loader chooses: see memory/vector.h).
 # Nobody reads the errno of sqrt.
 FLAGS = [
     "-O3",
