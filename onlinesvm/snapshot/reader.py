@@ -15,7 +15,7 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.config import LearnerConfig
+from onlinesvm.config import MAX_MAGNITUDE, LearnerConfig
 from onlinesvm.errors import ConfigError, SnapshotError
 from onlinesvm.snapshot.format import (
     CHUNK_BYTES,
@@ -70,7 +70,7 @@ def verify(path: str | os.PathLike[str]) -> tuple[int, str]:
     """
     path = os.fspath(path)
     with _open(path) as file:
-        if hasattr(os, "posix_fadvise"):  # what the system has kept of it is not what is there
+        if hasattr(os, "posix_fadvise"):  # the disk is verified, not the page cache
             with contextlib.suppress(OSError):  # not every file system can be asked
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         return _Reader(path, file).verify()
@@ -113,7 +113,7 @@ class _Reader:
             header = unpacker.unpack()
         except (msgpack.UnpackException, ValueError, TypeError) as error:
             raise self._error(
-                f"expected a snapshot's header at byte 0, got other bytes ({error})"
+                f"expected a snapshot's header at byte 0, got none ({error})"
             ) from None
         if not isinstance(header, dict) or header.get("format") != FORMAT:
             raise self._error(f'expected a file of format "{FORMAT}", got another kind of file')
@@ -146,6 +146,16 @@ class _Reader:
         ):
             expect(low <= header[key] <= high, f"{key} from {low} to {high}", header[key])
         expect(len(header["id"]) == 16, "id of 16 bytes", header["id"])
+        bounds = header.setdefault("bounds", None)
+        if bounds is not None:
+            expect(
+                isinstance(bounds, list)
+                and list(map(type, bounds)) == [float, float, bool]
+                and all(1 <= bound <= MAX_MAGNITUDE for bound in bounds[:2]),
+                f"bounds to be 2 float64 from 1 to {MAX_MAGNITUDE:g} and a boolean",
+                bounds,
+            )
+            header["bounds"] = tuple(bounds)
         stored = header["config"]
         try:
             header["config"] = LearnerConfig.from_dict(header["config"])
@@ -224,8 +234,12 @@ class _Reader:
         return self._size, self._sha.hexdigest()
 
     def _check_finite(self, name: str, numbers: NDArray[Any]) -> None:
-        if numbers.dtype.kind == "f" and not np.isfinite(numbers).all():
-            raise self._error(f"array {name}: expected finite numbers, got others")
+        if numbers.dtype.kind != "f":
+            return
+        finite = np.isfinite(numbers)
+        if not finite.all():
+            got = numbers[finite.argmin()]
+            raise self._error(f"array {name}: expected finite numbers, got {got}")
 
     def _check_names(self, expected: int, got: int) -> None:
         if expected != got:
@@ -269,6 +283,7 @@ class _Reader:
             id=header["id"],
             config=header["config"],
             max_features=header["max_features"],
+            bounds=header["bounds"],
             kernel=header["kernel"],
             position=header["position"],
             scalars=header["scalars"],

@@ -169,13 +169,14 @@ def _learn_file(
         model.config.check_given(parameters)
     else:
         model = OnlineSVM(limits=limits, **parameters)
+    run.limits = model.limits
     if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
         raise StateError(f"{folder}: expected a folder that can be written")
     run.threshold = model.config.threshold
     is_saved = False
     try:
         for number in range(arguments.passes):
-            for batch, ids in _ordered(arguments, files, limits, run, number, model):
+            for batch, ids in _ordered(arguments, files, run, number, model):
                 if not number:
                     run.label_run.count(batch.labels)
                 with uninterrupted():
@@ -195,7 +196,6 @@ def _learn_file(
 def _ordered(
     arguments: argparse.Namespace,
     files: list[str],
-    limits: Limits,
     run: Run,
     number: int,
     model: OnlineSVM,
@@ -214,7 +214,7 @@ def _ordered(
     # A text as seed, so that each pass has an order of its own.
     order = random.Random(f"{arguments.shuffle} {number}")
     kernel, most = kernels.load(), arguments.max_memory
-    for batch in shuffled(run.batches(files), order, kernel, limits, max_bytes=most):
+    for batch in shuffled(run.batches(files), order, kernel, run.limits, max_bytes=most):
         yield batch, None
 
 

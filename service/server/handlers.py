@@ -207,6 +207,7 @@ class LeaderHandlers(Handlers):
             "fsync": self._log.fsync,
             "log_error": self._health.error,
             "producers": len(hosted.producers),
+            "label_run": hosted.labels.longest,
             "refused_features": model.refused_features,
             "prunes": model.pruning.prunes,
             "pruned_features": model.pruning.features,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from onlinesvm.service.protocol import DEFAULT_MODEL, Id, RequestError
+from onlinesvm.service.server.label_order import LabelOrder
 from onlinesvm.service.storage.model_state import ModelState
 from onlinesvm.service.storage.producers import Producers
 from onlinesvm.svm import OnlineSVM
@@ -24,6 +25,7 @@ class Hosted:
     model: OnlineSVM
     producers: Producers = field(default_factory=lambda: Producers(0))
     state: ModelState | None = None
+    labels: LabelOrder = field(default_factory=LabelOrder)
     drifts: int = field(init=False)
 
     def __post_init__(self) -> None:

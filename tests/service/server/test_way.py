@@ -35,8 +35,13 @@ STAGES = {
     "log": {
         STORAGE + name for name in ("log", "open_segment", "entry", "posix", "fsync", "state_dir")
     },
-    "plan": {SERVER + "handlers", SERVER + "plan", STORAGE + "model_state"},
-    "model": {"onlinesvm.model.model", "onlinesvm.model.head", "onlinesvm.data.codec"},
+    "plan": {
+        SERVER + "handlers", SERVER + "plan", SERVER + "label_order", STORAGE + "model_state",
+    },
+    "model": {
+        "onlinesvm.model.model", "onlinesvm.model.head", "onlinesvm.data.codec",
+        "onlinesvm.data.bounds", "onlinesvm.config",
+    },
 }  # fmt: skip
 STAGE_OF = {module: stage for stage, modules in STAGES.items() for module in modules}
 LEARN = ["router", "loop", "protocol", "leader", "log", "plan", "model"]
