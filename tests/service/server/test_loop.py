@@ -271,16 +271,16 @@ BAD_BODIES: dict[str, tuple[str, Any, str, str, str | None]] = {
         '$[0][1]["len"]',
     ),
     "negative importance": (
-        "learn", [[1, [], -0.5]], "BAD_SAMPLE", "expected an importance from 0 to 1e+50, got -0.5",
+        "learn", [[1, [], -0.5]], "BAD_SAMPLE", "expected an importance from 0 to 32 (max_importance), got -0.5",
         "$[0][2]",
     ),
     "importance of infinity": (
-        "learn", [[1, [], INF]], "BAD_SAMPLE", "expected an importance from 0 to 1e+50, got inf",
+        "learn", [[1, [], INF]], "BAD_SAMPLE", "expected an importance from 0 to 32 (max_importance), got inf",
         "$[0][2]",
     ),
     "importance of text": (
         "learn", [[1, [], "1"]], "BAD_SAMPLE",
-        'expected an importance from 0 to 1e+50, got text "1"', "$[0][2]",
+        'expected an importance from 0 to 32 (max_importance), got text "1"', "$[0][2]",
     ),
     "a long name": (
         "learn", [GOOD, [1, ["a", "n" * 31]]], "TOO_LARGE",
