@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from onlinesvm.config import Limits
 from onlinesvm.data.batch import BatchColumns, Columns, Features
+from onlinesvm.data.bounds import Bounds
 from onlinesvm.data.codec import pack_array
 from onlinesvm.data.label import Written
 from onlinesvm.data.matrix import array_of, columns_of, is_matrix, label_column
@@ -48,7 +49,7 @@ class Decoder(Protocol):
 
     def decode(self, body: bytes, limits: Limits, *, labelled: bool) -> BatchColumns: ...
     def screen_matrix(
-        self, indptr: NDArray[Any], values: NDArray[np.float64]
+        self, indptr: NDArray[Any], values: NDArray[np.float64], most: float
     ) -> tuple[int | None, bool, int]: ...
 
 
@@ -99,7 +100,8 @@ def rows_to_score(given: Any, kernel: Decoder, limits: Limits) -> Iterator[Batch
     Raises as `learn_batches` and `columns_of` do.
     """
     if is_matrix(given):
-        yield columns_of(given, limits, kernel.screen_matrix)
+        bounds = Bounds.of(limits, labelled=False)
+        yield columns_of(given, limits, kernel.screen_matrix, bounds)
     else:
         yield from predict_batches(given, kernel, limits)
 

@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 
 import msgpack
 
-from onlinesvm.config import MAX_MAGNITUDE, Limits
+from onlinesvm.config import Limits
+from onlinesvm.data.bounds import Bounds
 from onlinesvm.data.label import label_of
 from onlinesvm.errors import BodyError, LimitError, Path, SampleError, format_text
 
@@ -25,7 +26,7 @@ _LONGEST_EXTENSION = b"\xc9\xff\xff\xff\xff"
 
 
 def raise_first_fault(body: bytes, limits: Limits, *, labelled: bool, first: int = 0) -> NoReturn:
-    """Raise what is wrong with `body`: BodyError, LimitError or SampleError.
+    """Raise the first error in `body`: BodyError, LimitError or SampleError.
 
     `labelled`: whether it was to hold samples to learn, or features to predict. `first`: the
     samples before this one are known to be good; walking them all again would be slow.
@@ -40,12 +41,13 @@ def raise_first_fault(body: bytes, limits: Limits, *, labelled: bool, first: int
         raise LimitError(
             f"expected at most {limits.max_samples_per_batch} samples a batch, got {count}"
         )
+    bounds = Bounds.of(limits, labelled=labelled)
     reader.skip(first)
     for i in range(first, count):
         if labelled:
-            _walk_sample(reader, limits, (i,))
+            _walk_sample(reader, limits, bounds, (i,))
         else:
-            _walk_features(reader, limits, (i,))
+            _walk_features(reader, limits, bounds, (i,))
     raise AssertionError("a decoder refused a body in which no fault can be found")
 
 
@@ -99,20 +101,19 @@ def _not_whole(body: bytes) -> BodyError:
     )
 
 
-def _walk_sample(reader: _Reader, limits: Limits, path: Path) -> None:
+def _walk_sample(reader: _Reader, limits: Limits, bounds: Bounds, path: Path) -> None:
     kind, count = reader.next()
     if kind != "array":
         raise SampleError(f"{_SAMPLE}, got {_shown(kind, count)}", path)
     if not 2 <= count <= 3:
         raise SampleError(f"{_SAMPLE}, got an array of {count}", path)
     _walk_label(reader, (*path, 0))
-    _walk_features(reader, limits, (*path, 1))
+    _walk_features(reader, limits, bounds, (*path, 1))
     if count == 3:
         kind, value = reader.next()
-        if kind != "number" or not 0 <= value <= MAX_MAGNITUDE:
+        if kind != "number" or bounds.fit_importance(value) is None:
             raise SampleError(
-                f"expected an importance from 0 to {MAX_MAGNITUDE:g}, got {_shown(kind, value)}",
-                (*path, 2),
+                f"expected {bounds.expected_importance}, got {_shown(kind, value)}", (*path, 2)
             )
 
 
@@ -130,7 +131,7 @@ def _walk_label(reader: _Reader, path: Path) -> None:
         raise SampleError(str(error), path) from None
 
 
-def _walk_features(reader: _Reader, limits: Limits, path: Path) -> None:
+def _walk_features(reader: _Reader, limits: Limits, bounds: Bounds, path: Path) -> None:
     kind, count = reader.next()
     if kind not in ("array", "map"):
         raise SampleError(f"{_FEATURES}, got {_shown(kind, count)}", path)
@@ -142,7 +143,7 @@ def _walk_features(reader: _Reader, limits: Limits, path: Path) -> None:
     for i in range(count):
         name = _walk_name(reader, limits, path if kind == "map" else (*path, i))
         if kind == "map":
-            _walk_value(reader, (*path, name))
+            _walk_value(reader, bounds, (*path, name))
 
 
 def _walk_name(reader: _Reader, limits: Limits, path: Path) -> bytes:
@@ -163,16 +164,14 @@ def _walk_name(reader: _Reader, limits: Limits, path: Path) -> bytes:
     return name
 
 
-def _walk_value(reader: _Reader, path: Path) -> None:
+def _walk_value(reader: _Reader, bounds: Bounds, path: Path) -> None:
     kind, value = reader.next()
     if kind != "number":
         raise SampleError(f"expected a number, got {_shown(kind, value)}", path)
     if value != value or value in (float("inf"), -float("inf")):
         raise SampleError(f"expected a finite number, got {value}", path)
-    if abs(value) > MAX_MAGNITUDE:
-        raise SampleError(
-            f"expected a number of magnitude at most {MAX_MAGNITUDE:g}, got {value}", path
-        )
+    if bounds.fit_value(value) is None:
+        raise SampleError(f"expected {bounds.expected_value}, got {value}", path)
 
 
 class _Reader:
@@ -189,7 +188,7 @@ class _Reader:
             self._unpacker.skip()
 
     def next(self) -> tuple[str, Any]:
-        """What comes next: its kind, and its count, number or bytes.
+        """The next object: its kind, and its count, number or bytes.
 
         An extension is not read: nothing of it is wanted, and the library makes a timestamp of one.
         """
@@ -218,7 +217,7 @@ _EXTENSIONS = frozenset((0xC7, 0xC8, 0xC9, *range(0xD4, 0xD9)))
 
 
 def _shown(kind: str, value: Any) -> str:
-    """What came, for a message."""
+    """A description of the object that came, for a message."""
     if kind == "number":
         return str(value)
     if kind in ("text", "bytes"):

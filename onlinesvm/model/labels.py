@@ -10,7 +10,7 @@ taken, in their order.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,15 @@ ABOVE_ZERO = ">0"  # among `positive`: every integer above 0
 REST = "rest"  # the name of side −1 once several labels share it
 
 _SIDES = {b"1": 1.0, b"0": -1.0, b"-1": -1.0}
+
+
+class Labelled(Protocol):
+    """Samples with labels: batches and rows of matrices."""
+
+    @property
+    def label_table(self) -> list[Label]: ...
+    @property
+    def label_ids(self) -> Any: ...
 
 
 class Labels:
@@ -87,6 +96,10 @@ class Labels:
         else:
             sides = [self._sides.get(label.text, 0.0) for label in table]
         return np.array(sides, dtype=np.float64)
+
+    def signs_of(self, rows: Labelled) -> NDArray[np.float64]:
+        """The side of each sample's label, float64[n], 0 for an unknown one."""
+        return self.find(rows.label_table).take(np.asarray(rows.label_ids, np.int32))
 
     def name(self, side: float) -> Written | None:
         """The label of a side as it was first written.

@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import RLock
 from typing import Any, NamedTuple, Self
 
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from onlinesvm import kernel as kernels
 from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.data import matrix
-from onlinesvm.data.batch import BatchColumns, Columns
+from onlinesvm.data.batch import CSR, BatchColumns, Columns
 from onlinesvm.data.label import Written
 from onlinesvm.kernel.contract import Rows
 from onlinesvm.metrics.monitor import report
@@ -89,7 +89,7 @@ class Model:
     def __init__(self, config: LearnerConfig, limits: Limits, kernel: str | None) -> None:
         self.id = os.urandom(16)  # tells models apart; a snapshot holds it, the digest does not
         self.config = config
-        self.limits = limits
+        self.limits = limits.under(config.rule)
         self.kernel = kernels.load(kernel)
         self.labels = Labels(config.positive or (), config.labels or ())
         self.position = 0
@@ -107,20 +107,22 @@ class Model:
         (head,) = self.heads
         return head
 
-    def bound(self, max_features: int) -> None:
-        """From the next sample on, hold at most `max_features` features."""
-        self.limits = replace(self.limits, max_features=max_features)
-        self._lookup.max_features = max_features
+    def limit(self, limits: Limits) -> None:
+        """From the next sample on, hold to these limits. Raises ConfigError."""
+        self.limits = limits.under(self.config.rule)
+        self._lookup.max_features = limits.max_features
 
     # Learning.
 
-    def learn_batch(self, rows: Rows) -> NDArray[np.float64]:
-        """Learn the samples of `rows` in order.
+    def learn_batch(self, rows: Rows, csr: CSR | None = None) -> NDArray[np.float64]:
+        """Learn the samples of `rows` in order. csr: their ids, of `look_up`.
 
         Returns the margin of each before its update, float64[n]. Raises SampleError for a third
         label, MemoryError, and nothing has changed then.
         """
         with self._lock:
+            if csr is not None:
+                return self._learn_looked_up(rows, csr)
             if not self._prunes and self.config.normalize == "none":
                 return self._learn(rows)  # the kernel reserves the memory
             # Copies of a matrix, which is walked more than once here.
@@ -129,6 +131,27 @@ class Model:
             self.reserve(parts)
             margins = [self._learn(part) for part in parts]
             return margins[0] if len(margins) == 1 else np.concatenate([np.empty(0), *margins])
+
+    def look_up(self, rows: Rows) -> CSR | None:
+        """The ids of `rows`, new names entered: the first half of learning them.
+
+        It may run ahead of the other, on a thread of its own, in the order of learning; a model
+        that is to be kept must learn all that was looked up. None, and nothing is entered, where
+        a prune or a norm takes both at once.
+        """
+        if self._prunes or self.config.normalize != "none":
+            return None
+        self._scorer = None
+        return self._lookup.ids(rows, grow=True)
+
+    def _learn_looked_up(self, rows: Rows, csr: CSR) -> NDArray[np.float64]:
+        labels, signs = self._signs(rows)
+        importances = np.ones(len(rows)) if rows.importances is None else rows.importances
+        weights, counts = self.head.class_weights.of(signs, importances)
+        margins = self.head.learn(csr, signs, weights, importances)
+        self.labels, self.head.class_weights.counts = labels, counts
+        self.position += len(rows)
+        return margins
 
     def _learn(self, rows: Rows) -> NDArray[np.float64]:
         self._scorer = None
@@ -151,7 +174,7 @@ class Model:
         one place where labels become signs.
         """
         labels = sided(self.labels, rows)
-        return labels, labels.find(rows.label_table).take(np.asarray(rows.label_ids, np.int32))
+        return labels, labels.signs_of(rows)
 
     def _learn_from(self, first: int, rows: Rows, signs: Any, weights: Any) -> NDArray[np.float64]:
         """Learn rows from `first` on, up to one that needs a prune; their margins."""
@@ -335,6 +358,7 @@ class Model:
                 "id": self.id,
                 "config": self.config,
                 "max_features": self.limits.max_features,
+                "bounds": self.limits.bounds,
                 "kernel": self.kernel.NAME,
                 "position": self.position,
                 "labels": self.labels.dump(),
@@ -349,7 +373,7 @@ class Model:
     ) -> Self:
         """The model that `taken` holds. Raises SnapshotError if the parts do not make a model."""
         model = cls.__new__(cls)
-        limits = limits or Limits(max_features=taken.max_features)
+        limits = limits or taken.limits
         Model.__init__(model, taken.config, limits, kernel)
         taken.restore(model._lookup, model.head.rule)
         with restoring():

@@ -11,10 +11,10 @@ Text is not read as a feature yet: a cell that is no number is refused with its 
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 
 from onlinesvm.config import Limits
+from onlinesvm.data.bounds import Bounds
 from onlinesvm.errors import format_text
 from onlinesvm.readers.labels import Labels
 from onlinesvm.readers.parsing import Row
@@ -108,7 +108,7 @@ class CSVParser:
         self.limits = limits
         self.ids = ids
         self.header = header
-        self._values = Values()
+        self._values = Values(Bounds.of(limits, labelled=labels.labelled))
 
     def parse(self, line: bytes) -> Row:
         """See LineParser."""
@@ -144,6 +144,8 @@ class CSVParser:
 
 
 def _cells(line: bytes, delimiter: str) -> list[bytes]:
+    import csv  # for tables alone
+
     text = line.decode("utf-8", "surrogateescape")
     try:
         # A quote that is never closed would take the line's end for a part of the cell.

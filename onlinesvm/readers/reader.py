@@ -13,16 +13,17 @@ that begin with ``#``. The format is known by the first lines (`detect`).
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import NamedTuple, Self
 
 from onlinesvm import kernel as kernels
 from onlinesvm.config import Limits
-from onlinesvm.data.batch import Batch, BatchColumns
+from onlinesvm.data.batch import CSR, Batch, BatchColumns
 from onlinesvm.data.label import Written
 from onlinesvm.errors import ConfigError, FormatError
 from onlinesvm.readers.chunks import BLOCK_BYTES, Blocks
@@ -43,7 +44,7 @@ _DEFAULTS = Limits()
 # A batch of wide samples ends early, so that its memory is bounded.
 _BATCH_FEATURES = 2**18
 _BATCH_NAME_BYTES = 2**22
-# Parsed while those before are learned: little lies between the two threads.
+# Parsed, or looked up, while those before are in use: little lies between two threads.
 _PARTS_AHEAD = 2
 
 
@@ -66,7 +67,8 @@ class Reader:
     batch_samples: the most samples a batch may have; it also ends where one read ends, so that a
     slow pipe does not keep its lines waiting. kernel: as OnlineSVM takes it; the batches are that
     kernel's. ahead: read and parse in a thread while the batches before are in use; for files
-    only, as a pipe is no faster for it.
+    only, as a pipe is no faster for it. look_up: called on each batch, in order, for its ids;
+    with `ahead` in a thread of its own, while the batches before are in use.
 
     Attributes: source; format (None until `begin`, and for files without samples); notes (for the
     user: how the file is read); lines (read so far); samples (given out so far); skipped (bad
@@ -76,6 +78,7 @@ class Reader:
     Attributes of the batch given out last: ids (bytes, empty where a line has none; None unless
     asked for) and gaps, the bad lines passed over since the batch before: how many there are,
     by the number of this batch's samples before them. After the last batch: those after it, at 0.
+    csr: the ids that `look_up` found.
 
     Memory does not grow with the input. Raises ConfigError for the arguments, OSError where the
     file cannot be opened or read, and FormatError, naming the line, for the first bad one, after
@@ -97,6 +100,7 @@ class Reader:
         batch_samples: int = 1024,
         kernel: str | None = None,
         ahead: bool = False,
+        look_up: Callable[[BatchColumns], CSR | None] | None = None,
         _block_bytes: int = BLOCK_BYTES,
     ) -> None:
         if format is not None and format not in NAMES:
@@ -111,6 +115,7 @@ class Reader:
         self.first_skipped: FormatError | None = None
         self.ids: Sequence[bytes] | None = None
         self.gaps: Mapping[int, int] = {}
+        self.csr: CSR | None = None
         self._format = format if label_column is None else "csv"
         self._label_column = label_column
         self._setup = Setup(
@@ -125,6 +130,7 @@ class Reader:
         self._blocks: Iterator[bytes | LineError] = iter(self._file)
         # A pipe may never end, and no one could then end the thread that reads it.
         self._ahead = ahead and self._file.total_bytes is not None
+        self._look_up = look_up
         self.source = self._file.name
         self._start: Start | None = None
         self._last: _Part | None = None  # the one that was given out last
@@ -198,10 +204,11 @@ class Reader:
             parts = self._parse(self._start)
             if self._ahead:
                 parts = made_ahead(parts, _PARTS_AHEAD)
-            try:
-                yield from self._batches_of(parts)
-            finally:
-                parts.close()
+            found = self._looked_up(parts)
+            if self._ahead and self._look_up is not None:
+                found = made_ahead(found, _PARTS_AHEAD)
+            with contextlib.closing(found):
+                yield from self._batches_of(found)
         finally:
             self._file.close()
 
@@ -215,10 +222,21 @@ class Reader:
         )
         return self.lines - parsed.lines + again.lines
 
-    def _batches_of(self, parts: Iterable[_Part]) -> Generator[BatchColumns, None, None]:
+    def _looked_up(
+        self, parts: Generator[_Part, None, None]
+    ) -> Generator[tuple[_Part, CSR | None], None, None]:
+        with contextlib.closing(parts):
+            look_up = self._look_up
+            for part in parts:
+                batch = part.parsed.batch
+                yield part, look_up(batch) if look_up and len(batch) else None
+
+    def _batches_of(
+        self, parts: Iterable[tuple[_Part, CSR | None]]
+    ) -> Generator[BatchColumns, None, None]:
         """The batches of `parts`; the attributes take all else."""
         passed = 0  # bad lines since the last sample
-        for self._last in parts:
+        for self._last, csr in parts:
             part = self._last.parsed
             if part.first_fault is not None and self.first_skipped is None:
                 line, fault = part.first_fault
@@ -231,7 +249,7 @@ class Reader:
                     gaps[0] += passed
                 passed = gaps.pop(len(part.batch), 0)
                 self.samples += len(part.batch)
-                self.ids, self.gaps = part.ids, gaps
+                self.ids, self.gaps, self.csr = part.ids, gaps, csr
                 yield part.batch
             else:
                 passed += len(part.skipped)

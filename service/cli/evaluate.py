@@ -45,8 +45,8 @@ def evaluate(arguments: argparse.Namespace) -> None:
     run = Run(arguments, limits, labelled=True)
     held_out = HeldOut()
     with opened(arguments, limits) as model:
+        run.limits, run.check = model.limits, partial(_check_known, model.labels)
         run.threshold, run.labels, run.positive = model.threshold, model.labels, model.positive
-        run.check = partial(_check_known, model.labels)
         for batch in run.batches(files):
             margins = model.margins(batch, run.samples)
             probabilities = model.probabilities(batch, run.samples, margins)

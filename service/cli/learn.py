@@ -7,18 +7,16 @@ import contextlib
 import itertools
 import json
 import os
-import random
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm import kernel as kernels
 from onlinesvm.config import LearnerConfig, Limits
-from onlinesvm.data.batch import BatchColumns
+from onlinesvm.data.batch import CSR, BatchColumns
 from onlinesvm.data.codec import cut_body
 from onlinesvm.data.label import Label
 from onlinesvm.model.labels import Labels, shown
@@ -28,7 +26,6 @@ from onlinesvm.service.cli.interrupt import uninterrupted
 from onlinesvm.service.cli.output import naming, note, plural, write
 from onlinesvm.service.cli.parser import Parser, UsageError
 from onlinesvm.service.cli.run import Run, add_files, files_of
-from onlinesvm.service.cli.shuffle import shuffled
 from onlinesvm.service.cli.target import (
     add_target,
     check_target,
@@ -45,9 +42,13 @@ from onlinesvm.service.errors import (
     StreamBroken,
 )
 
+if TYPE_CHECKING:
+    from onlinesvm.svm import OnlineSVM
+
 __all__ = ["add_learn", "learn"]
 
 _MAX_MEMORY = 2**30
+_Looked = tuple[BatchColumns, CSR | None]
 
 
 def add_learn(parser: Parser) -> None:
@@ -151,8 +152,8 @@ def _warn_of_order(run: Run, arguments: argparse.Namespace) -> None:
     long = run.label_run.long
     if long is None:
         return
-    place, longest, expected = long
-    label = run.label_at(place)
+    side, longest, expected = long
+    label = run.labels.name(side)
     remedy = "--shuffle mixes a file" if arguments.snapshot is not None else "mix them first"
     note(
         f"warning: {plural(longest, 'sample')} in a row had the label {label}, in random order"
@@ -173,26 +174,29 @@ def _learn_file(
     """Learn into a file, saved once at the end; features and position of its model."""
     from onlinesvm.svm import OnlineSVM  # a daemon's client needs no learner
 
-    path = Path(arguments.snapshot)
-    if path.exists():
+    path = arguments.snapshot
+    folder = os.path.dirname(path) or "."
+    if os.path.exists(path):
         model = load(path, arguments, limits)
         model.config.check_given(parameters)
     else:
         model = OnlineSVM(limits=limits, **parameters)
-    if not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
-        raise StateError(f"{path.parent}: expected a folder that can be written")
+    run.limits = model.limits
+    if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
+        raise StateError(f"{folder}: expected a folder that can be written")
     run.threshold, run.positive = model.config.threshold, model.config.positive or ()
-    run.check = _check_of(model.labels)
-    first = Labels(run.positive) if "positive" in parameters else None
+    run.check = read = _LabelsRead(model.labels)
     is_saved = False
     try:
         for number in range(arguments.passes):
-            batches = _ordered(arguments, files, limits, run, number)
-            for batch in batches if first is None or number else with_positive(batches, first):
+            batches = _ordered(arguments, files, run, number, model)
+            if "positive" in parameters and not number:
+                batches = with_positive(batches, Labels(run.positive))
+            for batch, ids in batches:
                 if not number:
-                    run.count_order(batch)
+                    run.label_run.count(read.labels.signs_of(batch))
                 with uninterrupted():
-                    margins = model.learn_batch(batch)
+                    margins = model.learn_batch(batch, ids)
                     run.labels = model.labels
                     run.count(batch, margins, seen=number > 0)
         if run.samples or run.first_bad is None:
@@ -212,42 +216,57 @@ def _learn_file(
     }
 
 
-def _check_of(labels: Labels) -> Callable[[BatchColumns], None]:
-    """A check of batches in order: SampleError for a label that has no side beside those before."""
+class _LabelsRead:
+    """The labels of a model and those read since, as the model will have them."""
 
-    def check(batch: BatchColumns) -> None:
-        nonlocal labels
-        labels = sided(labels, batch)
+    def __init__(self, labels: Labels) -> None:
+        self.labels = labels
 
-    return check
+    def __call__(self, batch: BatchColumns) -> None:
+        """Add those of `batch`. Raises SampleError for a label that has no side beside them."""
+        self.labels = sided(self.labels, batch)
 
 
 def _ordered(
-    arguments: argparse.Namespace, files: list[str], limits: Limits, run: Run, number: int
-) -> Iterator[BatchColumns]:
-    """The batches of a pass, in the order to learn them."""
-    batches = run.batches(files)
+    arguments: argparse.Namespace,
+    files: list[str],
+    run: Run,
+    number: int,
+    model: OnlineSVM,
+) -> Iterator[_Looked]:
+    """The batches of a pass, in the order to learn them, over ids where these are found ahead."""
     if arguments.shuffle is None:
-        return batches
+        run.look_up = model.look_up
+        for piece in run.pieces(files):
+            if piece.batch is not None:
+                yield piece.batch, piece.csr
+        return
+    import random
+
+    from onlinesvm.service.cli.shuffle import shuffled
+
     # A text as seed, so that each pass has an order of its own.
     order = random.Random(f"{arguments.shuffle} {number}")
-    return shuffled(batches, order, kernels.load(), limits, max_bytes=arguments.max_memory)
+    kernel, most = kernels.load(), arguments.max_memory
+    for batch in shuffled(run.batches(files), order, kernel, run.limits, max_bytes=most):
+        yield batch, None
 
 
 _LOOK_AHEAD = 10_000
 _SHOWN_LABELS = 8
 
 
-def with_positive(batches: Iterator[BatchColumns], labels: Labels) -> Iterator[BatchColumns]:
-    """`batches`, once a label of side +1 is seen in the first 10,000 samples.
+def with_positive(batches: Iterator[_Looked], labels: Labels) -> Iterator[_Looked]:
+    """`batches` as they are, once a label of side +1 is seen in the first 10,000 samples.
 
     Raises UsageError where there is none, or none in the whole file.
     """
-    ahead: list[BatchColumns] = []
+    ahead: list[_Looked] = []
     seen: dict[bytes, Label] = {}
     samples = 0
-    for batch in batches:
-        ahead.append(batch)
+    for item in batches:
+        ahead.append(item)
+        batch, _ = item
         samples += len(batch)
         seen.update((label.text, label) for label in batch.label_table)
         if (labels.find(batch.label_table) > 0.0).any():
@@ -303,15 +322,13 @@ def _learn_daemon(
         config.check_given(given)
         run.threshold, run.positive = config.threshold, config.positive or ()
         run.labels = labels_in(figures)
-        run.check = _check_of(run.labels)
+        run.check = read = _LabelsRead(run.labels)
         try:
             with stream:
                 start = 0
-                batches = run.batches(files, settle=stream.flush)
-                if given:
-                    batches = with_positive(batches, Labels(run.positive))
-                for batch in batches:
-                    run.count_order(batch)
+                batches = ((batch, None) for batch in run.batches(files, settle=stream.flush))
+                for batch, _ in with_positive(batches, Labels(run.positive)) if given else batches:
+                    run.label_run.count(read.labels.signs_of(batch))
                     known = min(max(before - start, 0), len(batch))  # learned in an earlier run
                     if known < len(batch):
                         waiting[start] = batch, len(batch) - known

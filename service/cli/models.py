@@ -7,7 +7,6 @@ import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -43,6 +42,11 @@ class Model(Protocol):
         ...
 
     @property
+    def limits(self) -> Limits:
+        """The limits by which samples are read."""
+        ...
+
+    @property
     def labels(self) -> Labels: ...
 
     @property
@@ -64,12 +68,12 @@ def opened(arguments: argparse.Namespace, limits: Limits) -> Iterator[Model]:
     """The model that the arguments name. Raises UsageError, and as `load` does."""
     check_target(arguments)
     if arguments.snapshot is not None:
-        model = load(Path(arguments.snapshot), arguments, limits)
+        model = load(arguments.snapshot, arguments, limits)
         model.freeze()
         yield _FileModel(model)
         return
     with client_of(arguments, limits) as client:
-        yield _DaemonModel(client)
+        yield _DaemonModel(client, limits)
 
 
 class _FileModel:
@@ -78,6 +82,7 @@ class _FileModel:
     def __init__(self, model: OnlineSVM) -> None:
         self._model = model
         self.threshold = model.config.threshold
+        self.limits = model.limits.scoring
         self.labels = model.labels
         self.positive = model.config.positive or ()
 
@@ -94,8 +99,9 @@ class _FileModel:
 class _DaemonModel:
     """A daemon's model."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, limits: Limits) -> None:
         self._client = client
+        self.limits = limits.scoring  # the daemon clips
         self._kernel = kernels.load()
 
     @cached_property

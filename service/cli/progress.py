@@ -5,20 +5,30 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from onlinesvm.readers.reader import Reader
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-__all__ = ["ProgressBar"]
+__all__ = ["ProgressBar", "columns_of"]
 
 _EVERY_S = 0.1
 _NAME_CHARACTERS = 16
 # One less than a terminal of 80 has: a full line would wrap on some.
 _MAX_COLUMNS = 79
+
+
+def columns_of(stream: TextIO) -> int:
+    """How wide a line may be on the terminal that `stream` is."""
+    try:
+        columns = os.get_terminal_size(stream.fileno()).columns - 1
+    except OSError:
+        columns = _MAX_COLUMNS
+    return min(columns if columns > 0 else _MAX_COLUMNS, _MAX_COLUMNS)
 
 
 class ProgressBar:
@@ -43,23 +53,22 @@ class ProgressBar:
         from tqdm import tqdm  # 40 ms, for terminals alone
 
         total = self._reader.total_bytes
-        try:
-            columns = os.get_terminal_size(sys.stderr.fileno()).columns - 1
-        except OSError:
-            columns = _MAX_COLUMNS
         return tqdm(
             total=total,
             desc=os.path.basename(self._reader.source)[-_NAME_CHARACTERS:],
             unit="B",
             unit_scale=True,
-            ncols=min(columns if columns > 0 else _MAX_COLUMNS, _MAX_COLUMNS),
+            ncols=columns_of(sys.stderr),
             bar_format="{desc} {percentage:3.0f}%|{bar}|{postfix} {remaining}"
             if total
             else "{desc} {n_fmt}B{postfix} {elapsed}",
         )
 
-    def update(self, samples: int, error: float | None, last: bool = False) -> None:
-        """Show the place of the reader; `error` of the `samples` so far, None if unknown."""
+    def update(self, samples: int, error: Callable[[], float | None], last: bool = False) -> None:
+        """Show the place of the reader, at most ten times a second.
+
+        error: called where it is shown; the error of the `samples` so far, None if unknown.
+        """
         if self._bar is None:
             return
         now = time.monotonic()
@@ -68,8 +77,9 @@ class ProgressBar:
         self._last = now
         rate = (samples - self._before) / max(now - self._started, 1e-9)
         text = f"{samples:,} samples, {rate:,.0f}/s"
-        if error is not None:
-            text += f", error {error:.4f}"
+        found = error()
+        if found is not None:
+            text += f", error {found:.4f}"
         self._bar.set_postfix_str(text, refresh=False)
         self._bar.n = self._reader.bytes_read
         self._bar.refresh()

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from onlinesvm import kernel as kernels
 from onlinesvm.config import Limits
-from onlinesvm.data.batch import BatchColumns
-from onlinesvm.data.label import Label, Written
+from onlinesvm.data.batch import CSR, BatchColumns
+from onlinesvm.data.label import Written
 from onlinesvm.errors import FormatError, OnlineSVMError, SampleError
 from onlinesvm.kernel.contract import KernelMetrics
 from onlinesvm.metrics.label_run import LabelRun
@@ -62,7 +62,9 @@ def add_files(parser: Parser) -> None:
 def files_of(arguments: argparse.Namespace) -> list[str]:
     """The files to read, stdin where none is named. A terminal as stdin is wrong usage then."""
     if not arguments.files and sys.stdin.isatty():
-        arguments.parser.error("expected FILE, or samples on stdin; - reads what is typed")
+        arguments.parser.error(
+            "expected FILE, or samples on stdin, got a terminal; - reads from it"
+        )
     return arguments.files or ["-"]
 
 
@@ -71,12 +73,13 @@ class Piece(NamedTuple):
 
     gaps: how many bad lines were skipped, by the number of the batch's samples before them. batch
     is None for those after a file's last sample. ids: of the samples, empty where a line has none;
-    None unless they were asked for.
+    None unless they were asked for. csr: the ids, where the run has `look_up`.
     """
 
     batch: BatchColumns | None
     gaps: Mapping[int, int]
     ids: Sequence[bytes] | None = None
+    csr: CSR | None = None
 
     def joined(self, lines: Sequence[str], filler: str) -> str:
         """The `lines` of the samples, with a `filler` in the place of each bad line.
@@ -111,8 +114,9 @@ class Run:
         labelled: bool,
         ids: bool = False,
     ) -> None:
+        self.look_up: Callable[[BatchColumns], CSR | None] | None = None  # see Reader
         self._arguments = arguments
-        self._limits = limits
+        self.limits = limits  # of the samples that are read from now on
         self._labelled = labelled
         self._ids = ids
         self._metrics: KernelMetrics | None = None  # made with the first batch, by the threshold
@@ -126,7 +130,6 @@ class Run:
         self.check: Callable[[BatchColumns], None] = lambda batch: None  # of a batch's labels
         self.positive: Sequence[Written] = ()
         self.label_run = LabelRun()
-        self._kinds: dict[bytes, tuple[int, Label]] = {}
 
     def batches(
         self, files: list[str], settle: Callable[[], None] = lambda: None
@@ -148,12 +151,12 @@ class Run:
                     with ProgressBar(reader, self.samples) as bar:
                         for batch in reader:
                             self._check(batch, reader)
-                            yield Piece(batch, reader.gaps, reader.ids)
-                            bar.update(self.samples, self.error)
+                            yield Piece(batch, reader.gaps, reader.ids, reader.csr)
+                            bar.update(self.samples, lambda: self.error)
                         if reader.gaps:
                             yield Piece(None, reader.gaps, () if self._ids else None)
                         settle()
-                        bar.update(self.samples, self.error, last=True)
+                        bar.update(self.samples, lambda: self.error, last=True)
                 finally:
                     self.skipped += reader.skipped
                     self.first_bad = self.first_bad or reader.first_skipped
@@ -187,9 +190,10 @@ class Run:
                 ids=self._ids,
                 keys=Keys(label=given.label_key, features=given.features_key, id=given.id_key),
                 label_column=given.label_column,
-                limits=self._limits,
-                batch_samples=self._limits.max_samples_per_batch,
+                limits=self.limits,
+                batch_samples=self.limits.max_samples_per_batch,
                 ahead=kernels.load().NAME != "python",  # its thread would hold the lock
+                look_up=self.look_up,
             )
 
     def count(
@@ -219,16 +223,6 @@ class Run:
         sides = np.append(self.labels.find(batch.label_table), 0.0)  # the last: of no label
         signs: NDArray[np.float64] = sides[np.asarray(batch.label_ids, dtype=np.intp)]
         return signs
-
-    def count_order(self, batch: BatchColumns) -> None:
-        """Count the labels of `batch`, which all have one, for the warning about sorted files."""
-        kinds = [self._kinds.setdefault(x.text, (len(self._kinds), x)) for x in batch.label_table]
-        places = np.array([place for place, _ in kinds], dtype=np.float64)
-        self.label_run.count(places[np.asarray(batch.label_ids, dtype=np.intp)])
-
-    def label_at(self, place: float) -> Label:
-        """The label that `label_run` knows by its place."""
-        return next(label for at, label in self._kinds.values() if at == place)
 
     @property
     def progressive(self) -> Progressive:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from onlinesvm import Limits
 from onlinesvm import kernel as kernels
 from onlinesvm.errors import OnlineSVMError
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from tests.columns import labels_of
 from tests.strategies import bodies, damaged, samples
 
@@ -52,7 +52,7 @@ def decoded(kernel: Kernel, body: bytes, limits: Limits, labelled: bool) -> Any:
 
 
 def agree(native: Kernel, body: bytes, limits: Limits) -> bool:
-    """Whether both decoders take `body`; that they agree is asserted."""
+    """True if both decoders take `body`; that they agree is asserted."""
     taken = False
     for labelled in (True, False):
         expected = decoded(kernels.load("python"), body, limits, labelled)

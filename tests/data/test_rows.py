@@ -13,7 +13,7 @@ from scipy import sparse
 
 from onlinesvm import Client, OnlineSVM, Scorer
 from onlinesvm.errors import SampleError
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from tests.daemons import on_a_thread
 
 pandas = pytest.importorskip("pandas")
@@ -176,7 +176,7 @@ def test_arrays_that_are_no_matrix_are_refused(kernel: Kernel, entry: str, given
     ],
     ids=lambda v: str(v)[:20],
 )
-def test_what_is_no_single_sample_is_refused(
+def test_one_sample_is_expected(
     kernel: Kernel, given: Any, error: type[Exception], text: str
 ) -> None:
     model = fitted(kernel)
@@ -260,7 +260,10 @@ def test_clients_take_matrices_and_frames(tmp_path: Path) -> None:
             (X, DICTS), (sparse.csc_array(X), DICTS), (frame, named),
             (polars.DataFrame(X, ["c0", "c1", "c2"]), named),
         ):  # fmt: skip
-            assert client.predict(given).tobytes() == model.predict(dicts).tobytes()
+            assert (
+                client.decision_function(given).tobytes()
+                == model.decision_function(dicts).tobytes()
+            )
             assert client.explain(given) == [model.explain(row) for row in dicts]
         with client.stream() as stream:
             stream.learn(X[:1], 1)
@@ -290,7 +293,7 @@ def test_without_narwhals_a_frame_names_the_extra(monkeypatch: pytest.MonkeyPatc
         (np.array([["2020-01-01"]], dtype="M8[D]"), "an array of datetime64"),
     ],
 )
-def test_what_is_no_samples_is_refused(given: Any, text: str) -> None:
+def test_samples_are_expected(given: Any, text: str) -> None:
     for call in (OnlineSVM().predict, OnlineSVM().decision_function, Client().predict):
         with pytest.raises(TypeError, match=text):
             call(given)

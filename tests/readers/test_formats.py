@@ -153,7 +153,7 @@ def test_text_round_trip(label: int, text: str) -> None:
         assert row == (None, 1.0, expected)
 
 
-# What a line means ----------------------------------------------------------------------------
+# The meaning of lines -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -260,16 +260,18 @@ BAD_BODIES: dict[str, tuple[str, Any, str, str, str | None]] = {
         '$[0][1]["len"]',
     ),
     "negative importance": (
-        "learn", [[1, [], -0.5]], "BAD_SAMPLE", "expected an importance from 0 to 1e+50, got -0.5",
+        "learn", [[1, [], -0.5]], "BAD_SAMPLE",
+        "expected an importance from 0 to 32 (max_importance), got -0.5",
         "$[0][2]",
     ),
     "importance of infinity": (
-        "learn", [[1, [], INF]], "BAD_SAMPLE", "expected an importance from 0 to 1e+50, got inf",
+        "learn", [[1, [], INF]], "BAD_SAMPLE",
+        "expected an importance from 0 to 32 (max_importance), got inf",
         "$[0][2]",
     ),
     "importance of text": (
         "learn", [[1, [], "1"]], "BAD_SAMPLE",
-        'expected an importance from 0 to 1e+50, got text "1"', "$[0][2]",
+        'expected an importance from 0 to 32 (max_importance), got text "1"', "$[0][2]",
     ),
     "a long name": (
         "learn", [GOOD, [1, ["a", "n" * 31]]], "TOO_LARGE",
@@ -344,7 +346,7 @@ def test_bad_bodies(running: Running, case: str) -> None:
 BAD_HEADERS = {
     "no map": ([b"\x90"], "BAD_REQUEST", "expected a header as a map, got an array"),
     "not msgpack": (
-        [b"\xc1"], "BAD_REQUEST", "expected a header of one msgpack map, got other bytes"
+        [b"\xc1"], "BAD_REQUEST", "expected a header of one msgpack map, got 1 bytes that are none"
     ),
     "unknown operation": (
         [msgpack.packb({"v": 1, "op": "unlearn"})], "UNKNOWN_OP",
@@ -680,7 +682,7 @@ def test_the_loop_serves_while_a_snapshot_is_written(
         send(dealer, msgpack.packb({"v": 1, "op": "snapshot", "id": "joined"}))
         assert ask(dealer, "ping", id="meanwhile")[0]["id"] == "meanwhile"
         client.learn([(["b"], 1)])
-        # What was learned since is not in the one under way.
+        # Later samples are not in the one under way.
         send(dealer, msgpack.packb({"v": 1, "op": "snapshot", "id": "later"}))
         assert ask(dealer, "stats")[0]["position"] == 2
         held.release()
