@@ -15,7 +15,7 @@ from onlinesvm.data.codec import pack_array
 from onlinesvm.data.label import Label, label_of
 from onlinesvm.data.objects import Packer
 from onlinesvm.errors import ConfigError, SampleError, SnapshotError
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from onlinesvm.model.labels import Labels, ThirdLabel
 from tests.strategies import configurations, features, samples
 

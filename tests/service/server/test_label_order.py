@@ -18,7 +18,7 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-LABELS = Labels(closed=("spam", "ham"))
+LABELS = Labels(closed=("ham", "spam"))
 
 
 def labelled(*labels: str) -> Batch:
