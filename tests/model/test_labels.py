@@ -17,7 +17,7 @@ from onlinesvm.data.objects import Packer
 from onlinesvm.errors import ConfigError, SampleError, SnapshotError
 from onlinesvm.kernel.contract import Kernel
 from onlinesvm.model.labels import Labels, ThirdLabel
-from tests.strategies import configurations, features, samples
+from tests.strategies import WIDE, configurations, features, samples
 
 VALUES = st.one_of(
     st.text(min_size=1, max_size=5).filter(lambda text: not set(text) & set("0123456789")),
@@ -205,8 +205,8 @@ def test_a_third_label_is_refused_before_anything_is_learned(
 def test_names_change_no_bit_of_what_is_learned(
     kernel: Kernel, rows: list[tuple[Any, ...]], config: dict[str, Any]
 ) -> None:
-    plain = OnlineSVM(kernel=kernel.NAME, labels=(-1, 1), **config)
-    named = OnlineSVM(kernel=kernel.NAME, labels=("no", "yes"), **config)
+    plain = OnlineSVM(kernel=kernel.NAME, labels=(-1, 1), limits=WIDE, **config)
+    named = OnlineSVM(kernel=kernel.NAME, labels=("no", "yes"), limits=WIDE, **config)
     expected = plain.learn(rows)
     renamed = [(row[0], "yes" if row[1] > 0 else "no", *row[2:]) for row in rows]
     assert named.learn(renamed).tobytes() == expected.tobytes()
@@ -221,7 +221,7 @@ def test_names_change_no_bit_of_what_is_learned(
 def test_probability_and_label_never_disagree(
     kernel: Kernel, rows: list[tuple[Any, ...]], asked: list[Any], config: dict[str, Any]
 ) -> None:
-    model = OnlineSVM(kernel=kernel.NAME, labels=(-1, 1), **config)
+    model = OnlineSVM(kernel=kernel.NAME, labels=(-1, 1), limits=WIDE, **config)
     model.learn(rows)
     margins = model.decision_function(asked)
     p = model.predict_proba(asked)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from onlinesvm.data.bounds import UNBOUNDED
 from onlinesvm.readers.labels import Labels
 from onlinesvm.readers.tokens import LineError, Values, read_importance, read_number
 
@@ -78,7 +79,7 @@ def test_remembered_values_are_bounded() -> None:
     [(b"0", 0.0), (b"-0", 0.0), (b"1", 1.0), (b"+2.5", 2.5), (b"1e50", 1e50), (b"1e-51", 0.0)],
 )
 def test_importances(text: bytes, importance: float) -> None:
-    read = read_importance(text)
+    read = read_importance(text, UNBOUNDED)
     assert read == importance
     assert math.copysign(1, read) == 1 or text == b"-0"
 
@@ -86,7 +87,7 @@ def test_importances(text: bytes, importance: float) -> None:
 @pytest.mark.parametrize("text", [b"-1", b"-1e-60", b"1e51", b"1e999", b"abc", b"nan", b""])
 def test_importances_out_of_range_are_refused(text: bytes) -> None:
     with pytest.raises(LineError, match="expected an importance from 0 to 1e\\+50, got "):
-        read_importance(text)
+        read_importance(text, UNBOUNDED)
 
 
 def texts(labels: Labels, *given: bytes) -> list[bytes | None]:
