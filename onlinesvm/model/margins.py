@@ -84,17 +84,17 @@ def _sizes(csr: CSR, how: str) -> NDArray[np.float64]:
 def agreeing(positive: Vector, margins: Vector, at_zero: float) -> Vector:
     """`positive`, probabilities of +1, above one half where the margin is above 0 and nowhere else.
 
-    at_zero: the probability at margin 0. Where it is above one half, those of margins up to 0 are
-    scaled down to one half at most; where it is below, those above are scaled up likewise. So equal
-    probabilities stay equal, and others keep their order.
+    at_zero: the probability at margin 0, p. On the side of margin 0 where labels and probabilities
+    disagree, those between 1 − p and p are moved halfway towards 1 − p; all others stay, and the
+    order is kept.
     """
-    is_above = margins > 0.0
+    is_above, end = margins > 0.0, 1.0 - at_zero
     if at_zero > 0.5:
-        scaled = np.where(is_above, positive, positive * (0.5 / at_zero))
+        moved = np.where(~is_above & (positive > end), (positive + end) / 2.0, positive)
     else:
-        scaled = np.where(is_above, 1.0 - (1.0 - positive) * (0.5 / (1.0 - at_zero)), positive)
-    # The calibration need not rise with the margin.
-    return np.where(is_above, np.maximum(scaled, np.nextafter(0.5, 1.0)), np.minimum(scaled, 0.5))
+        moved = np.where(is_above & (positive < end), (positive + end) / 2.0, positive)
+    # Ties at one half, where the calibration is flat.
+    return np.where(is_above, np.maximum(moved, np.nextafter(0.5, 1.0)), np.minimum(moved, 0.5))
 
 
 def known(ids: NDArray[np.int32], n: int) -> NDArray[np.int32]:
