@@ -271,11 +271,13 @@ BAD_BODIES: dict[str, tuple[str, Any, str, str, str | None]] = {
         '$[0][1]["len"]',
     ),
     "negative importance": (
-        "learn", [[1, [], -0.5]], "BAD_SAMPLE", "expected an importance from 0 to 32 (max_importance), got -0.5",
+        "learn", [[1, [], -0.5]], "BAD_SAMPLE",
+        "expected an importance from 0 to 32 (max_importance), got -0.5",
         "$[0][2]",
     ),
     "importance of infinity": (
-        "learn", [[1, [], INF]], "BAD_SAMPLE", "expected an importance from 0 to 32 (max_importance), got inf",
+        "learn", [[1, [], INF]], "BAD_SAMPLE",
+        "expected an importance from 0 to 32 (max_importance), got inf",
         "$[0][2]",
     ),
     "importance of text": (
