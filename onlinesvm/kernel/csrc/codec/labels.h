@@ -59,10 +59,13 @@ static int label_spans_reserve(label_spans *t)
     return 1;
 }
 
+/* True where `at`, of a byte at least, is the label `s`; most are of one byte, or differ there. */
 static inline int label_is(const label_span *s, const uint8_t *body, const uint8_t *at,
                            size_t length)
 {
-    return s->length == length && !memcmp(body + s->offset, at, length);
+    const uint8_t *known = body + s->offset;
+    return s->length == length && *known == *at
+        && (length == 1 || !memcmp(known + 1, at + 1, length - 1));
 }
 
 static __attribute__((noinline)) int32_t label_spans_find(label_spans *t, const uint8_t *body,
