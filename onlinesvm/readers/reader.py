@@ -138,6 +138,7 @@ class Reader:
             whole=self._file.total_bytes is not None,
             known=self._format is not None,
             labelled=self._setup.labels.labelled,
+            skip_bad=self._skip_bad,
         )
         self._blocks = itertools.chain(ahead.blocks, self._blocks)
         try:
@@ -245,6 +246,7 @@ class Reader:
                     yield Parsed(Batch(), 0, 1, skipped=(0,), first_fault=(1, block))
                 else:
                     yield Parsed(Batch(), 0, 1, block)
+                    return  # a line that is too long may never end
                 continue
             offset = 0
             if header:
@@ -256,6 +258,8 @@ class Reader:
                     start.parser, block, offset, self._room, skip_bad=self._skip_bad
                 )
                 yield parsed
+                if parsed.fault is not None:
+                    return
                 offset = parsed.end
 
     def _error(self, fault: LineError, line: int) -> FormatError:
