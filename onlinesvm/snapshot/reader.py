@@ -8,7 +8,9 @@ import io
 import os
 import stat
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any, BinaryIO
 
 import msgpack
@@ -16,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm.config import MAX_MAGNITUDE, LearnerConfig
+from onlinesvm.data.label import label_of
 from onlinesvm.errors import ConfigError, SnapshotError
 from onlinesvm.snapshot.format import (
     CHUNK_BYTES,
@@ -175,6 +178,14 @@ class _Reader:
             expect(isinstance(name, str) and finite, "figures to be finite float64", numbers)
         for name in header["attachments"]:
             expect(isinstance(name, str), "attachments with names as text", name)
+        labels = header["labels"]
+        for entry in labels:
+            known = isinstance(entry, list) and len(entry) == 2 and entry[1] in (-1.0, 1.0)
+            expect(known and len(labels) <= 2, "labels to be [label, -1.0 or 1.0] each", entry)
+            try:
+                label_of(entry[0])
+            except (TypeError, ValueError) as error:
+                raise self._error(f"header: {error}") from None
         for name, number in header["scalars"].items():
             finite = type(number) is int or (type(number) is float and abs(number) < float("inf"))
             expect(isinstance(name, str) and finite, "scalars to be finite numbers", number)
@@ -205,7 +216,7 @@ class _Reader:
             raise self._error(f"expected arrays of {needed} bytes, got a file of {self._size}")
         # Of the configuration as the file has it: a parameter that came later is not in its digest.
         self._sha.update(
-            digested_head(stored, header["position"], header["scalars"], totals, figures)
+            digested_head(stored, header["position"], header["scalars"], totals, figures, labels)
         )
 
     def verify(self) -> tuple[int, str]:
@@ -264,16 +275,8 @@ class _Reader:
         if sum(dtype.itemsize * count for _, dtype, count in layout) < _THREAD_BYTES:
             arrays = {array[0]: self._array(*array, self._sha.update) for array in layout}
         else:
-            from concurrent.futures import ThreadPoolExecutor  # 4 ms, for large files alone
-
-            # The hash takes as long as all the rest; neither holds the interpreter's lock.
-            with ThreadPoolExecutor(1) as beside:
-                arrays = {
-                    array[0]: self._array(
-                        *array, lambda part: beside.submit(self._sha.update, part)
-                    )
-                    for array in layout
-                }
+            with _hashing(self._sha) as hashed:
+                arrays = {array[0]: self._array(*array, hashed) for array in layout}
         self._check_trailer()
         lengths, names = arrays.pop("lengths"), arrays.pop("names")
         self._check_names(int(lengths.sum(dtype=np.uint64)), len(names))
@@ -289,6 +292,7 @@ class _Reader:
             scalars=header["scalars"],
             totals=header["totals"],
             figures=header["figures"],
+            labels=header["labels"],
             lengths=lengths,
             names=names,
             arrays=arrays,
@@ -355,10 +359,31 @@ def _refuse_extension(code: int, data: bytes) -> object:
 
 _HEADER_TYPES: dict[str, type] = {
     "library": str, "kernel": str, "id": bytes, "config": dict, "max_features": int,
-    "position": int, "features": int, "scalars": dict, "totals": list, "figures": dict,
-    "attachments": dict, "arrays": list, "written_at": float,
+    "position": int, "features": int, "scalars": dict, "totals": list, "labels": list,
+    "figures": dict, "attachments": dict, "arrays": list, "written_at": float,
 }  # fmt: skip
 _KIND_NAMES: dict[type, str] = {
     str: "text", dict: "a map", int: "an integer", list: "an array", float: "a float",
     bytes: "bytes",
 }  # fmt: skip
+
+
+@contextlib.contextmanager
+def _hashing(sha: hashlib._Hash) -> Iterator[Callable[[memoryview], None]]:
+    """A function that adds bytes to `sha` in a thread, which is done at the end of the context.
+
+    The hash takes as long as reading and checking; neither holds the interpreter's lock.
+    """
+    parts: SimpleQueue[memoryview | None] = SimpleQueue()
+
+    def run() -> None:
+        for part in iter(parts.get, None):
+            sha.update(part)
+
+    thread = Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield parts.put
+    finally:
+        parts.put(None)
+        thread.join()
