@@ -140,7 +140,7 @@ class LearnerConfig:
     )
     positive: tuple[Written, ...] | None = parameter(
         None,
-        "the labels of side +1, all others being -1; '>0' means any number above 0. Left out, 1 is"
+        "the labels of side +1, all others being -1; '>0' means any integer above 0. Left out, 1 is"
         " +1, and else the second label seen",
     )
     threshold: float = parameter(
@@ -290,7 +290,7 @@ def _comparable(name: str, value: Any) -> object:
 
 
 def _checked_class_weight(given: object) -> str | tuple[float, float] | None:
-    if given is None or given == "balanced":
+    if given is None or (isinstance(given, str) and given == "balanced"):
         return given
     if not isinstance(given, tuple | list) or len(given) != 2:
         raise ConfigError(
