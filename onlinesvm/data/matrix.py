@@ -48,6 +48,10 @@ def columns_of(
 
     if hasattr(X, "tocsr"):
         matrix = X.tocsr()
+        if len(matrix.shape) != 2:
+            raise ValueError(
+                f"expected a matrix [n, m], got a sparse array of shape {matrix.shape}"
+            )
     else:
         dense = array_of(X)
         if dense is None:
