@@ -167,8 +167,10 @@ def screen_matrix(
     Returns the index of the first of `values`, float64[nnz], that is larger than `most`, in
     magnitude, or not a number, None if none is; where none is, True if one is so small that it
     counts as 0; the elements of the longest row, −1 where the rows of `indptr`, int32 or
-    int64[n + 1], cannot be walked.
+    int64[n + 1], cannot be walked. Raises ValueError for an `indptr` without an element.
     """
+    if not len(indptr):
+        raise ValueError("indptr: expected an element at least, got none")
     magnitudes = np.abs(values)
     bad = ~(magnitudes <= most)
     lengths = np.diff(indptr)
