@@ -368,7 +368,7 @@ class Model:
                 "kernel": self.kernel.NAME,
                 "position": self.position,
                 "labels": self.labels.dump(),
-                **self.head.figures(),
+                **self.head.dump(),
             }
             n = len(self._lookup)
             return ModelView(head, self._lookup.view(), self.head.rule.view(n))
@@ -383,7 +383,7 @@ class Model:
         Model.__init__(model, taken.config, limits, kernel)
         taken.restore(model._lookup, model.head.rule)
         with restoring():
-            model.head.restore(taken.totals, taken.figures)
+            model.head.restore(taken.totals, taken.counters)
         model.labels.restore(taken.labels)
         model.id, model.position = taken.id, taken.position
         return model

@@ -156,7 +156,7 @@ class Scorer:
                 lengths=lengths,
                 names=named["names"][: int(lengths.sum(dtype=np.uint64))],
                 arrays={"weights": self.weights[1:]},
-                **Head(self.kernel, config).figures(),
+                **Head(self.kernel, config).dump(),
             )
         )
 
