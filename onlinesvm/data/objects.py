@@ -49,7 +49,7 @@ class Decoder(Protocol):
 
     def decode(self, body: bytes, limits: Limits, *, labelled: bool) -> BatchColumns: ...
     def screen_matrix(
-        self, indptr: NDArray[Any], values: NDArray[np.float64], most: float
+        self, indptr: NDArray[Any], values: NDArray[np.float64], limit: float
     ) -> tuple[int | None, bool, int]: ...
 
 

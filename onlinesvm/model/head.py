@@ -118,8 +118,8 @@ class ClassWeights:
             self.counts[0] + np.cumsum(learned & ~positive),
             self.counts[1] + np.cumsum(learned & positive),
         ]
-        own: NDArray[np.float64] = np.where(positive, seen[1], seen[0])
-        counts = np.array([seen[0][-1], seen[1][-1]]) if len(own) else self.counts
+        of_label: NDArray[np.float64] = np.where(positive, seen[1], seen[0])
+        counts = np.array([seen[0][-1], seen[1][-1]]) if len(of_label) else self.counts
         # Where nothing is learned, nothing may have been seen; the importance is 0 then.
-        weights = importances * ((seen[0] + seen[1]) / (2.0 * np.maximum(own, 1.0)))
+        weights = importances * ((seen[0] + seen[1]) / (2.0 * np.maximum(of_label, 1.0)))
         return weights.tolist(), counts

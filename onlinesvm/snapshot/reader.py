@@ -254,10 +254,10 @@ class _Reader:
         if expected != got:
             raise self._error(f"names: expected {expected} bytes, got {got}")
 
-    def _check_chunk(self, name: str, size: int, most: int) -> None:
-        if not 0 < size <= most:
+    def _check_chunk(self, name: str, size: int, limit: int) -> None:
+        if not 0 < size <= limit:
             raise self._error(
-                f"array {name}: expected a chunk of 1 to {most} bytes at byte"
+                f"array {name}: expected a chunk of 1 to {limit} bytes at byte"
                 f" {self._file.tell()}, got one of {size}"
             )
 
