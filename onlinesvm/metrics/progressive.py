@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onlinesvm.metrics.constants import RECENT_DISCOUNT as DISCOUNT
 from onlinesvm.metrics.constants import TOTALS
 
-__all__ = ["DISCOUNT", "TOTALS", "Progressive", "observe"]
+__all__ = ["TOTALS", "Progressive", "observe"]
 
 
 class Progressive:

@@ -319,5 +319,5 @@ def test_a_series_of_samples_is_an_iterable_of_them(kernel: Kernel) -> None:
 def test_nothing_is_no_samples(kernel: Kernel) -> None:
     model = OnlineSVM(kernel=kernel.NAME)
     for call in (lambda: model.partial_fit(None, [1]), lambda: model.predict(None)):
-        with pytest.raises(TypeError, match="expected an iterable of samples.*, got NoneType"):
+        with pytest.raises(TypeError, match=r"expected an iterable of samples.*, got NoneType"):
             call()
