@@ -89,9 +89,9 @@ OF_ETA0 = ", ".join(rule for rule, own in RULE_PARAMETERS.items() if "eta0" in o
         ),
         ({"bias": 1}, "bias: expected true or false, got 1"),
         (
-            {"class_weight": np.array([1.0, 2.0])},
+            {"class_weight": np.array([1, 2])},
             "class_weight: expected balanced or a pair of numbers (for -1 and +1), got"
-            " array([1., 2.])",
+            " array([1, 2])",
         ),
     ],
 )
