@@ -120,7 +120,7 @@ def inspect(arguments: argparse.Namespace) -> None:
     experts = model.experts
     if experts is not None:
         header["experts"] = experts
-    for name in ("arrays", "totals", "scalars", "figures", "attachments"):
+    for name in ("arrays", "totals", "scalars", "counters", "attachments"):
         header.pop(name, None)
     up, down = model.strongest(arguments.top)
     if arguments.json:
