@@ -4,7 +4,8 @@ Blank lines and lines that begin with ``#`` count for nothing. Each other line f
 (`formats`), of which the first counts; the format that most lines fit is the file's. A line of one
 bare word fits none. Text without labels fits any line: a file to predict is such text where fewer
 than half of its lines fit any other format and not all of them are bare numbers. Else the file is
-refused with the list of the formats, and so is a table whose label's column was not named.
+refused with the list of the formats, and so is a table whose label's column was not named. A first
+line that begins an object or array of several lines makes the file JSON, whose parser refuses it.
 """
 
 from __future__ import annotations
@@ -36,13 +37,14 @@ class LookAhead:
     blocks: read so far, in order. comments: the lines before the first sample that begin with
     ``#``. samples: the other lines that are neither blank nor too long. Both hold up to 100 lines,
     with their numbers from 1 and without their ends. cut: True where the search for a sample ended
-    at its bound.
+    at its bound. broken: True where it ended at a line that is too long, or at damage.
     """
 
     blocks: list[bytes | LineError] = field(default_factory=list)
     comments: list[tuple[int, bytes]] = field(default_factory=list)
     samples: list[tuple[int, bytes]] = field(default_factory=list)
     cut: bool = False
+    broken: bool = False
 
     def add(self, number: int, line: bytes) -> None:
         """Add a line that is not blank."""
@@ -57,12 +59,18 @@ class LookAhead:
 
 
 def look_ahead(
-    blocks: Iterator[bytes | LineError], *, whole: bool, known: bool, labelled: bool
+    blocks: Iterator[bytes | LineError],
+    *,
+    whole: bool,
+    known: bool,
+    labelled: bool,
+    skip_bad: bool = False,
 ) -> LookAhead:
     """The first blocks of a file: up to 100 lines or 64 KiB, with a line that may be a sample.
 
     From a pipe (not `whole`) no more is read than up to a line that decides: any where the format
-    is `known`, else one that shows it; and one more after a line that may be a header.
+    is `known`, else one that shows it; and one more after a line that may be a header. A line that
+    is too long ends the search, unless `skip_bad`: its own end may never come.
     """
 
     def decides(line: bytes) -> bool:
@@ -73,6 +81,9 @@ def look_ahead(
     for block in blocks:
         ahead.blocks.append(block)
         if isinstance(block, LineError):
+            if not skip_bad:
+                ahead.broken = True
+                break
             number += 1
             size += _BYTES
         else:
@@ -98,6 +109,8 @@ def detect(lines: list[bytes], *, labelled: bool) -> str:
 
     Raises LineError where it cannot be known.
     """
+    if _opens_json(lines[0]):
+        return "json"
     lines = [_start_of(line) for line in lines]
     shown = [line for line in lines if _shows_format(line)]
     counts = Counter(filter(None, map(_kind_of, shown)))
@@ -143,6 +156,11 @@ def _kind_of(line: bytes) -> str | None:
     if line.startswith(b"\t"):
         return "text"
     return next((name for name, format in FORMATS.items() if format.fits(line)), None)
+
+
+def _opens_json(line: bytes) -> bool:
+    """True for the first line of an object or array over several lines: few others look like it."""
+    return FORMATS["json"].fits(line) and line.rstrip().endswith((b"{", b"[", b","))
 
 
 def _shows_format(line: bytes) -> bool:

@@ -148,6 +148,7 @@ class Reader:
             whole=self._file.total_bytes is not None,
             known=self._format is not None,
             labelled=self._setup.labels.labelled,
+            skip_bad=self._skip_bad,
         )
         self._blocks = itertools.chain(ahead.blocks, self._blocks)
         try:
@@ -265,10 +266,10 @@ class Reader:
                 header = max(header - 1, 0)
                 if self._skip_bad and not isinstance(block, DamageError):
                     parsed = Parsed(Batch(), 0, 1, skipped=(0,), first_fault=(1, block))
-                else:
-                    parsed = Parsed(Batch(), 0, 1, block)
-                yield _Part(parsed, b"", 0)
-                continue
+                    yield _Part(parsed, b"", 0)
+                    continue
+                yield _Part(Parsed(Batch(), 0, 1, block), b"", 0)
+                return  # the end of a line that is too long may never come
             offset = 0
             if header:
                 offset, lines = _offset_after(block, header)
@@ -279,6 +280,8 @@ class Reader:
                     start.parser, block, offset, self._room, skip_bad=self._skip_bad
                 )
                 yield _Part(parsed, block, offset)
+                if parsed.fault is not None:
+                    return
                 offset = parsed.end
 
     def _error(self, fault: LineError, line: int) -> FormatError:
