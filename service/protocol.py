@@ -511,11 +511,13 @@ def decode_margins(body: bytes) -> NDArray[np.float64]:
 
 
 def refusal_of(header: dict[str, Any]) -> RequestRefused:
-    """The exception for an error's header."""
+    """The exception for an error's header. Keys of another type than the protocol's are dropped."""
     error = header["error"]
+    at, sample, seconds = error.get("at"), error.get("sample"), error.get("retry_after_s")
     return RequestRefused(
         str(error.get("code")),
         str(error.get("message")),
-        error.get("at"),
-        retry_after_s=error.get("retry_after_s"),
+        at if isinstance(at, str) else None,
+        sample=sample if type(sample) is int and sample >= 0 else None,
+        retry_after_s=seconds if isinstance(seconds, int | float) else None,
     )

@@ -481,7 +481,10 @@ def test_a_sample_over_a_daemons_limit_is_named_by_its_place(
     assert position_at(strict) - before == lines - 1
     for command in ("predict", "explain"):
         refused = run(command, "--connect", strict, stdin=svmlight(rows))
-        assert_failed(refused, "TOO_LARGE: ", f"(sample {bad} of the stream)")
+        assert_failed(refused, "TOO_LARGE: ")
+        # The path alone where it names the sample by its place in the whole run.
+        places = f" at $[{bad}]\n", f" (sample {bad} of the stream)\n"
+        assert refused.err.endswith(places), refused.err
 
 
 def test_what_no_message_can_hold(strict: str) -> None:

@@ -103,7 +103,7 @@ def test_a_refusal_says_what_and_where(tmp_path: Path) -> None:
         assert refusal.message == "expected a finite number, got nan"
         assert str(refusal) == 'BAD_SAMPLE: expected a finite number, got nan at $[1][1]["len"]'
         assert isinstance(refusal, ValueError)
-        assert (refusal.sample, refusal.applied) == (None, None)
+        assert (refusal.sample, refusal.applied) == (1, None)
         assert client.stats()["position"] == 0
 
 
