@@ -154,7 +154,12 @@ def _warn_of_order(run: Run, arguments: argparse.Namespace) -> None:
         return
     side, longest, expected = long
     label = run.labels.name(side)
-    remedy = "--shuffle mixes a file" if arguments.snapshot is not None else "mix them first"
+    if arguments.snapshot is None:
+        remedy = "mix them first"
+    elif arguments.shuffle is None:
+        remedy = "--shuffle mixes a file"
+    else:
+        remedy = "a larger --max-memory mixes more of the file"
     note(
         f"warning: {plural(longest, 'sample')} in a row had the label {label}, in random order"
         f" it would be about {expected}; a model follows the last label of sorted samples: {remedy}"

@@ -268,6 +268,10 @@ def test_sorted_labels_are_warned_of_and_shuffling_cures_them(tmp_path: Path) ->
     mixed = done("learn", "--file", tmp_path / "b", "--shuffle", file)
     assert mixed.err == ""
     assert outcome_of(mixed.out)["label_run"] < 40
+    blocks = done(
+        "learn", "--file", tmp_path / "c", "--shuffle", "--max-memory", "10KiB", file
+    )  # each of one label
+    assert "a larger --max-memory mixes more of the file\n" in blocks.err
     with on_a_thread(tmp_path / "state") as endpoint:
         there = done("learn", "--connect", endpoint, file)
         assert "mix them first\n" in there.err
