@@ -57,7 +57,9 @@ def add_target(parser: Parser, help: str) -> None:
 
 
 def check_target(arguments: argparse.Namespace) -> None:
-    """Raise UsageError where a daemon and a snapshot file are both named."""
+    """Raise UsageError where a daemon and a snapshot file are both named, or a file without one."""
+    if arguments.snapshot == "":
+        raise UsageError("--file: expected a file's name, got ''")
     for flag in ("connect", "model"):
         if arguments.snapshot is not None and getattr(arguments, flag) is not None:
             raise UsageError(f"expected --file or --{flag}, got both: one model is meant")

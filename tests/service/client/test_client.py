@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import math
 import os
 import signal
 import subprocess
@@ -22,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onlinesvm import Limits, OnlineSVM
-from onlinesvm.errors import LimitError, SampleError
+from onlinesvm.errors import ConfigError, LimitError, SampleError
 from onlinesvm.service import Client
 from onlinesvm.service.errors import DaemonLost, DaemonTimeout, DaemonUnreachable, RequestRefused
 from tests.daemons import (
@@ -344,3 +345,15 @@ def test_samples_that_are_packed_already(tmp_path: Path) -> None:
         assert client.snapshot()["digest"] == model.snapshot().digest()
         with pytest.raises(RequestRefused, match="BAD_REQUEST"):
             client.learn_packed(b"\xc1")
+
+
+@pytest.mark.parametrize("seconds", [-1, math.nan, math.inf, "5", None])
+def test_a_time_that_is_no_number_of_seconds(seconds: Any) -> None:
+    """When the client is made, and when its time is set: the old one stays."""
+    for name in ("timeout_s", "wait_s"):
+        with pytest.raises(ConfigError, match=f"{name}: expected seconds from 0, got"):
+            Client(**{name: seconds})
+    with Client(timeout_s=3) as client:
+        with pytest.raises(ConfigError, match="timeout_s: expected seconds from 0, got"):
+            client.timeout_s = seconds
+        assert client.timeout_s == 3
