@@ -133,7 +133,7 @@ class Pipeline:
     # Samples.
 
     def add(self, features: Features, label: Written, importance: float) -> bool:
-        """Add one sample; whether it is time to exchange batches with the daemon.
+        """Add one sample; True if it is time to exchange batches with the daemon.
 
         Raises TypeError, SampleError, LimitError; the sample is then not added.
         """
