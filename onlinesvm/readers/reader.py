@@ -266,10 +266,12 @@ class Reader:
                 header = max(header - 1, 0)
                 if self._skip_bad and not isinstance(block, DamageError):
                     parsed = Parsed(Batch(), 0, 1, skipped=(0,), first_fault=(1, block))
-                    yield _Part(parsed, b"", 0)
-                    continue
-                yield _Part(Parsed(Batch(), 0, 1, block), b"", 0)
-                return  # the end of a line that is too long may never come
+                else:
+                    parsed = Parsed(Batch(), 0, 1, block)
+                yield _Part(parsed, b"", 0)
+                if parsed.fault is not None:
+                    return  # a line that is too long may never end
+                continue
             offset = 0
             if header:
                 offset, lines = _offset_after(block, header)

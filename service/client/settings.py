@@ -41,6 +41,8 @@ class Settings:
     on_waiting: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.endpoint, str):
+            raise ConfigError(f"endpoint: expected text, got {self.endpoint!r}")
         check_exposure(self.endpoint, insecure=True)
         if not self.endpoint.isprintable():  # a surrogate, a line's end: ZeroMQ takes neither
             raise ConfigError(

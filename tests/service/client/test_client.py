@@ -272,6 +272,20 @@ def test_a_refusal_of_what_the_daemon_could_not_read() -> None:
         client.ping()
 
 
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"endpoint": None}, "endpoint: expected text, got None"),
+        ({"timeout_s": "1"}, "timeout_s: expected seconds from 0, got '1'"),
+        ({"timeout_s": math.nan}, "timeout_s: expected seconds from 0, got nan"),
+        ({"wait_s": -1}, "wait_s: expected seconds from 0, got -1"),
+    ],
+)
+def test_settings_of_the_wrong_kind_are_refused(settings: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        Client(**{"endpoint": "tcp://127.0.0.1:1", **settings})
+
+
 # Closing.
 
 
@@ -348,11 +362,7 @@ def test_samples_that_are_packed_already(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seconds", [-1, math.nan, math.inf, "5", None])
-def test_a_time_that_is_no_number_of_seconds(seconds: Any) -> None:
-    """When the client is made, and when its time is set: the old one stays."""
-    for name in ("timeout_s", "wait_s"):
-        with pytest.raises(ConfigError, match=f"{name}: expected seconds from 0, got"):
-            Client(**{name: seconds})
+def test_a_time_that_is_no_number_of_seconds_leaves_the_old_one(seconds: Any) -> None:
     with Client(timeout_s=3) as client:
         with pytest.raises(ConfigError, match="timeout_s: expected seconds from 0, got"):
             client.timeout_s = seconds
