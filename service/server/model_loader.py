@@ -30,15 +30,16 @@ class ModelLoader:
             self._asked[stored.id] = stored, outcome
             outcome.add_done_callback(lambda _: self._wake())
 
-    def collect(self) -> list[tuple[StoredModel, Future[Loaded]]]:
-        """The models that were loaded or could not be, with the outcomes, in order."""
-        done = []
-        for id, (stored, outcome) in list(self._asked.items()):
+    def take(self) -> tuple[StoredModel, Future[Loaded]] | None:
+        """The next model that was loaded or could not be, and the outcome; None while there is
+        none. It may be asked for again from then on.
+        """
+        for id, (stored, outcome) in self._asked.items():
             if not outcome.done():
                 break
             del self._asked[id]
-            done.append((stored, outcome))
-        return done
+            return stored, outcome
+        return None
 
     def __len__(self) -> int:
         return len(self._asked)

@@ -107,6 +107,7 @@ class Leading:
         self._waiting = Waiting(WAIT_S, _late)
         self._learned: dict[str, Hosted] = {}  # their memory is to be counted
         self._wanted: list[StoredModel] = []  # to be loaded once there is room in memory
+        self._served: str | None = None  # the model whose requests that waited are answered
         self.handlers = LeaderHandlers(
             registry, counters, self.leader, self.snapshotter, started.log, self.health,
             self._memory, self._transfers,
@@ -133,7 +134,11 @@ class Leading:
         self._memory.count(hosted)
 
     def _may_leave(self, hosted: Hosted) -> bool:
-        is_asked_for = hosted.name in self._waiting or hosted.name in self._learned
+        is_asked_for = (
+            hosted.name in self._waiting
+            or hosted.name in self._learned
+            or hosted.name == self._served
+        )
         return self.snapshotter.is_current(hosted) and not is_asked_for
 
     def plan(self, requests: Sequence[Request]) -> Sequence[Planned]:
@@ -222,10 +227,14 @@ class Leading:
 
     def _take_loaded(self) -> None:
         """Serve the models that were loaded, and answer the requests that waited for them."""
-        for stored, outcome in self._loader.collect():
-            if self._registry.stored(stored.name) is stored:
+        while (found := self._loader.take()) is not None:
+            stored, outcome = found
+            is_known = self._registry.stored(stored.name) is stored
+            if is_known and self._registry.find(stored.name) is None:
                 self._take_one(stored, outcome)
+            self._served = stored.name  # it stays until its requests are answered
             carry_out(self, self._waiting.take(stored.name))
+            self._served = None
 
     def _take_one(self, stored: StoredModel, outcome: Future[Loaded]) -> None:
         try:

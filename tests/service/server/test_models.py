@@ -467,3 +467,21 @@ def test_a_file_that_was_never_a_model_is_removed(tmp_path: Path) -> None:
         assert origin.exists()
         assert not orphan.parent.exists()
         assert ask(found, "stats", "never").code == "NO_MODEL"
+
+
+def test_a_model_that_is_in_memory_is_not_replaced_by_one_that_was_loaded(tmp_path: Path) -> None:
+    batches = small(3)
+    with bench(tmp_path) as found:
+        create(found, "spam")
+        learn(found, "spam", batches[0])
+        unload(found, "spam")
+        loader = found.service._loader
+        stored = found.service.handlers._registry.stored("spam")
+        assert stored is not None
+        late = loader._worker.submit(loader._load, stored)
+        for batch in batches[1:]:
+            learn(found, "spam", batch)
+        late.result(20)
+        loader._asked[stored.id] = stored, late
+        found.service.tick(0.0)
+        assert digest(found, "spam") == digest_after_all(batches, **SGD)
