@@ -20,7 +20,7 @@ __all__ = ["ORDER", "main", "table"]
 
 ORDER = (
     "learn_names", "learn_ids", "stream", "round_trip", "files", "load", "memory", "growth",
-    "start", "log", "snapshot", "flat", "embedding_bag", "claims", "recurrent", "packed",
+    "start", "log", "models", "snapshot", "flat", "embedding_bag", "claims", "recurrent", "packed",
     "autoencoder", "voices", "cross_features",
 )  # fmt: skip
 

@@ -15,6 +15,7 @@ _LONGEST_S = 1e9
 LOG_LEVELS = ("debug", "info", "warning", "error")
 # A snapshot's header holds all of them, and its size is bounded.
 _MAX_PRODUCERS = 500_000
+_MAX_MODELS = 10_000_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +47,18 @@ class ServeConfig:
         "producers whose last sequence is remembered, about 200 bytes each; beyond it the one"
         " that learned least recently is forgotten",
     )
+    auto_create: bool = parameter(
+        False,
+        "create a model of an unknown name on its first sample, by the learner's flags given here",
+    )
+    max_models: int = parameter(
+        100_000, "models the daemon may have; about 1 kB of memory each while not in use"
+    )
+    max_memory: int | None = parameter(
+        None,
+        "memory of all models together: the one used furthest back is unloaded, once a snapshot"
+        " holds it, and comes back on demand. Without it all that were used stay",
+    )
     follow: str | None = parameter(
         None, "serve another daemon's state folder read-only instead of learning"
     )
@@ -75,8 +88,15 @@ class ServeConfig:
             raise ConfigError(
                 f"log_level: expected one of {', '.join(LOG_LEVELS)}, got {self.log_level!r}"
             )
-        limit = self.max_producers
-        if type(limit) is not int or not 1 <= limit <= _MAX_PRODUCERS:
-            raise ConfigError(
-                f"max_producers: expected an integer from 1 to {_MAX_PRODUCERS}, got {limit!r}"
-            )
+        for name, low, high in (
+            ("max_producers", 1, _MAX_PRODUCERS),
+            ("max_models", 1, _MAX_MODELS),
+            ("max_memory", 2**20, 2**62),
+        ):
+            limit = getattr(self, name)
+            if limit is None and name == "max_memory":
+                continue
+            if type(limit) is not int or not low <= limit <= high:
+                raise ConfigError(
+                    f"{name}: expected an integer from {low} to {high}, got {limit!r}"
+                )

@@ -25,6 +25,15 @@ envelope, up to a first empty one, may come before them; the reply echoes them.
     reload             a reader's look for a newer snapshot, answered when it is loaded
     resume             the last sequence of a producer and its samples, which from then on may
                        learn from this connection alone
+    create             a model of the name `model`, with `config` (a map), or that goes on as the
+                       model `copy_of` does now, or as the file `upload`. if_exists: "error", or
+                       "same": one of that configuration will do
+    drop               the end of a model
+    models             at most `limit` models whose names come after `after`
+    upload      yes    a piece of a snapshot file, bin, at `offset` of `size` bytes, with its
+                       `checksum` (CRC-32); the reply to the first, at 0, names the `upload`
+    fetch              a piece of the snapshot of a model with that `lsn`, at `offset`; the reply's
+                       body is bin, with its checksum and the file's size in the header
 
 Bodies are described in `onlinesvm.data.codec`.
 
@@ -34,6 +43,8 @@ Bodies are described in `onlinesvm.data.codec`.
     BAD_SAMPLE    has a sample that cannot be learned or scored, at `at`
     TOO_LARGE     exceeds a limit
     NO_MODEL      names a model that the daemon does not have
+    EXISTS        would create a model under a name that is taken
+    DAMAGED       is for a model that neither its snapshots nor the log make whole
     SEQUENCE_GAP  has a number that does not follow the producer's last one
     READ_ONLY     would change a model that is served read-only
     BUSY          cannot be answered now, and may be sent again
@@ -44,7 +55,8 @@ Bodies are described in `onlinesvm.data.codec`.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgpack
@@ -81,6 +93,7 @@ __all__ = [
     "encode_labels",
     "encode_reply",
     "encode_request",
+    "is_model_name",
     "request_error_of",
     "numbering_of",
     "parse_reply",
@@ -99,6 +112,8 @@ CODES = (
     "BAD_SAMPLE",
     "TOO_LARGE",
     "NO_MODEL",
+    "EXISTS",
+    "DAMAGED",
     "SEQUENCE_GAP",
     "READ_ONLY",
     "BUSY",
@@ -116,10 +131,15 @@ OPERATIONS = {
     "snapshot": False,
     "reload": False,
     "resume": False,
+    "create": False,
+    "drop": False,
+    "models": False,
+    "upload": True,
+    "fetch": False,
 }
 
 # Those that run beside the loop and are answered when they are done.
-DEFERRING = frozenset(("snapshot", "reload"))
+DEFERRING = frozenset(("snapshot", "reload", "create", "fetch"))
 
 # What predict answers with.
 OUTPUTS = ("margin", "label", "probability")
@@ -130,12 +150,20 @@ _KEYS_OF = dict.fromkeys(OPERATIONS, _KEYS) | {
     "learn": _KEYS | {"producer", "sequence"},
     "predict": _KEYS | {"output"},
     "resume": _KEYS | {"producer"},
+    "create": _KEYS | {"config", "if_exists", "copy_of", "upload"},
+    "models": _KEYS | {"after", "limit"},
+    "upload": _KEYS | {"upload", "offset", "size", "checksum"},
+    "fetch": _KEYS | {"lsn", "offset"},
 }
 _EXTENSIONS = (msgpack.ExtType, msgpack.Timestamp)
 _MAX_HEADER_KEYS = 16
 _MAX_ID_BYTES = 64
 _MODEL_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 _MAX_PRODUCER_BYTES = 64
+_UPLOAD_BYTES = 16  # of the name of an upload
+_MAX_LISTED = 1000
+_LISTED = 100
+_NONE: Mapping[str, Any] = MappingProxyType({})
 
 Id = int | str | bytes | None
 
@@ -169,7 +197,8 @@ class Request(NamedTuple):  # a frozen dataclass takes four times as long to mak
     """One request. `body` is b"" for an operation without one.
 
     header: its frame, as it came. producer and sequence: b"" and 0 where it is not numbered. peer:
-    the connection it came from. model: the name of the model it is for.
+    the connection it came from. model: the name of the model it is for. options: the checked
+    keys of an operation that is asked for seldom.
     """
 
     op: str
@@ -181,6 +210,7 @@ class Request(NamedTuple):  # a frozen dataclass takes four times as long to mak
     peer: bytes = b""
     output: str = "margin"
     model: str = DEFAULT_MODEL
+    options: Mapping[str, Any] = _NONE
 
 
 class Reply(NamedTuple):
@@ -266,6 +296,8 @@ def parse_request(frames: Sequence[bytes], limits: Limits, peer: bytes = b"") ->
     if not has_body and len(frames) == 2:
         raise RequestError("BAD_REQUEST", f"expected no body for {op}, got one", None, id)
     producer, sequence = _numbering_of(header, op, id)
+    read = _OPTIONS_OF.get(op)
+    options = _NONE if read is None else read(header, id)
     size = sum(map(len, frames))
     if size > limits.max_message_bytes:
         raise RequestError(
@@ -275,7 +307,91 @@ def parse_request(frames: Sequence[bytes], limits: Limits, peer: bytes = b"") ->
             id,
         )
     body = frames[1] if has_body else b""
-    return Request(op, id, body, frames[0], producer, sequence, peer, output, model)
+    return Request(op, id, body, frames[0], producer, sequence, peer, output, model, options)
+
+
+def _creation_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
+    """How a model is to be created. Raises RequestError."""
+    given = [name for name in ("config", "copy_of", "upload") if header.get(name) is not None]
+    if len(given) > 1:
+        raise RequestError("BAD_REQUEST", f"expected {given[0]} or {given[1]}, got both", None, id)
+    pairs = header.get("config") or ()
+    if type(pairs) is not tuple:
+        raise RequestError(
+            "BAD_REQUEST", f"expected config as a map, got {_shown(pairs)}", None, id
+        )
+    config = {name: value for name, value in pairs if isinstance(name, str)}
+    if len(config) != len(pairs):
+        raise RequestError(
+            "BAD_REQUEST", "expected config with distinct keys that are text, got others", None, id
+        )
+    copied = header.get("copy_of")
+    if copied is not None:
+        _check_model(copied, id)
+    if_exists = header.get("if_exists", "error")
+    if if_exists not in ("error", "same"):
+        raise RequestError(
+            "BAD_REQUEST", f'expected if_exists "error" or "same", got {_shown(if_exists)}',
+            None, id,
+        )  # fmt: skip
+    upload = header.get("upload")
+    if upload is not None:
+        _check_upload(upload, id)
+    return {"config": config, "copy_of": copied, "if_exists": if_exists, "upload": upload}
+
+
+def _check_upload(name: object, id: Id) -> None:
+    if not isinstance(name, bytes) or len(name) != _UPLOAD_BYTES:
+        raise RequestError(
+            "BAD_REQUEST", f"expected an upload as {_UPLOAD_BYTES} bytes, got {_shown(name)}",
+            None, id,
+        )  # fmt: skip
+
+
+def _listing_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
+    """Which models are to be listed. Raises RequestError."""
+    after, limit = header.get("after", ""), header.get("limit", _LISTED)
+    if after != "":
+        _check_model(after, id)
+    return {"after": after, "limit": _integer("limit", limit, 1, _MAX_LISTED, id)}
+
+
+def _piece_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
+    """Which piece of a file is sent. Raises RequestError."""
+    upload = header.get("upload")
+    if upload is not None:
+        _check_upload(upload, id)
+    return {
+        "upload": upload,
+        "offset": _integer("offset", header.get("offset"), 0, 2**62, id),
+        "size": _integer("size", header.get("size"), 1, 2**62, id),
+        "checksum": _integer("checksum", header.get("checksum"), 0, 2**32 - 1, id),
+    }
+
+
+def _fetch_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
+    """Which piece of a file is asked for. Raises RequestError."""
+    return {
+        "lsn": _integer("lsn", header.get("lsn"), 0, 2**62, id),
+        "offset": _integer("offset", header.get("offset"), 0, 2**62, id),
+    }
+
+
+def _integer(name: str, value: object, low: int, high: int, id: Id) -> int:
+    if type(value) is not int or not low <= value <= high:
+        raise RequestError(
+            "BAD_REQUEST",
+            f"expected {name} as an integer from {low} to {high}, got {_shown(value)}", None, id,
+        )  # fmt: skip
+    return value
+
+
+_OPTIONS_OF: Mapping[str, Callable[[dict[str, Any], Id], Mapping[str, Any]]] = {
+    "create": _creation_of,
+    "models": _listing_of,
+    "upload": _piece_of,
+    "fetch": _fetch_of,
+}
 
 
 def _numbering_of(header: dict[str, Any], op: str, id: Id) -> tuple[bytes, int]:
@@ -352,9 +468,14 @@ def _parse_header(raw: bytes) -> dict[str, Any]:
     return header
 
 
+def is_model_name(name: str) -> bool:
+    """Whether a model may have this name: 1 to 64 of A-Z a-z 0-9 . _ -, not starting with a dot."""
+    return _MODEL_NAME.fullmatch(name) is not None
+
+
 def _check_model(name: object, id: Id) -> None:
     """Raise RequestError unless `name` may be a model's."""
-    if not isinstance(name, str) or not _MODEL_NAME.fullmatch(name):
+    if not isinstance(name, str) or not is_model_name(name):
         raise RequestError(
             "BAD_REQUEST",
             "expected a model's name of 1 to 64 of A-Z a-z 0-9 . _ -, not starting with a dot,"

@@ -16,7 +16,8 @@ from onlinesvm.data.codec import pack_array
 from onlinesvm.data.objects import Packer
 from onlinesvm.service.protocol import RequestError, encode_request, parse_request
 from onlinesvm.service.server.counters import Counters
-from onlinesvm.service.server.leader import PART_BYTES
+from onlinesvm.service.server.leader import PART_BYTES, Policy
+from onlinesvm.service.server.registry import Hosted
 from onlinesvm.service.server.service import Leading
 from onlinesvm.service.server.snapshotter import Schedule
 from onlinesvm.service.storage.posix import Buffer, Files
@@ -41,14 +42,27 @@ class Bench:
     """A leader and its folder: a turn of the loop at a time, without the loop."""
 
     def __init__(
-        self, state: StateDir, started: Started, limits: Limits, schedule: Schedule, part_bytes: int
+        self,
+        state: StateDir,
+        started: Started,
+        limits: Limits,
+        schedule: Schedule,
+        policy: Policy,
+        part_bytes: int,
     ) -> None:
         self.started = started
         self.log = started.log
         self.model = started.default.model
-        self.stored = started.stored.get(self.model.id)
-        self.service = Leading(state, started, Counters(), lambda: None, schedule, part_bytes)
+        self.stored = started.stored[self.model.id].newest
+        self.service = Leading(
+            state, started, Counters(), lambda: None, schedule, policy, part_bytes=part_bytes
+        )
         self._limits = limits
+
+    @property
+    def hosted(self) -> Hosted:
+        """The model `default`, as the service has it."""
+        return self.service.handlers._registry.get("default")
 
     def turn(self, *requests: tuple[Any, ...]) -> list[Any]:
         """One turn with `requests`, each (op, body or None, keys, peer): replies and errors."""
@@ -123,7 +137,8 @@ def bench(
             state, config, limits, fsync=fsync, files=files, max_producers=max_producers
         )
         schedule = Schedule(every_s=every_s, log_bytes=log_bytes)
-        opened = Bench(state, started, limits, schedule, part_bytes)
+        policy = Policy(limits, max_producers, config)
+        opened = Bench(state, started, limits, schedule, policy, part_bytes)
         try:
             yield opened
         finally:

@@ -40,13 +40,21 @@ def stats(arguments: argparse.Namespace) -> None:
 def add_snapshot(parser: Parser) -> None:
     """Add the flags of `snapshot`."""
     parser.usage = "onlinesvm snapshot [FLAGS]"
-    parser.epilog = "example:\n  onlinesvm snapshot --connect tcp://127.0.0.1:5577"
+    parser.epilog = (
+        "example:\n  onlinesvm snapshot --connect tcp://127.0.0.1:5577\n"
+        "  onlinesvm snapshot --model spam --output spam.msgpack"
+    )
     add_daemon(parser)
+    parser.add_argument("--output", metavar="FILE", help="fetch the snapshot to this file")
 
 
 def snapshot(arguments: argparse.Namespace) -> None:
     """Have a daemon write a snapshot; print its path, position, size, checksum and digest."""
-    _ask(arguments, "snapshot")
+    if arguments.output is None:
+        _ask(arguments, "snapshot")
+        return
+    with client_of(arguments) as client:
+        write(json.dumps(client.fetch(arguments.output), indent=2) + "\n")
 
 
 def _ask(arguments: argparse.Namespace, op: str) -> None:
@@ -61,6 +69,7 @@ def add_recover(parser: Parser) -> None:
     parser.add_argument(
         "--state", metavar="DIR", default=_STATE, help=f"the state folder (default: {_STATE})"
     )
+    parser.add_argument("--model", metavar="NAME", help="repair one model alone (default: all)")
 
 
 def recover(arguments: argparse.Namespace) -> None:
@@ -76,7 +85,7 @@ def recover(arguments: argparse.Namespace) -> None:
         raise StateError(f"state folder {folder}: no such folder")
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
     with StateDir(folder) as state, ReplayProgress() as progress:
-        report = recovery.recover(state, on_progress=progress)
+        report = recovery.recover(state, on_progress=progress, name=arguments.model)
     write(json.dumps(report, indent=2) + "\n")
 
 
@@ -90,6 +99,9 @@ def add_inspect(parser: Parser) -> None:
         "snapshot", metavar="SNAPSHOT", help="a snapshot file, or a state folder (its newest)"
     )
     parser.add_argument(
+        "--model", metavar="NAME", help="of a state folder: the model's name (default: default)"
+    )
+    parser.add_argument(
         "--top", type=count, default=10, metavar="N", help="features each way (default: 10)"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
@@ -100,7 +112,7 @@ def inspect(arguments: argparse.Namespace) -> None:
     from onlinesvm.snapshot.reader import read_header
     from onlinesvm.svm import OnlineSVM
 
-    path = _snapshot_at(Path(arguments.snapshot))
+    path = _snapshot_at(Path(arguments.snapshot), arguments.model)
     header = read_header(path)
     model = OnlineSVM.load(path)
     figures = model.progressive
@@ -131,13 +143,13 @@ def inspect(arguments: argparse.Namespace) -> None:
         write("\n".join(_table(header, experts, up, down)) + "\n")
 
 
-def _snapshot_at(path: Path) -> Path:
-    """The snapshot file that `path` names: itself, or the newest of a state folder."""
+def _snapshot_at(path: Path, name: str | None) -> Path:
+    """The snapshot file that `path` names: itself, or the newest of a model in a state folder."""
     if not path.is_dir():
         return path
     from onlinesvm.service.storage.snapshots import DEFAULT_MODEL, model_folder, snapshots_in
 
-    listing = snapshots_in(model_folder(path, DEFAULT_MODEL))
+    listing = snapshots_in(model_folder(path, name or DEFAULT_MODEL))
     if not listing:
         raise SnapshotError(f"{path}: expected a snapshot in this folder, got none")
     return listing[0][1]

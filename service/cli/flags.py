@@ -89,7 +89,7 @@ _METAVARS = {
 def add_flags(parser: Parser, config: type, title: str) -> None:
     """Give `parser` one flag for each field of the dataclass `config`, under `title`.
 
-    A field named ``…_bytes`` takes a size, one named ``…_s`` a duration.
+    A field named ``…_bytes``, or max_memory, takes a size, one named ``…_s`` a duration.
     """
     group = parser.add_argument_group(title)
     for field in fields(config):
@@ -110,7 +110,7 @@ def add_flags(parser: Parser, config: type, title: str) -> None:
 
 def _kind_of(field: Field[Any]) -> tuple[Callable[[str], object], str]:
     """The type and the metavar of a field that takes a value."""
-    if field.name.endswith("_bytes"):
+    if field.name.endswith("_bytes") or field.name == "max_memory":
         return size, "SIZE"
     if field.name.endswith("_s"):
         return duration, "TIME"

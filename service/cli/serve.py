@@ -30,6 +30,9 @@ __all__ = ["add_serve", "serve"]
 
 log = logging.getLogger(__name__)
 
+# A thread that loads or writes a model hands the interpreter over to the loop after so long.
+_SWITCH_S = 0.0005
+
 
 def add_serve(parser: Parser) -> None:
     """Add the flags of `serve`."""
@@ -68,12 +71,18 @@ def serve(arguments: argparse.Namespace) -> None:
     progress = ReplayProgress()
     if config.follow is not None:
         folder = Path(config.follow).absolute()
-        load = load_reader(str(folder), limits, reload_every_s=config.reload_every_s)
+        load = load_reader(
+            str(folder),
+            limits,
+            reload_every_s=config.reload_every_s,
+            max_memory_bytes=config.max_memory,
+        )
         source = f"follows {folder}"
     else:
         load = load_leader(config, limits, parameters, on_progress=progress)
         source = f"state {config.state}"
     keep_freed_memory()
+    sys.setswitchinterval(_SWITCH_S)
     daemon = Daemon(load, config.bind, limits)
     settings = asdict(config) | asdict(limits)
     log.debug("settings: %s", " ".join(f"{key}={value}" for key, value in settings.items()))

@@ -17,20 +17,33 @@ if TYPE_CHECKING:
     from onlinesvm.service.client.client import Client
     from onlinesvm.svm import OnlineSVM
 
-__all__ = ["add_daemon", "add_target", "check_target", "client_of", "labels_in", "load"]
+__all__ = [
+    "add_connection",
+    "add_daemon",
+    "add_target",
+    "check_target",
+    "client_of",
+    "labels_in",
+    "load",
+]
 
 
 def add_daemon(parser: Parser) -> None:
     """Add the flags that name a daemon and one of its models."""
-    parser.add_argument(
-        "--connect",
-        metavar="ENDPOINT",
-        help=f"the daemon's endpoint (default: {DEFAULT_ENDPOINT})",
-    )
+    add_connection(parser)
     parser.add_argument(
         "--model",
         metavar="NAME",
         help=f"the name of the daemon's model (default: {DEFAULT_MODEL})",
+    )
+
+
+def add_connection(parser: Parser) -> None:
+    """Add the flags that name a daemon."""
+    parser.add_argument(
+        "--connect",
+        metavar="ENDPOINT",
+        help=f"the daemon's endpoint (default: {DEFAULT_ENDPOINT})",
     )
     parser.add_argument(
         "--timeout-s",
@@ -78,7 +91,7 @@ def client_of(arguments: argparse.Namespace, limits: Limits | None = None) -> Cl
             timeout_s=arguments.timeout_s,
             wait_s=arguments.wait,
             limits=limits,
-            model=arguments.model,
+            model=getattr(arguments, "model", None),
             on_waiting=say,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from onlinesvm.service.client.calls import Answer, Call, Sample, first
 from onlinesvm.service.client.configured import Configured
 from onlinesvm.service.client.exactly_once import delivery_of
 from onlinesvm.service.client.pipeline import OnMargins
+from onlinesvm.service.client.transfer import Steps, fetch, upload
 
 __all__ = ["AsyncClient"]
 
@@ -108,6 +110,54 @@ class AsyncClient(Configured):
         """Have a reader look for a newer snapshot; see `Client.reload`."""
         return await self._ask(self._calls.plain("reload"))
 
+    async def create(
+        self,
+        name: str,
+        *,
+        if_exists: str = "error",
+        copy_of: str | None = None,
+        file: str | os.PathLike[str] | None = None,
+        **config: Any,
+    ) -> dict[str, Any]:
+        """Create a model: new, with the parameters `config`; or going on as the model `copy_of`
+        does now; or from a snapshot `file`. Its `config` and `position`.
+
+        if_exists: "error", or "same": a model of that name and configuration will do.
+        """
+        if file is not None:
+            return await self._walk(upload(self._calls, name, file))
+        return await self._ask(self._calls.create(name, config, if_exists, copy_of))
+
+    async def drop(self, name: str) -> None:
+        """Drop a model: everything that it has learned is lost."""
+        await self._ask(self._calls.drop(name))
+
+    async def models(self) -> list[dict[str, Any]]:
+        """The daemon's models by name: `name`, `loaded`, and `position` where it is known."""
+        rows: list[dict[str, Any]] = []
+        after: str | None = ""
+        while after is not None:
+            page = await self._ask(self._calls.models(after))
+            rows += page["models"]
+            after = page["next"]
+        return rows
+
+    async def fetch(self, path: str | os.PathLike[str]) -> dict[str, Any]:
+        """Have a snapshot written, and fetch it to a file at `path`; as `snapshot` returns."""
+        return await self._walk(fetch(self._calls, path))
+
+    async def _walk(self, steps: Steps) -> dict[str, Any]:
+        """Ask for each call of `steps`; what they return."""
+        try:
+            call = next(steps)
+            while True:
+                call = steps.send(await self._ask(call))
+        except StopIteration as end:
+            outcome: dict[str, Any] = end.value
+            return outcome
+        finally:
+            steps.close()
+
     async def request(self, op: str, body: bytes | None = None, **keys: Any) -> Answer:
         """Ask for `op` with its own `keys`: the answer's header, less the envelope, and body."""
         return await self._ask(self._calls.any(op, body, keys))
@@ -121,7 +171,7 @@ class AsyncClient(Configured):
         """A pipelined stream of samples to learn, an asynchronous context manager; see
         `Client.stream`.
         """
-        delivery = delivery_of(producer, self.limits, on_margins)
+        delivery = delivery_of(producer, self.limits, on_margins, self._settings.model)
         return AsyncStream(self._connections, self._settings, delivery)
 
     async def _ask(self, call: Call[T]) -> T:

@@ -282,7 +282,7 @@ class AsyncConnection:
         """The id and the frames of a request. Raises LimitError."""
         self._last_id += 1
         settings = self._settings
-        return self._last_id, frames_of(call, self._last_id, settings.limits, settings.model)
+        return self._last_id, frames_of(call, self._last_id, settings.limits)
 
     async def _send(
         self,

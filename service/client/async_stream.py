@@ -35,6 +35,7 @@ class AsyncStream:
         self._connections = connections
         self._settings = settings
         self._delivery = delivery
+        self._calls = Calls(settings.limits, settings.model)
         self._connection: AsyncConnection | None = None
         # As in Stream: of this connection, and of any.
         self._is_joined = self._was_joined = False
@@ -138,7 +139,7 @@ class AsyncStream:
                 if producer is None:
                     await connection.connect()
                 else:
-                    call = Calls(self._settings.limits).resume(producer)
+                    call = self._calls.resume(producer)
                     left_s = max(0.0, self._deadline() - time.monotonic())
                     header = await connection.ask(call, left_s)
                     self._outcomes.clear()
@@ -212,7 +213,8 @@ class AsyncStream:
             # A daemon that comes back may have fewer samples than it had acknowledged.
             id = None
             if not connection.is_broken():
-                id = await connection.post(delivery.call_of(batch), self._arrive, self._deadline())
+                call = self._calls.to_model(delivery.call_of(batch))
+                id = await connection.post(call, self._arrive, self._deadline())
             if id is None:
                 raise DaemonLost(f"the connection to {self._settings.endpoint} broke")
             delivery.sent(id)

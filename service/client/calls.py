@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -44,10 +44,9 @@ class Call(Generic[T]):
     keys: Mapping[str, Any] = field(default_factory=dict)
 
 
-def frames_of(call: Call[Any], id: int, limits: Limits, model: str | None) -> tuple[bytes, ...]:
-    """The frames of a request to `model`. Raises LimitError if they exceed `max_message_bytes`."""
-    keys = call.keys if model is None else {**call.keys, "model": model}
-    header = encode_request(call.op, id, **keys)
+def frames_of(call: Call[Any], id: int, limits: Limits) -> tuple[bytes, ...]:
+    """The frames of a request. Raises LimitError if they exceed `max_message_bytes`."""
+    header = encode_request(call.op, id, **call.keys)
     size = len(header) + len(call.body or b"")
     if size > limits.max_message_bytes:
         raise LimitError(
@@ -105,24 +104,29 @@ class _Packers(threading.local):
 class Calls:
     """The calls that a client offers, checked against `limits` before they are sent.
 
-    Safe for threads.
+    model: the one that they are for, None for the daemon's default. Safe for threads.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, model: str | None = None) -> None:
         self._limits = limits
+        self._model = {} if model is None else {"model": model}
         self._packers = _Packers()
 
-    def plain(self, op: str) -> Call[dict[str, Any]]:
+    def to_model(self, call: Call[T]) -> Call[T]:
+        """`call`, for this model."""
+        return replace(call, keys={**self._model, **call.keys}) if self._model else call
+
+    def plain(self, op: str, **keys: Any) -> Call[dict[str, Any]]:
         """An operation without a body, answered by its header: ping, stats, snapshot, reload."""
-        return Call(op, _header)
+        return self.to_model(Call(op, _header, keys=keys))
 
     def resume(self, producer: str | bytes) -> Call[dict[str, Any]]:
         """The last sequence of a producer and its samples."""
-        return Call("resume", _header, keys={"producer": producer})
+        return self.plain("resume", producer=producer)
 
     def any(self, op: str, body: bytes | None, keys: Mapping[str, Any]) -> Call[Answer]:
         """Any operation, answered by header and body."""
-        return Call(op, whole, body, keys)
+        return self.to_model(Call(op, whole, body, keys))
 
     def learn(self, samples: Iterable[Sample]) -> Call[NDArray[np.float64]]:
         """A learn request of `samples`. Raises TypeError, SampleError, LimitError."""
@@ -133,27 +137,47 @@ class Calls:
 
     def learn_packed(self, body: bytes) -> Call[NDArray[np.float64]]:
         """A learn request of a packed body."""
-        return Call("learn", _margins, body)
+        return self.to_model(Call("learn", _margins, body))
 
     def predict(self, samples: Iterable[Features]) -> Call[NDArray[Any]]:
         """A predict request of `samples`, for their labels.
 
         Raises TypeError, SampleError, LimitError.
         """
-        return Call("predict", _labels, self._features(samples), {"output": "label"})
+        keys = {"output": "label"}
+        return self.to_model(Call("predict", _labels, self._features(samples), keys))
 
     def predict_proba(self, samples: Iterable[Features]) -> Call[NDArray[np.float64]]:
         """A predict request for the probabilities of both labels. Raises as `predict` does."""
         keys = {"output": "probability"}
-        return Call("predict", _probabilities, self._features(samples), keys)
+        return self.to_model(Call("predict", _probabilities, self._features(samples), keys))
 
     def decision_function(self, samples: Iterable[Features]) -> Call[NDArray[np.float64]]:
         """A predict request for margins. Raises as `predict` does."""
-        return Call("predict", _margins, self._features(samples))
+        return self.to_model(Call("predict", _margins, self._features(samples)))
 
     def explain(self, samples: Iterable[Features]) -> Call[list[Explanation]]:
         """An explain request of `samples`. Raises TypeError, SampleError, LimitError."""
-        return Call("explain", _explanations, self._features(samples))
+        return self.to_model(Call("explain", _explanations, self._features(samples)))
+
+    def create(
+        self, name: str, config: Mapping[str, Any], if_exists: str, copy_of: str | None
+    ) -> Call[dict[str, Any]]:
+        """The creation of a model."""
+        keys: dict[str, Any] = {"model": name, "if_exists": if_exists}
+        if config:
+            keys["config"] = dict(config)
+        if copy_of is not None:
+            keys["copy_of"] = copy_of
+        return Call("create", _header, keys=keys)
+
+    def drop(self, name: str) -> Call[dict[str, Any]]:
+        """The end of a model."""
+        return Call("drop", _header, keys={"model": name})
+
+    def models(self, after: str) -> Call[dict[str, Any]]:
+        """The page of the list of models that comes after a name."""
+        return Call("models", _header, keys={"after": after, "limit": 1000})
 
     def _features(self, samples: Iterable[Features]) -> bytes:
         pack = self._packers.packer.features

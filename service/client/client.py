@@ -19,6 +19,7 @@ from onlinesvm.service.client.exactly_once import delivery_of
 from onlinesvm.service.client.pipeline import OnMargins
 from onlinesvm.service.client.pool import Pool
 from onlinesvm.service.client.stream import Stream
+from onlinesvm.service.client.transfer import Steps, fetch, upload
 
 __all__ = ["Client"]
 
@@ -46,6 +47,7 @@ class Client(Configured):
     >>> with Client("tcp://127.0.0.1:5577") as client:       # doctest: +SKIP
     ...     client.learn([(["free", "prize"], "spam"), ({"len": 2.5}, "ham")])
     ...     client.predict([["free"]])
+    ...     client.model("spam").learn([(["prize"], +1)])
     """
 
     def _open(self) -> None:
@@ -129,6 +131,54 @@ class Client(Configured):
         """Have a reader look for a newer snapshot: `reloaded`, `position`, `path`."""
         return self._ask(self._calls.plain("reload"))
 
+    def create(
+        self,
+        name: str,
+        *,
+        if_exists: str = "error",
+        copy_of: str | None = None,
+        file: str | os.PathLike[str] | None = None,
+        **config: Any,
+    ) -> dict[str, Any]:
+        """Create a model: new, with the parameters `config`; or going on as the model `copy_of`
+        does now; or from a snapshot `file`. Its `config` and `position`.
+
+        if_exists: "error", or "same": a model of that name and configuration will do.
+        """
+        if file is not None:
+            return self._walk(upload(self._calls, name, file))
+        return self._ask(self._calls.create(name, config, if_exists, copy_of))
+
+    def drop(self, name: str) -> None:
+        """Drop a model: everything that it has learned is lost."""
+        self._ask(self._calls.drop(name))
+
+    def models(self) -> list[dict[str, Any]]:
+        """The daemon's models by name: `name`, `loaded`, and `position` where it is known."""
+        rows: list[dict[str, Any]] = []
+        after: str | None = ""
+        while after is not None:
+            page = self._ask(self._calls.models(after))
+            rows += page["models"]
+            after = page["next"]
+        return rows
+
+    def fetch(self, path: str | os.PathLike[str]) -> dict[str, Any]:
+        """Have a snapshot written, and fetch it to a file at `path`; as `snapshot` returns."""
+        return self._walk(fetch(self._calls, path))
+
+    def _walk(self, steps: Steps) -> dict[str, Any]:
+        """Ask for each call of `steps`; what they return."""
+        try:
+            call = next(steps)
+            while True:
+                call = steps.send(self._ask(call))
+        except StopIteration as end:
+            outcome: dict[str, Any] = end.value
+            return outcome
+        finally:
+            steps.close()
+
     def request(self, op: str, body: bytes | None = None, **keys: Any) -> Answer:
         """Ask for `op` with its own `keys`: the answer's header, less the envelope, and body."""
         return self._ask(self._calls.any(op, body, keys))
@@ -144,7 +194,7 @@ class Client(Configured):
         With `producer`, a name of 1 to 64 bytes that no other client uses, each sample is learned
         exactly once, whatever breaks; see `onlinesvm.service.client.exactly_once.ExactlyOnce`.
         """
-        delivery = delivery_of(producer, self.limits, on_margins)
+        delivery = delivery_of(producer, self.limits, on_margins, self._settings.model)
         return Stream(self._own_pool(), self._settings, delivery)
 
     def _ask(self, call: Call[T]) -> T:

@@ -146,7 +146,7 @@ class Connection:
         """The id and the frames of a request. Raises LimitError."""
         self._last_id += 1
         settings = self._settings
-        return self._last_id, frames_of(call, self._last_id, settings.limits, settings.model)
+        return self._last_id, frames_of(call, self._last_id, settings.limits)
 
     def _send(self, frames: tuple[bytes, ...], deadline: float) -> bool:
         """Send a request; False if the connection broke before it was sent."""

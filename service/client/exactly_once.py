@@ -22,6 +22,7 @@ from onlinesvm.service.protocol import decode_margins, refusal_of
 __all__ = ["Delivery", "ExactlyOnce", "delivery_of"]
 
 _NUMBERING_BYTES = 64
+_MODEL_KEY_BYTES = 8  # the key, and the head of the name
 
 
 class ExactlyOnce:
@@ -44,12 +45,20 @@ class ExactlyOnce:
     or the daemon has lost samples that it had acknowledged.
     """
 
-    def __init__(self, producer: str | bytes, limits: Limits, on_margins: OnMargins | None) -> None:
+    def __init__(
+        self,
+        producer: str | bytes,
+        limits: Limits,
+        on_margins: OnMargins | None,
+        reserved_bytes: int = 0,
+    ) -> None:
         self.producer = producer
         name = (
             producer.encode("utf-8", "surrogateescape") if isinstance(producer, str) else producer
         )
-        self._pipeline = Pipeline(limits, on_margins, reserved_bytes=len(name) + _NUMBERING_BYTES)
+        self._pipeline = Pipeline(
+            limits, on_margins, reserved_bytes=reserved_bytes + len(name) + _NUMBERING_BYTES
+        )
         self._sequence: int | None = None  # the last acknowledged; None before `resumed`
         self._max_sent = 0  # the last ever sent
         # After a refusal all batches in flight after it are refused as well; they are sent again,
@@ -249,9 +258,13 @@ Delivery = Pipeline | ExactlyOnce
 
 
 def delivery_of(
-    producer: str | bytes | None, limits: Limits, on_margins: OnMargins | None
+    producer: str | bytes | None,
+    limits: Limits,
+    on_margins: OnMargins | None,
+    model: str | None = None,
 ) -> Delivery:
-    """The pipeline of a stream: numbered if it has a producer's name."""
+    """The pipeline of a stream to a model: numbered if it has a producer's name."""
+    reserved = 0 if model is None else len(model) + _MODEL_KEY_BYTES
     if producer is None:
-        return Pipeline(limits, on_margins)
-    return ExactlyOnce(producer, limits, on_margins)
+        return Pipeline(limits, on_margins, reserved_bytes=reserved)
+    return ExactlyOnce(producer, limits, on_margins, reserved)

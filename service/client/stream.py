@@ -54,7 +54,7 @@ class Stream:
         self._settings = settings
         self._delivery = delivery
         self._pid, self._thread = os.getpid(), threading.get_ident()
-        self._calls = Calls(settings.limits)
+        self._calls = Calls(settings.limits, settings.model)
         self._connection: Connection | None = None
         # True once the connection is ready and a numbered stream has asked how far the daemon is:
         # of this connection, and of any.
@@ -223,7 +223,9 @@ class Stream:
             # A daemon that comes back may have fewer samples than it had acknowledged.
             id = None
             if not connection.is_broken():
-                id = connection.post(self._delivery.call_of(batch), self._deadline())
+                id = connection.post(
+                    self._calls.to_model(self._delivery.call_of(batch)), self._deadline()
+                )
             if id is None:
                 raise DaemonLost(f"the connection to {self._settings.endpoint} broke")
             self._delivery.sent(id)

@@ -8,6 +8,7 @@ from typing import Any
 from onlinesvm.config import Limits
 from onlinesvm.service.config import ServeConfig
 from onlinesvm.service.server.counters import Counters
+from onlinesvm.service.server.leader import Policy
 from onlinesvm.service.server.loading import Loading, Progress
 from onlinesvm.service.server.loop import Loop
 from onlinesvm.service.server.service import Leading, Reading, Service
@@ -98,7 +99,10 @@ def load_leader(
                 on_progress=note,
             )
             planned = schedule or Schedule(every_s=config.snapshot_every_s)
-            return Leading(state, started, counters, wake, planned)
+            policy = Policy(
+                limits, config.max_producers, given, config.auto_create, config.max_models
+            )
+            return Leading(state, started, counters, wake, planned, policy, config.max_memory)
         except BaseException:
             state.close()
             raise
@@ -106,10 +110,15 @@ def load_leader(
     return load
 
 
-def load_reader(folder: str, limits: Limits, *, reload_every_s: float) -> Load:
-    """Loads the newest snapshot of another daemon's state folder to serve it."""
+def load_reader(
+    folder: str, limits: Limits, *, reload_every_s: float, max_memory_bytes: int | None = None
+) -> Load:
+    """Loads the newest snapshots of another daemon's state folder to serve them."""
 
     def load(counters: Counters, wake: Callable[[], None], progress: Progress) -> Service:
-        return Reading(folder, limits, counters, wake, reload_every_s=reload_every_s)
+        return Reading(
+            folder, limits, counters, wake, reload_every_s=reload_every_s,
+            max_memory_bytes=max_memory_bytes,
+        )  # fmt: skip
 
     return load

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from onlinesvm.metrics.monitor import NAMES
 from onlinesvm.model.model import Model
 from onlinesvm.service.errors import NotDurable
 from onlinesvm.service.protocol import (
+    DEFAULT_MODEL,
     Reply,
     Request,
     RequestError,
@@ -24,21 +25,20 @@ from onlinesvm.service.protocol import (
     encode_labels,
     request_error_of,
 )
+from onlinesvm.service.server.answer import Answer, created, later
 from onlinesvm.service.server.counters import Counters
-from onlinesvm.service.server.leader import Leader
+from onlinesvm.service.server.leader import Leader, has_origin
 from onlinesvm.service.server.log_health import LogHealth
-from onlinesvm.service.server.plan import Plan, Planned
+from onlinesvm.service.server.memory import Memory
+from onlinesvm.service.server.plan import Change, Create, Drop, Learned, Plan, Planned
 from onlinesvm.service.server.reader import Look, Reader
-from onlinesvm.service.server.registry import Registry
+from onlinesvm.service.server.registry import Hosted, Registry
 from onlinesvm.service.server.snapshotter import Snapshotter, Written
+from onlinesvm.service.server.transfers import Transfers, piece_of
 from onlinesvm.service.storage.log import Log
 from onlinesvm.version import __version__
 
-__all__ = ["Answer", "Handlers", "LeaderHandlers", "ReaderHandlers"]
-
-Answer = Reply | Future[Reply]
-
-T = TypeVar("T")
+__all__ = ["Handlers", "LeaderHandlers", "ReaderHandlers"]
 
 
 def encode_predictions(model: Model, margins: NDArray[np.float64], output: str) -> bytes:
@@ -65,16 +65,23 @@ class Handlers(ABC):
             "snapshot": self._snapshot,
             "reload": self._reload,
             "resume": self._resume,
+            "models": self._models,
+            "create": self._create,
+            "drop": self._drop,
+            "upload": self._upload,
+            "fetch": self._fetch,
         }
 
     def handle(self, request: Request, plan: Planned = None) -> Answer:
-        """Carry out `request`, a learn request by its `plan`.
+        """Carry out `request`, one that changes models by its `plan`.
 
         Raises RequestError, with the models as they were.
         """
         try:
-            if request.op == "learn":
-                return self._learn(request, plan)
+            if isinstance(plan, Exception):
+                raise plan
+            if isinstance(plan, Change):
+                return self._carry_out(request, plan)
             return self._handlers[request.op](request)
         except (BodyError, SampleError) as error:
             raise request_error_of(error, request.id) from None
@@ -110,8 +117,48 @@ class Handlers(ABC):
             {"samples": len(explained), "position": model.position}, encode_explanations(explained)
         )
 
+    def _carry_out(self, request: Request, plan: Change) -> Answer:
+        """Carry out the plan of a request that changes models."""
+        raise AssertionError(f"{self.mode}: no plan was made for {request.op}")
+
+    def _models(self, request: Request) -> Answer:
+        """A page of the models, by name."""
+        options = request.options
+        names = self._registry.names_after(options["after"], options["limit"] + 1)
+        page = names[: options["limit"]]
+        return Reply(
+            {
+                "models": [self._row(name) for name in page],
+                "count": len(self._registry),
+                "next": page[-1] if len(names) > len(page) else None,
+            }
+        )
+
+    def _row(self, name: str) -> dict[str, Any]:
+        """What the list of models says of one."""
+        hosted, stored = self._registry.find(name), self._registry.stored(name)
+        row: dict[str, Any] = {"name": name, "loaded": hosted is not None}
+        if hosted is not None:
+            row["position"] = hosted.model.position
+            row["features"] = len(hosted.model.lookup)
+            row["rule"] = hosted.model.config.rule
+        elif stored is not None and stored.newest is not None:
+            row["position"] = stored.newest.position
+        if stored is not None and stored.damage is not None:
+            row["damage"] = stored.damage
+        return row
+
     @abstractmethod
-    def _learn(self, request: Request, plan: Planned) -> Answer: ...
+    def _create(self, request: Request) -> Answer: ...
+
+    @abstractmethod
+    def _drop(self, request: Request) -> Answer: ...
+
+    @abstractmethod
+    def _upload(self, request: Request) -> Answer: ...
+
+    @abstractmethod
+    def _fetch(self, request: Request) -> Answer: ...
 
     @abstractmethod
     def _snapshot(self, request: Request) -> Answer: ...
@@ -124,10 +171,13 @@ class Handlers(ABC):
 
     def _stats(self, request: Request) -> Answer:
         """The figures that all modes share; nil where there is no model yet."""
+        if request.model != DEFAULT_MODEL:
+            self._registry.get(request.model, request.id)
         hosted = self._registry.find(request.model)
         model = hosted.model if hosted else None
         report: dict[str, Any] = {"mode": self.mode, "version": __version__}
         report.update(self._counters.report())
+        report.update(models=len(self._registry), loaded_models=self._registry.loaded)
         progressive = model.progressive if model else None
         report.update(
             position=model.position if model else None,
@@ -143,11 +193,11 @@ class Handlers(ABC):
         )
         report.update(model.metrics if model else dict.fromkeys(NAMES))
         report["experts"] = model.experts if model else None
-        report.update(self._report(request))
+        report.update(self._report(request, hosted))
         return Reply(report)
 
     @abstractmethod
-    def _report(self, request: Request) -> dict[str, Any]:
+    def _report(self, request: Request, hosted: Hosted | None) -> dict[str, Any]:
         """The figures of this mode alone."""
 
 
@@ -164,61 +214,93 @@ class LeaderHandlers(Handlers):
         snapshotter: Snapshotter,
         log: Log,
         health: LogHealth,
+        memory: Memory,
+        transfers: Transfers,
     ) -> None:
         super().__init__(registry, counters)
         self._leader = leader
         self._snapshotter = snapshotter
         self._log = log
         self._health = health
+        self._memory = memory
+        self._transfers = transfers
 
-    def _learn(self, request: Request, plan: Planned) -> Answer:
-        if not isinstance(plan, Plan):
-            assert plan is not None
-            raise plan
+    def _carry_out(self, request: Request, plan: Change) -> Answer:
         try:
-            learned = plan.carry_out()
+            if isinstance(plan, Plan):
+                return self._learned(plan.carry_out())
+            if isinstance(plan, Create):
+                return Reply(created(plan.carry_out()))
+            assert isinstance(plan, Drop)
+            hosted = self._registry.find(request.model)
+            plan.carry_out()
         except NotDurable as error:
             text = f"{error}; nothing of it is applied"
             raise RequestError("NOT_DURABLE", text, None, request.id) from None
         except MemoryError:
             text = "out of memory; nothing of it is applied"
             raise RequestError("INTERNAL", text, None, request.id) from None
+        if hosted is not None:
+            self._memory.forget(hosted)
+        return Reply({})
+
+    def _learned(self, learned: Learned) -> Reply:
         keys: dict[str, Any] = {"samples": learned.samples, "position": learned.position}
         if learned.margins is None:
             return Reply({**keys, "duplicate": True})
         self._counters.samples += learned.samples
         return Reply(keys, encode_margins(learned.margins))
 
+    def _create(self, request: Request) -> Answer:
+        if has_origin(request):
+            return self._transfers.create(request)
+        return Reply(created(self._registry.get(request.model, request.id)))  # it is there
+
+    def _drop(self, request: Request) -> Answer:
+        raise AssertionError("no plan was made to drop a model")
+
+    def _upload(self, request: Request) -> Answer:
+        return Reply(self._transfers.upload(request))
+
+    def _fetch(self, request: Request) -> Answer:
+        return self._transfers.fetch(request)
+
     def _resume(self, request: Request) -> Answer:
         hosted = self._registry.get(request.model, request.id)
         return Reply(hosted.producers.last(request.producer)._asdict())
 
     def _snapshot(self, request: Request) -> Answer:
-        self._registry.get(request.model, request.id)
+        hosted = self._registry.get(request.model, request.id)
         self._leader.settle()
 
         def reply(written: Future[Written]) -> Reply:
             try:
-                return Reply(dict(written.result().stored._asdict()))
+                return Reply(written.result().stored._asdict())
             except Exception as error:
                 text = f"the snapshot failed: {error}"
                 raise RequestError("INTERNAL", text, None, request.id) from None
 
-        return _later(self._snapshotter.request(), reply)
+        return later(self._snapshotter.request(hosted, first=True), reply)
 
     def _reload(self, request: Request) -> Answer:
         raise RequestError(
             "BAD_REQUEST", "expected reload at a reader, got it at a leader", None, request.id
         )
 
-    def _report(self, request: Request) -> dict[str, Any]:
-        hosted = self._registry.get(request.model, request.id)
+    def _report(self, request: Request, hosted: Hosted | None) -> dict[str, Any]:
         self._leader.settle()
-        model = hosted.model
-        return {
-            **self._snapshotter.report(),
+        report = {
             "fsync": self._log.fsync,
             "log_error": self._health.error,
+            "models_bytes": self._memory.bytes,
+            "unloaded_models": self._memory.unloaded,
+        }
+        if hosted is None:
+            return report
+        model = hosted.model
+        return {
+            **self._snapshotter.report(hosted),
+            **report,
             "producers": len(hosted.producers),
             "label_run": hosted.label_order.longest,
             "refused_features": model.refused_features,
@@ -236,12 +318,15 @@ class ReaderHandlers(Handlers):
     def __init__(self, registry: Registry, counters: Counters, reader: Reader) -> None:
         super().__init__(registry, counters)
         self._reader = reader
+        self._handlers["learn"] = self._learn
 
-    def _learn(self, request: Request, plan: Planned) -> Answer:
+    def _learn(self, request: Request) -> Answer:
         raise RequestError("READ_ONLY", "a reader does not learn; ask its leader", None, request.id)
 
-    def _resume(self, request: Request) -> Answer:
-        raise RequestError("READ_ONLY", "a reader does not learn; ask its leader", None, request.id)
+    _resume = _create = _drop = _upload = _learn
+
+    def _fetch(self, request: Request) -> Answer:
+        return Reply(*piece_of(self._reader.folder, request))
 
     def _snapshot(self, request: Request) -> Answer:
         raise RequestError("READ_ONLY", "a reader writes no snapshot", None, request.id)
@@ -260,21 +345,7 @@ class ReaderHandlers(Handlers):
 
         # A look under way may have listed the folder before a snapshot that the client knows of
         # was there, so this asks for one that begins from now on.
-        return _later(self._reader.look(), reply)
+        return later(self._reader.look(request.model), reply)
 
-    def _report(self, request: Request) -> dict[str, Any]:
-        return self._reader.report()
-
-
-def _later(future: Future[T], reply: Callable[[Future[T]], Reply]) -> Future[Reply]:
-    """The reply to come that `reply` makes of `future` once it is done, on the worker's thread."""
-    answer: Future[Reply] = Future()
-
-    def done(future: Future[T]) -> None:
-        try:
-            answer.set_result(reply(future))
-        except Exception as error:
-            answer.set_exception(error)
-
-    future.add_done_callback(done)
-    return answer
+    def _report(self, request: Request, hosted: Hosted | None) -> dict[str, Any]:
+        return self._reader.report(request.model)

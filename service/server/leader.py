@@ -1,4 +1,4 @@
-"""The leader: validates and plans the learn requests of a turn, and has them written.
+"""The leader: validates and plans the requests of a turn that change models, and has them written.
 
 A turn is planned whole: its valid requests go into the log, in parts, before the first of them is
 applied. Then each plan is carried out in its place, once its part is in the log.
@@ -8,21 +8,30 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from onlinesvm.data.batch import BatchColumns
-from onlinesvm.model.labels import Labels
+from onlinesvm.config import LearnerConfig, Limits
+from onlinesvm.errors import ConfigError
 from onlinesvm.model.model import sided
-from onlinesvm.service.errors import NotDurable
-from onlinesvm.service.protocol import Request, RequestError
-from onlinesvm.service.server.plan import Plan, Planned, Refusal
+from onlinesvm.service.protocol import DEFAULT_MODEL, Id, Request, RequestError
+from onlinesvm.service.server.changes import Changes
+from onlinesvm.service.server.plan import Create, Drop, Limit, Plan, Planned, Refusal
 from onlinesvm.service.server.registry import Hosted, Registry
-from onlinesvm.service.server.writer import Part, Writer
-from onlinesvm.service.storage.entry import Entry, Kind
+from onlinesvm.service.server.turn import PlannedTurn
+from onlinesvm.service.server.writer import Writer
+from onlinesvm.service.storage.entry import LogPosition
+from onlinesvm.service.storage.loading import Loaded
 from onlinesvm.service.storage.log import Log
-from onlinesvm.service.storage.producers import Turn
+from onlinesvm.service.storage.model_state import ModelState
+from onlinesvm.service.storage.producers import Producers
+from onlinesvm.service.storage.snapshots import Snapshots
+from onlinesvm.service.storage.stored_model import StoredModel
+from onlinesvm.svm import OnlineSVM
 
-__all__ = ["PART_BYTES", "Leader"]
+__all__ = ["PART_BYTES", "Leader", "Policy", "exists", "has_origin"]
 
 log = logging.getLogger(__name__)
 
@@ -30,26 +39,69 @@ log = logging.getLogger(__name__)
 PART_BYTES = 2**20
 
 
-class Leader:
-    """Plans what is learned. Owns the log's writer; owned by the loop's thread."""
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How models are made: the limits of requests and models, the producers that each remembers,
+    the configuration of a model that its first sample makes, and how many there may be.
+    """
 
-    def __init__(self, registry: Registry, log: Log, *, part_bytes: float = PART_BYTES) -> None:
+    limits: Limits
+    max_producers: int = 65_536
+    given: Mapping[str, Any] = field(default_factory=dict)
+    auto_create: bool = False
+    max_models: int = 100_000
+
+    def limits_of(self, config: LearnerConfig) -> Limits:
+        """The limits of a model of that configuration."""
+        try:
+            return self.limits.under(config.rule)
+        except ConfigError:  # a rule without bounds has nothing to clip at
+            return replace(self.limits, clip=False).under(config.rule)
+
+    def host(self, loaded: Loaded, stored: StoredModel) -> Hosted:
+        """A model that was loaded, with these limits; they are logged before its next sample."""
+        state = loaded.state
+        before = state.recorded
+        state.producers.bound(self.max_producers)
+        state.model.limit(self.limits_of(state.model.config))
+        hosted = Hosted(stored.name, state.model, state.producers, state, stored)
+        hosted.must_log_limits = state.recorded != before
+        return hosted
+
+
+class Leader:
+    """Plans what changes models. Owns the log's writer; owned by the loop's thread."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        log: Log,
+        changes: Changes,
+        snapshots: Snapshots,
+        policy: Policy,
+        *,
+        part_bytes: float = PART_BYTES,
+    ) -> None:
         self._registry = registry
         self._writer = Writer(log)
+        self._changes = changes
+        self._snapshots = snapshots
+        self._policy = policy
         # Under `always` a turn is made durable at once, so it is written at once.
         self._part_bytes = math.inf if log.fsync == "always" else part_bytes
-        self._turn: _Turn | None = None  # the last that had anything to write
+        self._turn: PlannedTurn | None = None  # the last that had anything to write
         self._watched: dict[str, Hosted] = {}  # learned since the last look for a drift
 
     def plan(self, requests: Sequence[Request], refusal: Refusal | None = None) -> list[Planned]:
-        """The plan of each learn request of a turn, the error that answers it, or None.
+        """The plan of each request of a turn that changes a model, the error that answers it, or
+        None.
 
-        When this returns, all that will be learned is in the log, or on its way there. `refusal`:
+        When this returns, all that will be changed is in the log, or on its way there. `refusal`:
         why nothing may be written now.
         """
         self._writer.settle()
         self.report_drifts()
-        turn = _Turn(self._writer, self._part_bytes, refusal)
+        turn = PlannedTurn(self._writer, self._registry, self._part_bytes, refusal)
         plans: list[Planned] = []
         for request in requests:
             try:
@@ -57,27 +109,139 @@ class Leader:
             except Exception as error:  # answers this request, and stops no other
                 plans.append(error)
         turn.write(more=False)
-        if turn.hosted:
+        if turn.has_changes:
             self._turn = turn
             self._watched.update(turn.hosted)
         return plans
 
-    def _plan_one(self, request: Request, turn: _Turn) -> Plan | None:
+    def _plan_one(self, request: Request, turn: PlannedTurn) -> Planned:
+        if request.op == "learn":
+            return self._plan_to_learn(request, turn)
         if request.op == "resume":
-            hosted = self._registry.get(request.model, request.id)
+            hosted, _ = self._hosted(request, turn)
             hosted.producers.own(request.producer, request.peer)
-        if request.op != "learn":
-            return None
-        hosted = self._registry.get(request.model, request.id)
+        elif request.op == "create" and not has_origin(request):
+            return self._plan_to_create(request, turn)
+        elif request.op == "drop":
+            return self._plan_to_drop(request, turn)
+        return None
+
+    def _plan_to_learn(self, request: Request, turn: PlannedTurn) -> Plan:
+        hosted, made = self._hosted(request, turn)
         model = hosted.model
         batch = model.kernel.decode(request.body, model.limits, labelled=True)
         labels = sided(turn.labels_of(hosted), batch)
-        plan = turn.duplicate_of(request, hosted, batch) if request.producer else None
-        if plan is None:
-            turn.labels[hosted.name] = labels
-            plan = Plan(request, hosted, batch)
-            turn.add(plan)
+        plan = (
+            turn.duplicate_of(request, hosted, batch, self._changes) if request.producer else None
+        )
+        if plan is not None:
+            return plan
+        turn.labels[hosted.name] = labels
+        before: list[Create | Limit] = []
+        if made is not None:
+            turn.create(made)
+            before.append(made)
+        elif hosted.must_log_limits and hosted.name not in turn.limited:
+            limit = Limit(hosted, self._changes)
+            turn.add(limit)
+            turn.limited.add(hosted.name)
+            before.append(limit)
+        plan = Plan(request, hosted, batch, self._changes, before)
+        turn.learn(plan)
         return plan
+
+    def _hosted(self, request: Request, turn: PlannedTurn) -> tuple[Hosted, Create | None]:
+        """The model of a request, and its creation where the request makes it.
+
+        Raises RequestError.
+        """
+        created = turn.created.get(request.model)
+        if created is not None:
+            return created.hosted, None
+        is_new = request.model in turn.dropped or request.model not in self._registry
+        if not is_new or not self._policy.auto_create:
+            if request.model in turn.dropped:
+                raise RequestError(
+                    "NO_MODEL", f"model {request.model} was dropped", None, request.id
+                )
+            return self._registry.get(request.model, request.id), None
+        made = self.creation(request.model, LearnerConfig(**self._policy.given), turn, request.id)
+        return made.hosted, made
+
+    def _plan_to_create(self, request: Request, turn: PlannedTurn) -> Planned:
+        config = _config_of(request)
+        created = turn.created.get(request.model)
+        stored = None if request.model in turn.dropped else self._registry.stored(request.model)
+        if created is None and stored is None:
+            made = self.creation(request.model, config, turn, request.id)
+            turn.create(made)
+            return made
+        hosted = created.hosted if created else self._registry.find(request.model)
+        if request.options["if_exists"] == "same" and hosted is not None:
+            if hosted.model.config == config:
+                return created
+            raise RequestError(
+                "EXISTS",
+                f"model {request.model}: expected its configuration,"
+                f" {_shown(hosted.model.config)}, got {_shown(config)}",
+                None, request.id,
+            )  # fmt: skip
+        raise exists(request)
+
+    def creation(
+        self,
+        name: str,
+        config: LearnerConfig,
+        turn: PlannedTurn | None,
+        id: Id,
+        origin: tuple[OnlineSVM, str] | None = None,
+    ) -> Create:
+        """The creation of a new model, or of one that goes on from `origin`, which has a digest.
+
+        Raises RequestError where there are too many.
+        """
+        policy = self._policy
+        count = len(self._registry)
+        if turn is not None:
+            count += len(turn.created) - len(turn.dropped)
+        if count >= policy.max_models:
+            raise RequestError(
+                "TOO_LARGE", f"expected at most {policy.max_models} models, got one more", None, id
+            )
+        limits = policy.limits_of(config)
+        model = OnlineSVM(limits=limits, **config.as_dict()) if origin is None else origin[0]
+        model.id = os.urandom(16)
+        model.limit(limits)
+        state = ModelState(
+            name, model, Producers(policy.max_producers), LogPosition(0, 0), 0, 0
+        )  # fmt: skip
+        hosted = Hosted(name, model, state.producers, state, StoredModel(name, model.id, 0))
+        return Create(hosted, self._registry, self._changes, origin[1] if origin else None)
+
+    def create(self, made: Create) -> None:
+        """Write a creation in a turn of its own; `made.carry_out` then serves the model."""
+        self._writer.settle()
+        turn = PlannedTurn(self._writer, self._registry, math.inf, None)
+        turn.create(made)
+        turn.write(more=False)
+        self._turn = turn
+
+    def _plan_to_drop(self, request: Request, turn: PlannedTurn) -> Drop:
+        created = turn.created.pop(request.model, None)
+        if created is not None:
+            stored = created.hosted.stored
+        elif request.model in turn.dropped:
+            stored = None
+        else:
+            stored = self._registry.stored(request.model)
+        if stored is None:
+            self._registry.get(request.model, request.id)  # raises NO_MODEL
+            raise RequestError("NO_MODEL", f"model {request.model} was dropped", None, request.id)
+        if stored.damage is not None and not stored.created:
+            raise RequestError("DAMAGED", stored.damage, None, request.id)
+        drop = Drop(stored, self._registry, self._changes, self._snapshots)
+        turn.drop(drop)
+        return drop
 
     @property
     def refusal(self) -> Refusal | None:
@@ -94,9 +258,10 @@ class Leader:
             model, known = hosted.model, hosted.drifts
             hosted.drifts = model.drifts
             if hosted.drifts > known:
+                which = "" if hosted.name == DEFAULT_MODEL else f"model {hosted.name}: "
                 log.warning(
-                    "drift: the error rose, by position %d; now %.4f",
-                    model.position, model.progressive.recent_error,
+                    "%sdrift: the error rose, by position %d; now %.4f",
+                    which, model.position, model.progressive.recent_error,
                 )  # fmt: skip
         self._watched.clear()
 
@@ -109,105 +274,26 @@ class Leader:
         self._writer.close()
 
 
-class _Turn:
-    """A turn of the loop while it is planned.
+def has_origin(request: Request) -> bool:
+    """Whether a request creates a model from a file or another model."""
+    options = request.options
+    return options["copy_of"] is not None or options["upload"] is not None
 
-    hosted: the models that it changes, by name. labels: of each, with those of the requests so far.
-    """
 
-    def __init__(self, writer: Writer, part_bytes: float, refusal: Refusal | None) -> None:
-        self._writer = writer
-        self._part_bytes = part_bytes
-        self._refusal = refusal
-        self._last: Part | None = None
-        self.labels: dict[str, Labels] = {}
-        self._sequences: dict[str, Turn] = {}
-        self._numbered: dict[tuple[str, bytes, int], Plan] = {}
-        self.hosted: dict[str, Hosted] = {}
-        self._batches: dict[str, list[BatchColumns]] = {}  # of the whole turn, by model
-        self._part: list[Plan] = []
-        self._size = 0
+def exists(request: Request) -> RequestError:
+    """The error of a creation under a name that is taken."""
+    return RequestError(
+        "EXISTS", f"expected a name that no model has, got {request.model}", None, request.id
+    )
 
-    @property
-    def refusal(self) -> Refusal | None:
-        """Why not all of it is in the log; None where it is. Waits until that is known."""
-        if self._refusal is not None or self._last is None:
-            return self._refusal
-        error = self._last.wait()  # the first that fails fails all after it
-        return error if isinstance(error, NotDurable | MemoryError) else None
 
-    def labels_of(self, hosted: Hosted) -> Labels:
-        """The labels that a model will have once the requests so far are applied."""
-        return self.labels.get(hosted.name, hosted.model.labels)
+def _config_of(request: Request) -> LearnerConfig:
+    """The configuration in a request to create. Raises RequestError."""
+    try:
+        return LearnerConfig.from_dict(dict(request.options["config"]))
+    except (ConfigError, TypeError) as error:
+        raise RequestError("BAD_REQUEST", str(error), None, request.id) from None
 
-    def duplicate_of(self, request: Request, hosted: Hosted, batch: BatchColumns) -> Plan | None:
-        """The plan of a numbered request that was applied before, or will be in this turn.
 
-        None where it is the next of its producer. Raises RequestError if it is neither.
-        """
-        producers = hosted.producers
-        if not producers.is_owner(request.producer, request.peer):
-            raise RequestError(
-                "SEQUENCE_GAP",
-                "another connection has asked to resume this producer; ask to resume it first",
-                None,
-                request.id,
-            )
-        sequences = self._sequences.setdefault(hosted.name, Turn(producers))
-        expected = sequences.last_sequence(request.producer) + 1
-        if request.sequence > expected:
-            raise RequestError(
-                "SEQUENCE_GAP",
-                f"expected sequence {expected}, got {request.sequence}",
-                None,
-                request.id,
-            )
-        if request.sequence == expected:
-            sequences.plan(request.producer, request.sequence)
-            return None
-        first = self._numbered.get((hosted.name, request.producer, request.sequence))
-        return Plan(request, hosted, batch, is_duplicate=True, first=first)
-
-    def add(self, plan: Plan) -> None:
-        """Have a request written, unless it is refused already; full parts at once."""
-        request, name = plan.request, plan.hosted.name
-        if request.producer:
-            self._numbered[name, request.producer, request.sequence] = plan
-        if name not in self.hosted:
-            self.hosted[name] = plan.hosted
-            self._batches[name] = []
-        if self._refusal is not None:
-            plan.refusal = self._refusal
-            return
-        self._batches[name].append(plan.batch)
-        self._part.append(plan)
-        self._size += len(request.body)
-        if self._size >= self._part_bytes:
-            self.write(more=True)
-
-    def write(self, *, more: bool) -> None:
-        """Hand the part over to the writer; `more` may follow.
-
-        First memory is reserved to learn it and all before it. Where there is none, it is refused.
-        """
-        plans, self._part, self._size = self._part, [], 0
-        try:
-            for name, hosted in self.hosted.items():
-                hosted.model.reserve(self._batches[name])
-        except MemoryError as error:
-            self._refusal = error
-            for plan in plans:
-                plan.refusal = error
-            return
-        entries: list[Entry] = []
-        part = Part()
-        for plan in plans:
-            request = plan.request
-            # A request without samples and without a number changes nothing.
-            if len(plan.batch) or request.producer:
-                plan.part, plan.index = part, len(entries)
-                model = plan.hosted.model.id
-                entries.append(Entry(Kind.LEARN, model, request.header, request.body))
-        if entries:
-            self._writer.write(entries, part, more=more)
-            self._last = part
+def _shown(config: LearnerConfig) -> str:
+    return " ".join(f"{name}={value}" for name, value in config.as_dict().items())

@@ -120,6 +120,7 @@ class Loop:
         now = time.monotonic()
         if now >= self._due or self._router.was_woken:
             self._due = min(service.tick(now), now + _LONGEST_SLEEP_S)
+            self._send_done()
         sleep_s = self._due - now
         if self._router.keeps:
             sleep_s = min(sleep_s, _RETRY_S)
@@ -207,15 +208,17 @@ class Loop:
 
     def answer_deferred(self, service: Answering | None = None) -> None:
         """Send the answers that were prepared beside the loop, after `service` has taken them."""
+        if service is not None and any(deferred.answer.done() for deferred in self._deferred):
+            service.tick(time.monotonic())  # an outcome takes effect before it is announced
+        self._send_done()
+
+    def _send_done(self) -> None:
+        """Send the answers that are there."""
         done: list[_Deferred] = []
         waiting: list[_Deferred] = []
         for deferred in self._deferred:
             (done if deferred.answer.done() else waiting).append(deferred)
-        if not done:
-            return
         self._deferred = waiting
-        if service is not None:
-            service.tick(time.monotonic())  # an outcome takes effect before it is announced
         for deferred in done:
             error = deferred.answer.exception()
             if error is None:

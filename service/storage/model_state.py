@@ -22,16 +22,17 @@ import msgpack
 
 from onlinesvm.config import MAX_MAGNITUDE, LearnerConfig, Limits
 from onlinesvm.errors import SnapshotError
-from onlinesvm.service.protocol import numbering_of
+from onlinesvm.service.protocol import is_model_name, numbering_of
 from onlinesvm.service.storage.entry import Entry, Kind, LogPosition, Record
-from onlinesvm.service.storage.log import LogEnd, Written
+from onlinesvm.service.storage.log import Written
 from onlinesvm.service.storage.producers import Producers
+from onlinesvm.service.storage.snapshots import ORIGIN
 from onlinesvm.snapshot import reader
 from onlinesvm.snapshot.format import Snapshot
 from onlinesvm.snapshot.view import ModelView
 from onlinesvm.svm import OnlineSVM
 
-__all__ = ["Attachments", "ModelState", "Recorded", "model_at", "snapshot_at"]
+__all__ = ["Attachments", "ModelState", "Recorded", "model_at", "name_created_by", "snapshot_at"]
 
 _MAX_COUNT = 2**31 - 2
 # An entry applied once is applied again, whatever the limits are now.
@@ -156,21 +157,31 @@ class ModelState:
         return Recorded.of(self.model.limits, self.producers.limit)
 
     @staticmethod
-    def creation(name: str, id: bytes, config: LearnerConfig, recorded: Recorded) -> Entry:
-        """The entry `create` of a new model."""
+    def creation(
+        name: str, id: bytes, config: LearnerConfig, recorded: Recorded, origin: str | None = None
+    ) -> Entry:
+        """The entry `create` of a new model; `origin` is the digest of the file that it is from."""
         keys = {"name": name, "config": config.as_dict(), **recorded._asdict()}
+        if origin is not None:
+            keys["origin"] = origin
         return Entry(Kind.CREATE, id, msgpack.packb(keys))
 
     @classmethod
-    def created_by(cls, record: Record, salt: int, kernel: str | None) -> ModelState:
-        """The model that an entry `create` makes. Raises ValueError (ConfigError)."""
+    def created_by(cls, record: Record, salt: int, kernel: str | None, folder: Path) -> ModelState:
+        """The model that an entry `create` makes; `folder` is that of its snapshots.
+
+        Raises ValueError (ConfigError, SnapshotError), OSError.
+        """
         keys = _map_of(record.header)
-        name, config = keys.get("name"), keys.get("config")
-        if not isinstance(name, str) or not isinstance(config, dict):
-            raise ValueError(f"expected a name and a config, got {name!r} and {config!r}")
-        recorded = Recorded.unpack(keys)
-        parameters = LearnerConfig.from_dict(config).as_dict()
-        model = OnlineSVM(limits=recorded.limits, kernel=kernel, **parameters)
+        config, origin = keys.get("config"), keys.get("origin")
+        if not isinstance(config, dict):
+            raise ValueError(f"expected a config, got {config!r}")
+        name, recorded = name_created_by(record), Recorded.unpack(keys)
+        if origin is None:
+            parameters = LearnerConfig.from_dict(config).as_dict()
+            model = OnlineSVM(limits=recorded.limits, kernel=kernel, **parameters)
+        else:
+            model = origin_of(folder, origin, recorded.limits, kernel)
         model.id = record.model
         producers = Producers(recorded.max_producers)
         position = LogPosition(record.term, record.lsn)
@@ -217,12 +228,6 @@ class ModelState:
         self.position = LogPosition(written.term, written.lsn + index)
         self.salt = written.salt
 
-    def hold(self, end: LogEnd) -> None:
-        """Note that all entries up to the end of the log are applied; the last may be another's."""
-        previous = end.previous
-        self.position = LogPosition(end.term, end.lsn)
-        self.salt = previous.salt if previous is not None and previous.lsn == end.lsn else 0
-
     def view(self, folder: bytes) -> ModelView:
         """The state as it is now; its snapshot is to be written in the state folder of that id."""
         view = self.model.view()
@@ -234,6 +239,24 @@ class ModelState:
             "max_producers": self.producers.limit,
         }
         return view
+
+
+def name_created_by(record: Record) -> str:
+    """The name of the model that an entry `create` makes. Raises ValueError."""
+    name = _map_of(record.header).get("name")
+    if not isinstance(name, str) or not is_model_name(name):
+        raise ValueError(f"expected the name of a model, got {name!r}")
+    return name
+
+
+def origin_of(folder: Path, digest: object, limits: Limits, kernel: str | None) -> OnlineSVM:
+    """The model that another was created from, in its folder. Raises OSError, SnapshotError."""
+    path = folder / ORIGIN
+    taken = reader.read(path)
+    found = taken.digest()
+    if found != digest:
+        raise SnapshotError(f"{path}: expected digest {str(digest)[:64]!r}, got {found}")
+    return OnlineSVM.from_snapshot(taken, limits=limits, kernel=kernel)
 
 
 def _map_of(header: bytes) -> dict[str, Any]:

@@ -63,15 +63,29 @@ def fault(frames: list[bytes], limits: Limits = LIMITS) -> RequestError:
     return caught.value
 
 
+# Operation → its own keys, and what they are read as.
+PIECE = {"offset": 0, "size": 9, "checksum": 1}
+WITH_KEYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "resume": ({"producer": "p"}, {}),
+    "create": (
+        {"config": {"rule": "sgd"}, "if_exists": "same"},
+        {"config": {"rule": "sgd"}, "copy_of": None, "if_exists": "same", "upload": None},
+    ),
+    "models": ({"after": "m", "limit": 7}, {"after": "m", "limit": 7}),
+    "upload": (PIECE, {"upload": None, **PIECE}),
+    "fetch": ({"lsn": 5, "offset": 6}, {"lsn": 5, "offset": 6}),
+}
+
+
 @pytest.mark.parametrize("op", OPERATIONS)
 @given(id=ids(), body=st.binary(min_size=1, max_size=20))
 def test_a_request_is_read_as_it_was_written(op: str, id: Any, body: bytes) -> None:
-    keys: dict[str, Any] = {"producer": "p"} if op == "resume" else {}
+    keys, options = WITH_KEYS.get(op, ({}, {}))
     header = encode_request(op, id, **keys)
     parsed = parse_request([header, body] if OPERATIONS[op] else [header], LIMITS)
-    assert parsed == Request(
-        op, id, body if OPERATIONS[op] else b"", header, producer=b"p" if keys else b""
-    )
+    producer = b"p" if op == "resume" else b""
+    expected = Request(op, id, body if OPERATIONS[op] else b"", header, producer, options=options)
+    assert parsed == expected
     assert type(parsed.id) is type(id)
 
 
@@ -427,3 +441,29 @@ def test_margins_keep_their_bits(margins: list[float]) -> None:
     got = protocol.decode_margins(encode_margins(sent))
     assert got.dtype == np.float64
     assert got.tobytes() == sent.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("op", "keys", "text"),
+    [
+        ("create", {"config": [1]}, "expected config as a map"),
+        ("create", {"config": {1: 2}}, "distinct keys that are text"),
+        ("create", {"config": {"rule": "sgd"}, "copy_of": "a"}, "expected config or copy_of"),
+        ("create", {"copy_of": "../a"}, "expected a model's name"),
+        ("create", {"if_exists": "never"}, "expected if_exists"),
+        ("create", {"upload": "a"}, "expected an upload as 16 bytes"),
+        ("create", {"model": "a/b"}, "expected a model's name"),
+        ("drop", {"model": "." * 3}, "expected a model's name"),
+        ("drop", {"model": "a" * 65}, "expected a model's name"),
+        ("drop", {"model": "a\n"}, "expected a model's name"),
+        ("models", {"after": "a/b"}, "expected a model's name"),
+        ("models", {"limit": 1001}, "expected limit as an integer from 1 to 1000"),
+        ("models", {"limit": True}, "expected limit as an integer"),
+        ("fetch", {"lsn": -1, "offset": 0}, "expected lsn as an integer from 0"),
+        ("fetch", {"lsn": 1, "offset": 2**63}, "expected offset as an integer from 0"),
+    ],
+)
+def test_keys_that_name_no_model_or_piece(op: str, keys: dict[str, Any], text: str) -> None:
+    refused = fault([encode_request(op, 1, **keys)])
+    assert refused.code == "BAD_REQUEST"
+    assert text in refused.message

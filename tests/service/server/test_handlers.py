@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -15,7 +17,7 @@ from onlinesvm import Limits, OnlineSVM
 from onlinesvm.service.protocol import OPERATIONS, Reply, Request, RequestError
 from onlinesvm.service.server.counters import Counters
 from onlinesvm.service.server.service import Leading, Reading
-from tests.daemons import DEADLINE_S, digest_of
+from tests.daemons import digest_of, eventually
 from tests.logs import Bench, bench, body_of
 
 SGD: dict[str, Any] = {"rule": "sgd", "eta0": 0.5}
@@ -44,7 +46,15 @@ def answer(service: Leading | Reading, op: str, body: bytes = b"", **keys: Any) 
     request = Request(op, 7, body, **keys)
     (plan,) = service.plan([request])
     answer = service.handle(request, plan)
-    return answer.result(DEADLINE_S) if isinstance(answer, Future) else answer
+    if not isinstance(answer, Future):
+        return answer
+
+    def is_done() -> bool:
+        service.tick(time.monotonic())
+        return answer.done()
+
+    eventually(is_done, "an answer")
+    return answer.result(0)
 
 
 def refusal(service: Leading | Reading, op: str, body: bytes = b"", **keys: Any) -> RequestError:
@@ -57,12 +67,21 @@ def refusal(service: Leading | Reading, op: str, body: bytes = b"", **keys: Any)
 def body_for(op: str) -> bytes:
     if not OPERATIONS[op]:
         return b""
+    if op == "upload":
+        return bytes(msgpack.packb(b"piece"))
     return body_of([(["a"], 1)]) if op == "learn" else bytes(msgpack.packb([["a"]]))
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "create": {"config": {}, "copy_of": None, "if_exists": "error", "upload": None},
+    "models": {"after": "", "limit": 10},
+    "upload": {"upload": None, "offset": 0, "size": 9, "checksum": zlib.crc32(b"piece")},
+}
 
 
 ANSWERED = {
     "leader": set(OPERATIONS) - {"reload"},
-    "reader": {"ping", "predict", "explain", "stats", "reload"},
+    "reader": {"ping", "predict", "explain", "stats", "reload", "models", "fetch"},
 }
 
 
@@ -72,11 +91,18 @@ def test_every_operation_is_answered_or_refused(
     found: Bench, reading: Reading, mode: str, op: str
 ) -> None:
     service = found.service if mode == "leader" else reading
+    keys: dict[str, Any] = {"producer": b"p", "options": OPTIONS.get(op, {})}
+    if op == "create":
+        keys["model"] = "new"
+    if op == "fetch":
+        newest = found.hosted.learning[1].newest
+        assert newest is not None
+        keys["options"] = {"lsn": newest.lsn, "offset": 0}
     if op in ANSWERED[mode]:
-        assert isinstance(answer(service, op, body_for(op), producer=b"p"), Reply)
+        assert isinstance(answer(service, op, body_for(op), **keys), Reply)
     else:
         code = "BAD_REQUEST" if mode == "leader" else "READ_ONLY"
-        assert refusal(service, op, body_for(op), producer=b"p").code == code
+        assert refusal(service, op, body_for(op), **keys).code == code
 
 
 def test_both_modes_predict_and_explain_alike(found: Bench, reading: Reading) -> None:

@@ -195,7 +195,7 @@ def test_a_log_too_short_for_a_damaged_snapshot_is_refused(tmp_path: Path) -> No
     last.write_bytes(last.read_bytes()[:-1])
     newest = newest_snapshot(tmp_path)
     newest.write_bytes(newest.read_bytes()[:-1])
-    with pytest.raises(LogError, match="up to LSN 8, which a damaged snapshot holds"):
+    with pytest.raises(StateError, match="up to LSN 8, which a damaged snapshot holds"):
         opened(tmp_path)
     report = recovered(tmp_path)
     assert (report["position"], report["lsn"], report["lost_entries"]) == (7, 7, 1)
@@ -211,6 +211,7 @@ def test_segments_before_the_older_snapshot_go(tmp_path: Path) -> None:
         found.learn(*small(1, 10))
     kept = [snapshot_path(tmp_path, lsn) for lsn in (10, 12)]
     kept += [segment_path(tmp_path, first) for first in (11, 13)]
+    kept += [tmp_path / "log" / f"{12:020}.held"]
     assert files_in(tmp_path) == {"LOCK", *(str(path.relative_to(tmp_path)) for path in kept)}
 
 
@@ -721,8 +722,9 @@ def test_a_snapshot_that_failed_is_tried_again(tmp_path: Path) -> None:
         obstacle = snapshot_path(tmp_path, found.log.lsn)
         obstacle.mkdir()
         (asked,) = found.turn(("snapshot", None, {}, b"peer"))
+        found.settle()
         with pytest.raises(RequestError, match="the snapshot failed"):
-            asked.result(20)
+            asked.result(0)
         found.service.tick(0.0)
         assert "Is a directory" in found.turn(("stats", None, {}, b"peer"))[0]["snapshot_error"]
         found.learn(*small(1, 3))
@@ -798,6 +800,7 @@ def mend(found: Bench) -> None:
         return found.log.failure is None
 
     eventually(mended, "learning to be possible again")
+    found.settle()  # what is removed meanwhile
 
 
 # Records without samples, which do not move the position.
