@@ -103,12 +103,12 @@ def _unpack(body: bytes | memoryview, limits: Limits, max_samples: int) -> list[
     A sample has two containers, itself and its features. Stopping at the first one more bounds
     the memory that a nest of empty arrays could take.
     """
-    left = 2 * max_samples + 1
+    remaining = 2 * max_samples + 1
 
     def array(items: list[Any]) -> list[Any]:
-        nonlocal left
-        left -= 1
-        if left < 0:
+        nonlocal remaining
+        remaining -= 1
+        if remaining < 0:
             raise _FaultyBodyError
         return items
 
@@ -149,9 +149,9 @@ def _columns(
     names = _names(keys, limits)
     if not _NUMBERS.issuperset(map(type, numbers)):
         raise _FaultyBodyError
-    kept_names, kept_values, most = [], [], bounds.value
+    kept_names, kept_values, limit = [], [], bounds.value
     for name, number in zip(names, numbers, strict=True):
-        if not -most <= number <= most:  # nan too
+        if not -limit <= number <= limit:  # nan too
             fitting = bounds.fit_value(number)
             if fitting is None:
                 raise _FaultyBodyError

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from onlinesvm.config import Limits
 from onlinesvm.service.client.calls import Calls
-from onlinesvm.service.client.settings import Settings
+from onlinesvm.service.client.settings import Settings, check_seconds
 from onlinesvm.service.protocol import DEFAULT_ENDPOINT
 
 __all__ = ["Configured"]
@@ -53,11 +53,12 @@ class Configured(ABC):
 
     @property
     def timeout_s(self) -> float:
-        """Seconds a request may take. May be set at any time."""
+        """Seconds a request may take. May be set at any time; raises ConfigError as `Client`."""
         return self._settings.timeout_s
 
     @timeout_s.setter
     def timeout_s(self, seconds: float) -> None:
+        check_seconds("timeout_s", seconds)
         self._settings.timeout_s = seconds
 
     def model(self, name: str) -> Self:
@@ -73,7 +74,7 @@ class Configured(ABC):
     @property
     @abstractmethod
     def closed(self) -> bool:
-        """Whether `close` was called."""
+        """True if `close` was called."""
 
     @abstractmethod
     def _open(self) -> None:

@@ -206,7 +206,10 @@ def recover(
             written += _salvage(state, snapshots, stored, end, report, kernel)
         if not written:
             which = "a snapshot or a log" if name is None else f"a snapshot of model {name}"
-            raise StateError(f"state folder {state.path}: expected {which}, got none whole")
+            raise StateError(
+                f"state folder {state.path}: expected {which}, got none whole: start in another"
+                " folder"
+            )
         for other in found.unreadable:
             if name is None:
                 folder = model_folder(state.path, other)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from onlinesvm.config import Limits
 from onlinesvm.errors import FormatError
 from onlinesvm.readers.detect import detect
 from onlinesvm.readers.reader import Reader
@@ -69,8 +70,28 @@ def test_a_line_says_its_format(text: bytes, kind: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        b'{\n  "label": 1,\n  "id": 7,\n  "features": [\n    "a"\n  ]\n}',
+        b'{"id": 7,\n "x": 1,\n "label": 1,\n "features": ["a"]}',
+        b'[{\n  "label": 1,\n  "features": [\n    "a",\n    "b"\n  ]\n}]',
+        b"  [\r\n  a free word\n  another one\n",
+    ],
+)
+def test_json_over_several_lines_is_json_and_no_text(text: bytes) -> None:
+    assert known(text, labelled=True) == known(text, labelled=False) == "json"
+
+
+@pytest.mark.parametrize("text", [b"{a} text, of braces\nb c\nd e", b"[a] text,\nb c\nd e"])
+def test_text_may_begin_with_a_brace(text: bytes) -> None:
+    assert known(text, labelled=False) == "text"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         b"free", b"free prize", b"see http://a.b/c", b"Note: this", b"Free, prize, now",
-        b"free\nprize", b"it is 10:30\nas I said\nbefore | after\nthis and that", b"-- ?",
+        b"free\nprize",
+        b"dear Bob, come\nat, 5", b"3, 4\nfoo, 5\nbar, 6",
+        b"it is 10:30\nas I said\nbefore | after\nthis and that", b"-- ?",
     ],
 )  # fmt: skip
 def test_text_without_labels_is_read_only_where_labels_are_optional(text: bytes) -> None:
@@ -86,8 +107,10 @@ def test_bare_numbers_are_of_no_format(text: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"y,a\n1,0.5\n0,2", b"1,0.5,3", b"1\t0.5\t3\n0\t1\t", b"y\ta\tb\n1\t2\t3"]
-)
+    "text",
+    [b"y,a\n1,0.5\n0,2", b"1,0.5,3", b"1\t0.5\t3\n0\t1\t", b"y\ta\tb\n1\t2\t3",
+     b"y,len,colour\nspam,3,red\nham,5,blue"],  # most cells are text, one column is numbers
+)  # fmt: skip
 def test_a_table_is_refused_with_the_flag_that_reads_it(text: bytes) -> None:
     with pytest.raises(LineError, match=r"got a table's, .*: --label-column NAME reads it"):
         detect(text.split(b"\n"), labelled=True)
@@ -204,6 +227,17 @@ def piped(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     assert deadline.is_alive()
     deadline.cancel()
     os.close(writing)
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_line_that_is_too_long_is_an_error_before_its_end(piped: int, labelled: bool) -> None:
+    given = b"# c\n" + b"x" * 3000
+    os.write(piped, given)
+    with (
+        Reader("-", labelled=labelled, limits=Limits(max_message_bytes=2000)) as reader,
+        pytest.raises(FormatError, match="stdin, line 2: expected at most 2000 bytes a line"),
+    ):
+        list(reader)
 
 
 @pytest.mark.parametrize(
