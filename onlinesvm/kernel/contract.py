@@ -1,15 +1,16 @@
 """The contract of a kernel: the names that both define, and no others.
 
-A kernel module defines the 11 names of MODULE. Its lookups, rules, metrics and views have the
-members of the protocols below, which share names for like things: 27 different names in all. A test
-holds both kernels to exactly these. The python kernel is the readable reference; it specifies them.
+A kernel module defines the 12 names of MODULE. Its lookups, rules, metrics, views and extractors
+have the members of the protocols below, which share names for like things:
+29 different names in all. A test holds both kernels to exactly these. The python kernel is the
+readable reference; it specifies them.
 
 *Rows* are a decoded batch of the kernel, or Columns of a matrix. Both are rows of names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,13 +19,15 @@ from numpy.typing import NDArray
 from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.data.batch import CSR, BatchColumns, Columns
 from onlinesvm.model.rules.layout import Layout
+from onlinesvm.text.options import TextOptions
 
 __all__ = [
-    "MEMBERS", "MODULE", "Kernel", "KernelLookup", "KernelMetrics", "KernelRule", "KernelView",
-    "Rows",
+    "MEMBERS", "MODULE", "Kernel", "KernelExtracted", "KernelExtractor", "KernelLookup",
+    "KernelMetrics", "KernelRule", "KernelView", "Rows",
 ]  # fmt: skip
 
 MODULE = (
+    "Extractor",
     "NAME",
     "RULES",
     "Lookup",
@@ -44,6 +47,7 @@ MEMBERS = {
     "Rule": ("feature", "learn", "prune", "reserve", "restore", "score", "view", "weights"),
     "Metrics": ("dump", "observe", "probabilities", "restore"),
     "View": ("arrays", "close", "scalars"),
+    "Extractor": ("extract",),
 }
 
 # `Any` stands for the kernel's own batch.
@@ -106,6 +110,27 @@ class KernelMetrics(Protocol):
     def restore(self, numbers: NDArray[np.float64]) -> None: ...
 
 
+class KernelExtracted(Protocol):
+    """The features of one record. `onlinesvm.text.records.Extracted` specifies it."""
+
+    @property
+    def names(self) -> Sequence[bytes]: ...
+    @property
+    def values(self) -> Sequence[float]: ...
+    @property
+    def views(self) -> Sequence[int]: ...
+    @property
+    def cut(self) -> int: ...
+    @property
+    def crosses(self) -> int: ...
+
+
+class KernelExtractor(Protocol):
+    """Records to features. `onlinesvm.text.records.Extractor` specifies it."""
+
+    def extract(self, packed: bytes) -> KernelExtracted: ...
+
+
 class Kernel(Protocol):
     """The module. `onlinesvm.kernel.python` is the reference.
 
@@ -120,6 +145,9 @@ class Kernel(Protocol):
         self, max_features: int, prunes: bool = False
     ) -> KernelLookup: ...
     def Metrics(self, threshold: float) -> KernelMetrics: ...  # noqa: N802 - a class there
+    def Extractor(  # noqa: N802 - a class there
+        self, options: TextOptions, limits: Limits, most_bytes: int
+    ) -> KernelExtractor: ...
     def decode(
         self, body: bytes | memoryview, limits: Limits, *, labelled: bool
     ) -> BatchColumns: ...

@@ -15,8 +15,10 @@ from onlinesvm.model.lookup import Lookup
 from onlinesvm.model.margins import score_fixed
 from onlinesvm.model.rules import RULES, Rule
 from onlinesvm.readers.parsing import parse_block
+from onlinesvm.text.records import Extractor
 
 __all__ = [
+    "Extractor",
     "NAME",
     "RULES",
     "Lookup",

@@ -270,3 +270,44 @@ cdef extern from "metrics/monitor.h" nogil:
                      size_t samples, double *probabilities)
     void monitor_probabilities(const monitor *m, const double *margins, size_t samples,
                              double *probabilities)
+
+cdef extern from "text/characters.h" nogil:
+    const int TEXT_CODE_POINTS
+    void text_set_kind(int kind, int class_of, int32_t shift)
+    void text_set_run(uint32_t first, uint32_t end, int kind)
+
+cdef extern from "text/numbers.h" nogil:
+    const int NUMBER_LEVELS, NUMBER_LEAST_EXPONENT, NUMBER_MOST_EXPONENT
+    unsigned number_place(unsigned level, unsigned mantissa)
+    void number_set_text(int exponent, unsigned place, const uint8_t *text, size_t length)
+
+cdef extern from "text/extraction.h" nogil:
+    const int EXTRACTED, EXTRACT_NO_MEMORY
+    const int TEXT_OFF, TEXT_WORDS, TEXT_DEFAULT, FIELD_TEXT, FIELD_CATEGORY, FIELD_DATE
+    ctypedef struct span:
+        const uint8_t *at
+        size_t length
+    ctypedef struct text_field:
+        span name
+        int kind
+    ctypedef struct text_options:
+        int text, ngrams, prefixes, cross_all
+        size_t *sizes
+        size_t size_count, field_count, cross_field_count, cross_count
+        const text_field *fields
+        const span *cross_fields
+        const span *crosses
+        size_t most_bytes, most_features, most_name
+    ctypedef struct extraction:
+        const text_options *options
+        uint8_t *views
+        size_t cut, crosses
+    void extraction_init(extraction *x)
+    void extraction_clear(extraction *x)
+    void extraction_begin(extraction *x, batch *b)
+
+cdef extern from "text/records.h" nogil:
+    ctypedef struct reader:
+        const uint8_t *at
+        const uint8_t *end
+    int record_read(extraction *x, reader *r)

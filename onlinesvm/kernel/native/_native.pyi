@@ -9,8 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.data.batch import CSR, Columns
 from onlinesvm.model.rules.layout import Layout
+from onlinesvm.text.options import TextOptions
 
 __all__ = [
+    "Extractor",
     "NAME",
     "RULES",
     "Lookup",
@@ -41,6 +43,22 @@ class Batch:
     @property
     def values(self) -> NDArray[np.float64]: ...
     def __len__(self) -> int: ...
+
+class Extracted:
+    @property
+    def names(self) -> list[bytes]: ...
+    @property
+    def values(self) -> list[float]: ...
+    @property
+    def views(self) -> list[int]: ...
+    @property
+    def cut(self) -> int: ...
+    @property
+    def crosses(self) -> int: ...
+
+class Extractor:
+    def __init__(self, options: TextOptions, limits: Limits, most_bytes: int) -> None: ...
+    def extract(self, packed: bytes) -> Extracted: ...
 
 class View:
     @property

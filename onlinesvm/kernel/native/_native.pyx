@@ -24,6 +24,9 @@ from onlinesvm.readers.parsing import Parsed
 from onlinesvm.readers.svmlight import SvmlightParser
 from onlinesvm.readers.tokens import LineError
 from onlinesvm.readers.vw import VWParser
+from onlinesvm.text import unicode_table as _unicode
+from onlinesvm.text.numbers import prefix_text
+from onlinesvm.text.records import MOST_BYTES, raise_record_fault
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
@@ -44,6 +47,7 @@ from libc.string cimport memcpy, memset
 
 
 __all__ = [
+    "Extractor",
     "NAME",
     "RULES",
     "Lookup",
@@ -136,6 +140,7 @@ include "metrics.pxi"
 include "matrix.pxi"
 include "learn.pxi"
 include "lines.pxi"
+include "text.pxi"
 
 
 def _sgd(config, layout):
