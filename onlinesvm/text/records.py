@@ -20,6 +20,7 @@ from onlinesvm.text.constants import (
     CATEGORY_BYTES,
     CROSS_CATEGORIES,
     FIELD_BYTES,
+    OF_TEXT,
     TEXT_ALONE,
     TEXT_MARK,
     TEXT_OTHER,
@@ -43,9 +44,11 @@ MOST_BYTES = 2**30  # of text: offsets have 32 bits, and lower case may take twi
 
 @dataclass(slots=True)
 class Extracted:
-    """The features of one record, in order: names, values and views, one a feature. A name may
-    come twice. cut: texts that were longer than they may be. crosses: how many of the last features
-    are crosses; whether their fields have few enough values is not decided here.
+    """The features of one record, in order: names, values and views, one a feature.
+
+    A name may come twice. views: one of constants.VIEW_…, plus OF_TEXT for what a text has. cut:
+    texts that were longer than they may be. crosses: how many of the last features are crosses;
+    whether their fields have few enough values is not decided here.
     """
 
     names: list[bytes] = field(default_factory=list)
@@ -207,14 +210,14 @@ class _Extraction:
         cut = tokens(given)
         if options.text == "words":
             words = (prefix + encoded(token.text) for token in cut if token.word)
-            add(dict.fromkeys(words), VIEW_WORDS)
+            add(dict.fromkeys(words), VIEW_WORDS + OF_TEXT)
             return
-        add(dict.fromkeys(prefix + encoded(token.text) for token in cut), VIEW_WORDS)
-        add((head + encoded(part) for part in style(given, cut)), VIEW_WORDS)
+        add(dict.fromkeys(prefix + encoded(token.text) for token in cut), VIEW_WORDS + OF_TEXT)
+        add((head + encoded(part) for part in style(given, cut)), VIEW_WORDS + OF_TEXT)
         grams = word_grams(cut, options.ngrams)
-        add(dict.fromkeys(prefix + encoded(gram) for gram in grams), VIEW_NGRAMS)
+        add(dict.fromkeys(prefix + encoded(gram) for gram in grams), VIEW_NGRAMS + OF_TEXT)
         chars = character_grams(given, options.chars)
-        add(dict.fromkeys(head + b"~" + encoded(gram) for gram in chars), VIEW_CHARACTERS)
+        add(dict.fromkeys(head + b"~" + encoded(gram) for gram in chars), VIEW_CHARACTERS + OF_TEXT)
 
     def _add_number(self, name: bytes, value: float, kind: str | None, path: Path) -> None:
         number = float(value)

@@ -15,6 +15,7 @@ from onlinesvm import Limits
 from onlinesvm import kernel as kernels
 from onlinesvm.errors import ConfigError, LimitError, OnlineSVMError
 from onlinesvm.kernel import Kernel
+from onlinesvm.text.constants import OF_TEXT
 from onlinesvm.text.options import TextOptions
 from onlinesvm.text.records import MOST_BYTES
 from tests.strategies import damaged
@@ -36,7 +37,7 @@ def features(
     assert len(found.names) == len(found.values) == len(found.views)
     by_view: dict[int, list[str]] = {0: [], 1: [], 2: [], 3: []}
     for name, view in zip(found.names, found.views, strict=True):
-        by_view[view].append(name.decode("utf-8", "surrogateescape"))
+        by_view[view % OF_TEXT].append(name.decode("utf-8", "surrogateescape"))
     return by_view
 
 
@@ -268,6 +269,16 @@ def test_names_are_as_they_are_in_every_model(kernel: Kernel) -> None:
         assert found.values == [1.0] * 5
 
 
+def test_features_of_texts_are_marked(kernel: Kernel) -> None:
+    record = {"s": "two words", "c": "red", "n": 1.5, "t": ["x"]}
+    options = TextOptions(chars=(2,), numbers="prefixes", crosses="*")
+    found = kernel.Extractor(options, PLAIN, AMPLE).extract(pack({**record, "d": "blue"}))
+    of_text = {n for n, view in zip(found.names, found.views, strict=True) if view >= OF_TEXT}
+    assert of_text == {name for name in found.names if name.startswith(b"s^")}
+    assert {view for view in found.views if view >= OF_TEXT} == {4, 5, 6}
+    assert {view for view in found.views if view < OF_TEXT} == {0, 1, 3}
+
+
 # Faults ---------------------------------------------------------------------------------------
 
 
@@ -410,7 +421,7 @@ def agree(packed: bytes, given: dict[str, Any], limits: Limits = PLAIN, most: in
 @settings(max_examples=600)
 @given(record=RECORDS, options=OPTIONS, most=st.sampled_from([1, 2, 3, 7, 20, AMPLE]))
 @example(record="ȺȺȺ", options={"text": "default", "fields": {}}, most=3)
-def test_both_kernels_give_the_same_features(
+def test_the_native_kernel_gives_the_same_features(
     record: Any, options: dict[str, Any], most: int
 ) -> None:
     agree(pack(record), options, most=most)
@@ -418,7 +429,7 @@ def test_both_kernels_give_the_same_features(
 
 @settings(max_examples=400)
 @given(data=st.data(), record=RECORDS, options=OPTIONS)
-def test_both_kernels_refuse_the_same_records(
+def test_the_native_kernel_refuses_the_same_records(
     data: st.DataObject, record: Any, options: dict[str, Any]
 ) -> None:
     packed = data.draw(damaged(pack(record)))
@@ -427,27 +438,27 @@ def test_both_kernels_refuse_the_same_records(
 
 @settings(max_examples=300)
 @given(raw=st.binary(max_size=40), most=st.integers(1, 40), options=OPTIONS)
-def test_both_kernels_read_the_same_characters_in_any_bytes(
+def test_the_native_kernel_reads_the_same_characters_in_any_bytes(
     raw: bytes, most: int, options: dict[str, Any]
 ) -> None:
     agree(pack(raw), {**options, "text": "default"}, most=most)
 
 
-def test_both_kernels_know_every_character() -> None:
+def test_the_native_kernel_knows_every_character() -> None:
     options = {"text": "default", "fields": {}, "chars": (2,)}
     for start in range(0, 0x110000, 0x800):
         codes = [code for code in range(start, start + 0x800) if not 0xD800 <= code < 0xE000]
         agree(pack(" ".join(map(chr, codes))), options)
 
 
-def test_both_kernels_name_every_prefix() -> None:
+def test_the_native_kernel_names_every_prefix() -> None:
     options = {"text": "default", "fields": {}, "numbers": "prefixes"}
     for exponent in range(-166, 166):
         numbers = [(1 + k / 16 + 1 / 64) * 2.0**exponent * (-1) ** k for k in range(16)]
         agree(pack({str(i): number for i, number in enumerate(numbers)}), options)
 
 
-def test_a_long_text_has_the_same_features_on_both_kernels() -> None:
+def test_the_native_kernel_gives_a_long_text_the_same_features() -> None:
     words = " ".join(f"Word{i % 97}!{chr(0x4E00 + i % 50)}" for i in range(3000))
     agree(pack(words), {"text": "default", "fields": {}}, most=20_000)
     agree(pack({"a": words, "b": words}), {"text": "default", "fields": {}}, most=20_000)

@@ -13,11 +13,13 @@
 #include "memory/pages.h"
 
 #define TEXT_KINDS 256
+#define COPY_SLACK 16 /* bytes that may be read and written beyond the end of what is copied */
 
 static struct {
     uint8_t kind[TEXT_CODE_POINTS];
     uint8_t class_of[TEXT_KINDS];
     int32_t shift[TEXT_KINDS]; /* the lower case less the character */
+    uint8_t ascii_class[128], ascii_lower[128]; /* the same, and a blank for any space */
 } text_table;
 
 static void text_set_kind(int kind, int class_of, int32_t shift)
@@ -30,6 +32,12 @@ static void text_set_kind(int kind, int class_of, int32_t shift)
 static void text_set_run(uint32_t first, uint32_t end, int kind)
 {
     memset(text_table.kind + first, kind, end - first);
+    for (; first < end && first < 128; first++) {
+        const int class_of = text_table.class_of[kind];
+        text_table.ascii_class[first] = (uint8_t)class_of;
+        text_table.ascii_lower[first] =
+            class_of == TEXT_SPACE ? ' ' : (uint8_t)((int32_t)first + text_table.shift[kind]);
+    }
 }
 
 /* A text in lower case without its ignored characters, one space before it and one after, each
@@ -57,7 +65,7 @@ static int characters_reserve(characters *c, size_t bytes)
     if (bytes + 3 <= c->room)
         return 1;
     characters_clear(c);
-    c->lower = malloc(2 * room);
+    c->lower = malloc(2 * room + COPY_SLACK);
     c->classes = malloc(room);
     c->at = malloc(room * sizeof *c->at);
     if (!c->lower || !c->classes || !c->at) {
@@ -135,12 +143,20 @@ static void characters_read(characters *c, const uint8_t *p, size_t size, size_t
     *classes++ = TEXT_SPACE;
     while (p < stop) {
         uint32_t code;
-        const size_t width = read_character(p, end, &code);
-        const int kind = text_table.kind[code];
-        const uint8_t class_of = text_table.class_of[kind];
-        const int32_t shift = text_table.shift[kind];
+        size_t width;
+        int32_t shift;
+        uint8_t class_of;
+        if (LIKELY(*p < 0x80)) { /* ASCII has no ignored characters */
+            *at++ = (uint32_t)(lower - c->lower);
+            *classes++ = text_table.ascii_class[*p];
+            *lower++ = text_table.ascii_lower[*p++];
+            continue;
+        }
+        width = read_character(p, end, &code);
         if (UNLIKELY(width > (size_t)(stop - p)))
             break;
+        class_of = text_table.class_of[text_table.kind[code]];
+        shift = text_table.shift[text_table.kind[code]];
         if (UNLIKELY(class_of == TEXT_IGNORED)) {
             p += width;
             continue;
@@ -149,8 +165,6 @@ static void characters_read(characters *c, const uint8_t *p, size_t size, size_t
         *classes++ = class_of;
         if (class_of == TEXT_SPACE) {
             *lower++ = ' ';
-        } else if (LIKELY(width == 1)) {
-            *lower++ = (uint8_t)(*p + shift);
         } else if (shift) {
             lower += write_character(lower, (uint32_t)((int32_t)code + shift));
         } else {
@@ -170,6 +184,16 @@ static void characters_read(characters *c, const uint8_t *p, size_t size, size_t
 static inline const uint8_t *characters_at(const characters *c, size_t i)
 {
     return c->lower + c->at[i];
+}
+
+/* `n` bytes of what lies in front of COPY_SLACK more, to where as many may be written. */
+static inline uint8_t *put_loose(uint8_t *out, const uint8_t *from, size_t n)
+{
+    if (LIKELY(n <= COPY_SLACK))
+        memcpy(out, from, COPY_SLACK);
+    else
+        memcpy(out, from, n);
+    return out + n;
 }
 
 /* The bytes of characters `first` up to `end`. */

@@ -92,7 +92,7 @@ static span extraction_head(extraction *x, span field, const char *more)
     const size_t size = strlen(more);
     span head = {NULL, field.length + size};
     if (head.length > x->head_room) {
-        uint8_t *made = realloc(x->head, 2 * head.length);
+        uint8_t *made = realloc(x->head, 2 * head.length + COPY_SLACK);
         if (!made)
             return head;
         x->head = made;
@@ -129,10 +129,12 @@ static int extraction_begin_distinct(extraction *x, size_t most)
     return 1;
 }
 
-/* Where the next name is to be written, of up to `most` bytes; NULL without memory. */
+/* Where the next name is to be written, of up to `most` bytes and COPY_SLACK; NULL without memory. */
 static inline uint8_t *extraction_name(extraction *x, size_t most)
 {
-    return LIKELY(batch_reserve_side(x->batch, most)) ? x->batch->side + x->batch->side_used : NULL;
+    return LIKELY(batch_reserve_side(x->batch, most + COPY_SLACK))
+             ? x->batch->side + x->batch->side_used
+             : NULL;
 }
 
 static inline void extraction_add_hashed(extraction *x, size_t length, uint64_t hash, double value,
@@ -182,7 +184,7 @@ static inline void extraction_add_distinct(extraction *x, size_t length, int vie
     extraction_add_hashed(x, length, hash, 1.0, view);
 }
 
-/* Bytes appended at `out`. */
+/* `n` bytes appended at `out`. */
 static inline uint8_t *put(uint8_t *out, const uint8_t *from, size_t n)
 {
     copy_bytes(out, from, n);

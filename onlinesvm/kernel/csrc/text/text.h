@@ -53,7 +53,7 @@ static int text_is_one_word(span text)
 
 static inline uint8_t *put_characters(uint8_t *out, const characters *c, size_t first, size_t end)
 {
-    return put(out, characters_at(c, first), characters_size(c, first, end));
+    return put_loose(out, characters_at(c, first), characters_size(c, first, end));
 }
 
 static inline uint8_t *put_token(uint8_t *out, const characters *c, const token *t)
@@ -80,8 +80,8 @@ static int text_add_words(extraction *x, span prefix, size_t count)
         name = extraction_name(x, prefix.length + token_bytes(c, t));
         if (UNLIKELY(!name))
             return 0;
-        end = put_token(put(name, prefix.at, prefix.length), c, t);
-        extraction_add_distinct(x, (size_t)(end - name), VIEW_WORDS);
+        end = put_token(put_loose(name, prefix.at, prefix.length), c, t);
+        extraction_add_distinct(x, (size_t)(end - name), VIEW_WORDS + OF_TEXT);
     }
     return 1;
 }
@@ -93,9 +93,9 @@ static int text_add_style(extraction *x, span head, const char *what, uint64_t n
     uint8_t *const name = extraction_name(x, head.length + STYLE_BYTES), *end;
     if (!name)
         return 0;
-    end = put(put(name, head.at, head.length), (const uint8_t *)what, size);
+    end = put(put_loose(name, head.at, head.length), (const uint8_t *)what, size);
     end += decimal(end, number, 0);
-    extraction_add(x, (size_t)(end - name), 1.0, VIEW_WORDS);
+    extraction_add(x, (size_t)(end - name), 1.0, VIEW_WORDS + OF_TEXT);
     return 1;
 }
 
@@ -115,9 +115,9 @@ static int text_add_styles(extraction *x, span head, size_t count)
         name = extraction_name(x, head.length + STYLE_BYTES);
         if (UNLIKELY(!name))
             return 0;
-        end = put(put(name, head.at, head.length), (const uint8_t *)"shape=", 6);
+        end = put(put_loose(name, head.at, head.length), (const uint8_t *)"shape=", 6);
         end += shape_write(c, t, end);
-        extraction_add_distinct(x, (size_t)(end - name), VIEW_WORDS);
+        extraction_add_distinct(x, (size_t)(end - name), VIEW_WORDS + OF_TEXT);
     }
     for (i = 1; i <= length; i++)
         counts[c->classes[i]]++;
@@ -149,14 +149,14 @@ static int text_add_word_grams(extraction *x, span prefix, size_t count, int mos
             name = extraction_name(x, bytes);
             if (UNLIKELY(!name))
                 return 0;
-            end = put(name, prefix.at, prefix.length);
+            end = put_loose(name, prefix.at, prefix.length);
             for (j = i; j < i + n; j++) {
                 if (j > i)
                     *end++ = ' ';
                 if (j && j <= count)
                     end = put_token(end, c, tokens + j - 1);
             }
-            extraction_add_distinct(x, bytes, VIEW_NGRAMS);
+            extraction_add_distinct(x, bytes, VIEW_NGRAMS + OF_TEXT);
         }
     }
     return 1;
@@ -173,10 +173,10 @@ static inline int text_add_run(extraction *x, span head, size_t first, size_t la
         uint8_t *const name = extraction_name(x, bytes), *end;
         if (UNLIKELY(!name))
             return 0;
-        end = put(name, head.at, head.length);
+        end = put_loose(name, head.at, head.length);
         *end++ = '~';
         put_characters(end, c, i, i + width);
-        extraction_add_distinct(x, bytes, VIEW_CHARACTERS);
+        extraction_add_distinct(x, bytes, VIEW_CHARACTERS + OF_TEXT);
     }
     return 1;
 }
