@@ -35,7 +35,8 @@ check "" tests/kernel/test_conformance.py tests/data/test_codec_fuzz.py tests/re
     tests/snapshot/test_view.py tests/model/test_pruning.py \
     tests/data/test_matrix.py tests/metrics/test_progressive.py tests/snapshot/test_snapshot.py tests/model/test_rules.py \
     tests/metrics/test_monitor.py tests/model/test_scorer.py tests/text/test_records.py
-check 0xC000000000000000 tests/kernel/test_conformance.py tests/text/test_records.py
+check 0xC000000000000000 tests/kernel/test_conformance.py \
+    tests/text/test_records.py::test_the_native_kernel_gives_the_same_features
 check 0x00000000FFFFFFFF tests/kernel/test_conformance.py
 # Without the processor's wide instructions, as on other machines.
 export CFLAGS=-DSCAN_PORTABLE
