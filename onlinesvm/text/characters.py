@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import compress, pairwise
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from onlinesvm.text.unicode_table import KINDS, RUNS
 __all__ = ["Characters", "boundary", "characters", "encoded"]
 
 
+@cache  # when the first text is read: the native kernel has a table of its own
 def _table() -> tuple[bytes, dict[int, int]]:
     """The class of each code point, and the lower case of those that have another."""
     starts, kinds = [*RUNS[::2], TEXT_CODE_POINTS], RUNS[1::2]
@@ -21,9 +23,6 @@ def _table() -> tuple[bytes, dict[int, int]]:
         if shift := KINDS[2 * kind + 1]:
             lower.update((code, code + shift) for code in range(start, end))
     return bytes(classes), lower
-
-
-_CLASSES, _LOWER = _table()
 
 
 class Characters(NamedTuple):
@@ -54,14 +53,15 @@ def boundary(raw: bytes, most: int) -> int:
 
 def characters(raw: bytes, most: int) -> Characters:
     """The characters of UTF-8 text, cut at `most` bytes; a byte that is not UTF-8 is a symbol."""
+    class_of, lower_of = _table()
     end = boundary(raw, most)
     text = raw[:end].decode("utf-8", "surrogateescape")
-    classes = bytes(_CLASSES[ord(character)] for character in text)
+    classes = bytes(class_of[ord(character)] for character in text)
     if TEXT_IGNORED in classes:
         kept = [kind != TEXT_IGNORED for kind in classes]
         text = "".join(compress(text, kept))
         classes = bytes(compress(classes, kept))
-    return Characters(classes, text.translate(_LOWER), end < len(raw))
+    return Characters(classes, text.translate(lower_of), end < len(raw))
 
 
 def encoded(text: str) -> bytes:
