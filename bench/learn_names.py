@@ -41,7 +41,7 @@ bench = Bench(
         " cache while it learns from text, the second only reads it.",
         "On the small real sets VW learns for less time than it takes to start: its rate is rough"
         " there.",
-        "SGDClassifier, hinge, tol=None, in batches of 1,024 behind FeatureHasher, 2^20 hashed"
+        "SGDClassifier, hinge, tol=None, in batches of 1,024 after FeatureHasher, 2^20 hashed"
         " weights; river's LogisticRegression with optim.SGD(0.1) and losses.Hinge.",
         "Errors are progressive, before learning; they say that all learn, not who is better.",
     ),

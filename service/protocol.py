@@ -7,7 +7,8 @@ envelope, up to a first empty one, may come before them; the reply echoes them.
                      nil), model (a model's name; "default"), and the operation's own keys
     reply header     map: v, id, ok = true, and the operation's own keys
     error header     map: v, id, ok = false, error = {code, message, at, sample}: the path to what
-                     is wrong in the body, and the index of its sample; nil where it has none
+                     is wrong in the body, and the index of its sample; nil where it has none.
+                     BUSY while the daemon loads has retry_after_s too
 
     operation   body   asks for
     ping               a sign of life
@@ -43,7 +44,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgpack
@@ -133,7 +133,8 @@ Id = int | str | bytes | None
 class RequestError(OnlineSVMError):
     """A request that is answered with an error. `id` is the request's, nil where unreadable.
 
-    at: the path to what is wrong in the body. sample: the index of the sample that it is in.
+    at: the path to the wrong value in the body. sample: the index of the sample that it is in.
+    retry_after_s: the seconds after which a request that is BUSY may succeed, where that is known.
     """
 
     def __init__(
@@ -143,6 +144,7 @@ class RequestError(OnlineSVMError):
         at: str | None = None,
         id: Id = None,
         sample: int | None = None,
+        retry_after_s: float | None = None,
     ) -> None:
         super().__init__(code, message, at)
         self.code = code
@@ -150,6 +152,7 @@ class RequestError(OnlineSVMError):
         self.at = at
         self.id = id
         self.sample = sample
+        self.retry_after_s = retry_after_s
 
 
 class Request(NamedTuple):  # a frozen dataclass takes four times as long to make
@@ -170,8 +173,7 @@ class Request(NamedTuple):  # a frozen dataclass takes four times as long to mak
     model: str = DEFAULT_MODEL
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """The answer to a request: the operation's own keys, and a body (None: none)."""
 
     keys: dict[str, Any]
@@ -316,7 +318,8 @@ def _parse_header(raw: bytes) -> dict[str, Any]:
         )
     except (msgpack.UnpackException, ValueError, TypeError):
         raise RequestError(
-            "BAD_REQUEST", "expected a header of one msgpack map, got other bytes"
+            "BAD_REQUEST",
+            f"expected a header of one msgpack map, got {len(raw)} bytes that are none",
         ) from None
     if type(pairs) is not tuple:
         raise RequestError("BAD_REQUEST", f"expected a header as a map, got {_shown(pairs)}")
@@ -398,12 +401,14 @@ def encode_reply(id: Id, keys: dict[str, Any]) -> bytes:
 
 def encode_error(error: RequestError) -> bytes:
     """The header of an error."""
-    keys = {
+    keys: dict[str, Any] = {
         "code": error.code,
         "message": error.message,
         "at": error.at,
         "sample": error.sample,
     }
+    if error.retry_after_s is not None:
+        keys["retry_after_s"] = error.retry_after_s
     return _pack_header({"v": VERSION, "id": error.id, "ok": False, "error": keys})
 
 
@@ -423,7 +428,7 @@ def parse_reply(frames: Sequence[bytes]) -> tuple[dict[str, Any], bytes]:
     try:
         header = msgpack.unpackb(frames[0], strict_map_key=False)
     except (msgpack.UnpackException, TypeError) as error:
-        raise ValueError(f"expected a reply's header, got other bytes ({error})") from None
+        raise ValueError(f"expected a reply's header, got none ({error})") from None
     if not isinstance(header, dict) or not isinstance(header.get("ok"), bool):
         raise ValueError("expected a reply's header as a map with ok, got another object")
     if not header["ok"] and not isinstance(header.get("error"), dict):
@@ -480,4 +485,9 @@ def decode_margins(body: bytes) -> NDArray[np.float64]:
 def refusal_of(header: dict[str, Any]) -> RequestRefused:
     """The exception for an error's header."""
     error = header["error"]
-    return RequestRefused(str(error.get("code")), str(error.get("message")), error.get("at"))
+    return RequestRefused(
+        str(error.get("code")),
+        str(error.get("message")),
+        error.get("at"),
+        retry_after_s=error.get("retry_after_s"),
+    )

@@ -1,4 +1,4 @@
-"""The kernels: the hot way of a sample, from bytes to margins, behind one contract.
+"""The kernels: the hot way of a sample, from bytes to margins, by one contract.
 
     native   compiled, from bytes to margins without a Python object on the way
     python   no compiler, real dicts: the readable reference

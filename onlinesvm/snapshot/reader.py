@@ -8,6 +8,7 @@ import io
 import os
 import stat
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO
 
@@ -15,7 +16,7 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.config import LearnerConfig
+from onlinesvm.config import MAX_MAGNITUDE, LearnerConfig
 from onlinesvm.errors import ConfigError, SnapshotError
 from onlinesvm.snapshot.format import (
     CHUNK_BYTES,
@@ -34,6 +35,7 @@ _MAX_HEADER_ARRAY = 1024  # msgpack takes an array's memory when it sees its hea
 _MAX_HEADER_MAP = 2**20
 _MAX_TRAILER_BYTES = 4096
 _MAX_FEATURES = 2**31 - 2
+_THREAD_BYTES = 2**18  # of less, the hash is done before a thread has begun
 _DTYPES = {"<u4": 4, "|u1": 1, "<f4": 4, "<f8": 8, "<i8": 8}
 
 
@@ -69,7 +71,7 @@ def verify(path: str | os.PathLike[str]) -> tuple[int, str]:
     """
     path = os.fspath(path)
     with _open(path) as file:
-        if hasattr(os, "posix_fadvise"):  # what the system has kept of it is not what is there
+        if hasattr(os, "posix_fadvise"):  # the disk is verified, not the page cache
             with contextlib.suppress(OSError):  # not every file system can be asked
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         return _Reader(path, file).verify()
@@ -112,7 +114,7 @@ class _Reader:
             header = unpacker.unpack()
         except (msgpack.UnpackException, ValueError, TypeError) as error:
             raise self._error(
-                f"expected a snapshot's header at byte 0, got other bytes ({error})"
+                f"expected a snapshot's header at byte 0, got none ({error})"
             ) from None
         if not isinstance(header, dict) or header.get("format") != FORMAT:
             raise self._error(f'expected a file of format "{FORMAT}", got another kind of file')
@@ -145,6 +147,16 @@ class _Reader:
         ):
             expect(low <= header[key] <= high, f"{key} from {low} to {high}", header[key])
         expect(len(header["id"]) == 16, "id of 16 bytes", header["id"])
+        bounds = header.setdefault("bounds", None)
+        if bounds is not None:
+            expect(
+                isinstance(bounds, list)
+                and list(map(type, bounds)) == [float, float, bool]
+                and all(1 <= bound <= MAX_MAGNITUDE for bound in bounds[:2]),
+                f"bounds to be 2 float64 from 1 to {MAX_MAGNITUDE:g} and a boolean",
+                bounds,
+            )
+            header["bounds"] = tuple(bounds)
         stored = header["config"]
         try:
             header["config"] = LearnerConfig.from_dict(header["config"])
@@ -223,8 +235,12 @@ class _Reader:
         return self._size, self._sha.hexdigest()
 
     def _check_finite(self, name: str, numbers: NDArray[Any]) -> None:
-        if numbers.dtype.kind == "f" and not np.isfinite(numbers).all():
-            raise self._error(f"array {name}: expected finite numbers, got others")
+        if numbers.dtype.kind != "f":
+            return
+        finite = np.isfinite(numbers)
+        if not finite.all():
+            got = numbers[finite.argmin()]
+            raise self._error(f"array {name}: expected finite numbers, got {got}")
 
     def _check_names(self, expected: int, got: int) -> None:
         if expected != got:
@@ -245,11 +261,18 @@ class _Reader:
 
     def snapshot(self) -> Snapshot:
         header = self.header()
-        with ThreadPoolExecutor(1) as self._beside:
-            arrays = {
-                name: self._array(name, np.dtype(dtype), count)
-                for name, dtype, count in header["arrays"]
-            }
+        layout = [(name, np.dtype(dtype), count) for name, dtype, count in header["arrays"]]
+        if sum(dtype.itemsize * count for _, dtype, count in layout) < _THREAD_BYTES:
+            arrays = {array[0]: self._array(*array, self._sha.update) for array in layout}
+        else:
+            # The hash takes as long as all the rest; neither holds the interpreter's lock.
+            with ThreadPoolExecutor(1) as beside:
+                arrays = {
+                    array[0]: self._array(
+                        *array, lambda part: beside.submit(self._sha.update, part)
+                    )
+                    for array in layout
+                }
         self._check_trailer()
         lengths, names = arrays.pop("lengths"), arrays.pop("names")
         self._check_names(int(lengths.sum(dtype=np.uint64)), len(names))
@@ -259,6 +282,7 @@ class _Reader:
             id=header["id"],
             config=header["config"],
             max_features=header["max_features"],
+            bounds=header["bounds"],
             kernel=header["kernel"],
             position=header["position"],
             scalars=header["scalars"],
@@ -270,7 +294,13 @@ class _Reader:
             attachments=header["attachments"],
         )
 
-    def _array(self, name: str, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
+    def _array(
+        self,
+        name: str,
+        dtype: np.dtype[Any],
+        count: int,
+        hashed: Callable[[memoryview], object],
+    ) -> NDArray[Any]:
         array = np.empty(count, dtype=dtype)
         raw = bytes_of(array)
         filled = 0
@@ -279,8 +309,7 @@ class _Reader:
             self._check_chunk(name, size, len(raw) - filled)
             chunk = raw[filled : filled + size]
             self._fill(name, chunk)
-            # The hash takes as long as all the rest; neither holds the interpreter's lock.
-            self._beside.submit(self._sha.update, chunk)
+            hashed(chunk)
             filled += size
         return array
 

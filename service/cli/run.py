@@ -75,7 +75,9 @@ def files_of(arguments: argparse.Namespace) -> list[str]:
     with from_flags():
         Labels(arguments.positive)
     if not arguments.files and sys.stdin.isatty():
-        arguments.parser.error("expected FILE, or samples on stdin; - reads what is typed")
+        arguments.parser.error(
+            "expected FILE, or samples on stdin, got a terminal; - reads from it"
+        )
     return arguments.files or ["-"]
 
 
@@ -128,7 +130,7 @@ class Run:
         ids: bool = False,
     ) -> None:
         self._arguments = arguments
-        self._limits = limits
+        self.limits = limits  # of the samples that are read from now on
         self._labelled = labelled
         self._ids = ids
         self._metrics: KernelMetrics | None = None  # made with the first batch, by the threshold
@@ -190,8 +192,8 @@ class Run:
                 ids=self._ids,
                 keys=Keys(label=given.label_key, features=given.features_key, id=given.id_key),
                 label_column=given.label_column,
-                limits=self._limits,
-                batch_samples=self._limits.max_samples_per_batch,
+                limits=self.limits,
+                batch_samples=self.limits.max_samples_per_batch,
                 ahead=kernels.load().NAME != "python",  # its thread would hold the lock
             )
 

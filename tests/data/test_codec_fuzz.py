@@ -51,7 +51,7 @@ def decoded(kernel: Kernel, body: bytes, limits: Limits, labelled: bool) -> Any:
 
 
 def agree(native: Kernel, body: bytes, limits: Limits) -> bool:
-    """Whether both decoders take `body`; that they agree is asserted."""
+    """True if both decoders take `body`; that they agree is asserted."""
     taken = False
     for labelled in (True, False):
         expected = decoded(kernels.load("python"), body, limits, labelled)

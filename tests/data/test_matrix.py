@@ -14,7 +14,7 @@ from scipy import sparse
 from onlinesvm import Limits, OnlineSVM
 from onlinesvm.errors import LimitError, SampleError
 from onlinesvm.kernel import Kernel
-from tests.strategies import configurations
+from tests.strategies import WIDE, configurations
 
 WIDTH = 12
 
@@ -64,7 +64,7 @@ def test_a_row_is_the_sample_of_its_columns_in_stored_order(
     y = data.draw(st.lists(st.sampled_from([-1, 1]), min_size=n, max_size=n))
     h = data.draw(st.lists(st.sampled_from([0.0, 0.5, 1.0, 1e-51]), min_size=n, max_size=n))
     matrix = matrix_of(given_rows, kind, index)
-    model, other = (OnlineSVM(kernel=kernel.NAME, **config) for _ in range(2))
+    model, other = (OnlineSVM(kernel=kernel.NAME, limits=WIDE, **config) for _ in range(2))
     before = matrix.copy()
     assert model.partial_fit(matrix, y, sample_weight=h) is model
     other.learn_batch(body_of(given_rows, kernel, y, h))
@@ -169,7 +169,7 @@ def test_matrices_in_every_layout(kernel: Kernel, layout: Any) -> None:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1.1e50])
 @pytest.mark.parametrize("at", [0, 2047, 2048, 5003])
-def test_the_first_fault_is_told(kernel: Kernel, at: int, value: float) -> None:
+def test_the_first_fault_is_reported(kernel: Kernel, at: int, value: float) -> None:
     data = np.ones(5004)
     data[[at, -1]] = value
     data[::100] *= 1e-60  # nan stays, and an infinite value too

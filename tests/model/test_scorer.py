@@ -6,6 +6,7 @@ import math
 import threading
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,13 @@ from onlinesvm.model.head import Head
 from onlinesvm.model.padding import score_padded
 from onlinesvm.model.scorer import PATHS, REDUCTIONS, pad, unpad
 from tests.oracle import row_of
-from tests.strategies import configurations, features, samples
+from tests.strategies import WIDE, configurations, features, samples
 
 NORMALIZE = st.sampled_from(["none", "l2", "mean"])
 
 
 def learned(kernel: Kernel, config: dict[str, Any], rows: list[tuple[Any, ...]]) -> OnlineSVM:
-    model = OnlineSVM(kernel=kernel.NAME, **config)
+    model = OnlineSVM(kernel=kernel.NAME, limits=WIDE, **config)
     model.learn(rows)
     return model
 
@@ -254,9 +255,9 @@ def test_unpadding_gives_the_rows_back(csr: CSR) -> None:
     for array, again in zip((ids, values, lengths), pad(back), strict=True):
         assert (array.dtype, array.shape) == (again.dtype, again.shape)
         assert array.tobytes() == again.tobytes()
-    behind = np.arange(ids.shape[1]) >= lengths[:, None]
-    assert not ids[behind].any()
-    assert values[behind].tobytes() == bytes(8 * int(behind.sum()))
+    padding = np.arange(ids.shape[1]) >= lengths[:, None]
+    assert not ids[padding].any()
+    assert values[padding].tobytes() == bytes(8 * int(padding.sum()))
 
 
 def test_what_was_not_padded_is_not_unpadded() -> None:
@@ -275,7 +276,7 @@ def test_pad_never_moves(
     for most in (10_000, 2):  # at the bound, new features are as if absent
         model = OnlineSVM(
             kernel=kernel.NAME,
-            limits=Limits(max_features=most),
+            limits=replace(WIDE, max_features=most),
             **{**config, "normalize": normalize},
         )
         for row in rows:
@@ -338,7 +339,7 @@ def test_padding_has_no_gradient(kernel: Kernel, rule: str) -> None:
     assert 1 in moved or rule != "sgd"
 
 
-def test_a_mean_is_over_the_true_length_and_a_norm_over_what_is_there(kernel: Kernel) -> None:
+def test_means_and_norms_are_over_all_features(kernel: Kernel) -> None:
     model = learned(kernel, {"rule": "sgd", "eta0": 1.0}, [({"a": 3.0, "b": 4.0}, 1)])
     asked = [{"a": 1, "b": 1}, {"a": 1}, {"a": 3, "never": 4}, []]
     for path in PATHS:
@@ -350,7 +351,7 @@ def test_a_mean_is_over_the_true_length_and_a_norm_over_what_is_there(kernel: Ke
         )
 
 
-# What is fixed, and where it comes from.
+# Fixed weights, and their sources.
 
 
 def test_a_scorer_never_changes(kernel: Kernel) -> None:
@@ -367,7 +368,7 @@ def test_a_scorer_never_changes(kernel: Kernel) -> None:
         scorer.weights[1] = 7.0
 
 
-def test_a_scorer_keeps_the_names_that_a_prune_gives_up(kernel: Kernel) -> None:
+def test_a_scorer_keeps_the_names_that_a_prune_drops(kernel: Kernel) -> None:
     model = OnlineSVM(
         rule="sgd", max_features_policy="prune", limits=Limits(max_features=4), kernel=kernel.NAME
     )
@@ -411,7 +412,7 @@ def twice(model: OnlineSVM, rows: list[tuple[Any, ...]]) -> NDArray[np.float64]:
 def test_a_model_that_is_asked_and_learns_in_turn_scores_as_it_stands(
     kernel: Kernel, parts: list[list[tuple[Any, ...]]], config: dict[str, Any]
 ) -> None:
-    model = OnlineSVM(kernel=kernel.NAME, **config)
+    model = OnlineSVM(kernel=kernel.NAME, limits=WIDE, **config)
     for rows in parts:
         model.learn(rows)
         asked = [features for features, *_ in rows]
@@ -488,7 +489,7 @@ def test_threads_score_while_another_learns(kernel: Kernel) -> None:
     assert model.predict(asked).tobytes() == Scorer(model).score(asked).tobytes()
 
 
-# Faults.
+# Errors.
 
 
 def csr(indptr: Any, indices: Any, data: Any) -> CSR:
@@ -534,7 +535,7 @@ def test_rows_and_weights_that_cannot_be_such_are_refused(
         assert str(caught.value).startswith(message)
 
 
-def test_what_is_asked_wrongly_is_refused(kernel: Kernel) -> None:
+def test_wrong_arguments_are_refused(kernel: Kernel) -> None:
     scorer = Scorer(OnlineSVM(kernel=kernel.NAME))
     with pytest.raises(ValueError, match="path: expected one of auto, csr, padded, got 'gpu'"):
         scorer.score([["a"]], path="gpu")
@@ -569,6 +570,6 @@ def test_ids_are_looked_at_before_they_are_cut(
         Scorer(OnlineSVM(kernel=kernel.NAME)).score(rows)
 
 
-def test_what_is_no_model_is_refused() -> None:
+def test_a_model_is_expected() -> None:
     with pytest.raises(TypeError, match="expected a model, a Snapshot or the path of one, got int"):
         Scorer(5)  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from onlinesvm import Limits, OnlineSVM
 from onlinesvm.data.codec import pack_array
 from onlinesvm.data.objects import Packer
 from onlinesvm.kernel import Kernel
-from tests.strategies import configurations, samples
+from tests.strategies import WIDE, configurations, samples
 
 Part = list[tuple[Any, ...]]
 
@@ -34,7 +35,8 @@ RULES: list[dict[str, Any]] = [
 
 
 def newborn(kernel: Kernel, **config: Any) -> OnlineSVM:
-    return OnlineSVM(kernel=kernel.NAME, limits=Limits(max_features_per_sample=10**6), **config)
+    limits = replace(WIDE, max_features_per_sample=10**6)
+    return OnlineSVM(kernel=kernel.NAME, limits=limits, **config)
 
 
 def advance(view: Any, names: int, records: int) -> None:
@@ -83,7 +85,7 @@ def numbered(kernel: Kernel, numbers: list[list[int]]) -> Any:
 
 @pytest.mark.parametrize("config", RULES, ids=lambda c: "-".join(map(str, c.values())))
 def test_a_view_is_of_the_instant_across_blocks(kernel: Kernel, config: dict[str, Any]) -> None:
-    # 16,384 ids are a block: what is beyond was not there, or had no state yet.
+    # 16,384 ids are a block: later ids were not there, or had no state yet.
     n = 40_000
     model = newborn(kernel, **config)
     model.learn_batch(numbered(kernel, [list(range(i, n, 4)) for i in range(4)]))
@@ -140,7 +142,7 @@ def test_a_view_is_copied_beside_a_thread_that_learns(
     assert len(set(digests)) == len(digests) >= 3
 
 
-def test_what_is_replaced_is_copied_first(kernel: Kernel) -> None:
+def test_replaced_values_are_copied_first(kernel: Kernel) -> None:
     model, other = newborn(kernel, rule="arow"), newborn(kernel, rule="arow")
     model.learn_batch(numbered(kernel, [list(range(20_000))]))
     other.learn([(["something"], 1)])

@@ -1,7 +1,7 @@
-# What the rules share. Part of native.pyx.
+# Shared by the rules. Part of _native.pyx.
 
 cdef class Rule:
-    """The state of the features, behind a lock, and the way in and out of the rule's C.
+    """The state of the features, under a lock, and the way in and out of the rule's C.
 
     A rule sets the blocks of its state and implements the C methods. `layout` names the state.
     """
@@ -29,15 +29,6 @@ cdef class Rule:
     cdef void learn_rows(self, const rows *x, size_t samples, const double *labels,
                          const double *importances, double *margins) noexcept nogil:
         pass
-
-    cdef void learn_followed(self, const rows *x, size_t samples, const double *labels,
-                             const double *importances, double *margins, observer *o,
-                             const double *observed) noexcept nogil:
-        """Learn the rows of a slab; the observer follows, by the importances `observed`."""
-        cdef size_t i
-        self.learn_rows(x, samples, labels, importances, margins)
-        for i in range(samples):
-            observer_follow(o, i, margins[i], labels[i], observed[i])
 
     cdef bint score_rows(self, const rows *x, size_t samples, double *margins) noexcept nogil:
         """The margins of rows; False where an id cannot be one."""
