@@ -18,6 +18,14 @@ typedef struct {
     size_t length;
 } span;
 
+/* By bytes, as Python orders them. */
+static int span_order(span a, span b)
+{
+    const size_t least = a.length < b.length ? a.length : b.length;
+    const int order = least ? memcmp(a.at, b.at, least) : 0;
+    return order ? order : (a.length > b.length) - (a.length < b.length);
+}
+
 typedef struct {
     span name;
     int kind;
