@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from onlinesvm import OnlineSVM
 from onlinesvm.errors import ConfigError, LimitError, SampleError
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from tests.oracle import DenseSgd, row_of
 from tests.strategies import WIDE, configurations, features, samples, sgd_configurations
 

@@ -9,7 +9,6 @@ import os
 import stat
 import zlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO
 
 import msgpack
@@ -265,6 +264,8 @@ class _Reader:
         if sum(dtype.itemsize * count for _, dtype, count in layout) < _THREAD_BYTES:
             arrays = {array[0]: self._array(*array, self._sha.update) for array in layout}
         else:
+            from concurrent.futures import ThreadPoolExecutor  # 4 ms, for large files alone
+
             # The hash takes as long as all the rest; neither holds the interpreter's lock.
             with ThreadPoolExecutor(1) as beside:
                 arrays = {

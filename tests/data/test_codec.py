@@ -25,7 +25,7 @@ from onlinesvm.errors import (
     SampleError,
     format_text,
 )
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from onlinesvm.service.protocol import code_of
 from tests.oracle import first_fault
 from tests.strategies import bodies, damaged, objects, samples

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from onlinesvm import Limits
 from onlinesvm import kernel as kernels
 from onlinesvm.errors import OnlineSVMError
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from tests.strategies import bodies, damaged, samples
 
 ROUNDS = int(os.environ.get("ONLINESVM_FUZZ", "1"))

@@ -13,7 +13,7 @@ from scipy import sparse
 
 from onlinesvm import Limits, OnlineSVM
 from onlinesvm.errors import LimitError, SampleError
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from tests.strategies import WIDE, configurations
 
 WIDTH = 12

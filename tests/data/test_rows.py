@@ -13,7 +13,7 @@ from scipy import sparse
 
 from onlinesvm import Client, OnlineSVM, Scorer
 from onlinesvm.errors import SampleError
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from tests.daemons import on_a_thread
 
 pandas = pytest.importorskip("pandas")

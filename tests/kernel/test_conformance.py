@@ -26,7 +26,7 @@ from onlinesvm.data.batch import CSR, Batch
 from onlinesvm.data.codec import pack_array
 from onlinesvm.data.matrix import Columns
 from onlinesvm.errors import SampleError, SnapshotError
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from onlinesvm.model.head import Head
 from onlinesvm.model.mappings import names_of
 from tests.strategies import WIDE, bodies, configurations, names, samples

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from onlinesvm import Limits, OnlineSVM
 from onlinesvm.data.batch import Batch
 from onlinesvm.data.codec import encode
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from onlinesvm.model.lookup import name_bytes, name_text
 from onlinesvm.model.mappings import names_of
 from tests.strategies import names

@@ -17,7 +17,7 @@ from scipy import sparse
 from onlinesvm import LearnerConfig, OnlineSVM
 from onlinesvm import kernel as kernels
 from onlinesvm.errors import ConfigError
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from onlinesvm.snapshot.format import Snapshot
 from tests.logs import bench, newest_snapshot
 from tests.snapshot.test_view import advance

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from onlinesvm import OnlineSVM
 from onlinesvm.config import RULES
 from onlinesvm.errors import SnapshotError
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from onlinesvm.model.rules import hedge
 from onlinesvm.model.rules.mixture import MARGIN_CUT
 from tests.strategies import WIDE, configurations, samples

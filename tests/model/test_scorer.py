@@ -24,7 +24,7 @@ from onlinesvm.data import matrix
 from onlinesvm.data.batch import CSR
 from onlinesvm.data.objects import predict_batches
 from onlinesvm.errors import LimitError, SampleError, SnapshotError
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from onlinesvm.model import scorer as scoring
 from onlinesvm.model.head import Head
 from onlinesvm.model.padding import score_padded

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from onlinesvm import Limits, OnlineSVM
 from onlinesvm import kernel as kernels
 from onlinesvm.errors import FormatError
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from onlinesvm.readers.csv import CSVParser, Header
 from onlinesvm.readers.fasttext import FastTextParser
 from onlinesvm.readers.jsonl import JSONParser

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from onlinesvm.config import Limits
 from onlinesvm.data.batch import BatchColumns
 from onlinesvm.errors import ConfigError, FormatError
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from onlinesvm.readers import reader as formats
 from onlinesvm.readers.labels import Labels
 from onlinesvm.readers.parsing import Room

@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 from onlinesvm import Limits, OnlineSVM, __version__
 from onlinesvm.config import LearnerConfig
 from onlinesvm.errors import OnlineSVMError, SnapshotError
-from onlinesvm.kernel import KERNELS, Kernel
+from onlinesvm.kernel import KERNELS
+from onlinesvm.kernel.contract import Kernel
 from onlinesvm.metrics.progressive import TOTALS
 from onlinesvm.snapshot.format import CHUNK_BYTES, Snapshot
 from onlinesvm.snapshot.reader import read, read_header, verify

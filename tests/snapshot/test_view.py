@@ -21,7 +21,7 @@ from scipy.sparse import csr_array
 from onlinesvm import Limits, OnlineSVM
 from onlinesvm.data.codec import pack_array
 from onlinesvm.data.objects import Packer
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from tests.strategies import WIDE, configurations, samples
 
 Part = list[tuple[Any, ...]]

@@ -128,8 +128,8 @@ def test_the_rate_leaves_out_the_samples_before_this_file(
     file = write(tmp_path / "second.svm", SECOND)
     with Reader(file) as reader, ProgressBar(reader, before=1000) as bar:
         assert sum(len(batch) for batch in reader) == 20
-        bar.update(1004, 0.25)
-        bar.update(1020, None, last=True)
+        bar.update(1004, lambda: 0.25)
+        bar.update(1020, lambda: None, last=True)
     assert shown(terminal.close())[:2] == [("1,004", "4", "0.2500"), ("1,020", "10", None)]
 
 
