@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from onlinesvm import Limits
 from onlinesvm import kernel as kernels
 from onlinesvm.errors import ConfigError, LimitError, OnlineSVMError
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from onlinesvm.text.constants import OF_TEXT
 from onlinesvm.text.options import TextOptions
 from onlinesvm.text.records import MOST_BYTES
