@@ -23,7 +23,8 @@ class BatchColumns(Protocol):
     """A decoded batch of either kernel: samples in columns, validated.
 
     Sample i has the features ``indptr[i]:indptr[i + 1]`` of `names` and `values`. Zeros are gone;
-    duplicates are still there (the lookup sums them, where it knows them by id).
+    duplicates are still there (the lookup sums them, where it knows them by id). `tags` has the
+    view of each feature, and OF_TEXT; it is empty where all are 0.
     """
 
     @property
@@ -36,6 +37,8 @@ class BatchColumns(Protocol):
     def names(self) -> Sequence[bytes]: ...
     @property
     def values(self) -> Sequence[float]: ...
+    @property
+    def tags(self) -> Sequence[int]: ...
     def __len__(self) -> int: ...
 
 
@@ -43,7 +46,8 @@ class BatchColumns(Protocol):
 class Batch:
     """The Python kernel's batch: plain lists, one element a sample or a feature.
 
-    labels: −1.0 or +1.0 (all +1.0 in a batch to predict). importances: finite, ≥ 0.
+    labels: −1.0 or +1.0 (all +1.0 in a batch to predict). importances: finite, ≥ 0. tags: the
+    features' views, and OF_TEXT (`onlinesvm.text.constants`); empty where all are 0.
     """
 
     labels: list[float] = field(default_factory=list)
@@ -51,18 +55,29 @@ class Batch:
     indptr: list[int] = field(default_factory=lambda: [0])
     names: list[bytes] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
+    tags: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def append(
-        self, label: float, importance: float, names: Iterable[bytes], values: Iterable[float]
+        self,
+        label: float,
+        importance: float,
+        names: Iterable[bytes],
+        values: Iterable[float],
+        tags: Iterable[int] = (),
     ) -> None:
         """Add one sample whose names and values were validated, zeros dropped."""
+        before = len(self.names)
         self.labels.append(label)
         self.importances.append(importance)
         self.names.extend(names)
         self.values.extend(values)
+        tags = list(tags)
+        if self.tags or any(tags):
+            self.tags.extend([0] * (before - len(self.tags)))
+            self.tags.extend(tags or [0] * (len(self.names) - before))
         self.indptr.append(len(self.names))
 
     def features(self, i: int) -> Iterator[tuple[bytes, float]]:

@@ -2,7 +2,7 @@
 
 A kernel module defines the 12 names of MODULE. Its lookups, rules, metrics, views and extractors
 have the members of the protocols below, which share names for like things:
-29 different names in all. A test holds both kernels to exactly these. The python kernel is the
+31 different names in all. A test holds both kernels to exactly these. The python kernel is the
 readable reference; it specifies them.
 
 *Rows* are a decoded batch of the kernel, or Columns of a matrix. Both are rows of names.
@@ -43,8 +43,28 @@ MODULE = (
 
 # Of each kind of object, the public members.
 MEMBERS = {
-    "Lookup": ("id", "ids", "max_features", "prune", "refused", "reserve", "restore", "view"),
-    "Rule": ("feature", "learn", "prune", "reserve", "restore", "score", "view", "weights"),
+    "Lookup": (
+        "entered",
+        "id",
+        "ids",
+        "max_features",
+        "prune",
+        "refused",
+        "reserve",
+        "restore",
+        "view",
+    ),
+    "Rule": (
+        "enter",
+        "feature",
+        "learn",
+        "prune",
+        "reserve",
+        "restore",
+        "score",
+        "view",
+        "weights",
+    ),
     "Metrics": ("dump", "observe", "probabilities", "restore"),
     "View": ("arrays", "close", "scalars"),
     "Extractor": ("extract",),
@@ -80,6 +100,7 @@ class KernelLookup(Protocol):
     def __len__(self) -> int: ...
     def id(self, name: bytes) -> int: ...
     def ids(self, rows: Any, *, grow: bool = False, first: int = 0) -> CSR: ...
+    def entered(self) -> tuple[int, bytes]: ...
     def reserve(self, parts: Iterable[Any]) -> int: ...
     def prune(self, kept: NDArray[np.bool_]) -> None: ...
     def view(self) -> KernelView: ...
@@ -89,6 +110,7 @@ class KernelLookup(Protocol):
 class KernelRule(Protocol):
     """Weights by id, and how they move. `onlinesvm.model.rules.rule.Rule` specifies it."""
 
+    def enter(self, first: int, tags: bytes) -> None: ...
     def learn(self, csr: CSR, signs: Any, importances: Any) -> NDArray[np.float64]: ...
     def score(self, csr: CSR) -> NDArray[np.float64]: ...
     def weights(self, n: int) -> tuple[NDArray[np.float64], float]: ...

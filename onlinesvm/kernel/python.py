@@ -55,6 +55,7 @@ def learn(
     """
     rule.reserve(lookup.reserve((rows,)))
     csr = lookup.ids(rows, grow=True, first=first)
+    rule.enter(*lookup.entered())
     learned = slice(first, first + len(csr.indptr) - 1)
     importances = np.ones(len(rows)) if rows.importances is None else rows.importances
     weights = importances if weights is None else weights

@@ -137,7 +137,9 @@ class Model:
         if self._prunes or self.config.normalize != "none":
             return None
         self._scorer = None
-        return self._lookup.ids(rows, grow=True)
+        csr = self._lookup.ids(rows, grow=True)
+        self.head.rule.enter(*self._lookup.entered())
+        return csr
 
     def _learn_looked_up(self, rows: Rows, csr: CSR) -> NDArray[np.float64]:
         signs = self._signs(rows)
@@ -175,6 +177,7 @@ class Model:
                 self._lookup, head.rule, head.metrics, rows, signs, weights, first
             )
         csr = self._lookup.ids(rows, grow=True, first=first)
+        head.rule.enter(*self._lookup.entered())
         learned = slice(first, first + len(csr.indptr) - 1)
         # A full lookup leaves new features out of the rows; they count in the norm.
         full = len(self._lookup) >= self.limits.max_features

@@ -31,6 +31,7 @@ VIEW_WORDS = 0
 VIEW_NGRAMS = 1  # crosses of categories, too
 VIEW_CHARACTERS = 2
 VIEW_NUMBERS = 3
+VIEWS = 4
 OF_TEXT = 4  # added to the view of a feature that a text has, not a category, number or name
 
 NUMBER_LEVELS = 5  # names of a number: 0 to 4 bits of its mantissa

@@ -29,6 +29,7 @@ cdef extern from "codec/decode.h" nogil:
     ctypedef struct batch:
         const uint8_t *body
         feature *features
+        uint8_t *tags
         size_t count, name_bytes, longest, samples, good
         int64_t *indptr
         double *labels
@@ -98,11 +99,14 @@ cdef extern from "lookup/lookup.h" nogil:
         column_map columns
         uint32_t count
         uint64_t refused
+        uint8_t *tags
+        size_t tagged
     const size_t DIGITS_MOST
     bint lookup_init(lookup *l)
     void lookup_clear(lookup *l)
     size_t lookup_room(const lookup *l, size_t limit)
     bint lookup_reserve(lookup *l, size_t names, size_t bytes)
+    bint lookup_reserve_tags(lookup *l, size_t names)
     bint lookup_reserve_seen(lookup *l, size_t longest)
     uint32_t lookup_id(const lookup *l, const uint8_t *name, size_t length)
     ctypedef struct growth:
@@ -218,18 +222,15 @@ cdef extern from "rules/records.h" nogil:
 
 cdef extern from "rules/hedge.h" nogil:
     cdef enum:
-        HEDGE_SINGLES, HEDGE_NUMBERS, HEDGE_COUNTED
-    ctypedef struct mixture:
-        pass
-    ctypedef struct hedge_feature:
-        pass
+        HEDGE_NUMBERS, HEDGE_SCALARS_MOST, VIEWS
     ctypedef struct hedge:
         blocks state
-        hedge_feature bias
-        mixture mixture
-        double log_importance
+        bint plain
+        int views
+        int *slot
+        int64_t *with_view "with"
+        double *logs
         int64_t samples
-        double *metrics_weights
     void hedge_init(hedge *r, bint has_bias)
     void hedge_clear(hedge *r)
     bint hedge_reserve_row(hedge *r, size_t longest)
@@ -240,11 +241,14 @@ cdef extern from "rules/hedge.h" nogil:
     bint hedge_score(const hedge *r, const rows *x, size_t samples, double *margins)
     void hedge_weights(const hedge *r, uint32_t first, size_t n, double *weights)
     int64_t hedge_seen(const hedge *r, uint32_t id)
-    void hedge_singles(const hedge_feature *f, float *numbers)
-    void hedge_restore_numbers(hedge_feature *f, const double *numbers)
-    double *hedge_metrics(hedge *r)
+    void hedge_set_logs()
+    double hedge_log(uint64_t n)
+    void hedge_expect_views(hedge *r)
+    void hedge_enter(hedge *r, uint32_t first, const uint8_t *tags, size_t n)
+    size_t hedge_copy(hedge *r, double *numbers, bint restores)
     void hedge_unpack(const double *records, size_t n, double **columns, size_t at)
-    void hedge_restore(hedge *r, size_t n, const double *numbers, const int64_t *counts)
+    void hedge_restore(hedge *r, size_t n, const double *numbers, const int64_t *counts,
+                       const uint8_t *tags)
 
 cdef extern from "metrics/progressive.h" nogil:
     const size_t TOTALS

@@ -49,6 +49,13 @@ cdef class Batch:
         return names
 
     @property
+    def tags(self):
+        cdef size_t j
+        if not self.columns.tags:
+            return []
+        return [self.columns.tags[j] for j in range(self.columns.count)]
+
+    @property
     def values(self):
         cdef size_t j
         values = _empty(self.columns.count)
