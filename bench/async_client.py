@@ -81,7 +81,7 @@ def _client(job: Job, loop: str) -> Figures:
         async with AsyncClient(endpoint, timeout_s=60) as client:
             await client.learn_packed(body)
             return await _rate(
-                lambda i: client.predict([rows[i % len(rows)]]), job.sizes["requests"]
+                lambda i: client.decision_function([rows[i % len(rows)]]), job.sizes["requests"]
             )
 
     with served() as endpoint:
@@ -158,7 +158,7 @@ def _threads(job: Job, *, locked: bool) -> Figures:
         def work(_: int) -> None:
             for i in range(count):
                 with lock:
-                    client.predict([rows[i % len(rows)]])
+                    client.decision_function([rows[i % len(rows)]])
 
         with ThreadPoolExecutor(_THREADS) as threads:
             list(threads.map(work, range(_THREADS)))

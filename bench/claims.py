@@ -312,7 +312,7 @@ def from_file(job: Job) -> Figures:
         start = time.perf_counter()
         scorer = Scorer(path)
         seconds = time.perf_counter() - start
-    same = scorer.score(samples).tobytes() == model.predict(samples).tobytes()
+    same = scorer.score(samples).tobytes() == model.decision_function(samples).tobytes()
     return {"same": float(same), "file_mib": size / 2**20, "load_ms": seconds * 1e3}
 
 

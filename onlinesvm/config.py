@@ -6,11 +6,12 @@ from these fields.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, NoReturn
 
-from onlinesvm.errors import ConfigError
+from onlinesvm.data.label import Written, label_of, packable
+from onlinesvm.errors import ConfigError, format_text
 from onlinesvm.magnitudes import MAX_MAGNITUDE, MIN_MAGNITUDE
 
 __all__ = [
@@ -51,7 +52,7 @@ RULE_BOUNDS: dict[str, tuple[float | None, float | None]] = {
 # is stored, and digested, as if they were not there.
 _LATER: dict[str, Any] = {
     "average": False, "normalize": "none", "class_weight": None, "threshold": 0.0,
-    "max_features_policy": "refuse-new",
+    "max_features_policy": "refuse-new", "labels": None, "positive": None,
 }  # fmt: skip
 
 
@@ -132,6 +133,16 @@ class LearnerConfig:
         "multiply importances by class: balanced evens the classes out as the stream goes, or two"
         " numbers for -1 and +1, as 1,5; where one class is rare and counts as much",
     )
+    labels: tuple[Written, ...] | None = parameter(
+        None,
+        "the only two labels, as spam,ham: any other is refused. Left out, the first two seen are"
+        " the labels",
+    )
+    positive: tuple[Written, ...] | None = parameter(
+        None,
+        "the labels of side +1, all others being -1; '>0' means any number above 0. Left out, 1 is"
+        " +1, and else the second label seen",
+    )
     threshold: float = parameter(
         0.0, "the margin above which the prediction is +1, in all that counts mistakes"
     )
@@ -161,6 +172,10 @@ class LearnerConfig:
         check_number("threshold", self.threshold, -MAX_MAGNITUDE, MAX_MAGNITUDE)
         object.__setattr__(self, "threshold", float(self.threshold))
         object.__setattr__(self, "class_weight", _checked_class_weight(self.class_weight))
+        for name in ("labels", "positive"):
+            object.__setattr__(self, name, _checked_labels(name, getattr(self, name)))
+        if self.labels is not None and len(self.labels) != 2:
+            raise ConfigError(f"labels: expected two labels, got {len(self.labels)}")
         if not isinstance(self.bias, bool):
             raise ConfigError(f"bias: expected true or false, got {self.bias!r}")
 
@@ -229,14 +244,49 @@ class LearnerConfig:
         """Raise ConfigError where a parameter that was given differs from this one."""
         for name in given:
             mine = getattr(self, name)
-            if mine is None and name != "class_weight":
+            if mine is None and name in _RULE_FIELDS:
                 self._refuse_foreign(name, given[name])
-            wanted = _checked_class_weight(given[name]) if name == "class_weight" else given[name]
-            if wanted != mine:
+            if _comparable(name, given[name]) != _comparable(name, mine):
                 raise ConfigError(
                     f"{name}: the model was created with {mine!r},"
                     f" got {given[name]!r}; leave it out, or start a new model"
                 )
+
+
+def _checked_labels(name: str, given: object) -> tuple[Written, ...] | None:
+    if given is None:
+        return None
+    if isinstance(given, str | bytes | int) or not isinstance(given, Iterable):
+        given = (given,)
+    labels = []
+    for value in given:
+        if value == ">0" and name == "positive":
+            labels.append(value)
+            continue
+        if name == "positive" and isinstance(value, str) and value.startswith(">"):
+            raise ConfigError(f"positive: expected a label, or '>0', got {value!r}")
+        try:
+            label = label_of(value).written
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{name}: {error}") from None
+        if isinstance(packable(label), bytes):
+            raise ConfigError(f"{name}: expected text in UTF-8, got {format_text(str(label))}")
+        labels.append(label)
+    if not labels:
+        raise ConfigError(f"{name}: expected one label at least, got none")
+    if len({label_of(label).text for label in labels}) != len(labels):
+        raise ConfigError(f"{name}: expected each label once, got {labels!r}")
+    return tuple(labels)
+
+
+def _comparable(name: str, value: Any) -> object:
+    """A parameter's value in the form in which it is compared."""
+    if name == "class_weight":
+        return _checked_class_weight(value)
+    if name in ("labels", "positive") and value is not None:
+        labels = [label_of(label).text for label in _checked_labels(name, value) or ()]
+        return labels if name == "labels" else frozenset(labels)
+    return value
 
 
 def _checked_class_weight(given: object) -> str | tuple[float, float] | None:

@@ -168,13 +168,8 @@ class OnlineSVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         The larger one is that of the predicted class, unless `threshold` is set.
         """
-        margins = self.decision_function(X)
-        positive = self.model_.probabilities(margins)
-        if self.threshold == 0.0:
-            positive = _agreeing(
-                positive, margins, float(self.model_.probabilities(np.zeros(1))[0])
-            )
-        return np.column_stack((1.0 - positive, positive))
+        check_is_fitted(self)
+        return self.model_.predict_proba(self._checked_rows(X))
 
     def _model(self) -> OnlineSVM:
         given = {name: getattr(self, name) for name in _PARAMETERS}
@@ -221,23 +216,6 @@ class OnlineSVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.classifier_tags.multi_class = False
         tags.input_tags.sparse = True
         return tags
-
-
-def _agreeing(
-    positive: NDArray[np.float64], margins: NDArray[np.float64], at_zero: float
-) -> NDArray[np.float64]:
-    """`positive`, above one half where the margin is above 0 and nowhere else.
-
-    at_zero: the probability at margin 0. Where it is above one half, those of margins up to 0 are
-    scaled down to one half at most; where it is below, those above are scaled up likewise.
-    """
-    is_above = margins > 0.0
-    if at_zero > 0.5:
-        scaled = np.where(is_above, positive, positive * (0.5 / at_zero))
-    else:
-        scaled = np.where(is_above, 1.0 - (1.0 - positive) * (0.5 / (1.0 - at_zero)), positive)
-    # Ties at one half, where the calibration is flat.
-    return np.where(is_above, np.maximum(scaled, np.nextafter(0.5, 1.0)), np.minimum(scaled, 0.5))
 
 
 def _classes_of(y: Any) -> NDArray[Any]:

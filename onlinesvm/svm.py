@@ -12,19 +12,23 @@ from numpy.typing import NDArray
 
 from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.data import matrix
-from onlinesvm.data.batch import Features
+from onlinesvm.data.batch import BatchColumns, Features
 from onlinesvm.data.bounds import Bounds
+from onlinesvm.data.label import Written
 from onlinesvm.data.objects import (
     Sample,
+    alone,
     labelled_batches,
     learn_batches,
+    moved,
+    of_columns,
     one_to_learn,
     one_to_predict,
     rows_to_score,
 )
-from onlinesvm.errors import SnapshotError
+from onlinesvm.errors import SampleError, SnapshotError
 from onlinesvm.kernel.contract import Rows
-from onlinesvm.model.model import Explanation, Model
+from onlinesvm.model.model import Explanation, Model, sided
 from onlinesvm.snapshot.format import Snapshot
 from onlinesvm.snapshot.reader import from_bytes, read
 from onlinesvm.snapshot.writer import Saved, to_bytes, write
@@ -49,10 +53,10 @@ class OnlineSVM(Model):
     Raises ConfigError for a parameter out of range, KernelError for a kernel that is missing.
 
     >>> model = OnlineSVM(rule="sgd", eta0=0.1)
-    >>> model.learn_one(["free", "prize"], +1)
-    0.0
+    >>> model.learn_one(["free", "prize"], "spam"), model.learn_one(["minutes"], "ham")
+    (0.0, -0.1)
     >>> model.predict_one(["free"])
-    0.2
+    'spam'
     """
 
     def __init__(
@@ -65,42 +69,84 @@ class OnlineSVM(Model):
     def learn(self, samples: Iterable[Sample]) -> NDArray[np.float64]:
         """Learn ``(features, label)`` or ``(features, label, importance)``, one after the other.
 
-        features: an iterable of names, or a mapping name → value. label: −1 or +1. All samples are
-        validated before the first is learned. Returns the margin of each before its update,
-        float64[n].
+        features: an iterable of names, or a mapping name → value. label: text, an integer or a
+        boolean. All samples are validated before the first is learned. Returns the margin of each
+        before its update, float64[n].
 
-        Raises SampleError (LimitError) for the first fault, TypeError for anything but a sample.
+        Raises SampleError (LimitError) for the first fault, a third label too, TypeError for
+        anything but a sample.
         """
-        return _over(list(learn_batches(samples, self.kernel, self.limits)), self.learn_batch)
+        batches = list(learn_batches(samples, self.kernel, self.limits))
+        self._check_labels(batches)
+        return _over(batches, self.learn_batch)
 
-    def learn_one(self, features: Features, label: float, importance: float = 1.0) -> float:
+    def _check_labels(self, batches: Iterable[BatchColumns]) -> None:
+        """Raise SampleError for a label that the model has no side for."""
+        labels, start = self.labels, 0
+        for batch in batches:
+            try:
+                labels = sided(labels, batch)
+            except SampleError as error:
+                raise moved(error, start) from None
+            start += len(batch)
+
+    def learn_one(self, features: Features, label: Written, importance: float = 1.0) -> float:
         """Learn one sample; its margin before the update. Raises as `learn` does.
 
         features: an iterable of names, a mapping, or a matrix or frame of one row.
         """
         batch = one_to_learn(features, label, importance, self.kernel, self.limits)
-        return float(self.learn_batch(batch)[0])
+        try:
+            return float(self.learn_batch(batch)[0])
+        except SampleError as error:
+            raise alone(error) from None
 
-    def predict(
-        self, samples: Iterable[Features], *, probability: bool = False
-    ) -> NDArray[np.float64]:
-        """The margins of `samples`, float64[n]; with `probability`, their probabilities of being
-        +1 instead.
+    def predict(self, samples: Any) -> NDArray[Any]:
+        """The label of each of `samples`, [n]; changes nothing.
 
-        samples: each an iterable of names or a mapping, or the rows of a matrix or data frame, as
-        `partial_fit` takes them.
-
-        The predicted label is +1 where the margin is above the threshold, 0. Changes nothing.
+        samples: as `decision_function` takes them. The array is of int64, bool or text where both
+        labels are of that kind, else of objects; None before the first label is known.
 
         Raises SampleError (LimitError) for the first fault, TypeError for anything but a sample.
         """
-        margins = _over(rows_to_score(samples, self.kernel, self.limits), self.score_batch)
-        return self.probabilities(margins) if probability else margins
+        return self.label_margins(self.decision_function(samples))
 
-    def predict_one(self, features: Features, *, probability: bool = False) -> float:
-        """The margin of one sample, or its probability of being +1. Raises as `predict` does."""
-        margins = self.score_batch(one_to_predict(features, self.kernel, self.limits))
-        return float((self.probabilities(margins) if probability else margins)[0])
+    def predict_proba(self, samples: Any) -> NDArray[np.float64]:
+        """The probabilities of the labels of the sides −1 and +1, as `classes_` has them,
+        float64[n, 2]. Raises as `predict` does.
+        """
+        positive = self.probabilities(self.decision_function(samples))
+        return np.column_stack((1.0 - positive, positive))
+
+    def decision_function(self, samples: Any) -> NDArray[np.float64]:
+        """The margins of `samples`, float64[n]; above the threshold, 0, they mean the label of side
+        +1. Changes nothing.
+
+        samples: each an iterable of names or a mapping; or the rows of a matrix or data frame, as
+        `partial_fit` takes them.
+
+        Raises as `predict` does.
+        """
+        return _over(rows_to_score(samples, self.kernel, self.limits), self.score_batch)
+
+    def predict_one(self, features: Features) -> Written | None:
+        """The label of one sample. Raises as `predict` does."""
+        margin = self.decision_function_one(features)
+        return self.labels.name(1.0 if margin > self.config.threshold else -1.0)
+
+    def predict_proba_one(self, features: Features) -> NDArray[np.float64]:
+        """The probabilities of both labels for one sample, float64[2]. Raises as `predict` does."""
+        positive = self.probabilities(np.array([self.decision_function_one(features)]))
+        return np.concatenate((1.0 - positive, positive))
+
+    def decision_function_one(self, features: Features) -> float:
+        """The margin of one sample. Raises as `predict` does."""
+        return float(self.score_batch(one_to_predict(features, self.kernel, self.limits))[0])
+
+    @property
+    def classes_(self) -> NDArray[Any]:
+        """The labels known so far, that of side −1 first."""
+        return self.labels.classes
 
     def explain(self, features: Features) -> Explanation:
         """The parts of the margin of one sample; changes nothing. Raises as `predict` does."""
@@ -113,8 +159,8 @@ class OnlineSVM(Model):
 
         X: scipy sparse or a 2-D array of numbers, [n, m]: column j is the feature named ``str(j)``;
         a data frame: its columns' names are the features; or samples, as `predict` takes them.
-        y: the labels, [n] or [n, 1]. sample_weight: the importances, 1 if left out. Validated whole
-        before the first row is learned.
+        y: labels of any kind, [n] or [n, 1]. sample_weight: the importances, 1 if left out.
+        Validated whole before the first row is learned.
 
         Raises SampleError for the first fault, TypeError for anything but these.
         """
@@ -124,14 +170,10 @@ class OnlineSVM(Model):
             self.learn_batch(matrix.with_targets(rows, y, sample_weight, bounds))
         else:
             batches = list(labelled_batches(X, y, sample_weight, self.kernel, self.limits))
+            with of_columns():
+                self._check_labels(batches)
             _over(batches, self.learn_batch)
         return self
-
-    def decision_function(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
-        """The margins of the rows of `X`, as `partial_fit` takes them, float64[n]; changes
-        nothing.
-        """
-        return _over(rows_to_score(X, self.kernel, self.limits), self.score_batch)
 
     # Files and bytes.
 

@@ -14,11 +14,12 @@ envelope, up to a first empty one, may come before them; the reply echoes them.
     ping               a sign of life
     learn       yes    samples to learn; the reply's body holds their margins. With producer and
                        sequence: applied once, however often it is sent
-    predict     yes    samples to score; the reply's body holds their margins, or with
-                       `probability` = true in the header their probabilities of being +1
+    predict     yes    samples to score; the reply's body holds their margins, or with `output` in
+                       the header (`margin`, `label` or `probability`) their labels, nil before the
+                       first is known, or the probabilities of the label of side +1
     explain     yes    samples to score; the reply's body holds the parts of each margin, a map
-                       {margin, bias, features: array of [name, value, weight, contribution, seen,
-                       known]}
+                       {margin, label, bias, features: array of [name, value, weight,
+                       contribution, seen, known]}
     stats              figures, as keys of the header
     snapshot           a snapshot, answered when it is durable
     reload             a reader's look for a newer snapshot, answered when it is loaded
@@ -51,7 +52,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm.config import Limits
+from onlinesvm.data.codec import pack_array
+from onlinesvm.data.label import Written, packable
 from onlinesvm.errors import BodyError, LimitError, OnlineSVMError, SampleError, format_text
+from onlinesvm.model.labels import label_array
 from onlinesvm.model.lookup import name_bytes, name_text
 from onlinesvm.model.model import Contribution, Explanation
 from onlinesvm.service.errors import RequestRefused
@@ -62,6 +66,7 @@ __all__ = [
     "DEFAULT_MODEL",
     "DEFERRING",
     "OPERATIONS",
+    "OUTPUTS",
     "VERSION",
     "Id",
     "Reply",
@@ -69,9 +74,11 @@ __all__ = [
     "RequestError",
     "code_of",
     "decode_explanations",
+    "decode_labels",
     "decode_margins",
     "encode_error",
     "encode_explanations",
+    "encode_labels",
     "encode_reply",
     "encode_request",
     "request_error_of",
@@ -114,11 +121,14 @@ OPERATIONS = {
 # Those that run beside the loop and are answered when they are done.
 DEFERRING = frozenset(("snapshot", "reload"))
 
+# What predict answers with.
+OUTPUTS = ("margin", "label", "probability")
+
 _KEYS = frozenset(("v", "op", "id", "model"))
 # Operation → the keys that its header may have.
 _KEYS_OF = dict.fromkeys(OPERATIONS, _KEYS) | {
     "learn": _KEYS | {"producer", "sequence"},
-    "predict": _KEYS | {"probability"},
+    "predict": _KEYS | {"output"},
     "resume": _KEYS | {"producer"},
 }
 _EXTENSIONS = (msgpack.ExtType, msgpack.Timestamp)
@@ -169,7 +179,7 @@ class Request(NamedTuple):  # a frozen dataclass takes four times as long to mak
     producer: bytes = b""
     sequence: int = 0
     peer: bytes = b""
-    probability: bool = False
+    output: str = "margin"
     model: str = DEFAULT_MODEL
 
 
@@ -245,11 +255,11 @@ def parse_request(frames: Sequence[bytes], limits: Limits, peer: bytes = b"") ->
     model = header.get("model", DEFAULT_MODEL)
     if model != DEFAULT_MODEL:
         _check_model(model, id)
-    probability = header.get("probability", False)
-    if not isinstance(probability, bool):
-        shown = _shown(probability)
+    output = header.get("output", "margin")
+    if not isinstance(output, str) or output not in OUTPUTS:
+        known = ", ".join(OUTPUTS)
         raise RequestError(
-            "BAD_REQUEST", f"expected probability as true or false, got {shown}", None, id
+            "BAD_REQUEST", f"expected output as one of {known}, got {_shown(output)}", None, id
         )
     if has_body and len(frames) == 1:
         raise RequestError("BAD_REQUEST", f"expected a body for {op}, got none", None, id)
@@ -265,7 +275,7 @@ def parse_request(frames: Sequence[bytes], limits: Limits, peer: bytes = b"") ->
             id,
         )
     body = frames[1] if has_body else b""
-    return Request(op, id, body, frames[0], producer, sequence, peer, probability, model)
+    return Request(op, id, body, frames[0], producer, sequence, peer, output, model)
 
 
 def _numbering_of(header: dict[str, Any], op: str, id: Id) -> tuple[bytes, int]:
@@ -442,6 +452,7 @@ def encode_explanations(explanations: Sequence[Explanation]) -> bytes:
         [
             {
                 "margin": explained.margin,
+                "label": packable(explained.label),
                 "bias": explained.bias,
                 "features": [
                     [_wire_name(part.name), *part[1:]] for part in explained.contributions
@@ -458,6 +469,7 @@ def decode_explanations(body: bytes) -> list[Explanation]:
     return [
         Explanation(
             explained["margin"],
+            label_shown(explained["label"]),
             explained["bias"],
             [
                 Contribution(name_text(name_bytes(name)), *rest)
@@ -475,6 +487,22 @@ def _wire_name(name: str) -> str | bytes:
         return raw.decode()
     except UnicodeDecodeError:
         return raw
+
+
+def encode_labels(names: Sequence[Written | None], chosen: NDArray[np.intp]) -> bytes:
+    """The labels `chosen` of `names`, as the body of a reply."""
+    parts = [msgpack.packb(None if name is None else packable(name)) for name in names]
+    return pack_array([parts[i] for i in chosen.tolist()])
+
+
+def decode_labels(body: bytes) -> NDArray[Any]:
+    """The labels in the body of a reply, [n]: int64, bool, text, or objects."""
+    return label_array([label_shown(label) for label in msgpack.unpackb(body)])
+
+
+def label_shown(label: Written | bytes | None) -> Written | None:
+    """A label in a reply as Python shows it; one that is not UTF-8 comes as bytes."""
+    return label.decode("utf-8", "surrogateescape") if isinstance(label, bytes) else label
 
 
 def decode_margins(body: bytes) -> NDArray[np.float64]:

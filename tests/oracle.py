@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any
 
 import msgpack
@@ -97,10 +99,24 @@ def _number(value: Any) -> bool:
     return type(value) in (int, float)
 
 
+def _label(value: Any) -> bool:
+    if type(value) is float:
+        return math.isfinite(value) and value == int(value) and abs(value) < 1e255
+    if type(value) is not bytes:
+        return type(value) in (int, bool)
+    try:
+        number = Fraction(value.decode("ascii"))
+    except (ValueError, ZeroDivisionError, UnicodeDecodeError):
+        return 0 < len(value) <= 256
+    # What only Python reads as a number is a text.
+    plain = re.fullmatch(rb"[+-]?(0|[1-9][0-9]*)?([.][0-9]*)?([eE][+-]?[0-9]{1,2})?", value)
+    return plain is None or number == int(number)
+
+
 def _sample(row: Any, path: tuple[int, ...], limits: Any) -> Fault | None:
     if type(row) is not list or len(row) not in (2, 3):
         return "BAD_SAMPLE", path
-    if not _number(row[0]) or row[0] not in (-1, 1):
+    if not _label(row[0]):
         return "BAD_SAMPLE", (*path, 0)
     fault = _features(row[1], (*path, 1), limits)
     if fault is None and len(row) == 3 and not (_number(row[2]) and 0 <= row[2] <= 1e50):

@@ -150,7 +150,7 @@ class Soak:
         )  # fmt: skip
 
     def _predict(self, client: Client) -> None:
-        client.predict([["w1", "w2", "w3"], {"w4": 0.5}])
+        client.decision_function([["w1", "w2", "w3"], {"w4": 0.5}])
 
     def _be_refused(self, client: Client) -> None:
         try:

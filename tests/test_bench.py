@@ -30,6 +30,7 @@ from bench.nets import pairwise, spectrogram, triples, verification
 from bench.published import Claim, outcome
 from onlinesvm import OnlineSVM
 from onlinesvm.readers.reader import Reader
+from tests.columns import labels_of
 
 
 def samples_of(stream: streams.Stream) -> list[tuple[int, frozenset[str]]]:
@@ -46,8 +47,8 @@ def test_the_stream_is_the_same_in_every_form(tmp_path: Path) -> None:
         for batch in reader:
             names = [name.decode() for name in batch.names]
             read += [
-                (int(label), frozenset(names[i : i + streams.A_SAMPLE]))
-                for label, i in zip(batch.labels, batch.indptr[:-1], strict=True)
+                (int(label or 0), frozenset(names[i : i + streams.A_SAMPLE]))
+                for label, i in zip(labels_of(batch), batch.indptr[:-1], strict=True)
             ]
     assert read == samples
     matrix, labels = streams.csr(stream)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from onlinesvm.data.label import Label
 
 __all__ = ["CSR", "Batch", "BatchColumns", "Columns", "Features", "Name"]
 
@@ -23,12 +25,16 @@ class BatchColumns(Protocol):
     """A decoded batch of either kernel: samples in columns, validated.
 
     Sample i has the features ``indptr[i]:indptr[i + 1]`` of `names` and `values`. Zeros are gone;
-    duplicates are still there (the lookup sums them, where it knows them by id). `tags` has the
-    view of each feature, and OF_TEXT; it is empty where all are 0.
+    duplicates are still there (the lookup sums them, where it knows them by id). Its label is
+    ``label_table[label_ids[i]]``; the table holds each label once, in order of first sight. −1 is
+    the place of no label: of a sample to predict. `tags` has the view of each feature, and OF_TEXT;
+    it is empty where all are 0.
     """
 
     @property
-    def labels(self) -> Sequence[float]: ...
+    def label_table(self) -> list[Label]: ...
+    @property
+    def label_ids(self) -> Any: ...
     @property
     def importances(self) -> Sequence[float]: ...
     @property
@@ -46,23 +52,25 @@ class BatchColumns(Protocol):
 class Batch:
     """The Python kernel's batch: plain lists, one element a sample or a feature.
 
-    labels: −1.0 or +1.0 (all +1.0 in a batch to predict). importances: finite, ≥ 0. tags: the
-    features' views, and OF_TEXT (`onlinesvm.text.constants`); empty where all are 0.
+    importances: finite, ≥ 0. tags: the features' views, and OF_TEXT (`onlinesvm.text.constants`);
+    empty where all are 0.
     """
 
-    labels: list[float] = field(default_factory=list)
+    label_table: list[Label] = field(default_factory=list)
+    label_ids: list[int] = field(default_factory=list)
     importances: list[float] = field(default_factory=list)
     indptr: list[int] = field(default_factory=lambda: [0])
     names: list[bytes] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
     tags: list[int] = field(default_factory=list)
+    _places: dict[bytes, int] = field(default_factory=dict)  # of labels, by text
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.importances)
 
     def append(
         self,
-        label: float,
+        label: Label | None,
         importance: float,
         names: Iterable[bytes],
         values: Iterable[float],
@@ -70,7 +78,12 @@ class Batch:
     ) -> None:
         """Add one sample whose names and values were validated, zeros dropped."""
         before = len(self.names)
-        self.labels.append(label)
+        place = -1
+        if label is not None:
+            place = self._places.setdefault(label.text, len(self.label_table))
+            if place == len(self.label_table):
+                self.label_table.append(label)
+        self.label_ids.append(place)
         self.importances.append(importance)
         self.names.extend(names)
         self.values.extend(values)
@@ -91,14 +104,15 @@ class Columns:
     """Validated rows of a matrix, zeros dropped, in stored order; column j is feature ``str(j)``.
 
     indptr: int32 or int64[n + 1]. columns: int32 or int64[nnz]. data: float64[nnz]. All may be the
-    memory of the matrix itself. labels: float64[n], None to score. importances: float64[n], None
-    where all are 1.
+    memory of the matrix itself. label_ids: int32[n], places in label_table; None to score.
+    importances: float64[n], None where all are 1.
     """
 
     indptr: NDArray[np.int32] | NDArray[np.int64]
     columns: NDArray[np.int32] | NDArray[np.int64]
     data: NDArray[np.float64]
-    labels: NDArray[np.float64] | None = None
+    label_ids: NDArray[np.int32] | None = None
+    label_table: list[Label] = field(default_factory=list)
     importances: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:

@@ -1,6 +1,7 @@
 """Message bodies: msgpack → Batch, Batch → msgpack, margins → msgpack. The Python kernel's decoder.
 
-    learn    array of [label, features] or [label, features, importance]
+    learn    array of [label, features] or [label, features, importance]; a label is str (or bin),
+             int, bool, or a float that is an integer
     predict  array of features
     reply    array of float64 margins
 
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from onlinesvm.config import MIN_MAGNITUDE, Limits
 from onlinesvm.data.batch import Batch, BatchColumns
 from onlinesvm.data.bounds import Bounds
+from onlinesvm.data.label import label_of, packed
 from onlinesvm.data.validation import raise_first_fault, sample_starts
 
 __all__ = ["cut_body", "decode", "encode", "encode_margins", "pack_array"]
@@ -36,8 +38,8 @@ _Append = Callable[[Batch, Any, Limits, Bounds], None]
 def decode(body: bytes | memoryview, limits: Limits, *, labelled: bool) -> Batch:
     """The samples of a learn request, if `labelled`, or of a predict request, validated whole.
 
-    Labels and importances of a predict request are 1. Raises BodyError, LimitError or SampleError
-    for the first fault in reading order.
+    Samples of a predict request have no label, and importance 1. Raises BodyError, LimitError or
+    SampleError for the first fault in reading order.
     """
     append = _append_sample if labelled else _append_features
     bounds = Bounds.of(limits, labelled=labelled)
@@ -73,8 +75,6 @@ def _append_sample(batch: Batch, sample: Any, limits: Limits, bounds: Bounds) ->
         raise _FaultyBodyError
     label = sample[0]
     importance: Any = sample[2] if len(sample) == 3 else 1.0
-    if type(label) not in _NUMBERS or label not in _LABELS:
-        raise _FaultyBodyError
     if type(importance) not in _NUMBERS:
         raise _FaultyBodyError
     importance = bounds.fit_importance(importance)
@@ -83,16 +83,18 @@ def _append_sample(batch: Batch, sample: Any, limits: Limits, bounds: Bounds) ->
     names, values = _columns(sample[1], limits, bounds)
     if importance < MIN_MAGNITUDE:
         importance = 0.0
-    batch.append(float(label), float(importance), names, values)
+    try:
+        batch.append(label_of(label), float(importance), names, values)
+    except (TypeError, ValueError):
+        raise _FaultyBodyError from None
 
 
 def _append_features(batch: Batch, features: Any, limits: Limits, bounds: Bounds) -> None:
     """Add a row of a predict request to `batch`."""
-    batch.append(1.0, 1.0, *_columns(features, limits, bounds))
+    batch.append(None, 1.0, *_columns(features, limits, bounds))
 
 
 _NUMBERS = frozenset((int, float))
-_LABELS = frozenset((-1, 1))
 
 
 def _unpack(body: bytes | memoryview, limits: Limits, max_samples: int) -> list[Any]:
@@ -173,18 +175,22 @@ def _names(names: Sequence[Any], limits: Limits) -> Sequence[bytes]:
 
 def encode(batch: BatchColumns, *, labelled: bool) -> bytes:
     """`batch` as the body of a learn request, if `labelled`, or of a predict request, which leaves
-    out labels and importances. `decode` gives the same columns back.
+    out labels and importances. Labels are as they were written. `decode` gives the same columns
+    back.
     """
     if not labelled:
         return pack_array(_packed_features(batch))
+    if any(id < 0 for id in batch.label_ids):
+        raise ValueError("expected a label for every sample, got a batch without")
     pack = msgpack.Packer().pack
+    labels = [packed(label) for label in batch.label_table]
     samples = []
-    for label, importance, features in zip(
-        batch.labels, batch.importances, _packed_features(batch), strict=True
+    for id, importance, features in zip(
+        batch.label_ids, batch.importances, _packed_features(batch), strict=True
     ):
         head = b"\x92" if importance == 1 else b"\x93"
         tail = b"" if importance == 1 else pack(importance)
-        samples.append(b"".join((head, pack(int(label)), features, tail)))
+        samples.append(b"".join((head, labels[id], features, tail)))
     return pack_array(samples)
 
 

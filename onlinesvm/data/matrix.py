@@ -16,9 +16,13 @@ from numpy.typing import ArrayLike, NDArray
 from onlinesvm.config import MAX_MAGNITUDE, MIN_MAGNITUDE, Limits
 from onlinesvm.data.batch import Columns
 from onlinesvm.data.bounds import UNBOUNDED, Bounds
+from onlinesvm.data.label import Label, joined, label_of
 from onlinesvm.errors import LimitError, SampleError
 
-__all__ = ["array_of", "columns_of", "is_matrix", "pieces", "screen_matrix", "with_targets"]
+__all__ = [
+    "array_of", "columns_of", "is_matrix", "label_column", "pieces", "screen_matrix",
+    "with_targets",
+]  # fmt: skip
 
 _REAL = "biuf"
 _PIECE = 2**18  # elements; the rows made of a piece take some MiB
@@ -91,7 +95,8 @@ def pieces(rows: Columns) -> Iterator[Columns]:
             indptr[first : end + 1] - a,
             rows.columns[a:b].copy(),
             rows.data[a:b].copy(),
-            None if rows.labels is None else rows.labels[first:end],
+            None if rows.label_ids is None else rows.label_ids[first:end],
+            rows.label_table,
             None if rows.importances is None else rows.importances[first:end],
         )
         first = end
@@ -188,16 +193,14 @@ def with_targets(
 ) -> Columns:
     """`rows` with the labels `y` and the importances `sample_weight`, [n] each.
 
-    Raises SampleError for a label that is not −1 or +1 or an importance outside the `bounds`,
-    ValueError for another number of them than of rows.
+    y: text, integers, booleans or floats that are integers, [n] or [n, 1].
+
+    Raises SampleError for what is no label, or an importance outside the `bounds`, ValueError for
+    another number of them than of rows.
     """
-    labels = _vector("y", y, len(rows))
-    bad = (labels != 1) & (labels != -1)
-    if bad.any():
-        i = int(bad.argmax())
-        raise SampleError(f"expected a label of -1 or +1, got {labels[i]:g}", (i,), root="y")
+    table, ids = _labels(y, len(rows))
     if sample_weight is None:
-        return replace(rows, labels=labels)
+        return replace(rows, label_table=table, label_ids=ids)
     importances = _vector("sample_weight", sample_weight, len(rows))
     most = MAX_MAGNITUDE if bounds.clips else bounds.importance
     bad = ~((importances >= 0) & (importances <= most))
@@ -210,7 +213,56 @@ def with_targets(
         )
     importances = np.where(importances < MIN_MAGNITUDE, 0.0, importances)
     importances = np.minimum(importances, bounds.importance)
-    return replace(rows, labels=labels, importances=importances)
+    return replace(rows, label_table=table, label_ids=ids, importances=importances)
+
+
+def _labels(y: Any, n: int) -> tuple[list[Label], NDArray[np.int32]]:
+    """The distinct labels of `y` in order of first sight, and the place of each there, int32[n]."""
+    given = label_column(y, n)
+    if given.dtype.kind in "iufbU" and n:
+        second = given != given[0]
+        i = int(second.argmax())
+        if (given[second] == given[i]).all():  # two labels: nearly always
+            first = [0, i] if second[i] else [0]
+            ids = second.astype(np.int32)
+        else:
+            _, seen, inverse = np.unique(given, return_index=True, return_inverse=True)
+            order = np.argsort(np.argsort(seen)).astype(np.int32)
+            first, ids = np.sort(seen).tolist(), order[inverse.reshape(n)]
+        return joined([_label(given[k], k) for k in first], ids, ordered=True)
+    labels: list[Label] = []
+    places: dict[bytes, int] = {}
+    ids = np.empty(n, dtype=np.int32)
+    for i, value in enumerate(given.tolist()):
+        label = _label(value, i)
+        place = places.setdefault(label.text, len(labels))
+        if place == len(labels):
+            labels.append(label)
+        ids[i] = place
+    return labels, ids
+
+
+def label_column(y: Any, n: int) -> NDArray[Any]:
+    """`y` as an array [n], given as [n] or [n, 1]. Raises ValueError for another shape."""
+    given = np.asarray(y) if hasattr(y, "dtype") or hasattr(y, "to_numpy") else _objects(y)
+    if given.shape not in ((n,), (n, 1)):
+        raise ValueError(f"y: expected shape ({n},) or ({n}, 1), one a row, got {given.shape}")
+    return given.reshape(n)
+
+
+def _objects(y: Any) -> NDArray[Any]:
+    """A sequence as an array of its very elements: NumPy would make text of all beside a text."""
+    values = list(y)
+    given = np.empty(len(values), dtype=object)
+    given[:] = [v[0] if isinstance(v, list | tuple) and len(v) == 1 else v for v in values]
+    return given
+
+
+def _label(value: Any, i: int) -> Label:
+    try:
+        return label_of(value)
+    except (TypeError, ValueError) as error:
+        raise SampleError(str(error), (i,), root="y") from None
 
 
 def _vector(name: str, values: ArrayLike, n: int) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ So there is one validation, and one wording of faults.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
@@ -16,15 +17,19 @@ from onlinesvm.config import Limits
 from onlinesvm.data.batch import BatchColumns, Columns, Features
 from onlinesvm.data.bounds import Bounds
 from onlinesvm.data.codec import pack_array
-from onlinesvm.data.matrix import array_of, columns_of, is_matrix
+from onlinesvm.data.label import Written
+from onlinesvm.data.matrix import array_of, columns_of, is_matrix, label_column
 from onlinesvm.data.rows import TWO_WAYS, is_rows, names_of_array, one_row, samples_of
 from onlinesvm.errors import Path, SampleError, format_path
 
 __all__ = [
     "Packer",
     "Sample",
+    "alone",
     "labelled_batches",
     "learn_batches",
+    "moved",
+    "of_columns",
     "one_to_learn",
     "one_to_predict",
     "predict_batches",
@@ -32,7 +37,7 @@ __all__ = [
     "rows_to_score",
 ]
 
-Sample = tuple[Features, float] | tuple[Features, float, float]
+Sample = tuple[Features, Written] | tuple[Features, Written, float]
 
 # Samples are packed and decoded in pieces of this size, so that a long list costs little more than
 # its columns.
@@ -71,8 +76,7 @@ def learn_batches(
         try:
             yield kernel.decode(body, limits, labelled=True)
         except SampleError as error:
-            path = _features_first(error.path)
-            raise type(error)(error.message, _moved(path, start)) from None
+            raise moved(error, start) from None
 
 
 def predict_batches(
@@ -111,14 +115,21 @@ def labelled_batches(
     another number of labels than of rows.
     """
     rows = given if hasattr(given, "__len__") else list(given)
-    labels = _column("y", y, len(rows))
+    labels = label_column(y, len(rows)).tolist()
     if sample_weight is None:
         samples: Iterable[Any] = zip(samples_of(rows), labels, strict=True)
     else:
         importances = _column("sample_weight", sample_weight, len(rows))
         samples = zip(samples_of(rows), labels, importances, strict=True)
-    try:
+    with of_columns():
         yield from learn_batches(samples, kernel, limits)
+
+
+@contextlib.contextmanager
+def of_columns() -> Iterator[None]:
+    """Name X, y or sample_weight in an error that leads into samples of them."""
+    try:
+        yield
     except SampleError as error:
         if error.root != "$" or len(error.path) < 2 or error.path[1] not in (0, 1, 2):
             raise
@@ -146,7 +157,7 @@ def refuse_rows(samples: Any) -> None:
 
 
 def one_to_learn(
-    features: Features, label: float, importance: float, kernel: Decoder, limits: Limits
+    features: Features, label: Written, importance: float, kernel: Decoder, limits: Limits
 ) -> BatchColumns:
     """One sample to learn. Raises as `learn_batches` does."""
     try:
@@ -156,7 +167,12 @@ def one_to_learn(
     try:
         return kernel.decode(body, limits, labelled=True)
     except SampleError as error:
-        raise type(error)(error.message, _features_first(error.path)[1:], alone=True) from None
+        raise alone(error) from None
+
+
+def alone(error: SampleError) -> SampleError:
+    """An error in a batch of one sample as one in that sample."""
+    return type(error)(error.message, _features_first(error.path)[1:], alone=True)
 
 
 def one_to_predict(features: Features, kernel: Decoder, limits: Limits) -> BatchColumns:
@@ -185,6 +201,11 @@ def _bodies(
             parts, size, start = [], 0, i + 1
     if parts:
         yield start, pack_array(parts)
+
+
+def moved(error: SampleError, start: int) -> SampleError:
+    """An error in a batch of samples, of which `start` came before, as one in the samples."""
+    return type(error)(error.message, _moved(_features_first(error.path), start))
 
 
 def _features_first(path: Path) -> Path:
@@ -224,7 +245,7 @@ class Packer:
         return self._packed(_as_container(features, path), path)
 
     def sample(
-        self, features: Features, label: float, importance: float = 1, index: int = 0
+        self, features: Features, label: Written, importance: float = 1, index: int = 0
     ) -> bytes:
         """``[label, features(, importance)]`` packed; `index` is for the message of an error."""
         body: object = features
@@ -328,7 +349,10 @@ def _narrow(value: Any, path: tuple[int, ...]) -> Any:
             _check_name(name, path)
         return value
     if isinstance(value, tuple):
-        return tuple(_narrow(part, path) for part in value)
+        label, *parts = value
+        if isinstance(label, int) and not -(2**63) <= label < 2**64:
+            label = b"%d" % label
+        return (label, *(_narrow(part, path) for part in parts))
     return value
 
 

@@ -13,6 +13,7 @@ import msgpack
 
 from onlinesvm.config import Limits
 from onlinesvm.data.bounds import Bounds
+from onlinesvm.data.label import label_of
 from onlinesvm.errors import BodyError, LimitError, Path, SampleError, format_text
 
 __all__ = ["check_whole", "raise_first_fault"]
@@ -106,9 +107,7 @@ def _walk_sample(reader: _Reader, limits: Limits, bounds: Bounds, path: Path) ->
         raise SampleError(f"{_SAMPLE}, got {_shown(kind, count)}", path)
     if not 2 <= count <= 3:
         raise SampleError(f"{_SAMPLE}, got an array of {count}", path)
-    kind, value = reader.next()
-    if kind != "number" or value not in (-1, 1):
-        raise SampleError(f"expected a label of -1 or +1, got {_shown(kind, value)}", (*path, 0))
+    _walk_label(reader, (*path, 0))
     _walk_features(reader, limits, bounds, (*path, 1))
     if count == 3:
         kind, value = reader.next()
@@ -116,6 +115,20 @@ def _walk_sample(reader: _Reader, limits: Limits, bounds: Bounds, path: Path) ->
             raise SampleError(
                 f"expected {bounds.expected_importance}, got {_shown(kind, value)}", (*path, 2)
             )
+
+
+def _walk_label(reader: _Reader, path: Path) -> None:
+    kind, value = reader.next()
+    if kind in ("true", "false"):
+        return
+    if kind not in ("number", "text", "bytes"):
+        raise SampleError(
+            f"expected a label as text, integer or boolean, got {_shown(kind, value)}", path
+        )
+    try:
+        label_of(value)
+    except ValueError as error:
+        raise SampleError(str(error), path) from None
 
 
 def _walk_features(reader: _Reader, limits: Limits, bounds: Bounds, path: Path) -> None:

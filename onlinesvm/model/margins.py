@@ -25,6 +25,7 @@ from onlinesvm.model.lookup import PAD
 
 __all__ = [
     "MAX_ID",
+    "agreeing",
     "check_weights",
     "checked",
     "known",
@@ -36,6 +37,7 @@ __all__ = [
 MAX_ID = 2**31 - 2
 
 Scalar = TypeVar("Scalar", bound=np.generic)
+Vector = NDArray[np.float64]
 
 
 def score_fixed(csr: CSR, weights: NDArray[np.float64], bias: float) -> NDArray[np.float64]:
@@ -77,6 +79,22 @@ def _sizes(csr: CSR, how: str) -> NDArray[np.float64]:
         sizes = np.sqrt(np.bincount(rows, weights=csr.data * csr.data, minlength=n))
     sizes[sizes == 0.0] = 1.0
     return sizes
+
+
+def agreeing(positive: Vector, margins: Vector, at_zero: float) -> Vector:
+    """`positive`, probabilities of +1, above one half where the margin is above 0 and nowhere else.
+
+    at_zero: the probability at margin 0, p. On the side of margin 0 where labels and probabilities
+    disagree, those between 1 − p and p are moved halfway towards 1 − p; all others stay, and the
+    order is kept.
+    """
+    is_above, end = margins > 0.0, 1.0 - at_zero
+    if at_zero > 0.5:
+        moved = np.where(~is_above & (positive > end), (positive + end) / 2.0, positive)
+    else:
+        moved = np.where(is_above & (positive < end), (positive + end) / 2.0, positive)
+    # Ties at one half, where the calibration is flat.
+    return np.where(is_above, np.maximum(moved, np.nextafter(0.5, 1.0)), np.minimum(moved, 0.5))
 
 
 def known(ids: NDArray[np.int32], n: int) -> NDArray[np.int32]:

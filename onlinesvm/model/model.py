@@ -27,18 +27,20 @@ from onlinesvm import kernel as kernels
 from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.data import matrix
 from onlinesvm.data.batch import CSR, BatchColumns, Columns
+from onlinesvm.data.label import Written
 from onlinesvm.kernel.contract import Rows
 from onlinesvm.metrics.monitor import report
 from onlinesvm.metrics.progressive import Progressive
 from onlinesvm.model.head import Head
+from onlinesvm.model.labels import Labels, ThirdLabel
 from onlinesvm.model.lookup import name_text, prune_target
 from onlinesvm.model.mappings import LookupView, WeightsView, names_of
-from onlinesvm.model.margins import normalized
+from onlinesvm.model.margins import agreeing, normalized
 from onlinesvm.model.scorer import Scorer
 from onlinesvm.snapshot.format import Snapshot, restoring
 from onlinesvm.snapshot.view import ModelView
 
-__all__ = ["Contribution", "Explanation", "Model", "Pruning"]
+__all__ = ["Contribution", "Explanation", "Model", "Pruning", "sided"]
 
 
 class Contribution(NamedTuple):
@@ -58,11 +60,12 @@ class Contribution(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A margin and its parts, in the order of the sample; added left to right from 0.0, the bias
-    last, they give the margin exactly.
+    """A margin, the label it means, and its parts, in the order of the sample; added left to right
+    from 0.0, the bias last, they give the margin exactly. label: None before one is known.
     """
 
     margin: float
+    label: Written | None
     bias: float
     contributions: list[Contribution]
 
@@ -88,6 +91,7 @@ class Model:
         self.config = config
         self.limits = limits.under(config.rule)
         self.kernel = kernels.load(kernel)
+        self.labels = Labels(config.positive or (), config.labels or ())
         self.position = 0
         self.pruning = Pruning()
         self.heads = [Head(self.kernel, config)]
@@ -113,8 +117,8 @@ class Model:
     def learn_batch(self, rows: Rows, csr: CSR | None = None) -> NDArray[np.float64]:
         """Learn the samples of `rows` in order. csr: their ids, of `look_up`.
 
-        Returns the margin of each before its update, float64[n]. Raises MemoryError, and nothing
-        has changed then.
+        Returns the margin of each before its update, float64[n]. Raises SampleError for a third
+        label, MemoryError, and nothing has changed then.
         """
         with self._lock:
             if csr is not None:
@@ -123,6 +127,7 @@ class Model:
                 return self._learn(rows)  # the kernel reserves the memory
             # Copies of a matrix, which is walked more than once here.
             parts = [*matrix.pieces(rows)] if isinstance(rows, Columns) else [rows]
+            sided(self.labels, rows)
             self.reserve(parts)
             margins = [self._learn(part) for part in parts]
             return margins[0] if len(margins) == 1 else np.concatenate([np.empty(0), *margins])
@@ -142,21 +147,22 @@ class Model:
         return csr
 
     def _learn_looked_up(self, rows: Rows, csr: CSR) -> NDArray[np.float64]:
-        signs = self._signs(rows)
+        labels, signs = self._signs(rows)
         importances = np.ones(len(rows)) if rows.importances is None else rows.importances
         weights, counts = self.head.class_weights.of(signs, importances)
         margins = self.head.learn(csr, signs, weights, importances)
-        self.head.class_weights.counts = counts
+        self.labels, self.head.class_weights.counts = labels, counts
         self.position += len(rows)
         return margins
 
     def _learn(self, rows: Rows) -> NDArray[np.float64]:
         self._scorer = None
-        signs = self._signs(rows)
+        labels, signs = self._signs(rows)
         weights, counts = self.head.class_weights.of(signs, rows.importances)
         first, margins = 0, []
         while True:
             margins.append(self._learn_from(first, rows, signs, weights))
+            self.labels = labels
             first += len(margins[-1])
             if first == len(rows):
                 break
@@ -165,9 +171,12 @@ class Model:
         self.position += len(rows)
         return margins[0] if len(margins) == 1 else np.concatenate(margins)
 
-    def _signs(self, rows: Rows) -> Any:
-        """The sign of each label, −1.0 or +1.0: the one place where labels become signs."""
-        return rows.labels
+    def _signs(self, rows: Rows) -> tuple[Labels, NDArray[np.float64]]:
+        """The sign of each label, −1.0 or +1.0, float64[n], and the labels that know them all: the
+        one place where labels become signs.
+        """
+        labels = sided(self.labels, rows)
+        return labels, labels.signs_of(rows)
 
     def _learn_from(self, first: int, rows: Rows, signs: Any, weights: Any) -> NDArray[np.float64]:
         """Learn rows from `first` on, up to one that needs a prune; their margins."""
@@ -233,8 +242,18 @@ class Model:
     def probabilities(self, margins: NDArray[np.float64]) -> NDArray[np.float64]:
         """The probability of +1 of samples with these margins, float64[n], as calibrated by the
         progressive margins so far; changes nothing.
+
+        Without a `threshold` they agree with the labels: above one half where the margin is above
+        0.
         """
-        return self.head.metrics.probabilities(margins)
+        of = self.head.metrics.probabilities
+        if self.config.threshold != 0.0:
+            return of(margins)
+        return agreeing(of(margins), margins, float(of(np.zeros(1))[0]))
+
+    def label_margins(self, margins: NDArray[np.float64]) -> NDArray[Any]:
+        """The labels that these margins mean, [n]: integers, booleans, texts, or objects."""
+        return self.labels.pick(margins > self.config.threshold)
 
     def explain_batch(self, batch: BatchColumns) -> list[Explanation]:
         """The parts of the margin of each sample of `batch`; changes nothing."""
@@ -259,7 +278,8 @@ class Model:
                 ):
                     weight, seen = rule.feature(id)
                     parts.append(Contribution(name_text(name), x, weight, weight * x, seen, id > 0))
-                explained.append(Explanation(margin, self.bias, parts))
+                label = self.labels.name(1.0 if margin > self.config.threshold else -1.0)
+                explained.append(Explanation(margin, label, self.bias, parts))
             return explained
 
     # The learned state.
@@ -344,6 +364,7 @@ class Model:
                 "bounds": self.limits.bounds,
                 "kernel": self.kernel.NAME,
                 "position": self.position,
+                "labels": self.labels.dump(),
                 **self.head.figures(),
             }
             n = len(self._lookup)
@@ -360,5 +381,25 @@ class Model:
         taken.restore(model._lookup, model.head.rule)
         with restoring():
             model.head.restore(taken.totals, taken.figures)
+        model.labels.restore(taken.labels)
         model.id, model.position = taken.id, taken.position
         return model
+
+
+def sided(labels: Labels, rows: Rows) -> Labels:
+    """`labels`, or a copy of them that has learned those of `rows` too.
+
+    Raises SampleError for a third label, at its first sample.
+    """
+    table = rows.label_table
+    if labels.know(table):
+        return labels
+    labels = labels.copy()
+    try:
+        labels.learn(table)
+    except ThirdLabel as error:
+        sample = int((np.asarray(rows.label_ids) == error.place).argmax())
+        if isinstance(rows, Columns):
+            raise error.placed(sample, root="y") from None
+        raise error.placed(sample, 0) from None
+    return labels

@@ -152,6 +152,7 @@ class Scorer:
                 kernel=self.kernel.NAME,
                 position=self.position,
                 scalars={"bias": self.bias},
+                labels=[],  # it gives margins alone
                 lengths=lengths,
                 names=named["names"][: int(lengths.sum(dtype=np.uint64))],
                 arrays={"weights": self.weights[1:]},

@@ -19,6 +19,7 @@ from typing import Any
 
 from onlinesvm.config import MIN_MAGNITUDE, Limits
 from onlinesvm.data.bounds import Bounds
+from onlinesvm.data.label import Label
 from onlinesvm.errors import format_path, format_text
 from onlinesvm.readers.labels import Labels
 from onlinesvm.readers.parsing import Row
@@ -78,7 +79,7 @@ class JSONParser:
         """See LineParser."""
         text = line.decode("utf-8", "surrogateescape")
         sample = self._sample(text)
-        label = self._label(sample, text)
+        label = self._label(sample)
         features = sample.get(self.keys.features, _ABSENT)
         if features is _ABSENT:
             raise LineError(self._absent("features", self.keys.features, sample))
@@ -117,23 +118,20 @@ class JSONParser:
         more = ", …" if len(sample) > _SHOWN_KEYS else ""
         return f"expected a key {format_text(key)} (--{meaning}-key names another), got {got}{more}"
 
-    def _label(self, sample: dict[str, Any], text: str) -> float:
+    def _label(self, sample: dict[str, Any]) -> Label | None:
         key = self.keys.label
         label = sample.get(key, _ABSENT)
         if type(label) is str:
             if not self.labels.labelled and not _is_unicode(label):
-                return 0.0
-            return self.labels.read(_encode(label))
-        if type(label) is int:
-            return self.labels.read(b"%d" % label)
-        if type(label) is float:
-            # repr tells the number; only a comparison of texts must see it as it was written.
-            by_text = self.labels.by_text
-            written = dict(_decode_as_written(text))[key] if by_text else repr(label)
-            return self.labels.read(written.encode())
+                return None
+            return self.labels.value(_encode(label).decode("utf-8", "surrogateescape"))
+        if type(label) in (bool, int, float):
+            return self.labels.value(label)
         if label is _ABSENT:
             return self.labels.missing(self._absent("label", key, sample))
-        return self.labels.missing(f"expected a label as a number or text, got {_shown(label)}")
+        return self.labels.missing(
+            f"expected a label as text, integer or boolean, got {_shown(label)}"
+        )
 
     def _importance(self, sample: dict[str, Any]) -> float:
         given = sample.get(self.keys.importance, 1)

@@ -1,72 +1,84 @@
-"""The label of a line → −1.0 or +1.0: the one place where labels are given a side.
-
-Formats pass a label as its bytes, as the line writes it.
-"""
+"""The label of a line, read from its text: the one place where files get labels."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from onlinesvm.errors import ConfigError, format_text
+from onlinesvm.data.label import Label, Written, label_of, label_of_text
+from onlinesvm.errors import format_text
 from onlinesvm.readers.tokens import LineError, read_number
 
 __all__ = ["Labels"]
 
 
 class Labels:
-    """Label text → −1.0 or +1.0.
+    """Label text → label, as `onlinesvm.data.label` says.
 
-    Without `positive`: any number equal to −1, 0 or +1, and 0 reads as −1. With it: a text that
-    is among `positive` is +1, any other −1; ``">0"`` among them says that the other labels are
-    numbers, +1 above 0.
+    positive: the labels of side +1. With ``">0"`` among them labels are numbers, and one that is no
+    integer stands for 1 or −1, by its sign.
 
-    labelled: True makes a label that is missing or unreadable a LineError; False reads it as 0.0.
+    labelled: True makes a label that is missing or unreadable a LineError; False reads it as None.
 
-    by_text is True where `positive` was given, numeric where ``">0"`` was among it; `positive`
-    holds the other texts.
+    numeric is True where ``">0"`` was among `positive`; `positive` holds the other texts.
     """
 
-    def __init__(self, positive: Iterable[str] = (), *, labelled: bool = True) -> None:
-        given = {positive} if isinstance(positive, str) else set(positive)
-        self.by_text = bool(given)
+    def __init__(self, positive: Iterable[Written] = (), *, labelled: bool = True) -> None:
+        given = [positive] if isinstance(positive, str | int) else list(positive)
         self.labelled = labelled
         self.numeric = ">0" in given
-        # As the command line gives them: bytes that are not UTF-8 come as surrogates.
-        self.positive = {text.encode("utf-8", "surrogateescape") for text in given - {">0"}}
-        for text in given - {">0"}:
-            if text.startswith(">"):
-                raise ConfigError(f"positive: expected a label, or '>0', got {text!r}")
-        self._plain = {b"1": 1.0, b"+1": 1.0, b"-1": -1.0, b"0": -1.0} if not given else {}
+        self.positive = {label_of(value).text for value in given if value != ">0"}
+        self._known: dict[bytes, Label] = {}  # few: those read last
 
-    def read(self, text: bytes) -> float:
-        """The side of the label `text`; an empty one is missing."""
-        label = self._plain.get(text)
+    def read(self, text: bytes) -> Label | None:
+        """The label `text`; an empty one is missing."""
+        label = self._known.get(text)
         if label is not None:
             return label
         if not text:
             return self.missing("expected a label, got none")
-        if not self.by_text:
-            number = read_number(text)
-            if number in (-1.0, 0.0, 1.0):
-                return 1.0 if number == 1.0 else -1.0
+        try:
+            label = self._label(text)
+        except ValueError as error:
+            return self._unreadable(error)
+        if label is None:
             return self.missing(
-                f"expected a label of -1, 0 or +1, got {format_text(text)}; for others say which"
-                " are positive: --positive LABEL or --positive '>0'"
+                f"expected a number as label, for --positive '>0', got {format_text(text)}"
             )
-        if text in self.positive:
-            return 1.0
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[text] = label
+        return label
+
+    def value(self, value: Written | float) -> Label | None:
+        """The label that a JSON value is."""
+        if isinstance(value, str) and (self.numeric or not value):
+            return self.read(value.encode("utf-8", "surrogateescape"))
+        if self.numeric and isinstance(value, float) and not value.is_integer() and value == value:
+            value = 1 if value > 0 else -1
+        try:
+            return label_of(value)
+        except ValueError as error:
+            return self._unreadable(error)
+
+    def _label(self, text: bytes) -> Label | None:
         if not self.numeric:
-            return -1.0
+            return label_of_text(text)
         number = read_number(text)
         if number is None:
-            return self.missing(
-                f"expected a number as label, for --positive '>0', got {format_text(text)};"
-                " for other labels: --positive LABEL"
-            )
-        return 1.0 if number > 0 else -1.0
+            label = label_of_text(text)
+            return label if label.text in self.positive else None
+        if number.is_integer():
+            return label_of_text(text)
+        return label_of_text(b"1" if number > 0 else b"-1")
 
-    def missing(self, message: str) -> float:
-        """0.0 where labels are optional. Raises LineError(message) where they are not."""
+    def _unreadable(self, error: ValueError) -> Label | None:
+        return self.missing(f"{error} (--positive '>0' reads numbers by their sign)")
+
+    def missing(self, message: str) -> Label | None:
+        """None where labels are optional. Raises LineError(message) where they are not."""
         if self.labelled:
             raise LineError(message)
-        return 0.0
+        return None
+
+
+_MOST_KNOWN = 64

@@ -7,13 +7,15 @@ from typing import NamedTuple, Protocol
 
 from onlinesvm.config import Limits
 from onlinesvm.data.batch import Batch, BatchColumns
+from onlinesvm.data.label import Label
 from onlinesvm.readers.labels import Labels
 from onlinesvm.readers.tokens import LineError
 
 __all__ = ["LineParser", "Parsed", "Room", "Row", "parse_block"]
 
-# Label, importance, names, values (zeros dropped, duplicates kept), id (empty where there is none).
-Row = tuple[float, float, Sequence[bytes], Sequence[float], bytes]
+# Label (None without one), importance, names, values (zeros dropped, duplicates kept), id (empty
+# where there is none).
+Row = tuple[Label | None, float, Sequence[bytes], Sequence[float], bytes]
 
 
 class LineParser(Protocol):
@@ -75,7 +77,7 @@ def parse_block(
     lines = name_bytes = 0
     while (
         start < len(block)
-        and len(batch.labels) < room.samples
+        and len(batch) < room.samples
         and len(batch.names) < room.features
         and name_bytes < room.name_bytes
     ):
@@ -94,7 +96,7 @@ def parse_block(
                 stopped_by = fault
                 break
             first_fault = first_fault or (lines, fault)
-            skipped.append(len(batch.labels))
+            skipped.append(len(batch))
             continue
         if row is not None:
             label, importance, names, values, id = row

@@ -19,11 +19,12 @@ import os
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from onlinesvm import kernel as kernels
 from onlinesvm.config import Limits
 from onlinesvm.data.batch import CSR, Batch, BatchColumns
+from onlinesvm.data.label import Written
 from onlinesvm.errors import ConfigError, FormatError
 from onlinesvm.readers.chunks import BLOCK_BYTES, Blocks
 from onlinesvm.readers.detect import look_ahead
@@ -47,12 +48,20 @@ _BATCH_NAME_BYTES = 2**22
 _PARTS_AHEAD = 2
 
 
+class _Part(NamedTuple):
+    """A parsed part of a block, from `offset` on."""
+
+    parsed: Parsed
+    block: bytes
+    offset: int
+
+
 class Reader:
     """Iterates once over the samples of a text file, in non-empty batches.
 
     source: a path, or ``-`` for stdin; compressed input is unpacked. format: one of NAMES; None
     finds out. positive: the labels that are +1 (see Labels). labelled: True asks every line for a
-    label; False reads a label that is missing, or of any other kind, as 0.0. skip_bad: note bad
+    label; False takes samples without one, or with a text that is none. skip_bad: note bad
     lines instead of raising. ids: keep the samples' ids. keys: of JSON lines; the id's key names a
     table's column too. label_column: of a table; it makes the format csv. limits: of a sample.
     batch_samples: the most samples a batch may have; it also ends where one read ends, so that a
@@ -81,7 +90,7 @@ class Reader:
         source: str | os.PathLike[str],
         *,
         format: str | None = None,
-        positive: Iterable[str] = (),
+        positive: Iterable[Written] = (),
         labelled: bool = True,
         skip_bad: bool = False,
         ids: bool = False,
@@ -124,6 +133,7 @@ class Reader:
         self._look_up = look_up
         self.source = self._file.name
         self._start: Start | None = None
+        self._last: _Part | None = None  # the one that was given out last
         self._batches = self._read()
 
     def begin(self) -> None:
@@ -202,20 +212,32 @@ class Reader:
         finally:
             self._file.close()
 
+    def line_of(self, sample: int) -> int:
+        """The line of a sample of the batch given out last, by its index there."""
+        assert self._start is not None and self._last is not None
+        parsed, block, offset = self._last
+        room = self._room._replace(samples=sample + 1)
+        again: Parsed = self._kernel.parse_block(
+            self._start.parser, block, offset, room, skip_bad=True
+        )
+        return self.lines - parsed.lines + again.lines
+
     def _looked_up(
-        self, parts: Generator[Parsed, None, None]
-    ) -> Generator[tuple[Parsed, CSR | None], None, None]:
+        self, parts: Generator[_Part, None, None]
+    ) -> Generator[tuple[_Part, CSR | None], None, None]:
         with contextlib.closing(parts):
             look_up = self._look_up
             for part in parts:
-                yield part, look_up(part.batch) if look_up and len(part.batch) else None
+                batch = part.parsed.batch
+                yield part, look_up(batch) if look_up and len(batch) else None
 
     def _batches_of(
-        self, parts: Iterable[tuple[Parsed, CSR | None]]
+        self, parts: Iterable[tuple[_Part, CSR | None]]
     ) -> Generator[BatchColumns, None, None]:
         """The batches of `parts`; the attributes take all else."""
         passed = 0  # bad lines since the last sample
-        for part, csr in parts:
+        for self._last, csr in parts:
+            part = self._last.parsed
             if part.first_fault is not None and self.first_skipped is None:
                 line, fault = part.first_fault
                 self.first_skipped = self._error(fault, self.lines + line)
@@ -235,27 +257,28 @@ class Reader:
                 raise self._error(part.fault, self.lines)
         self.gaps = {0: passed} if passed else {}
 
-    def _parse(self, start: Start) -> Generator[Parsed, None, None]:
+    def _parse(self, start: Start) -> Generator[_Part, None, None]:
         """The parsed blocks, up to the first fault."""
         header = start.first_line - 1  # lines yet to come before the first sample
         for block in self._blocks:
             if isinstance(block, LineError):
                 header = max(header - 1, 0)
                 if self._skip_bad and not isinstance(block, DamageError):
-                    yield Parsed(Batch(), 0, 1, skipped=(0,), first_fault=(1, block))
+                    parsed = Parsed(Batch(), 0, 1, skipped=(0,), first_fault=(1, block))
                 else:
-                    yield Parsed(Batch(), 0, 1, block)
+                    parsed = Parsed(Batch(), 0, 1, block)
+                yield _Part(parsed, b"", 0)
                 continue
             offset = 0
             if header:
                 offset, lines = _offset_after(block, header)
                 header -= lines
-                yield Parsed(Batch(), offset, lines)
+                yield _Part(Parsed(Batch(), offset, lines), b"", 0)
             while offset < len(block):
                 parsed = self._kernel.parse_block(
                     start.parser, block, offset, self._room, skip_bad=self._skip_bad
                 )
-                yield parsed
+                yield _Part(parsed, block, offset)
                 offset = parsed.end
 
     def _error(self, fault: LineError, line: int) -> FormatError:

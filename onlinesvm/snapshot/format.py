@@ -22,6 +22,8 @@ A file is a stream of msgpack objects, nothing else:
     features       n, the number of features
     scalars        map, the rule's numbers that belong to no feature
     totals         array of 7 float64, the progressive figures (metrics.progressive.TOTALS)
+    labels         array of at most 2, that of side −1 first: [label as it was first written, side],
+                   side −1.0 or 1.0; a text that is not UTF-8 as bytes
     figures        map, name → array of float64: what was learned of the margins (metrics.monitor),
                    and the samples of each label
     attachments    map, name → any msgpack value: kept for the caller that saved the model
@@ -33,11 +35,12 @@ A file is a stream of msgpack objects, nothing else:
     weights …      <f8, n         the rule's numbers of each feature, by id from 1; integers are
                                   <i8, the hedge's experts <f4
 
+
 Numbers in arrays are little-endian. Keys of maps are text or bytes; extension types are refused.
 `checksum` is the CRC-32 (as zlib has it) of all bytes before the trailer. `digest` is the SHA-256,
-in hex, of the msgpack of ``[config, position, scalars, totals, figures]`` (maps sorted by key)
-followed by the arrays' bytes: equal digests, equal models, whatever kernel wrote them and when.
-The id and the attachments are not part of it.
+in hex, of the msgpack of ``[config, position, scalars, totals, figures, labels]`` (maps sorted by
+key, labels as their texts) followed by the arrays' bytes: equal digests, equal models, whatever
+kernel wrote them and when. The id and the attachments are not part of it.
 """
 
 from __future__ import annotations
@@ -53,6 +56,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm.config import LearnerConfig, Limits
+from onlinesvm.data.label import label_of
 from onlinesvm.errors import SnapshotError
 
 __all__ = [
@@ -95,6 +99,7 @@ class Snapshot:
     names: NDArray[np.uint8]
     arrays: dict[str, NDArray[Any]]
     figures: dict[str, list[float]]
+    labels: list[list[Any]]
     bounds: tuple[float, float, bool] | None = None
     attachments: dict[str, Any] = field(default_factory=dict)
 
@@ -139,7 +144,12 @@ class Snapshot:
     def digested_head(self) -> bytes:
         """The bytes that the digest covers before the arrays."""
         return digested_head(
-            self.config.as_dict(), self.position, self.scalars, self.totals, self.figures
+            self.config.as_dict(),
+            self.position,
+            self.scalars,
+            self.totals,
+            self.figures,
+            self.labels,
         )
 
     def restore(self, lookup: TakesNames, rule: TakesState) -> None:
@@ -168,10 +178,12 @@ def digested_head(
     scalars: dict[str, Any],
     totals: list[float],
     figures: dict[str, list[float]],
+    labels: list[list[Any]],
 ) -> bytes:
     """The bytes that the digest of such a model covers before its arrays."""
+    compared = [[label_of(label).text, side] for label, side in labels]
     packed: bytes = msgpack.packb(
-        [_sorted(config), position, _sorted(scalars), totals, _sorted(figures)]
+        [_sorted(config), position, _sorted(scalars), totals, _sorted(figures), compared]
     )
     return packed
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm.config import MAX_MAGNITUDE, LearnerConfig
+from onlinesvm.data.label import label_of
 from onlinesvm.errors import ConfigError, SnapshotError
 from onlinesvm.snapshot.format import (
     CHUNK_BYTES,
@@ -175,6 +176,14 @@ class _Reader:
             expect(isinstance(name, str) and finite, "figures to be finite float64", numbers)
         for name in header["attachments"]:
             expect(isinstance(name, str), "attachments with names as text", name)
+        labels = header["labels"]
+        for entry in labels:
+            known = isinstance(entry, list) and len(entry) == 2 and entry[1] in (-1.0, 1.0)
+            expect(known and len(labels) <= 2, "labels to be [label, -1.0 or 1.0] each", entry)
+            try:
+                label_of(entry[0])
+            except (TypeError, ValueError) as error:
+                raise self._error(f"header: {error}") from None
         for name, number in header["scalars"].items():
             finite = type(number) is int or (type(number) is float and abs(number) < float("inf"))
             expect(isinstance(name, str) and finite, "scalars to be finite numbers", number)
@@ -205,7 +214,7 @@ class _Reader:
             raise self._error(f"expected arrays of {needed} bytes, got a file of {self._size}")
         # Of the configuration as the file has it: a parameter that came later is not in its digest.
         self._sha.update(
-            digested_head(stored, header["position"], header["scalars"], totals, figures)
+            digested_head(stored, header["position"], header["scalars"], totals, figures, labels)
         )
 
     def verify(self) -> tuple[int, str]:
@@ -289,6 +298,7 @@ class _Reader:
             scalars=header["scalars"],
             totals=header["totals"],
             figures=header["figures"],
+            labels=header["labels"],
             lengths=lengths,
             names=names,
             arrays=arrays,
@@ -355,8 +365,8 @@ def _refuse_extension(code: int, data: bytes) -> object:
 
 _HEADER_TYPES: dict[str, type] = {
     "library": str, "kernel": str, "id": bytes, "config": dict, "max_features": int,
-    "position": int, "features": int, "scalars": dict, "totals": list, "figures": dict,
-    "attachments": dict, "arrays": list, "written_at": float,
+    "position": int, "features": int, "scalars": dict, "totals": list, "labels": list,
+    "figures": dict, "attachments": dict, "arrays": list, "written_at": float,
 }  # fmt: skip
 _KIND_NAMES: dict[type, str] = {
     str: "text", dict: "a map", int: "an integer", list: "an array", float: "a float",

@@ -121,6 +121,7 @@ def _write_stream(file: BinaryIO, snapshot: Snapshot) -> tuple[int, str]:
             "features": len(snapshot.lengths),
             "scalars": snapshot.scalars,
             "totals": snapshot.totals,
+            "labels": snapshot.labels,
             "figures": snapshot.figures,
             "attachments": snapshot.attachments,
             "arrays": [[name, array.dtype.str, len(array)] for name, array in arrays.items()],

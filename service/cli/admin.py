@@ -12,7 +12,7 @@ from typing import Any
 
 from onlinesvm.errors import SnapshotError
 from onlinesvm.service.cli.flags import count
-from onlinesvm.service.cli.output import write
+from onlinesvm.service.cli.output import one_line, write
 from onlinesvm.service.cli.parser import Parser
 from onlinesvm.service.cli.target import add_daemon, client_of
 from onlinesvm.service.errors import StateError
@@ -106,6 +106,7 @@ def inspect(arguments: argparse.Namespace) -> None:
         "written_at": _date(header["written_at"]),
         "path": str(path.absolute()),
         "config": model.config.as_dict(),
+        "labels": list(model.labels.names()),
         "id": header["id"].hex(),
         "producers": len(header["attachments"].get("producers", {})),
         "digest": model.snapshot().digest(),
@@ -163,7 +164,9 @@ def _table(
         for name, figures in experts.items():
             cells = ("-" if (v := figures[c]) is None else f"{v:.4f}" for c in columns)
             lines.append(f"  {name:14}" + "".join(f"{cell:>14}" for cell in cells))
-    for title, rows in (("+1", up), ("-1", down)):
+    down_name, up_name = header["labels"]
+    for label, sign, rows in ((up_name, "+1", up), (down_name, "-1", down)):
+        title = sign if label is None else one_line(str(label))
         lines.append(f"\nstrongest features for {title}")
         for name, weight in rows:
             # A name may hold anything, also the commands of a terminal.

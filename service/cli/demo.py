@@ -57,8 +57,8 @@ def features_of(line: str) -> list[str]:
     return list(dict.fromkeys([*words, *pairs, f"last {words[-1]}"]))
 
 
-def lines_of(source: str) -> Iterator[tuple[str, int]]:
-    """The lines of a Python file as (text, label): prose is +1, code −1.
+def lines_of(source: str) -> Iterator[tuple[str, str]]:
+    """The lines of a Python file as (text, label): prose or code.
 
     Lines of strings that are no docstrings, and lines without a word, are left out. Raises
     SyntaxError or ValueError for a text that is not Python.
@@ -76,13 +76,13 @@ def lines_of(source: str) -> Iterator[tuple[str, int]]:
     for number, line in enumerate(_NEW_LINE.split(source), 1):
         text = line.strip()
         if number in docstrings:
-            text, label = re.sub(r"^[rRuU]?['\"]{1,3}|['\"]{1,3}$", "", text), 1
+            text, label = re.sub(r"^[rRuU]?['\"]{1,3}|['\"]{1,3}$", "", text), "prose"
         elif number in strings:
             continue
         elif text.startswith("#"):
-            text, label = text.lstrip("#!: "), 1
+            text, label = text.lstrip("#!: "), "prose"
         else:
-            label = -1
+            label = "code"
         if re.search(r"\w", text):
             yield text, label
 
@@ -95,13 +95,13 @@ def _lines_over(node: ast.expr | ast.stmt) -> set[int]:
     return set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
 
 
-def _library_lines(mixed_lines: int) -> Iterator[tuple[str, int]]:
+def _library_lines(mixed_lines: int) -> Iterator[tuple[str, str]]:
     """The lines of the standard library, in a fixed order, mixed by `mixed_lines` at a time."""
     files = sorted(Path(sysconfig.get_path("stdlib")).rglob("*.py"))
     files = [path for path in files if "site-packages" not in path.parts]
     order = random.Random(1)
     order.shuffle(files)
-    mixed: list[tuple[str, int]] = []
+    mixed: list[tuple[str, str]] = []
     for path in files:
         try:
             mixed.extend(lines_of(path.read_text(encoding="utf-8")))
@@ -193,13 +193,14 @@ def show(lines: list[str], *, rows: Sequence[int] = _ROWS, mixed_lines: int = _M
 def _stream(client: Client, rows: Sequence[int], mixed_lines: int) -> None:
     _say("Streaming Python's own library to it: is a line prose, or code?\n")
     _say("    samples   samples/s   features   error so far   error of these")
-    labels: list[int] = []
+    labels: list[str] = []
     wrong = 0
 
     def count(start: int, margins: NDArray[np.float64]) -> None:
         nonlocal wrong
-        expected = np.array(labels[start : start + len(margins)])
-        wrong += int(np.count_nonzero((margins > 0) != (expected > 0)))
+        second = "code" if labels[0] == "prose" else "prose"  # the label of side +1
+        expected = np.array(labels[start : start + len(margins)]) == second
+        wrong += int(np.count_nonzero((margins > 0) != expected))
 
     started = shown_at = time.monotonic()
     shown = shown_wrong = 0
@@ -224,7 +225,7 @@ def _stream(client: Client, rows: Sequence[int], mixed_lines: int) -> None:
                     break
     if not labels:
         raise ServiceError("this Python has no library in source, so there is nothing to show")
-    prose = labels.count(1) / len(labels)
+    prose = labels.count("prose") / len(labels)
     _say("\nEach line was predicted before it was learned; always guessing the more")
     _say(f"frequent label would err {min(prose, 1 - prose):.2%} of the time.\n")
 
@@ -239,7 +240,7 @@ def _show_follower(client: Client, state: str, lines: list[str]) -> _Process:
         with Client(follower.endpoint) as reader:
             _compare(client, reader, [*_EXAMPLES, *lines])
             last = features_of([*_EXAMPLES, *lines][-1])
-            label = -1 if client.predict([last])[0] > 0 else 1
+            label = "code" if client.predict_one(last) == "prose" else "prose"
             _say("\nThe learner learns the opposite of the last line, 20 times; a new snapshot:")
             client.learn([(last, label)] * 20)
             saved = client.snapshot()
@@ -258,9 +259,9 @@ def _show_follower(client: Client, state: str, lines: list[str]) -> _Process:
 def _compare(client: Client, reader: Client, lines: list[str]) -> None:
     """Show what both predict for `lines`, bit for bit the same."""
     samples = [features_of(line) for line in lines]
-    margins = client.predict(samples)
-    for line, margin in zip(lines, margins, strict=True):
-        _say(f"  {margin:+7.2f}  {'prose' if margin > 0 else 'code ':5}  {line[:70]}")
-    if margins.tobytes() != reader.predict(samples).tobytes():
+    margins, names = client.decision_function(samples), client.predict(samples)
+    for line, margin, name in zip(lines, margins, names, strict=True):
+        _say(f"  {margin:+7.2f}  {name:5}  {line[:70]}")
+    if margins.tobytes() != reader.decision_function(samples).tobytes():
         raise ServiceError("the reader predicts otherwise than the leader")
     _say("  The reader's margins are the same, bit for bit.")

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from typing import Any
 
+import numpy as np
+
 from onlinesvm.config import Limits
+from onlinesvm.data.batch import BatchColumns
+from onlinesvm.errors import SampleError
 from onlinesvm.metrics.held_out import HeldOut
+from onlinesvm.model.labels import Labels, shown
 from onlinesvm.service.cli.flags import add_flags, limits_of
 from onlinesvm.service.cli.models import opened
-from onlinesvm.service.cli.output import write
+from onlinesvm.service.cli.output import one_line, write
 from onlinesvm.service.cli.parser import Parser
 from onlinesvm.service.cli.run import Run, add_files, files_of
 from onlinesvm.service.cli.target import add_target
@@ -39,21 +45,35 @@ def evaluate(arguments: argparse.Namespace) -> None:
     run = Run(arguments, limits, labelled=True)
     held_out = HeldOut()
     with opened(arguments, limits) as model:
-        run.limits = model.limits
-        run.threshold = model.threshold
+        run.limits, run.check = model.limits, partial(_check_known, model.labels)
+        run.threshold, run.labels, run.positive = model.threshold, model.labels, model.positive
         for batch in run.batches(files):
             margins = model.margins(batch, run.samples)
             probabilities = model.probabilities(batch, run.samples, margins)
-            held_out.count(margins, probabilities, batch.labels, batch.importances)
+            signs = run.signs_of(batch)
+            held_out.count(margins, probabilities, signs, batch.importances)
             run.count(batch, margins)
     run.report_skipped()
-    report = held_out.report(run.threshold)
+    report = {"labels": list(model.labels.names()), **held_out.report(run.threshold)}
     write(json.dumps(report) + "\n" if arguments.json else _table(report))
+
+
+def _check_known(labels: Labels, batch: BatchColumns) -> None:
+    """Raise SampleError for a label that the model lacks."""
+    sides = labels.find(batch.label_table)
+    if not sides.all():
+        place = int((sides == 0.0).argmax())
+        raise SampleError(
+            f"expected a label of the model, {labels.expected() or '(it has none yet)'}, got"
+            f" {shown(batch.label_table[place].written)}",
+            (int((np.asarray(batch.label_ids) == place).argmax()), 0),
+        )
 
 
 def _table(report: dict[str, Any]) -> str:
     """The figures one below the other, then the confusion matrix."""
     confusion = report.pop("confusion")
+    down, up = ("-" if name is None else one_line(str(name)) for name in report.pop("labels"))
     lines = []
     for name, value in report.items():
         if value is None:
@@ -63,10 +83,10 @@ def _table(report: dict[str, Any]) -> str:
         else:
             shown = f"{value:.6f}"
         lines.append(f"{name.replace('_', ' '):18} {shown:>14}")
-    lines.append(f"\n{'label':18} {'predicted +1':>14} {'predicted -1':>14}")
+    lines.append(f"\n{'label':18} {'predicted ' + up:>14} {'predicted ' + down:>14}")
     for label, ups, downs in (
-        ("+1", "true_positives", "false_negatives"),
-        ("-1", "false_positives", "true_negatives"),
+        (up, "true_positives", "false_negatives"),
+        (down, "false_positives", "true_negatives"),
     ):
         lines.append(f"{label:18} {confusion[ups]:>14,.15g} {confusion[downs]:>14,.15g}")
     return "\n".join(lines) + "\n"

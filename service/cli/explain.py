@@ -37,7 +37,8 @@ def explain(arguments: argparse.Namespace) -> None:
             for explanation in model.explain(piece.batch, run.samples) if piece.batch else ():
                 parts = [part._asdict() for part in explanation.contributions]
                 shown = {
-                    "margin": explanation.margin, "features": parts, "bias": explanation.bias,
+                    "margin": explanation.margin, "label": explanation.label, "features": parts,
+                    "bias": explanation.bias,
                 }  # fmt: skip
                 lines.append(json.dumps(shown) + "\n")
             write(piece.joined(lines, "null\n"))

@@ -42,12 +42,13 @@ def _samples(batch: BatchColumns | None) -> Iterator[dict[str, Any]]:
     if batch is None:
         return
     names, values = batch.names, batch.values
-    for label, importance, (first, last) in zip(
-        batch.labels, batch.importances, pairwise(batch.indptr), strict=True
+    labels = [label.written for label in batch.label_table]
+    for id, importance, (first, last) in zip(
+        batch.label_ids, batch.importances, pairwise(batch.indptr), strict=True
     ):
         pairs = zip(names[first:last], values[first:last], strict=True)
         yield {
-            "label": int(label) or None,
+            "label": labels[id] if id >= 0 else None,
             "importance": float(importance),
             "features": [[name_text(name), float(value)] for name, value in pairs],
         }

@@ -78,9 +78,11 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "str | None": str,
     "float | None": float,
     "str | tuple[float, float] | None": _class_weight,
+    "tuple[Written, ...] | None": lambda text: tuple(text.split(",")),
 }
 _METAVARS = {
     "bind": "ENDPOINT", "state": "DIR", "follow": "DIR", "class_weight": "WEIGHTS",
+    "labels": "LABELS", "positive": "LABEL",
 }  # fmt: skip
 
 
@@ -97,6 +99,8 @@ def add_flags(parser: Parser, config: type, title: str) -> None:
             options["action"] = argparse.BooleanOptionalAction if field.default else "store_true"
         elif field.type == "bool | None":
             options["action"] = argparse.BooleanOptionalAction
+        elif field.name == "positive":
+            options.update(action="append", metavar="LABEL")
         else:
             options["choices"] = field.metadata["choices"]
             options["type"], metavar = _kind_of(field)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import itertools
 import json
 import os
 import time
@@ -16,16 +18,26 @@ from onlinesvm import kernel as kernels
 from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.data.batch import CSR, BatchColumns
 from onlinesvm.data.codec import cut_body
+from onlinesvm.data.label import Label
+from onlinesvm.model.labels import Labels, shown
+from onlinesvm.model.model import sided
 from onlinesvm.service.cli.flags import add_flags, count, limits_of, parameters_of, size
 from onlinesvm.service.cli.interrupt import uninterrupted
 from onlinesvm.service.cli.output import naming, note, plural, write
 from onlinesvm.service.cli.parser import Parser, UsageError
 from onlinesvm.service.cli.run import Run, add_files, files_of
-from onlinesvm.service.cli.target import add_target, check_target, client_of, load
+from onlinesvm.service.cli.target import (
+    add_target,
+    check_target,
+    client_of,
+    labels_in,
+    load,
+)
 from onlinesvm.service.errors import (
     DaemonLost,
     DaemonTimeout,
     DaemonUnreachable,
+    ServiceError,
     StateError,
     StreamBroken,
 )
@@ -36,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["add_learn", "learn"]
 
 _MAX_MEMORY = 2**30
+_Looked = tuple[BatchColumns, CSR | None]
 
 
 def add_learn(parser: Parser) -> None:
@@ -96,8 +109,6 @@ def learn(arguments: argparse.Namespace) -> None:
     else:
         outcome = _learn_daemon(arguments, files, limits, run)
     run.report_skipped()
-    if arguments.positive and run.samples and not run.any_positive:
-        note(f"no label was {' or '.join(map(repr, arguments.positive))}: all were learned as -1")
     _warn_of_order(run, arguments)
     progressive = run.progressive
     outcome = {
@@ -123,7 +134,7 @@ def _check_usage(
         if arguments.producer is not None:
             raise UsageError("--producer needs a daemon: with --file, all is saved once at the end")
     else:
-        if parameters:
+        if parameters.keys() - {"positive"}:
             raise UsageError("a daemon's learner has its parameters already: give them to serve")
         if arguments.shuffle is not None or arguments.passes != 1:
             raise UsageError("--shuffle and --passes need --file: a daemon learns in stream order")
@@ -141,10 +152,11 @@ def _warn_of_order(run: Run, arguments: argparse.Namespace) -> None:
     long = run.label_run.long
     if long is None:
         return
-    label, longest, expected = long
+    side, longest, expected = long
+    label = run.labels.name(side)
     remedy = "--shuffle mixes a file" if arguments.snapshot is not None else "mix them first"
     note(
-        f"warning: {plural(longest, 'sample')} in a row had the label {label:+.0f}, in random order"
+        f"warning: {plural(longest, 'sample')} in a row had the label {label}, in random order"
         f" it would be about {expected}; a model follows the last label of sorted samples: {remedy}"
     )
 
@@ -172,15 +184,21 @@ def _learn_file(
     run.limits = model.limits
     if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
         raise StateError(f"{folder}: expected a folder that can be written")
-    run.threshold = model.config.threshold
+    run.threshold, run.positive = model.config.threshold, model.config.positive or ()
+    run.check = read = _LabelsRead(model.labels)
     is_saved = False
     try:
         for number in range(arguments.passes):
-            for batch, ids in _ordered(arguments, files, run, number, model):
+            batches = _ordered(arguments, files, run, number, model)
+            if "positive" in parameters and not number:
+                batches = with_positive(batches, Labels(run.positive))
+            for batch, ids in batches:
                 if not number:
-                    run.label_run.count(batch.labels)
+                    run.label_run.count(read.labels.signs_of(batch))
                 with uninterrupted():
-                    run.count(batch, model.learn_batch(batch, ids), seen=number > 0)
+                    margins = model.learn_batch(batch, ids)
+                    run.labels = model.labels
+                    run.count(batch, margins, seen=number > 0)
         if run.samples or run.first_bad is None:
             with uninterrupted(), naming(path):
                 model.save(path)
@@ -190,7 +208,23 @@ def _learn_file(
         error.add_note(f"{_learned(run.samples)}; {saved}")
         raise
     passes = {"passes": arguments.passes} if arguments.passes > 1 else {}
-    return {**passes, "features": len(model.lookup), "position": model.position}
+    return {
+        **passes,
+        "labels": list(model.labels.names()),
+        "features": len(model.lookup),
+        "position": model.position,
+    }
+
+
+class _LabelsRead:
+    """The labels of a model and those read since, as the model will have them."""
+
+    def __init__(self, labels: Labels) -> None:
+        self.labels = labels
+
+    def __call__(self, batch: BatchColumns) -> None:
+        """Add those of `batch`. Raises SampleError for a label that has no side beside them."""
+        self.labels = sided(self.labels, batch)
 
 
 def _ordered(
@@ -199,7 +233,7 @@ def _ordered(
     run: Run,
     number: int,
     model: OnlineSVM,
-) -> Iterator[tuple[BatchColumns, CSR | None]]:
+) -> Iterator[_Looked]:
     """The batches of a pass, in the order to learn them, over ids where these are found ahead."""
     if arguments.shuffle is None:
         run.look_up = model.look_up
@@ -216,6 +250,42 @@ def _ordered(
     kernel, most = kernels.load(), arguments.max_memory
     for batch in shuffled(run.batches(files), order, kernel, run.limits, max_bytes=most):
         yield batch, None
+
+
+_LOOK_AHEAD = 10_000
+_SHOWN_LABELS = 8
+
+
+def with_positive(batches: Iterator[_Looked], labels: Labels) -> Iterator[_Looked]:
+    """`batches` as they are, once a label of side +1 is seen in the first 10,000 samples.
+
+    Raises UsageError where there is none, or none in the whole file.
+    """
+    ahead: list[_Looked] = []
+    seen: dict[bytes, Label] = {}
+    samples = 0
+    for item in batches:
+        ahead.append(item)
+        batch, _ = item
+        samples += len(batch)
+        seen.update((label.text, label) for label in batch.label_table)
+        if (labels.find(batch.label_table) > 0.0).any():
+            break
+        if samples >= _LOOK_AHEAD:
+            raise _no_positive(seen, samples)
+    else:
+        if samples:
+            raise _no_positive(seen, samples)
+    return itertools.chain(ahead, batches)
+
+
+def _no_positive(seen: dict[bytes, Label], samples: int) -> UsageError:
+    first = [shown(label.written) for label in itertools.islice(seen.values(), _SHOWN_LABELS)]
+    more = ", …" if len(seen) > len(first) else ""
+    return UsageError(
+        f"--positive: expected its label among the first {plural(samples, 'sample')}, got"
+        f" {', '.join(first)}{more}"
+    )
 
 
 # By a daemon.
@@ -235,6 +305,10 @@ def _learn_daemon(
         # pieces come in any order.
         first = max(index for index in waiting if index <= start)
         batch, left = waiting.pop(first)
+        if not run.labels.find(batch.label_table).all():
+            # Those that were learned just now; a daemon that is lost is reported by the stream.
+            with contextlib.suppress(ServiceError):
+                run.labels = labels_in(client.stats())
         run.count(batch, margins, start - first)
         if left > len(margins):
             waiting[first] = batch, left - len(margins)
@@ -242,14 +316,19 @@ def _learn_daemon(
     with client_of(arguments, limits) as client:
         stream = client.stream(producer, on_margins=count)
         before = stream.applied
+        figures = client.stats()
+        config = LearnerConfig.from_dict(figures["config"] or {})
+        given = parameters_of(arguments)
+        config.check_given(given)
+        run.threshold, run.positive = config.threshold, config.positive or ()
+        run.labels = labels_in(figures)
+        run.check = read = _LabelsRead(run.labels)
         try:
             with stream:
                 start = 0
-                for batch in run.batches(files, settle=stream.flush):
-                    if start == 0:
-                        config = client.stats()["config"] or {}
-                        run.threshold = float(config.get("threshold", 0.0))
-                    run.label_run.count(batch.labels)
+                batches = ((batch, None) for batch in run.batches(files, settle=stream.flush))
+                for batch, _ in with_positive(batches, Labels(run.positive)) if given else batches:
+                    run.label_run.count(read.labels.signs_of(batch))
                     known = min(max(before - start, 0), len(batch))  # learned in an earlier run
                     if known < len(batch):
                         waiting[start] = batch, len(batch) - known
@@ -278,6 +357,7 @@ def _learn_daemon(
     known_samples = {"known": before} if producer is not None else {}
     return {
         **known_samples,
+        "labels": list(labels_in(figures).names()),
         "features": figures["features"],
         "position": figures["position"],
     }

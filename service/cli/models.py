@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,11 @@ from onlinesvm import kernel as kernels
 from onlinesvm.config import Limits
 from onlinesvm.data.batch import BatchColumns
 from onlinesvm.data.codec import cut_body
+from onlinesvm.data.label import Written
 from onlinesvm.errors import LimitError
+from onlinesvm.model.labels import Labels
 from onlinesvm.model.model import Explanation
-from onlinesvm.service.cli.target import check_target, client_of, load
+from onlinesvm.service.cli.target import check_target, client_of, labels_in, load
 from onlinesvm.service.client.client import Client
 from onlinesvm.service.errors import RequestRefused
 from onlinesvm.service.protocol import decode_explanations, decode_margins
@@ -42,6 +44,14 @@ class Model(Protocol):
     @property
     def limits(self) -> Limits:
         """The limits by which samples are read."""
+        ...
+
+    @property
+    def labels(self) -> Labels: ...
+
+    @property
+    def positive(self) -> Sequence[Written]:
+        """The labels of side +1 in the configuration; empty where it names none."""
         ...
 
     def margins(self, batch: BatchColumns, start: int) -> Floats: ...
@@ -73,6 +83,8 @@ class _FileModel:
         self._model = model
         self.threshold = model.config.threshold
         self.limits = model.limits.scoring
+        self.labels = model.labels
+        self.positive = model.config.positive or ()
 
     def margins(self, batch: BatchColumns, start: int) -> Floats:
         return self._model.score_batch(batch)
@@ -93,17 +105,32 @@ class _DaemonModel:
         self._kernel = kernels.load()
 
     @cached_property
+    def _stats(self) -> dict[str, Any]:
+        return self._client.stats()
+
+    @property
+    def _config(self) -> dict[str, Any]:
+        return self._stats["config"] or {}  # None while a reader has no model yet
+
+    @property
     def threshold(self) -> float:
-        config = self._client.stats()["config"] or {}  # None while a reader has no model yet
-        return float(config.get("threshold", 0.0))
+        return float(self._config.get("threshold", 0.0))
+
+    @cached_property
+    def labels(self) -> Labels:
+        return labels_in(self._stats)
+
+    @property
+    def positive(self) -> Sequence[Written]:
+        return self._config.get("positive") or ()
 
     def margins(self, batch: BatchColumns, start: int) -> Floats:
         return self._scores(batch, start)
 
     def probabilities(self, batch: BatchColumns, start: int, margins: Floats | None) -> Floats:
-        return self._scores(batch, start, probability=True)
+        return self._scores(batch, start, output="probability")
 
-    def _scores(self, batch: BatchColumns, start: int, **keys: bool) -> Floats:
+    def _scores(self, batch: BatchColumns, start: int, **keys: str) -> Floats:
         body = self._kernel.encode(batch, labelled=False)
         answers = self._answers("predict", body, len(batch), start, **keys)
         return np.concatenate([decode_margins(answer) for answer in answers])
@@ -113,7 +140,7 @@ class _DaemonModel:
         answers = self._answers("explain", body, len(batch), start)
         return [explanation for answer in answers for explanation in decode_explanations(answer)]
 
-    def _answers(self, op: str, body: bytes, samples: int, start: int, **keys: bool) -> list[bytes]:
+    def _answers(self, op: str, body: bytes, samples: int, start: int, **keys: str) -> list[bytes]:
         """The answers to `body`, asked for in pieces where one message cannot hold it.
 
         A refusal names its sample by its place in the run.

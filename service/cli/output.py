@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 from collections.abc import Iterator
 
-__all__ = ["naming", "note", "plural", "write"]
+__all__ = ["naming", "note", "one_line", "plural", "write"]
 
 
 @contextlib.contextmanager
@@ -35,6 +36,11 @@ def write(text: str) -> None:
 def note(text: str) -> None:
     """Print a line for a human."""
     print(f"onlinesvm: {text}", file=sys.stderr, flush=True)
+
+
+def one_line(text: str) -> str:
+    """`text`, control characters escaped as in JSON."""
+    return text if text.isprintable() else json.dumps(text, ensure_ascii=False)[1:-1]
 
 
 def plural(n: int, noun: str) -> str:

@@ -1,4 +1,4 @@
-"""Print the margin or probability of each sample of files."""
+"""Print the label, margin or probability of each sample of files."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import argparse
 import sys
 
 from onlinesvm.config import Limits
+from onlinesvm.data.label import Written
 from onlinesvm.service.cli.flags import add_flags, limits_of
 from onlinesvm.service.cli.models import opened
-from onlinesvm.service.cli.output import plural, write
+from onlinesvm.service.cli.output import one_line, plural, write
 from onlinesvm.service.cli.parser import Parser
 from onlinesvm.service.cli.run import Run, add_files, files_of
 from onlinesvm.service.cli.target import add_target
 
 __all__ = ["add_predict", "predict"]
+
+_OUTPUTS = ("label", "margin", "probability")
 
 
 def add_predict(parser: Parser) -> None:
@@ -21,13 +24,16 @@ def add_predict(parser: Parser) -> None:
     parser.usage = "onlinesvm predict [FLAGS] [FILE ...]"
     parser.epilog = (
         "example:\n"
-        "  onlinesvm predict --file m.msgpack test.svm.gz > margins.txt\n"
+        "  onlinesvm predict --file m.msgpack test.svm.gz > labels.txt\n"
         "  echo '| free prize' | onlinesvm predict -"
     )
     add_files(parser)
     add_target(parser, "predict by this snapshot file")
     parser.add_argument(
-        "--probability", action="store_true", help="print probabilities of +1 instead of margins"
+        "--output",
+        choices=_OUTPUTS,
+        default="label",
+        help="print labels (the default), margins, or probabilities of the label of side +1",
     )
     parser.add_argument(
         "--with-id",
@@ -44,19 +50,30 @@ def predict(arguments: argparse.Namespace) -> None:
     run = Run(arguments, limits, labelled=False, ids=arguments.with_id)
     with opened(arguments, limits) as model:
         run.limits = model.limits
+        run.labels, run.positive = model.labels, model.positive
         for piece in run.pieces(files):
             if (batch := piece.batch) is None:
                 write(piece.joined((), "-\n"))
                 continue
             if run.samples == 0:
                 run.threshold = model.threshold
-            # The threshold is one of margins: where there are labels, they are compared by it.
-            margins = printed = model.margins(batch, run.samples)
-            if arguments.probability:
-                printed = model.probabilities(batch, run.samples, margins)
-            write(piece.joined([f"{number!r}\n" for number in printed.tolist()], "-\n"))
+            margins = model.margins(batch, run.samples)
+            if arguments.output == "label":
+                names = [_line(model.labels.name(side)) for side in (-1.0, 1.0)]
+                printed = [names[up] for up in (margins > model.threshold).tolist()]
+            elif arguments.output == "margin":
+                printed = [f"{number!r}\n" for number in margins.tolist()]
+            else:
+                numbers = model.probabilities(batch, run.samples, margins)
+                printed = [f"{number!r}\n" for number in numbers.tolist()]
+            write(piece.joined(printed, "-\n"))
             run.count(batch, margins)
     run.report_skipped()
     if run.error is not None:
         labelled = plural(run.samples, "labelled sample")
         print(f"error {run.error:.6f} of {labelled}", file=sys.stderr)
+
+
+def _line(label: Written | None) -> str:
+    """A label as a line, control characters escaped as in JSON; `-` before the first is known."""
+    return "-\n" if label is None else f"{one_line(str(label))}\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -14,14 +13,15 @@ from numpy.typing import NDArray
 from onlinesvm import kernel as kernels
 from onlinesvm.config import Limits
 from onlinesvm.data.batch import CSR, BatchColumns
-from onlinesvm.errors import FormatError, OnlineSVMError
+from onlinesvm.data.label import Written
+from onlinesvm.errors import FormatError, OnlineSVMError, SampleError
 from onlinesvm.kernel.contract import KernelMetrics
 from onlinesvm.metrics.label_run import LabelRun
 from onlinesvm.metrics.progressive import TOTALS, Progressive
-from onlinesvm.readers.labels import Labels
+from onlinesvm.model.labels import Labels
 from onlinesvm.readers.reader import NAMES, Keys, Reader
 from onlinesvm.service.cli.flags import from_flags
-from onlinesvm.service.cli.output import naming, note, plural
+from onlinesvm.service.cli.output import naming, note, one_line, plural
 from onlinesvm.service.cli.parser import Parser
 from onlinesvm.service.cli.progress import ProgressBar
 
@@ -53,14 +53,6 @@ def add_files(parser: Parser) -> None:
             + ("; the column of the id in CSV" if key == "id" else ""),
         )
     parser.add_argument(
-        "--positive",
-        action="append",
-        default=[],
-        metavar="LABEL",
-        help="the label that means +1, all others mean -1; may be repeated; '>0' means any"
-        " number above 0",
-    )
-    parser.add_argument(
         "--skip-bad",
         action="store_true",
         help="skip bad lines and count them, instead of stopping at the first",
@@ -68,12 +60,7 @@ def add_files(parser: Parser) -> None:
 
 
 def files_of(arguments: argparse.Namespace) -> list[str]:
-    """The files to read, stdin where none is named. A terminal as stdin is wrong usage then.
-
-    Raises UsageError for a `--positive` that can be no label.
-    """
-    with from_flags():
-        Labels(arguments.positive)
+    """The files to read, stdin where none is named. A terminal as stdin is wrong usage then."""
     if not arguments.files and sys.stdin.isatty():
         arguments.parser.error(
             "expected FILE, or samples on stdin, got a terminal; - reads from it"
@@ -100,7 +87,7 @@ class Piece(NamedTuple):
         Each has the sample's id and a TAB before it, where ids were asked for; `-` without an id.
         """
         if self.ids is not None:
-            lines = [f"{_shown(id)}\t{line}" for id, line in zip(self.ids, lines, strict=True)]
+            lines = [f"{_id_column(id)}\t{line}" for id, line in zip(self.ids, lines, strict=True)]
             filler = f"-\t{filler}"
         if not self.gaps:
             return "".join(lines)
@@ -111,12 +98,9 @@ class Piece(NamedTuple):
         return "".join(parts)
 
 
-def _shown(id: bytes) -> str:
-    """An id as one column of one line: control characters are escaped as in JSON."""
-    text = id.decode("utf-8", "surrogateescape")
-    if text.isprintable():
-        return text or "-"
-    return json.dumps(text, ensure_ascii=False)[1:-1]
+def _id_column(id: bytes) -> str:
+    """An id as one column of one line; `-` for none."""
+    return one_line(id.decode("utf-8", "surrogateescape")) or "-"
 
 
 class Run:
@@ -142,7 +126,9 @@ class Run:
         self.skipped = 0
         self.first_bad: FormatError | None = None
         self.all_labelled = True
-        self.any_positive = False
+        self.labels = Labels()  # of the model
+        self.check: Callable[[BatchColumns], None] = lambda batch: None  # of a batch's labels
+        self.positive: Sequence[Written] = ()
         self.label_run = LabelRun()
 
     def batches(
@@ -164,6 +150,7 @@ class Run:
                 try:
                     with ProgressBar(reader, self.samples) as bar:
                         for batch in reader:
+                            self._check(batch, reader)
                             yield Piece(batch, reader.gaps, reader.ids, reader.csr)
                             bar.update(self.samples, lambda: self.error)
                         if reader.gaps:
@@ -173,6 +160,15 @@ class Run:
                 finally:
                     self.skipped += reader.skipped
                     self.first_bad = self.first_bad or reader.first_skipped
+
+    def _check(self, batch: BatchColumns, reader: Reader) -> None:
+        """Raise FormatError for a label that `check` refuses, with its line."""
+        try:
+            self.check(batch)
+        except SampleError as error:
+            assert error.sample is not None
+            line = reader.line_of(error.sample)
+            raise FormatError(error.message, reader.source, line) from None
 
     def _begin(self, reader: Reader) -> None:
         """Print how a file is read, in the first pass over it."""
@@ -188,7 +184,7 @@ class Run:
             return Reader(
                 source,
                 format=given.format,
-                positive=given.positive,
+                positive=self.positive,
                 labelled=self._labelled,
                 skip_bad=given.skip_bad,
                 ids=self._ids,
@@ -213,14 +209,20 @@ class Run:
         seen: the samples were learned before, so that their errors show nothing.
         """
         end = start + len(margins)
-        labels, importances = batch.labels[start:end], batch.importances[start:end]
+        signs = self.signs_of(batch)[start:end]
+        importances = batch.importances[start:end]
         self.samples += len(margins)
-        self.all_labelled = self.all_labelled and 0.0 not in labels
-        self.any_positive = self.any_positive or 1.0 in labels
+        self.all_labelled = self.all_labelled and 0.0 not in signs
         if not seen:
             if self._metrics is None:
                 self._metrics = kernels.load().Metrics(self.threshold)
-            self._metrics.observe(margins, labels, importances)
+            self._metrics.observe(margins, signs, importances)
+
+    def signs_of(self, batch: BatchColumns) -> NDArray[np.float64]:
+        """The side of each sample's label, 0 without one or for one that the model lacks."""
+        sides = np.append(self.labels.find(batch.label_table), 0.0)  # the last: of no label
+        signs: NDArray[np.float64] = sides[np.asarray(batch.label_ids, dtype=np.intp)]
+        return signs
 
     @property
     def progressive(self) -> Progressive:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from onlinesvm.config import Limits
+from onlinesvm.model.labels import Labels
 from onlinesvm.service.cli.flags import duration, from_flags
 from onlinesvm.service.cli.output import note
 from onlinesvm.service.cli.parser import Parser, UsageError
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from onlinesvm.service.client.client import Client
     from onlinesvm.svm import OnlineSVM
 
-__all__ = ["add_daemon", "add_target", "check_target", "client_of", "load"]
+__all__ = ["add_daemon", "add_target", "check_target", "client_of", "labels_in", "load"]
 
 _ENDPOINT = "tcp://127.0.0.1:5577"
 _DEFAULT_MODEL = "default"
@@ -97,3 +98,12 @@ def load(path: str, arguments: argparse.Namespace, limits: Limits) -> OnlineSVM:
     if not {"max_value", "max_importance", "clip"} & vars(arguments).keys():
         limits = limits.bounded(*taken.limits.bounds)
     return OnlineSVM.from_snapshot(taken, limits=limits)
+
+
+def labels_in(stats: dict[str, Any]) -> Labels:
+    """The labels of a daemon's model, by its figures."""
+    config = stats["config"] or {}
+    labels = Labels(config.get("positive") or (), config.get("labels") or ())
+    names = zip(stats["labels"] or (), (-1.0, 1.0), strict=False)
+    labels.restore([[name, side] for name, side in names if name is not None])
+    return labels

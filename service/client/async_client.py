@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm.data.batch import Features
+from onlinesvm.data.label import Written
 from onlinesvm.model.model import Explanation
 from onlinesvm.service.client.async_connection import AsyncConnections
 from onlinesvm.service.client.async_stream import AsyncStream
-from onlinesvm.service.client.calls import Answer, Call, Sample
+from onlinesvm.service.client.calls import Answer, Call, Sample, first
 from onlinesvm.service.client.configured import Configured
 from onlinesvm.service.client.exactly_once import delivery_of
 from onlinesvm.service.client.pipeline import OnMargins
@@ -33,7 +34,7 @@ class AsyncClient(Configured):
     DaemonLost in tasks that wait for one.
 
     >>> async with AsyncClient("tcp://127.0.0.1:5577") as client:       # doctest: +SKIP
-    ...     await client.learn([(["free", "prize"], +1), ({"len": 2.5}, -1)])
+    ...     await client.learn([(["free", "prize"], "spam"), ({"len": 2.5}, "ham")])
     ...     await client.predict([["free"]])
     """
 
@@ -57,11 +58,39 @@ class AsyncClient(Configured):
         """Learn a packed body; see `Client.learn_packed`."""
         return await self._ask(self._calls.learn_packed(body))
 
-    async def predict(
-        self, samples: Iterable[Features], *, probability: bool = False
-    ) -> NDArray[np.float64]:
-        """The margins of `samples`, or their probabilities; see `Client.predict`."""
-        return await self._ask(self._calls.predict(samples, probability=probability))
+    async def predict(self, samples: Iterable[Features]) -> NDArray[Any]:
+        """The label of each of `samples`, [n]: int64, bool or text, else objects; None before the
+        first label is known.
+
+        Raises LimitError for more than one message may hold.
+        """
+        return await self._ask(self._calls.predict(samples))
+
+    async def predict_proba(self, samples: Iterable[Features]) -> NDArray[np.float64]:
+        """The probabilities of the labels of the sides −1 and +1, float64[n, 2]; see `predict`."""
+        return await self._ask(self._calls.predict_proba(samples))
+
+    async def decision_function(self, samples: Iterable[Features]) -> NDArray[np.float64]:
+        """The margins of `samples`, float64[n]; see `predict`."""
+        return await self._ask(self._calls.decision_function(samples))
+
+    async def learn_one(self, features: Features, label: Written, importance: float = 1.0) -> float:
+        """Learn one sample; its margin before the update."""
+        return float((await self.learn([(features, label, importance)]))[0])
+
+    async def predict_one(self, features: Features) -> Written | None:
+        """The label of one sample."""
+        label: Written | None = first(await self.predict([features]))
+        return label
+
+    async def predict_proba_one(self, features: Features) -> NDArray[np.float64]:
+        """The probabilities of both labels for one sample, float64[2]."""
+        probabilities: NDArray[np.float64] = (await self.predict_proba([features]))[0]
+        return probabilities
+
+    async def decision_function_one(self, features: Features) -> float:
+        """The margin of one sample."""
+        return float((await self.decision_function([features]))[0])
 
     async def explain(self, samples: Iterable[Features]) -> list[Explanation]:
         """The parts that make up the margin of each of `samples`; see `Client.explain`."""

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import NoReturn
 
 from onlinesvm.data.batch import Features
+from onlinesvm.data.label import Written
 from onlinesvm.service.client.async_connection import AsyncConnection, AsyncConnections, Outcome
 from onlinesvm.service.client.calls import Calls
 from onlinesvm.service.client.exactly_once import Delivery
@@ -57,7 +58,7 @@ class AsyncStream:
         """Samples that the daemon has acknowledged."""
         return self._delivery.applied
 
-    async def learn(self, features: Features, label: float, importance: float = 1.0) -> None:
+    async def learn(self, features: Features, label: Written, importance: float = 1.0) -> None:
         """Take one sample. Raises as `Stream.learn` does."""
         self._check_loop()
         if self._delivery.producer is not None and not self._was_joined:

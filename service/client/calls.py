@@ -13,22 +13,24 @@ from numpy.typing import NDArray
 from onlinesvm.config import Limits
 from onlinesvm.data.batch import Features
 from onlinesvm.data.codec import pack_array
+from onlinesvm.data.label import Written
 from onlinesvm.data.objects import Packer, refuse_rows
 from onlinesvm.data.rows import samples_of
 from onlinesvm.errors import LimitError
 from onlinesvm.model.model import Explanation
 from onlinesvm.service.protocol import (
     decode_explanations,
+    decode_labels,
     decode_margins,
     encode_request,
     refusal_of,
 )
 
-__all__ = ["Answer", "Call", "Calls", "Sample", "checked", "frames_of", "whole"]
+__all__ = ["Answer", "Call", "Calls", "Sample", "checked", "first", "frames_of", "whole"]
 
 # The header and the body of a reply.
 Answer = tuple[dict[str, Any], bytes]
-Sample = tuple[Features, float] | tuple[Features, float, float]
+Sample = tuple[Features, Written] | tuple[Features, Written, float]
 T = TypeVar("T")
 
 
@@ -68,6 +70,20 @@ def _header(answer: Answer) -> dict[str, Any]:
 
 def _margins(answer: Answer) -> NDArray[np.float64]:
     return decode_margins(answer[1])
+
+
+def _labels(answer: Answer) -> NDArray[Any]:
+    return decode_labels(answer[1])
+
+
+def _probabilities(answer: Answer) -> NDArray[np.float64]:
+    positive = decode_margins(answer[1])
+    return np.column_stack((1.0 - positive, positive))
+
+
+def first(values: NDArray[Any]) -> Any:
+    """The one value of a call for one sample, as a Python object."""
+    return values[0].item() if isinstance(values[0], np.generic) else values[0]
 
 
 def _explanations(answer: Answer) -> list[Explanation]:
@@ -119,12 +135,21 @@ class Calls:
         """A learn request of a packed body."""
         return Call("learn", _margins, body)
 
-    def predict(
-        self, samples: Iterable[Features], *, probability: bool
-    ) -> Call[NDArray[np.float64]]:
-        """A predict request of `samples`. Raises TypeError, SampleError, LimitError."""
-        keys = {"probability": True} if probability else {}
-        return Call("predict", _margins, self._features(samples), keys)
+    def predict(self, samples: Iterable[Features]) -> Call[NDArray[Any]]:
+        """A predict request of `samples`, for their labels.
+
+        Raises TypeError, SampleError, LimitError.
+        """
+        return Call("predict", _labels, self._features(samples), {"output": "label"})
+
+    def predict_proba(self, samples: Iterable[Features]) -> Call[NDArray[np.float64]]:
+        """A predict request for the probabilities of both labels. Raises as `predict` does."""
+        keys = {"output": "probability"}
+        return Call("predict", _probabilities, self._features(samples), keys)
+
+    def decision_function(self, samples: Iterable[Features]) -> Call[NDArray[np.float64]]:
+        """A predict request for margins. Raises as `predict` does."""
+        return Call("predict", _margins, self._features(samples))
 
     def explain(self, samples: Iterable[Features]) -> Call[list[Explanation]]:
         """An explain request of `samples`. Raises TypeError, SampleError, LimitError."""
@@ -143,7 +168,7 @@ class Calls:
         return pack_array(parts)
 
 
-def _sample(sample: Any, index: int) -> tuple[Features, float, float]:
+def _sample(sample: Any, index: int) -> tuple[Features, Written, float]:
     """`sample` as (features, label, importance). Raises TypeError."""
     if not isinstance(sample, tuple | list) or not 2 <= len(sample) <= 3:
         raise TypeError(

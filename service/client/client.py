@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm.data.batch import Features
+from onlinesvm.data.label import Written
 from onlinesvm.model.model import Explanation
-from onlinesvm.service.client.calls import Answer, Call, Sample
+from onlinesvm.service.client.calls import Answer, Call, Sample, first
 from onlinesvm.service.client.configured import Configured
 from onlinesvm.service.client.exactly_once import delivery_of
 from onlinesvm.service.client.pipeline import OnMargins
@@ -43,7 +44,7 @@ class Client(Configured):
     applied.
 
     >>> with Client("tcp://127.0.0.1:5577") as client:       # doctest: +SKIP
-    ...     client.learn([(["free", "prize"], +1), ({"len": 2.5}, -1)])
+    ...     client.learn([(["free", "prize"], "spam"), ({"len": 2.5}, "ham")])
     ...     client.predict([["free"]])
     """
 
@@ -75,15 +76,39 @@ class Client(Configured):
         """
         return self._ask(self._calls.learn_packed(body))
 
-    def predict(
-        self, samples: Iterable[Features], *, probability: bool = False
-    ) -> NDArray[np.float64]:
-        """The margins of `samples`, float64[n]; the predicted label is +1 where it is above 0.
-        With `probability`, their probabilities of being +1 instead.
+    def predict(self, samples: Iterable[Features]) -> NDArray[Any]:
+        """The label of each of `samples`, [n]: int64, bool or text, else objects; None before the
+        first label is known.
 
         Raises LimitError for more than one message may hold.
         """
-        return self._ask(self._calls.predict(samples, probability=probability))
+        return self._ask(self._calls.predict(samples))
+
+    def predict_proba(self, samples: Iterable[Features]) -> NDArray[np.float64]:
+        """The probabilities of the labels of the sides −1 and +1, float64[n, 2]; see `predict`."""
+        return self._ask(self._calls.predict_proba(samples))
+
+    def decision_function(self, samples: Iterable[Features]) -> NDArray[np.float64]:
+        """The margins of `samples`, float64[n]; see `predict`."""
+        return self._ask(self._calls.decision_function(samples))
+
+    def learn_one(self, features: Features, label: Written, importance: float = 1.0) -> float:
+        """Learn one sample; its margin before the update."""
+        return float((self.learn([(features, label, importance)]))[0])
+
+    def predict_one(self, features: Features) -> Written | None:
+        """The label of one sample."""
+        label: Written | None = first(self.predict([features]))
+        return label
+
+    def predict_proba_one(self, features: Features) -> NDArray[np.float64]:
+        """The probabilities of both labels for one sample, float64[2]."""
+        probabilities: NDArray[np.float64] = (self.predict_proba([features]))[0]
+        return probabilities
+
+    def decision_function_one(self, features: Features) -> float:
+        """The margin of one sample."""
+        return float((self.decision_function([features]))[0])
 
     def explain(self, samples: Iterable[Features]) -> list[Explanation]:
         """The parts that make up the margin of each of `samples`. Raises as `predict` does.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from onlinesvm.config import Limits
 from onlinesvm.data.batch import Features
+from onlinesvm.data.label import Written
 from onlinesvm.service.client.batches import Batch, halves_of
 from onlinesvm.service.client.calls import Answer, Call
 from onlinesvm.service.client.pipeline import (
@@ -86,7 +87,7 @@ class ExactlyOnce:
 
     # Samples.
 
-    def add(self, features: Features, label: float, importance: float) -> bool:
+    def add(self, features: Features, label: Written, importance: float) -> bool:
         """Add one sample, as `Pipeline.add` does. Raises StreamBroken too."""
         self._check()
         return self._pipeline.add(features, label, importance)

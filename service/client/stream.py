@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import NoReturn
 
 from onlinesvm.data.batch import Features
+from onlinesvm.data.label import Written
 from onlinesvm.service.client.calls import Answer, Calls
 from onlinesvm.service.client.connection import Connection
 from onlinesvm.service.client.exactly_once import Delivery
@@ -75,7 +76,7 @@ class Stream:
         """Samples that the daemon has acknowledged."""
         return self._delivery.applied
 
-    def learn(self, features: Features, label: float, importance: float = 1.0) -> None:
+    def learn(self, features: Features, label: Written, importance: float = 1.0) -> None:
         """Take one sample.
 
         Raises TypeError, SampleError or LimitError for a sample that cannot be sent, which is not

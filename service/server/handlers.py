@@ -7,15 +7,21 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from onlinesvm.data.codec import encode_margins
+from onlinesvm.data.label import packable
 from onlinesvm.errors import BodyError, SampleError
 from onlinesvm.metrics.monitor import NAMES
+from onlinesvm.model.model import Model
 from onlinesvm.service.errors import NotDurable
 from onlinesvm.service.protocol import (
     Reply,
     Request,
     RequestError,
     encode_explanations,
+    encode_labels,
     request_error_of,
 )
 from onlinesvm.service.server.counters import Counters
@@ -33,6 +39,14 @@ __all__ = ["Answer", "Handlers", "LeaderHandlers", "ReaderHandlers"]
 Answer = Reply | Future[Reply]
 
 T = TypeVar("T")
+
+
+def encode_predictions(model: Model, margins: NDArray[np.float64], output: str) -> bytes:
+    """The body of a reply to predict: margins, probabilities of side +1, or labels."""
+    if output == "label":
+        names = [model.labels.name(-1.0), model.labels.name(1.0)]
+        return encode_labels(names, (margins > model.config.threshold).astype(np.intp))
+    return encode_margins(model.probabilities(margins) if output == "probability" else margins)
 
 
 class Handlers(ABC):
@@ -72,12 +86,10 @@ class Handlers(ABC):
         model = self._registry.get(request.model, request.id).model
         batch = model.kernel.decode(request.body, model.limits, labelled=False)
         margins = model.score_batch(batch)
-        if request.probability:
-            margins = model.probabilities(margins)
         self._counters.samples += len(batch)
         return Reply(
             {"samples": len(batch), "position": model.position},
-            encode_margins(margins),
+            encode_predictions(model, margins, request.output),
         )
 
     def _explain(self, request: Request) -> Answer:
@@ -122,6 +134,7 @@ class Handlers(ABC):
             features=len(model.lookup) if model else None,
             kernel=model.kernel.NAME if model else None,
             rule=model.config.rule if model else None,
+            labels=[packable(name) for name in model.labels.names()] if model else None,
             config=model.config.as_dict() if model else None,
             progressive_error=progressive.error if progressive else None,
             progressive_hinge_loss=progressive.hinge_loss if progressive else None,
@@ -207,7 +220,7 @@ class LeaderHandlers(Handlers):
             "fsync": self._log.fsync,
             "log_error": self._health.error,
             "producers": len(hosted.producers),
-            "label_run": hosted.labels.longest,
+            "label_run": hosted.label_order.longest,
             "refused_features": model.refused_features,
             "prunes": model.pruning.prunes,
             "pruned_features": model.pruning.features,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onlinesvm.data.batch import BatchColumns
 from onlinesvm.metrics.label_run import LabelRun
+from onlinesvm.model.labels import Labels
 
 __all__ = ["LabelOrder"]
 
@@ -23,14 +24,19 @@ class LabelOrder:
 
     def __init__(self) -> None:
         self._run = LabelRun()
-        self._pending: list[Sequence[float] | NDArray[np.float64]] = []
+        self._labels = Labels()
+        self._pending: list[NDArray[np.float64]] = []
         self._size = 0
         self._warned = False
 
-    def note(self, labels: Sequence[float] | NDArray[np.float64]) -> None:
-        """Count `labels`, which were learned next; log a warning at the first long run."""
-        self._pending.append(labels)
-        self._size += len(labels)
+    def note(self, labels: Labels, batch: BatchColumns) -> None:
+        """Count the labels of `batch`, which was learned next; log a warning at the first long run.
+
+        labels: the model's, which know them.
+        """
+        self._labels = labels
+        self._pending.append(labels.signs_of(batch))
+        self._size += len(batch)
         # Empty requests take memory, too.
         if self._size >= _PIECE or len(self._pending) >= _PIECE:
             self._count()
@@ -48,9 +54,9 @@ class LabelOrder:
         if self._warned or (long := self._run.long) is None:
             return
         self._warned = True
-        label, longest, expected = long
+        side, longest, expected = long
         log.warning(
-            "the labels come sorted: %d samples in a row had the label %+.0f, in random order it"
+            "the labels come sorted: %d samples in a row had the label %s, in random order it"
             " would be about %d; a model follows the last label of sorted samples: mix them",
-            longest, label, expected,
+            longest, self._labels.name(side), expected,
         )  # fmt: skip

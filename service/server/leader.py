@@ -11,6 +11,8 @@ import math
 from collections.abc import Sequence
 
 from onlinesvm.data.batch import BatchColumns
+from onlinesvm.model.labels import Labels
+from onlinesvm.model.model import sided
 from onlinesvm.service.errors import NotDurable
 from onlinesvm.service.protocol import Request, RequestError
 from onlinesvm.service.server.plan import Plan, Planned, Refusal
@@ -69,8 +71,10 @@ class Leader:
         hosted = self._registry.get(request.model, request.id)
         model = hosted.model
         batch = model.kernel.decode(request.body, model.limits, labelled=True)
+        labels = sided(turn.labels_of(hosted), batch)
         plan = turn.duplicate_of(request, hosted, batch) if request.producer else None
         if plan is None:
+            turn.labels[hosted.name] = labels
             plan = Plan(request, hosted, batch)
             turn.add(plan)
         return plan
@@ -106,13 +110,17 @@ class Leader:
 
 
 class _Turn:
-    """A turn of the loop while it is planned. `hosted`: the models that it changes, by name."""
+    """A turn of the loop while it is planned.
+
+    hosted: the models that it changes, by name. labels: of each, with those of the requests so far.
+    """
 
     def __init__(self, writer: Writer, part_bytes: float, refusal: Refusal | None) -> None:
         self._writer = writer
         self._part_bytes = part_bytes
         self._refusal = refusal
         self._last: Part | None = None
+        self.labels: dict[str, Labels] = {}
         self._sequences: dict[str, Turn] = {}
         self._numbered: dict[tuple[str, bytes, int], Plan] = {}
         self.hosted: dict[str, Hosted] = {}
@@ -127,6 +135,10 @@ class _Turn:
             return self._refusal
         error = self._last.wait()  # the first that fails fails all after it
         return error if isinstance(error, NotDurable | MemoryError) else None
+
+    def labels_of(self, hosted: Hosted) -> Labels:
+        """The labels that a model will have once the requests so far are applied."""
+        return self.labels.get(hosted.name, hosted.model.labels)
 
     def duplicate_of(self, request: Request, hosted: Hosted, batch: BatchColumns) -> Plan | None:
         """The plan of a numbered request that was applied before, or will be in this turn.

@@ -69,7 +69,7 @@ class Plan:
             raise Fatal(
                 f"a request that is in the log could not be applied ({error!r}); start again"
             ) from error
-        hosted.labels.note(self.batch.labels)
+        hosted.label_order.note(model.labels, self.batch)
         if self.request.producer:
             hosted.producers.note(self.request.producer, self.request.sequence, samples)
         if self.part is not None and hosted.state is not None:

@@ -25,7 +25,7 @@ class Hosted:
     model: OnlineSVM
     producers: Producers = field(default_factory=lambda: Producers(0))
     state: ModelState | None = None
-    labels: LabelOrder = field(default_factory=LabelOrder)
+    label_order: LabelOrder = field(default_factory=LabelOrder)
     drifts: int = field(init=False)
 
     def __post_init__(self) -> None:

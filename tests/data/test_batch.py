@@ -14,8 +14,10 @@ from hypothesis import given
 
 from onlinesvm import Limits
 from onlinesvm.data.codec import decode, pack_array
+from onlinesvm.data.label import label_of
 from onlinesvm.data.objects import Packer
 from onlinesvm.errors import SampleError
+from tests.columns import labels_of
 from tests.oracle import row_of
 from tests.strategies import features, samples
 
@@ -38,7 +40,7 @@ def test_packed_features_are_those_given(given_features: Any) -> None:
 def test_a_packed_sample_carries_label_and_importance(sample: tuple[Any, ...]) -> None:
     batch = decode(pack_array([Packer().sample(*sample)]), Limits(), labelled=True)
     h = sample[2] if len(sample) == 3 else 1
-    assert batch.labels == [sample[1]]
+    assert labels_of(batch) == [label_of(sample[1]).text]
     assert batch.importances == [h if h >= 1e-50 else 0]
 
 
@@ -73,7 +75,7 @@ def test_numpy_scalars_are_numbers(kind: Any) -> None:
     assert columns({"a": kind(3)}) == [(b"a", 3.0)]
     body = pack_array([Packer().sample(["a"], kind(1), kind(3))])
     batch = decode(body, Limits(), labelled=True)
-    assert (batch.labels, batch.importances) == ([1.0], [3.0])
+    assert (labels_of(batch), batch.importances) == ([b"1"], [3.0])
 
 
 @pytest.mark.parametrize(
@@ -123,7 +125,7 @@ def test_only_iterables_of_features_are_accepted(none: Any) -> None:
 
 
 @pytest.mark.parametrize("boolean", [True, False, np.True_, np.False_])
-def test_booleans_are_neither_names_nor_numbers(boolean: Any) -> None:
+def test_booleans_are_labels_and_neither_names_nor_numbers(boolean: Any) -> None:
     word = str(bool(boolean)).lower()
     for given_features, message in [
         ([boolean], "expected a feature name (text, bytes or an integer), got {} at $[0][0]"),
@@ -133,8 +135,8 @@ def test_booleans_are_neither_names_nor_numbers(boolean: Any) -> None:
         with pytest.raises(SampleError) as caught:
             columns(given_features)
         assert str(caught.value) == message.format(word)
-    with pytest.raises(SampleError, match=f"a label of -1 or \\+1, got {word}"):
-        decode(pack_array([Packer().sample(["a"], boolean)]), Limits(), labelled=True)
+    batch = decode(pack_array([Packer().sample(["a"], boolean)]), Limits(), labelled=True)
+    assert labels_of(batch) == [b"1" if boolean else b"0"]
     with pytest.raises(SampleError, match=f"an importance from 0 to .* got {word}"):
         decode(pack_array([Packer().sample(["a"], 1, boolean)]), Limits(), labelled=True)
 

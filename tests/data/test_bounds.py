@@ -75,21 +75,21 @@ def test_a_clipping_model_clips_what_it_predicts(kernel: Kernel) -> None:
     model = newborn(kernel, CLIPPING)
     model.learn(ROWS)
     asked = [row[0] for row in ROWS]
-    expected = model.predict([row[0] for row in CLIPPED]).tolist()
-    assert model.predict(asked).tolist() == expected
-    assert [model.predict_one(features) for features in asked] == expected
+    expected = model.decision_function([row[0] for row in CLIPPED]).tolist()
+    assert model.decision_function(asked).tolist() == expected
+    assert [model.decision_function_one(features) for features in asked] == expected
     assert [model.explain(features).margin for features in asked] == expected
     assert Scorer(model).score(asked).tolist() == expected
     for limits in (None, CLIPPING):
         taken = OnlineSVM.from_bytes(model.to_bytes(), limits=limits, kernel=kernel.NAME)
-        assert taken.predict(asked).tolist() == expected
+        assert taken.decision_function(asked).tolist() == expected
         assert Scorer.from_bytes(Scorer(model).to_bytes()).score(asked).tolist() == expected
 
 
 def test_a_bounding_model_predicts_whatever_it_would_not_learn(kernel: Kernel) -> None:
     model = newborn(kernel, BOUNDED)
     model.learn([({"a": 1.0}, 1)])
-    assert model.predict([{"a": 1000.0}]).tolist() == [100.1]
+    assert model.decision_function([{"a": 1000.0}]).tolist() == [100.1]
     assert model.decision_function(np.array([[1000.0]])).tolist() == [0.1]
 
 

@@ -17,6 +17,7 @@ from onlinesvm import Limits
 from onlinesvm.config import MIN_MAGNITUDE
 from onlinesvm.data.batch import Batch, BatchColumns
 from onlinesvm.data.codec import encode_margins
+from onlinesvm.data.label import label_of
 from onlinesvm.data.validation import raise_first_fault
 from onlinesvm.errors import (
     BodyError,
@@ -27,6 +28,7 @@ from onlinesvm.errors import (
 )
 from onlinesvm.kernel.contract import Kernel
 from onlinesvm.service.protocol import code_of
+from tests.columns import labels_of
 from tests.oracle import first_fault
 from tests.strategies import bodies, damaged, objects, samples
 
@@ -35,7 +37,7 @@ SMALL = Limits(max_features_per_sample=3, max_samples_per_batch=4, max_name_byte
 
 def contents(batch: BatchColumns) -> tuple[list[Any], ...]:
     return (
-        list(batch.labels), list(batch.importances), list(batch.indptr),
+        labels_of(batch), list(batch.importances), list(batch.indptr),
         list(batch.names), list(batch.values),
     )  # fmt: skip
 
@@ -52,7 +54,7 @@ def expected_contents(rows: list[tuple[Any, ...]]) -> tuple[list[Any], ...]:
         ]
         h = importance[0] if importance else 1
         batch.append(
-            float(label),
+            label_of(label),
             float(h) if h >= MIN_MAGNITUDE else 0.0,
             [name for name, _ in kept],
             [float(x) for _, x in kept],
@@ -80,8 +82,28 @@ def test_decoding_what_was_encoded_gives_it_back(
     again = kernel.decode(kernel.encode(batch, labelled=True), Limits(), labelled=True)
     assert contents(again) == contents(batch)
     asked = kernel.decode(kernel.encode(batch, labelled=False), Limits(), labelled=False)
-    ones = [1.0] * len(rows)
-    assert contents(asked) == (ones, ones, *contents(batch)[2:])
+    assert contents(asked) == ([None] * len(rows), [1.0] * len(rows), *contents(batch)[2:])
+
+
+LABELS = [1, -1, 0, True, False, 1.0, "1", "+1", "1.0", "spam", b"spam", "\xe9", 2**64 - 1, 7e20]
+
+
+@given(labels=st.lists(st.sampled_from(LABELS), max_size=20), single=st.booleans())
+def test_labels_are_told_apart_by_their_text(
+    kernel: Kernel, labels: list[Any], single: bool
+) -> None:
+    body = msgpack.packb([[label, []] for label in labels], use_single_float=single)
+    if single and 7e20 in labels:
+        labels = [float(np.float32(label)) if label == 7e20 else label for label in labels]
+    batch = kernel.decode(body, Limits(), labelled=True)
+    texts = [label_of(label).text for label in labels]
+    assert labels_of(batch) == texts
+    assert [label.text for label in batch.label_table] == list(dict.fromkeys(texts))
+    firsts = [label_of(labels[texts.index(label.text)]) for label in batch.label_table]
+    assert [label.written for label in batch.label_table] == [label.written for label in firsts]
+    again = kernel.decode(kernel.encode(batch, labelled=True), Limits(), labelled=True)
+    assert contents(again) == contents(batch)
+    assert again.label_table == batch.label_table
 
 
 @pytest.mark.parametrize("use_bin_type", [True, False])
@@ -135,7 +157,7 @@ def test_empty_batches_and_empty_samples_are_legal(kernel: Kernel) -> None:
         assert contents(kernel.decode(body, Limits(), labelled=False)) == ([], [], [0], [], [])
     body = msgpack.packb([[1, []], [-1, {}], [1, {"a": 0}, 0]])
     assert contents(kernel.decode(body, Limits(), labelled=True)) == (
-        [1.0, -1.0, 1.0], [1.0, 1.0, 0.0], [0, 0, 0, 0], [], [],
+        [b"1", b"-1", b"1"], [1.0, 1.0, 0.0], [0, 0, 0, 0], [], [],
     )  # fmt: skip
 
 
@@ -167,7 +189,7 @@ WHOLE = (
 )
 SAMPLES = "expected an array of samples, got "
 SAMPLE = "expected a sample as [label, features] or [label, features, importance], got "
-LABEL = "expected a label of -1 or +1, got "
+LABEL = "expected a label as text, integer or boolean, got "
 FEATURES = "expected features as an array of names or a map from name to value, got "
 NAME = "expected a feature name (text, bytes or an integer), got "
 IMPORTANCE = "expected an importance from 0 to 1e+50, got "
@@ -214,12 +236,8 @@ LEARN_FAULTS: list[tuple[Any, str, str, str]] = [
     ([GOOD, []], "BAD_SAMPLE", SAMPLE + "an array of 0", "$[1]"),
     ([GOOD, [1]], "BAD_SAMPLE", SAMPLE + "an array of 1", "$[1]"),
     ([GOOD, [1, [], 1, 1]], "BAD_SAMPLE", SAMPLE + "an array of 4", "$[1]"),
-    ([GOOD, [0, ["a"]]], "BAD_SAMPLE", LABEL + "0", "$[1][0]"),
-    ([GOOD, [2, ["a"]]], "BAD_SAMPLE", LABEL + "2", "$[1][0]"),
     ([GOOD, [1.5, ["a"]]], "BAD_SAMPLE", LABEL + "1.5", "$[1][0]"),
     ([GOOD, [NAN, ["a"]]], "BAD_SAMPLE", LABEL + "nan", "$[1][0]"),
-    ([GOOD, ["1", ["a"]]], "BAD_SAMPLE", LABEL + 'text "1"', "$[1][0]"),
-    ([GOOD, [True, ["a"]]], "BAD_SAMPLE", LABEL + "true", "$[1][0]"),
     ([GOOD, [None, ["a"]]], "BAD_SAMPLE", LABEL + "nil", "$[1][0]"),
     ([GOOD, [["a"], 1]], "BAD_SAMPLE", LABEL + "an array", "$[1][0]"),
     ([GOOD, [EXTENSION, ["a"]]], "BAD_SAMPLE", LABEL + "an extension", "$[1][0]"),
@@ -236,7 +254,16 @@ LEARN_FAULTS: list[tuple[Any, str, str, str]] = [
         "expected at most 5 bytes a feature name, got 6",
         "$[0][1][0]",
     ),
-    ([[0, ["abcdef"]]], "BAD_SAMPLE", LABEL + "0", "$[0][0]"),  # the first fault wins
+    ([[0.5, ["abcdef"]]], "BAD_SAMPLE", LABEL + "0.5", "$[0][0]"),
+    # The first fault wins.
+    ([["1.5", []], [1, [None]]], "BAD_SAMPLE", LABEL + '"1.5"', "$[0][0]"),
+    ([["", []]], "BAD_SAMPLE", "expected a label, got an empty text", "$[0][0]"),
+    (
+        [["x" * 257, []]],
+        "BAD_SAMPLE",
+        "expected a label of at most 256 bytes, got 257",
+        "$[0][0]",
+    ),  # the first fault wins
     ([[1, [None]], [1, ["abcdef"]]], "BAD_SAMPLE", NAME + "nil", "$[0][1][0]"),
 ]
 

@@ -20,6 +20,7 @@ from onlinesvm import Limits
 from onlinesvm import kernel as kernels
 from onlinesvm.errors import OnlineSVMError
 from onlinesvm.kernel.contract import Kernel
+from tests.columns import labels_of
 from tests.strategies import bodies, damaged, samples
 
 ROUNDS = int(os.environ.get("ONLINESVM_FUZZ", "1"))
@@ -45,7 +46,7 @@ def decoded(kernel: Kernel, body: bytes, limits: Limits, labelled: bool) -> Any:
         code, path = getattr(error, "code", None), getattr(error, "path", None)
         return type(error), code, path, str(error)
     return (
-        [float(x).hex() for x in batch.labels], [float(x).hex() for x in batch.importances],
+        labels_of(batch), [float(x).hex() for x in batch.importances],
         list(batch.indptr), list(batch.names), [float(x).hex() for x in batch.values],
     )  # fmt: skip
 

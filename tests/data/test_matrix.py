@@ -193,7 +193,7 @@ def test_matrices_of_every_kind(kernel: Kernel, kind: Any) -> None:
     other.learn([({1: 1.5}, 1), ({0: 2, 2: -1}, -1), ([], 1)])
     assert model.snapshot().digest() == other.snapshot().digest()
     assert dict(model.lookup) == {"1": 1, "0": 2, "2": 3}
-    expected = other.predict([{1: 1.5}, {0: 2, 2: -1}, []])
+    expected = other.decision_function([{1: 1.5}, {0: 2, 2: -1}, []])
     assert model.decision_function(kind(dense)).tolist() == expected.tolist()
 
 
@@ -207,6 +207,7 @@ def test_unknown_columns_score_nothing(kernel: Kernel) -> None:
 
 
 SHAPES = "expected shape (2,), one a row, got "
+LABELS = "expected shape (2,) or (2, 1), one a row, got "
 
 
 @pytest.mark.parametrize(
@@ -228,16 +229,22 @@ SHAPES = "expected shape (2,), one a row, got "
             LimitError,
             "expected at most 3 features a sample, got 4 at X[1]",
         ),
-        ([[1], [1]], [1, 0], None, SampleError, "a label of -1 or +1, got 0 at y[1]"),
-        ([[1], [1]], [np.nan, 1], None, SampleError, "a label of -1 or +1, got nan at y[0]"),
+        ([[1], [1]], [1, 0.5], None, SampleError, "as text, integer or boolean, got 0.5 at y[1]"),
+        (
+            [[1], [1]],
+            [np.nan, 1],
+            None,
+            SampleError,
+            "as text, integer or boolean, got nan at y[0]",
+        ),
+        ([[1], [1]], [1, None], None, SampleError, "or boolean, got NoneType at y[1]"),
+        ([[1]] * 4, [1, 0, 0, 2], None, SampleError, "two labels, 0 or 1, got 2 at y[3]"),
         ([[1], [1]], [1, 1], [1, -1], SampleError, "1e+50, got -1 at sample_weight[1]"),
         ([[1], [1]], [1, 1], [np.nan, 1], SampleError, "got nan at sample_weight[0]"),
         ([[1], [1]], [1, 1], [np.inf, 1], SampleError, "got inf at sample_weight[0]"),
-        ([[1], [1]], [1], None, ValueError, f"y: {SHAPES}(1,)"),
-        ([[1], [1]], [[1, 1], [1, 1]], None, ValueError, f"y: {SHAPES}(2, 2)"),
+        ([[1], [1]], [1], None, ValueError, f"y: {LABELS}(1,)"),
+        ([[1], [1]], np.ones((2, 2)), None, ValueError, f"y: {LABELS}(2, 2)"),
         ([[1], [1]], [1, 1], [1], ValueError, f"sample_weight: {SHAPES}(1,)"),
-        ([[1], [1]], ["1", "1"], None, TypeError, "y: expected real numbers, got dtype <U1"),
-        ([[1], [1]], [True, True], None, TypeError, "y: expected real numbers, got dtype bool"),
         ([1, 2], [1, 1], None, TypeError, "got an array of int64 of shape (2,)"),
         ([[[1]], [[1]]], [1, 1], None, TypeError, "got an array of int64 of shape (2, 1, 1)"),
         ([[1j], [1]], [1, 1], None, TypeError, "matrix of real numbers, got dtype complex128"),

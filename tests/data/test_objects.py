@@ -27,11 +27,11 @@ def test_an_error_names_the_sample(kernel: Kernel, monkeypatch: pytest.MonkeyPat
     good: list[Any] = [(["a"], 1)] * 5
     for piece in (4 * 2**20, 1):  # in one body, and in a body each
         monkeypatch.setattr(objects, "_PIECE_BYTES", piece)
-        for bad in (({"a": math.nan}, 1), (["a"], 3), (["a"], 1, -1), ({"a": 10**60}, 1)):
+        for bad in (({"a": math.nan}, 1), (["a"], 0.5), (["a"], 1, -1), ({"a": 10**60}, 1)):
             assert fault(lambda: model.learn([*good, bad])).sample == 5  # noqa: B023
-        assert fault(lambda: model.predict([["a"], {"b": math.inf}])).sample == 1
+        assert fault(lambda: model.decision_function([["a"], {"b": math.inf}])).sample == 1
     assert fault(lambda: model.partial_fit(np.array([[1.0], [math.nan]]), [1, -1])).sample == 1
-    assert fault(lambda: model.partial_fit(np.ones((2, 1)), [1, 0])).sample == 1
+    assert fault(lambda: model.partial_fit(np.ones((2, 1)), [1, 0.5])).sample == 1
     assert fault(lambda: model.partial_fit(np.ones((2, 1)), [1, 1], [1, -1])).sample == 1
     assert model.position == 0
 
@@ -40,13 +40,13 @@ def test_an_error_of_a_sample_alone_names_none(kernel: Kernel) -> None:
     model = OnlineSVM(kernel=kernel.NAME, limits=Limits(max_name_bytes=3))
     for call in (
         lambda: model.learn_one(["a", "long"], 1),
-        lambda: model.learn_one(["a"], 2),
+        lambda: model.learn_one(["a"], 0.5),
         lambda: model.learn_one({10**60: 1.0}, 1),
-        lambda: model.predict_one(["a", "long"]),
+        lambda: model.decision_function_one(["a", "long"]),
         lambda: model.explain(["a", "long"]),
     ):
         assert fault(call).sample is None
-    assert fault(lambda: model.predict_one(["a", "long"])).path == (1,)
+    assert fault(lambda: model.decision_function_one(["a", "long"])).path == (1,)
 
 
 def test_an_error_of_a_whole_batch_names_no_sample(kernel: Kernel) -> None:

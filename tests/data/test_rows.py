@@ -54,26 +54,29 @@ def test_a_matrix_is_a_matrix_everywhere(kernel: Kernel, kind: str) -> None:
     model, other = fitted(kernel, given), OnlineSVM(kernel=kernel.NAME)
     other.learn(list(zip(dicts, Y, strict=True)))
     assert model.snapshot().digest() == other.snapshot().digest()
-    expected = other.predict(dicts).tobytes()
+    expected = other.decision_function(dicts).tobytes()
     for margins in (
-        model.predict(given), model.decision_function(given), Scorer(model).score(given),
+        model.decision_function(given), Scorer(model).score(given),
     ):  # fmt: skip
         assert margins.tobytes() == expected
+    assert model.predict(given).tolist() == other.predict(dicts).tolist()
     if kind != "coo":  # has no rows to take
         row = given[1:2]
-        assert model.predict_one(row) == other.predict_one(dicts[1])
+        assert model.decision_function_one(row) == other.decision_function_one(dicts[1])
         assert model.explain(row) == other.explain(dicts[1])
         assert model.learn_one(row, 1) == other.learn_one(dicts[1], 1)
-        assert model.predict([row, row]).tolist() == other.predict([dicts[1]] * 2).tolist()
+        assert (
+            model.decision_function([row, row]).tolist()
+            == other.decision_function([dicts[1]] * 2).tolist()
+        )
     assert model.snapshot().digest() == other.snapshot().digest()
 
 
 def test_a_column_that_comes_twice_in_a_row_is_summed(kernel: Kernel) -> None:
     twice = sparse.csr_array(([0.1, 1.0, 0.2], [1, 0, 1], [0, 3]), shape=(1, 2))
     model = fitted(kernel)
-    assert model.predict_one(twice) == model.predict(twice)[0] == model.predict_one(
-        {1: 0.1 + 0.2, 0: 1.0}
-    )  # fmt: skip
+    expected = model.decision_function_one({1: 0.1 + 0.2, 0: 1.0})
+    assert model.decision_function_one(twice) == model.decision_function(twice)[0] == expected
 
 
 @pytest.mark.parametrize("library", [pandas, polars], ids=["pandas", "polars"])
@@ -98,13 +101,13 @@ def test_a_frame_is_its_named_rows_everywhere(kernel: Kernel, library: Any) -> N
     for given, y in ((frame, Y), (turned, np.array(Y).reshape(4, 1)), (frame, library.Series(Y))):
         model = OnlineSVM(kernel=kernel.NAME).partial_fit(given, y, [1.0, 2.0, 0.5, 1.0])
         assert model.snapshot().digest() == other.snapshot().digest()
-    expected = other.predict(dicts).tobytes()
+    expected = other.decision_function(dicts).tobytes()
     for given in (frame, turned):
-        assert model.predict(given).tobytes() == expected
+        assert model.predict(given).tolist() == other.predict(dicts).tolist()
         assert model.decision_function(given).tobytes() == expected
         assert Scorer(model).score(given).tobytes() == expected
         assert model.explain(given[1:2]) == other.explain(dicts[1])
-        assert model.predict_one(given[3:4]) == other.predict_one(dicts[3])
+        assert model.decision_function_one(given[3:4]) == other.decision_function_one(dicts[3])
 
 
 def test_nullable_columns_and_their_arrays(kernel: Kernel) -> None:
@@ -180,7 +183,7 @@ def test_one_sample_is_expected(
     for call in (
         lambda: model.learn_one(given, 1),
         lambda: model.learn([(["a"], 1), (given, 1)]),
-        lambda: model.predict_one(given),
+        lambda: model.decision_function_one(given),
         lambda: model.explain(given),
         lambda: Client().stream().learn(given, 1),
     ):
@@ -257,7 +260,10 @@ def test_clients_take_matrices_and_frames(tmp_path: Path) -> None:
             (X, DICTS), (sparse.csc_array(X), DICTS), (frame, named),
             (polars.DataFrame(X, ["c0", "c1", "c2"]), named),
         ):  # fmt: skip
-            assert client.predict(given).tobytes() == model.predict(dicts).tobytes()
+            assert (
+                client.decision_function(given).tobytes()
+                == model.decision_function(dicts).tobytes()
+            )
             assert client.explain(given) == [model.explain(row) for row in dicts]
         with client.stream() as stream:
             stream.learn(X[:1], 1)
@@ -307,4 +313,4 @@ def test_a_series_of_samples_is_an_iterable_of_them(kernel: Kernel) -> None:
     model.partial_fit(tokens, pandas.Series([1, -1]))
     other.learn(pandas.Series([(["a", "b"], 1), (["c"], -1)]))
     assert model.snapshot().digest() == other.snapshot().digest()
-    assert model.predict(tokens).tolist() == other.predict(list(tokens)).tolist()
+    assert model.predict(tokens).tolist() == other.predict(list(tokens)).tolist() == [1, -1]

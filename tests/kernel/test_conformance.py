@@ -24,6 +24,7 @@ from onlinesvm import LearnerConfig, Limits, OnlineSVM
 from onlinesvm import kernel as kernels
 from onlinesvm.data.batch import CSR, Batch
 from onlinesvm.data.codec import pack_array
+from onlinesvm.data.label import label_of
 from onlinesvm.data.matrix import Columns
 from onlinesvm.errors import SampleError, SnapshotError
 from onlinesvm.kernel.contract import Kernel
@@ -68,7 +69,7 @@ def body_of(rows: list[tuple[float, list[Any]]]) -> bytes:
     batch = Batch()
     for importance, row in rows:
         raw = [name if isinstance(name, bytes) else str(name).encode() for name in row]
-        batch.append(1.0, importance, raw, [1.0] * len(row))
+        batch.append(label_of(1), importance, raw, [1.0] * len(row))
     return kernels.load("python").encode(batch, labelled=True)
 
 
@@ -185,7 +186,9 @@ def test_the_same_bits(
     python = OnlineSVM(kernel="python", limits=WIDE, **config)
     for rows in parts:
         asked = [features for features, *_ in rows]
-        assert native.predict(asked).tobytes() == python.predict(asked).tobytes()
+        assert (
+            native.decision_function(asked).tobytes() == python.decision_function(asked).tobytes()
+        )
         assert native.learn(rows).tobytes() == python.learn(rows).tobytes()
         assert native.progressive.totals.tobytes() == python.progressive.totals.tobytes()
         assert native.snapshot().digest() == python.snapshot().digest()
@@ -503,7 +506,7 @@ def test_threads_that_share_a_model_wait_for_each_other(both: Kernels) -> None:
                         body_of([(1.0, r[0]) for r in rows]), Limits(), labelled=True
                     )
                 )
-                model.predict([r[0] for r in rows])
+                model.decision_function([r[0] for r in rows])
                 list(model.lookup)
                 model.snapshot()
         except BaseException as error:
@@ -681,7 +684,7 @@ def turn(model: OnlineSVM, body: bytes, asked: bytes, x: Any, y: Any) -> None:
     kernel.encode(batch, labelled=True)
     assert len(batch.names) == len(batch.values)
     question = kernel.decode(asked, model.limits, labelled=False)
-    assert len(question.labels) == len(question.importances)
+    assert len(question.label_ids) == len(question.importances)
     model.score_batch(question)
     kernel.encode(question, labelled=False)
     model.partial_fit(x, y)
@@ -743,5 +746,5 @@ def test_limits_of_a_lookup_may_change(both: Kernels, wanted: list[Any]) -> None
 def _names(wanted: list[Any]) -> Batch:
     batch = Batch()
     raw = [n if isinstance(n, bytes) else str(n).encode("utf-8", "surrogateescape") for n in wanted]
-    batch.append(1.0, 1.0, raw, [1.0] * len(raw))
+    batch.append(label_of(1), 1.0, raw, [1.0] * len(raw))
     return batch

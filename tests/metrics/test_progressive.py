@@ -60,7 +60,7 @@ def test_figures_are_the_means_of_the_reported_margins(
 def test_there_are_no_figures_before_the_first_sample(kernel: Kernel) -> None:
     model = OnlineSVM(kernel=kernel.NAME)
     assert repr(model.progressive) == "Progressive(count=0)"
-    model.predict([["a"]])
+    model.decision_function([["a"]])
     model.learn([(["a"], 1, 0)])
     assert [getattr(model.progressive, name) for name in FIGURES] == [None] * 4
     assert (model.progressive.count, model.progressive.weight) == (0, 0.0)

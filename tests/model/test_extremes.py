@@ -85,15 +85,15 @@ def test_no_accepted_configuration_or_sample_makes_a_number_infinite(
         numbers += [number for figures in taken.figures.values() for number in figures]
         assert all(map(math.isfinite, numbers))
         assert all(np.isfinite(array).all() for array in taken.arrays.values())
-        asked_margins = model.predict(asked)
-        probabilities = model.predict(asked, probability=True)
+        asked_margins = model.decision_function(asked)
+        probabilities = model.probabilities(asked_margins)
         assert np.isfinite(asked_margins).all()
         assert ((probabilities >= 0) & (probabilities <= 1)).all()
         for figure in model.metrics.values():
             assert figure is None or math.isfinite(figure)
         OnlineSVM.check_snapshot(taken)
         loaded = OnlineSVM.from_bytes(model.to_bytes(), kernel=kernel)
-        assert np.array_equal(loaded.predict(asked), asked_margins)
+        assert np.array_equal(loaded.decision_function(asked), asked_margins)
         digests.append(taken.digest())
         answers.append((margins.tobytes(), asked_margins.tobytes(), probabilities.tobytes()))
     assert digests[0] == digests[1]

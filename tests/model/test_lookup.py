@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from onlinesvm import Limits, OnlineSVM
 from onlinesvm.data.batch import Batch
 from onlinesvm.data.codec import encode
+from onlinesvm.data.label import label_of
 from onlinesvm.kernel.contract import Kernel
 from onlinesvm.model.lookup import name_bytes, name_text
 from onlinesvm.model.mappings import names_of
@@ -105,7 +106,9 @@ def batch_of(kernel: Kernel, rows: list[tuple[float, list[tuple[bytes, float]]]]
     """(importance, features) rows as a batch of `kernel`, by the way of the wire."""
     batch = Batch()
     for importance, row in rows:
-        batch.append(1.0, importance, [name for name, _ in row], [value for _, value in row])
+        batch.append(
+            label_of(1), importance, [name for name, _ in row], [value for _, value in row]
+        )
     return kernel.decode(encode(batch, labelled=True), Limits(), labelled=True)
 
 

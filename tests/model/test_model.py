@@ -26,11 +26,11 @@ def test_predict_gives_probabilities(kernel: Kernel) -> None:
         y = int(rng.choice([-1, 1]))
         model.learn_one({"a": float(y + rng.normal()), "b": float(rng.normal())}, y)
     asked = [{"a": 3.0}, {"a": -3.0}, ["new"]]
-    p = model.predict(asked, probability=True)
-    assert p.tolist() == model.probabilities(model.predict(asked)).tolist()
+    p = model.predict_proba(asked)[:, 1]
+    assert p.tolist() == model.probabilities(model.decision_function(asked)).tolist()
     assert p[0] > 0.8
     assert p[1] < 0.2
-    assert model.predict_one(asked[0], probability=True) == p[0]  # type: ignore[arg-type]
+    assert model.predict_proba_one(asked[0])[1] == p[0]  # type: ignore[arg-type]
     assert model.metrics["recent_auc"] > 0.8
 
 
@@ -79,7 +79,7 @@ def test_an_explanation_adds_up_to_the_margin(
             assert part.weight == model.weights.get(part.name, 0.0)
             assert part.known == (part.name in model.lookup)
             margin += part.contribution
-        assert margin + explained.bias == explained.margin == model.predict_one(asked)
+        assert margin + explained.bias == explained.margin == model.decision_function_one(asked)
         assert model.snapshot().digest() == before
 
 
@@ -163,14 +163,13 @@ def test_norms_count_all_features(kernel: Kernel) -> None:
         model = OnlineSVM(kernel=kernel.NAME, rule="sgd", eta0=1.0, bias=False, normalize=how)
         model.learn([({"a": 3, "b": 4}, 1), ([], 1), ({"c": 1, "d": 0}, 1)])
         assert dict(model.weights) == {"a": 3 / size, "b": 4 / size, "c": 1.0}
-        assert model.predict_one({"a": 3, "unknown": 4}) == (3 / size) * (3 / size)
-        parted = model.predict_one({"a": 1, "unknown": 4, b"a": 2})  # a twice, summed
+        assert model.decision_function_one({"a": 3, "unknown": 4}) == (3 / size) * (3 / size)
+        parted = model.decision_function_one({"a": 1, "unknown": 4, b"a": 2})  # a twice, summed
         assert parted == (3 / size) * (3 / size)
         model.partial_fit(np.array([[0.0, 3.0, 4.0]]), [1])
         assert model.weights["1"] == 3 / size
-        assert model.decision_function(np.array([[0.0, 3.0, 4.0]]))[0] == model.predict_one(
-            {1: 3, 2: 4}
-        )
+        (margin,) = model.decision_function(np.array([[0.0, 3.0, 4.0]]))
+        assert margin == model.decision_function_one({1: 3, 2: 4})
 
 
 def test_norms_count_what_a_full_lookup_leaves_out(kernel: Kernel) -> None:

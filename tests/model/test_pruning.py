@@ -135,7 +135,7 @@ def test_matrices_are_pruned_for_as_names_are(
     for part in (slice(0, 7), slice(7, None)):
         model.partial_fit(matrix[part], labels[part], importances[part])
     assert digest(model) == digest(other)
-    scored = model.predict([row for row, _, _ in samples])
+    scored = model.decision_function([row for row, _, _ in samples])
     assert model.decision_function(matrix).tolist() == scored.tolist()
 
 
@@ -154,7 +154,7 @@ def test_the_weakest_leave_and_the_samples_own_stay(kernel: Kernel) -> None:
     model.learn([({f"g{i}": 1.0 for i in range(12)}, 1)])
     assert len(model.lookup) == 8
     assert model.refused_features == 10
-    assert model.predict([["f1"], ["g11"]]).tolist() == [0.0, 0.0]
+    assert model.decision_function([["f1"], ["g11"]]).tolist() == [0.0, 0.0]
 
 
 def test_refused_features_are_counted(kernel: Kernel) -> None:
@@ -162,7 +162,7 @@ def test_refused_features_are_counted(kernel: Kernel) -> None:
     model.learn([(["a", "b", "c"], 1), (["c", "d"], -1), (["a"], 1), (["e"], 1, 0.0)])
     x = sparse.csr_array(([1.0, 1.0], [3, 4], [0, 2]), shape=(1, 9))
     model.partial_fit(x, [1])
-    model.predict([["f"]])
+    model.decision_function([["f"]])
     assert (list(model.lookup), model.refused_features) == (["a", "b"], 5)
     assert model.pruning.prunes == 0
 
@@ -211,8 +211,8 @@ def test_both_kernels_prune_alike_over_many_prunes(rule: str) -> None:
     assert native.pruning.prunes == python.pruning.prunes > 10
     assert native.pruning.features == python.pruning.features
     assert digest(native) == digest(python)
-    assert native.predict([row for row, _ in samples[-50:]]).tolist() == (
-        python.predict([row for row, _ in samples[-50:]]).tolist()
+    assert native.decision_function([row for row, _ in samples[-50:]]).tolist() == (
+        python.decision_function([row for row, _ in samples[-50:]]).tolist()
     )
 
 
@@ -249,7 +249,7 @@ def test_threads_see_a_pruned_model_whole(kernel: Kernel) -> None:
                 taken = OnlineSVM.from_snapshot(model.snapshot(), kernel=kernel.NAME)
                 # All labels are +1 and no value is negative: no margin can be below 0.
                 assert len(taken.lookup) <= 300
-                assert (model.predict([row for row, _ in samples[:100]]) >= 0).all()
+                assert (model.decision_function([row for row, _ in samples[:100]]) >= 0).all()
         except BaseException as error:
             failures.append(error)
 

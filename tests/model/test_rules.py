@@ -198,7 +198,7 @@ def test_one_step_of_each_rule(kernel: Kernel) -> None:
 def test_it_learns(kernel: Kernel, rule: str) -> None:
     model = newborn(kernel, rule)
     model.learn(stream(5, 400))
-    margins = model.predict([row for row, _, _ in stream(5, 800)[400:]])
+    margins = model.decision_function([row for row, _, _ in stream(5, 800)[400:]])
     labels = np.array([y for _, y, _ in stream(5, 800)[400:]])
     assert ((margins > 0) == (labels > 0)).mean() > 0.8
 
@@ -209,7 +209,7 @@ def test_margins_are_those_of_the_model_as_it_stood(
 ) -> None:
     model = OnlineSVM(kernel=kernel.NAME, limits=WIDE, **config)
     for row in rows:
-        assert model.predict_one(row[0]) == model.learn_one(*row)
+        assert model.decision_function_one(row[0]) == model.learn_one(*row)
 
 
 @given(rows=st.lists(samples(), max_size=12), config=configurations())
@@ -222,7 +222,7 @@ def test_a_margin_is_the_sum_of_weights_times_values(
     margin = 0.0
     for name, value in features.items():
         margin += model.weights.get(name, 0.0) * value  # type: ignore[call-overload]
-    assert model.predict_one(features) == margin + model.bias
+    assert model.decision_function_one(features) == margin + model.bias
 
 
 @given(rows=st.lists(samples(), max_size=12), config=configurations())
@@ -232,7 +232,7 @@ def test_predicting_changes_nothing(
     model = OnlineSVM(kernel=kernel.NAME, limits=WIDE, **config)
     model.learn(rows)
     before = digest(model)
-    model.predict([row[0] for row in rows] + [["unheard of"], {"a": 1e50}])
+    model.decision_function([row[0] for row in rows] + [["unheard of"], {"a": 1e50}])
     assert digest(model) == before
 
 
@@ -240,7 +240,8 @@ def test_predicting_changes_nothing(
 def test_importance_zero_is_as_if_never_sent(
     kernel: Kernel, rows: list[tuple[Any, ...]], config: dict[str, Any]
 ) -> None:
-    model, other = (OnlineSVM(kernel=kernel.NAME, limits=WIDE, **config) for _ in range(2))
+    given = {"kernel": kernel.NAME, "labels": (-1, 1), "limits": WIDE, **config}
+    model, other = (OnlineSVM(**given) for _ in range(2))
     model.learn(rows)
     for row in rows:
         other.learn_one(["never", "a"], -1, 0.0)

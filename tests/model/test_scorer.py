@@ -79,7 +79,7 @@ def test_every_path_and_reduction_has_the_bits_of_the_dictionary(
     normalize: str,
 ) -> None:
     model = learned(kernel, {**config, "normalize": normalize}, rows)
-    live = model.predict(asked).tobytes()
+    live = model.decision_function(asked).tobytes()
     scorer = Scorer(model)
     assert scorer.reduce == ("sum" if normalize == "none" else normalize)
     for path in PATHS:
@@ -91,7 +91,7 @@ def test_every_path_and_reduction_has_the_bits_of_the_dictionary(
     assert by_dictionary(model, asked, scorer.reduce) == live
     # By the copy that the model itself makes of its weights, too.
     model.freeze()
-    assert model.predict(asked).tobytes() == live
+    assert model.decision_function(asked).tobytes() == live
 
 
 def ids(most: int = 40) -> st.SearchStrategy[int]:
@@ -165,7 +165,7 @@ def test_products_of_all_sizes(kernel: Kernel, n: int) -> None:
 def test_a_product_that_fuses_its_steps_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     model = learned(kernels.load("python"), {"rule": "sgd"}, [(["a", "b"], 1)])
     asked = [["a"] * 3, ["b", "c"]]
-    expected = model.predict(asked).tobytes()
+    expected = model.decision_function(asked).tobytes()
 
     def fused(*_: Any) -> Any:
         raise AssertionError("used")
@@ -199,7 +199,9 @@ def test_a_matrix_is_scored_as_decision_function_does(
                 assert margins.tobytes() == expected.tobytes()
     assert Scorer(model).score(sparse.csr_array((0, 40))).shape == (0,)
     # A list of lists is a list of samples, as for predict.
-    assert Scorer(model).score([["1", 2]]).tobytes() == model.predict([["1", 2]]).tobytes()
+    assert (
+        Scorer(model).score([["1", 2]]).tobytes() == model.decision_function([["1", 2]]).tobytes()
+    )
 
 
 def test_a_fault_in_a_later_piece_is_named_by_its_row(
@@ -281,14 +283,14 @@ def test_pad_never_moves(
         )
         for row in rows:
             model.learn([row])
-            model.predict([["never seen", "nor this"]])
+            model.decision_function([["never seen", "nor this"]])
         again = OnlineSVM.from_snapshot(model.snapshot(), kernel=kernel.NAME)
         for held in (model, again):
             assert np.float64(held.head.rule.feature(0)[0]).tobytes() == bytes(8)
             weights = Scorer(held).weights
             assert weights[0].tobytes() == bytes(8)
             assert weights.shape == (len(held.lookup) + 1,)
-            assert held.predict([["never seen"]]).tolist() == [held.bias + 0.0]
+            assert held.decision_function([["never seen"]]).tolist() == [held.bias + 0.0]
 
 
 @given(csr=csrs(), data=st.data(), config=configurations())
@@ -363,7 +365,7 @@ def test_a_scorer_never_changes(kernel: Kernel) -> None:
         assert scorer.score(asked, path=path).tobytes() == before.tobytes()
     assert scorer.weights.tobytes() == weights.tobytes()
     assert scorer.position == 6
-    assert model.predict(asked).tobytes() != before.tobytes()
+    assert model.decision_function(asked).tobytes() != before.tobytes()
     with pytest.raises(ValueError, match="read-only"):
         scorer.weights[1] = 7.0
 
@@ -374,12 +376,12 @@ def test_a_scorer_keeps_the_names_that_a_prune_drops(kernel: Kernel) -> None:
     )
     model.learn([(["a"], 1), (["b"], -1), (["c", "d"], 1)] * 2)
     scorer, asked = Scorer(model), [["a"], ["b"], ["c"], ["d", "e"]]
-    before = model.predict(asked)
+    before = model.decision_function(asked)
     model.freeze()
-    assert model.predict(asked).tobytes() == before.tobytes()
+    assert model.decision_function(asked).tobytes() == before.tobytes()
     model.learn([(["e", "f"], -1), (["g", "h"], 1)])
     assert model.pruning.prunes
-    assert model.predict(asked).tobytes() != before.tobytes()
+    assert model.decision_function(asked).tobytes() != before.tobytes()
     assert scorer.score(asked).tobytes() == before.tobytes()
 
 
@@ -388,19 +390,25 @@ def test_a_loaded_model_is_frozen_until_it_learns(kernel: Kernel, tmp_path: Path
     model.save(tmp_path / "model.msgpack")
     loaded = OnlineSVM.load(tmp_path / "model.msgpack", kernel=kernel.NAME)
     asked = [["a", "c"], ["d", "e"]]
-    assert loaded.predict(asked).tobytes() == model.predict(asked).tobytes()
+    assert loaded.decision_function(asked).tobytes() == model.decision_function(asked).tobytes()
     assert (loaded._scorer is not None, model._scorer) == (True, None)
     for held in (model, loaded):
         held.learn_one(["a", "e"], -1)
         assert held._scorer is None
-    assert loaded.predict(asked * 9).tobytes() == model.predict(asked * 9).tobytes()
+    assert (
+        loaded.decision_function(asked * 9).tobytes()
+        == model.decision_function(asked * 9).tobytes()
+    )
     for held in (model, loaded):
-        before = held.predict(asked)
+        before = held.decision_function(asked)
         held.freeze()
-        assert held.predict(asked).tobytes() == before.tobytes()
+        assert held.decision_function(asked).tobytes() == before.tobytes()
         held.partial_fit(np.array([[0.0, 2.0]]), [1])
         assert held._scorer is None
-    assert loaded.predict(asked * 9).tobytes() == model.predict(asked * 9).tobytes()
+    assert (
+        loaded.decision_function(asked * 9).tobytes()
+        == model.decision_function(asked * 9).tobytes()
+    )
 
 
 def twice(model: OnlineSVM, rows: list[tuple[Any, ...]]) -> NDArray[np.float64]:
@@ -425,14 +433,14 @@ def test_a_model_that_is_asked_and_learns_in_turn_scores_as_it_stands(
                 ]
                 or [np.empty(0)]
             )
-            assert model.predict(asked).tobytes() == live.tobytes()
-            assert loaded.predict(asked).tobytes() == live.tobytes()
+            assert model.decision_function(asked).tobytes() == live.tobytes()
+            assert loaded.decision_function(asked).tobytes() == live.tobytes()
             loaded.freeze()
         loaded.learn(rows)
         assert loaded.learn(rows).tobytes() == twice(model, rows).tobytes()
-        before = model.predict(asked)
+        before = model.decision_function(asked)
         model.freeze()
-        assert model.predict(asked).tobytes() == before.tobytes()
+        assert model.decision_function(asked).tobytes() == before.tobytes()
 
 
 @given(rows=st.lists(samples(), max_size=6), config=configurations(), normalize=NORMALIZE)
@@ -441,7 +449,7 @@ def test_a_snapshot_scores_as_the_model(
 ) -> None:
     model = learned(kernel, {**config, "normalize": normalize}, rows)
     asked = [features for features, *_ in rows]
-    expected = model.predict(asked).tobytes()
+    expected = model.decision_function(asked).tobytes()
     for name in kernels.KERNELS:
         scorer = Scorer(model.snapshot(), kernel=name)
         assert (scorer.kernel.NAME, scorer.position) == (name, model.position)
@@ -454,7 +462,10 @@ def test_a_snapshot_file_scores_or_is_refused(kernel: Kernel, tmp_path: Path) ->
     model.save(path)
     for source in (path, str(path)):
         scorer = Scorer(source, kernel=kernel.NAME)
-        assert scorer.score([["a"], ["c"]]).tobytes() == model.predict([["a"], ["c"]]).tobytes()
+        assert (
+            scorer.score([["a"], ["c"]]).tobytes()
+            == model.decision_function([["a"], ["c"]]).tobytes()
+        )
     with pytest.raises(FileNotFoundError):
         Scorer(tmp_path / "none")
     taken = model.snapshot()
@@ -481,12 +492,12 @@ def test_threads_score_while_another_learns(kernel: Kernel) -> None:
         thread.start()
     for i in range(60):
         model.learn([([f"n{i}", "a"], 1)])
-        model.predict(asked)
+        model.decision_function(asked)
     for thread in threads:
         thread.join(timeout=60)
         assert not thread.is_alive()
     assert not wrong
-    assert model.predict(asked).tobytes() == Scorer(model).score(asked).tobytes()
+    assert model.decision_function(asked).tobytes() == Scorer(model).score(asked).tobytes()
 
 
 # Errors.

@@ -10,9 +10,10 @@ import pytest
 from onlinesvm.errors import FormatError
 from onlinesvm.readers.jsonl import Keys
 from onlinesvm.readers.reader import Reader
+from tests.columns import labels_of
 
 TABLE = b"name,label,age,height\nann,1,31,1.5\nbob,0,,.5\n"
-SAMPLES = [(1.0, {b"age": 31.0, b"height": 1.5}), (-1.0, {b"height": 0.5})]
+SAMPLES = [(b"1", {b"age": 31.0, b"height": 1.5}), (b"0", {b"height": 0.5})]
 
 
 @pytest.fixture
@@ -20,7 +21,9 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "table.csv"
 
 
-def read(path: Path, content: bytes, **options: Any) -> list[tuple[float, dict[bytes, float]]]:
+def read(
+    path: Path, content: bytes, **options: Any
+) -> list[tuple[bytes | None, dict[bytes, float]]]:
     path.write_bytes(content)
     found = []
     options.setdefault("keys", Keys(id="name"))
@@ -28,7 +31,7 @@ def read(path: Path, content: bytes, **options: Any) -> list[tuple[float, dict[b
     with Reader(path, **options) as reader:
         for batch in reader:
             features = list(zip(batch.names, batch.values, strict=True))
-            for i, label in enumerate(batch.labels):
+            for i, label in enumerate(labels_of(batch)):
                 found.append((label, dict(features[batch.indptr[i] : batch.indptr[i + 1]])))
     return found
 
@@ -46,9 +49,9 @@ def test_columns_are_features(path: Path, block_bytes: int) -> None:
 
 def test_a_tab_separates_in_files_named_so(tmp_path: Path) -> None:
     content = b"label\n1\n0\n"
-    assert read(tmp_path / "t.tsv", content) == [(1.0, {}), (-1.0, {})]
+    assert read(tmp_path / "t.tsv", content) == [(b"1", {}), (b"0", {})]
     named = b"label\ta,b\n1\t5\n"
-    assert read(tmp_path / "t.tsv", named) == [(1.0, {b"a,b": 5.0})]
+    assert read(tmp_path / "t.tsv", named) == [(b"1", {b"a,b": 5.0})]
 
 
 def test_ids_are_a_column(path: Path) -> None:
@@ -60,9 +63,9 @@ def test_ids_are_a_column(path: Path) -> None:
 
 def test_without_a_column_of_labels_all_are_features(path: Path) -> None:
     content = b"age,height\n31,1.5\n"
-    assert read(path, content, labelled=False) == [(0.0, SAMPLES[0][1])]
+    assert read(path, content, labelled=False) == [(None, SAMPLES[0][1])]
     assert read(path, content, labelled=False, label_column=None, format="csv") == [
-        (0.0, SAMPLES[0][1])
+        (None, SAMPLES[0][1])
     ]
     with Reader(path, labelled=False, label_column="label") as reader:
         reader.begin()

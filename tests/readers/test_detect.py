@@ -15,6 +15,7 @@ from onlinesvm.errors import FormatError
 from onlinesvm.readers.detect import detect
 from onlinesvm.readers.reader import Reader
 from onlinesvm.readers.tokens import LineError
+from tests.columns import labels_of
 
 UNKNOWN = "unknown"
 
@@ -151,7 +152,7 @@ def test_a_header_of_labelled_text_is_no_sample(path: Path, header: bytes) -> No
         assert names(path, content, labelled=False, _block_bytes=block_bytes) == [b"a", b"b"]
         assert names(path, content, format="text", _block_bytes=block_bytes) == [b"a", b"b"]
     with Reader(path) as reader:
-        assert list(next(iter(reader)).labels) == [1.0, -1.0]
+        assert labels_of(next(iter(reader))) == [b"1", b"0"]
         assert list(reader) == []
         assert reader.lines == 4
         assert reader.notes[0] == "read as text (label<TAB>text)"

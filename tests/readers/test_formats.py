@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onlinesvm.config import Limits
+from onlinesvm.data.label import label_of
 from onlinesvm.errors import format_text
 from onlinesvm.readers.csv import CSVParser, Header
 from onlinesvm.readers.fasttext import FastTextParser
@@ -42,12 +43,12 @@ def parse(
     limits: Limits = LIMITS,
 ) -> Any:
     row = PARSERS[kind](Labels(positive, labelled=labelled), limits).parse(line)
-    return row and (row[0], row[1], list(zip(row[2], row[3], strict=True)))
+    return row and (row[0] and row[0].text, row[1], list(zip(row[2], row[3], strict=True)))
 
 
 # Round trips ----------------------------------------------------------------------------------
 
-LABELS = st.sampled_from([1.0, -1.0])
+LABELS = st.sampled_from([1, -1])
 VALUES = st.one_of(
     st.just(1.0),
     st.floats(-1e50, 1e50),
@@ -86,19 +87,19 @@ SPACES = st.sampled_from([b" ", b"  ", b"\t", b" \t "])
 
 
 @given(LABELS, samples(names_without(b":#").filter(lambda name: name != b"qid")), st.data())
-def test_svmlight_round_trip(label: float, features: Any, data: Any) -> None:
+def test_svmlight_round_trip(label: int, features: Any, data: Any) -> None:
     line = b"%+d" % label
     for name, value in features:
         line += data.draw(SPACES) + name + b":" + written(value, data.draw)
     line += data.draw(st.sampled_from([b"", b" ", b" # 3:4", b"#x", b" qid:3"]))
-    assert parse("svmlight", line, limits=Limits()) == (label, 1.0, kept(features))
+    assert parse("svmlight", line, limits=Limits()) == (b"%d" % label, 1.0, kept(features))
     if features:
         unlabelled = parse("svmlight", line[2:], labelled=False, limits=Limits())
-        assert unlabelled == (0.0, 1.0, kept(features))
+        assert unlabelled == (None, 1.0, kept(features))
 
 
 @given(LABELS, IMPORTANCES, samples(names_without(b":|")), st.data())
-def test_vw_round_trip(label: float, importance: float, features: Any, data: Any) -> None:
+def test_vw_round_trip(label: int, importance: float, features: Any, data: Any) -> None:
     line = b"%d %r " % (label, importance)
     line += data.draw(st.sampled_from([b"", b"tag", b"'tag ", b"'tag"]))
     expected = []
@@ -110,12 +111,16 @@ def test_vw_round_trip(label: float, importance: float, features: Any, data: Any
         line += data.draw(SPACES | st.just(b""))
         expected.append((namespace + b"^" + name if namespace else name, value))
     line += b"" if features else b"|"
-    assert parse("vw", line, limits=Limits()) == (label, read_as(importance), kept(expected))
+    assert parse("vw", line, limits=Limits()) == (
+        b"%d" % label,
+        read_as(importance),
+        kept(expected),
+    )
 
 
 @given(LABELS, IMPORTANCES, samples(st.binary(max_size=8)), st.booleans(), st.data())
 def test_json_round_trip(
-    label: float, importance: float, features: Any, ascii_only: bool, data: Any
+    label: int, importance: float, features: Any, ascii_only: bool, data: Any
 ) -> None:
     def shown(value: object) -> str:
         return json.dumps(value, ensure_ascii=ascii_only)
@@ -128,24 +133,24 @@ def test_json_round_trip(
         parts.append(f'"importance": {importance!r}')
     line = f" {{{', '.join(data.draw(st.permutations(parts)))}}} "
     row = parse("json", line.encode("utf-8", "surrogateescape"), limits=Limits())
-    assert row == (label, read_as(importance), kept(features))
+    assert row == (b"%d" % label, read_as(importance), kept(features))
 
 
 @given(LABELS, st.lists(st.text() | st.integers(-(2**63), 2**64 - 1), max_size=8))
-def test_json_names_round_trip(label: float, names: list[str | int]) -> None:
-    line = json.dumps({"label": int(label), "features": names})
+def test_json_names_round_trip(label: int, names: list[str | int]) -> None:
+    line = json.dumps({"label": label, "features": names})
     expected = [(str(name).encode(), 1.0) for name in names]
-    assert parse("json", line.encode(), limits=Limits()) == (label, 1.0, expected)
+    assert parse("json", line.encode(), limits=Limits()) == (b"%d" % label, 1.0, expected)
 
 
 @given(LABELS, st.text())
-def test_text_round_trip(label: float, text: str) -> None:
+def test_text_round_trip(label: int, text: str) -> None:
     expected = [(token.encode(), 1.0) for token in tokens(text)]
     line = b"%d\t%s" % (label, text.encode())
-    assert parse("text", line, limits=Limits()) == (label, 1.0, expected)
+    assert parse("text", line, limits=Limits()) == (b"%d" % label, 1.0, expected)
     if "\t" not in text:
         row = parse("text", text.encode(), labelled=False, limits=Limits())
-        assert row == (0.0, 1.0, expected)
+        assert row == (None, 1.0, expected)
 
 
 # The meaning of lines -------------------------------------------------------------------------
@@ -154,60 +159,60 @@ def test_text_round_trip(label: float, text: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "line", "expected"),
     [
-        ("svmlight", b"+1", (1.0, 1.0, [])),
-        ("svmlight", b" 1  a:1 a:2 ", (1.0, 1.0, [(b"a", 1.0), (b"a", 2.0)])),
-        ("svmlight", b"0 01:1", (-1.0, 1.0, [(b"01", 1.0)])),
-        ("svmlight", b"1 qid:7 2:1 #3:1", (1.0, 1.0, [(b"2", 1.0)])),
-        ("svmlight", b"1 xqid:7", (1.0, 1.0, [(b"xqid", 7.0)])),
+        ("svmlight", b"+1", (b"1", 1.0, [])),
+        ("svmlight", b" 1  a:1 a:2 ", (b"1", 1.0, [(b"a", 1.0), (b"a", 2.0)])),
+        ("svmlight", b"0 01:1", (b"0", 1.0, [(b"01", 1.0)])),
+        ("svmlight", b"1 qid:7 2:1 #3:1", (b"1", 1.0, [(b"2", 1.0)])),
+        ("svmlight", b"1 xqid:7", (b"1", 1.0, [(b"xqid", 7.0)])),
         ("svmlight", b"1. a:.5 b:5. c:-.5e1 d:+007",
-         (1.0, 1.0, [(b"a", 0.5), (b"b", 5.0), (b"c", -5.0), (b"d", 7.0)])),
-        ("vw", b"1. .5 |n:5. a:.5", (1.0, 0.5, [(b"n^a", 2.5)])),
-        ("csv", b"1.,.5,5.,", (1.0, 1.0, [(b"a", 0.5), (b"b", 5.0)])),
-        ("csv", b'"1", 2 ,"0","3"', (1.0, 1.0, [(b"a", 2.0), (b"c", 3.0)])),
-        ("csv", b"0,,,", (-1.0, 1.0, [])),
-        ("svmlight", b"1 a:0 b:1e-51 c:-0.0 d:1", (1.0, 1.0, [(b"d", 1.0)])),
-        ("svmlight", b"1 a:1 b:1 c:1 qid:1 d:1 qid:2 ", (1.0, 1.0, [(c, 1.0) for c in
+         (b"1", 1.0, [(b"a", 0.5), (b"b", 5.0), (b"c", -5.0), (b"d", 7.0)])),
+        ("vw", b"1. .5 |n:5. a:.5", (b"1", 0.5, [(b"n^a", 2.5)])),
+        ("csv", b"1.,.5,5.,", (b"1", 1.0, [(b"a", 0.5), (b"b", 5.0)])),
+        ("csv", b'"1", 2 ,"0","3"', (b"1", 1.0, [(b"a", 2.0), (b"c", 3.0)])),
+        ("csv", b"0,,,", (b"0", 1.0, [])),
+        ("svmlight", b"1 a:0 b:1e-51 c:-0.0 d:1", (b"1", 1.0, [(b"d", 1.0)])),
+        ("svmlight", b"1 a:1 b:1 c:1 qid:1 d:1 qid:2 ", (b"1", 1.0, [(c, 1.0) for c in
          (b"a", b"b", b"c", b"d")])),
         ("svmlight", b"# a comment", None),
         ("svmlight", b"#", None),
-        ("vw", b"1 | a b", (1.0, 1.0, [(b"a", 1.0), (b"b", 1.0)])),
-        ("vw", b"1 |n a |m a", (1.0, 1.0, [(b"n^a", 1.0), (b"m^a", 1.0)])),
-        ("vw", b"1 |n a|m b", (1.0, 1.0, [(b"n^a", 1.0), (b"m^b", 1.0)])),
-        ("vw", b"1 | a|m b | c", (1.0, 1.0, [(b"a", 1.0), (b"m^b", 1.0), (b"c", 1.0)])),
-        ("vw", b"1 ||n a||", (1.0, 1.0, [(b"n^a", 1.0)])),
-        ("vw", b"1 |", (1.0, 1.0, [])),
-        ("vw", b"1 |n", (1.0, 1.0, [])),
-        ("vw", b"1\t|n a", (1.0, 1.0, [(b"n^a", 1.0)])),
-        ("vw", b"1 |n:2 a b:3 |m c:3", (1.0, 1.0, [(b"n^a", 2.0), (b"n^b", 6.0), (b"m^c", 3.0)])),
-        ("vw", b"1 |n:0 a b:3", (1.0, 1.0, [])),
-        ("vw", b"1 |n:1e-30 a b:1e-30", (1.0, 1.0, [(b"n^a", 1e-30)])),
-        ("vw", b"1 |n:-1e30 a:1e20", (1.0, 1.0, [(b"n^a", -1e50)])),
-        ("vw", b"0 2.5 | a", (-1.0, 2.5, [(b"a", 1.0)])),
-        ("vw", b"1 2 tag| a", (1.0, 2.0, [(b"a", 1.0)])),
-        ("vw", b"1 2 'tag | a", (1.0, 2.0, [(b"a", 1.0)])),
-        ("vw", b"1 'tag | a", (1.0, 1.0, [(b"a", 1.0)])),
-        ("vw", b"1 2| a", (1.0, 1.0, [(b"a", 1.0)])),
-        ("vw", b"1 |n a b c d", (1.0, 1.0, [(b"n^" + c, 1.0) for c in (b"a", b"b", b"c", b"d")])),
-        ("json", b'{"label":1,"features":[]}', (1.0, 1.0, [])),
-        ("json", b'{"label":"+1","features":{}}', (1.0, 1.0, [])),
+        ("vw", b"1 | a b", (b"1", 1.0, [(b"a", 1.0), (b"b", 1.0)])),
+        ("vw", b"1 |n a |m a", (b"1", 1.0, [(b"n^a", 1.0), (b"m^a", 1.0)])),
+        ("vw", b"1 |n a|m b", (b"1", 1.0, [(b"n^a", 1.0), (b"m^b", 1.0)])),
+        ("vw", b"1 | a|m b | c", (b"1", 1.0, [(b"a", 1.0), (b"m^b", 1.0), (b"c", 1.0)])),
+        ("vw", b"1 ||n a||", (b"1", 1.0, [(b"n^a", 1.0)])),
+        ("vw", b"1 |", (b"1", 1.0, [])),
+        ("vw", b"1 |n", (b"1", 1.0, [])),
+        ("vw", b"1\t|n a", (b"1", 1.0, [(b"n^a", 1.0)])),
+        ("vw", b"1 |n:2 a b:3 |m c:3", (b"1", 1.0, [(b"n^a", 2.0), (b"n^b", 6.0), (b"m^c", 3.0)])),
+        ("vw", b"1 |n:0 a b:3", (b"1", 1.0, [])),
+        ("vw", b"1 |n:1e-30 a b:1e-30", (b"1", 1.0, [(b"n^a", 1e-30)])),
+        ("vw", b"1 |n:-1e30 a:1e20", (b"1", 1.0, [(b"n^a", -1e50)])),
+        ("vw", b"0 2.5 | a", (b"0", 2.5, [(b"a", 1.0)])),
+        ("vw", b"1 2 tag| a", (b"1", 2.0, [(b"a", 1.0)])),
+        ("vw", b"1 2 'tag | a", (b"1", 2.0, [(b"a", 1.0)])),
+        ("vw", b"1 'tag | a", (b"1", 1.0, [(b"a", 1.0)])),
+        ("vw", b"1 2| a", (b"1", 1.0, [(b"a", 1.0)])),
+        ("vw", b"1 |n a b c d", (b"1", 1.0, [(b"n^" + c, 1.0) for c in (b"a", b"b", b"c", b"d")])),
+        ("json", b'{"label":1,"features":[]}', (b"1", 1.0, [])),
+        ("json", b'{"label":"+1","features":{}}', (b"1", 1.0, [])),
         ("json", b'{"label":0,"features":["a",5,"5",-3]}',
-         (-1.0, 1.0, [(b"a", 1.0), (b"5", 1.0), (b"5", 1.0), (b"-3", 1.0)])),
+         (b"0", 1.0, [(b"a", 1.0), (b"5", 1.0), (b"5", 1.0), (b"-3", 1.0)])),
         ("json", b'{"label":1,"features":{"a":1,"a":2.5,"b":0,"":3}}',
-         (1.0, 1.0, [(b"a", 1.0), (b"a", 2.5), (b"", 3.0)])),
+         (b"1", 1.0, [(b"a", 1.0), (b"a", 2.5), (b"", 3.0)])),
         ("json", b'{"label":1.0,"features":["\\udcff"],"importance":0}',
-         (1.0, 0.0, [(b"\xff", 1.0)])),
-        ("json", b'{"label":1,"features":["\xff"]}', (1.0, 1.0, [(b"\xff", 1.0)])),
+         (b"1", 0.0, [(b"\xff", 1.0)])),
+        ("json", b'{"label":1,"features":["\xff"]}', (b"1", 1.0, [(b"\xff", 1.0)])),
         ("json", b'{"label":1,"features":{"a":2},"more":[NaN, {}],"x":1,"x":2}',
-         (1.0, 1.0, [(b"a", 2.0)])),
-        ("fasttext", b"__label__1 Free free prize", (1.0, 1.0, [(b"free", 1.0), (b"prize", 1.0)])),
-        ("fasttext", b" __label__-1\ta", (-1.0, 1.0, [(b"a", 1.0)])),
-        ("fasttext", b"__label__0", (-1.0, 1.0, [])),
-        ("fasttext", b"__label__1 a __labe__ ", (1.0, 1.0, [(b"a", 1.0), (b"__labe__", 1.0)])),
-        ("text", b"1\tFree free prize", (1.0, 1.0, [(b"free", 1.0), (b"prize", 1.0)])),
-        ("text", b" 1 \ta\tb", (1.0, 1.0, [(b"a", 1.0), (b"b", 1.0)])),
-        ("text", b"1\t", (1.0, 1.0, [])),
-        ("text", b"1\ta\xffb", (1.0, 1.0, [(b"a", 1.0), (b"b", 1.0)])),
-        ("text", "1\tGrö".encode(), (1.0, 1.0, [("grö".encode(), 1.0)])),
+         (b"1", 1.0, [(b"a", 2.0)])),
+        ("fasttext", b"__label__1 Free free prize", (b"1", 1.0, [(b"free", 1.0), (b"prize", 1.0)])),
+        ("fasttext", b" __label__-1\ta", (b"-1", 1.0, [(b"a", 1.0)])),
+        ("fasttext", b"__label__0", (b"0", 1.0, [])),
+        ("fasttext", b"__label__1 a __labe__ ", (b"1", 1.0, [(b"a", 1.0), (b"__labe__", 1.0)])),
+        ("text", b"1\tFree free prize", (b"1", 1.0, [(b"free", 1.0), (b"prize", 1.0)])),
+        ("text", b" 1 \ta\tb", (b"1", 1.0, [(b"a", 1.0), (b"b", 1.0)])),
+        ("text", b"1\t", (b"1", 1.0, [])),
+        ("text", b"1\ta\xffb", (b"1", 1.0, [(b"a", 1.0), (b"b", 1.0)])),
+        ("text", "1\tGrö".encode(), (b"1", 1.0, [("grö".encode(), 1.0)])),
     ],
 )  # fmt: skip
 def test_samples(kind: str, line: bytes, expected: object) -> None:
@@ -217,58 +222,58 @@ def test_samples(kind: str, line: bytes, expected: object) -> None:
 @pytest.mark.parametrize(
     ("kind", "line", "label"),
     [
-        ("svmlight", b"a:1", 0.0),
-        ("svmlight", b"1 a:1", 1.0),
-        ("svmlight", b"spam a:1", 0.0),
-        ("vw", b"| a", 0.0),
-        ("vw", b"tag| a", 0.0),
-        ("vw", b"0 | a", -1.0),
-        ("vw", b"3.5 | a", 0.0),
-        ("json", b'{"features":["a"]}', 0.0),
-        ("json", b'{"features":["a"],"label":-1}', -1.0),
-        ("json", b'{"features":["a"],"label":null}', 0.0),
-        ("json", b'{"features":["a"],"label":true}', 0.0),
-        ("json", b'{"features":["a"],"label":[1]}', 0.0),
-        ("json", b'{"features":["a"],"label":"spam"}', 0.0),
-        ("json", b'{"features":["a"],"label":NaN}', 0.0),
-        ("json", b'{"features":["a"],"label":-Infinity}', 0.0),
-        ("json", b'{"features":["a"],"label":1.5}', 0.0),
-        ("json", b'{"features":["a"],"label":"\\ud800"}', 0.0),
-        ("json", b'{"features":["a"],"label":' + b"9" * 5000 + b"}", 0.0),
-        ("svmlight", b"nan a:1", 0.0),
-        ("svmlight", b"1,2 a:1", 0.0),
-        ("vw", b"nan | a", 0.0),
-        ("vw", b"0x1 | a", 0.0),
-        ("fasttext", b"a", 0.0),
-        ("fasttext", b"__label__spam a", 0.0),
-        ("fasttext", b"__label__1 __label__2 a", 0.0),
-        ("fasttext", b"a __label__1", 0.0),
-        ("fasttext", b"__label__ a", 0.0),
-        ("csv", b"nan,1,,", 0.0),
-        ("csv", b",1,,", 0.0),
-        ("csv", b"1,1,,", 1.0),
-        ("text", b"a", 0.0),
-        ("text", b"\ta", 0.0),
-        ("text", b"spam\ta", 0.0),
-        ("text", b"1\ta", 1.0),
+        ("svmlight", b"a:1", None),
+        ("svmlight", b"1 a:1", b"1"),
+        ("svmlight", b"spam a:1", b"spam"),
+        ("vw", b"| a", None),
+        ("vw", b"tag| a", None),
+        ("vw", b"0 | a", b"0"),
+        ("vw", b"3.5 | a", None),
+        ("json", b'{"features":["a"]}', None),
+        ("json", b'{"features":["a"],"label":-1}', b"-1"),
+        ("json", b'{"features":["a"],"label":null}', None),
+        ("json", b'{"features":["a"],"label":true}', b"1"),
+        ("json", b'{"features":["a"],"label":[1]}', None),
+        ("json", b'{"features":["a"],"label":"spam"}', b"spam"),
+        ("json", b'{"features":["a"],"label":NaN}', None),
+        ("json", b'{"features":["a"],"label":-Infinity}', None),
+        ("json", b'{"features":["a"],"label":1.5}', None),
+        ("json", b'{"features":["a"],"label":"\\ud800"}', None),
+        ("json", b'{"features":["a"],"label":' + b"9" * 5000 + b"}", None),
+        ("svmlight", b"nan a:1", b"nan"),
+        ("svmlight", b"1,2 a:1", b"1,2"),
+        ("vw", b"nan | a", b"nan"),
+        ("vw", b"0x1 | a", b"0x1"),
+        ("fasttext", b"a", None),
+        ("fasttext", b"__label__spam a", b"spam"),
+        ("fasttext", b"__label__1 __label__2 a", None),
+        ("fasttext", b"a __label__1", None),
+        ("fasttext", b"__label__ a", None),
+        ("csv", b"nan,1,,", b"nan"),
+        ("csv", b",1,,", None),
+        ("csv", b"1,1,,", b"1"),
+        ("text", b"a", None),
+        ("text", b"\ta", None),
+        ("text", b"spam\ta", b"spam"),
+        ("text", b"1\ta", b"1"),
     ],
 )
-def test_labels_to_predict_are_optional(kind: str, line: bytes, label: float) -> None:
+def test_labels_to_predict_are_optional(kind: str, line: bytes, label: bytes | None) -> None:
     row = parse(kind, line, labelled=False)
     assert row == (label, 1.0, [(b"a", 1.0)])
 
 
 @pytest.mark.parametrize(
     ("written", "label"),
-    [('"7"', 1.0), ("7", 1.0), ("7.0", -1.0), ("1e2", 1.0), ("100", -1.0), ('"1e2"', 1.0)],
+    [('"7"', b"7"), ("7", b"7"), ("7.0", b"7"), ("1e2", b"100"), ('"1e2"', b"100"), ("true", b"1")],
 )
-def test_json_labels_are_compared_as_written(written: str, label: float) -> None:
+def test_json_labels_are_compared_by_their_text(written: str, label: bytes) -> None:
     line = f'{{"features":{{"label":7}},"label":{written}}}'.encode()
-    assert parse("json", line, positive=("7", "1e2"))[0] == label
+    assert parse("json", line)[0] == label
 
 
 def test_json_number_labels_above_zero() -> None:
-    for written, label in (("3", 1.0), ("1e999", 1.0), ("-0.5", -1.0), ('"2"', 1.0)):
+    for written, label in (("3", b"3"), ("1e999", b"1"), ("-0.5", b"-1"), ('"2"', b"2")):
         line = f'{{"features":[],"label":{written}}}'.encode()
         assert parse("json", line, positive=(">0",))[0] == label
 
@@ -279,15 +284,14 @@ NAME = "expected at most 8 bytes a feature name, got 9"
 MANY = "expected at most 4 features a sample, got {}"
 LARGE = "expected a number of magnitude at most 1e+50, got {}"
 IMPORTANCE = "expected an importance from 0 to 1e+50, got {}"
-LABEL = "expected a label of -1, 0 or +1, got {}; for others say which are positive: " + (
-    "--positive LABEL or --positive '>0'"
-)
+SIGN = " (--positive '>0' reads numbers by their sign)"
+LABEL = "expected a label as text, integer or boolean, got {}" + SIGN
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (b"2 a:1", LABEL.format('"2"')),
+        (b"2.5 a:1", LABEL.format('"2.5"')),
         (b"a:1", 'expected a label before the features, got "a:1"'),
         (b"1 abc", 'expected id:value, got "abc"'),
         (b"1 :5", 'expected id:value, got ":5"'),
@@ -307,7 +311,7 @@ LABEL = "expected a label of -1, 0 or +1, got {}; for others say which are posit
         (b"1 a:1 b:1 c:1 d:1 e:1 qid:1", MANY.format(5)),
         (b"1 a:1 b:1 c:1 d:0 e:2", MANY.format(5)),
         # In reading order.
-        (b"x y", LABEL.format('"x"')),
+        (b"1.5 y", LABEL.format('"1.5"')),
         (b"1 a:x b c:1 d:1 e:1", 'expected a number, got "x" in "a:x"'),
         (b"1 123456789:1 b", NAME),
         (b"1 b 123456789:1", 'expected id:value, got "b"'),
@@ -326,7 +330,7 @@ def test_svmlight_faults(line: bytes, message: str) -> None:
         (b"1 a b", 'expected "|" before the features, got "1 a b"'),
         (b"| a", 'expected a label before "|", got none'),
         (b"1| a", 'expected a label before "|", got only the tag "1" (a word touching the bar)'),
-        (b"5 | a", LABEL.format('"5"')),
+        (b".5 | a", LABEL.format('".5"')),
         (b"1 -1 | a", IMPORTANCE.format('"-1"')),
         (b"1 x | a", IMPORTANCE.format('"x"')),
         (
@@ -403,13 +407,14 @@ def features(text: str) -> bytes:
             b'{"label":1,"label":1,"features":[]}',
             'expected each key once, got text "label" twice',
         ),
-        (b'{"label":2,"features":[]}', LABEL.format('"2"')),
-        (b'{"label":1.5,"features":[]}', LABEL.format('"1.5"')),
-        (b'{"label":"spam","features":[]}', LABEL.format('"spam"')),
+        (b'{"label":1.5,"features":[]}', LABEL.format("1.5")),
+        (b'{"label":"1.5","features":[]}', LABEL.format('"1.5"')),
         (b'{"label":"","features":[]}', "expected a label, got none"),
-        (b'{"label":true,"features":[]}', "expected a label as a number or text, got true"),
-        (b'{"label":null,"features":[]}', "expected a label as a number or text, got null"),
-        (b'{"label":{},"features":[]}', "expected a label as a number or text, got an object"),
+        (b'{"label":null,"features":[]}', "expected a label as text, integer or boolean, got null"),
+        (
+            b'{"label":{},"features":[]}',
+            "expected a label as text, integer or boolean, got an object",
+        ),
         (
             features('"abc"'),
             "expected features as an array of names or an object from name to value,"
@@ -452,7 +457,7 @@ def features(text: str) -> bytes:
         ),
         (features('{"a":NaN}'), 'expected a finite number, got NaN at $["features"]["a"]'),
         (features('{"a":-Infinity}'), LARGE.format('-inf at $["features"]["a"]')),
-        (b'{"label":NaN,"features":[]}', LABEL.format('"nan"')),
+        (b'{"label":NaN,"features":[]}', LABEL.format("nan")),
         (b'{"label":1,"features":[],"importance":NaN}', IMPORTANCE.format("nan")),
         (
             features('["\\ud800"]'),
@@ -499,7 +504,7 @@ def test_an_integer_of_very_many_digits_is_a_line_error() -> None:
     [
         (b"no tab", 'expected label<TAB>text, got "no tab"'),
         (b"\ttext", "expected a label, got none"),
-        (b"spam\ttext", LABEL.format('"spam"')),
+        (b"0.1\ttext", LABEL.format('"0.1"')),
         (b"1\ta b c d e e", MANY.format(5)),
         (b"1\ta 123456789", NAME),
         ("1\tččččč".encode(), NAME.replace("got 9", "got 10")),
@@ -517,7 +522,7 @@ def test_text_faults(line: bytes, message: str) -> None:
         (b"a", 'expected __label__ and a label as the first word, got "a"'),
         (b"a __label__1", 'expected __label__ and a label as the first word, got "a __label__1"'),
         (b"__label__ a", "expected a label, got none"),
-        (b"__label__spam a", LABEL.format('"spam"')),
+        (b"__label__0.1 a", LABEL.format('"0.1"')),
         (
             b"__label__1 a __label__2",
             'expected one label a line, got "__label__1" and "__label__2"',
@@ -538,7 +543,7 @@ def test_fasttext_faults(line: bytes, message: str) -> None:
         (b"1,2", "expected 4 cells, as in the header, got 2"),
         (b"1,2,3,4,5", "expected 4 cells, as in the header, got 5"),
         (b",2,3,4", "expected a label, got none"),
-        (b"spam,2,3,4", LABEL.format('"spam"')),
+        (b"0.1,2,3,4", LABEL.format('"0.1"')),
         (
             b"1,2,red,4",
             'expected a number, got "red" in the column "b" (text is not read as a feature yet)',
@@ -576,7 +581,7 @@ def test_json_keys_are_renamed() -> None:
     keys = Keys(label="y", features="x", importance="w", id="name")
     line = b'{"y":1,"x":{"a":2},"w":3,"name":"n","label":"?","features":7}'
     assert JSONParser(Labels(), LIMITS, keys, ids=True).parse(line) == (
-        1.0,
+        label_of(1),
         3.0,
         [b"a"],
         [2.0],
@@ -656,6 +661,6 @@ def test_any_bytes_are_a_sample_or_a_short_line_error(kind: str, labelled: bool,
 @pytest.mark.parametrize("kind", ["svmlight", "vw", "text", "fasttext"])
 def test_long_faults_are_cut_in_messages(kind: str) -> None:
     with pytest.raises(LineError) as caught:
-        parse(kind, b"x" * 10_000)
+        parse(kind, (b"1 " if kind == "svmlight" else b"") + b"x" * 10_000)
     assert format_text(b"x" * 10_000) in str(caught.value)
     assert len(str(caught.value)) < 250

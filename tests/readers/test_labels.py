@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from onlinesvm.data.bounds import UNBOUNDED
 from onlinesvm.readers.labels import Labels
 from onlinesvm.readers.tokens import LineError, Values, read_importance, read_number
 
@@ -78,7 +79,7 @@ def test_remembered_values_are_bounded() -> None:
     [(b"0", 0.0), (b"-0", 0.0), (b"1", 1.0), (b"+2.5", 2.5), (b"1e50", 1e50), (b"1e-51", 0.0)],
 )
 def test_importances(text: bytes, importance: float) -> None:
-    read = read_importance(text)
+    read = read_importance(text, UNBOUNDED)
     assert read == importance
     assert math.copysign(1, read) == 1 or text == b"-0"
 
@@ -86,43 +87,40 @@ def test_importances(text: bytes, importance: float) -> None:
 @pytest.mark.parametrize("text", [b"-1", b"-1e-60", b"1e51", b"1e999", b"abc", b"nan", b""])
 def test_importances_out_of_range_are_refused(text: bytes) -> None:
     with pytest.raises(LineError, match="expected an importance from 0 to 1e\\+50, got "):
-        read_importance(text)
+        read_importance(text, UNBOUNDED)
 
 
-@pytest.mark.parametrize("text", [b"1", b"+1", b"1.0", b"1e0", b"0.1e1", b"+1.00"])
-def test_plus_one_in_any_form_is_positive(text: bytes) -> None:
-    assert Labels().read(text) == 1.0
+def texts(labels: Labels, *given: bytes) -> list[bytes | None]:
+    return [label and label.text for label in map(labels.read, given)]
 
 
-@pytest.mark.parametrize("text", [b"-1", b"-1.0", b"0", b"-0", b"+0", b"0.0", b"-10e-1"])
-def test_minus_one_and_zero_in_any_form_are_negative(text: bytes) -> None:
-    assert Labels().read(text) == -1.0
+def test_labels_are_compared_by_their_text() -> None:
+    ones = (b"1", b"+1", b"1.0", b"1e0", b"0.1e1", b"+1.00")
+    assert texts(Labels(), *ones) == [b"1"] * len(ones)
+    zeros = (b"0", b"-0", b"+0", b"0.0")
+    assert texts(Labels(), *zeros) == [b"0"] * len(zeros)
+    given = (b"-1.0", b"spam", b"Spam", b"\xff", b"007", b"2", b"1,2")
+    assert texts(Labels(), *given) == [b"-1", *given[1:]]
 
 
-@pytest.mark.parametrize("text", [b"2", b"1.5", b"spam", b"nan", b"1,2", b"\xff"])
-def test_other_labels_are_refused_with_the_remedy(text: bytes) -> None:
-    with pytest.raises(LineError, match=r"of -1, 0 or \+1, got .*--positive LABEL"):
+@pytest.mark.parametrize("text", [b"1.5", b"-.5", b"1e-3", b"x" * 257])
+def test_what_is_no_label_is_refused_with_the_remedy(text: bytes) -> None:
+    with pytest.raises(LineError, match=r"^expected a label .*--positive '>0' reads numbers by"):
         Labels().read(text)
-
-
-def test_a_positive_label_is_compared_as_text() -> None:
-    labels = Labels(["spam", "7", "\udcff"])
-    assert [labels.read(text) for text in (b"spam", b"7", b"\xff")] == [1.0, 1.0, 1.0]
-    assert [labels.read(text) for text in (b"ham", b"Spam", b"7.0", b"1")] == [-1.0] * 4
-    assert Labels("spam").read(b"spam") == 1.0
+    assert Labels(labelled=False).read(text) is None
 
 
 def test_positive_above_zero_takes_numbers() -> None:
     labels = Labels([">0"])
-    assert [labels.read(text) for text in (b"1", b"22", b"0.5", b"1e999")] == [1.0] * 4
-    assert [labels.read(text) for text in (b"0", b"-0", b"-3")] == [-1.0] * 3
+    assert texts(labels, b"22", b"0.5", b"1e999", b"1.0") == [b"22", b"1", b"1", b"1"]
+    assert texts(labels, b"0", b"-0", b"-3", b"-2.5") == [b"0", b"0", b"-3", b"-1"]
     with pytest.raises(LineError, match="expected a number as label, for --positive '>0', got"):
         labels.read(b"spam")
 
 
 def test_positive_above_zero_beside_a_text() -> None:
     labels = Labels([">0", "spam"])
-    assert [labels.read(text) for text in (b"spam", b"3", b"-3")] == [1.0, 1.0, -1.0]
+    assert texts(labels, b"spam", b"3", b"-3") == [b"spam", b"3", b"-3"]
     with pytest.raises(LineError):
         labels.read(b"ham")
 
@@ -131,9 +129,21 @@ def test_positive_above_zero_beside_a_text() -> None:
 def test_an_empty_label_is_missing(positive: tuple[str, ...]) -> None:
     with pytest.raises(LineError, match="expected a label, got none"):
         Labels(positive).read(b"")
-    assert Labels(positive, labelled=False).read(b"") == 0.0
+    assert Labels(positive, labelled=False).read(b"") is None
 
 
-def test_labels_that_need_not_be_there() -> None:
-    labels = Labels(labelled=False)
-    assert [labels.read(text) for text in (b"1", b"0", b"spam", b"3")] == [1.0, -1.0, 0.0, 0.0]
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(True, b"1"), (False, b"0"), (1.0, b"1"), (-3, b"-3"), ("spam", b"spam"), ("1.0", b"1")],
+)
+def test_json_values_are_labels(value: str | float, text: bytes) -> None:
+    label = Labels().value(value)
+    assert label is not None
+    assert label.text == text
+
+
+@pytest.mark.parametrize("value", [1.5, math.nan, math.inf, 10**300])
+def test_json_values_that_are_no_labels(value: float) -> None:
+    with pytest.raises(LineError, match="expected a label"):
+        Labels().value(value)
+    assert Labels(labelled=False).value(value) is None

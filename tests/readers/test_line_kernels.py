@@ -37,6 +37,7 @@ from onlinesvm.readers.reader import Reader
 from onlinesvm.readers.svmlight import SvmlightParser
 from onlinesvm.readers.tokens import LineError
 from onlinesvm.readers.vw import VWParser
+from tests.columns import labels_of
 
 ROUNDS = int(os.environ.get("ONLINESVM_FUZZ", "1"))
 HEADER = Header((None, b"a", b"b", None, b"c"), label=0, id=3, delimiter=",")
@@ -77,10 +78,10 @@ def steps(
             parser, block, start, room, skip_bad=skip_bad
         )
         assert start < end <= len(block)
-        assert len(batch) == len(batch.labels)
+        assert len(batch) == len(batch.label_ids)
         assert ids is None or len(ids) == len(batch)
         found.append((
-            [float(x).hex() for x in batch.labels], [float(x).hex() for x in batch.importances],
+            labels_of(batch), [float(x).hex() for x in batch.importances],
             list(batch.indptr), list(batch.names), [float(x).hex() for x in batch.values],
             end, lines, list(skipped), first and (first[0], type(first[1]), str(first[1])),
             None if ids is None else list(ids), fault and (type(fault), str(fault)),
@@ -346,7 +347,7 @@ def test_common_lines_are_read_without_the_python_parser(native: Kernel) -> None
     assert read_by(native, "vw", b"1 | a b\n-1 2.5 'tag|n:3 a:1 b |m c\n\n1.0 tag| a:0\n+1 |f\n")
     assert read_by(native, "text", b"1\tFree, PRIZE! a_b\n-1\t\n 0 \ta\tb\r\n")
     assert read_by(native, "text", b"spam\ta\nham\tb\n", positive=["spam"])
-    assert read_by(native, "svmlight", b"3 a:1\n-2.5 b:1\n", positive=[">0"])
+    assert read_by(native, "svmlight", b"3 a:1\n-2.0 b:1\n", positive=[">0"])
     assert read_by(native, "svmlight", b"a:1\n??\n", labelled=False)
     assert read_by(native, "vw", b"| a\nham | b\n", labelled=False)
     assert read_by(
@@ -582,7 +583,7 @@ def test_files_in_blocks_of_every_size(native: Kernel, tmp_path: Path, kind: str
     for block_bytes in (1, 7, 64, 100, 1000, 2**20):
         found = []
         for name in ("native", "python"):
-            model, ends = OnlineSVM(kernel=name), []
+            model, ends = OnlineSVM(kernel=name, positive=("1",)), []
             with Reader(
                 path,
                 format=kind,

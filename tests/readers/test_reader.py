@@ -26,6 +26,7 @@ from onlinesvm.readers.labels import Labels
 from onlinesvm.readers.parsing import Room
 from onlinesvm.readers.reader import NAMES, Reader
 from onlinesvm.readers.svmlight import SvmlightParser
+from tests.columns import labels_of
 
 FILES = {
     "svmlight": b"+1 a:1 b:2.5\n\n-1 # none\n0 c:3\n",
@@ -52,7 +53,7 @@ def _reading_for(kernel: Kernel) -> Iterator[None]:
 
 def columns(batch: BatchColumns) -> tuple[list[Any], ...]:
     return (
-        list(batch.labels), list(batch.importances), list(batch.indptr), list(batch.names),
+        labels_of(batch), list(batch.importances), list(batch.indptr), list(batch.names),
         list(batch.values),
     )  # fmt: skip
 
@@ -105,7 +106,7 @@ def test_the_format_is_found_out(place: Path, kind: str) -> None:
     found = Reading(place, FILES[kind])
     assert found.format == kind
     assert found.error is None
-    assert found.labels == [1.0, -1.0, -1.0]
+    assert found.labels == [b"1", b"-1", b"0"]
     assert found.lines == 4
     assert found == Reading(place, format=kind)
 
@@ -119,7 +120,7 @@ GUESS = " (read as svmlight; --format names another)"
 
 
 def test_a_guess_is_named_in_every_error(place: Path) -> None:
-    for content, at in ((b"1 abc:d\n1 a:1\n", 1), (b"1 a:1\nhello\n", 2)):
+    for content, at in ((b"1 abc:d\n1 a:1\n", 1), (b"1 a:1\nhello you\n", 2)):
         message, line = Reading(place, content).error or ("", 0)
         assert message.endswith(GUESS)
         assert line == at
@@ -204,14 +205,27 @@ def test_a_batch_ends_where_a_block_ends(place: Path) -> None:
 
 def test_labels_to_predict(place: Path) -> None:
     found = Reading(place, b"a:1\n1 b:1\n?? c:1\n", labelled=False)
-    assert found.labels == [0.0, 1.0, 0.0]
+    assert found.labels == [None, b"1", b"??"]
     assert found.names == [b"a", b"b", b"c"]
 
 
-def test_positive_labels(place: Path) -> None:
-    found = Reading(place, b"spam\ta\nham\tb\nscam\tc\n", positive=["spam", "scam"])
-    assert found.labels == [1.0, -1.0, 1.0]
-    assert Reading(place, b"0 a:1\n7 a:1\n", positive=[">0"]).labels == [-1.0, 1.0]
+def test_labels_of_any_text(place: Path) -> None:
+    found = Reading(place, b"spam\ta\nham\tb\nscam\tc\n")
+    assert found.labels == [b"spam", b"ham", b"scam"]
+    found = Reading(place, b"0 a:1\n-.5 a:1\n7 a:1\n", positive=[">0"])
+    assert found.labels == [b"0", b"-1", b"7"]
+
+
+@pytest.mark.parametrize("block_bytes", [1, 9, 2**18])
+@pytest.mark.parametrize("kind", FILES)
+def test_the_line_of_a_sample(place: Path, kind: str, block_bytes: int) -> None:
+    content = FILES[kind].replace(b"\n", b"\n\n1 }\n", 1) + FILES[kind]
+    place.write_bytes(content)
+    lines: list[int] = []
+    with Reader(place, format=kind, skip_bad=True, _block_bytes=block_bytes) as reader:
+        for batch in reader:
+            lines += [reader.line_of(i) for i in range(len(batch))]
+    assert lines == [1, 5, 6, 7, 9, 10]
 
 
 def test_a_reader_reads_once_and_goes_on_where_it_stopped(place: Path) -> None:
@@ -236,7 +250,17 @@ def test_a_closed_reader_gives_nothing_more(place: Path) -> None:
 
 LINES = st.lists(
     st.sampled_from(
-        [b"1 a:1", b"-1 b:2 c:1", b"0", b"", b"  ", b"1 a:1\r", b"# x", b"bad", b"1 " + b"x:1 " * 9]
+        [
+            b"1 a:1",
+            b"-1 b:2 c:1",
+            b"0",
+            b"",
+            b"  ",
+            b"1 a:1\r",
+            b"# x",
+            b"bad 1",
+            b"1 " + b"x:1 " * 9,
+        ]
     ),
     max_size=12,
 )
@@ -265,7 +289,7 @@ def test_any_block_size_reads_the_same(
     content = gzip.compress(content, mtime=0) if packed else content
     assert Reading(place, content, _block_bytes=block_bytes, **options) == whole
 
-    bad = [i for i, line in enumerate(lines, 1) if line == b"bad" or len(line) > 20]
+    bad = [i for i, line in enumerate(lines, 1) if line == b"bad 1" or len(line) > 20]
     if skip_bad:
         assert whole.error is None
         assert whole.skipped == len(bad)
@@ -275,7 +299,7 @@ def test_any_block_size_reads_the_same(
         assert (whole.error and whole.error[1]) == (bad[0] if bad else None)
     seen = lines if skip_bad or not bad else lines[: bad[0] - 1]
     good = [line for line in seen if line[:1] in (b"1", b"-", b"0") and len(line) <= 20]
-    assert whole.labels == [1.0 if line[:1] == b"1" else -1.0 for line in good]
+    assert whole.labels == [line.split(b" ")[0].strip() for line in good]
 
 
 def content_lines(lines: list[bytes], ends: bool) -> list[bytes]:
@@ -292,11 +316,11 @@ def test_every_block_size_for_every_format(place: Path, kind: str) -> None:
 
 def test_a_block_is_parsed_up_to_its_first_bad_line(kernel: Kernel) -> None:
     parser, room = SvmlightParser(Labels(), Limits()), Room(2, 100, 100)
-    block = b"1 a:1\n\nbad\n1 b:1\n1 c:1\n1 d:1"
+    block = b"1 a:1\n\n1 _\n1 b:1\n1 c:1\n1 d:1"
     first = kernel.parse_block(parser, block, 0, room)
     assert first.batch.names == [b"a"]
     assert (first.end, first.lines, list(first.skipped)) == (11, 3, [])
-    assert str(first.fault).startswith("expected a label")
+    assert str(first.fault).startswith("expected id:value")
     second = kernel.parse_block(parser, block, first.end, room)
     assert second.batch.names == [b"b", b"c"]
     assert (second.end, second.lines, second.fault) == (23, 2, None)  # full
@@ -316,17 +340,17 @@ def test_a_block_is_parsed_up_to_its_first_bad_line(kernel: Kernel) -> None:
 
 @pytest.mark.parametrize("kind", FILES)
 def test_the_samples_before_a_bad_line_come_first(place: Path, kind: str) -> None:
-    content = FILES[kind] + b"}\n" + FILES[kind]
+    content = FILES[kind] + b"1 }\n" + FILES[kind]
     found = Reading(place, content)
-    assert found.labels == [1.0, -1.0, -1.0]
+    assert found.labels == [b"1", b"-1", b"0"]
     assert found.error is not None
     assert found.error[1] == 5
 
 
 @pytest.mark.parametrize("kind", FILES)
 def test_bad_lines_are_skipped_and_counted(place: Path, kind: str) -> None:
-    found = Reading(place, FILES[kind] + b"}\n\n}\r\n" + FILES[kind], skip_bad=True)
-    assert found.labels == [1.0, -1.0, -1.0] * 2
+    found = Reading(place, FILES[kind] + b"1 }\n\n1 }\r\n" + FILES[kind], skip_bad=True)
+    assert found.labels == [b"1", b"-1", b"0"] * 2
     assert found.skipped == 2
     assert found.lines == 11
     assert found.error is None
@@ -484,12 +508,12 @@ def piped(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 def test_stdin(piped: int, pack: Any) -> None:
-    os.write(piped, pack(FILES["svmlight"] + b"bad\n"))
+    os.write(piped, pack(FILES["svmlight"] + b"bad 1\n"))
     os.close(piped)
     with Reader("-") as reader:
         assert reader.total_bytes is None
-        assert list(next(iter(reader)).labels) == [1.0, -1.0, -1.0]
-        with pytest.raises(FormatError, match=r"^stdin, line 5: expected a label"):
+        assert labels_of(next(iter(reader))) == [b"1", b"-1", b"0"]
+        with pytest.raises(FormatError, match=r"^stdin, line 5: expected id:value"):
             next(iter(reader))
     assert not sys.stdin.closed
 
@@ -525,5 +549,5 @@ def test_json_lines_as_python_writes_them(place: Path) -> None:
     rows = [(1, {"größe": 2.5, "5": 1}), (-1, {}), (1, {"a b": -3})]
     lines = [json.dumps({"label": label, "features": features}) for label, features in rows]
     found = Reading(place, "\n".join(lines).encode())
-    assert found.labels == [1.0, -1.0, 1.0]
+    assert found.labels == [b"1", b"-1", b"1"]
     assert found.names == ["größe".encode(), b"5", b"a b"]

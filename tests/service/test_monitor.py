@@ -27,19 +27,21 @@ def test_a_daemon_gives_probabilities_and_explanations(tmp_path: Path) -> None:
     model.learn(ROWS)
     with serve(tmp_path) as daemon, daemon.client() as client:
         client.learn(ROWS)
-        assert client.predict(ASKED).tolist() == model.predict(ASKED).tolist()
-        p = client.predict(ASKED, probability=True)
-        assert p.tolist() == model.predict(ASKED, probability=True).tolist()
+        assert client.decision_function(ASKED).tolist() == model.decision_function(ASKED).tolist()
+        p = client.predict_proba(ASKED)[:, 1]
+        assert p.tolist() == model.predict_proba(ASKED)[:, 1].tolist()
         assert client.explain(ASKED) == [model.explain(asked) for asked in ASKED]
         header, _ = client.request("explain", msgpack.packb([["free"]]))
         assert header == {"samples": 1, "position": 200}
         stats = client.stats()
         assert stats["experts"] == model.experts
         assert {key: stats[key] for key in model.metrics} == model.metrics
-        with pytest.raises(RequestRefused, match="expected probability as true or false, got 1"):
-            client.request("predict", msgpack.packb([]), probability=1)
-        with pytest.raises(RequestRefused, match='expected no key "probability" for explain'):
-            client.request("explain", msgpack.packb([]), probability=True)
+        with pytest.raises(
+            RequestRefused, match="expected output as one of margin, label, probability, got 1"
+        ):
+            client.request("predict", msgpack.packb([]), output=1)
+        with pytest.raises(RequestRefused, match='expected no key "output" for explain'):
+            client.request("explain", msgpack.packb([]), output="margin")
 
 
 def test_drift_is_logged(tmp_path: Path) -> None:
@@ -68,9 +70,9 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         '{"label": 1, "features": {"free": 1, "new": 2}}\n{"label": -1, "features": ["minutes"]}\n'
     )
     rows: list[Any] = [{"free": 1, "new": 2}, ["minutes"]]
-    code, out, err = run(capsys, "predict", "--file", path, "--probability", asked)
+    code, out, err = run(capsys, "predict", "--file", path, "--output", "probability", asked)
     assert code == 0
-    assert list(map(float, out.split())) == model.predict(rows, probability=True).tolist()
+    assert list(map(float, out.split())) == model.predict_proba(rows)[:, 1].tolist()
     assert "error 0.000000 of 2 labelled samples" in err
 
     code, out, _ = run(capsys, "explain", "--file", path, asked)

@@ -62,7 +62,8 @@ def parts_of(raw: bytes) -> tuple[dict[str, Any], list[bytes], dict[str, Any], i
 def digest_of(header: dict[str, Any], chunks: list[bytes]) -> str:
     config, scalars = (dict(sorted(header[key].items())) for key in ("config", "scalars"))
     figures = dict(sorted(header["figures"].items()))
-    head = msgpack.packb([config, header["position"], scalars, header["totals"], figures])
+    labels = [[str(label).encode(), *rest] for label, *rest in header["labels"]]
+    head = msgpack.packb([config, header["position"], scalars, header["totals"], figures, labels])
     return hashlib.sha256(head + b"".join(chunks)).hexdigest()
 
 
@@ -102,6 +103,7 @@ def test_the_file_is_as_described(kernel: Kernel, folder: Path, alpha: float) ->
         "position": 40,
         "features": n,
         "totals": model.progressive.totals.tolist(),
+        "labels": [[-1, -1.0], [1, 1.0]],
         "figures": model.snapshot().figures,
         "attachments": {},
         "arrays": [
@@ -435,6 +437,11 @@ WRONG_HEADERS: list[tuple[dict[str, Any], str]] = [
         {"scalars": {"bias": 0.0}},
         "snapshot: its parts do not make a model: scalars: expected t, got none",
     ),
+    ({"labels": [[1, 0.5]]}, "header: expected labels to be [label, -1.0 or 1.0] each, got"),
+    ({"labels": [[1, 1.0]] * 3}, "header: expected labels to be [label, -1.0 or 1.0] each, got"),
+    ({"labels": [[0.5, 1.0]]}, "header: expected a label as text, integer or boolean, got 0.5"),
+    ({"labels": [[1, 1.0], ["1", -1.0]]}, "labels: expected two different labels, got"),
+    ({"labels": [[1, 1.0], [0, 1.0]]}, "labels: expected two different labels, got"),
     ({"figures": {"judge": [1]}}, "header: expected figures to be finite float64, got '[1]'"),
     ({"figures": {"judge": [1.0]}}, "snapshot: its parts do not make a model: metrics: expected"),
     ({"figures": {"labels": []}}, "snapshot: its parts do not make a model: 'judge'"),

@@ -23,6 +23,13 @@ cdef extern from "rules/score.h" nogil:
     bint score_flat(const rows *x, size_t samples, const double *weights, uint64_t end_id,
                     double bias, double *margins)
 
+cdef extern from "codec/labels.h" nogil:
+    ctypedef struct label_span:
+        uint32_t offset, length
+    ctypedef struct label_spans:
+        label_span *spans
+        size_t count
+
 cdef extern from "codec/decode.h" nogil:
     ctypedef struct feature:
         double value
@@ -32,7 +39,8 @@ cdef extern from "codec/decode.h" nogil:
         uint8_t *tags
         size_t count, name_bytes, longest, samples, good
         int64_t *indptr
-        double *labels
+        label_spans labels
+        int32_t *label_ids
         double *importances
     ctypedef struct decode_limits:
         size_t samples, features, name_bytes
@@ -59,14 +67,10 @@ cdef extern from "memory/seen.h" nogil:
     void seen_clear(seen *m)
 
 cdef extern from "codec/lines.h" nogil:
-    ctypedef struct text:
-        const uint8_t *at
-        size_t length
     ctypedef struct line_rules:
         int format
-        bint labelled, by_text, numeric
-        const text *positive
-        size_t positives, features, name_bytes
+        bint labelled, numeric
+        size_t features, name_bytes
         double value, importance
         size_t batch_samples, batch_features, batch_name_bytes
     ctypedef struct lines:
@@ -83,11 +87,14 @@ cdef extern from "codec/lines.h" nogil:
     int lines_read(lines *l)
     bint lines_add(lines *l, const uint8_t *name, size_t length, double value)
     bint batch_is_full(const batch *b, const line_rules *rules)
-    void end_sample(batch *b, double label, double importance)
+    void end_sample(batch *b, int32_t label, double importance)
 
 cdef extern from "codec/encode.h" nogil:
-    size_t encode_most(const batch *b)
-    size_t encode_batch(uint8_t *out, const batch *b, bint labelled)
+    ctypedef struct packed_label:
+        const uint8_t *at
+        size_t length
+    size_t encode_most(const batch *b, size_t label_bytes)
+    size_t encode_batch(uint8_t *out, const batch *b, const packed_label *labels)
 
 cdef extern from "lookup/lookup.h" nogil:
     ctypedef struct arena:

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.data.batch import CSR, Columns
+from onlinesvm.data.label import Label
 from onlinesvm.model.rules.layout import Layout
 from onlinesvm.text.options import TextOptions
 
@@ -33,7 +34,9 @@ def constants() -> NDArray[np.float64]: ...
 
 class Batch:
     @property
-    def labels(self) -> NDArray[np.float64]: ...
+    def label_table(self) -> list[Label]: ...
+    @property
+    def label_ids(self) -> NDArray[np.int32]: ...
     @property
     def importances(self) -> NDArray[np.float64]: ...
     @property

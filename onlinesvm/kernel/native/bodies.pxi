@@ -3,19 +3,22 @@
 cdef class Batch:
     """Samples in columns, over the bytes they came in, which it holds on to.
 
-    labels, importances: float64[n]. indptr: int64[n + 1]. names: list of bytes, values: float64,
-    one a feature; these two are made when they are asked for.
+    label_table: the distinct labels; label_ids: int32[n], each sample's place there, −1 without one.
+    importances: float64[n]. indptr: int64[n + 1]. names: list of bytes, values: float64, one a
+    feature; these two are made when they are asked for.
     """
 
     cdef batch columns
     cdef Py_buffer body
     cdef bint held
-    cdef object _labels, _importances
+    cdef object _label_ids, _importances
+    cdef readonly list label_table
     cdef readonly object indptr
 
     def __cinit__(self):
         batch_init(&self.columns)
         self.held = False
+        self.label_table = []
 
     def __dealloc__(self):
         batch_clear(&self.columns)
@@ -26,10 +29,10 @@ cdef class Batch:
         return self.columns.samples
 
     @property
-    def labels(self):
-        if self._labels is None:
-            self._labels = np.ones(self.columns.samples)
-        return self._labels
+    def label_ids(self):
+        if self._label_ids is None:
+            self._label_ids = np.full(self.columns.samples, -1, dtype=np.int32)
+        return self._label_ids
 
     @property
     def importances(self):
@@ -87,33 +90,67 @@ def decode(object body, object limits, *, bint labelled):
         b.indptr = _empty(samples + 1, _int64)
         b.columns.indptr = <int64_t *>_memory(b.indptr)
         if labelled:
-            b._labels = _empty(samples)
+            b._label_ids = _empty(samples, _int32)
             b._importances = _empty(samples)
-            b.columns.labels = <double *>_memory(b._labels)
+            b.columns.label_ids = <int32_t *>_memory(b._label_ids)
             b.columns.importances = <double *>_memory(b._importances)
         with nogil:
             problem = decode_body(&b.columns, at, size, head, samples, &bounds)
     if problem == NO_MEMORY:
         raise MemoryError
     if problem != DECODED:
+        if labelled and b._label_ids is not None:
+            _read_labels(b, body, limits)  # one of them may be the first fault
         raise_first_fault(bytes(body), limits, labelled=labelled, first=b.columns.good)
+    if labelled:
+        labels = _read_labels(b, body, limits)
+        b.label_table, b._label_ids = joined(labels, b._label_ids, ordered=True)
+        b.columns.label_ids = <int32_t *>_memory(b._label_ids)
     return b
+
+
+cdef list _read_labels(Batch b, object body, object limits):
+    """The distinct labels of the samples that were read. Raises for the first that is none."""
+    cdef size_t i
+    cdef const label_span *span
+    cdef list found = []
+    for i in range(b.columns.labels.count):
+        span = &b.columns.labels.spans[i]
+        raw = PyBytes_FromStringAndSize(
+            <const char *>b.columns.body + span.offset, span.length)
+        try:
+            found.append(label_of_packed(raw))
+        except ValueError:
+            first = int((b._label_ids == i).argmax())
+            raise_first_fault(bytes(body), limits, labelled=True, first=first)
+    return found
 
 
 def encode(Batch b not None, *, bint labelled):
     """A batch as the body of a request. See onlinesvm.data.codec.encode."""
     cdef batch columns = b.columns
     cdef uint8_t *out
-    cdef size_t size
+    cdef size_t size, i
+    cdef packed_label *labels = NULL
+    cdef list written = [packed(label) for label in b.label_table] if labelled else []
     if labelled:
-        columns.labels = <double *>_memory(b.labels)
+        if (b.label_ids < 0).any():
+            raise ValueError("expected a label for every sample, got a batch without")
+        columns.label_ids = <int32_t *>_memory(b.label_ids)
         columns.importances = <double *>_memory(b.importances)
-    out = <uint8_t *>malloc(encode_most(&columns))
-    if not out:
-        raise MemoryError
+        labels = <packed_label *>malloc((len(written) + 1) * sizeof(packed_label))
+        if not labels:
+            raise MemoryError
+        for i in range(<size_t>len(written)):
+            labels[i].at = <const uint8_t *>PyBytes_AS_STRING(written[i])
+            labels[i].length = PyBytes_GET_SIZE(written[i])
+    out = <uint8_t *>malloc(encode_most(&columns, max(map(len, written), default=0)))
     try:
+        if not out:
+            raise MemoryError
         with nogil:
-            size = encode_batch(out, &columns, labelled)
+            size = encode_batch(out, &columns, labels)
         return PyBytes_FromStringAndSize(<const char *>out, size)
     finally:
         free(out)
+        free(labels)

@@ -16,20 +16,10 @@ def parse_block(parser, bytes block not None, start, room, *, skip_bad=False):
     cdef Batch b = Batch.__new__(Batch)
     cdef line_rules rules
     cdef lines l
-    cdef list positive = list(parser.labels.positive)
-    cdef text *texts = <text *>malloc((len(positive) + 1) * sizeof(text))
-    if not texts:
-        raise MemoryError
     memset(&rules, 0, sizeof(rules))
     rules.format = _formats.get(type(parser), OTHER_LINES)
     rules.labelled = parser.labels.labelled
-    rules.by_text = parser.labels.by_text
     rules.numeric = parser.labels.numeric
-    rules.positive = texts
-    rules.positives = len(positive)
-    for i in range(len(positive)):
-        texts[i].at = <const uint8_t *>PyBytes_AS_STRING(positive[i])
-        texts[i].length = PyBytes_GET_SIZE(positive[i])
     memset(&l, 0, sizeof(l))
     seen_init(&l.tokens)
     l.rules = &rules
@@ -43,7 +33,6 @@ def parse_block(parser, bytes block not None, start, room, *, skip_bad=False):
         return _parse(parser, block, start, b, &l, skip_bad)
     finally:
         seen_clear(&l.tokens)
-        free(texts)
 
 
 cdef object _parse(object parser, bytes block, size_t start, Batch b, lines *l, bint skip_bad):
@@ -58,8 +47,8 @@ cdef object _parse(object parser, bytes block, size_t start, Batch b, lines *l, 
     b.held = True
     b.columns.body = begin
     most = min(l.rules.batch_samples, (size - start + 1) // 2)  # a sample takes 2 bytes at least
-    labels, importances, indptr = _empty(most), _empty(most), _empty(most + 1, _int64)
-    b.columns.labels = <double *>_memory(labels)
+    label_ids, importances, indptr = _empty(most, _int32), _empty(most), _empty(most + 1, _int64)
+    b.columns.label_ids = <int32_t *>_memory(label_ids)
     b.columns.importances = <double *>_memory(importances)
     b.columns.indptr = <int64_t *>_memory(indptr)
     b.columns.indptr[0] = 0
@@ -72,6 +61,7 @@ cdef object _parse(object parser, bytes block, size_t start, Batch b, lines *l, 
     fault = first_fault = None
     cdef list skipped = []
     cdef dict ids = {}  # of the samples that `parser` read
+    cdef dict read = {}  # the labels of these samples, None without one
     while True:
         with nogil:
             what = lines_read(l)
@@ -101,13 +91,35 @@ cdef object _parse(object parser, bytes block, size_t start, Batch b, lines *l, 
             if l.ids:
                 ids[b.columns.samples] = row[4]
                 memset(&l.ids[2 * b.columns.samples], 0, 2 * sizeof(int64_t))
+            read[b.columns.samples] = row[0]
             _add(l, row)
     start = l.at - begin
-    b._labels = labels[:b.columns.samples]
+    _join_labels(b, block, label_ids[:b.columns.samples], read)
     b._importances = importances[:b.columns.samples]
     b.indptr = indptr[:b.columns.samples + 1]
     named = None if spans is None else _ids(block, spans[:2 * b.columns.samples].tolist(), ids)
     return Parsed(b, start, lines + l.lines, fault, skipped, first_fault, named)
+
+
+cdef int _join_labels(Batch b, bytes block, object label_ids, dict read) except -1:
+    """The labels that the lines have, and those that the parser read."""
+    cdef size_t i
+    cdef label_span *span
+    cdef list found = []
+    cdef dict places = {}
+    for i in range(b.columns.labels.count):
+        span = &b.columns.labels.spans[i]
+        found.append(label_of_text(block[span.offset:span.offset + span.length]))
+    for sample, label in read.items():
+        if label is not None:
+            place = places.get(label.text)
+            if place is None:
+                place = places[label.text] = len(found)
+                found.append(label)
+            label_ids[sample] = place
+    b.label_table, b._label_ids = joined(found, label_ids)
+    b.columns.label_ids = <int32_t *>_memory(b._label_ids)
+    return 0
 
 
 cdef list _ids(bytes block, list spans, dict others):
@@ -121,9 +133,9 @@ cdef list _ids(bytes block, list spans, dict others):
 cdef object _add(lines *l, object row):
     """A sample that the Python parser read."""
     cdef bytes name
-    label, importance, names, values, _ = row
+    _, importance, names, values, _ = row
     for name, value in zip(names, values, strict=True):
         if not lines_add(
                 l, <const uint8_t *>PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), value):
             raise MemoryError
-    end_sample(l.batch, label, importance)
+    end_sample(l.batch, -1, importance)

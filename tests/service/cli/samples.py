@@ -12,11 +12,11 @@ from tests.shell import done
 # A file of each format, and the samples it has.
 FILES: dict[str, tuple[bytes, list[Any]]] = {
     "svmlight": (
-        b"+1 1:0.5 7:1\n\n-1 2:1 # a comment\n0 qid:3 9:2\n",
+        b"+1 1:0.5 7:1\n\n-1 2:1 # a comment\n-1 qid:3 9:2\n",
         [({"1": 0.5, "7": 1}, 1), ({"2": 1}, -1), ({"9": 2}, -1)],
     ),
     "vw": (
-        b"1 2 'tag |n:2 a b:0.5\n-1 | c\n0 0.5 |m\n",
+        b"1 2 'tag |n:2 a b:0.5\n-1 | c\n-1 0.5 |m\n",
         [({"n^a": 2, "n^b": 1.0}, 1, 2), (["c"], -1), ([], -1, 0.5)],
     ),
     "json": (
@@ -24,7 +24,7 @@ FILES: dict[str, tuple[bytes, list[Any]]] = {
         [(["a", 5], 1, 3), ({"len": 2.5}, -1)],
     ),
     "text": (
-        b"1\tFree prize, FREE!\n-1\t\n0\tSee you\n",
+        b"1\tFree prize, FREE!\n-1\t\n-1\tSee you\n",
         [(["free", "prize"], 1), ([], -1), (["see", "you"], -1)],
     ),
 }

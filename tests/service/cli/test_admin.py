@@ -39,7 +39,7 @@ def test_a_snapshot_as_a_table(shown: Path) -> None:
     assert abs(datetime.now(written.tzinfo) - written) < timedelta(minutes=10)
     assert "rule=sgd eta0=0.5" in rows["config"]
     assert float(rows["progressive_error"]) == model.progressive.error
-    for title, text, sign in (("+1", up, 1), ("-1", down, -1)):
+    for title, text, sign in (("1", up, 1), ("-1", down, -1)):
         assert text.splitlines()[0] == title
         weights = [float(line.split()[0]) for line in text.splitlines()[1:]]
         assert weights and weights == sorted(weights, key=abs, reverse=True)

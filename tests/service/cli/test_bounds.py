@@ -69,17 +69,17 @@ def test_a_daemon_refuses_or_clips_and_its_reader_clips_too(tmp_path: Path) -> N
         )
         assert client.stats()["position"] == 2
         # Predicting changes nothing: it takes what would not be learned.
-        assert client.predict([POISON[0]])[0] > 1e6
+        assert client.decision_function([POISON[0]])[0] > 1e6
     with serve(state, clip=True) as daemon, daemon.client() as client:
         client.learn([POISON])
         daemon.kill()
     with serve(state, clip=True) as daemon, daemon.client() as client:
         snapshot = client.snapshot()
         assert snapshot["digest"] == learned(*GOOD, CLIPPED)
-        expected = client.predict([{"a": 32.0}]).tolist()
-        assert client.predict([POISON[0]]).tolist() == expected
+        expected = client.decision_function([{"a": 32.0}]).tolist()
+        assert client.decision_function([POISON[0]]).tolist() == expected
     with follow(state) as daemon, daemon.client() as client:
-        assert client.predict([POISON[0]]).tolist() == expected
+        assert client.decision_function([POISON[0]]).tolist() == expected
 
 
 def test_help_names_the_bounds() -> None:

@@ -56,39 +56,39 @@ def test_runs_of_signs_are_words_too() -> None:
 
 
 @st.composite
-def sources(draw: st.DrawFn) -> tuple[list[str], list[tuple[str, int]]]:
+def sources(draw: st.DrawFn) -> tuple[list[str], list[tuple[str, str]]]:
     """Lines of a Python file, and what they are."""
     lines: list[str] = []
-    expected: list[tuple[str, int]] = []
+    expected: list[tuple[str, str]] = []
     for number in range(draw(st.integers(1, 6))):
         text = " ".join(draw(st.lists(WORDS, min_size=1, max_size=4)))
         kind = draw(st.sampled_from(["comment", "code", "string", "docstring", "long", "nothing"]))
         if kind == "comment":
             lines += [draw(st.sampled_from(["# ", "#! ", "    #: ", "##"])) + text]
-            expected += [(text, 1)]
+            expected += [(text, "prose")]
         elif kind == "code":
             lines += [f"y = {number}  # {text}"]
-            expected += [(f"y = {number}  # {text}", -1)]
+            expected += [(f"y = {number}  # {text}", "code")]
         elif kind == "string":
             lines += ['y = """', f"    {text}", '"""', "z = 'one line'"]
-            expected += [("z = 'one line'", -1)]
+            expected += [("z = 'one line'", "code")]
         elif kind == "docstring":
             quotes = draw(st.sampled_from(['"""', "'''", '"']))
             lines += [
                 "def f():",
                 f"    {draw(st.sampled_from(['', 'r', 'U']))}{quotes}{text}{quotes}",
             ]
-            expected += [("def f():", -1), (text, 1)]
+            expected += [("def f():", "code"), (text, "prose")]
         elif kind == "long":
             lines += ["class C:", f'    """{text}', "", f"    {text} # so", '    """']
-            expected += [("class C:", -1), (text, 1), (f"{text} # so", 1)]
+            expected += [("class C:", "code"), (text, "prose"), (f"{text} # so", "prose")]
         else:
             lines += draw(st.sampled_from([[""], ["\f"], ["#"], ["# ----"], ["(", ")"]]))
     return lines, expected
 
 
 @given(sources(), st.sampled_from(["\n", "\r\n", "\r"]))
-def test_lines_are_prose_or_code(source: tuple[list[str], list[tuple[str, int]]], end: str) -> None:
+def test_lines_are_prose_or_code(source: tuple[list[str], list[tuple[str, str]]], end: str) -> None:
     lines, expected = source
     assert list(lines_of(end.join(lines))) == expected
 
@@ -97,7 +97,8 @@ def test_what_python_takes_for_no_end_of_a_line() -> None:
     """str.splitlines would number the lines after them otherwise than Python."""
     source = '\fx = "\x1c \u2028 \x85"\n\f\ndef f():\n    """Some words."""\n    return x\n'
     assert list(lines_of(source)) == [
-        ('x = "\x1c \u2028 \x85"', -1), ("def f():", -1), ("Some words.", 1), ("return x", -1),
+        ('x = "\x1c \u2028 \x85"', "code"), ("def f():", "code"), ("Some words.", "prose"),
+        ("return x", "code"),
     ]  # fmt: skip
 
 
@@ -108,7 +109,7 @@ def test_source_that_is_not_python(source: str) -> None:
 
 
 def test_old_escapes_in_a_file_are_no_warnings_of_ours() -> None:
-    assert list(lines_of(r'x = "\d"')) == [(r'x = "\d"', -1)]
+    assert list(lines_of(r'x = "\d"')) == [(r'x = "\d"', "code")]
 
 
 # The whole.

@@ -37,10 +37,10 @@ def test_a_file_and_a_daemon_are_evaluated_the_same(
     held_out = HeldOut()
     rows = random_rows(900)[600:]
     samples = [{str(i): value for i, value in features.items()} for _, features in rows]
-    margins = loaded.predict(samples)
+    margins = loaded.decision_function(samples)
     labels = [float(label) for label, _ in rows]
     held_out.count(margins, loaded.probabilities(margins), labels, [1.0] * len(rows))
-    assert json.loads(shown.out) == held_out.report(0.25)
+    assert json.loads(shown.out) == {"labels": [-1, 1], **held_out.report(0.25)}
     assert shown.err == ""
     with on_a_thread(tmp_path / "state", rule="sgd", threshold=0.25) as endpoint:
         done("learn", "--connect", endpoint, train)
@@ -64,12 +64,24 @@ def test_the_table_has_the_figures(files: tuple[Path, Path], tmp_path: Path) -> 
 
 
 def test_a_line_without_a_label_cannot_be_evaluated(tmp_path: Path) -> None:
-    OnlineSVM().save(tmp_path / "m")
+    OnlineSVM(labels=(-1, 1)).save(tmp_path / "m")
     failed = run("evaluate", "--file", tmp_path / "m", stdin=b"1 a:1\na:1\n")
     assert_failed(failed, "stdin, line 2: expected a label")
 
 
+def test_a_label_that_the_model_lacks_is_refused(tmp_path: Path) -> None:
+    OnlineSVM(labels=("spam", "ham")).save(tmp_path / "m")
+    text = b"ham\ta\n\nspam\tb\neggs\tc\n"
+    failed = run("evaluate", "--file", tmp_path / "m", stdin=text)
+    assert_failed(
+        failed, 'stdin, line 4: expected a label of the model, "spam" or "ham", got "eggs"'
+    )
+    table = done("evaluate", "--file", tmp_path / "m", stdin=text.replace(b"eggs", b"ham")).out
+    assert "predicted ham" in table
+    assert table.splitlines()[-1].split() == ["spam", "0", "1"]
+
+
 def test_one_class_has_no_auc(tmp_path: Path) -> None:
-    OnlineSVM().save(tmp_path / "m")
+    OnlineSVM(labels=(-1, 1)).save(tmp_path / "m")
     table = done("evaluate", "--file", tmp_path / "m", stdin=b"1 a:1\n").out
     assert f"\n{'auc':18} {'-':>14}\n" in table

@@ -59,6 +59,7 @@ def test_learn_makes_the_model_of_the_samples(
     assert outcome_of(learned.out) == {
         "samples": len(samples),
         "skipped": 0,
+        "labels": [-1, 1],
         "features": len(expected.lookup),
         "position": len(samples),
         "progressive_error": figures.error,
@@ -124,10 +125,10 @@ def test_a_models_own_bound_on_features_holds(tmp_path: Path) -> None:
 # Lines that are bad.
 
 
-BAD = b"+1 1:1\nnonsense\n-1 2:1\n2 3:1\n-1 4:nan\n+1 5:1\n"
+BAD = b"+1 1:1\n1.5\n-1 2:1\n2.5 3:1\n-1 4:nan\n+1 5:1\n"
 
 
-FIRST_BAD = 'line 2: expected a label of -1, 0 or +1, got "nonsense"'
+FIRST_BAD = 'line 2: expected a label as text, integer or boolean, got "1.5"'
 
 
 def test_bad_lines_are_counted_and_the_first_is_shown(tmp_path: Path) -> None:
@@ -169,7 +170,7 @@ def test_a_bad_line_stops_the_run_and_shows_what_was_learned(tmp_path: Path) -> 
             run(*numbered, stdin=BAD),
             "1 sample was learned before it, 1 by producer p in all; a rerun continues there",
         )
-        mended = BAD.replace(b"nonsense\n", b"").replace(b"nan", b"1").replace(b"2 3:1", b"1 3:1")
+        mended = BAD.replace(b"1.5\n", b"").replace(b"nan", b"1").replace(b"2.5 3:1", b"1 3:1")
         outcome = outcome_of(done(*numbered, stdin=mended).out)
         assert (outcome["known"], outcome["samples"]) == (1, 4)
         assert position_at(endpoint) == 6
@@ -316,19 +317,71 @@ def test_passes_read_the_files_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "flags", "labels"),
+    ("text", "flags", "names", "signs"),
     [
-        (b"spam\ta\nham\tb\neggs\tc\n", ("--positive", "spam"), [1, -1, -1]),
-        (b"spam\ta\nham\tb\neggs\tc\n", ("--positive", "spam", "--positive", "eggs"), [1, -1, 1]),
-        (b"7\ta\n0\tb\n-2\tc\n", ("--positive", ">0"), [1, -1, -1]),
-        (b"1\ta\n0\tb\n-1\tc\n", (), [1, -1, -1]),
+        (b"spam\ta\nham\tb\nspam\tc\n", (), ["spam", "ham"], [-1, 1, -1]),
+        (b"spam\ta\nham\tb\nspam\tc\n", ("--labels", "ham,spam"), ["ham", "spam"], [1, -1, 1]),
+        (b"spam\ta\nham\tb\neggs\tc\n", ("--positive", "spam"), ["rest", "spam"], [1, -1, -1]),
+        (b"spam\ta\nham\tb\neggs\tc\n", ("--positive", "spam", "--positive", "eggs"),
+         ["ham", "spam,eggs"], [1, -1, 1]),
+        (b"7\ta\n0\tb\n-2.5\tc\n", ("--positive", ">0"), ["rest", 7], [1, -1, -1]),
+        (b"+1\ta\n0\tb\n-1\tc\n", ("--positive", "1"), ["rest", 1], [1, -1, -1]),
+        (b"1\ta\n0\tb\n0\tc\n", (), [0, 1], [1, -1, -1]),
     ],
-)
-def test_labels(text: bytes, flags: tuple[str, ...], labels: list[int], tmp_path: Path) -> None:
-    done("learn", "--file", tmp_path / "m", *flags, stdin=text)
+)  # fmt: skip
+def test_labels(
+    text: bytes, flags: tuple[str, ...], names: list[Any], signs: list[int], tmp_path: Path
+) -> None:
+    learned = done("learn", "--file", tmp_path / "m", *flags, stdin=text)
+    assert json.loads(learned.out)["labels"] == names
     expected = OnlineSVM()
-    expected.learn([([name], label) for name, label in zip("abc", labels, strict=True)])
-    assert digest_of(OnlineSVM.load(tmp_path / "m")) == digest_of(expected)
+    expected.learn([([name], sign) for name, sign in zip("abc", signs, strict=True)])
+    model = OnlineSVM.load(tmp_path / "m")
+    assert dict(model.weights) == dict(expected.weights)
+    assert inspected(tmp_path / "m")["labels"] == list(model.labels.names()) == names
+    given = dict(zip(flags[::2], flags[1::2], strict=True))
+    with on_a_thread(
+        tmp_path / "state",
+        **({"labels": tuple(given["--labels"].split(","))} if "--labels" in given else {}),
+        **({"positive": flags[1::2]} if "--positive" in given else {}),
+    ) as endpoint:
+        flags = () if "--labels" in given else flags
+        there = done("learn", "--connect", endpoint, *flags, stdin=text)
+        assert json.loads(there.out)["labels"] == names
+        assert json.loads(done("stats", "--connect", endpoint).out)["labels"] == names
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_a_third_label_is_refused_with_its_line(shuffled: bool, tmp_path: Path) -> None:
+    text = b"# made by us\nspam\ta\n\nham\tb\n" + b"spam\ta\n" * 3000 + b"eggs\tc\nspam\td\n"
+    says = (
+        "labels.tsv, line 3005: expected one of the model's two labels,"
+        ' "spam" or "ham", got "eggs"'
+    )
+    path, model = write(tmp_path / "labels.tsv", text), tmp_path / "m"
+    flags = ("--shuffle", "1") if shuffled else ()
+    assert_failed(run("learn", "--file", model, *flags, path), says)
+    assert not model.exists()
+    if not shuffled:
+        with on_a_thread(tmp_path / "state") as endpoint:
+            assert_failed(run("learn", "--connect", endpoint, path), says)
+            figures = json.loads(done("stats", "--connect", endpoint).out)
+            assert figures["labels"] in (["spam", "ham"], [None, None])
+            assert figures["errors"] == {}
+
+
+def test_positive_is_kept_with_the_model(tmp_path: Path) -> None:
+    path, model = write(tmp_path / "f", b"+1\ta\n0\tb\n"), tmp_path / "m"
+    done("learn", "--file", model, "--positive", "0", path)
+    assert inspected(model)["labels"] == [1, 0]
+    for flags in ((), ("--positive", "0"), ("--positive", "0.0")):
+        done("learn", "--file", model, *flags, path)
+    failed = run("learn", "--file", model, "--positive", "1", path)
+    assert_failed(failed, "positive: the model was created with")
+    with on_a_thread(tmp_path / "state", positive=(0,)) as endpoint:
+        done("learn", "--connect", endpoint, "--positive", "+0", path)
+        failed = run("learn", "--connect", endpoint, "--positive", "1", path)
+        assert_failed(failed, "positive: the model was created with")
 
 
 def test_the_format_may_be_given(tmp_path: Path) -> None:
@@ -362,8 +415,8 @@ def test_a_daemon_learns_and_predicts_the_same(tmp_path: Path) -> None:
         assert len(by_file.out.splitlines()) == 1000
         assert "error 0." in by_file.err
         for command in asked:
-            shown = done(*command, "--probability")
-            assert shown.out == done(*asked[1], "--probability").out
+            shown = done(*command, "--output", "probability")
+            assert shown.out == done(*asked[1], "--output", "probability").out
             assert shown.err == by_file.err  # predictions are by the threshold, whatever is printed
         explain = ("explain", "--connect", endpoint), ("explain", "--file", model)
         by_daemon, by_file = (done(*command, stdin=svmlight(rows[:50])) for command in explain)
@@ -444,11 +497,20 @@ def test_what_no_message_can_hold(strict: str) -> None:
         )
 
 
-def test_a_label_that_never_comes_is_reported(tmp_path: Path) -> None:
+def test_a_positive_label_that_does_not_come_is_an_error(tmp_path: Path) -> None:
     text = b"spam\thello\nham\tmeeting\n"
     model = tmp_path / "m.msgpack"
+    says = "--positive: expected its label among the first {} samples, got {}"
     shown = run("learn", "--file", model, "--positive", "Spam", "-", stdin=text)
-    assert shown.code == 0
-    assert shown.err == "onlinesvm: no label was 'Spam': all were learned as -1\n"
+    assert_failed(shown, says.format("2", '"spam", "ham"'), code=2)
+    many = b"".join(b"%d\ta\n" % (i % 9) for i in range(30_000))
+    shown = run("learn", "--file", model, "--positive", "spam", "-", stdin=many + text)
+    assert shown.code == 2
+    assert "got 0, 1, 2, 3, 4, 5, 6, 7, …" in shown.err
+    assert not model.exists()
+    with on_a_thread(tmp_path / "state", positive=("Spam",)) as endpoint:
+        shown = run("learn", "--connect", endpoint, "--positive", "Spam", "-", stdin=text)
+        assert_failed(shown, says.format("2", '"spam", "ham"'), code=2)
+        assert json.loads(done("stats", "--connect", endpoint).out)["position"] == 0
     silent = run("learn", "--file", model, "--positive", "spam", "-", stdin=text)
     assert (silent.code, silent.err) == (0, "")

@@ -49,8 +49,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cli")
     write(folder / "good.svm", b"+1 1:1\n-1 2:1\n")
     write(folder / "bad.svm", b"+1 1:1\n\n-1 2:x\n+1 3:1\n")
-    write(folder / "labels.tsv", b"spam\tfree prize\nham\tsee you\n")
-    write(folder / "more.svm", b"3 1:1\n0 2:1\n")
+    write(folder / "labels.tsv", b"0.5\tfree prize\n1\tsee you\n")
+    write(folder / "more.svm", b"1 1:1\n-1 2:1\n3 1:1\n")
     OnlineSVM(rule="sgd", eta0=0.5).save(folder / "half.msgpack")
     whole = (folder / "half.msgpack").read_bytes()
     write(folder / "damaged.msgpack", whole[:-1] + bytes([whole[-1] ^ 1]))
@@ -194,7 +194,7 @@ def test_wrong_flags(arguments: str, says: str) -> None:
         ("stats --connect udp://127.0.0.1:1", "got 'udp://127.0.0.1:1'"),
         ("stats --connect ipc://\udcff", "got 'ipc://\\udcff' (not printable text)"),
         ("learn --positive >1 --file m", "positive: expected a label, or '>0', got '>1'"),
-        ("predict --positive >x -", "positive: expected a label, or '>0', got '>x'"),
+        ("serve --positive >x", "positive: expected a label, or '>0', got '>x'"),
     ],
 )
 def test_flags_that_make_no_sense(
@@ -217,8 +217,8 @@ def test_flags_that_make_no_sense(
         ("learn --file m bad.svm", ('bad.svm, line 3: expected a number, got "x"',)),
         ("predict --file half.msgpack nothere", ("nothere: No such file or directory",)),
         ("learn --file m empty", ("empty: Is a directory",)),
-        ("learn --file m labels.tsv", ("labels.tsv, line 1: ", '"spam"', "--positive LABEL")),
-        ("learn --file m more.svm", ("more.svm, line 1: ", '"3"', "--positive")),
+        ("learn --file m labels.tsv", ("labels.tsv, line 1: ", '"0.5"', "--positive '>0'")),
+        ("learn --file m more.svm", ("more.svm, line 3: ", "-1 or 1, got 3")),
         ("learn --file m good.svm nothere", ("nothere: No such file or directory",)),
         ("learn --file m --format json good.svm", ("good.svm, line 1: ",)),
         ("predict --file nothere good.svm", ("nothere: No such file or directory",)),
@@ -349,7 +349,7 @@ def test_a_reader_that_leaves(tmp_path: Path) -> None:
         assert predicting.stdin is not None and predicting.stdout is not None
         predicting.stdin.write(LINES)
         predicting.stdin.flush()
-        assert predicting.stdout.readline() == b"0.0\n"
+        assert predicting.stdout.readline() == b"-\n"
         predicting.stdout.close()
         predicting.stdin.write(b"1 1:1\n")
         predicting.stdin.flush()
@@ -365,7 +365,7 @@ def test_a_slow_pipe_is_answered_line_by_line(tmp_path: Path) -> None:
         for _ in range(3):
             predicting.stdin.write(b"| a b\n")
             predicting.stdin.flush()
-            assert predicting.stdout.readline() == b"0.0\n"
+            assert predicting.stdout.readline() == b"-\n"
         predicting.stdin.close()
         assert ended(predicting)[:2] == (0, "")
 

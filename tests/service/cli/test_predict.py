@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from onlinesvm import OnlineSVM
+from onlinesvm import Client, OnlineSVM
 from tests.daemons import on_a_thread
 from tests.service.cli.samples import FILES, UNLABELLED, random_rows
 from tests.shell import done, run, svmlight
@@ -19,8 +19,9 @@ def test_labels_of_what_is_predicted_change_nothing(format: str, tmp_path: Path)
     model = OnlineSVM()
     model.learn(samples)
     model.save(tmp_path / "m")
-    predicted = done("predict", "--file", tmp_path / "m", stdin=text)
-    margins = model.predict([sample[0] for sample in samples])
+    ask = "predict", "--file", tmp_path / "m", "--output", "margin"
+    predicted = done(*ask, stdin=text)
+    margins = model.decision_function([sample[0] for sample in samples])
     assert predicted.out == "".join(f"{margin!r}\n" for margin in margins.tolist())
     # Importance-weighted, as all figures are.
     weights = [sample[2] if len(sample) == 3 else 1 for sample in samples]
@@ -33,10 +34,15 @@ def test_labels_of_what_is_predicted_change_nothing(format: str, tmp_path: Path)
     assert predicted.err == f"error {error:.6f} of {len(samples)} labelled samples\n"
     first = f"{margins.tolist()[0]!r}\n"
     for line in UNLABELLED[format]:
-        assert done("predict", "--file", tmp_path / "m", stdin=line) == (0, first, "")
+        assert done(*ask, stdin=line) == (0, first, "")
         # One line without a label, and there is no error to show.
-        mixed = done("predict", "--file", tmp_path / "m", "--format", format, stdin=text + line)
+        mixed = done(*ask, "--format", format, stdin=text + line)
         assert mixed == (0, predicted.out + first, "")
+    labels = done("predict", "--file", tmp_path / "m", stdin=text)
+    assert labels.err == predicted.err
+    assert labels.out == "".join(f"{1 if margin > 0 else -1}\n" for margin in margins)
+    probabilities = done("predict", "--file", tmp_path / "m", "--output", "probability", stdin=text)
+    assert probabilities.out == "".join(f"{p!r}\n" for p in model.probabilities(margins).tolist())
 
 
 def test_each_input_line_has_its_output_line(tmp_path: Path) -> None:
@@ -48,13 +54,16 @@ def test_each_input_line_has_its_output_line(tmp_path: Path) -> None:
     good = svmlight(rows).splitlines()
     lines = [b"1 2:x", *good[:3], b"1 a:", b"1 b:nan", *good[3:], b"1 7:?"]
     text = b"\n".join(lines)
-    margins = iter(model.predict([{str(i): v for i, v in f.items()} for _, f in rows]).tolist())
+    margins = iter(
+        model.decision_function([{str(i): v for i, v in f.items()} for _, f in rows]).tolist()
+    )
     expected = [repr(next(margins)) if line in good else "-" for line in lines]
-    predicted = done("predict", "--file", tmp_path / "m", "--skip-bad", stdin=text)
+    flags = "--output", "margin", "--skip-bad"
+    predicted = done("predict", "--file", tmp_path / "m", *flags, stdin=text)
     assert predicted.out.splitlines() == expected
     assert predicted.err.startswith("onlinesvm: 4 bad lines skipped, the first: stdin, line 1: ")
     with on_a_thread(tmp_path / "state") as endpoint:
-        there = done("predict", "--connect", endpoint, "--skip-bad", stdin=text)
+        there = done("predict", "--connect", endpoint, *flags, stdin=text)
         assert [line == "-" for line in there.out.splitlines()] == [w == "-" for w in expected]
     for command in ("explain", "features"):
         to = () if command == "features" else ("--file", tmp_path / "m")
@@ -82,7 +91,7 @@ def test_ids_come_first(format: str, tmp_path: Path) -> None:
     bad = b"1 2:x\n" if format == "svmlight" else b"{\n" if format == "json" else b"1 | a:x\n"
     shown = done(
         "predict", "--file", tmp_path / "m", "--with-id", "--skip-bad", "--format", format,
-        stdin=text + bad,
+        "--output", "margin", stdin=text + bad,
     )  # fmt: skip
     lines = [line.split("\t") for line in shown.out.splitlines()]
     assert lines == [*([id, "0.0"] for id in ids), ["-", "-"]]
@@ -97,7 +106,7 @@ def test_keys_and_columns_have_the_names_that_are_given(tmp_path: Path) -> None:
         "label": 1, "importance": 1.0, "features": [["a", 1.0], ["b", 1.0]],
     }  # fmt: skip
     shown = done("predict", "--file", tmp_path / "m", "--with-id", *flags, stdin=rows)
-    assert shown.out == "x\t0.0\n"
+    assert shown.out == "x\t-\n"  # no label is known
     (row,) = done("features", "--label-column", "y", stdin=b"y,len\n-1,2.5\n").out.splitlines()
     assert json.loads(row)["features"] == [["len", 2.5]]
     assert json.loads(row)["label"] == -1
@@ -112,8 +121,8 @@ def test_features_of_each_line(tmp_path: Path) -> None:
         learned.learn(samples)
         again.learn([(dict(row["features"]), row["label"], row["importance"]) for row in rows])
         assert (
-            again.predict([s[0] for s in samples]).tolist()
-            == learned.predict([s[0] for s in samples]).tolist()
+            again.decision_function([s[0] for s in samples]).tolist()
+            == learned.decision_function([s[0] for s in samples]).tolist()
         )
 
 
@@ -127,3 +136,20 @@ def test_predict_leaves_the_model_as_it_was(tmp_path: Path) -> None:
     before = (tmp_path / "m").read_bytes()
     done("predict", "--file", tmp_path / "m", stdin=b"| never seen\n")
     assert (tmp_path / "m").read_bytes() == before
+
+
+def test_labels_are_names_of_one_line_each(tmp_path: Path) -> None:
+    rows = [(["a"], "two\nlines\udcff"), (["b"], "größe")] * 20
+    model = OnlineSVM()
+    model.learn(rows)
+    model.save(tmp_path / "m")
+    text = b'{"features":["a"]}\n{"features":["b"]}\n'
+    with on_a_thread(tmp_path / "state") as endpoint:
+        with Client(endpoint) as client:
+            client.learn(rows)
+        for target in (("--file", tmp_path / "m"), ("--connect", endpoint)):
+            assert done("predict", *target, stdin=text).out == "two\\nlines\\udcff\ngröße\n"
+            shown = [
+                json.loads(line) for line in done("explain", *target, stdin=text).out.splitlines()
+            ]
+            assert [row["label"] for row in shown] == ["two\nlines\udcff", "größe"]

@@ -136,7 +136,7 @@ def test_the_rate_leaves_out_the_samples_before_this_file(
 def test_the_error_is_shown_only_where_it_is_known(terminal: Terminal, tmp_path: Path) -> None:
     OnlineSVM().save(tmp_path / "m")
     predicted = run("predict", "--file", tmp_path / "m", stdin=b"a:1\n", stderr=terminal.stream)
-    assert (predicted.code, predicted.out) == (0, "0.0\n")
+    assert (predicted.code, predicted.out) == (0, "-\n")
     text = terminal.close()
     assert shown(text)[-1][0] == "1" and shown(text)[-1][2] is None
     assert "stdin 4" in text  # bytes: how many there will be is not known
@@ -144,7 +144,7 @@ def test_the_error_is_shown_only_where_it_is_known(terminal: Terminal, tmp_path:
 
 
 def test_a_failure_has_a_line_of_its_own(terminal: Terminal, tmp_path: Path) -> None:
-    file = write(tmp_path / "bad.svm", FIRST + b"nonsense\n")
+    file = write(tmp_path / "bad.svm", FIRST + b"1 nonsense\n")
     assert run("learn", "--file", tmp_path / "m", file, stderr=terminal.stream).code == 1
     *_, last, note = terminal.close().splitlines()
     assert last.startswith(f"onlinesvm: {file}, line 301: ")

@@ -14,6 +14,7 @@ from onlinesvm.data.batch import BatchColumns
 from onlinesvm.data.codec import pack_array
 from onlinesvm.data.objects import Packer
 from onlinesvm.service.cli.shuffle import shuffled
+from tests.columns import labels_of
 
 KERNELS = pytest.mark.parametrize("name", ["native", "python"])
 Row = tuple[float, float, list[bytes]]
@@ -42,7 +43,7 @@ def mixed(n: int, name: str, *, seed: int = 1, max_bytes: int = 2**20) -> list[R
         starts = [int(start) for start in batch.indptr]
         for i in range(len(batch)):
             names = list(batch.names[starts[i] : starts[i + 1]])
-            rows.append((float(batch.labels[i]), float(batch.importances[i]), names))
+            rows.append((float(labels_of(batch)[i] or 0), float(batch.importances[i]), names))
     return rows
 
 

@@ -60,7 +60,7 @@ def test_tasks_get_their_own_answers(endpoint: str, run: Callable[[Any], Any]) -
         async with AsyncClient(endpoint) as client:
 
             async def is_right(i: int) -> bool:
-                margin = (await client.predict([{"a": float(i)}]))[0]
+                margin = (await client.decision_function([{"a": float(i)}]))[0]
                 return bool(margin == 0.1 * i)
 
             assert all(await asyncio.gather(*map(is_right, range(2_000))))
@@ -79,8 +79,12 @@ def test_all_methods_are_those_of_the_client(tmp_path: Path, run: Callable[[Any]
             packed = await client.learn_packed(body)
             assert packed.tobytes() == model.learn([(["a"], 1)]).tobytes()
             asked = [["a"], ["b"]]
-            assert (await client.predict(asked)).tobytes() == model.predict(asked).tobytes()
-            assert (await client.predict(asked, probability=True)).shape == (2,)
+            assert (await client.decision_function(asked)).tobytes() == model.decision_function(
+                asked
+            ).tobytes()
+            probabilities = await client.predict_proba(asked)
+            assert probabilities.tolist() == model.predict_proba(asked).tolist()
+            assert (await client.predict(asked)).tolist() == model.predict(asked).tolist()
             assert await client.explain(asked) == [model.explain(row) for row in asked]
             assert (await client.stats())["position"] == 3
             assert (await client.snapshot())["digest"] == digest_of(model)
@@ -91,9 +95,9 @@ def test_all_methods_are_those_of_the_client(tmp_path: Path, run: Callable[[Any]
             with pytest.raises(RequestRefused):
                 await client.reload()
             with pytest.raises(LimitError, match="at most 9 samples"):
-                await client.predict([[]] * 10)
+                await client.decision_function([[]] * 10)
             with pytest.raises(TypeError, match="got a bare str"):
-                await client.predict("letters")
+                await client.decision_function("letters")
 
     model = OnlineSVM()
     with on_a_thread(tmp_path) as at:
@@ -146,14 +150,14 @@ def test_tasks_cancelled_at_any_moment_leave_the_client_usable(
     async def main() -> None:
         async with AsyncClient(endpoint) as client:
             for turns in range(30):  # also while the client connects
-                task = asyncio.create_task(client.predict([{"a": 1.0}]))
+                task = asyncio.create_task(client.decision_function([{"a": 1.0}]))
                 for _ in range(turns):
                     await asyncio.sleep(0)
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
                 if turns % 5 == 0:
                     await client._connections.shared().connect()
-            assert (await client.predict([{"a": 7.0}])).tolist() == [0.1 * 7]
+            assert (await client.decision_function([{"a": 7.0}])).tolist() == [0.1 * 7]
 
     run(main())
 
@@ -205,7 +209,7 @@ def test_a_broken_connection_ends_all_requests_at_once(
 
     async def main() -> None:
         async with AsyncClient(daemon.endpoint, timeout_s=600) as client:
-            asked = (client.predict([["a"]]) for _ in range(8))
+            asked = (client.decision_function([["a"]]) for _ in range(8))
             outcomes = await asyncio.gather(*asked, return_exceptions=True)
             assert [type(outcome) for outcome in outcomes] == [DaemonLost] * 8
             with pytest.raises(DaemonUnreachable, match="connection refused"):
@@ -271,7 +275,7 @@ def test_a_fork_opens_a_connection_of_its_own(endpoint: str) -> None:
     client = AsyncClient(endpoint)
 
     async def predict(i: int) -> None:
-        assert (await client.predict([{"a": float(i)}])).tolist() == [0.1 * i]
+        assert (await client.decision_function([{"a": float(i)}])).tolist() == [0.1 * i]
 
     asyncio.run(predict(1))
     assert forked(lambda: asyncio.run(predict(2))) == 0
@@ -316,7 +320,7 @@ def test_a_stream_names_a_refused_sample(tmp_path: Path) -> None:
         async with AsyncClient(at) as client:
             with pytest.raises(RequestRefused) as caught:
                 async with client.stream() as stream:
-                    await stream.learn_packed(msgpack.packb([[1, []], [7, []], [1, []]]), 3)
+                    await stream.learn_packed(msgpack.packb([[1, []], [0.5, []], [1, []]]), 3)
             assert (caught.value.sample, caught.value.applied) == (1, 2)
 
     with on_a_thread(tmp_path) as at:
@@ -370,7 +374,7 @@ def test_tasks_may_share_a_stream(tmp_path: Path) -> None:
             await stream.flush()
             assert stream.applied == 1000
             rows = [[f"{number}:{i}"] for number in range(5) for i in range(200)]
-            assert np.array_equal(await client.predict(rows), np.full(1000, 0.1))
+            assert np.array_equal(await client.decision_function(rows), np.full(1000, 0.1))
 
     with on_a_thread(tmp_path, rule="sgd", bias=False) as at:
         asyncio.run(main())
@@ -398,7 +402,7 @@ def test_a_cancelled_stream_loses_no_sample(tmp_path: Path) -> None:
             assert stream.applied == len(taken)
             for start in range(0, len(taken), 1000):
                 rows = [[f"f{i}"] for i in taken[start : start + 1000]]
-                assert np.array_equal(await client.predict(rows), np.full(len(rows), 0.1))
+                assert np.array_equal(await client.decision_function(rows), np.full(len(rows), 0.1))
 
     with on_a_thread(tmp_path, rule="sgd", bias=False) as at:
         asyncio.run(main())

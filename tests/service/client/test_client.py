@@ -76,7 +76,7 @@ def test_a_daemon_is_a_model_elsewhere(
             margins = client.learn(request)
             assert margins.dtype == np.float64
             assert margins.tobytes() == model.learn(request).tobytes()
-        assert client.predict(asked).tobytes() == model.predict(asked).tobytes()
+        assert client.decision_function(asked).tobytes() == model.decision_function(asked).tobytes()
         saved = client.snapshot()
         assert (saved["digest"], saved["position"]) == (digest_of(model), model.position)
 
@@ -88,7 +88,10 @@ def test_any_iterable_and_any_container_will_do(tmp_path: Path) -> None:
         plain = [(["a", "b", "5"], 1), ({"c": 2.0}, -1, 0.5), (["d", "e"], 1)]
         assert client.learn(iter(rows)).tobytes() == model.learn(plain).tobytes()
         asked = ({name for name in [name]} for name in "abc")
-        assert client.predict(asked).tobytes() == model.predict([["a"], ["b"], ["c"]]).tobytes()
+        assert (
+            client.decision_function(asked).tobytes()
+            == model.decision_function([["a"], ["b"], ["c"]]).tobytes()
+        )
 
 
 def test_a_refusal_says_what_and_where(tmp_path: Path) -> None:
@@ -111,7 +114,7 @@ def test_a_bad_sample_is_not_sent() -> None:
                 client.learn(learned)
         for asked in ("free", b"free", ["free"], [["a"], 7]):
             with pytest.raises(TypeError, match="expected"):
-                client.predict(asked)
+                client.decision_function(asked)
         with pytest.raises(SampleError):
             client.learn([(["\ud800"], 1)])
 
@@ -120,7 +123,7 @@ def test_limits_are_checked_before_sending() -> None:
     limits = Limits(max_samples_per_batch=3, max_message_bytes=1000)
     with Client(free_endpoint(), timeout_s=SHORT_S, limits=limits) as client:
         with pytest.raises(LimitError, match="expected at most 3 samples a request, got 4"):
-            client.predict([[]] * 4)
+            client.decision_function([[]] * 4)
         with pytest.raises(LimitError, match="expected a message of at most 1000 bytes, got"):
             client.learn([(["n" * 1000], 1)])
 
@@ -218,7 +221,7 @@ def test_a_daemon_that_is_killed_is_lost_at_once(tmp_path: Path) -> None:
             daemon.kill()
 
         with thread(kill), pytest.raises(DaemonLost, match=f"the connection to {daemon.endpoint}"):
-            client.predict(features())
+            client.decision_function(features())
 
 
 def test_a_client_survives_a_daemon(tmp_path: Path) -> None:
@@ -275,7 +278,7 @@ def test_close_at_any_time_and_again() -> None:
     client = Client(free_endpoint(), timeout_s=SHORT_S)
     client.close()
     client.close()
-    for ask in (client.ping, client.stats, lambda: client.predict([[]])):
+    for ask in (client.ping, client.stats, lambda: client.decision_function([[]])):
         with pytest.raises(DaemonLost, match="the client is closed"):
             ask()
     with pytest.raises(DaemonLost), client:
@@ -289,7 +292,7 @@ def test_close_with_requests_in_flight() -> None:
 
         def ask() -> None:
             with pytest.raises(DaemonLost, match="the client is closed"):
-                client.predict([["a"]])
+                client.decision_function([["a"]])
 
         with contextlib.ExitStack() as stack:
             for _ in range(4):

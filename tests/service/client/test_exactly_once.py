@@ -131,7 +131,7 @@ def test_keys_on_the_wire(endpoint: str) -> None:
             expected = {"code": "BAD_REQUEST", "message": message, "at": None, "sample": None}
             assert header["error"] == expected
         # A faulty body is reported first, and its number is still free.
-        header, _ = ask(dealer, "learn", [[7, []]], producer="p", sequence=2)
+        header, _ = ask(dealer, "learn", [[0.5, []]], producer="p", sequence=2)
         assert header["error"]["code"] == "BAD_SAMPLE"
         assert ask(dealer, "learn", body, producer="p", sequence=2)[0]["ok"]
 
@@ -474,4 +474,7 @@ def test_two_producers_interleave_and_each_is_learned_once(tmp_path: Path) -> No
             for name in "ab":
                 model.learn([([name + f for f in fs], y) for fs, y in words(1500)])
             features = [[f"{name}w{i}"] for name in "ab" for i in range(17)]
-            assert client.predict(features).tobytes() == model.predict(features).tobytes()
+            assert (
+                client.decision_function(features).tobytes()
+                == model.decision_function(features).tobytes()
+            )

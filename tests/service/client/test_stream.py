@@ -249,7 +249,7 @@ def test_a_refused_sample_is_named_and_nothing_else_is_lost(tmp_path: Path) -> N
         refused = None
         for i in range(100):
             try:
-                stream.learn([f"f{i}"], 0 if i == 37 else 1)
+                stream.learn([f"f{i}"], 0.5 if i == 37 else 1)
             except RequestRefused as error:
                 assert refused is None
                 refused = error
@@ -262,7 +262,7 @@ def test_a_refused_sample_is_named_and_nothing_else_is_lost(tmp_path: Path) -> N
             refused = error
         assert refused is not None
         assert (refused.code, refused.sample) == ("BAD_SAMPLE", 37)
-        assert refused.message == "expected a label of -1 or +1, got 0"
+        assert refused.message == "expected a label as text, integer or boolean, got 0.5"
         assert "sample 37 of the stream" in str(refused)
         assert f"{refused.applied} samples applied" in str(refused)
         assert stream.applied == client.stats()["position"] == 99
@@ -295,7 +295,7 @@ def test_any_number_of_refused_samples(data: st.DataObject) -> None:
     ):
         stream = client.stream(on_margins=margins)
         for i, is_good in enumerate(good):
-            guarded(lambda i=i, is_good=is_good: stream.learn([str(i)], 1 if is_good else 2))
+            guarded(lambda i=i, is_good=is_good: stream.learn([str(i)], 1 if is_good else 0.5))
             if i in flushes:
                 guarded(stream.flush)
                 assert stream.applied == sum(good[: i + 1])
@@ -317,7 +317,7 @@ def test_leaving_the_context_raises_a_refusal(tmp_path: Path) -> None:
             pytest.raises(RequestRefused, match=r"sample 1 of the stream\); 2 samples applied"),
             client.stream() as stream,
         ):
-            stream.learn_packed(msgpack.packb([[1, []], [7, []], [1, []]]), 3)
+            stream.learn_packed(msgpack.packb([[1, []], [0.5, []], [1, []]]), 3)
         assert client.stats()["position"] == 2
 
 
@@ -616,7 +616,7 @@ def test_requests_between_the_samples(tmp_path: Path) -> None:
                 if i % 100 == 50:
                     # The requests of one connection are taken in order.
                     assert stream.applied <= client.stats()["position"] <= i + 1
-                    assert len(client.predict([features, []])) == 2
+                    assert len(client.decision_function([features, []])) == 2
                 if i % 1000 == 500:
                     assert client.snapshot()["position"] <= i + 1
         assert margins.of(3000).tobytes() == model.learn(words(3000)).tobytes()

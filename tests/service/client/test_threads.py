@@ -36,7 +36,7 @@ def endpoint(tmp_path: Path) -> Iterator[str]:
 
 
 def is_right(client: Client, value: int) -> bool:
-    return bool(client.predict([{"a": float(value)}])[0] == 0.1 * value)
+    return bool(client.decision_function([{"a": float(value)}])[0] == 0.1 * value)
 
 
 # Threads.
@@ -67,7 +67,7 @@ def test_threads_mix_all_requests(endpoint: str) -> None:
             with pytest.raises(RequestRefused, match=f"expected a finite number, .*c{number}"):
                 client.learn([({f"c{number}": float("nan")}, 1)])
             with pytest.raises(TypeError, match=r"got a bare str|got int at"):
-                client.predict("letters" if i % 2 else [number])  # type: ignore[list-item]
+                client.decision_function("letters" if i % 2 else [number])  # type: ignore[list-item]
             assert client.explain([{"a": float(i)}])[0].margin == 0.1 * i
 
     with Client(endpoint) as client, ThreadPoolExecutor(6) as threads:
@@ -125,7 +125,7 @@ def test_threads_each_with_a_stream(tmp_path: Path) -> None:
         with ThreadPoolExecutor(4) as threads:
             assert list(threads.map(work, range(4))) == [500] * 4
         rows = [[f"{number}:{i}"] for number in range(4) for i in range(500)]
-        assert np.array_equal(client.predict(rows), np.full(2000, 0.1))
+        assert np.array_equal(client.decision_function(rows), np.full(2000, 0.1))
 
 
 # Processes.

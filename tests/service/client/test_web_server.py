@@ -85,7 +85,7 @@ def test_a_client_at_module_level_on_the_threads_of_the_server(endpoint: str) ->
 
     @app.post("/predict")  # type: ignore[untyped-decorator]
     def predict(features: dict[str, float]) -> float:
-        return float(client.predict([features])[0])
+        return float(client.decision_function([features])[0])
 
     server: Any = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical"))
     runner = threading.Thread(target=server.run, daemon=True)

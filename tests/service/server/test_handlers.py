@@ -81,14 +81,14 @@ def test_every_operation_is_answered_or_refused(
 
 def test_both_modes_predict_and_explain_alike(found: Bench, reading: Reading) -> None:
     body = msgpack.packb(FEATURES)
-    expected = found.model.predict(FEATURES)
+    expected = found.model.decision_function(FEATURES)
     for service in (found.service, reading):
         reply = answer(service, "predict", body)
         assert reply.keys == {"samples": 3, "position": 2}
         assert np.array(msgpack.unpackb(reply.body)).tobytes() == expected.tobytes()
         explained = msgpack.unpackb(answer(service, "explain", body).body or b"")
         assert [part["margin"] for part in explained] == expected.tolist()
-        probable = answer(service, "predict", body, probability=True)
+        probable = answer(service, "predict", body, output="probability")
         assert msgpack.unpackb(probable.body) == found.model.probabilities(expected).tolist()
 
 

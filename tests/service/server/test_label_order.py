@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from onlinesvm.data.batch import Batch
+from onlinesvm.data.label import label_of
+from onlinesvm.model.labels import Labels
 from onlinesvm.service.server.label_order import LabelOrder
 from tests.logs import Bench, bench
 
@@ -15,16 +18,26 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
+LABELS = Labels(closed=("ham", "spam"))
+
+
+def labelled(*labels: str) -> Batch:
+    batch = Batch()
+    for label in labels:
+        batch.append(label_of(label), 1.0, [], [])
+    return batch
+
+
 def test_sorted_labels_are_reported_once(caplog: pytest.LogCaptureFixture) -> None:
     order = LabelOrder()
-    for label in (1.0, -1.0, 1.0):
+    for label in ("spam", "ham", "spam"):
         for _ in range(1_500):
-            order.note([label])
+            order.note(LABELS, labelled(label))
     assert order.longest == 1_500
-    order.note([-1.0] * 9_000)
+    order.note(LABELS, labelled(*["ham"] * 9_000))
     assert order.longest == 9_000
     (warning,) = warnings_of(caplog)
-    assert warning.startswith("the labels come sorted: 1500 samples in a row had the label +1,")
+    assert warning.startswith("the labels come sorted: 1500 samples in a row had the label spam,")
     assert warning.endswith("a model follows the last label of sorted samples: mix them")
 
 
@@ -32,8 +45,8 @@ def test_mixed_labels_are_not_reported(caplog: pytest.LogCaptureFixture) -> None
     order = LabelOrder()
     assert order.longest == 0
     for _ in range(5_000):
-        order.note([1.0, -1.0, -1.0])
-        order.note([])
+        order.note(LABELS, labelled("spam", "ham", "ham"))
+        order.note(LABELS, labelled())
     assert order.longest == 2
     assert warnings_of(caplog) == []
 
@@ -41,7 +54,7 @@ def test_mixed_labels_are_not_reported(caplog: pytest.LogCaptureFixture) -> None
 def test_requests_without_samples_do_not_pile_up() -> None:
     order = LabelOrder()
     for _ in range(10_000):
-        order.note([])
+        order.note(LABELS, labelled())
     assert len(order._pending) < 5_000
 
 

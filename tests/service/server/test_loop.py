@@ -84,9 +84,9 @@ def undisturbed(running: Running) -> Iterator[None]:
     """The model is afterwards what it was, and another client is served as before."""
     client = running.bystander
     before, features = client.snapshot(), [["free"], {"len": 1}, []]
-    margins = client.predict(features)
+    margins = client.decision_function(features)
     yield
-    assert client.predict(features).tobytes() == margins.tobytes()
+    assert client.decision_function(features).tobytes() == margins.tobytes()
     after = client.snapshot()
     assert (after["digest"], after["position"]) == (before["digest"], before["position"])
 
@@ -230,24 +230,13 @@ BAD_BODIES: dict[str, tuple[str, Any, str, str, str | None]] = {
     "a number": (
         "predict", 7, "BAD_SAMPLE", "expected an array of samples' features, got 7", "$"
     ),
-    "label 0": (
-        "learn", [GOOD, [0, []]], "BAD_SAMPLE", "expected a label of -1 or +1, got 0", "$[1][0]"
-    ),
-    "label 2": (
-        "learn", [[2, []]], "BAD_SAMPLE", "expected a label of -1 or +1, got 2", "$[0][0]"
-    ),
-    "label of text": (
-        "learn", [["+1", []]], "BAD_SAMPLE", 'expected a label of -1 or +1, got text "+1"',
-        "$[0][0]",
-    ),
     "label nan": (
-        "learn", [[NAN, []]], "BAD_SAMPLE", "expected a label of -1 or +1, got nan", "$[0][0]"
-    ),
-    "label true": (
-        "learn", [[True, []]], "BAD_SAMPLE", "expected a label of -1 or +1, got true", "$[0][0]"
+        "learn", [[NAN, []]], "BAD_SAMPLE",
+        "expected a label as text, integer or boolean, got nan", "$[0][0]",
     ),
     "label first": (
-        "learn", [[["a"], 1]], "BAD_SAMPLE", "expected a label of -1 or +1, got an array",
+        "learn", [[["a"], 1]], "BAD_SAMPLE",
+        "expected a label as text, integer or boolean, got an array",
         "$[0][0]",
     ),
     "nan": (
@@ -271,16 +260,18 @@ BAD_BODIES: dict[str, tuple[str, Any, str, str, str | None]] = {
         '$[0][1]["len"]',
     ),
     "negative importance": (
-        "learn", [[1, [], -0.5]], "BAD_SAMPLE", "expected an importance from 0 to 1e+50, got -0.5",
+        "learn", [[1, [], -0.5]], "BAD_SAMPLE",
+        "expected an importance from 0 to 32 (max_importance), got -0.5",
         "$[0][2]",
     ),
     "importance of infinity": (
-        "learn", [[1, [], INF]], "BAD_SAMPLE", "expected an importance from 0 to 1e+50, got inf",
+        "learn", [[1, [], INF]], "BAD_SAMPLE",
+        "expected an importance from 0 to 32 (max_importance), got inf",
         "$[0][2]",
     ),
     "importance of text": (
         "learn", [[1, [], "1"]], "BAD_SAMPLE",
-        'expected an importance from 0 to 1e+50, got text "1"', "$[0][2]",
+        'expected an importance from 0 to 32 (max_importance), got text "1"', "$[0][2]",
     ),
     "a long name": (
         "learn", [GOOD, [1, ["a", "n" * 31]]], "TOO_LARGE",
@@ -325,7 +316,8 @@ BAD_BODIES: dict[str, tuple[str, Any, str, str, str | None]] = {
         "predict", [msgpack.ExtType(5, b"")], "BAD_SAMPLE", f"{FEATURES}, got an extension", "$[0]"
     ),
     "the last of many": (
-        "learn", [GOOD] * 49 + [[3, []]], "BAD_SAMPLE", "expected a label of -1 or +1, got 3",
+        "learn", [GOOD] * 49 + [[3, []]], "BAD_SAMPLE",
+        "expected one of the model's two labels, -1 or 1, got 3",
         "$[49][0]",
     ),
     "over the message's limit": (
@@ -450,14 +442,14 @@ def test_the_client_does_not_send_what_is_too_large(running: Running) -> None:
     limits = Limits(**{**LIMITS, "max_samples_per_batch": 10_000})
     with running.daemon.client(limits=limits) as client, undisturbed(running):
         with pytest.raises(LimitError, match="at most 100000 bytes, got"):
-            client.predict([["n" * 29]] * 4000)
+            client.decision_function([["n" * 29]] * 4000)
         assert client.ping()
     with running.daemon.client() as client, undisturbed(running):
         with pytest.raises(RequestRefused, match="TOO_LARGE: expected a message"):
-            client.predict([["n" * 29]] * 4000)
+            client.decision_function([["n" * 29]] * 4000)
         for _ in range(20):
             with pytest.raises(DaemonLost):
-                client.predict([["n" * 29]] * 8000)
+                client.decision_function([["n" * 29]] * 8000)
             # Not lost with the connection, however soon it follows.
             assert client.ping()
 
@@ -503,7 +495,10 @@ def test_many_clients_at_once(tmp_path: Path) -> None:
                     batch = [([f"{name}{j % 7}", name], 1 if (i + j) % 3 else -1) for j in range(9)]
                     assert client.learn(batch).tobytes() == model.learn(batch).tobytes()
                 features = [[name], [f"{name}3"]]
-                assert client.predict(features).tobytes() == model.predict(features).tobytes()
+                assert (
+                    client.decision_function(features).tobytes()
+                    == model.decision_function(features).tobytes()
+                )
 
         for name in "abcdefgh":
             stack.enter_context(thread(lambda name=name: work(name)))
@@ -629,7 +624,7 @@ def test_an_end_without_anything_learned_writes_nothing(tmp_path: Path) -> None:
         client.learn([(["a"], 1)])
         assert daemon.stop() == 0
     with serve(tmp_path) as daemon, daemon.client() as client:
-        client.predict([["a"]])
+        client.decision_function([["a"]])
         before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("snapshot-*")}
         assert daemon.stop() == 0
     assert before
@@ -662,7 +657,7 @@ def test_snapshots_are_periodic_if_anything_was_learned(tmp_path: Path) -> None:
             )
             assert snapshot_path(tmp_path, 2 + position).exists()
         written = snapshot_path(tmp_path, 4).stat().st_mtime_ns
-        client.predict([["a"]])
+        client.decision_function([["a"]])
         age = client.stats()["snapshot_age_s"]
         eventually(lambda: client.stats()["snapshot_age_s"] > age + 0.2, "some turns more")
         assert snapshot_path(tmp_path, 4).stat().st_mtime_ns == written

@@ -92,7 +92,10 @@ def test_it_serves_the_newest_and_nothing_else(tmp_path: Path, model: OnlineSVM)
     newest = grow(model, tmp_path)
     features: list[Any] = [["f1", "all"], {"f2": 2.0}, []]
     with follow(tmp_path, reload_every_s=SELDOM_S) as daemon, daemon.client() as client:
-        assert client.predict(features).tobytes() == model.predict(features).tobytes()
+        assert (
+            client.decision_function(features).tobytes()
+            == model.decision_function(features).tobytes()
+        )
         stats = client.stats()
         assert stats["mode"] == client.ping()["mode"] == "reader"
         assert stats["position"] == stats["snapshot_position"] == model.position
@@ -107,7 +110,7 @@ def test_it_serves_the_newest_and_nothing_else(tmp_path: Path, model: OnlineSVM)
                 refused()
             assert caught.value.code == "READ_ONLY"
         with pytest.raises(RequestRefused, match=r"BAD_SAMPLE: .* got nan at \$\[0\]\[\"len\"\]"):
-            client.predict([{"len": float("nan")}])
+            client.decision_function([{"len": float("nan")}])
         assert client.stats()["errors"] == {"READ_ONLY": 3, "BAD_SAMPLE": 1}
         assert daemon.stop() == 0
     assert {path.name for path in newest.parent.iterdir()} == {
@@ -133,7 +136,7 @@ def test_weights_are_fixed_once_a_load(
         for features in (["f1", "all"], {"f2": 2.0}, []):
             answer = service.handle(Request("predict", None, msgpack.packb([features])), None)
             assert isinstance(answer, Reply)
-            assert msgpack.unpackb(answer.body) == [model.predict_one(features)]
+            assert msgpack.unpackb(answer.body) == [model.decision_function_one(features)]
     assert fixed == [3, 6]  # the model here was not asked enough to have one
 
 
@@ -144,7 +147,7 @@ def test_it_is_busy_until_there_is_a_model(tmp_path: Path, model: OnlineSVM, the
         folder.mkdir()
     with follow(folder, reload_every_s=SELDOM_S) as daemon, daemon.client() as client:
         with pytest.raises(RequestRefused) as caught:
-            client.predict([["a"]])
+            client.decision_function([["a"]])
         assert caught.value.code == "BUSY"
         stats = client.stats()
         figures = ("position", "features", "kernel", "rule", "progressive_error", "snapshot_path")
@@ -158,7 +161,10 @@ def test_it_is_busy_until_there_is_a_model(tmp_path: Path, model: OnlineSVM, the
         assert client.reload() == {
             "reloaded": True, "position": 3, "path": str(path), "reload_error": None
         }  # fmt: skip
-        assert client.predict([["all"]]).tobytes() == model.predict([["all"]]).tobytes()
+        assert (
+            client.decision_function([["all"]]).tobytes()
+            == model.decision_function([["all"]]).tobytes()
+        )
 
 
 def test_it_looks_by_itself(tmp_path: Path, model: OnlineSVM) -> None:
@@ -166,7 +172,10 @@ def test_it_looks_by_itself(tmp_path: Path, model: OnlineSVM) -> None:
         for _ in range(3):
             grow(model, tmp_path)
             eventually(lambda: client.stats()["position"] == model.position, "the newest model")
-            assert client.predict([["all"]]).tobytes() == model.predict([["all"]]).tobytes()
+            assert (
+                client.decision_function([["all"]]).tobytes()
+                == model.decision_function([["all"]]).tobytes()
+            )
 
 
 def test_a_learner_and_its_follower(tmp_path: Path) -> None:
@@ -182,7 +191,10 @@ def test_a_learner_and_its_follower(tmp_path: Path) -> None:
             teacher.learn([([f"f{i}", f"f{i + 1}"], 1), ([f"f{i + 2}"], -1)])
             position = teacher.snapshot()["position"]
             assert reader.reload()["position"] == position
-            assert reader.predict(features).tobytes() == teacher.predict(features).tobytes()
+            assert (
+                reader.decision_function(features).tobytes()
+                == teacher.decision_function(features).tobytes()
+            )
         assert not reader.reload()["reloaded"]
 
 
@@ -201,7 +213,7 @@ def test_no_request_fails_or_sees_half_a_model_while_it_swaps(
     def teach() -> None:
         label = 1 if len(margins) % 3 else -1
         model.learn([(names[j : j + 40], label) for j in range(0, 4000, 40)])
-        margins[model.position] = model.predict(features).tolist()
+        margins[model.position] = model.decision_function(features).tolist()
         model.save(snapshot_path(tmp_path, model.position))
         for old in sorted(snapshot_path(tmp_path, 0).parent.glob("snapshot-*"))[:-2]:
             old.unlink()
@@ -241,12 +253,12 @@ def test_it_serves_while_it_loads(
         raw(daemon.endpoint) as dealer,
     ):
         held = HeldLook(tmp_path, 99, monkeypatch)
-        before = model.predict([["all"]]).tobytes()
+        before = model.decision_function([["all"]]).tobytes()
         for id in ("first", "second", "third"):
             send(dealer, msgpack.packb({"v": 1, "op": "reload", "id": id}))
         assert ask(dealer, "ping", id="meanwhile")[0]["id"] == "meanwhile"
         newest = grow(model, tmp_path)
-        assert client.predict([["all"]]).tobytes() == before
+        assert client.decision_function([["all"]]).tobytes() == before
         held.release()
         header, _ = receive(dealer)
         assert (header["id"], header["reloaded"], header["path"]) == ("first", False, str(old))
@@ -256,7 +268,10 @@ def test_it_serves_while_it_loads(
             header, _ = receive(dealer)
             assert (header["id"], header["reloaded"], header["path"]) == (id, True, str(newest))
             assert header["reload_error"] is None
-        assert client.predict([["all"]]).tobytes() == model.predict([["all"]]).tobytes()
+        assert (
+            client.decision_function([["all"]]).tobytes()
+            == model.decision_function([["all"]]).tobytes()
+        )
 
 
 def test_a_reload_that_is_under_way_at_the_end_is_answered(
@@ -280,7 +295,7 @@ def test_a_reload_that_is_under_way_at_the_end_is_answered(
 
 def test_a_damaged_newer_one_is_reported(tmp_path: Path, model: OnlineSVM) -> None:
     old = grow(model, tmp_path)
-    margins = model.predict([["all"]]).tobytes()
+    margins = model.decision_function([["all"]]).tobytes()
     with follow(tmp_path, reload_every_s=OFTEN_S) as daemon, daemon.client() as client:
         elsewhere = tmp_path / "elsewhere"
         elsewhere.mkdir()
@@ -289,7 +304,7 @@ def test_a_damaged_newer_one_is_reported(tmp_path: Path, model: OnlineSVM) -> No
         place(newer, whole.read_bytes()[:-1])
         error = eventually(lambda: client.stats()["reload_error"], "an error")
         assert error.startswith(f"{newer}: expected a trailer and then the end of the file")
-        assert client.predict([["all"]]).tobytes() == margins
+        assert client.decision_function([["all"]]).tobytes() == margins
         for _ in range(3):  # it is reported every time, and logged once
             reply = client.reload()
             assert (reply["reloaded"], reply["path"]) == (False, str(old))
@@ -299,7 +314,10 @@ def test_a_damaged_newer_one_is_reported(tmp_path: Path, model: OnlineSVM) -> No
         place(newer, whole.read_bytes())
         eventually(lambda: client.stats()["snapshot_path"] == str(newer), "the repaired one")
         assert client.stats()["reload_error"] is None
-        assert client.predict([["all"]]).tobytes() == model.predict([["all"]]).tobytes()
+        assert (
+            client.decision_function([["all"]]).tobytes()
+            == model.decision_function([["all"]]).tobytes()
+        )
 
 
 def test_several_damaged_ones_are_read_once_each(
@@ -416,6 +434,8 @@ def test_limits_of_the_follower_are_its_own(tmp_path: Path) -> None:
     model.learn([(["long name", "b"], 1)])
     model.save(snapshot_path(tmp_path, 1))
     with follow(tmp_path, max_name_bytes=4, max_features=1) as daemon, daemon.client() as client:
-        assert client.predict([["b"]]).tolist() == model.predict([["b"]]).tolist()
+        assert (
+            client.decision_function([["b"]]).tolist() == model.decision_function([["b"]]).tolist()
+        )
         with pytest.raises(RequestRefused, match="at most 4 bytes a feature name"):
-            client.predict([["long name"]])
+            client.decision_function([["long name"]])

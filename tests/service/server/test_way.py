@@ -40,7 +40,8 @@ STAGES = {
     },
     "model": {
         "onlinesvm.model.model", "onlinesvm.model.head", "onlinesvm.data.codec",
-        "onlinesvm.data.bounds", "onlinesvm.config",
+        "onlinesvm.model.labels", "onlinesvm.data.label", "onlinesvm.data.bounds",
+        "onlinesvm.config",
     },
 }  # fmt: skip
 STAGE_OF = {module: stage for stage, modules in STAGES.items() for module in modules}

@@ -63,7 +63,10 @@ def test_a_disk_that_fills_up_and_is_cleared(disk: Path, fsync: str) -> None:
             assert "No space left on device" in stats["log_error"]
             assert stats["position"] == model.position
             features = [["f1"], ["g2", "f3"], []]
-            assert client.predict(features).tobytes() == model.predict(features).tobytes()
+            assert (
+                client.decision_function(features).tobytes()
+                == model.decision_function(features).tobytes()
+            )
             with pytest.raises(RequestRefused, match=r"the snapshot failed: .*No space left"):
                 client.snapshot()
             assert "No space left" in client.stats()["snapshot_error"]

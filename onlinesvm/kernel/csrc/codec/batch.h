@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "codec/labels.h"
 #include "memory/pages.h"
 
 #define IN_SIDE 0x80000000u /* on a length: the name lies at the side, not in the body */
@@ -29,7 +30,8 @@ typedef struct {
     size_t samples;
     size_t good; /* samples that were read without a fault */
     int64_t *indptr;      /* samples + 1 */
-    double *labels;       /* samples, or NULL where none are wanted */
+    label_spans labels;   /* the distinct ones */
+    int32_t *label_ids;   /* samples, -1 without a label; NULL where none are wanted */
     double *importances;
 } batch;
 
@@ -40,6 +42,7 @@ static void batch_clear(batch *b)
     free(b->side);
     free(b->features);
     free(b->tags);
+    label_spans_clear(&b->labels);
     batch_init(b);
 }
 

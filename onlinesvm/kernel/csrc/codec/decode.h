@@ -205,6 +205,34 @@ static inline int read_features(batch *b, reader *r, const decode_limits *limits
     return DECODED;
 }
 
+/* A label, of text, integer, boolean or float; which of them are labels is for Python to say. */
+static inline int read_label(batch *b, reader *r, int32_t *id)
+{
+    const uint8_t *const start = r->at;
+    uint64_t length = 0;
+    uint8_t first;
+    if (UNLIKELY(r->at == r->end))
+        return FAULTY;
+    first = *r->at++;
+    if (first >= 0xA0 && first <= 0xBF) {
+        length = first & 0x1F;
+    } else if ((first >= 0xD9 && first <= 0xDB) || (first >= 0xC4 && first <= 0xC6)) {
+        if (!read_bytes(r, 1 << (first - (first < 0xD9 ? 0xC4 : 0xD9)), &length))
+            return FAULTY;
+    } else if (first >= 0xCC && first <= 0xD3) {
+        length = (uint64_t)1 << (first & 3);
+    } else if (first == 0xCA || first == 0xCB) {
+        length = first == 0xCA ? 4 : 8;
+    } else if (!(first <= 0x7F || first >= 0xE0 || first == 0xC2 || first == 0xC3)) {
+        return FAULTY;
+    }
+    if (UNLIKELY(length > remaining(r)))
+        return FAULTY;
+    r->at += length;
+    *id = label_spans_id(&b->labels, b->body, start, (size_t)(r->at - start));
+    return LIKELY(*id >= 0) ? DECODED : NO_MEMORY;
+}
+
 static inline int read_sample(batch *b, reader *r, const decode_limits *limits, size_t i)
 {
     size_t parts;
@@ -212,9 +240,9 @@ static inline int read_sample(batch *b, reader *r, const decode_limits *limits, 
     int map, problem;
     if (!read_container(r, &map, &parts) || map || parts < 2 || parts > 3)
         return FAULTY;
-    if (!read_number(r, &number) || !(number == 1.0 || number == -1.0))
-        return FAULTY;
-    b->labels[i] = number;
+    problem = read_label(b, r, b->label_ids + i);
+    if (UNLIKELY(problem))
+        return problem;
     problem = read_features(b, r, limits);
     if (UNLIKELY(problem))
         return problem;
@@ -246,7 +274,7 @@ static int decode_head(const uint8_t *body, size_t size, const decode_limits *li
 }
 
 /* The samples of a body into `b`, whose columns have room for as many as decode_head said; to
- * learn where b->labels is set, else to predict. */
+ * learn where b->label_ids is set, else to predict. */
 static int decode_body(batch *b, const uint8_t *body, size_t size, size_t head, size_t samples,
                        const decode_limits *limits)
 {
@@ -258,7 +286,7 @@ static int decode_body(batch *b, const uint8_t *body, size_t size, size_t head, 
     if (!batch_reserve(b, size / 16 + 16))
         return NO_MEMORY;
     for (i = 0; i < samples; i++) {
-        int problem = b->labels ? read_sample(b, &r, limits, i) : read_features(b, &r, limits);
+        int problem = b->label_ids ? read_sample(b, &r, limits, i) : read_features(b, &r, limits);
         if (UNLIKELY(problem))
             return problem;
         b->indptr[i + 1] = (int64_t)b->count;

@@ -39,10 +39,15 @@ static inline uint8_t *write_array(uint8_t *out, size_t count)
     return write_container(out, 0x90, 0xDC, count);
 }
 
-/* Bytes that a body of `b` takes at most. */
-static size_t encode_most(const batch *b)
+typedef struct {
+    const uint8_t *at;
+    size_t length;
+} packed_label;
+
+/* Bytes that a body of `b` takes at most, with labels of at most `label_bytes`. */
+static size_t encode_most(const batch *b, size_t label_bytes)
 {
-    return HEAD_MOST + b->samples * (2 + HEAD_MOST + MARGIN_BYTES)
+    return HEAD_MOST + b->samples * (1 + label_bytes + HEAD_MOST + MARGIN_BYTES)
         + b->count * (HEAD_MOST + MARGIN_BYTES) + b->name_bytes;
 }
 
@@ -71,18 +76,20 @@ static uint8_t *write_features(uint8_t *out, const batch *b, size_t i)
     return out;
 }
 
-/* `b` as the body of a learn request (with labels) or of a predict request (without), at `out`,
- * of encode_most bytes; its size. */
-static size_t encode_batch(uint8_t *out, const batch *b, int labelled)
+/* `b` as the body of a learn request, with the packed `labels` by their ids, or of a predict
+ * request where `labels` is NULL, at `out`, of encode_most bytes; its size. */
+static size_t encode_batch(uint8_t *out, const batch *b, const packed_label *labels)
 {
     uint8_t *const start = out;
     size_t i;
     out = write_array(out, b->samples);
     for (i = 0; i < b->samples; i++) {
-        const double importance = labelled ? b->importances[i] : 1.0;
-        if (labelled) {
+        const double importance = labels ? b->importances[i] : 1.0;
+        if (labels) {
+            const packed_label *label = labels + b->label_ids[i];
             *out++ = importance == 1.0 ? 0x92 : 0x93;
-            *out++ = b->labels[i] > 0 ? 0x01 : 0xFF;
+            memcpy(out, label->at, label->length);
+            out += label->length;
         }
         out = write_features(out, b, i);
         if (importance != 1.0)

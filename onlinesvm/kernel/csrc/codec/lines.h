@@ -16,17 +16,12 @@
 enum { OTHER_LINES = 0, SVMLIGHT_LINES, VW_LINES, TEXT_LINES, FASTTEXT_LINES };
 enum { LINE_READ = 0, BLANK, ODD, LINES_NO_MEMORY };
 
-typedef struct {
-    const uint8_t *at;
-    size_t length;
-} text;
+#define LABEL_BYTES 256 /* of a label, at most: MAX_LABEL_BYTES of onlinesvm.data.label */
 
 typedef struct {
     int format;
-    int labelled;         /* a label that is missing or unreadable is a fault, else 0.0 */
-    int by_text, numeric; /* labels are texts, those of `positive` +1; or else numbers */
-    const text *positive;
-    size_t positives;
+    int labelled;         /* a label that is missing or unreadable is a fault, else -1 */
+    int numeric;          /* labels are numbers */
     size_t features, name_bytes; /* the limits of a sample */
     double value, importance;    /* larger ones, in magnitude, are refused or clipped: ODD */
     /* A batch that holds so much takes no further sample. */
@@ -40,7 +35,8 @@ typedef struct {
     batch *batch;
     seen tokens; /* tokens of the line at hand */
     scan scan;
-    double label, importance; /* of the line at hand */
+    int32_t label; /* of the line at hand, -1 without one */
+    double importance;
     const uint8_t *tag, *tag_end;
     int64_t *ids; /* of the samples: offsets in the body, from and to; NULL if not asked for */
 } lines;
@@ -52,43 +48,44 @@ static int is_blank(const uint8_t *p, const uint8_t *end)
     return p == end;
 }
 
-/* The label p ... end, not empty; 0 where Python has to look. */
-static inline int read_label(const line_rules *rules, const uint8_t *p, const uint8_t *end,
-                             double *label)
+static inline int is_digit(uint8_t c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* The label p ... end, not empty; 0 where Python has to look, which says what is one. */
+static inline int read_label_text(lines *l, const uint8_t *p, const uint8_t *end)
 {
     const size_t length = (size_t)(end - p);
-    double number;
-    size_t i;
-    int kind;
-    if (LIKELY(!rules->by_text)) {
-        const uint8_t last = end[-1];
-        if (LIKELY(length == 1 || (length == 2 && *p == '-' && last == '1'))) {
-            *label = length == 1 && last == '1' ? 1.0 : -1.0;
-            if (LIKELY(last == '1' || last == '0'))
+    batch *b = l->batch;
+    label_spans *const known = &b->labels;
+    const uint8_t first = *p;
+    if (LIKELY(known->count > 0)) {
+        int i;
+        for (i = 0; i < 2; i++) {
+            if (label_is(known->spans + known->recent[i], b->body, p, length)) {
+                l->label = known->recent[i];
                 return 1;
+            }
         }
     }
-    for (i = 0; i < rules->positives; i++) {
-        if (rules->positive[i].length == length && !memcmp(rules->positive[i].at, p, length)) {
-            *label = 1.0;
-            return 1;
-        }
+    if (length > LABEL_BYTES)
+        return 0;
+    if (l->rules->numeric || is_digit(first) || first == '-' || first == '+' || first == '.') {
+        /* Plain integers, as 1 and 1.0; other numbers may be no label. */
+        const uint8_t *q = p + (first == '-' || first == '+');
+        if (q == end || !is_digit(*q) || (*q == '0' && q + 1 < end && is_digit(q[1])))
+            return 0;
+        while (q < end && is_digit(*q))
+            q++;
+        if (q < end && *q == '.')
+            for (q++; q < end && *q == '0'; q++)
+                ;
+        if (q < end)
+            return 0;
     }
-    if (rules->by_text && !rules->numeric) {
-        *label = -1.0;
-        return 1;
-    }
-    kind = read_decimal(p, end, &number);
-    if (kind == NUMBER && rules->by_text) {
-        *label = number > 0 ? 1.0 : -1.0;
-        return 1;
-    }
-    if (kind == NUMBER && (number == 1.0 || number == 0.0 || number == -1.0)) {
-        *label = number == 1.0 ? 1.0 : -1.0;
-        return 1;
-    }
-    *label = 0.0;
-    return kind != UNSURE && !rules->labelled;
+    l->label = label_spans_find(known, b->body, p, length);
+    return l->label >= 0;
 }
 
 /* What may stand as a value of at most `most`; 0 for what may not, or where Python has to look. */
@@ -144,7 +141,7 @@ static inline __attribute__((always_inline)) int svmlight_line(lines *l, batch *
                 if (UNLIKELY(!labelled)) {
                     if (rules->labelled)
                         return ODD;
-                    l->label = 0.0;
+                    l->label = -1;
                     labelled = 1;
                 }
                 if (UNLIKELY(*d == ':' || e == p || (size_t)(e - p) > rules->name_bytes
@@ -158,7 +155,7 @@ static inline __attribute__((always_inline)) int svmlight_line(lines *l, batch *
                 features++;
             }
         } else if (d > p) {
-            if (labelled || !read_label(rules, p, d, &l->label))
+            if (labelled || !read_label_text(l, p, d))
                 return ODD;
             labelled = 1;
         }
@@ -216,9 +213,9 @@ static inline __attribute__((always_inline)) int vw_head(lines *l, const uint8_t
         l->tag_end = ends[n];
     }
     l->importance = 1.0;
-    l->label = 0.0;
+    l->label = -1;
     if (UNLIKELY(n == 3) || (n == 0 && rules->labelled)
-        || (n && !read_label(rules, begins[0], ends[0], &l->label))
+        || (n && !read_label_text(l, begins[0], ends[0]))
         || (n == 2 && !read_importance(begins[1], ends[1], rules->importance, &l->importance)))
         return ODD;
     return LINE_READ;
@@ -312,7 +309,7 @@ static inline int text_label(lines *l, const uint8_t *end, const uint8_t **text)
     *text = tab + 1;
     if (q == p)
         return rules->labelled ? ODD : LINE_READ;
-    return read_label(rules, p, q, &l->label) ? LINE_READ : ODD;
+    return read_label_text(l, p, q) ? LINE_READ : ODD;
 }
 
 #define PREFIX "__label__"
@@ -334,7 +331,7 @@ static inline int fasttext_label(lines *l, const uint8_t *end, const uint8_t **t
         p += PREFIX_LENGTH;
         for (q = p; q < end && !is_space(*q); q++)
             ;
-        if (q == p || !read_label(rules, p, q, &l->label))
+        if (q == p || !read_label_text(l, p, q))
             return ODD;
         *text = p = q;
     } else if (rules->labelled) {
@@ -357,7 +354,7 @@ static inline __attribute__((always_inline)) int text_line(lines *l, batch *b, i
     size_t limit;
     seen *m = &l->tokens;
     l->importance = 1.0;
-    l->label = 0.0;
+    l->label = -1;
     if (is_blank(l->at, end)) {
         l->at = end + 1;
         return BLANK;
@@ -417,10 +414,10 @@ static inline int batch_is_full(const batch *b, const line_rules *rules)
 }
 
 /* End the sample whose features were added. */
-static inline void end_sample(batch *b, double label, double importance)
+static inline void end_sample(batch *b, int32_t label, double importance)
 {
     const size_t start = (size_t)b->indptr[b->samples];
-    b->labels[b->samples] = label;
+    b->label_ids[b->samples] = label;
     b->importances[b->samples] = importance;
     b->indptr[++b->samples] = (int64_t)b->count;
     if (b->count - start > b->longest)
