@@ -76,7 +76,7 @@ class OnlineSVM(Model):
         Raises SampleError (LimitError) for the first fault, a third label too, TypeError for
         anything but a sample.
         """
-        batches = list(learn_batches(samples, self.kernel, self.limits))
+        batches = list(learn_batches(samples, self.kernel, self.limits, self.extractor))
         self._check_labels(batches)
         return _over(batches, self.learn_batch)
 
@@ -95,7 +95,7 @@ class OnlineSVM(Model):
 
         features: an iterable of names, a mapping, or a matrix or frame of one row.
         """
-        batch = one_to_learn(features, label, importance, self.kernel, self.limits)
+        batch = one_to_learn(features, label, importance, self.kernel, self.limits, self.extractor)
         try:
             return float(self.learn_batch(batch)[0])
         except SampleError as error:
@@ -127,7 +127,9 @@ class OnlineSVM(Model):
 
         Raises as `predict` does.
         """
-        return _over(rows_to_score(samples, self.kernel, self.limits), self.score_batch)
+        return _over(
+            rows_to_score(samples, self.kernel, self.limits, self.extractor), self.score_batch
+        )
 
     def predict_one(self, features: Features) -> Written | None:
         """The label of one sample. Raises as `predict` does."""
@@ -141,7 +143,9 @@ class OnlineSVM(Model):
 
     def decision_function_one(self, features: Features) -> float:
         """The margin of one sample. Raises as `predict` does."""
-        return float(self.score_batch(one_to_predict(features, self.kernel, self.limits))[0])
+        return float(
+            self.score_batch(one_to_predict(features, self.kernel, self.limits, self.extractor))[0]
+        )
 
     @property
     def classes_(self) -> NDArray[Any]:
@@ -150,7 +154,9 @@ class OnlineSVM(Model):
 
     def explain(self, features: Features) -> Explanation:
         """The parts of the margin of one sample; changes nothing. Raises as `predict` does."""
-        return self.explain_batch(one_to_predict(features, self.kernel, self.limits))[0]
+        return self.explain_batch(
+            one_to_predict(features, self.kernel, self.limits, self.extractor)
+        )[0]
 
     # Matrices and data frames.
 
@@ -169,7 +175,9 @@ class OnlineSVM(Model):
             rows = matrix.columns_of(X, self.limits, self.kernel.screen_matrix, bounds)
             self.learn_batch(matrix.with_targets(rows, y, sample_weight, bounds))
         else:
-            batches = list(labelled_batches(X, y, sample_weight, self.kernel, self.limits))
+            batches = list(
+                labelled_batches(X, y, sample_weight, self.kernel, self.limits, self.extractor)
+            )
             with of_columns():
                 self._check_labels(batches)
             _over(batches, self.learn_batch)

@@ -18,7 +18,8 @@ from onlinesvm.data.label import Label
 __all__ = ["CSR", "Batch", "BatchColumns", "Columns", "Features", "Name"]
 
 Name = str | bytes | int
-Features = Mapping[Name, float] | Iterable[Name]
+Value = float | str | bytes | bool | Iterable[Name] | None  # of a record's field
+Features = Mapping[Name, Value] | Iterable[Name]  # a text too: a str
 
 
 class BatchColumns(Protocol):

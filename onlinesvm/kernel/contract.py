@@ -2,7 +2,7 @@
 
 A kernel module defines the 12 names of MODULE. Its lookups, rules, metrics, views and extractors
 have the members of the protocols below, which share names for like things:
-31 different names in all. A test holds both kernels to exactly these. The python kernel is the
+33 different names in all. A test holds both kernels to exactly these. The python kernel is the
 readable reference; it specifies them.
 
 *Rows* are a decoded batch of the kernel, or Columns of a matrix. Both are rows of names.
@@ -67,7 +67,7 @@ MEMBERS = {
     ),
     "Metrics": ("dump", "observe", "probabilities", "restore"),
     "View": ("arrays", "close", "scalars"),
-    "Extractor": ("extract",),
+    "Extractor": ("extract", "reads_maps", "reads_text"),
 }
 
 # `Any` stands for the kernel's own batch.
@@ -150,6 +150,10 @@ class KernelExtracted(Protocol):
 class KernelExtractor(Protocol):
     """Records to features. `onlinesvm.text.records.Extractor` specifies it."""
 
+    @property
+    def reads_text(self) -> bool: ...
+    @property
+    def reads_maps(self) -> bool: ...
     def extract(self, packed: bytes) -> KernelExtracted: ...
 
 
@@ -171,7 +175,12 @@ class Kernel(Protocol):
         self, options: TextOptions, limits: Limits, most_bytes: int
     ) -> KernelExtractor: ...
     def decode(
-        self, body: bytes | memoryview, limits: Limits, *, labelled: bool
+        self,
+        body: bytes | memoryview,
+        limits: Limits,
+        *,
+        labelled: bool,
+        extractor: Any = None,
     ) -> BatchColumns: ...
     def encode(self, batch: BatchColumns, *, labelled: bool) -> bytes: ...
     def parse_block(

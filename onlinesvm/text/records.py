@@ -37,7 +37,9 @@ from onlinesvm.text.options import TextOptions
 from onlinesvm.text.style import style
 from onlinesvm.text.words import tokens
 
-__all__ = ["MOST_BYTES", "Extracted", "Extractor", "is_one_word", "raise_record_fault"]
+__all__ = [
+    "MOST_BYTES", "Extracted", "Extractor", "extract_unpacked", "is_one_word", "raise_record_fault",
+]  # fmt: skip
 
 MOST_BYTES = 2**30  # of text: offsets have 32 bits, and lower case may take twice the bytes
 
@@ -89,7 +91,30 @@ class Extractor:
 
         Raises SampleError, or LimitError, for what is no record, with the path to it.
         """
-        return _Extraction(self._options, self._limits, self._most_bytes).extract(packed)
+        return self._begun().extract(_unpacked(packed))
+
+    @property
+    def reads_text(self) -> bool:
+        """True where a record may be a bare text."""
+        return self._options.text != "off"
+
+    @property
+    def reads_maps(self) -> bool:
+        """True where a map of numbers has further features, or declared fields."""
+        options = self._options
+        return bool(options.numbers == "prefixes" or options.fields or options.crosses)
+
+    def _begun(self) -> _Extraction:
+        return _Extraction(self._options, self._limits, self._most_bytes)
+
+
+def extract_unpacked(extractor: Extractor, record: Any) -> tuple[Extracted, int]:
+    """As `extract`, of a record with text as bytes and maps as tuples of pairs; and how many bytes
+    of text it has, cut.
+    """
+    begun = extractor._begun()
+    found = begun.extract(record)
+    return found, begun.used
 
 
 def raise_record_fault(
@@ -106,13 +131,17 @@ class _Extraction:
     def __init__(self, options: TextOptions, limits: Limits, most_bytes: int) -> None:
         self._options = options
         self._limits = limits
-        self._left = most_bytes
+        self._most_bytes = self._left = most_bytes
         self._kinds = options.raw_fields()
         self._found = Extracted()
         self._categories: list[tuple[bytes, bytes]] = []  # field, name
 
-    def extract(self, packed: bytes) -> Extracted:
-        record = _unpacked(packed)
+    @property
+    def used(self) -> int:
+        """The bytes of text so far."""
+        return self._most_bytes - self._left
+
+    def extract(self, record: Any) -> Extracted:
         if isinstance(record, bytes):
             if self._options.text == "off":
                 raise SampleError(

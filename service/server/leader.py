@@ -70,7 +70,7 @@ class Leader:
             return None
         hosted = self._registry.get(request.model, request.id)
         model = hosted.model
-        batch = model.kernel.decode(request.body, model.limits, labelled=True)
+        batch = model.decode(request.body, labelled=True)
         labels = sided(turn.labels_of(hosted), batch)
         plan = turn.duplicate_of(request, hosted, batch) if request.producer else None
         if plan is None:

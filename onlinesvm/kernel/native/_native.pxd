@@ -42,11 +42,18 @@ cdef extern from "codec/decode.h" nogil:
         label_spans labels
         int32_t *label_ids
         double *importances
+    ctypedef struct reader:
+        const uint8_t *at
+        const uint8_t *end
     ctypedef struct decode_limits:
         size_t samples, features, name_bytes
         double value, importance
         bint clips
-    const int DECODED, NO_MEMORY
+        void *records
+        int (*read_record)(void *records, batch *b, reader *r) noexcept nogil
+        const size_t *of_text
+        bint reads_maps
+    const int DECODED, NO_MEMORY, MUCH_TEXT
     void batch_init(batch *b)
     void batch_clear(batch *b)
     uint32_t feature_length(const feature *f)
@@ -303,13 +310,15 @@ cdef extern from "text/extraction.h" nogil:
     ctypedef struct extraction:
         const text_options *options
         uint8_t *views
-        size_t cut, crosses
+        size_t cut, crosses, of_text
     void extraction_init(extraction *x)
     void extraction_clear(extraction *x)
     void extraction_begin(extraction *x, batch *b)
 
 cdef extern from "text/records.h" nogil:
-    ctypedef struct reader:
-        const uint8_t *at
-        const uint8_t *end
     int record_read(extraction *x, reader *r)
+
+cdef extern from "text/decode.h" nogil:
+    void records_begin(extraction *x)
+    int records_decode(void *records, batch *b, reader *r)
+    bint records_end(extraction *x, batch *b)

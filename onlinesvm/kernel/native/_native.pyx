@@ -17,7 +17,7 @@ from onlinesvm import config as _config
 from onlinesvm.data.batch import CSR, Columns
 from onlinesvm.data.bounds import Bounds
 from onlinesvm.data.label import joined, label_of_packed, label_of_text, packed
-from onlinesvm.data.validation import raise_first_fault
+from onlinesvm.data.validation import raise_first_fault, refuse_text
 from onlinesvm.errors import LimitError
 from onlinesvm.metrics.drift import LOG_ONE, LOG_TWO
 from onlinesvm.readers.fasttext import FastTextParser

@@ -103,6 +103,15 @@ cdef class Extractor:
         if self.lock:
             PyThread_free_lock(self.lock)
 
+    @property
+    def reads_text(self):
+        return self.rules.text != TEXT_OFF
+
+    @property
+    def reads_maps(self):
+        return bool(self.rules.prefixes or self.rules.field_count or self.rules.cross_all
+                    or self.rules.cross_count)
+
     cdef object _set_fields(self, dict kinds):
         self.held = sorted(kinds)
         self.fields = <text_field *>malloc((len(kinds) + 1) * sizeof(text_field))
@@ -153,3 +162,24 @@ cdef class Extractor:
         finally:
             PyThread_release_lock(self.lock)
         raise_record_fault(packed, *self.given)
+
+
+cdef int _decode_records(Extractor extractor, Batch b, const uint8_t *body, size_t size,
+                         size_t head, size_t samples, decode_limits *bounds) except -1:
+    """decode_body, for samples some of which may be records."""
+    cdef extraction *work = &extractor.work
+    cdef int problem
+    bounds.records = work
+    bounds.read_record = records_decode
+    bounds.of_text = &work.of_text
+    bounds.reads_maps = extractor.reads_maps
+    _lock(extractor.lock)
+    try:
+        with nogil:
+            records_begin(work)
+            problem = decode_body(&b.columns, body, size, head, samples, bounds)
+            if problem == DECODED and not records_end(work, &b.columns):
+                problem = NO_MEMORY
+    finally:
+        PyThread_release_lock(extractor.lock)
+    return problem

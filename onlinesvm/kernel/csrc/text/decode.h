@@ -35,7 +35,7 @@ static int records_decode(void *records, batch *b, reader *r)
         return problem == NO_RECORD ? FAULTY : NO_MEMORY;
     x->tagged = b->count;
     x->of_text += x->options->most_bytes - x->left;
-    return x->of_text > MESSAGE_TEXT_BYTES ? MUCH_TEXT : DECODED;
+    return DECODED;
 }
 
 /* Give the batch the tags of its features, if any is not 0. 0 without memory. */

@@ -64,6 +64,8 @@ typedef struct {
     size_t category_count, category_room;
     uint8_t *head; /* the field's name and what follows it in every name of a text */
     size_t head_room;
+    size_t tagged;  /* features of the message whose views are known */
+    size_t of_text; /* bytes of text that the message had so far */
     size_t left; /* bytes of text that the record may still have */
     size_t cut, crosses;
 } extraction;

@@ -44,11 +44,6 @@ static inline int is_array(uint8_t first)
     return (first & 0xF0) == 0x90 || first == 0xDC || first == 0xDD;
 }
 
-static inline int is_number(uint8_t first)
-{
-    return first <= 0x7F || first >= 0xE0 || (first >= 0xCA && first <= 0xD3);
-}
-
 /* A name: text, bytes or an integer, whose digits come to `digits`. 0 for a fault. */
 static int record_name(const extraction *x, reader *r, uint8_t *digits, span *out)
 {
@@ -259,7 +254,7 @@ static int record_add_value(extraction *x, reader *r, span field)
     if (r->at == r->end)
         return NO_RECORD;
     first = *r->at;
-    if (field.length > FIELD_BYTES && (kind == FIELD_CATEGORY || !is_number(first)))
+    if (field.length > FIELD_BYTES && (kind == FIELD_CATEGORY || !begins_number(first)))
         return NO_RECORD;
     if (is_text(first)) {
         r->at++;
