@@ -159,7 +159,7 @@ class LearnerConfig:
         None,
         "how the model reads text (hedge: default, other rules: off): default is words, symbols,"
         " style, pairs of words and parts of words, about 2 features a character; words is words"
-        " alone, faster and a third more errors; off refuses a bare text",
+        " alone, faster, with half as many errors again; off refuses a bare text",
         TEXTS,
     )
     fields: tuple[tuple[str, str], ...] = parameter(

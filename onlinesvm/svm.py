@@ -28,6 +28,7 @@ from onlinesvm.data.objects import (
 )
 from onlinesvm.errors import SampleError, SnapshotError
 from onlinesvm.kernel.contract import Rows
+from onlinesvm.model.lookup import name_text
 from onlinesvm.model.model import Explanation, Model, sided
 from onlinesvm.snapshot.format import Snapshot
 from onlinesvm.snapshot.reader import from_bytes, read
@@ -93,7 +94,7 @@ class OnlineSVM(Model):
     def learn_one(self, features: Features, label: Written, importance: float = 1.0) -> float:
         """Learn one sample; its margin before the update. Raises as `learn` does.
 
-        features: an iterable of names, a mapping, or a matrix or frame of one row.
+        features: an iterable of names, a mapping, a text, or a matrix or frame of one row.
         """
         batch = one_to_learn(features, label, importance, self.kernel, self.limits, self.extractor)
         try:
@@ -151,6 +152,16 @@ class OnlineSVM(Model):
     def classes_(self) -> NDArray[Any]:
         """The labels known so far, that of side −1 first."""
         return self.labels.classes
+
+    def features(self, features: Features) -> list[tuple[str, float]]:
+        """What one sample becomes: the names and values of its features, as `explain` has them.
+
+        Raises as `predict` does.
+        """
+        batch = one_to_predict(features, self.kernel, self.limits, self.extractor)
+        return [
+            (name_text(name), float(x)) for name, x in zip(batch.names, batch.values, strict=True)
+        ]
 
     def explain(self, features: Features) -> Explanation:
         """The parts of the margin of one sample; changes nothing. Raises as `predict` does."""

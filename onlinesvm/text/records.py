@@ -145,8 +145,8 @@ class _Extraction:
         if isinstance(record, bytes):
             if self._options.text == "off":
                 raise SampleError(
-                    "expected features as an array of names or a map, got text (the model reads no"
-                    " text: its option text is off)"
+                    f"{_FEATURES}, got {_kind(record)} (the model reads no text: its option text"
+                    " is off)"
                 )
             self._add_text(b"", record)
         elif isinstance(record, list):
@@ -160,9 +160,10 @@ class _Extraction:
                 self._add_value(name, value, self._kinds.get(name), (name,))
             self._add_crosses()
         else:
-            raise SampleError(
-                f"expected text, an array of names or a map from name to value, got {_kind(record)}"
-            )
+            expected = _FEATURES
+            if self._options.text != "off":
+                expected = "expected text, an array of names or a map from name to value"
+            raise SampleError(f"{expected}, got {_kind(record)}")
         return self._found
 
     def _check_count(self, given: Sized, path: Path) -> None:
@@ -325,6 +326,7 @@ def _category(name: bytes, value: bytes) -> bytes:
     return name + b"=" + value[: boundary(value, CATEGORY_BYTES)]
 
 
+_FEATURES = "expected features as an array of names or a map from name to value"
 _KINDS = {
     "text": "text (the field is declared as text)",
     "date": "a date as 2026-11-28 or 2026-11-28T09:30:15+01:00 (the field is declared as a date)",
