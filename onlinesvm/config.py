@@ -339,7 +339,7 @@ def _checked_fields(given: object) -> tuple[tuple[str, str], ...]:
 
 
 def _checked_class_weight(given: object) -> str | tuple[float, float] | None:
-    if given is None or given == "balanced":
+    if given is None or (isinstance(given, str) and given == "balanced"):
         return given
     if not isinstance(given, tuple | list) or len(given) != 2:
         raise ConfigError(

@@ -323,7 +323,7 @@ def test_fields_of_more_than_numbers_have_short_names(kernel: Kernel) -> None:
 
 
 def test_a_bare_text_is_refused_where_text_is_off(kernel: Kernel) -> None:
-    with pytest.raises(OnlineSVMError, match=r"got text \(the model reads no text: its option"):
+    with pytest.raises(OnlineSVMError, match=r'got text "free" \(the model reads no text'):
         kernel.Extractor(TextOptions(text="off"), PLAIN, AMPLE).extract(pack("free"))
 
 
