@@ -396,7 +396,8 @@ class Limits:
     max_message_bytes: int = parameter(
         16 * 2**20,
         "bytes one message may have. While it is read the native kernel takes about six times this,"
-        " the python kernel up to a hundred times; a client may have 16 messages waiting",
+        " and thirty times its texts, of which a message has at most 4 MiB; the python kernel up to"
+        " a hundred times; a client may have 16 messages waiting",
     )
     max_header_bytes: int = parameter(4_096, "bytes one message header may have")
     max_features: int = parameter(
