@@ -25,13 +25,13 @@ test: $(VENV)/.dev  ## all tests but those of the documentation
 fuzz: $(VENV)/.dev  ## every property over many fresh random examples
 	$(BIN)/python -m pytest -n 2 --dist worksteal --hypothesis-profile fuzz --timeout 1200 -m hypothesis
 
-chaos: $(VENV)/.dev  ## kill the daemon 500 times on each kernel; CHAOS_KILLS and CHAOS_SEED say else
+chaos: $(VENV)/.dev  ## kill the daemon 500 times on each kernel (CHAOS_KILLS=N CHAOS_SEED=N)
 	CHAOS_KILLS=$(or $(CHAOS_KILLS),500) $(BIN)/python -m pytest tests/service/test_chaos.py
 
-mutations: $(VENV)/.dev  ## damage 10,000 state folders; MUTATIONS and MUTATIONS_SEED say else
+mutations: $(VENV)/.dev  ## damage 10,000 state folders (MUTATIONS=N MUTATIONS_SEED=N)
 	MUTATIONS=$(or $(MUTATIONS),10000) $(BIN)/python -m pytest tests/service/storage/test_mutations.py
 
-soak: $(VENV)/.dev  ## everything at once, at full load, with kills; SOAK_MINUTES says how long
+soak: $(VENV)/.dev  ## all at once, at full load, with kills, for three minutes (SOAK_MINUTES=N)
 	$(BIN)/python -m tests.soak --minutes $(or $(SOAK_MINUTES),3)
 
 test-docs: $(VENV)/.dev  ## the commands of README and docs, as printed
@@ -58,7 +58,7 @@ bench: $(VENV)/.bench  ## how fast, the short form: a few minutes, results in bu
 bench-full: $(VENV)/.bench  ## the full form: results, tables and plots in bench/
 	$(BIN)/python -m bench --full
 
-bench-torch: $(VENV)/.bench  ## all beside torch, the published claims too; a GPU's rows where there is one
+bench-torch: $(VENV)/.bench  ## compare with torch, and check the published claims; uses a GPU if there is one
 	$(INSTALL) '.[bench,torch]'
 	$(BIN)/python -m bench.embedding_bag --full
 	for name in claims recurrent packed autoencoder voices cross_features; do \

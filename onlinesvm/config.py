@@ -211,8 +211,8 @@ class LearnerConfig:
     def _refuse_foreign(self, name: str, value: object) -> NoReturn:
         having = ", ".join(rule for rule in RULES if name in RULE_PARAMETERS[rule])
         raise ConfigError(
-            f"{name}: expected none, as rule {self.rule} has no such parameter ({having} has),"
-            f" got {value!r}"
+            f"{name}: expected none, as rule {self.rule} has no such parameter,"
+            f" got {value!r} (rules with it: {having})"
         )
 
     def _check_rule_parameters(self) -> None:

@@ -204,11 +204,12 @@ def test_a_parameter_that_differs_is_refused_naming_both_values() -> None:
     [
         (
             {"eta0": 0.1},
-            f"eta0: expected none, as rule hedge has no such parameter ({OF_ETA0} has), got 0.1",
+            "eta0: expected none, as rule hedge has no such parameter, got 0.1"
+            f" (rules with it: {OF_ETA0})",
         ),
         (
             {"rule": "sgd", "C": 1},
-            "C: expected none, as rule sgd has no such parameter (pa1, pa2 has), got 1",
+            "C: expected none, as rule sgd has no such parameter, got 1 (rules with it: pa1, pa2)",
         ),
         ({"rule": "pa1", "C": 0}, f"C: {NUMBER} 1e-50 to 1e+50, got 0"),
         ({"rule": "arow", "r": -1}, f"r: {NUMBER} 1e-50 to 1e+50, got -1"),

@@ -6,7 +6,7 @@ number as its value. An empty cell is an absent feature. Cells may be quoted as 
 quoted cell ends on its line. Spaces around numbers and labels do not count. A TAB separates cells
 in files named ``.tsv`` and in those whose first line has one; else a comma.
 
-Text is not read as a feature yet: a cell that is no number is refused with its column's name.
+A cell that is not a number is refused with its column's name; data frames take text.
 """
 
 from __future__ import annotations
@@ -52,20 +52,31 @@ def delimiter_of(name: str, first_line: bytes) -> str:
 
 
 def looks_like_table(lines: list[bytes]) -> bool:
-    """True for lines of equally many cells, most of them numbers.
+    """True for lines of equally many cells, most of them numbers; or all of one named column.
 
-    A header, the first line, does not count among them. A TAB alone separates a label from a text:
-    at least two are a table.
+    A header, the first line, does not count among them. A column counts alone if two lines or more
+    have a number in it and the header has none. A TAB alone separates a label from a text: at least
+    two are a table.
     """
     for delimiter, least in ((b"\t", 2), (b",", 1)):
         count = lines[0].count(delimiter)
         if count < least or any(line.count(delimiter) != count for line in lines):
             continue
-        cells = [cell.strip() for line in lines[1:] or lines for cell in line.split(delimiter)]
-        numbers = sum(not cell or read_number(cell) is not None for cell in cells)
-        if numbers * 2 > len(cells):
+        rows = [[cell.strip() for cell in line.split(delimiter)] for line in lines[1:] or lines]
+        numbers = sum(not cell or _is_number(cell) for row in rows for cell in row)
+        if numbers * 2 > len(rows) * (count + 1):
+            return True
+        named = [not _is_number(cell) for cell in lines[0].split(delimiter)]
+        if len(lines) > 2 and any(
+            name and all(map(_is_number, column))
+            for name, column in zip(named, zip(*rows, strict=True), strict=True)
+        ):
             return True
     return False
+
+
+def _is_number(cell: bytes) -> bool:
+    return read_number(cell.strip()) is not None
 
 
 def read_header(line: bytes, delimiter: str, label: str | None, id: str | None, limits: Limits,
@@ -140,7 +151,7 @@ class CSVParser:
         try:
             return self._values[text]
         except LineError as error:
-            hint = " (text is not read as a feature yet)" if read_number(text) is None else ""
+            hint = " (data frames take text)" if read_number(text) is None else ""
             raise LineError(f"{error} in the column {format_text(name)}{hint}") from None
 
 

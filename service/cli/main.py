@@ -19,6 +19,7 @@ from onlinesvm.errors import OnlineSVMError
 from onlinesvm.service.cli.interrupt import interruptible
 from onlinesvm.service.cli.output import naming
 from onlinesvm.service.cli.parser import Parser, UsageError
+from onlinesvm.service.errors import DaemonUnreachable
 from onlinesvm.version import __version__
 
 __all__ = ["COMMANDS", "main", "parser"]
@@ -30,7 +31,7 @@ DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 COMMANDS = {
     "serve": ("serve", "learn and predict for clients, until SIGTERM or Ctrl-C"),
     "learn": ("learn", "learn the samples of files; print the outcome as a JSON object"),
-    "predict": ("predict", "print the margin of each sample, one a line; above 0 means +1"),
+    "predict": ("predict", "print the label, margin or probability of each sample, one a line"),
     "evaluate": ("evaluate", "measure error, AUC, log loss, calibration on held-out files"),
     "explain": ("explain", "print the parts of each sample's margin, one JSON object a line"),
     "features": ("features", "print the features of each sample, one JSON object a line"),
@@ -50,7 +51,7 @@ def parser() -> Parser:
         usage="onlinesvm [--version] COMMAND [FLAGS] ...",
         description="An always-on linear classifier that learns while it serves.",
         epilog="example:\n  onlinesvm serve &\n  onlinesvm learn --wait 10s train.svm.gz\n"
-        "  onlinesvm predict test.svm.gz > margins.txt\n\n"
+        "  onlinesvm predict test.svm.gz > labels.txt\n\n"
         "onlinesvm COMMAND --help shows a command's flags and examples.",
     )
     top.add_argument("--version", action=_Version, nargs=0, help="print the version and the kernel")
@@ -93,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with interruptible():
             arguments = parser().parse_args(argv)
-            arguments.run(arguments)
+            _run(arguments)
             with naming("stdout"):
                 sys.stdout.flush()
     except UsageError as error:
@@ -111,6 +112,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         _drop_stdout()
         return FAILED
     return DONE
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    """Run the command. The error of a missing daemon gets a note with the remedies."""
+    try:
+        arguments.run(arguments)
+    except DaemonUnreachable as error:
+        takes_file = " --file FILE needs no daemon." if hasattr(arguments, "snapshot") else ""
+        error.add_note(f"`onlinesvm serve` starts a daemon; --connect names another.{takes_file}")
+        raise
 
 
 def _say(text: str, error: BaseException | None = None) -> None:

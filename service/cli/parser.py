@@ -93,5 +93,6 @@ def _suggestion(word: str, known: Iterable[Any]) -> str:
     """The nearest of the `known` words, as the end of a message; empty if none is near."""
     import difflib  # for this message alone
 
-    near = difflib.get_close_matches(word, [str(one) for one in known], 1)
-    return f"; did you mean {near[0]}?" if near else ""
+    of = {str(one).lstrip("-"): str(one) for one in known}  # dashes are in common to all flags
+    near = difflib.get_close_matches(word.lstrip("-"), of, 1)
+    return f"; did you mean {of[near[0]]}?" if near else ""

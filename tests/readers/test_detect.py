@@ -70,7 +70,9 @@ def test_a_line_says_its_format(text: bytes, kind: str) -> None:
     "text",
     [
         b"free", b"free prize", b"see http://a.b/c", b"Note: this", b"Free, prize, now",
-        b"free\nprize", b"it is 10:30\nas I said\nbefore | after\nthis and that", b"-- ?",
+        b"free\nprize",
+        b"dear Bob, come\nat, 5", b"3, 4\nfoo, 5\nbar, 6",
+        b"it is 10:30\nas I said\nbefore | after\nthis and that", b"-- ?",
     ],
 )  # fmt: skip
 def test_text_without_labels_is_read_only_where_labels_are_optional(text: bytes) -> None:
@@ -86,8 +88,10 @@ def test_bare_numbers_are_of_no_format(text: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"y,a\n1,0.5\n0,2", b"1,0.5,3", b"1\t0.5\t3\n0\t1\t", b"y\ta\tb\n1\t2\t3"]
-)
+    "text",
+    [b"y,a\n1,0.5\n0,2", b"1,0.5,3", b"1\t0.5\t3\n0\t1\t", b"y\ta\tb\n1\t2\t3",
+     b"y,len,colour\nspam,3,red\nham,5,blue"],  # most cells are text, one column is numbers
+)  # fmt: skip
 def test_a_table_is_refused_with_the_flag_that_reads_it(text: bytes) -> None:
     with pytest.raises(LineError, match=r"got a table's, .*: --label-column NAME reads it"):
         detect(text.split(b"\n"), labelled=True)

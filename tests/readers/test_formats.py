@@ -546,11 +546,11 @@ def test_fasttext_faults(line: bytes, message: str) -> None:
         (b"0.1,2,3,4", LABEL.format('"0.1"')),
         (
             b"1,2,red,4",
-            'expected a number, got "red" in the column "b" (text is not read as a feature yet)',
+            'expected a number, got "red" in the column "b" (data frames take text)',
         ),
         (
             b"1,2,nan,4",
-            'expected a number, got "nan" in the column "b" (text is not read as a feature yet)',
+            'expected a number, got "nan" in the column "b" (data frames take text)',
         ),
         (b"1,2,1e51,4", LARGE.format('"1e51" in the column "b"')),
         (

@@ -152,6 +152,11 @@ def test_wrong_flags(arguments: str, says: str) -> None:
     assert says in errors.splitlines()[-1]
 
 
+def test_dashes_alone_make_no_flag_near() -> None:
+    errors = run("serve", "--port", "5577").err
+    assert errors.splitlines()[-1] == "onlinesvm serve: error: unknown flag --port"
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -254,11 +259,14 @@ def test_no_daemon_there(command: str) -> None:
     outcome = run(command, "--connect", NOBODY, "--timeout-s", 600, *files, stdin=b"1 1:1\n")
     assert outcome.code == 1
     refused = f"onlinesvm: no daemon at {NOBODY}: connection refused"
-    assert outcome.err.splitlines() == [refused]
+    remedies = "onlinesvm: `onlinesvm serve` starts a daemon; --connect names another."
+    remedies += " --file FILE needs no daemon." if files else ""
+    assert (outcome.err.splitlines()[0], outcome.err.splitlines()[-1]) == (refused, remedies)
     outcome = run(command, "--connect", NOBODY, "--wait", 0.3, *files, stdin=b"1 1:1\n")
     assert outcome.code == 1
     waiting = f"onlinesvm: waiting for a daemon at {NOBODY} (Ctrl-C to stop)"
-    assert outcome.err.splitlines() == [waiting, refused]
+    assert outcome.err.splitlines()[:2] == [waiting, refused]
+    assert outcome.err.splitlines()[-1] == remedies
 
 
 def test_ping(tmp_path: Path) -> None:
