@@ -21,7 +21,7 @@ from typing import Any
 from bench import machine, streams
 from bench.published import Claim, outcome
 
-__all__ = ["HERE", "SCRATCH", "Bench", "Figures", "Job", "Target", "judged"]
+__all__ = ["HERE", "SCRATCH", "Bench", "Figures", "Job", "Target", "verdict"]
 
 HERE = Path(__file__).resolve().parent
 SCRATCH = HERE.parent / "build" / "bench"
@@ -249,7 +249,7 @@ class Bench:
             "failed": failed,
             "contenders": {name: _summary(found) for name, found in measured.items()},
             "ratios": [
-                judged(target, measured)
+                verdict(target, measured)
                 for target in self.targets
                 if {target.ours, target.peer} <= {*measured, *skipped, *failed, None}
                 if all(
@@ -299,7 +299,7 @@ def _summary(runs: list[Figures]) -> dict[str, dict[str, Any]]:
     }
 
 
-def judged(target: Target, measured: dict[str, list[Figures]]) -> dict[str, Any]:
+def verdict(target: Target, measured: dict[str, list[Figures]]) -> dict[str, Any]:
     """The ratio of `target`, its spread over the rounds, and whether it is met; nil where either
     contender was skipped or failed.
     """

@@ -77,7 +77,7 @@ def numbered(train: Sequence[Row], rows: Sequence[Row]) -> list[list[int]]:
     return [[ids.get(word, UNKNOWN) for word in text] or [UNKNOWN] for _, text in rows]
 
 
-def judged(labels: Sequence[int], predicted: Sequence[int]) -> Figures:
+def error_and_f1(labels: Sequence[int], predicted: Sequence[int]) -> Figures:
     """`error`, and `f1` of class 1."""
     counts = Counter(zip(labels, predicted, strict=True))
     hit, wrong = counts[1, 1], counts[0, 1] + counts[1, 0]
@@ -109,7 +109,7 @@ def _ours(rule: str) -> Figures:
     learned = time.perf_counter()
     margins = model.decision_function(texts)
     scored = time.perf_counter()
-    found = judged([label for label, _ in test], [int(margin > 0) for margin in margins])
+    found = error_and_f1([label for label, _ in test], [int(margin > 0) for margin in margins])
     return {
         **found,
         "error_1_pass": found["error"],
@@ -162,12 +162,14 @@ def _trained(way: str, device: str, passes: int, seed: int) -> tuple[Classifier,
         _wait(device)
         seconds += time.perf_counter() - start
         if number == 0:
-            figures["error_1_pass"] = judged(labels, _predicted(model, texts, device))["error"]
+            figures["error_1_pass"] = error_and_f1(labels, _predicted(model, texts, device))[
+                "error"
+            ]
     start = time.perf_counter()
     predicted = _predicted(model, texts, device)
     figures["score_per_s"] = len(test) / (time.perf_counter() - start)
     figures["learn_per_s"] = passes * len(train) / seconds
-    return model, judged(labels, predicted) | figures
+    return model, error_and_f1(labels, predicted) | figures
 
 
 def _batches(

@@ -89,7 +89,7 @@ def voices() -> tuple[Voices, Voices]:
     )
 
 
-def _judged(
+def _verified(
     train: NDArray[np.float64],
     test: NDArray[np.float64],
     given: tuple[Voices, Voices],
@@ -108,7 +108,7 @@ def _judged(
 @bench.contender(BASELINE)
 def raw(job: Job) -> Figures:
     given = voices()
-    return _judged(given[0].raw, given[1].raw, given, verification.cosine)
+    return _verified(given[0].raw, given[1].raw, given, verification.cosine)
 
 
 def _triplet(device: str) -> Callable[[Job], Figures]:
@@ -118,7 +118,7 @@ def _triplet(device: str) -> Callable[[Job], Figures]:
         given = voices()
         net, figures = triplet.trained(*given[0], job.sizes["steps"], device)
         found = [triplet.vectors(net, part.x, device) for part in given]
-        return _judged(found[0], found[1], given, verification.cosine) | figures
+        return _verified(found[0], found[1], given, verification.cosine) | figures
 
     return run
 
@@ -139,7 +139,7 @@ def _pairwise(learn: Learner, job: Job) -> Figures:
     def score(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
         return pairwise.alike(a, b, weights)
 
-    return _judged(rows, given[1].raw, given, score) | figures
+    return _verified(rows, given[1].raw, given, score) | figures
 
 
 def _ours(rule: str) -> Callable[[Job], Figures]:

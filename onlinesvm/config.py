@@ -142,7 +142,7 @@ class LearnerConfig:
     )
     positive: tuple[Written, ...] | None = parameter(
         None,
-        "the labels of side +1, all others being -1; '>0' means any number above 0. Left out, 1 is"
+        "the labels of side +1, all others being -1; '>0' means any integer above 0. Left out, 1 is"
         " +1, and else the second label seen",
     )
     threshold: float = parameter(
@@ -176,13 +176,13 @@ class LearnerConfig:
 
     def __post_init__(self) -> None:
         _check_choice("rule", self.rule, RULES)
-        own = RULE_PARAMETERS[self.rule]
+        defaults = RULE_PARAMETERS[self.rule]
         for name in _RULE_FIELDS:
-            if name not in own:
+            if name not in defaults:
                 if getattr(self, name) is not None:
                     self._refuse_foreign(name, getattr(self, name))
             elif getattr(self, name) is None:
-                object.__setattr__(self, name, own[name])
+                object.__setattr__(self, name, defaults[name])
         self._check_rule_parameters()
         for name in _RANGES:
             if getattr(self, name) is not None:  # 1 and 1.0 are one configuration
@@ -250,11 +250,11 @@ class LearnerConfig:
 
     def as_dict(self) -> dict[str, Any]:
         """The learner's parameters, as plain msgpack values, in the order of the fields."""
-        own = RULE_PARAMETERS[self.rule]
+        of_rule = RULE_PARAMETERS[self.rule]
         return {
             f.name: getattr(self, f.name)
             for f in fields(self)
-            if (f.name in own or f.name not in _RULE_FIELDS)
+            if (f.name in of_rule or f.name not in _RULE_FIELDS)
             and not (f.name in _LATER and getattr(self, f.name) == _LATER[f.name])
             and not (f.name == "text" and self.text == _text_of(self.rule))
         }
@@ -356,9 +356,9 @@ def check_parameters(given: Mapping[str, Any]) -> None:
     Without a rule, any rule that has them will do.
     """
     if "rule" not in given:
-        own = {name for name in given if name in _RULE_FIELDS}
-        taking = [rule for rule in RULES if own <= RULE_PARAMETERS[rule].keys()]
-        given = {"rule": taking[0] if taking else RULES[0], **given}
+        names = {name for name in given if name in _RULE_FIELDS}
+        fitting = [rule for rule in RULES if names <= RULE_PARAMETERS[rule].keys()]
+        given = {"rule": fitting[0] if fitting else RULES[0], **given}
     LearnerConfig(**given)
 
 
@@ -367,7 +367,7 @@ def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
         raise ConfigError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
 
 
-_RULE_FIELDS = frozenset(name for own in RULE_PARAMETERS.values() for name in own)
+_RULE_FIELDS = frozenset(name for parameters in RULE_PARAMETERS.values() for name in parameters)
 _RANGES = {
     "eta0": (MIN_MAGNITUDE, MAX_MAGNITUDE),
     "alpha": (0.0, MAX_MAGNITUDE),
@@ -448,7 +448,7 @@ class Limits:
                 " by itself, got none"
             )
         bounds = zip(given, RULE_BOUNDS.get(rule, (None, None)), strict=True)
-        value, importance = (own if mine is None else mine for mine, own in bounds)
+        value, importance = (default if bound is None else bound for bound, default in bounds)
         return replace(self, max_value=value, max_importance=importance)
 
     @property

@@ -175,7 +175,11 @@ class OnlineSVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         given = {name: getattr(self, name) for name in _PARAMETERS}
         given = {name: value for name, value in given.items() if value is not None}
         if isinstance(self.class_weight, dict):
-            given["class_weight"] = tuple(self.class_weight.get(c, 1.0) for c in self.classes_)
+            classes = self.classes_.tolist()
+            unknown = [name for name in self.class_weight if name not in classes]
+            if unknown:
+                raise ValueError(f"class_weight: expected classes of {classes}, got {unknown[0]!r}")
+            given["class_weight"] = tuple(self.class_weight.get(c, 1.0) for c in classes)
         limits = Limits(
             max_value=self.max_value, max_importance=self.max_importance, clip=self.clip
         )

@@ -113,8 +113,8 @@ class OnlineSVM(Model):
         return self.label_margins(self.decision_function(samples))
 
     def predict_proba(self, samples: Any) -> NDArray[np.float64]:
-        """The probabilities of the labels of the sides −1 and +1, as `classes_` has them,
-        float64[n, 2]. Raises as `predict` does.
+        """The probabilities of the labels of the sides −1 and +1, float64[n, 2]: the columns are
+        `classes_`, once it has both labels. Raises as `predict` does.
         """
         positive = self.probabilities(self.decision_function(samples))
         return np.column_stack((1.0 - positive, positive))

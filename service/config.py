@@ -19,7 +19,7 @@ _MAX_PRODUCERS = 500_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServeConfig:
-    """How a daemon serves. Raises ConfigError for a value out of range."""
+    """Settings of a daemon. Raises ConfigError for a value out of range."""
 
     bind: str = parameter(
         DEFAULT_ENDPOINT, "ZeroMQ endpoint to serve at; tcp://127.0.0.1:* takes any free port"

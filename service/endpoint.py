@@ -1,4 +1,4 @@
-"""Endpoints: whether other machines can reach one, and whether one is taken."""
+"""Endpoints: the check that only this machine reaches one, and that no process listens there."""
 
 from __future__ import annotations
 

@@ -51,9 +51,9 @@ class RequestRefused(ServiceError, ValueError):
     """The daemon answered with an error.
 
     `code`, `message`, `at` and `retry_after_s` are those of the reply; the last is None unless the
-    daemon is BUSY and can say for how long. From a stream also: `sample`, the index of
-    the refused sample in the stream (None where the error names none), and `applied`, how many
-    samples of the stream the daemon has acknowledged.
+    daemon is BUSY and can say for how long. `sample` is the index of the refused sample in the
+    request, or in the stream where it comes from one; None where the error names no sample.
+    `applied`, from a stream alone: how many of its samples the daemon has acknowledged.
     """
 
     def __init__(
@@ -76,9 +76,15 @@ class RequestRefused(ServiceError, ValueError):
 
     def __str__(self) -> str:
         where = f" at {self.at}" if self.at else ""
-        stream = "" if self.sample is None else f" (sample {self.sample} of the stream)"
+        stream = ""
+        if self.sample is not None and not (self.applied is None and self._is_at_sample()):
+            stream = f" (sample {self.sample} of the stream)"
         applied = "" if self.applied is None else f"; {self.applied} samples applied"
         return f"{self.code}: {self.message}{where}{stream}{applied}"
+
+    def _is_at_sample(self) -> bool:
+        """True where `at` names the sample by the same index."""
+        return (self.at or "").startswith(f"$[{self.sample}]")
 
 
 class DaemonTimeout(ServiceError, TimeoutError):

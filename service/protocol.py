@@ -106,7 +106,7 @@ CODES = (
     "INTERNAL",
 )
 
-# Operation → whether it has a body.
+# Operation → True if it has a body.
 OPERATIONS = {
     "ping": False,
     "learn": True,
@@ -390,7 +390,7 @@ def _shown(value: object) -> str:
         return format_text(value)
     if isinstance(value, bytes):
         return f"bytes {format_text(value)}"
-    kinds: dict[type, str] = {list: "an array", tuple: "a map"}
+    kinds: dict[type, str] = {list: "an array", tuple: "a map", dict: "a map"}
     return kinds.get(type(value), "an extension")
 
 
@@ -440,7 +440,7 @@ def parse_reply(frames: Sequence[bytes]) -> tuple[dict[str, Any], bytes]:
     except (msgpack.UnpackException, TypeError) as error:
         raise ValueError(f"expected a reply's header, got none ({error})") from None
     if not isinstance(header, dict) or not isinstance(header.get("ok"), bool):
-        raise ValueError("expected a reply's header as a map with ok, got another object")
+        raise ValueError(f"expected a reply's header as a map with ok, got {_shown(header)}")
     if not header["ok"] and not isinstance(header.get("error"), dict):
         raise ValueError("expected an error's header with a map error, got none")
     return header, frames[1] if len(frames) == 2 else b""
@@ -511,11 +511,13 @@ def decode_margins(body: bytes) -> NDArray[np.float64]:
 
 
 def refusal_of(header: dict[str, Any]) -> RequestRefused:
-    """The exception for an error's header."""
+    """The exception for an error's header. Keys of another type than the protocol's are dropped."""
     error = header["error"]
+    at, sample, seconds = error.get("at"), error.get("sample"), error.get("retry_after_s")
     return RequestRefused(
         str(error.get("code")),
         str(error.get("message")),
-        error.get("at"),
-        retry_after_s=error.get("retry_after_s"),
+        at if isinstance(at, str) else None,
+        sample=sample if type(sample) is int and sample >= 0 else None,
+        retry_after_s=seconds if isinstance(seconds, int | float) else None,
     )

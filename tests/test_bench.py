@@ -25,7 +25,7 @@ from bench import (
     streams,
     voices,
 )
-from bench.harness import Target, judged
+from bench.harness import Target, verdict
 from bench.nets import pairwise, spectrogram, triples, verification
 from bench.published import Claim, outcome
 from onlinesvm import OnlineSVM
@@ -102,7 +102,7 @@ def test_a_ratio_says_how_many_times_better_or_at_most_what(
         "a": [{"rate": rate, "seconds": 6.0} for rate in (5.0, 6.0, 9.0)],
         "b": [{"rate": 2.0, "seconds": 2.0}] * 3,
     }
-    found = judged(target, runs)
+    found = verdict(target, runs)
     assert (found["ratio"], found["met"]) == (ratio, met)
 
 
@@ -280,7 +280,7 @@ def test_pairs_are_learned_as_differences() -> None:
 def test_the_words_of_a_test_that_were_not_learned_share_an_id() -> None:
     train = [(1, ["free", "prize", "free"]), (0, [])]
     assert recurrent.numbered(train, [*train, (0, ["free", "lunch"])]) == [[2, 3, 2], [1], [2, 1]]
-    assert recurrent.judged([1, 1, 0, 0], [1, 0, 0, 1]) == {"error": 0.5, "f1": 0.5}
+    assert recurrent.error_and_f1([1, 1, 0, 0], [1, 0, 0, 1]) == {"error": 0.5, "f1": 0.5}
 
 
 @pytest.mark.parametrize("bench", [recurrent, packed, autoencoder, voices])

@@ -115,6 +115,24 @@ def test_no_two_rooms_import_each_other(folder: str) -> None:
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
 
 
+@pytest.mark.parametrize(
+    "folder", ["data", "text", "readers", "model", "metrics", "snapshot", "kernel"]
+)
+def test_a_folder_imports_the_rooms_that_it_names(folder: str) -> None:
+    top = HOUSE / "onlinesvm" / folder
+    described = ast.get_docstring(ast.parse((top / "__init__.py").read_text(encoding="utf-8")))
+    sentence = re.search(r"May import ([^.]*)\.", described or "")
+    assert sentence is not None, f"{folder}: expected a sentence 'May import …' in its __init__"
+    named = set(re.findall(r"`(\w+)`", sentence[1]))
+    found = {
+        found.module.split(".")[1]
+        for path in files(f"onlinesvm/{folder}")
+        for found in imports(path)
+        if found.module.startswith("onlinesvm.")
+    }
+    assert found - {folder} <= named
+
+
 def test_a_rule_knows_no_snapshot_and_no_kernel() -> None:
     assert offenders("onlinesvm/model/rules", {"onlinesvm.snapshot", "onlinesvm.kernel"}) == []
 

@@ -148,6 +148,11 @@ def test_a_pickled_estimator_learns_on_alike() -> None:
         (lambda e, x, y: e.fit(x, y).partial_fit(x, ["z"] * 200), ValueError, r"'z'\S* at y\[0\]"),
         (lambda e, x, y: e.set_params(passes=0).fit(x, y), ValueError, "passes: expected an int"),
         (lambda e, x, y: e.set_params(rule="svm").fit(x, y), ValueError, "rule: expected one of"),
+        (
+            lambda e, x, y: e.set_params(class_weight={"spam": 2.0, y[0]: 1.0}).fit(x, y),
+            ValueError,
+            r"class_weight: expected classes of \[.*\], got 'spam'",
+        ),
     ],
 )  # fmt: skip
 def test_refusals(call: Any, error: type[Exception], text: str) -> None:

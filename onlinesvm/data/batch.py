@@ -119,6 +119,19 @@ class Columns:
     def __len__(self) -> int:
         return len(self.indptr) - 1
 
+    def check(self) -> None:
+        """Raise ValueError for rows that cannot be walked, or another number of importances."""
+        indptr = self.indptr
+        if not len(indptr):
+            raise ValueError("indptr: expected an element at least, got none")
+        if self.importances is not None and len(self.importances) != len(self):
+            raise ValueError(
+                f"importances: expected {len(self)} elements, got {len(self.importances)}"
+            )
+        rise = bool((indptr[1:] >= indptr[:-1]).all())
+        if not (rise and indptr[0] >= 0 and indptr[-1] <= min(len(self.columns), len(self.data))):
+            raise ValueError("indptr: expected ends of rows that rise within the elements")
+
     def features(self, i: int) -> Iterator[tuple[bytes, float]]:
         """The names and values of row `i`."""
         start, end = int(self.indptr[i]), int(self.indptr[i + 1])

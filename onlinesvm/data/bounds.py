@@ -47,14 +47,14 @@ class Bounds(NamedTuple):
     @property
     def expected_value(self) -> str:
         """The values that are not refused, for a message."""
-        return f"a number of magnitude at most {self._most(self.value, 'max_value')}"
+        return f"a number of magnitude at most {self._limit(self.value, 'max_value')}"
 
     @property
     def expected_importance(self) -> str:
         """The importances that are not refused, for a message."""
-        return f"an importance from 0 to {self._most(self.importance, 'max_importance')}"
+        return f"an importance from 0 to {self._limit(self.importance, 'max_importance')}"
 
-    def _most(self, bound: float, name: str) -> str:
+    def _limit(self, bound: float, name: str) -> str:
         if self.clips or bound == MAX_MAGNITUDE:
             return f"{MAX_MAGNITUDE:g}"
         return f"{bound:.17g} ({name})"

@@ -153,12 +153,12 @@ def _unpack(body: bytes | memoryview, limits: Limits, max_samples: int, records:
     the memory that a nest of empty arrays could take. The values of a record may be arrays, too,
     each after a name: a container in three bytes.
     """
-    left = 2 * max_samples + 1 + (len(body) // 2 if records else 0)
+    remaining = 2 * max_samples + 1 + (len(body) // 2 if records else 0)
 
     def array(items: list[Any]) -> list[Any]:
-        nonlocal left
-        left -= 1
-        if left < 0:
+        nonlocal remaining
+        remaining -= 1
+        if remaining < 0:
             raise _FaultyBodyError
         return items
 
@@ -204,9 +204,9 @@ def _columns(
     names = _names(keys, limits)
     if not _NUMBERS.issuperset(map(type, numbers)):
         raise _FaultyBodyError
-    kept_names, kept_values, most = [], [], bounds.value
+    kept_names, kept_values, limit = [], [], bounds.value
     for name, number in zip(names, numbers, strict=True):
-        if not -most <= number <= most:  # nan too
+        if not -limit <= number <= limit:  # nan too
             fitting = bounds.fit_value(number)
             if fitting is None:
                 raise _FaultyBodyError

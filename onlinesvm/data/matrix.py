@@ -48,6 +48,10 @@ def columns_of(
 
     if hasattr(X, "tocsr"):
         matrix = X.tocsr()
+        if len(matrix.shape) != 2:
+            raise ValueError(
+                f"expected a matrix [n, m], got a sparse array of shape {matrix.shape}"
+            )
     else:
         dense = array_of(X)
         if dense is None:
@@ -156,19 +160,19 @@ def _integers(values: Any) -> Any:
 
 
 def screen_matrix(
-    indptr: NDArray[Any], values: NDArray[np.float64], most: float
+    indptr: NDArray[Any], values: NDArray[np.float64], limit: float
 ) -> tuple[int | None, bool, int]:
     """The facts that decide whether a matrix can be learned where it lies.
 
-    Returns the index of the first of `values`, float64[nnz], that is larger than `most`, in
+    Returns the index of the first of `values`, float64[nnz], that is larger than `limit`, in
     magnitude, or not a number, None if none is; where none is, True if one is so small that it
     counts as 0; the elements of the longest row, −1 where the rows of `indptr`, int32 or
-    int64[n + 1], cannot be walked.
+    int64[n + 1], cannot be walked. Raises ValueError for an `indptr` without an element.
     """
     if not len(indptr):
         raise ValueError("indptr: expected an element at least, got none")
     magnitudes = np.abs(values)
-    bad = ~(magnitudes <= most)
+    bad = ~(magnitudes <= limit)
     lengths = np.diff(indptr)
     walks = indptr[0] >= 0 and bool((lengths >= 0).all()) and indptr[-1] <= len(values)
     return (
@@ -197,15 +201,15 @@ def with_targets(
 
     y: text, integers, booleans or floats that are integers, [n] or [n, 1].
 
-    Raises SampleError for what is no label, or an importance outside the `bounds`, ValueError for
-    another number of them than of rows.
+    Raises SampleError for a value that is no label, or an importance outside the `bounds`,
+    ValueError for another number of them than of rows.
     """
     table, ids = _labels(y, len(rows))
     if sample_weight is None:
         return replace(rows, label_table=table, label_ids=ids)
     importances = _vector("sample_weight", sample_weight, len(rows))
-    most = MAX_MAGNITUDE if bounds.clips else bounds.importance
-    bad = ~((importances >= 0) & (importances <= most))
+    limit = MAX_MAGNITUDE if bounds.clips else bounds.importance
+    bad = ~((importances >= 0) & (importances <= limit))
     if bad.any():
         i = int(bad.argmax())
         raise SampleError(

@@ -51,7 +51,7 @@ class Decoder(Protocol):
         self, body: bytes, limits: Limits, *, labelled: bool, extractor: Any = None
     ) -> BatchColumns: ...
     def screen_matrix(
-        self, indptr: NDArray[Any], values: NDArray[np.float64], most: float
+        self, indptr: NDArray[Any], values: NDArray[np.float64], limit: float
     ) -> tuple[int | None, bool, int]: ...
 
 
@@ -118,7 +118,7 @@ def labelled_batches(
     Raises as `learn_batches` does; the error's root is X, y or sample_weight. Raises ValueError for
     another number of labels than of rows.
     """
-    rows = given if hasattr(given, "__len__") else list(given)
+    rows = given if hasattr(given, "__len__") else list(samples_of(given))
     labels = label_column(y, len(rows)).tolist()
     if sample_weight is None:
         samples: Iterable[Any] = zip(samples_of(rows), labels, strict=True)
@@ -353,10 +353,10 @@ def _names(names: list[Any], path: tuple[int, ...]) -> list[Any]:
     return names
 
 
-def _narrow(value: Any, path: tuple[int, ...]) -> Any:
+def _narrow(value: Any, path: Path) -> Any:
     """`value` with integers beyond 64 bits as floats where a number may stand; names may not.
 
-    A tuple is a sample, a list its names, a mapping its features.
+    A tuple is a sample, a list its names, a mapping its features. Raises SampleError.
     """
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
         try:
@@ -370,20 +370,27 @@ def _narrow(value: Any, path: tuple[int, ...]) -> Any:
     if isinstance(value, Mapping):
         for name in value:
             _check_name(name, path)
-        return {name: _narrow(number, path) for name, number in value.items()}
+        return {name: _narrow(x, (*path, _key(name))) for name, x in value.items()}
     if isinstance(value, list):
-        for name in value:
-            _check_name(name, path)
+        for i, name in enumerate(value):
+            _check_name(name, (*path, i))
         return value
     if isinstance(value, tuple):
         label, *parts = value
         if isinstance(label, int) and not -(2**63) <= label < 2**64:
             label = b"%d" % label
-        return (label, *(_narrow(part, path) for part in parts))
+        # As users have it: the features, the label, the importance.
+        places = zip((0, 2), parts, strict=False)
+        return (label, *(_narrow(part, (*path, place)) for place, part in places))
     return value
 
 
-def _check_name(name: object, path: tuple[int, ...]) -> None:
+def _key(name: object) -> bytes:
+    """A name as a step of a path."""
+    return name if isinstance(name, bytes) else str(name).encode("utf-8", "surrogateescape")
+
+
+def _check_name(name: object, path: Path) -> None:
     if isinstance(name, list | tuple | Mapping):
         raise SampleError(
             f"expected a feature name (text, bytes or an integer), got {type(name).__name__}", path

@@ -17,7 +17,7 @@ from onlinesvm.data.label import label_of
 from onlinesvm.errors import BodyError, LimitError, Path, SampleError, format_text
 from onlinesvm.text.constants import MESSAGE_TEXT_BYTES
 
-__all__ = ["check_whole", "raise_first_fault", "refuse_text"]
+__all__ = ["check_whole", "raise_first_fault", "refuse_text", "sample_starts"]
 
 _FEATURES = "expected features as an array of names or a map from name to value"
 _SAMPLE = "expected a sample as [label, features] or [label, features, importance]"

@@ -5,7 +5,9 @@
 
 `contract` lists their names; this module only chooses. ``ONLINESVM_KERNEL=native|python`` forces
 one; a forced kernel never falls back. The best available is used otherwise, and `fallback` says why
-it is not the best there is.
+it is not the best there is. The python kernel is made of the other rooms, the native one shares
+their checks and messages.
+May import `config`, `data`, `errors`, `metrics`, `model`, `readers` and `text`.
 """
 
 from __future__ import annotations

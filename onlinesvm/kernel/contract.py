@@ -122,7 +122,7 @@ class KernelRule(Protocol):
 
 
 class KernelMetrics(Protocol):
-    """What the margins tell. `onlinesvm.metrics.monitor.Metrics` specifies it."""
+    """The metrics of margins. `onlinesvm.metrics.monitor.Metrics` specifies it."""
 
     def observe(
         self, margins: NDArray[np.float64], signs: Any, importances: Any
@@ -187,7 +187,7 @@ class Kernel(Protocol):
         self, parser: Any, block: bytes, start: int, room: Any, *, skip_bad: bool = False
     ) -> Any: ...
     def screen_matrix(
-        self, indptr: NDArray[Any], values: NDArray[np.float64], most: float
+        self, indptr: NDArray[Any], values: NDArray[np.float64], limit: float
     ) -> tuple[int | None, bool, int]: ...
     def learn(
         self,

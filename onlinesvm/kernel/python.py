@@ -11,8 +11,8 @@ from onlinesvm.data.batch import Batch, Columns
 from onlinesvm.data.codec import decode, encode
 from onlinesvm.data.matrix import screen_matrix
 from onlinesvm.metrics.monitor import Metrics
-from onlinesvm.model.lookup import Lookup
-from onlinesvm.model.margins import score_fixed
+from onlinesvm.model.lookup import Lookup, check_first
+from onlinesvm.model.margins import score_fixed, vector_of
 from onlinesvm.model.rules import RULES, Rule
 from onlinesvm.readers.parsing import parse_block
 from onlinesvm.text.records import Extractor
@@ -51,13 +51,21 @@ def learn(
     that it has to be pruned for. Memory is reserved before anything changes.
 
     Returns the margins before each update, float64: one for each row that was learned. Raises
-    MemoryError, and nothing has changed then.
+    MemoryError, ValueError for rows that cannot be walked and for other numbers of signs or
+    weights; nothing has changed then.
     """
+    n = len(rows)
+    check_first(first, n)
+    signs = vector_of("signs", signs, n)
+    if weights is not None:
+        weights = vector_of("weights", weights, n)
+    if isinstance(rows, Columns):
+        rows.check()
     rule.reserve(lookup.reserve((rows,)))
     csr = lookup.ids(rows, grow=True, first=first)
     rule.enter(*lookup.entered())
     learned = slice(first, first + len(csr.indptr) - 1)
-    importances = np.ones(len(rows)) if rows.importances is None else rows.importances
+    importances = np.ones(n) if rows.importances is None else rows.importances
     weights = importances if weights is None else weights
     margins = rule.learn(csr, signs[learned], weights[learned])
     metrics.observe(margins, signs[learned], importances[learned])

@@ -195,10 +195,10 @@ def rising(positive: list[float], weight: list[float]) -> list[float]:
     return [one / of for one, of, count in pools for _ in range(count)]
 
 
-def index(at: float, most: int) -> int:
-    """The whole part of `at`, cut to 0 … most; of nan, `most`."""
-    if not at <= most:
-        return most
+def index(at: float, last: int) -> int:
+    """The whole part of `at`, cut to 0 … last; of nan, `last`."""
+    if not at <= last:
+        return last
     return int(at) if at >= 0.0 else 0
 
 

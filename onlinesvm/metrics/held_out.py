@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm.metrics.calibration import BINS
+from onlinesvm.metrics.confusion import rates
 
 __all__ = ["HeldOut"]
 
@@ -68,14 +69,11 @@ class HeldOut:
                 "log_loss": float((weights * losses).sum()) / whole,
                 "calibration_error": _off_calibration(probabilities, positive, weights) / whole,
             }
-        balanced = None
-        if tp + fn > 0.0 and fp + tn > 0.0:
-            balanced = (fn / (tp + fn) + fp / (fp + tn)) / 2.0
         return {
             "samples": len(margins),
             "importance": whole,
             "error": figures["error"],
-            "balanced_error": balanced,
+            "balanced_error": rates([tp, fp, tn, fn])["balanced_error"],
             "auc": _auc(margins, positive, weights),
             "log_loss": figures["log_loss"],
             "calibration_error": figures["calibration_error"],

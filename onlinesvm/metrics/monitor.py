@@ -30,9 +30,12 @@ class Metrics:
         """Count samples in order, by the margins before they were learned.
 
         Returns the probability of +1 that each had, float64[n]. A sample of importance 0 is not
-        counted.
+        counted. Raises ValueError for another number of signs or importances than of margins.
         """
         given = np.asarray(signs).tolist(), np.asarray(importances).tolist()
+        for name, column in zip(("signs", "importances"), given, strict=True):
+            if len(column) != len(margins):
+                raise ValueError(f"{name}: expected {len(margins)} elements, got {len(column)}")
         self._totals = observe(self._totals, margins.tolist(), *given, self._threshold)
         probabilities = []
         for margin, y, h in zip(margins.tolist(), *given, strict=True):

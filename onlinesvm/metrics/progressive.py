@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onlinesvm.metrics.constants import RECENT_DISCOUNT as DISCOUNT
 from onlinesvm.metrics.constants import TOTALS
 
-__all__ = ["DISCOUNT", "TOTALS", "Progressive", "observe"]
+__all__ = ["TOTALS", "Progressive", "observe"]
 
 
 class Progressive:
@@ -39,7 +39,7 @@ class Progressive:
 
     @property
     def error(self) -> float | None:
-        """The share of samples whose label was predicted wrongly (+1 when margin > 0)."""
+        """The share of samples on the wrong side of the model's threshold."""
         return self._mean(2, 1)
 
     @property

@@ -63,23 +63,26 @@ class Head:
         view.close()
         return experts(view.scalars)
 
-    def figures(self) -> dict[str, Any]:
-        """The totals and figures of a snapshot."""
+    def dump(self) -> dict[str, Any]:
+        """The totals and counters of a snapshot, by the names of its fields."""
         numbers = self.metrics.dump().tolist()
-        counts = self.class_weights.counts.tolist()
-        figures = {"judge": numbers[len(TOTALS) :], "labels": counts}
-        return {"totals": numbers[: len(TOTALS)], "figures": figures}
+        counters = {
+            "monitor": numbers[len(TOTALS) :],
+            "label_counts": self.class_weights.counts.tolist(),
+        }
+        return {"totals": numbers[: len(TOTALS)], "counters": counters}
 
-    def restore(self, totals: list[float], figures: Mapping[str, list[float]]) -> None:
-        """Restore the totals and figures of a snapshot. Raises ValueError for others.
+    def restore(self, totals: list[float], counters: Mapping[str, list[float]]) -> None:
+        """Restore the totals and counters of a snapshot.
 
-        Without figures, as in a file of format 1, they start anew.
+        Raises KeyError for one that is missing, ValueError for numbers that cannot be such.
         """
-        judge = figures["judge"] if figures else self.metrics.dump()[len(TOTALS) :]
-        counts = np.array(figures.get("labels", [0.0, 0.0]), dtype=np.float64)
+        numbers = np.array([*totals, *counters["monitor"]], dtype=np.float64)
+        counts = np.array(counters["label_counts"], dtype=np.float64)
         if counts.shape != (2,) or not bool(((counts >= 0) & (counts <= 2**53)).all()):
-            raise ValueError(f"labels: expected 2 counts from 0 to 2**53, got {counts.tolist()}")
-        numbers = np.array([*totals, *judge], dtype=np.float64)
+            raise ValueError(
+                f"label_counts: expected 2 counts from 0 to 2**53, got {counts.tolist()}"
+            )
         monitor.check_state(numbers)
         self.metrics.restore(numbers)
         self.class_weights.counts = counts
@@ -115,8 +118,8 @@ class ClassWeights:
             self.counts[0] + np.cumsum(learned & ~positive),
             self.counts[1] + np.cumsum(learned & positive),
         ]
-        own: NDArray[np.float64] = np.where(positive, seen[1], seen[0])
-        counts = np.array([seen[0][-1], seen[1][-1]]) if len(own) else self.counts
+        of_label: NDArray[np.float64] = np.where(positive, seen[1], seen[0])
+        counts = np.array([seen[0][-1], seen[1][-1]]) if len(of_label) else self.counts
         # Where nothing is learned, nothing may have been seen; the importance is 0 then.
-        weights = importances * ((seen[0] + seen[1]) / (2.0 * np.maximum(own, 1.0)))
+        weights = importances * ((seen[0] + seen[1]) / (2.0 * np.maximum(of_label, 1.0)))
         return weights.tolist(), counts

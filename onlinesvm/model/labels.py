@@ -128,7 +128,8 @@ class Labels:
     def _chosen(self, text: bytes) -> float:
         """The side that `positive` gives a label."""
         is_positive = text in self._positive or (
-            self._above_zero and text.isdigit() and text != b"0"
+            # "007" is a text, not an integer
+            self._above_zero and text.isdigit() and not text.startswith(b"0")
         )
         return 1.0 if is_positive else -1.0
 

@@ -47,6 +47,12 @@ def prune_target(max_features: int) -> int:
     return max_features - (max_features + 3) // 4
 
 
+def check_first(first: int, n: int) -> None:
+    """Raise ValueError unless `first` is one of n samples, or the end of them."""
+    if first > n:
+        raise ValueError(f"first: expected one of {n} samples, got {first}")
+
+
 class Lookup:
     """The Python kernel's lookup: a dict.
 
@@ -76,8 +82,12 @@ class Lookup:
 
         Unknown features are PAD, and the lookup stays as it is. With `grow`, new features are
         entered; a row of importance 0 enters none. Where the lookup prunes, growing ends before a
-        row whose new names would pass the bound: `prune`, then go on from there.
+        row whose new names would pass the bound: `prune`, then go on from there. Raises ValueError
+        for rows that cannot be walked and for a `first` beyond them.
         """
+        check_first(first, len(rows))
+        if isinstance(rows, Columns):
+            rows.check()
         made: list[dict[int | bytes, float]] = []
         tags = rows.tags if isinstance(rows, Batch) else []
         if grow:
@@ -118,8 +128,10 @@ class Lookup:
 
     def prune(self, kept: NDArray[np.bool_]) -> None:
         """Drop the names for which `kept`, by id from 1, is false. The others get ids 1, 2, … in
-        the old order.
+        the old order. Raises ValueError for another number of `kept` than of names.
         """
+        if len(kept) != len(self._names):
+            raise ValueError(f"kept: expected {len(self._names)} elements, got {len(kept)}")
         self._names = [name for name, stays in zip(self._names, kept, strict=True) if stays]
         self._ids = {name: i for i, name in enumerate(self._names, 1)}
 

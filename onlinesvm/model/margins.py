@@ -15,10 +15,10 @@ cell of padding) leaves its bits as they are.
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from onlinesvm.data.batch import CSR
 from onlinesvm.model.lookup import PAD
@@ -32,6 +32,8 @@ __all__ = [
     "normalized",
     "rows_over_ids",
     "score_fixed",
+    "vector_of",
+    "walkable",
 ]
 
 MAX_ID = 2**31 - 2
@@ -99,10 +101,25 @@ def agreeing(positive: Vector, margins: Vector, at_zero: float) -> Vector:
 
 def known(ids: NDArray[np.int32], n: int) -> NDArray[np.int32]:
     """`ids` with PAD in place of those from `n` on. Raises ValueError for anything but ids."""
-    least, largest = int(ids.min(initial=PAD)), int(ids.max(initial=PAD))
+    largest = _largest(ids)
+    return ids if largest < n else np.where(ids < n, ids, PAD).astype(np.int32)
+
+
+def _largest(ids: NDArray[np.int32]) -> int:
+    """The largest of `ids`, PAD if there is none. Raises ValueError for anything but ids."""
+    if not len(ids):
+        return PAD
+    least, largest = int(ids.min()), int(ids.max())
     if least < PAD or largest > MAX_ID:
         raise ValueError(f"indices: expected ids from 0 to {MAX_ID}, got {least} to {largest}")
-    return ids if largest < n else np.where(ids < n, ids, PAD).astype(np.int32)
+    return largest
+
+
+def walkable(csr: CSR) -> CSR:
+    """`csr`, as `checked` gives it, with every index an id. Raises ValueError for anything else."""
+    csr = checked(csr)
+    _largest(csr.indices)
+    return csr
 
 
 def check_weights(weights: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -147,13 +164,21 @@ def rows_over_ids(csr: CSR) -> CSR:
         )
     if data.dtype.kind not in "iuf":
         raise ValueError(f"data: expected real numbers, got {data.dtype}")
-    if indices.dtype != np.int32 and len(indices):
-        known(indices, MAX_ID)
+    if indices.dtype != np.int32:
+        _largest(indices)
     ends = np.array(indptr, dtype=np.int64)
     return CSR(ends, _vector(indices, np.int32), _vector(data, np.float64))
 
 
-def _vector(values: NDArray[Any], dtype: type[Scalar]) -> NDArray[Scalar]:
+def vector_of(name: str, values: ArrayLike, n: int) -> Vector:
+    """`values` as float64[n]. Raises ValueError, which names them, for another number of them."""
+    vector = _vector(values, np.float64)
+    if len(vector) != n:
+        raise ValueError(f"{name}: expected {n} elements, got {len(vector)}")
+    return vector
+
+
+def _vector(values: ArrayLike, dtype: type[Scalar]) -> NDArray[Scalar]:
     array = np.ascontiguousarray(values, dtype)
     if array.ndim != 1:
         raise ValueError(f"expected an array of 1 dimension, got one of {array.ndim}")

@@ -158,6 +158,7 @@ class Model:
         return csr
 
     def _learn_looked_up(self, rows: Rows, csr: CSR) -> NDArray[np.float64]:
+        self._scorer = None
         labels, signs = self._signs(rows)
         importances = np.ones(len(rows)) if rows.importances is None else rows.importances
         weights, counts = self.head.class_weights.of(signs, importances)
@@ -311,7 +312,12 @@ class Model:
         return self.head.bias
 
     def strongest(self, n: int) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
-        """The `n` features of largest weight above 0, and of smallest below, strongest first."""
+        """The `n` features of largest weight above 0, and of smallest below, strongest first.
+
+        Raises ValueError for an `n` below 0.
+        """
+        if n < 0:
+            raise ValueError(f"n: expected a number of features from 0, got {n}")
         with self._lock:
             weights = self.head.rule.weights(len(self._lookup))[0][1:]
             view = self._lookup.view()  # not fewer names than weights
@@ -376,7 +382,7 @@ class Model:
                 "kernel": self.kernel.NAME,
                 "position": self.position,
                 "labels": self.labels.dump(),
-                **self.head.figures(),
+                **self.head.dump(),
             }
             n = len(self._lookup)
             return ModelView(head, self._lookup.view(), self.head.rule.view(n))
@@ -391,7 +397,7 @@ class Model:
         Model.__init__(model, taken.config, limits, kernel)
         taken.restore(model._lookup, model.head.rule)
         with restoring():
-            model.head.restore(taken.totals, taken.figures)
+            model.head.restore(taken.totals, taken.counters)
         model.labels.restore(taken.labels)
         model.id, model.position = taken.id, taken.position
         return model

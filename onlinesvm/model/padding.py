@@ -90,9 +90,9 @@ def _blocks(lengths: NDArray[np.int64]) -> Iterator[NDArray[np.intp]]:
     start = 0
     while start < len(order):
         # No row is filled up to more than a quarter above the shortest.
-        most = int(ordered[start]) * 5 // 4 + 2
-        end = int(np.searchsorted(ordered, most, side="right"))
-        end = min(end, start + max(1, _CELLS // most))
+        limit = int(ordered[start]) * 5 // 4 + 2
+        end = int(np.searchsorted(ordered, limit, side="right"))
+        end = min(end, start + max(1, _CELLS // limit))
         yield order[start:end]
         start = end
 

@@ -42,7 +42,7 @@ _PIECE = 2**17
 _SCIPY_FROM = 5_000
 
 
-class Model(Protocol):
+class ScoredModel(Protocol):
     """An `onlinesvm.model.model.Model`, as far as a Scorer copies it."""
 
     config: LearnerConfig
@@ -81,7 +81,7 @@ class Scorer:
 
     def __init__(
         self,
-        source: Model | Snapshot | str | os.PathLike[str],
+        source: ScoredModel | Snapshot | str | os.PathLike[str],
         *,
         limits: Limits | None = None,
         kernel: str | None = None,
@@ -107,13 +107,13 @@ class Scorer:
                     self._lookup.restore(names["lengths"], names["names"])
 
     @classmethod
-    def sharing(cls, model: Model) -> Scorer:
+    def sharing(cls, model: ScoredModel) -> Scorer:
         """A Scorer that shares the names of `model`: valid until the model learns."""
         made = cls.__new__(cls)
         made._share(model)
         return made
 
-    def _share(self, model: Model) -> None:
+    def _share(self, model: ScoredModel) -> None:
         self.limits, self.kernel = model.limits, model.kernel
         self._copy(model.config, model.position, model._lookup, model.head.rule)
 
@@ -162,7 +162,7 @@ class Scorer:
                 lengths=lengths,
                 names=named["names"][: int(lengths.sum(dtype=np.uint64))],
                 arrays={"weights": self.weights[1:]},
-                **Head(self.kernel, config).figures(),
+                **Head(self.kernel, config).dump(),
             )
         )
 

@@ -2,7 +2,8 @@
 
 `reader` walks a file: `chunks` reads it, `detect` and `start` find its format and header, `parsing`
 and one file a format turn lines into samples, `prefetch` does so on a thread of its own. `tokens`
-and `labels` read the parts that formats share. May import `data`, `text` and the kernels.
+and `labels` read the parts that formats share. May import `config`, `data`, `errors`,
+`kernel` and `text`.
 
 A new format takes: its file here, with its grammar in the docstring, `fits` and a parser; its row
 in `formats`; its samples and faults in tests/readers/test_formats.py and its lines in the fuzz

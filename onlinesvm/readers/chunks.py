@@ -85,7 +85,7 @@ class Blocks:
 
     def __iter__(self) -> Iterator[bytes | LineError]:
         begun = bytearray()  # a line whose end has not come yet
-        passing = False  # whether that line is too long, and read past
+        passing = False  # True while that line is too long, and read past
         try:
             for chunk in self._text():
                 if passing:
@@ -127,7 +127,7 @@ class Blocks:
             yield block[good:]
 
     def _line_too_long(self) -> LineError:
-        # How long it is was perhaps never found out.
+        # Its length is not known: it is read past, and its end may never come.
         return LineError(f"expected at most {self._max_line_bytes} bytes a line, got more")
 
     def _text(self) -> Iterator[bytes]:

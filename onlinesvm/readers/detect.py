@@ -4,7 +4,8 @@ Blank lines and lines that begin with ``#`` count for nothing. Each other line f
 (`formats`), of which the first counts; the format that most lines fit is the file's. A line of one
 bare word fits none. Text without labels fits any line: a file to predict is such text where fewer
 than half of its lines fit any other format and not all of them are bare numbers. Else the file is
-refused with the list of the formats, and so is a table whose label's column was not named.
+refused with the list of the formats, and so is a table whose label's column was not named. A first
+line that begins an object or array of several lines makes the file JSON, whose parser refuses it.
 """
 
 from __future__ import annotations
@@ -108,6 +109,8 @@ def detect(lines: list[bytes], *, labelled: bool) -> str:
 
     Raises LineError where it cannot be known.
     """
+    if _opens_json(lines[0]):
+        return "json"
     lines = [_start_of(line) for line in lines]
     shown = [line for line in lines if _shows_format(line)]
     counts = Counter(filter(None, map(_kind_of, shown)))
@@ -153,6 +156,11 @@ def _kind_of(line: bytes) -> str | None:
     if line.startswith(b"\t"):
         return "text"
     return next((name for name, format in FORMATS.items() if format.fits(line)), None)
+
+
+def _opens_json(line: bytes) -> bool:
+    """True for the first line of an object or array over several lines: few others look like it."""
+    return FORMATS["json"].fits(line) and line.rstrip().endswith((b"{", b"[", b","))
 
 
 def _shows_format(line: bytes) -> bool:

@@ -24,8 +24,8 @@ A file is a stream of msgpack objects, nothing else:
     totals         array of 7 float64, the progressive figures (metrics.progressive.TOTALS)
     labels         array of at most 2, that of side −1 first: [label as it was first written, side],
                    side −1.0 or 1.0; a text that is not UTF-8 as bytes
-    figures        map, name → array of float64: what was learned of the margins (metrics.monitor),
-                   and the samples of each label
+    counters       map, name → array of float64: monitor, the state of metrics.monitor without the
+                   totals; label_counts, the samples of −1 and of +1 that class_weight counts
     attachments    map, name → any msgpack value: kept for the caller that saved the model
     arrays         array of [name, dtype, count]
 
@@ -40,7 +40,7 @@ A file is a stream of msgpack objects, nothing else:
 
 Numbers in arrays are little-endian. Keys of maps are text or bytes; extension types are refused.
 `checksum` is the CRC-32 (as zlib has it) of all bytes before the trailer. `digest` is the SHA-256,
-in hex, of the msgpack of ``[config, position, scalars, totals, figures, labels]`` (maps sorted by
+in hex, of the msgpack of ``[config, position, scalars, totals, counters, labels]`` (maps sorted by
 key, labels as their texts) followed by the arrays' bytes: equal digests, equal models, whatever
 kernel wrote them and when. The id and the attachments are not part of it.
 """
@@ -100,7 +100,7 @@ class Snapshot:
     lengths: NDArray[np.uint32]
     names: NDArray[np.uint8]
     arrays: dict[str, NDArray[Any]]
-    figures: dict[str, list[float]]
+    counters: dict[str, list[float]]
     labels: list[list[Any]]
     bounds: tuple[float, float, bool] | None = None
     attachments: dict[str, Any] = field(default_factory=dict)
@@ -150,7 +150,7 @@ class Snapshot:
             self.position,
             self.scalars,
             self.totals,
-            self.figures,
+            self.counters,
             self.labels,
         )
 
@@ -179,13 +179,13 @@ def digested_head(
     position: int,
     scalars: dict[str, Any],
     totals: list[float],
-    figures: dict[str, list[float]],
+    counters: dict[str, list[float]],
     labels: list[list[Any]],
 ) -> bytes:
     """The bytes that the digest of such a model covers before its arrays."""
     compared = [[label_of(label).text, side] for label, side in labels]
     packed: bytes = msgpack.packb(
-        [_sorted(config), position, _sorted(scalars), totals, _sorted(figures), compared]
+        [_sorted(config), position, _sorted(scalars), totals, _sorted(counters), compared]
     )
     return packed
 

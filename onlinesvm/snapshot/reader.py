@@ -170,12 +170,12 @@ class _Reader:
             "totals to be 7 finite float64",
             totals,
         )
-        figures = header["figures"]
-        for name, numbers in figures.items():
+        counters = header["counters"]
+        for name, numbers in counters.items():
             finite = isinstance(numbers, list) and all(
                 type(number) is float and abs(number) < float("inf") for number in numbers
             )
-            expect(isinstance(name, str) and finite, "figures to be finite float64", numbers)
+            expect(isinstance(name, str) and finite, "counters to be finite float64", numbers)
         for name in header["attachments"]:
             expect(isinstance(name, str), "attachments with names as text", name)
         labels = header["labels"]
@@ -216,7 +216,7 @@ class _Reader:
             raise self._error(f"expected arrays of {needed} bytes, got a file of {self._size}")
         # Of the configuration as the file has it: a parameter that came later is not in its digest.
         self._sha.update(
-            digested_head(stored, header["position"], header["scalars"], totals, figures, labels)
+            digested_head(stored, header["position"], header["scalars"], totals, counters, labels)
         )
 
     def verify(self) -> tuple[int, str]:
@@ -256,10 +256,10 @@ class _Reader:
         if expected != got:
             raise self._error(f"names: expected {expected} bytes, got {got}")
 
-    def _check_chunk(self, name: str, size: int, most: int) -> None:
-        if not 0 < size <= most:
+    def _check_chunk(self, name: str, size: int, limit: int) -> None:
+        if not 0 < size <= limit:
             raise self._error(
-                f"array {name}: expected a chunk of 1 to {most} bytes at byte"
+                f"array {name}: expected a chunk of 1 to {limit} bytes at byte"
                 f" {self._file.tell()}, got one of {size}"
             )
 
@@ -291,7 +291,7 @@ class _Reader:
             position=header["position"],
             scalars=header["scalars"],
             totals=header["totals"],
-            figures=header["figures"],
+            counters=header["counters"],
             labels=header["labels"],
             lengths=lengths,
             names=names,
@@ -360,7 +360,7 @@ def _refuse_extension(code: int, data: bytes) -> object:
 _HEADER_TYPES: dict[str, type] = {
     "library": str, "kernel": str, "id": bytes, "config": dict, "max_features": int,
     "position": int, "features": int, "scalars": dict, "totals": list, "labels": list,
-    "figures": dict, "attachments": dict, "arrays": list, "written_at": float,
+    "counters": dict, "attachments": dict, "arrays": list, "written_at": float,
 }  # fmt: skip
 _KIND_NAMES: dict[type, str] = {
     str: "text", dict: "a map", int: "an integer", list: "an array", float: "a float",

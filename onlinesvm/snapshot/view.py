@@ -31,9 +31,8 @@ class ModelView:
         not affected.
         """
         try:
-            arrays = (
-                self._rule.arrays()
-            )  # first: learning copies the records that it changes until then
+            # The rule first: learning copies the records that it changes until then.
+            arrays = self._rule.arrays()
             names = self._names.arrays()
             return Snapshot(
                 **self._head,

@@ -135,7 +135,7 @@ def _write_stream(file: BinaryIO, snapshot: Snapshot) -> tuple[int, str]:
             "scalars": snapshot.scalars,
             "totals": snapshot.totals,
             "labels": snapshot.labels,
-            "figures": snapshot.figures,
+            "counters": snapshot.counters,
             "attachments": snapshot.attachments,
             "arrays": [[name, array.dtype.str, len(array)] for name, array in arrays.items()],
         }

@@ -13,7 +13,7 @@ from typing import Any
 from onlinesvm.errors import SnapshotError
 from onlinesvm.service.cli.flags import count
 from onlinesvm.service.cli.output import one_line, write
-from onlinesvm.service.cli.parser import Parser
+from onlinesvm.service.cli.parser import Parser, UsageError
 from onlinesvm.service.cli.target import add_daemon, client_of
 from onlinesvm.service.errors import StateError
 
@@ -69,6 +69,8 @@ def recover(arguments: argparse.Namespace) -> None:
     from onlinesvm.service.storage import recovery
     from onlinesvm.service.storage.state_dir import StateDir
 
+    if not arguments.state:  # it would be the current folder
+        raise UsageError("--state: expected a folder, got ''")
     folder = Path(arguments.state).absolute()
     if not folder.is_dir():
         raise StateError(f"state folder {folder}: no such folder")
@@ -120,7 +122,7 @@ def inspect(arguments: argparse.Namespace) -> None:
     experts = model.experts
     if experts is not None:
         header["experts"] = experts
-    for name in ("arrays", "totals", "scalars", "figures", "attachments"):
+    for name in ("arrays", "totals", "scalars", "counters", "attachments"):
         header.pop(name, None)
     up, down = model.strongest(arguments.top)
     if arguments.json:

@@ -154,7 +154,12 @@ def _warn_of_order(run: Run, arguments: argparse.Namespace) -> None:
         return
     side, longest, expected = long
     label = run.labels.name(side)
-    remedy = "--shuffle mixes a file" if arguments.snapshot is not None else "mix them first"
+    if arguments.snapshot is None:
+        remedy = "mix them first"
+    elif arguments.shuffle is None:
+        remedy = "--shuffle mixes a file"
+    else:
+        remedy = "a larger --max-memory mixes more of the file"
     note(
         f"warning: {plural(longest, 'sample')} in a row had the label {label}, in random order"
         f" it would be about {expected}; a model follows the last label of sorted samples: {remedy}"
@@ -301,8 +306,8 @@ def _learn_daemon(
     waiting: dict[int, tuple[BatchColumns, int]] = {}
 
     def count(start: int, margins: NDArray[np.float64]) -> None:
-        # What is acknowledged is a batch that was sent, or a piece of one that was refused; such
-        # pieces come in any order.
+        # The daemon acknowledges a batch as it was sent, or pieces of one with a refused sample, in
+        # any order.
         first = max(index for index in waiting if index <= start)
         batch, left = waiting.pop(first)
         if not run.labels.find(batch.label_table).all():
@@ -364,7 +369,7 @@ def _learn_daemon(
 
 
 def _so_far(applied: int, before: int, producer: str | None, error: BaseException) -> str:
-    """How much of a run that ended early was learned, and how to continue."""
+    """The samples that a run learned before it ended early, and the way to continue."""
     learned = _learned(applied - before)
     if isinstance(error, DaemonLost | DaemonTimeout) and producer is None:
         learned = f"at least {plural(applied, 'sample')} of this run were learned"

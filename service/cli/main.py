@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from onlinesvm.errors import OnlineSVMError
 from onlinesvm.service.cli.interrupt import interruptible
-from onlinesvm.service.cli.output import naming
+from onlinesvm.service.cli.output import BYTES_AS_GIVEN, naming
 from onlinesvm.service.cli.parser import Parser, UsageError
 from onlinesvm.service.errors import DaemonUnreachable
 from onlinesvm.version import __version__
@@ -88,9 +88,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     atexit.register(gc.freeze)  # the interpreter's end would search all objects for cycles: 10 ms
     _open_closed_streams()
-    for stream in (sys.stdout, sys.stderr):
+    for stream, errors in ((sys.stdout, BYTES_AS_GIVEN), (sys.stderr, "backslashreplace")):
         if isinstance(stream, io.TextIOWrapper):  # a name may hold what the terminal cannot show
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors=errors)
     try:
         with interruptible():
             arguments = parser().parse_args(argv)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -149,10 +148,9 @@ class _DaemonModel:
             return [self._client.request(op, body, **keys)[1]]
         except (LimitError, RequestRefused) as error:
             too_large = isinstance(error, LimitError) or error.code == "TOO_LARGE"
-            if not too_large or error.at not in ("$", None) or samples == 1:
-                faulty = re.match(r"\$\[(\d+)\]", error.at or "")
-                if faulty and isinstance(error, RequestRefused):
-                    error.sample = start + int(faulty[1])
+            if not too_large or error.sample is not None or samples == 1:
+                if isinstance(error, RequestRefused) and error.sample is not None:
+                    error.sample += start
                 raise
         middle = samples // 2
         first, second = cut_body(body, middle)

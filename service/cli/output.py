@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 
-__all__ = ["naming", "note", "one_line", "plural", "write"]
+__all__ = ["BYTES_AS_GIVEN", "naming", "note", "one_line", "plural", "write"]
+
+# Errors of encoding on stdout: a byte that was no UTF-8 is written as that byte, so that ids and
+# labels come back as they were read; other characters that the encoding lacks as their escapes.
+BYTES_AS_GIVEN = "onlinesvm-bytes-as-given"
+_split_at_bytes = re.compile("([\udc80-\udcff]+)").split
+
+
+def _bytes_as_given(error: UnicodeError) -> tuple[str | bytes, int]:
+    if isinstance(error, UnicodeEncodeError):
+        error.end = error.start + 1  # the next character may be of the other kind
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.backslashreplace_errors(error)
+
+
+codecs.register_error(BYTES_AS_GIVEN, _bytes_as_given)
 
 
 @contextlib.contextmanager
@@ -39,8 +58,13 @@ def note(text: str) -> None:
 
 
 def one_line(text: str) -> str:
-    """`text`, control characters escaped as in JSON."""
-    return text if text.isprintable() else json.dumps(text, ensure_ascii=False)[1:-1]
+    """`text`, control characters escaped as in JSON; bytes that are not UTF-8 stay."""
+    if text.isprintable():
+        return text
+    return "".join(
+        part if i % 2 else json.dumps(part, ensure_ascii=False)[1:-1]
+        for i, part in enumerate(_split_at_bytes(text))
+    )
 
 
 def plural(n: int, noun: str) -> str:

@@ -23,7 +23,7 @@ _MAX_COLUMNS = 79
 
 
 def columns_of(stream: TextIO) -> int:
-    """How wide a line may be on the terminal that `stream` is."""
+    """The width of a line on the terminal that `stream` is, at most 79 columns."""
     try:
         columns = os.get_terminal_size(stream.fileno()).columns - 1
     except OSError:

@@ -11,6 +11,7 @@ from onlinesvm.model.labels import Labels
 from onlinesvm.service.cli.flags import duration, from_flags
 from onlinesvm.service.cli.output import note
 from onlinesvm.service.cli.parser import Parser, UsageError
+from onlinesvm.service.protocol import DEFAULT_ENDPOINT, DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from onlinesvm.service.client.client import Client
@@ -18,21 +19,18 @@ if TYPE_CHECKING:
 
 __all__ = ["add_daemon", "add_target", "check_target", "client_of", "labels_in", "load"]
 
-_ENDPOINT = "tcp://127.0.0.1:5577"
-_DEFAULT_MODEL = "default"
-
 
 def add_daemon(parser: Parser) -> None:
     """Add the flags that name a daemon and one of its models."""
     parser.add_argument(
         "--connect",
         metavar="ENDPOINT",
-        help=f"the daemon's endpoint (default: {_ENDPOINT})",
+        help=f"the daemon's endpoint (default: {DEFAULT_ENDPOINT})",
     )
     parser.add_argument(
         "--model",
         metavar="NAME",
-        help=f"the name of the daemon's model (default: {_DEFAULT_MODEL})",
+        help=f"the name of the daemon's model (default: {DEFAULT_MODEL})",
     )
     parser.add_argument(
         "--timeout-s",
@@ -57,7 +55,9 @@ def add_target(parser: Parser, help: str) -> None:
 
 
 def check_target(arguments: argparse.Namespace) -> None:
-    """Raise UsageError where a daemon and a snapshot file are both named."""
+    """Raise UsageError where a daemon and a snapshot file are both named, or a file without one."""
+    if arguments.snapshot == "":
+        raise UsageError("--file: expected a file's name, got ''")
     for flag in ("connect", "model"):
         if arguments.snapshot is not None and getattr(arguments, flag) is not None:
             raise UsageError(f"expected --file or --{flag}, got both: one model is meant")
@@ -67,7 +67,7 @@ def client_of(arguments: argparse.Namespace, limits: Limits | None = None) -> Cl
     """A client of the daemon at `--connect`. Raises UsageError."""
     from onlinesvm.service.client.client import Client
 
-    endpoint = _ENDPOINT if arguments.connect is None else arguments.connect
+    endpoint = DEFAULT_ENDPOINT if arguments.connect is None else arguments.connect
 
     def say() -> None:
         note(f"waiting for a daemon at {endpoint} (Ctrl-C to stop)")

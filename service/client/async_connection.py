@@ -18,6 +18,7 @@ from zmq.utils.monitor import parse_monitor_message
 
 from onlinesvm.service.client.calls import Answer, Call, checked, frames_of
 from onlinesvm.service.client.link import (
+    FIRST_ANSWER_S,
     PROBE_S,
     Link,
     Sockets,
@@ -43,7 +44,6 @@ Outcome = Answer | DaemonLost | DaemonTimeout | RequestRefused
 
 # Messages read in one go, before other tasks have their turn.
 _TURN_MESSAGES = 256
-_FIRST_ANSWER_S = 1.0
 # As plain integers: combining the library's own flags costs as much as sending a frame.
 _NOBLOCK, _POLLIN, _EVENTS = int(zmq.NOBLOCK), int(zmq.POLLIN), int(zmq.EVENTS)
 
@@ -228,7 +228,7 @@ class AsyncConnection:
                     link.take_finding(found)
                 self._check_open()
                 self._take_events()
-            self.loop.call_later(_FIRST_ANSWER_S, self._suspect)
+            self.loop.call_later(FIRST_ANSWER_S, self._suspect)
         except BaseException:
             self._drop(DaemonLost(f"no connection to {self._settings.endpoint}"))
             raise

@@ -36,7 +36,7 @@ class AsyncStream:
         self._settings = settings
         self._delivery = delivery
         self._connection: AsyncConnection | None = None
-        # As in Stream: ready and asked how far the daemon is; and whether that was ever so.
+        # As in Stream: of this connection, and of any.
         self._is_joined = self._was_joined = False
         self._entered_at = time.monotonic()
         self._turns = asyncio.Lock()
@@ -237,7 +237,7 @@ class AsyncStream:
         self._arrived.set()
 
     def _take_outcomes(self, connection: AsyncConnection) -> bool:
-        """Take the outcomes that are there; whether there were any."""
+        """Take the outcomes that are there; False if there were none."""
         is_any = bool(self._outcomes)
         while self._outcomes:
             id, outcome = self._outcomes.popleft()

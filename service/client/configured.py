@@ -8,7 +8,7 @@ from typing import Any
 
 from onlinesvm.config import Limits
 from onlinesvm.service.client.calls import Calls
-from onlinesvm.service.client.settings import Settings
+from onlinesvm.service.client.settings import Settings, check_seconds
 from onlinesvm.service.protocol import DEFAULT_ENDPOINT
 
 __all__ = ["Configured"]
@@ -52,17 +52,18 @@ class Configured(ABC):
 
     @property
     def timeout_s(self) -> float:
-        """Seconds a request may take. May be set at any time."""
+        """Seconds a request may take. May be set at any time; raises ConfigError as `Client`."""
         return self._settings.timeout_s
 
     @timeout_s.setter
     def timeout_s(self, seconds: float) -> None:
+        check_seconds("timeout_s", seconds)
         self._settings.timeout_s = seconds
 
     @property
     @abstractmethod
     def closed(self) -> bool:
-        """Whether `close` was called."""
+        """True if `close` was called."""
 
     @abstractmethod
     def _open(self) -> None:

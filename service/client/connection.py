@@ -14,6 +14,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 from onlinesvm.service.client.calls import Answer, Call, checked, frames_of
 from onlinesvm.service.client.link import (
+    FIRST_ANSWER_S,
     PROBE_S,
     Link,
     Sockets,
@@ -32,15 +33,12 @@ T = TypeVar("T")
 
 # While a thread waits, another may close the client: it looks this often.
 _LOOK_EVERY_S = 0.1
-# The first answer of a peer that takes longer is worth a probe: REP and DEALER sockets shake hands
-# as a daemon does, and never answer.
-_FIRST_ANSWER_S = 1.0
 
 
 class Connection:
     """A DEALER to the daemon at `settings.endpoint`; connects at its first use.
 
-    `lock` is held while a thread uses it. `is_closing` says whether its client has been closed.
+    `lock` is held while a thread uses it. `is_closing` is true once its client is closed.
     """
 
     def __init__(self, settings: Settings, is_closing: Callable[[], bool]) -> None:
@@ -179,7 +177,7 @@ class Connection:
         """
         suspect_at = deadline
         if not self._has_answered:
-            suspect_at = min(deadline, time.monotonic() + _FIRST_ANSWER_S)
+            suspect_at = min(deadline, time.monotonic() + FIRST_ANSWER_S)
         while True:
             dealer, monitor = self._opened()
             # Answers from before a break are in the socket by now, so read after the look.

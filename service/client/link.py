@@ -22,7 +22,9 @@ from onlinesvm.service.client.probe import Finding, Kind
 from onlinesvm.service.client.settings import Settings
 from onlinesvm.service.errors import DaemonLost, DaemonUnreachable
 
-__all__ = ["PROBE_S", "Link", "Sockets", "State", "close_sockets", "open_sockets"]
+__all__ = [
+    "FIRST_ANSWER_S", "PROBE_S", "Link", "Sockets", "State", "close_sockets", "open_sockets",
+]  # fmt: skip
 
 # `max_message_bytes` bounds requests and margins; the reply to stats may be longer than both.
 _MIN_REPLY_BYTES = 2**20
@@ -31,6 +33,9 @@ _HANDSHAKE_S = 3.0
 # A handshake that takes longer is worth a probe, which takes up to PROBE_S.
 _PROBE_AFTER_S = 0.25
 PROBE_S = 0.5
+# The first answer of a peer that takes longer is worth a probe: REP and DEALER sockets shake hands
+# as a daemon does, and never answer.
+FIRST_ANSWER_S = 1.0
 # A context has a table of this many sockets; a connection takes two, its monitor another.
 _MAX_SOCKETS = 16_384
 _EVENTS = (

@@ -6,7 +6,6 @@ to `take`. Methods that read the clock use time.monotonic().
 
 from __future__ import annotations
 
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -134,7 +133,7 @@ class Pipeline:
     # Samples.
 
     def add(self, features: Features, label: Written, importance: float) -> bool:
-        """Add one sample; whether it is time to exchange batches with the daemon.
+        """Add one sample; True if it is time to exchange batches with the daemon.
 
         Raises TypeError, SampleError, LimitError; the sample is then not added.
         """
@@ -237,7 +236,9 @@ class Pipeline:
 
     def refuse(self, batch: Batch, refusal: RequestRefused) -> list[Batch]:
         """Note the refusal of a sample of `batch`; the samples before it and those after it."""
-        index = refused_index(refusal)
+        index = refusal.sample
+        if index is not None and index >= batch.samples:
+            index = None  # of no sample that was sent
         refusal.sample = batch.start + (index or 0)
         self._refused.append(refusal)
         if index is not None:
@@ -286,10 +287,4 @@ def is_waiting(refusal: RequestRefused) -> bool:
 
 def is_too_large(refusal: RequestRefused, batch: Batch) -> bool:
     """True if smaller batches may help: the daemon's limits are lower than those known here."""
-    return refusal.code == "TOO_LARGE" and refused_index(refusal) is None and batch.samples > 1
-
-
-def refused_index(refusal: RequestRefused) -> int | None:
-    """The index of the faulty sample in its request, None if the refusal names none."""
-    found = re.match(r"\$\[(\d+)\]", refusal.at or "")
-    return int(found[1]) if found else None
+    return refusal.code == "TOO_LARGE" and refusal.sample is None and batch.samples > 1

@@ -11,9 +11,15 @@ from onlinesvm.config import Limits
 from onlinesvm.errors import ConfigError
 from onlinesvm.service.endpoint import check_exposure
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "check_seconds"]
 
 T = TypeVar("T")
+
+
+def check_seconds(name: str, seconds: float) -> None:
+    """Raise ConfigError unless `seconds`, the argument `name`, are a finite number from 0."""
+    if not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+        raise ConfigError(f"{name}: expected seconds from 0, got {seconds!r}")
 
 
 @dataclass(slots=True)
@@ -43,9 +49,8 @@ class Settings:
                 f"endpoint: expected tcp://HOST:PORT or ipc://PATH, got {self.endpoint!r}"
                 " (not printable text)"
             )
-        for name, seconds in (("timeout_s", self.timeout_s), ("wait_s", self.wait_s)):
-            if not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
-                raise ConfigError(f"{name}: expected seconds from 0, got {seconds!r}")
+        check_seconds("timeout_s", self.timeout_s)
+        check_seconds("wait_s", self.wait_s)
 
     def rebuild(self, kind: Callable[..., T]) -> T:
         """A client of `kind` with these settings, for pickle."""

@@ -56,8 +56,8 @@ class Stream:
         self._pid, self._thread = os.getpid(), threading.get_ident()
         self._calls = Calls(settings.limits)
         self._connection: Connection | None = None
-        # Whether the connection is ready and, of a numbered stream, the daemon was asked how far it
-        # is; and whether that was ever so.
+        # True once the connection is ready and a numbered stream has asked how far the daemon is:
+        # of this connection, and of any.
         self._is_joined = self._was_joined = False
         self._entered_at = time.monotonic()
         if delivery.producer is not None:
@@ -239,7 +239,7 @@ class Stream:
             raise DaemonTimeout(f"no answer from {endpoint} within {timeout_s:g} s")
 
     def _receive(self, connection: Connection, deadline: float) -> bool:
-        """Take the next answer; whether one came by `deadline`."""
+        """Take the next answer; False if none came by `deadline`."""
         answer = connection.receive(deadline)
         if answer is None:
             return False

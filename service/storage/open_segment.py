@@ -41,16 +41,21 @@ class OpenSegment:
 
     @classmethod
     def create(cls, folder: Path, segment: Segment, files: Files, fsync: Fsync) -> OpenSegment:
-        """A new segment: whole under its name, or not there at all. Replaces one of its name."""
+        """A new segment: whole under its name, or not there at all. Replaces one of its name.
+
+        A folder's first segment is durable at once, under any policy: no crash leaves it empty, so
+        that an empty one is damage, and not a folder that was never used.
+        """
+        waits = fsync.waits or segment.first == 1
         path = folder / segment_name(segment.first)
         descriptor, temporary = files.create_beside(path)
         try:
             header = segment.pack()
             _write(files, descriptor, [header])
-            if fsync.waits:
+            if waits:
                 files.sync(descriptor)
             files.replace(temporary, path)
-            if fsync.waits:
+            if waits:
                 files.sync_folder(folder)
         except (OSError, MemoryError):
             os.close(descriptor)

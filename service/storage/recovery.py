@@ -166,7 +166,10 @@ def recover(
     """
     found = _Found(state, kernel, on_progress)
     if not found.models:
-        raise StateError(f"state folder {state.path}: expected a snapshot or a log, got none whole")
+        raise StateError(
+            f"state folder {state.path}: expected a snapshot or a log, got none whole: start in"
+            " another folder"
+        )
     snapshots = Snapshots(state.path, found.models, state.check)
     with state.errors():
         end, stop = found.end, found.stop

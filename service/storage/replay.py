@@ -156,8 +156,8 @@ class Replay:
         try:
             segment = Segment.unpack(bytes(data[:HEADER_BYTES]), first)
         except ValueError as error:
-            # A crash of the machine can leave a name without the bytes.
-            torn = len(data) < HEADER_BYTES or not any(data)
+            # A crash of the machine can leave a name without the bytes, but not of a first segment.
+            torn = first > 1 and (len(data) < HEADER_BYTES or not any(data))
             torn = torn and following is None and not self._is_named(first)
             raise _StoppedError(path, 0, str(error), is_torn=torn) from None
         self.folder = self.folder or segment.folder

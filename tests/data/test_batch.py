@@ -92,20 +92,23 @@ def test_integers_beyond_64_bits_are_numbers_and_no_names() -> None:
     body = pack_array([Packer().sample(["a"], 1, 10**30)])
     assert decode(body, Limits(), labelled=True).importances == [1e30]
     for wrong in (2**64, -(2**63) - 1):
-        for given_features in (["a", wrong], {wrong: 1}, ("a", wrong)):
+        for given_features, at in ((["a", wrong], "[1]"), ({wrong: 1}, ""), (("a", wrong), "[1]")):
             with pytest.raises(SampleError) as caught:
                 Packer().features(given_features, (7,))  # type: ignore[arg-type]
             assert str(caught.value) == (
                 "expected an integer name from -2**63 to 2**64 - 1, got an integer of"
-                f" {wrong.bit_length()} bits at $[7]"
+                f" {wrong.bit_length()} bits at $[7]{at}"
             )
-    with pytest.raises(SampleError) as caught:
-        Packer().sample({"a": 10**400}, 1, index=3)
-    assert str(caught.value) == (
-        "expected a number of magnitude at most 1e+50, got an integer of 1329 bits at $[3]"
-    )
+    for sample, at in ((({"a": 10**400}, 1), '[0]["a"]'), ((["a"], 1, 10**400), "[2]")):
+        with pytest.raises(SampleError) as caught:
+            Packer().sample(*sample, index=3)  # type: ignore[arg-type]
+        assert str(caught.value) == (
+            f"expected a number of magnitude at most 1e+50, got an integer of 1329 bits at $[3]{at}"
+        )
     for nested in ([["a", 10**30]], [{"a": 10**30}], {(10**30,): 1}):
-        with pytest.raises(SampleError, match=r"expected a feature name .* got \w+ at \$\[3\]"):
+        with pytest.raises(
+            SampleError, match=r"expected a feature name .* got \w+ at \$\[3\]\[0\]"
+        ):
             Packer().sample(nested, 1, index=3)  # type: ignore[arg-type]
 
 

@@ -271,6 +271,16 @@ def test_a_faulty_matrix_leaves_the_model_unchanged(
     assert model.snapshot().digest() == before
 
 
+@pytest.mark.parametrize("layout", [sparse.coo_array, sparse.csr_array])
+def test_a_sparse_array_of_one_dimension_is_no_matrix(kernel: Kernel, layout: Any) -> None:
+    model, given = OnlineSVM(kernel=kernel.NAME), layout(np.array([1.0, 0.0, 2.0]))
+    calls = (model.predict, model.decision_function, lambda x: model.partial_fit(x, [1]))
+    for call in calls:
+        with pytest.raises(ValueError, match=r"expected a matrix \[n, m\], got .* shape \(3,\)"):
+            call(given)
+    assert model.position == 0
+
+
 BROKEN_ROWS = "indptr: expected ends of rows that rise within the elements"
 
 

@@ -314,3 +314,10 @@ def test_a_series_of_samples_is_an_iterable_of_them(kernel: Kernel) -> None:
     other.learn(pandas.Series([(["a", "b"], 1), (["c"], -1)]))
     assert model.snapshot().digest() == other.snapshot().digest()
     assert model.predict(tokens).tolist() == other.predict(list(tokens)).tolist() == [1, -1]
+
+
+def test_nothing_is_no_samples(kernel: Kernel) -> None:
+    model = OnlineSVM(kernel=kernel.NAME)
+    for call in (lambda: model.partial_fit(None, [1]), lambda: model.predict(None)):
+        with pytest.raises(TypeError, match=r"expected an iterable of samples.*, got NoneType"):
+            call()

@@ -28,6 +28,7 @@ from onlinesvm.data.label import label_of
 from onlinesvm.data.matrix import Columns
 from onlinesvm.errors import SampleError, SnapshotError
 from onlinesvm.kernel.contract import Kernel
+from onlinesvm.metrics.progressive import TOTALS
 from onlinesvm.model.head import Head
 from onlinesvm.model.mappings import names_of
 from tests.strategies import WIDE, bodies, configurations, names, samples
@@ -411,11 +412,11 @@ def test_the_same_refusals_of_states_made_up(
     assert outcomes[0][0] is SnapshotError
 
 
-# Arguments to the compiled kernel from outside.
+# Arguments from outside the kernels.
 
 
-def test_rows_that_cannot_be_walked_are_refused(both: Kernels) -> None:
-    rule = Head(both.native, LearnerConfig(rule="sgd")).rule
+def test_rows_that_cannot_be_walked_are_refused(kernel: Kernel) -> None:
+    rule = Head(kernel, LearnerConfig(rule="sgd")).rule
     one = np.ones(1)
 
     def csr(indptr: list[int], indices: list[int], data: list[float]) -> CSR:
@@ -427,25 +428,31 @@ def test_rows_that_cannot_be_walked_are_refused(both: Kernels) -> None:
         (csr([0, 1], [1, 2], []), "indptr: expected ends of rows that rise within the elements"),
         (csr([-1, 1], [1], [1.0]), "indptr: expected ends of rows that rise within the elements"),
         (csr([1, 0], [1], [1.0]), "indptr: expected ends of rows that rise within the elements"),
-        (csr([0, 1], [-1], [1.0]), "indices: expected ids from 0"),
-        (csr([0, 1], [2**31 - 1], [1.0]), "indices: expected ids from 0"),
+        (csr([0, 1], [-1], [1.0]), "indices: expected ids from 0 to 2147483646, got -1 to -1"),
+        (csr([0, 2], [1, 2**31 - 1], [1.0, 1.0]), "from 0 to 2147483646, got 1 to 2147483647"),
     ]:
         for call in (lambda r=rows: rule.learn(r, one, one), lambda r=rows: rule.score(r)):
             with pytest.raises(ValueError, match=message):
                 call()
     with pytest.raises(ValueError, match="signs: expected 1 elements, got 2"):
         rule.learn(csr([0, 1], [1], [1.0]), np.ones(2), one)
+    with pytest.raises(ValueError, match="importances: expected 1 elements, got 2"):
+        rule.learn(csr([0, 1], [1], [1.0]), one, np.ones(2))
+    with pytest.raises(ValueError, match="keep_ids: expected ids from 1 to 2, got 5"):
+        rule.prune(2, np.array([5], np.int32), 1)
+    with pytest.raises(ValueError, match="indptr: expected an element at least, got none"):
+        kernel.screen_matrix(np.empty(0, np.int64), one, 1.0)
     far = csr([0, 2], [2**31 - 2, 0], [1.0, 5.0])
     assert rule.score(far).tolist() == [0.0]
     assert rule.feature(2**31 - 2) == rule.feature(0) == (0.0, None)
-    lookup = both.native.Lookup(9)
+    lookup = kernel.Lookup(9)
     with pytest.raises(ValueError, match="indptr: expected ends of rows"):
         lookup.ids(Columns(np.array([0, 3]), np.array([1]), np.array([1.0])))
     with pytest.raises(ValueError, match="importances: expected 1 elements, got 2"):
         lookup.ids(
             Columns(np.array([0, 1]), np.array([1]), np.ones(1), importances=np.ones(2)), grow=True
         )
-    metrics = both.native.Metrics(0.0)
+    metrics = kernel.Metrics(0.0)
     for columns in (
         Columns(np.array([0, 3]), np.array([1]), np.array([1.0])),
         Columns(np.array([-1, 1], np.int32), np.array([1], np.int32), np.array([1.0])),
@@ -454,18 +461,28 @@ def test_rows_that_cannot_be_walked_are_refused(both: Kernels) -> None:
     ):
         signs = np.ones(len(columns))
         with pytest.raises(ValueError, match="indptr: expected ends of rows that rise"):
-            both.native.learn(lookup, rule, metrics, columns, signs, None)
+            kernel.learn(lookup, rule, metrics, columns, signs, None)
         with pytest.raises(ValueError, match="indptr: expected ends of rows that rise"):
-            both.native.score(lookup, rule, columns)
+            kernel.score(lookup, rule, columns)
     for signs, importances, weights in [
         (np.ones(2), one, one), (one, np.ones(2), one), (one, one, np.ones(2)),
     ]:  # fmt: skip
         columns = Columns(np.array([0, 1]), np.array([1]), one, importances=importances)
         with pytest.raises(ValueError, match="expected 1 elements, got 2"):
-            both.native.learn(lookup, rule, metrics, columns, signs, weights)
+            kernel.learn(lookup, rule, metrics, columns, signs, weights)
+    for signs, importances in [(one, np.ones(2)), (np.ones(2), one)]:
+        with pytest.raises(ValueError, match=r"expected 1 elements, got 2"):
+            metrics.observe(one, signs, importances)
+    with pytest.raises(ValueError, match="kept: expected 0 elements, got 2"):
+        lookup.prune(np.ones(2, np.bool_))
     assert len(lookup) == 0
-    with pytest.raises(ValueError, match="first: expected one of 1 samples, got 2"):
-        both.native.learn(lookup, rule, metrics, columns, one, None, 2)
+    assert not metrics.dump()[: len(TOTALS)].any()
+    for call in (
+        lambda: kernel.learn(lookup, rule, metrics, columns, one, None, 2),
+        lambda: lookup.ids(columns, grow=True, first=2),
+    ):
+        with pytest.raises(ValueError, match="first: expected one of 1 samples, got 2"):
+            call()
 
 
 def test_a_batch_reads_names_where_they_came(both: Kernels) -> None:

@@ -85,7 +85,7 @@ def test_no_accepted_configuration_or_sample_makes_a_number_infinite(
         assert np.isfinite(margins).all()
         taken = model.snapshot()
         numbers = [*taken.totals, *taken.scalars.values()]
-        numbers += [number for figures in taken.figures.values() for number in figures]
+        numbers += [number for counters in taken.counters.values() for number in counters]
         assert all(map(math.isfinite, numbers))
         assert all(np.isfinite(array).all() for array in taken.arrays.values())
         asked_margins = model.decision_function(asked)

@@ -112,6 +112,7 @@ def test_one_against_the_rest() -> None:
     numbers = learned(3, -1, 2, 0, positive=(">0",))
     assert numbers.names() == ("rest", ">0")
     assert numbers.find(table(1, "7", 0, -7, "spam")).tolist() == [1.0, 1.0, -1.0, -1.0, -1.0]
+    assert numbers.find(table("007", "000")).tolist() == [-1.0, -1.0]  # texts, not integers
     for made in (labels, several, numbers):
         copy = made.copy()
         copy.restore(made.dump())

@@ -64,6 +64,30 @@ def test_samples_looked_up_ahead_are_learned_alike(
         assert model.refused_features == other.refused_features
 
 
+def test_a_model_frozen_between_lookup_and_learning_scores_by_what_it_learned(
+    kernel: Kernel,
+) -> None:
+    model, other = (OnlineSVM(rule="sgd", kernel=kernel.NAME) for _ in range(2))
+    (batch,) = learn_batches([(["a"], 1), (["b"], -1)], kernel, Limits())
+    csr = model.look_up(batch)
+    model.freeze()
+    model.learn_batch(batch, csr)
+    other.learn_batch(batch)
+    asked = [["a"], ["b"], ["c"]]
+    assert model.decision_function(asked).tolist() == other.decision_function(asked).tolist()
+
+
+def test_the_strongest_features(kernel: Kernel) -> None:
+    model = OnlineSVM(rule="sgd", bias=False, kernel=kernel.NAME)
+    model.learn([({name: x}, y) for name, x, y in [("a", 1, 1), ("b", 2, 1), ("c", 3, -1)]])
+    up, down = [("b", 0.2), ("a", 0.1)], [("c", pytest.approx(-0.3))]
+    assert model.strongest(0) == ([], [])
+    assert model.strongest(1) == (up[:1], down)
+    assert model.strongest(9) == (up, down)
+    with pytest.raises(ValueError, match="n: expected a number of features from 0, got -1"):
+        model.strongest(-1)
+
+
 @given(rows=st.lists(samples(), max_size=10), asked=features(), config=configurations())
 def test_an_explanation_adds_up_to_the_margin(
     kernel: Kernel, rows: list[tuple[Any, ...]], asked: Any, config: dict[str, Any]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from onlinesvm.config import Limits
 from onlinesvm.errors import FormatError
 from onlinesvm.readers.detect import detect
 from onlinesvm.readers.reader import Reader
@@ -64,6 +65,24 @@ def known(text: bytes, *, labelled: bool) -> str:
 def test_a_line_says_its_format(text: bytes, kind: str) -> None:
     assert known(text, labelled=True) == kind
     assert known(text, labelled=False) == kind
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{\n  "label": 1,\n  "id": 7,\n  "features": [\n    "a"\n  ]\n}',
+        b'{"id": 7,\n "x": 1,\n "label": 1,\n "features": ["a"]}',
+        b'[{\n  "label": 1,\n  "features": [\n    "a",\n    "b"\n  ]\n}]',
+        b"  [\r\n  a free word\n  another one\n",
+    ],
+)
+def test_json_over_several_lines_is_json_and_no_text(text: bytes) -> None:
+    assert known(text, labelled=True) == known(text, labelled=False) == "json"
+
+
+@pytest.mark.parametrize("text", [b"{a} text, of braces\nb c\nd e", b"[a] text,\nb c\nd e"])
+def test_text_may_begin_with_a_brace(text: bytes) -> None:
+    assert known(text, labelled=False) == "text"
 
 
 @pytest.mark.parametrize(
@@ -208,6 +227,17 @@ def piped(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     assert deadline.is_alive()
     deadline.cancel()
     os.close(writing)
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_line_that_is_too_long_is_an_error_before_its_end(piped: int, labelled: bool) -> None:
+    given = b"# c\n" + b"x" * 3000
+    os.write(piped, given)
+    with (
+        Reader("-", labelled=labelled, limits=Limits(max_message_bytes=2000)) as reader,
+        pytest.raises(FormatError, match="stdin, line 2: expected at most 2000 bytes a line"),
+    ):
+        list(reader)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from onlinesvm import Limits
 from onlinesvm.data.codec import encode_margins
 from onlinesvm.errors import BodyError, LimitError, SampleError
 from onlinesvm.service import protocol
+from onlinesvm.service.errors import RequestRefused
 from onlinesvm.service.protocol import (
     CODES,
     OPERATIONS,
@@ -91,7 +92,25 @@ def test_an_error_is_read_as_it_was_written(id: Any, at: str | None, sample: int
     assert type(parsed["id"]) is type(id)
     refusal = refusal_of(parsed)
     assert (refusal.code, refusal.message, refusal.at) == ("BUSY", "expected a, got b", at)
-    assert refusal.retry_after_s is None
+    assert (refusal.sample, refusal.retry_after_s) == (sample, None)
+
+
+@given(at=objects(), sample=objects(), seconds=objects())
+def test_an_error_with_keys_of_other_types_is_an_error(at: Any, sample: Any, seconds: Any) -> None:
+    error = {"code": "BUSY", "message": "no", "at": at, "sample": sample, "retry_after_s": seconds}
+    refusal = refusal_of({"ok": False, "error": error})
+    assert isinstance(refusal.at, str | None) and type(refusal.sample) in (int, type(None))
+    assert isinstance(refusal.retry_after_s, float | int | None)
+    assert str(refusal).startswith("BUSY: no")
+
+
+def test_a_refusal_names_the_sample_once() -> None:
+    """By its path in the request; from a stream, whose requests are batches, by its index too."""
+    assert str(RequestRefused("C", "no", "$[3][1]", sample=3)) == "C: no at $[3][1]"
+    streamed = RequestRefused("C", "no", "$[3][1]", sample=3, applied=2)
+    assert str(streamed) == "C: no at $[3][1] (sample 3 of the stream); 2 samples applied"
+    moved = RequestRefused("C", "no", "$[3][1]", sample=70)
+    assert str(moved) == "C: no at $[3][1] (sample 70 of the stream)"
 
 
 def test_an_error_says_when_to_try_again() -> None:

@@ -61,9 +61,9 @@ def parts_of(raw: bytes) -> tuple[dict[str, Any], list[bytes], dict[str, Any], i
 
 def digest_of(header: dict[str, Any], chunks: list[bytes]) -> str:
     config, scalars = (dict(sorted(header[key].items())) for key in ("config", "scalars"))
-    figures = dict(sorted(header["figures"].items()))
+    counters = dict(sorted(header["counters"].items()))
     labels = [[str(label).encode(), *rest] for label, *rest in header["labels"]]
-    head = msgpack.packb([config, header["position"], scalars, header["totals"], figures, labels])
+    head = msgpack.packb([config, header["position"], scalars, header["totals"], counters, labels])
     return hashlib.sha256(head + b"".join(chunks)).hexdigest()
 
 
@@ -104,7 +104,7 @@ def test_the_file_is_as_described(kernel: Kernel, folder: Path, alpha: float) ->
         "features": n,
         "totals": model.progressive.totals.tolist(),
         "labels": [[-1, -1.0], [1, 1.0]],
-        "figures": model.snapshot().figures,
+        "counters": model.snapshot().counters,
         "attachments": {},
         "arrays": [
             ["lengths", "<u4", n],
@@ -310,9 +310,9 @@ def test_a_file_with_any_byte_changed_is_refused(folder: Path, bits: int) -> Non
     model.learn(make.stream(0, 20))
     model.save(path)
     raw = bytearray(path.read_bytes())
-    # Of the many figures, all alike to the reader, the last ones stand for all.
-    start = raw.index(b"judge") + 8
-    end = raw.index(b"labels") - 60
+    # Of the many counters, all alike to the reader, the last ones stand for all.
+    start = raw.index(b"monitor") + 10
+    end = raw.index(b"label_counts") - 60
     for at in (*range(start), *range(end, len(raw))):
         raw[at] ^= bits
         refused(path, raw)
@@ -442,9 +442,13 @@ WRONG_HEADERS: list[tuple[dict[str, Any], str]] = [
     ({"labels": [[0.5, 1.0]]}, "header: expected a label as text, integer or boolean, got 0.5"),
     ({"labels": [[1, 1.0], ["1", -1.0]]}, "labels: expected two different labels, got"),
     ({"labels": [[1, 1.0], [0, 1.0]]}, "labels: expected two different labels, got"),
-    ({"figures": {"judge": [1]}}, "header: expected figures to be finite float64, got '[1]'"),
-    ({"figures": {"judge": [1.0]}}, "snapshot: its parts do not make a model: metrics: expected"),
-    ({"figures": {"labels": []}}, "snapshot: its parts do not make a model: 'judge'"),
+    ({"counters": {"monitor": [1]}}, "header: expected counters to be finite float64, got '[1]'"),
+    (
+        {"counters": {"monitor": [1.0], "label_counts": [0.0, 0.0]}},
+        "snapshot: its parts do not make a model: metrics: expected",
+    ),
+    ({"counters": {"label_counts": []}}, "snapshot: its parts do not make a model: 'monitor'"),
+    ({"counters": {"monitor": []}}, "snapshot: its parts do not make a model: 'label_counts'"),
     ({"arrays": []}, "header: expected arrays lengths, names first, got '[]'"),
     (
         {"arrays": [["lengths", "<u4", 8], ["names", "|u1", 8], ["names", "|u1", 8]]},

@@ -82,7 +82,7 @@ cdef object _learn_matrix(Lookup lookup, Rule rule, Metrics metrics, _Walk walk,
     cdef slab s
     cdef rows out
     cdef Metrics observed = Metrics(metrics.threshold)
-    cdef size_t start = 0, names, most
+    cdef size_t start = 0, names, limit
     cdef const double *y = <const double *>_memory(signs)
     cdef const double *h = NULL
     cdef double *margins
@@ -95,11 +95,11 @@ cdef object _learn_matrix(Lookup lookup, Rule rule, Metrics metrics, _Walk walk,
     try:
         names = min(matrix_names(walk.stored, walk.largest),
                     lookup_room(&lookup.table, lookup.limit()))
-        most = lookup.table.count + names
+        limit = lookup.table.count + names
         if not (lookup_reserve_seen(&lookup.table, walk.longest)
                 and column_map_reserve(&lookup.table.columns, walk.largest)
                 and lookup_reserve(&lookup.table, names, names * DIGITS_MOST)
-                and blocks_reserve(rule.state, most) and rule.reserve_row(walk.longest)
+                and blocks_reserve(rule.state, limit) and rule.reserve_row(walk.longest)
                 and slab_init(&s, walk.longest, walk.largest < lookup.table.columns.size)):
             raise MemoryError
         # Observed beside the metrics that others can see, which are replaced at the end.
@@ -108,7 +108,7 @@ cdef object _learn_matrix(Lookup lookup, Rule rule, Metrics metrics, _Walk walk,
         with nogil:
             while start < walk.ends.samples:
                 part = slab_next(&s, &walk.x, &walk.ends, start, walk.stored)
-                out = slab_rows(&s, &lookup.table, &part, most, True)
+                out = slab_rows(&s, &lookup.table, &part, limit, True)
                 views_keep(rule.views, rule.state, &out, part.samples, part.importances)
                 rule.learn_rows(&out, part.samples, y + start,
                                 h + start if h else part.importances, margins + start)

@@ -37,7 +37,7 @@ def parse_block(parser, bytes block not None, start, room, *, skip_bad=False):
 
 cdef object _parse(object parser, bytes block, size_t start, Batch b, lines *l, bint skip_bad):
     cdef const uint8_t *begin = <const uint8_t *>PyBytes_AS_STRING(block)
-    cdef size_t size = PyBytes_GET_SIZE(block), most, lines = 0, end
+    cdef size_t size = PyBytes_GET_SIZE(block), limit, lines = 0, end
     cdef int what
     if size >= <uint64_t>1 << 32:  # offsets of names have 32 bits
         raise ValueError(f"expected a block of less than 4294967296 bytes, got {size}")
@@ -46,15 +46,15 @@ cdef object _parse(object parser, bytes block, size_t start, Batch b, lines *l, 
     PyObject_GetBuffer(block, &b.body, PyBUF_SIMPLE)
     b.held = True
     b.columns.body = begin
-    most = min(l.rules.batch_samples, (size - start + 1) // 2)  # a sample takes 2 bytes at least
-    label_ids, importances, indptr = _empty(most, _int32), _empty(most), _empty(most + 1, _int64)
+    limit = min(l.rules.batch_samples, (size - start + 1) // 2)  # a sample takes 2 bytes at least
+    label_ids, importances, indptr = _empty(limit, _int32), _empty(limit), _empty(limit + 1, _int64)
     b.columns.label_ids = <int32_t *>_memory(label_ids)
     b.columns.importances = <double *>_memory(importances)
     b.columns.indptr = <int64_t *>_memory(indptr)
     b.columns.indptr[0] = 0
     spans = None
     if parser.ids:
-        spans = _empty(2 * most, _int64)
+        spans = _empty(2 * limit, _int64)
         l.ids = <int64_t *>_memory(spans)
     l.at = begin + start
     l.end = begin + block.rfind(b"\n") + 1  # a last line that is not ended is read by the parser

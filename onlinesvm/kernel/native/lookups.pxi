@@ -136,7 +136,7 @@ cdef class Lookup:
     cdef object ids_of_columns(self, object columns, bint growing):
         cdef rows out
         cdef matrix x
-        cdef size_t most = 0, names, stored, count
+        cdef size_t limit = 0, names, stored, count
         cdef uint64_t largest
         held = _matrix(columns, &x)
         if growing:
@@ -154,12 +154,12 @@ cdef class Lookup:
             if not column_map_reserve(&self.table.columns, largest):
                 raise MemoryError
             if growing:
-                most = self.limit()
-                names = min(matrix_names(x.indptr[x.samples], largest), lookup_room(&self.table, most))
+                limit = self.limit()
+                names = min(matrix_names(x.indptr[x.samples], largest), lookup_room(&self.table, limit))
                 if not lookup_reserve(&self.table, names, names * DIGITS_MOST):
                     raise MemoryError
             with nogil:
-                stored = lookup_columns(&self.table, &x, most, growing, &out)
+                stored = lookup_columns(&self.table, &x, limit, growing, &out)
         finally:
             PyThread_release_lock(self.lock)
         del held

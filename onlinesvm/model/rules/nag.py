@@ -68,8 +68,8 @@ class Nag(RecordRule):
                 record[1] += h * (x * x)
                 reach += (x / record[2]) * (x / math.sqrt(record[1]))
         reach *= average
-        most = self._eta0 * h
-        step = most if most * reach < loss else loss / reach
+        limit = self._eta0 * h
+        step = limit if limit * reach < loss else loss / reach
         step = (step * y) * average
         for record, x in row:
             if x != 0.0:

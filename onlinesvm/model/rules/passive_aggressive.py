@@ -43,9 +43,9 @@ class PassiveAggressive1(RecordRule):
 
     def tau(self, loss: float, q: float, h: float) -> float:
         """The length of the step."""
-        most = self._c * h
+        limit = self._c * h
         # Not loss/q first: that may overflow where the cap does not.
-        return most if loss > most * q else loss / q
+        return limit if loss > limit * q else loss / q
 
 
 class PassiveAggressive2(PassiveAggressive1):

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from onlinesvm.config import LearnerConfig
 from onlinesvm.data.batch import CSR
+from onlinesvm.model.margins import vector_of, walkable
 from onlinesvm.model.rules.layout import Layout
 from onlinesvm.model.view import View
 
@@ -74,12 +75,18 @@ class Rule(ABC):
     def learn(self, csr: CSR, signs: ArrayLike, importances: ArrayLike) -> NDArray[np.float64]:
         """Score, then learn, row by row; the margins before each update, float64[n].
 
-        A row of importance 0 is scored only.
+        signs: −1.0 or +1.0, [n]. importances: [n]; a row of importance 0 is scored only. Raises
+        ValueError for rows that cannot be walked and for other numbers of signs or importances;
+        nothing has changed then.
         """
-        indptr, indices, data = (column.tolist() for column in csr)
-        given = np.asarray(signs).tolist(), np.asarray(importances).tolist()
+        indptr, indices, data = (column.tolist() for column in walkable(csr))
+        n = len(indptr) - 1
+        given = [
+            vector_of(name, values, n).tolist()
+            for name, values in (("signs", signs), ("importances", importances))
+        ]
         margins = []
-        for start, end, y, h in zip(indptr, indptr[1:], *given, strict=False):
+        for (start, end), y, h in zip(pairwise(indptr), *given, strict=True):
             ids, values = indices[start:end], data[start:end]
             margin = self._margin(ids, values)
             margins.append(margin)
@@ -88,8 +95,11 @@ class Rule(ABC):
         return np.array(margins, dtype=np.float64)
 
     def score(self, csr: CSR) -> NDArray[np.float64]:
-        """The margins of the rows, float64[n]; changes nothing."""
-        indptr, indices, data = (column.tolist() for column in csr)
+        """The margins of the rows, float64[n]; changes nothing.
+
+        Raises ValueError for rows that cannot be walked.
+        """
+        indptr, indices, data = (column.tolist() for column in walkable(csr))
         return np.array(
             [self._margin(indices[start:end], data[start:end]) for start, end in pairwise(indptr)],
             dtype=np.float64,
@@ -132,8 +142,11 @@ class Rule(ABC):
 
         Those of smallest |weight| leave, of equal ones the lower id first, and none of `keep_ids`,
         distinct ids. The rest get ids 1, 2, … in the old order. Returns which ids stay, bool[n], by
-        id from 1; it is valid until the next call.
+        id from 1; it is valid until the next call. Raises ValueError for another id to keep.
         """
+        for id in keep_ids:
+            if not 0 < id <= n:
+                raise ValueError(f"keep_ids: expected ids from 1 to {n}, got {id}")
         kept = np.ones(n, dtype=np.bool_)
         others = set(range(1, n + 1)).difference(map(int, keep_ids))
         weakest = sorted(others, key=lambda i: (abs(self.weight(i)), i))

@@ -152,14 +152,14 @@ class AveragedSgd(Sgd):
     def update(
         self, ids: list[int], values: list[float], y: float, h: float, margin: float
     ) -> None:
-        own = 0.0
+        last_margin = 0.0
         for i, x in zip(ids, values, strict=True):
-            own += self._weights.get(i, 0.0) * x
-        own += self._last_bias
+            last_margin += self._weights.get(i, 0.0) * x
+        last_margin += self._last_bias
         before = float(self._t)
         self._t += 1
         eta = self._eta0 / math.sqrt(self._t) if self._inverse else self._eta0
-        if y * own < 1.0:
+        if y * last_margin < 1.0:
             step = (eta * h) * y
             for i, x in zip(ids, values, strict=True):
                 self._weights[i] = self._weights.get(i, 0.0) + step * x

@@ -268,6 +268,10 @@ def test_sorted_labels_are_warned_of_and_shuffling_cures_them(tmp_path: Path) ->
     mixed = done("learn", "--file", tmp_path / "b", "--shuffle", file)
     assert mixed.err == ""
     assert outcome_of(mixed.out)["label_run"] < 40
+    blocks = done(
+        "learn", "--file", tmp_path / "c", "--shuffle", "--max-memory", "10KiB", file
+    )  # each of one label
+    assert "a larger --max-memory mixes more of the file\n" in blocks.err
     with on_a_thread(tmp_path / "state") as endpoint:
         there = done("learn", "--connect", endpoint, file)
         assert "mix them first\n" in there.err
@@ -481,7 +485,10 @@ def test_a_sample_over_a_daemons_limit_is_named_by_its_place(
     assert position_at(strict) - before == lines - 1
     for command in ("predict", "explain"):
         refused = run(command, "--connect", strict, stdin=svmlight(rows))
-        assert_failed(refused, "TOO_LARGE: ", f"(sample {bad} of the stream)")
+        assert_failed(refused, "TOO_LARGE: ")
+        # The path alone where it names the sample by its place in the whole run.
+        places = f" at $[{bad}]\n", f" (sample {bad} of the stream)\n"
+        assert refused.err.endswith(places), refused.err
 
 
 def test_what_no_message_can_hold(strict: str) -> None:

@@ -200,6 +200,8 @@ def test_dashes_alone_make_no_flag_near() -> None:
         ("stats --connect ipc://\udcff", "got 'ipc://\\udcff' (not printable text)"),
         ("learn --positive >1 --file m", "positive: expected a label, or '>0', got '>1'"),
         ("serve --positive >x", "positive: expected a label, or '>0', got '>x'"),
+        *((f"{c} --file=", "--file: expected a file's name, got ''") for c in ("learn", "predict")),
+        ("recover --state=", "--state: expected a folder, got ''"),
     ],
 )
 def test_flags_that_make_no_sense(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from onlinesvm import Client, OnlineSVM
 from tests.daemons import on_a_thread
 from tests.service.cli.samples import FILES, UNLABELLED, random_rows
-from tests.shell import done, run, svmlight
+from tests.shell import DEADLINE_S, done, run, started, svmlight
 
 
 @pytest.mark.parametrize("format", FILES)
@@ -138,6 +139,21 @@ def test_predict_leaves_the_model_as_it_was(tmp_path: Path) -> None:
     assert (tmp_path / "m").read_bytes() == before
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_ids_and_labels_come_back_as_the_bytes_that_were_read(
+    tmp_path: Path, encoding: str
+) -> None:
+    """Also bytes that are not UTF-8; a control character does not break the line."""
+    given = b"\xffham\xfe 'i\xff\x01\xfe| a\nspam 'j| b\n" * 20
+    done("learn", "--file", tmp_path / "m", stdin=given)
+    with started(
+        "predict", "--file", tmp_path / "m", "--with-id", "-",
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    ) as process:  # fmt: skip
+        out, _ = process.communicate(given, DEADLINE_S)
+    assert out == b"i\xff\\u0001\xfe\t\xffham\xfe\nj\tspam\n" * 20
+
+
 def test_labels_are_names_of_one_line_each(tmp_path: Path) -> None:
     rows = [(["a"], "two\nlines\udcff"), (["b"], "größe")] * 20
     model = OnlineSVM()
@@ -148,7 +164,7 @@ def test_labels_are_names_of_one_line_each(tmp_path: Path) -> None:
         with Client(endpoint) as client:
             client.learn(rows)
         for target in (("--file", tmp_path / "m"), ("--connect", endpoint)):
-            assert done("predict", *target, stdin=text).out == "two\\nlines\\udcff\ngröße\n"
+            assert done("predict", *target, stdin=text).out == "two\\nlines\udcff\ngröße\n"
             shown = [
                 json.loads(line) for line in done("explain", *target, stdin=text).out.splitlines()
             ]

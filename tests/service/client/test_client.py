@@ -104,7 +104,7 @@ def test_a_refusal_says_what_and_where(tmp_path: Path) -> None:
         assert refusal.message == "expected a finite number, got nan"
         assert str(refusal) == 'BAD_SAMPLE: expected a finite number, got nan at $[1][1]["len"]'
         assert isinstance(refusal, ValueError)
-        assert (refusal.sample, refusal.applied) == (None, None)
+        assert (refusal.sample, refusal.applied) == (1, None)
         assert client.stats()["position"] == 0
 
 
@@ -359,3 +359,11 @@ def test_samples_that_are_packed_already(tmp_path: Path) -> None:
         assert client.snapshot()["digest"] == model.snapshot().digest()
         with pytest.raises(RequestRefused, match="BAD_REQUEST"):
             client.learn_packed(b"\xc1")
+
+
+@pytest.mark.parametrize("seconds", [-1, math.nan, math.inf, "5", None])
+def test_a_time_that_is_no_number_of_seconds_leaves_the_old_one(seconds: Any) -> None:
+    with Client(timeout_s=3) as client:
+        with pytest.raises(ConfigError, match="timeout_s: expected seconds from 0, got"):
+            client.timeout_s = seconds
+        assert client.timeout_s == 3

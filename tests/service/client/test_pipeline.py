@@ -50,7 +50,7 @@ class Daemon:
             return self.refusal("TOO_LARGE", None)
         for i, number in enumerate(numbers):
             if number in self.bad:
-                return self.refusal("BAD_SAMPLE", f"$[{i}]")
+                return self.refusal("BAD_SAMPLE", i)
         if batch.sequence:
             if batch.sequence != self.sequence + 1:
                 return self.refusal("SEQUENCE_GAP", None)
@@ -59,8 +59,9 @@ class Daemon:
         self.learned += numbers
         return {"ok": True}, encode_margins(np.array(numbers, dtype=np.float64))
 
-    def refusal(self, code: str, at: str | None) -> tuple[dict[str, Any], bytes]:
-        return {"ok": False, "error": {"code": code, "message": "no", "at": at}}, b""
+    def refusal(self, code: str, sample: int | None) -> tuple[dict[str, Any], bytes]:
+        error = {"code": code, "message": "no", "at": "$", "sample": sample}
+        return {"ok": False, "error": error}, b""
 
 
 class Run:
@@ -251,3 +252,16 @@ def test_refusals_are_counted_together() -> None:
     assert isinstance(refusal, RequestRefused)
     assert (refusal.sample, refusal.applied) == (1, 3)
     assert "1 more samples were refused" in refusal.message
+
+
+def test_a_refusal_of_a_sample_that_was_not_sent_refuses_its_batch() -> None:
+    delivery = delivery_of(None, LIMITS, None)
+    daemon = Daemon(set(), 99)
+    delivery.add_packed(msgpack.packb([[1, [i]] for i in range(5)]), 5)
+    assert delivery.next_batch() is not None
+    delivery.sent(1)
+    delivery.take(1, daemon.refusal("BAD_SAMPLE", 5))
+    refusal = delivery.take_refusal()
+    assert isinstance(refusal, RequestRefused)
+    assert (refusal.sample, refusal.applied) == (0, 0)
+    assert delivery.is_settled and "with the 4 samples after it" in refusal.message

@@ -409,6 +409,19 @@ def test_a_segment_of_which_only_the_name_was_written(
     assert opened(folder) == (WHOLE[11], POSITIONS[11])
 
 
+@pytest.mark.parametrize("raw", [b"", b"onls", bytes(HEADER_BYTES)], ids=["empty", "cut", "zeros"])
+def test_an_emptied_first_segment_is_damage_and_no_new_folder(tmp_path: Path, raw: bytes) -> None:
+    with bench(tmp_path / "state") as found:
+        found.learn(*small(2))
+    first = tmp_path / "state" / "log" / segment_name(1)
+    first.write_bytes(raw)
+    with pytest.raises(LogError, match="byte 0: expected a segment's header"):
+        opened(tmp_path / "state")
+    with pytest.raises(StateError, match="got none whole: start in another folder"):
+        recovered(tmp_path / "state")
+    assert first.read_bytes() == raw
+
+
 def test_a_segment_that_is_missing(run: Path, tmp_path: Path) -> None:
     folder = tmp_path / "missing"
     shutil.copytree(run, folder)

@@ -1,4 +1,4 @@
-/* The distinct raw labels of a batch: spans of its bytes, told apart and numbered from 0.
+/* The distinct raw labels of a batch: spans of its bytes, distinct and numbered from 0.
  *
  * Nearly every label is that of one of the two samples before: two comparisons find it. Others are
  * found by hash, so that a batch in which every label is another one costs no more than its names.

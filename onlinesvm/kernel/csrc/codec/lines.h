@@ -53,7 +53,7 @@ static inline int is_digit(uint8_t c)
     return c >= '0' && c <= '9';
 }
 
-/* The label p ... end, not empty; 0 where Python has to look, which says what is one. */
+/* The label p ... end, not empty; 0 where Python has to read it, which decides. */
 static inline int read_label_text(lines *l, const uint8_t *p, const uint8_t *end)
 {
     const size_t length = (size_t)(end - p);

@@ -80,7 +80,7 @@ static region *region_new(size_t size, size_t total)
     if (wanted < size)
         wanted = (size + (REGION_SMALLEST - 1)) & ~(REGION_SMALLEST - 1);
     r->base = wanted < size ? NULL : pages_map(wanted);
-    /* Slots keep addresses in 48 bits; a kernel gives higher ones only to who asks. */
+    /* Slots keep addresses in 48 bits; a kernel gives higher ones only where asked. */
     if (!r->base || (uint64_t)((uintptr_t)r->base + wanted) >> 48) {
         if (r->base)
             pages_unmap(r->base, wanted);

@@ -86,7 +86,7 @@ sgd_margin(const sgd *r, const rows *x, int64_t start, int64_t end, int64_t last
     return margin + r->bias;
 }
 
-/* What an update that is not one changes, and whether it is one. */
+/* Count a sample, shrink, and find its step; true where its signed margin is below 1. */
 static inline __attribute__((always_inline)) int
 sgd_violated(sgd *r, double y, double h, double margin, size_t stride, double *step)
 {
