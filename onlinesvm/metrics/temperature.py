@@ -1,7 +1,7 @@
 """Probabilities over many classes from scores, learned online.
 
-With u the scores of the labels, ū the running mean of |u_y − u_rival| (as ``CALIBRATION_SIZE_DISCOUNT``
-has it for margins) and k the label of the largest score::
+With u the scores of the labels, ū the running mean of |u_y − u_rival| and k the label of the
+largest score::
 
     p = softmax(e^θ·u/ū)
 
@@ -72,7 +72,8 @@ def exp_single(x: Singles) -> Singles:
     for c in _SERIES[1:]:
         p = c + r * p
     power = ((k.astype(np.int32) + np.int32(127)) << np.int32(23)).view(np.float32)
-    return (_ONE + r * (_ONE + r * p)) * power
+    made: Singles = (_ONE + r * (_ONE + r * p)) * power
+    return made
 
 
 class _Shares(NamedTuple):

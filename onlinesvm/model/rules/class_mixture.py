@@ -20,7 +20,7 @@ __all__ = ["ClassMixture"]
 
 
 class ClassMixture(Mixture):
-    """Weights of experts that score labels; `coefficients` are what their scores are multiplied by."""
+    """Weights of experts that score labels; `coefficients` multiply their scores."""
 
     def stack(self) -> list[float]:
         """What the stack multiplies each expert's scores by."""
