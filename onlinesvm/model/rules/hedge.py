@@ -405,14 +405,16 @@ def _check_related(
         raise ValueError(f"mean_squares: expected numbers from {least:g}, got {found.min():g}")
 
 
-def experts(scalars: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
+def experts(
+    scalars: Mapping[str, Any], names: tuple[str, ...] = EXPERTS
+) -> dict[str, dict[str, float | None]]:
     """The trust in each expert, and in the stack over them, and their errors, by a view's scalars.
 
     `weight` is its share of the trust; `error` and `loss` (the hinge loss of its margin on the
     sample scaled to norm 1) are means over all and over the recent past, None before the first.
     """
     report: dict[str, dict[str, float | None]] = {}
-    for j, name in enumerate((*EXPERTS, "stack")):
+    for j, name in enumerate((*names, "stack")):
         figures: dict[str, float | None] = {"weight": float(scalars[f"mixture_weights_{j}"])}
         for figure, total, weight in (
             ("error", "errors", "judged_weight"),
