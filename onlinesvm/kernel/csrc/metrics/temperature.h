@@ -38,6 +38,13 @@ static void temperature_init(temperature *t)
     }
 }
 
+/* Four lanes of two vectors, those of the second counted from 4. */
+#ifdef __clang__
+#define FLOAT4_PICK(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
+#else
+#define FLOAT4_PICK(a, b, i, j, k, l) __builtin_shuffle(a, b, (mask4){i, j, k, l})
+#endif
+
 static inline float4 float4_of(float x) { return (float4){x, x, x, x}; }
 
 static inline float4 float4_where(mask4 mask, float4 a, float4 b)

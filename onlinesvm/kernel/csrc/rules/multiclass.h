@@ -51,6 +51,7 @@ typedef struct {
     float4 *bias;
     float4 *scores;
     float *mixed;
+    float *strengths; /* of a row's entries */
     float4 bias_second;
     int has_bias;
     uint32_t most; /* labels a feature may know */
@@ -103,10 +104,11 @@ static void multiclass_clear(multiclass *m)
     free(m->bias);
     free(m->scores);
     free(m->mixed);
+    free(m->strengths);
     free(m->elements);
     m->states = m->slots = NULL;
     m->bias = m->scores = NULL;
-    m->mixed = NULL;
+    m->mixed = m->strengths = NULL;
     m->elements = NULL;
     m->labels = m->room = m->longest = 0;
 }
@@ -133,7 +135,8 @@ static int multiclass_reserve_labels(multiclass *m, size_t n)
           && class_enlarge((void **)&m->slots, m->room, room, 1)
           && class_enlarge((void **)&m->bias, m->room, room, sizeof *m->bias)
           && class_enlarge((void **)&m->scores, m->room, room, sizeof *m->scores)
-          && class_enlarge((void **)&m->mixed, m->room, room, sizeof *m->mixed)))
+          && class_enlarge((void **)&m->mixed, m->room, room, sizeof *m->mixed)
+          && class_enlarge((void **)&m->strengths, m->room, room, sizeof *m->strengths)))
         return 0;
     m->room = room;
     return 1;
@@ -232,6 +235,17 @@ static inline float class_dot(float4 c, float4 s)
     return ((p[0] + p[1]) + p[2]) + p[3];
 }
 
+/* class_dot of 4 rows. */
+static inline float4 class_dots(float4 c, const float4 *s)
+{
+    const float4 a = c * s[0], b = c * s[1], d = c * s[2], e = c * s[3];
+    const float4 ab = FLOAT4_PICK(a, b, 0, 4, 1, 5), de = FLOAT4_PICK(d, e, 0, 4, 1, 5);
+    const float4 ab_high = FLOAT4_PICK(a, b, 2, 6, 3, 7), de_high = FLOAT4_PICK(d, e, 2, 6, 3, 7);
+    return ((FLOAT4_PICK(ab, de, 0, 1, 4, 5) + FLOAT4_PICK(ab, de, 2, 3, 6, 7)) +
+            FLOAT4_PICK(ab_high, de_high, 0, 1, 4, 5)) +
+           FLOAT4_PICK(ab_high, de_high, 2, 3, 6, 7);
+}
+
 static inline float4 class_narrow(const double *c)
 {
     float4 narrow;
@@ -305,9 +319,14 @@ static void class_accumulate(multiclass *m, size_t n)
         scores[k] = birth;
     for (k = 0; k < n; k++) {
         const class_feature *f = m->elements[k].feature;
+        const class_feature *ahead = m->elements[k + 2 < n ? k + 2 : n - 1].feature;
         const float4 x = float4_of(m->elements[k].x), *w = row_weights(f);
         const uint32_t *labels = row_labels(f), count = f->n;
         uint32_t e;
+        if (ahead->n) {
+            PREFETCH(ahead->row);
+            PREFETCH(row_labels(ahead));
+        }
         for (e = 0; e < count; e++)
             scores[labels[e]] += w[e] * x;
     }
@@ -431,6 +450,7 @@ static void class_learn_mixture(multiclass *m, const class_seen *s, float4 stack
 typedef struct {
     uint32_t labels[CLASS_UPDATED];
     float4 steps[CLASS_UPDATED + 1]; /* from 1 on, as slots count */
+    mask4 each[CLASS_UPDATED];       /* four times each label; the first again where there is none */
     int n;
 } class_updated;
 
@@ -487,36 +507,84 @@ static float4 class_losses(const multiclass *m, const uint32_t *labels, int n, c
     return largest;
 }
 
-/* A place for one more label in the row, `more` of those to come: at its end, or that of the
- * weakest. */
-static uint32_t class_enter(multiclass *m, class_feature *f, size_t more, float4 c)
+/* Write the strengths of a row's entries, and infinity to the multiple of 4 after them. */
+static void class_weigh(multiclass *m, const class_feature *f, float4 c)
 {
-    float least = INFINITY;
-    uint32_t e, place = 0;
-    if (m->dropped && f->n && (f->n >= m->most || f->n == piece_entries(f->size)))
+    const mask4 magnitude = {INT32_MAX, INT32_MAX, INT32_MAX, INT32_MAX};
+    const float4 *w = row_weights(f);
+    uint32_t e;
+    for (e = 0; e + 4 <= f->n; e += 4)
+        *(float4 *)(m->strengths + e) = (float4)((mask4)class_dots(c, w + e) & magnitude);
+    for (; e < f->n; e++)
+        m->strengths[e] = fabsf(class_dot(c, w[e]));
+    for (; e & 3; e++)
+        m->strengths[e] = INFINITY;
+}
+
+/* The earliest entry of the least strength. */
+static uint32_t class_weakest(const multiclass *m, uint32_t n)
+{
+    float4 least = float4_of(INFINITY);
+    float most;
+    uint32_t e;
+    for (e = 0; e < n; e += 4) {
+        const float4 s = *(const float4 *)(m->strengths + e);
+        least = float4_where((mask4)(s < least), s, least);
+    }
+    most = least[0];
+    for (e = 1; e < 4; e++)
+        most = least[e] < most ? least[e] : most;
+    for (e = 0; e < n; e++)
+        if (m->strengths[e] == most)
+            return e;
+    return 0;
+}
+
+/* Make room for `more` entries at the end of a row. */
+static void class_extend(multiclass *m, class_feature *f, uint32_t more)
+{
+    const class_feature old = *f;
+    if (f->row && f->n + more <= piece_entries(f->size))
+        return;
+    f->size = (uint16_t)piece_size((size_t)f->n + more);
+    f->row = piece_take(&m->rows, f->size);
+    if (old.row) {
+        memcpy(row_weights(f), row_weights(&old), old.n * sizeof(float4));
+        memcpy(row_labels(f), row_labels(&old), old.n * sizeof(uint32_t));
+        piece_give(&m->rows, old.row, old.size);
+    }
+}
+
+/* Enter the labels whose bits are set in `missing`. */
+static void class_enter(multiclass *m, class_feature *f, const class_updated *updated,
+                        uint32_t missing, float4 direction, float4 c)
+{
+    uint32_t more = (uint32_t)__builtin_popcount(missing), e;
+    int k, weighed = 0;
+    if (m->dropped && f->n
+        && (f->n + more > m->most || f->n + more > piece_entries(f->size)))
         class_compact(m, f);
-    if (f->n < m->most) {
-        if (!f->row || f->n == piece_entries(f->size)) {
-            const class_feature old = *f;
-            more += f->n;
-            f->size = (uint16_t)piece_size(more < m->most ? more : m->most);
-            f->row = piece_take(&m->rows, f->size);
-            if (old.row) {
-                memcpy(row_weights(f), row_weights(&old), old.n * sizeof(float4));
-                memcpy(row_labels(f), row_labels(&old), old.n * sizeof(uint32_t));
-                piece_give(&m->rows, old.row, old.size);
+    if (f->n < m->most)
+        class_extend(m, f, more < m->most - f->n ? more : m->most - f->n);
+    for (k = 0; missing; k++, missing >>= 1) {
+        if (!(missing & 1))
+            continue;
+        if (f->n < m->most) {
+            e = f->n++;
+        } else {
+            if (!weighed) {
+                class_weigh(m, f, c);
+                for (e = 0; e < f->n; e++)
+                    if (m->slots[row_labels(f)[e]])
+                        m->strengths[e] = INFINITY;
+                weighed = 1;
             }
+            e = class_weakest(m, f->n);
+            m->strengths[e] = INFINITY;
         }
-        return f->n++;
+        row_weights(f)[e] = updated->steps[k + 1] * direction;
+        row_labels(f)[e] = updated->labels[k];
     }
-    for (e = 0; e < f->n; e++) {
-        const float w = fabsf(class_dot(c, row_weights(f)[e]));
-        if (w < least && !m->slots[row_labels(f)[e]]) {
-            least = w;
-            place = e;
-        }
-    }
-    return place;
 }
 
 /* Add the steps to the weights of the updated labels, entering those that are new. */
@@ -524,28 +592,38 @@ static inline void class_move(multiclass *m, class_feature *f, const class_updat
                               float4 direction, float4 c)
 {
     const uint8_t *slots = m->slots;
-    uint32_t e, missing = ((uint32_t)1 << updated->n) - 1;
-    int k;
-    if (f->n) {
-        float4 *w = row_weights(f);
-        const uint32_t *labels = row_labels(f), n = f->n;
-        for (e = 0; e < n; e++) {
-            const uint32_t slot = slots[labels[e]];
+    const uint32_t n = f->n;
+    uint32_t e, j, missing = ((uint32_t)1 << updated->n) - 1;
+    float4 *w;
+    const uint32_t *labels;
+    if (!n) {
+        class_enter(m, f, updated, missing, direction, c);
+        return;
+    }
+    w = row_weights(f);
+    labels = row_labels(f);
+    for (e = 0; e < n; e += 4) {
+        const uint32_t stop = n - e < 4 ? n - e : 4;
+        if (stop == 4) {
+            mask4 four, hit;
+            memcpy(&four, labels + e, sizeof four);
+            hit = (four == updated->each[0]) | (four == updated->each[1]) |
+                  (four == updated->each[2]) | (four == updated->each[3]) |
+                  (four == updated->each[4]);
+            if (!(((long2)hit)[0] | ((long2)hit)[1]))
+                continue;
+        }
+        for (j = e; j < e + stop; j++) {
+            const uint32_t slot = slots[labels[j]];
             if (slot) {
-                w[e] += updated->steps[slot] * direction;
+                w[j] += updated->steps[slot] * direction;
                 missing &= ~((uint32_t)1 << (slot - 1));
-                if (!missing)
-                    return;
             }
         }
+        if (!missing)
+            return;
     }
-    for (k = 0; missing; k++, missing >>= 1) {
-        if (missing & 1) {
-            e = class_enter(m, f, (size_t)__builtin_popcount(missing), c);
-            row_weights(f)[e] = updated->steps[k + 1] * direction;
-            row_labels(f)[e] = updated->labels[k];
-        }
-    }
+    class_enter(m, f, updated, missing, direction, c);
 }
 
 static inline float4 class_direction(float4 second)
@@ -607,6 +685,10 @@ static void class_update(multiclass *m, size_t n, float bias, size_t truth, doub
         updated.steps[k] *= rates;
         m->slots[updated.labels[k - 1]] = (uint8_t)k;
     }
+    for (k = 0; k < CLASS_UPDATED; k++) {
+        const int32_t label = (int32_t)updated.labels[k < updated.n ? k : 0];
+        updated.each[k] = (mask4){label, label, label, label};
+    }
     for (e = m->elements; e < stop; e++) {
         if (largest[0] > 0.0f)
             e->feature->second = class_shrunk(e->feature->second, rates[0], e->direction);
@@ -630,7 +712,7 @@ static class_learned class_learn_row(multiclass *m, const rows *x, size_t i, siz
     const double birth = class_dot(c, float4_of((float)CLASS_BIRTH));
     const int fresh = truth >= m->labels || m->states[truth] != LABEL_KNOWN;
     class_learned learned = {0.0, 0.0, -1};
-    temperature_shares shares;
+    temperature_shares shares = {0};
     double stack_factors[CLASS_EXPERTS], h;
     float4 stack;
     class_seen s;
