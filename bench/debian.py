@@ -4,7 +4,7 @@
     maintainers   its maintainer, of those with at least 8 packages
     debtags       its tags: several labels a row
 
-They are downloaded with apt, which needs no more than a reader's rights where its folders are given:
+They are downloaded with apt, into folders of the caller's, so that no rights are needed:
 `Acquire::Languages=en` fetches the long descriptions. Rows come in the order of the lists.
 """
 

@@ -131,7 +131,7 @@ class ClassMetrics:
     def _give_slots(self, labels: NDArray[np.int32]) -> None:
         """Free slots are given to labels as they come."""
         free = np.flatnonzero(self._frequent < 0)
-        if not len(free):
+        if not (len(free) and (self._slots[labels] == FREQUENT).any()):
             return
         found, first = np.unique(labels, return_index=True)
         found = found[np.argsort(first)]
