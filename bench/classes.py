@@ -6,12 +6,12 @@
     python -m bench.classes --rates                rates and memory at 20, 100 and 700 labels
 
 Caveats first. Every error is progressive: a sample is predicted, then learned, once; a label's
-first sample is a mistake of everybody's. kdd99 is in its own order, the others are shuffled (seed 0).
-Text is its distinct lower-cased words. VW is its driver at its defaults but for the bits of its
-table, told the number of labels beforehand; scikit-learn learns in batches of 32, each predicted as
-a whole. Multi-class PA-I (C = 1) and AROW (r = 0.1) are our own, dense, on raw values with a bias,
-as Jubatus has them. K hedges are our binary hedges, one against the rest each. A peer that is not
-installed or does not fit a set, and a set that is not there, is named and skipped.
+first sample is a mistake of everybody's. kdd99 is in its own order, the others are shuffled (seed
+0). Text is its distinct lower-cased words. VW is its driver at its defaults but for the bits of its
+table, and knows the number of labels beforehand; scikit-learn learns in batches of 32, each
+predicted as a whole. Multi-class PA-I (C = 1) and AROW (r = 0.1) are our own, dense, on raw values
+with a bias, as Jubatus has them. K hedges are our binary hedges, one against the rest each. A peer
+that is not installed or does not fit a set, and a set that is not there, is named and skipped.
 
 Rates are of one process: ours from the bytes of a request of names to learned and counted samples;
 VW's driver from its text file, less its start-up.

@@ -142,3 +142,19 @@ def test_rows_that_cannot_be_are_refused() -> None:
         native.score(csr_of([{-1: 1.0}]))
     with pytest.raises(ValueError, match="labels: expected 1 elements, got 2"):
         native.learn(csr_of([{1: 1.0}]), [0, 1], [1.0])
+
+
+def test_what_was_reserved_is_enough_to_learn_by() -> None:
+    """Rows over PAD are reserved for, then learned over new ids: the memory does not grow."""
+    native: Any = pair(most=16, labels=200)[0]
+    stream = words(400, 60, noise=12)
+    pads = csr_of(stream.rows)._replace(indices=np.zeros_like(stream.csr().indices))
+    native.reserve(pads, stream.labels, 200)
+    before = native._reserved()
+    learn(native, stream)
+    assert native._reserved() == before > 0
+    again = words(400, 60, 1, noise=12)
+    native.reserve(again.csr(), again.labels)
+    before = native._reserved()
+    learn(native, again)
+    assert native._reserved() == before

@@ -64,6 +64,10 @@ cdef class Multiclass:
         finally:
             PyThread_release_lock(self.lock)
 
+    def _reserved(self):
+        """Bytes of all rows' memory, for tests."""
+        return self.rule.rows.total
+
     cdef object check_labels(self, object labels, size_t samples):
         """The labels as an array, checked; under the lock."""
         cdef const int32_t *ids
@@ -99,15 +103,16 @@ cdef class Multiclass:
             raise MemoryError
         return 0
 
-    def reserve(self, csr, labels):
-        """Memory to learn these rows. See onlinesvm.model.rules.multiclass.Multiclass.reserve."""
+    def reserve(self, csr, labels, n=0):
+        """Memory to learn these rows, of ids up to `n`. See onlinesvm.model.rules.multiclass.Multiclass.reserve."""
         cdef rows x
         cdef size_t samples
         held = _csr(csr, &x, &samples)
         _lock(self.lock)
         try:
             labels = self.check_labels(labels, samples)
-            self.reserve_rows(&x, samples, _largest_id(&x, samples, held), labels)
+            largest = min(max(_largest_id(&x, samples, held), n), MOST_IDS)
+            self.reserve_rows(&x, samples, largest, labels)
         finally:
             PyThread_release_lock(self.lock)
         del held

@@ -110,8 +110,10 @@ class ClassState:
 
     # Memory and files.
 
-    def reserve(self, csr: CSR, labels: ArrayLike) -> None:
+    def reserve(self, csr: CSR, labels: ArrayLike, n: int = 0) -> None:
         """Reserve the memory that learning these rows can need, so that it cannot fail.
+
+        PAD stands for any feature that will be new; ids go up to `n` then.
 
         A dict cannot reserve; the native kernel does.
         Raises ValueError as `learn` does, MemoryError; nothing has changed then.

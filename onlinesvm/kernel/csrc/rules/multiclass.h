@@ -171,13 +171,14 @@ static size_t class_growth(const multiclass *m, const class_feature *f)
     return bytes;
 }
 
-/* Room for what the rows of these samples' features can grow by. There must be state for their
- * ids, and room for the labels. 0 without memory. */
+/* Room for what the rows of these samples' features can grow by; PAD stands for any new feature.
+ * There must be state for the ids, and room for the labels. 0 without memory. */
 static int multiclass_reserve_entries(multiclass *m, const rows *x, size_t samples)
 {
     const int64_t start = x->indptr[0], end = x->indptr[samples];
     const size_t most = m->most < m->room ? m->most : m->room;
-    size_t bytes = 0;
+    const class_feature fresh = {.coming = 1};
+    size_t bytes = 0, pads;
     int64_t j;
     for (j = start; j < end; j++) {
         class_feature *f = class_at(m, (uint32_t)x->indices[j]);
@@ -185,13 +186,17 @@ static int multiclass_reserve_entries(multiclass *m, const rows *x, size_t sampl
                                                                            : end - 1]));
         f->coming += f->coming < UINT16_MAX;
     }
-    for (j = start; j < end; j++) {
+    class_at(m, 0)->coming = 0;
+    for (j = start, pads = 0; j < end; j++) {
         class_feature *f = class_at(m, (uint32_t)x->indices[j]);
+        pads += !x->indices[j];
         if (f->coming) {
             bytes += class_growth(m, f);
             f->coming = 0;
         }
     }
+    /* Twice, as one feature that comes often takes more than the same number that come once. */
+    bytes += 2 * pads * class_growth(m, &fresh);
     return pieces_reserve(&m->rows, bytes, most + CLASS_UPDATED);
 }
 
