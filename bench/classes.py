@@ -2,6 +2,7 @@
 
     python -m bench.classes                        every set once
     python -m bench.classes --sets kdd99           one set
+    python -m bench.classes --peers "VW oaa hinge" AROW
     python -m bench.classes --shuffles 5           and five other orders of the sets without one
     python -m bench.classes --rates                rates and memory at 20, 100 and 700 labels
 
@@ -295,11 +296,11 @@ PEERS = {
 HEDGES = "K hedges"
 
 
-def compared(data: Data, only: list[str] | None = None) -> dict[str, float]:
+def compared(data: Data, only: list[str]) -> dict[str, float]:
     """The error of each contender that is here and fits."""
     errors = {}
     for name, peer in {**PEERS, HEDGES: Peer("numpy", hedges)}.items():
-        if (only and name not in only) or data.classes > peer.most:
+        if name not in only or data.classes > peer.most:
             continue
         if machine.absent(peer.need):
             continue
@@ -309,10 +310,10 @@ def compared(data: Data, only: list[str] | None = None) -> dict[str, float]:
     return errors
 
 
-def judged(data: Data) -> dict[str, Any]:
+def judged(data: Data, only: list[str]) -> dict[str, Any]:
     """Our error and calibration error, the peers' errors, and our error over the best of them."""
     wrong, calibration = ours(data)
-    errors = compared(data)
+    errors = compared(data, only)
     mine = float(wrong.mean())
     peers = {name: error for name, error in errors.items() if name != HEDGES}
     best = min(peers, key=lambda name: peers[name], default=None)
@@ -404,6 +405,7 @@ def rates(rounds: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--peers", nargs="+", choices=[*PEERS, HEDGES], default=[*PEERS, HEDGES])
     parser.add_argument("--shuffles", type=int, default=0, metavar="N")
     parser.add_argument("--rates", action="store_true", help="rates and memory instead of errors")
     parser.add_argument("--rounds", type=int, default=3)
@@ -431,10 +433,10 @@ def main() -> None:
             print(f"skipped set {name}: {error}", file=sys.stderr)
             continue
         print(f"{name}: {len(data.labels)} rows, {data.classes} labels", file=sys.stderr)
-        outcome["sets"][name] = found = judged(data)
+        outcome["sets"][name] = found = judged(data, arguments.peers)
         if name not in ORDERED:
             orders = range(1, arguments.shuffles + 1)
-            found["shuffled"] = [judged(data.shuffled(seed)) for seed in orders]
+            found["shuffled"] = [judged(data.shuffled(seed), arguments.peers) for seed in orders]
     ratios = [r for f in outcome["sets"].values() if (r := f["over_best_peer"]) is not None]
     if ratios:
         outcome["geometric_mean"] = math.exp(statistics.fmean(map(math.log, ratios)))

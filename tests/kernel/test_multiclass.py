@@ -15,6 +15,11 @@ from onlinesvm.kernel.contract import KernelMulticlass
 from tests.class_streams import FEATURES, Samples, bits, csr_of, learn, new, samples, words
 
 
+@pytest.fixture(scope="session", params=["native"], autouse=True)
+def compared() -> None:
+    """Names what is compared with the python kernel, so that it can be deselected by name."""
+
+
 def pair(**given: Any) -> tuple[KernelMulticlass, KernelMulticlass]:
     return new(kernels.load("native"), **given), new(kernels.load("python"), **given)
 
