@@ -52,6 +52,12 @@ static inline float4 float4_where(mask4 mask, float4 a, float4 b)
     return (float4)(((mask4)a & mask) | ((mask4)b & ~mask));
 }
 
+static inline int mask4_any(mask4 mask)
+{
+    const long2 two = (long2)mask;
+    return (two[0] | two[1]) != 0;
+}
+
 static inline float4 float4_most(float4 a, float4 b)
 {
     return float4_where((mask4)(b > a), b, a);

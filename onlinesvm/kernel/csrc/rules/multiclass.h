@@ -539,10 +539,13 @@ static uint32_t class_weakest(const multiclass *m, uint32_t n)
     most = least[0];
     for (e = 1; e < 4; e++)
         most = least[e] < most ? least[e] : most;
-    for (e = 0; e < n; e++)
-        if (m->strengths[e] == most)
-            return e;
-    return 0;
+    least = float4_of(most);
+    for (e = 0; e < n; e += 4)
+        if (mask4_any((mask4)(*(const float4 *)(m->strengths + e) == least)))
+            break;
+    while (m->strengths[e] != most)
+        e++;
+    return e;
 }
 
 /* Make room for `more` entries at the end of a row. */
@@ -560,15 +563,18 @@ static void class_extend(multiclass *m, class_feature *f, uint32_t more)
     }
 }
 
-/* Enter the labels whose bits are set in `missing`. */
+/* Enter the labels whose bits are set in `missing`. The others lie at the places `there`, counted
+ * from 1. */
 static void class_enter(multiclass *m, class_feature *f, const class_updated *updated,
-                        uint32_t missing, float4 direction, float4 c)
+                        uint32_t missing, const uint32_t *there, float4 direction, float4 c)
 {
     uint32_t more = (uint32_t)__builtin_popcount(missing), e;
-    int k, weighed = 0;
+    int k, weighed = 0, moved = 0; /* whether `there` is no longer all */
     if (m->dropped && f->n
-        && (f->n + more > m->most || f->n + more > piece_entries(f->size)))
+        && (f->n + more > m->most || f->n + more > piece_entries(f->size))) {
         class_compact(m, f);
+        moved = 1;
+    }
     if (f->n < m->most)
         class_extend(m, f, more < m->most - f->n ? more : m->most - f->n);
     for (k = 0; missing; k++, missing >>= 1) {
@@ -576,10 +582,14 @@ static void class_enter(multiclass *m, class_feature *f, const class_updated *up
             continue;
         if (f->n < m->most) {
             e = f->n++;
+            moved = 1;
         } else {
             if (!weighed) {
                 class_weigh(m, f, c);
-                for (e = 0; e < f->n; e++)
+                for (e = 0; !moved && e < CLASS_UPDATED; e++)
+                    if (there[e])
+                        m->strengths[there[e] - 1] = INFINITY;
+                for (e = 0; moved && e < f->n; e++)
                     if (m->slots[row_labels(f)[e]])
                         m->strengths[e] = INFINITY;
                 weighed = 1;
@@ -598,11 +608,11 @@ static inline void class_move(multiclass *m, class_feature *f, const class_updat
 {
     const uint8_t *slots = m->slots;
     const uint32_t n = f->n;
-    uint32_t e, j, missing = ((uint32_t)1 << updated->n) - 1;
+    uint32_t e, j, missing = ((uint32_t)1 << updated->n) - 1, there[CLASS_UPDATED] = {0};
     float4 *w;
     const uint32_t *labels;
     if (!n) {
-        class_enter(m, f, updated, missing, direction, c);
+        class_enter(m, f, updated, missing, there, direction, c);
         return;
     }
     w = row_weights(f);
@@ -615,7 +625,7 @@ static inline void class_move(multiclass *m, class_feature *f, const class_updat
             hit = (four == updated->each[0]) | (four == updated->each[1]) |
                   (four == updated->each[2]) | (four == updated->each[3]) |
                   (four == updated->each[4]);
-            if (!(((long2)hit)[0] | ((long2)hit)[1]))
+            if (!mask4_any(hit))
                 continue;
         }
         for (j = e; j < e + stop; j++) {
@@ -623,12 +633,13 @@ static inline void class_move(multiclass *m, class_feature *f, const class_updat
             if (slot) {
                 w[j] += updated->steps[slot] * direction;
                 missing &= ~((uint32_t)1 << (slot - 1));
+                there[slot - 1] = j + 1;
             }
         }
         if (!missing)
             return;
     }
-    class_enter(m, f, updated, missing, direction, c);
+    class_enter(m, f, updated, missing, there, direction, c);
 }
 
 static inline float4 class_direction(float4 second)
