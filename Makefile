@@ -19,10 +19,10 @@ demo: $(VENV)/.runtime  ## stream this machine's Python library through a daemon
 	@$(BIN)/onlinesvm demo $(if $(LINE),"$(LINE)")
 
 test: $(VENV)/.dev  ## all tests but those of the documentation
-	$(BIN)/python -m pytest -n 2 --ignore tests/test_docs.py
+	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/test_docs.py
 
 fuzz: $(VENV)/.dev  ## every property over many fresh random examples
-	$(BIN)/python -m pytest -n 2 --hypothesis-profile fuzz --timeout 1200 -m hypothesis
+	$(BIN)/python -m pytest -n 2 --dist worksteal --hypothesis-profile fuzz --timeout 1200 -m hypothesis
 
 chaos: $(VENV)/.dev  ## kill the daemon 500 times on each kernel; CHAOS_KILLS and CHAOS_SEED say else
 	CHAOS_KILLS=$(or $(CHAOS_KILLS),500) $(BIN)/python -m pytest tests/service/test_chaos.py

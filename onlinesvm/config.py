@@ -7,7 +7,7 @@ from these fields.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, NoReturn
 
 from onlinesvm.errors import ConfigError
@@ -37,6 +37,15 @@ _REGISTERED: dict[str, tuple[str, dict[str, Any]]] = {
 RULES = tuple(_REGISTERED)
 RULE_CLASSES = {name: formula for name, (formula, _) in _REGISTERED.items()}
 RULE_PARAMETERS = {name: parameters for name, (_, parameters) in _REGISTERED.items()}
+
+# The bounds of values and importances under the rules that one sample could ruin for good. By sgd a
+# mistake moves a weight by eta0 times the value and the importance; arow and nag take the square of
+# the largest value so far for what a feature is, and hardly move its weight afterwards.
+RULE_BOUNDS: dict[str, tuple[float | None, float | None]] = {
+    "sgd": (32.0, 32.0),
+    "arow": (32.0, None),
+    "nag": (32.0, None),
+}
 
 # Parameters that came after the first snapshots: a configuration that leaves them at these values
 # is stored, and digested, as if they were not there.
@@ -178,6 +187,11 @@ class LearnerConfig:
                     "alpha: expected eta0 * alpha below 1 (shrinking must not turn weights"
                     f" around), got {self.eta0!r} * {self.alpha!r}"
                 )
+            if 1.0 - self.eta0 * self.alpha == 1.0:
+                raise ConfigError(
+                    "alpha: expected 0, or eta0 * alpha above 2**-54 (less shrinks nothing, by"
+                    f" rounding), got {self.eta0!r} * {self.alpha!r}"
+                )
             if self.average:
                 raise ConfigError(
                     "average: expected alpha 0 (a mean of shrinking weights is not kept), got"
@@ -264,11 +278,15 @@ _RANGES = {
 }
 
 
+_BOUNDS = ("max_value", "max_importance")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
     """Bounds on requests and models; checked before memory is taken.
 
-    Limits may change from one start to the next.
+    Limits may change from one start to the next. `max_value` and `max_importance` are None where
+    the model's rule decides (`under`).
 
     Raises ConfigError for a value out of range.
     """
@@ -288,14 +306,77 @@ class Limits:
         " About 100 bytes of"
         " memory each on the native kernel, 400 on the python kernel",
     )
+    max_value: float | None = parameter(
+        None,
+        "magnitude that a value may have to be learned (sgd, arow, nag: 32; other rules: 1e50): one"
+        " sample beyond it could ruin the model. Scale values to about 1, or raise it",
+    )
+    max_importance: float | None = parameter(
+        None, "importance that a sample may have to be learned (sgd: 32; other rules: 1e50)"
+    )
+    clip: bool = parameter(
+        False,
+        "learn a sample beyond max_value or max_importance as if its numbers were these limits,"
+        " instead of refusing it; such a sample is clipped to predict, too",
+    )
 
     def __post_init__(self) -> None:
+        if not isinstance(self.clip, bool):
+            raise ConfigError(f"clip: expected true or false, got {self.clip!r}")
+        for name in _BOUNDS:  # a name in an array has value 1, a sample importance 1
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), 1.0, MAX_MAGNITUDE)
+                object.__setattr__(self, name, float(getattr(self, name)))
         for f in fields(self):
+            if f.name in _BOUNDS or f.name == "clip":
+                continue
             value = getattr(self, f.name)
             # Offsets within a message are 32-bit; ids are 31-bit, and the last is kept free.
             high = 2**31 - 2
             if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= high:
                 raise ConfigError(f"{f.name}: expected an integer from 1 to {high}, got {value!r}")
+
+    def under(self, rule: str) -> Limits:
+        """These limits, with the rule's bounds of values and importances where none are given.
+
+        Raises ConfigError where `clip` has no bound to clip at.
+        """
+        given = self.max_value, self.max_importance
+        if self.clip and given == (None, None) and rule not in RULE_BOUNDS:
+            raise ConfigError(
+                f"clip: expected max_value or max_importance with it, as rule {rule} bounds neither"
+                " by itself, got none"
+            )
+        bounds = zip(given, RULE_BOUNDS.get(rule, (None, None)), strict=True)
+        value, importance = (own if mine is None else mine for mine, own in bounds)
+        return replace(self, max_value=value, max_importance=importance)
+
+    @property
+    def bounds(self) -> tuple[float, float, bool]:
+        """The largest value, the largest importance (1e50 where there is no limit), and `clip`."""
+        value, importance = self.max_value, self.max_importance
+        return (
+            MAX_MAGNITUDE if value is None else value,
+            MAX_MAGNITUDE if importance is None else importance,
+            self.clip,
+        )
+
+    @property
+    def clipped(self) -> tuple[float, float]:
+        """The value and the importance above which these limits clip; 1e50 where they do not."""
+        value, importance, clip = self.bounds
+        return (value, importance) if clip else (MAX_MAGNITUDE, MAX_MAGNITUDE)
+
+    def bounded(self, value: float, importance: float, clip: bool) -> Limits:
+        """These limits with other bounds, as `bounds` gives them."""
+        return replace(self, max_value=value, max_importance=importance, clip=clip)
+
+    @property
+    def scoring(self) -> Limits:
+        """These limits for samples that are only scored: nothing is refused to be learned."""
+        if self.clip:
+            return self
+        return replace(self, max_value=MAX_MAGNITUDE, max_importance=MAX_MAGNITUDE)
 
     @property
     def socket_message_bytes(self) -> int:

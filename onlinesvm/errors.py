@@ -7,7 +7,8 @@
     ├── SampleError (ValueError)       a sample that cannot be learned or scored
     │   └── LimitError                 one that is larger than a limit allows
     ├── FormatError (ValueError)       a line of a text file that is not a sample
-    └── SnapshotError (ValueError)     a snapshot that is damaged, foreign or too new
+    ├── SnapshotError (ValueError)     a snapshot that is damaged, foreign or too new
+    └── VectorFileError (ValueError)   a file of word vectors that is damaged, foreign or too new
 
 The service adds its own in `service/errors.py`. Messages say what was expected, what came, and
 where.
@@ -25,6 +26,7 @@ __all__ = [
     "Path",
     "SampleError",
     "SnapshotError",
+    "VectorFileError",
     "format_path",
     "format_text",
 ]
@@ -135,3 +137,7 @@ class FormatError(OnlineSVMError, ValueError):
 
 class SnapshotError(OnlineSVMError, ValueError):
     """A file that is not a whole, undamaged snapshot of a version known here."""
+
+
+class VectorFileError(OnlineSVMError, ValueError):
+    """A file that is not a whole, undamaged fastText model of a version known here."""

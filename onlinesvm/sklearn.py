@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from onlinesvm.config import Limits
 from onlinesvm.svm import OnlineSVM
 
 try:
@@ -49,6 +50,7 @@ class OnlineSVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     class to weight), and
     passes: how often `fit` goes over the samples.
     shuffle: whether `fit` learns them in a random order, by `random_state`.
+    max_value, max_importance, clip: as those of Limits.
     kernel: as OnlineSVM takes it.
 
     Attributes after fitting: classes_ [2], in sorted order; model_, the OnlineSVM; n_features_in_.
@@ -69,6 +71,9 @@ class OnlineSVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         normalize: str = "none",
         class_weight: str | dict[Any, float] | tuple[float, float] | None = None,
         threshold: float = 0.0,
+        max_value: float | None = None,
+        max_importance: float | None = None,
+        clip: bool = False,
         passes: int = 1,
         shuffle: bool = True,
         random_state: int | np.random.RandomState | None = None,
@@ -86,6 +91,9 @@ class OnlineSVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.normalize = normalize
         self.class_weight = class_weight
         self.threshold = threshold
+        self.max_value = max_value
+        self.max_importance = max_importance
+        self.clip = clip
         self.passes = passes
         self.shuffle = shuffle
         self.random_state = random_state
@@ -173,7 +181,10 @@ class OnlineSVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         given = {name: value for name, value in given.items() if value is not None}
         if isinstance(self.class_weight, dict):
             given["class_weight"] = tuple(self.class_weight.get(c, 1.0) for c in self.classes_)
-        return OnlineSVM(kernel=self.kernel, **given)
+        limits = Limits(
+            max_value=self.max_value, max_importance=self.max_importance, clip=self.clip
+        )
+        return OnlineSVM(limits=limits, kernel=self.kernel, **given)
 
     def _checked(
         self,
@@ -225,7 +236,7 @@ def _agreeing(
         scaled = np.where(is_above, positive, positive * (0.5 / at_zero))
     else:
         scaled = np.where(is_above, 1.0 - (1.0 - positive) * (0.5 / (1.0 - at_zero)), positive)
-    # The calibration need not rise with the margin.
+    # Ties at one half, where the calibration is flat.
     return np.where(is_above, np.maximum(scaled, np.nextafter(0.5, 1.0)), np.minimum(scaled, 0.5))
 
 

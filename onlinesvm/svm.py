@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.data import matrix
 from onlinesvm.data.batch import Features
+from onlinesvm.data.bounds import Bounds
 from onlinesvm.data.objects import (
     Sample,
     labelled_batches,
@@ -117,8 +119,9 @@ class OnlineSVM(Model):
         Raises SampleError for the first fault, TypeError for anything but these.
         """
         if matrix.is_matrix(X):
-            rows = matrix.columns_of(X, self.limits, self.kernel.screen_matrix)
-            self.learn_batch(matrix.with_targets(rows, y, sample_weight))
+            bounds = Bounds.of(self.limits, labelled=True)
+            rows = matrix.columns_of(X, self.limits, self.kernel.screen_matrix, bounds)
+            self.learn_batch(matrix.with_targets(rows, y, sample_weight, bounds))
         else:
             batches = list(labelled_batches(X, y, sample_weight, self.kernel, self.limits))
             _over(batches, self.learn_batch)
@@ -144,7 +147,7 @@ class OnlineSVM(Model):
     def check_snapshot(cls, taken: Snapshot) -> None:
         """Raise SnapshotError unless `from_snapshot` takes `taken`; by parts, in little memory."""
         for block in taken.blocks(_CHECKED_FEATURES):
-            limits = Limits(max_features=max(taken.max_features, len(block.lengths)))
+            limits = replace(taken.limits, max_features=max(taken.max_features, len(block.lengths)))
             cls.from_snapshot(block, limits=limits, kernel=taken.kernel)
 
     @classmethod

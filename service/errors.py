@@ -50,7 +50,8 @@ class ServiceError(OnlineSVMError):
 class RequestRefused(ServiceError, ValueError):
     """The daemon answered with an error.
 
-    `code`, `message` and `at` are those of the reply. From a stream also: `sample`, the index of
+    `code`, `message`, `at` and `retry_after_s` are those of the reply; the last is None unless the
+    daemon is BUSY and can say for how long. From a stream also: `sample`, the index of
     the refused sample in the stream (None where the error names none), and `applied`, how many
     samples of the stream the daemon has acknowledged.
     """
@@ -63,6 +64,7 @@ class RequestRefused(ServiceError, ValueError):
         *,
         sample: int | None = None,
         applied: int | None = None,
+        retry_after_s: float | None = None,
     ) -> None:
         super().__init__(code, message, at)
         self.code = code
@@ -70,6 +72,7 @@ class RequestRefused(ServiceError, ValueError):
         self.at = at
         self.sample = sample
         self.applied = applied
+        self.retry_after_s = retry_after_s
 
     def __str__(self) -> str:
         where = f" at {self.at}" if self.at else ""

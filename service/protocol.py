@@ -7,7 +7,8 @@ envelope, up to a first empty one, may come before them; the reply echoes them.
                      nil), model (a model's name; "default"), and the operation's own keys
     reply header     map: v, id, ok = true, and the operation's own keys
     error header     map: v, id, ok = false, error = {code, message, at, sample}: the path to what
-                     is wrong in the body, and the index of its sample; nil where it has none
+                     is wrong in the body, and the index of its sample; nil where it has none.
+                     BUSY while the daemon loads has retry_after_s too
 
     operation   body   asks for
     ping               a sign of life
@@ -43,7 +44,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgpack
@@ -134,6 +134,7 @@ class RequestError(OnlineSVMError):
     """A request that is answered with an error. `id` is the request's, nil where unreadable.
 
     at: the path to what is wrong in the body. sample: the index of the sample that it is in.
+    retry_after_s: the seconds after which a request that is BUSY may succeed, where that is known.
     """
 
     def __init__(
@@ -143,6 +144,7 @@ class RequestError(OnlineSVMError):
         at: str | None = None,
         id: Id = None,
         sample: int | None = None,
+        retry_after_s: float | None = None,
     ) -> None:
         super().__init__(code, message, at)
         self.code = code
@@ -150,6 +152,7 @@ class RequestError(OnlineSVMError):
         self.at = at
         self.id = id
         self.sample = sample
+        self.retry_after_s = retry_after_s
 
 
 class Request(NamedTuple):  # a frozen dataclass takes four times as long to make
@@ -170,8 +173,7 @@ class Request(NamedTuple):  # a frozen dataclass takes four times as long to mak
     model: str = DEFAULT_MODEL
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """The answer to a request: the operation's own keys, and a body (None: none)."""
 
     keys: dict[str, Any]
@@ -398,12 +400,14 @@ def encode_reply(id: Id, keys: dict[str, Any]) -> bytes:
 
 def encode_error(error: RequestError) -> bytes:
     """The header of an error."""
-    keys = {
+    keys: dict[str, Any] = {
         "code": error.code,
         "message": error.message,
         "at": error.at,
         "sample": error.sample,
     }
+    if error.retry_after_s is not None:
+        keys["retry_after_s"] = error.retry_after_s
     return _pack_header({"v": VERSION, "id": error.id, "ok": False, "error": keys})
 
 
@@ -480,4 +484,9 @@ def decode_margins(body: bytes) -> NDArray[np.float64]:
 def refusal_of(header: dict[str, Any]) -> RequestRefused:
     """The exception for an error's header."""
     error = header["error"]
-    return RequestRefused(str(error.get("code")), str(error.get("message")), error.get("at"))
+    return RequestRefused(
+        str(error.get("code")),
+        str(error.get("message")),
+        error.get("at"),
+        retry_after_s=error.get("retry_after_s"),
+    )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from typing import Any
+
 import pytest
 from hypothesis import settings
 
@@ -13,6 +16,11 @@ settings.register_profile("fuzz", deadline=None, max_examples=1000, print_blob=T
 settings.load_profile("suite")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests first, so that no worker is left alone with one at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session", params=kernels.KERNELS)
 def kernel(request: pytest.FixtureRequest) -> kernels.Kernel:
     """Each kernel in turn, ids [native] and [python]. One that is not there is an error, no skip.
@@ -20,3 +28,20 @@ def kernel(request: pytest.FixtureRequest) -> kernels.Kernel:
     Deselect it by name (``-k 'not native'``) where it cannot be built.
     """
     return kernels.load(request.param)
+
+
+def encodable(value: Any) -> Any:
+    """`value` with the lone surrogates of its texts written as ``\\udcff``."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {encodable(key): encodable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(encodable, value))
+    return value
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """Reports cross from pytest-xdist's workers as UTF-8; captured output may hold surrogates."""
+    return encodable((yield))

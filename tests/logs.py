@@ -25,10 +25,11 @@ from onlinesvm.service.storage.segment import Segments, segments_in
 from onlinesvm.service.storage.snapshots import model_folder, snapshots_in
 from onlinesvm.service.storage.state_dir import StateDir
 from tests.daemons import eventually
+from tests.strategies import WIDE
 
 Batch = Sequence[tuple[Any, ...]]
 
-LIMITS = Limits()
+LIMITS = WIDE
 
 
 def body_of(batch: Batch) -> bytes:
@@ -152,7 +153,7 @@ def newest_snapshot(state: Path) -> Path:
 
 def digest_after(batches: Sequence[Batch], **config: Any) -> str:
     """The digest of a model that learned `batches` without any fault."""
-    model = OnlineSVM(**config)
+    model = OnlineSVM(limits=WIDE, **config)
     for batch in batches:
         model.learn(batch)
     return model.snapshot().digest()

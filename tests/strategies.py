@@ -7,6 +7,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from onlinesvm.config import Limits
+
+# Any legal number may be learned, whatever the rule.
+WIDE = Limits(max_value=1e50, max_importance=1e50)
+
 # Few enough that they meet again: `5`, "5" and b"5" are one feature, "\udcff" is b"\xff".
 _FAMILIAR = [5, "5", b"5", -1, "-1", 0, "", "a", b"a", "b", "é", "é".encode(), "\udcff", b"\xff"]
 

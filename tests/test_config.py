@@ -31,6 +31,9 @@ def test_defaults_are_those_of_the_design() -> None:
         "max_message_bytes": 16 * 2**20,
         "max_header_bytes": 4_096,
         "max_features": 10_000_000,
+        "max_value": None,
+        "max_importance": None,
+        "clip": False,
     }
     assert Limits().socket_message_bytes == 32 * 2**20
 
@@ -76,6 +79,11 @@ RULES = "hedge, sgd, pa1, pa2, arow, adagrad, nag"
             "alpha: expected eta0 * alpha below 1 (shrinking must not turn weights around),"
             " got 0.5 * 2",
         ),
+        (
+            {"eta0": 0.5, "alpha": 1e-17},
+            "alpha: expected 0, or eta0 * alpha above 2**-54 (less shrinks nothing, by rounding),"
+            " got 0.5 * 1e-17",
+        ),
         ({"bias": 1}, "bias: expected true or false, got 1"),
     ],
 )
@@ -93,7 +101,12 @@ def test_one_and_one_point_zero_are_one_configuration() -> None:
     assert repr(whole.eta0) == "1.0"
 
 
-@pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(Limits)])
+BOUNDS = ("max_value", "max_importance", "clip")
+
+
+@pytest.mark.parametrize(
+    "field", [f.name for f in dataclasses.fields(Limits) if f.name not in BOUNDS]
+)
 def test_a_limit_out_of_range_is_refused(field: str) -> None:
     for wrong in (0, -1, 2**31 - 1, 1.5, True, "7", None):
         with pytest.raises(ConfigError) as caught:
@@ -102,6 +115,43 @@ def test_a_limit_out_of_range_is_refused(field: str) -> None:
             f"{field}: expected an integer from 1 to 2147483646, got {wrong!r}"
         )
     assert getattr(Limits(**{field: 2**31 - 2}), field) == 2**31 - 2  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("field", BOUNDS[:2])
+def test_a_bound_out_of_range_is_refused(field: str) -> None:
+    for wrong in (0.5, 2e50, -1, float("nan"), float("inf")):
+        with pytest.raises(ConfigError) as caught:
+            Limits(**{field: wrong})  # type: ignore[arg-type]
+        assert str(caught.value) == f"{field}: expected a number from 1 to 1e+50, got {wrong!r}"
+    for wrong in (True, "7"):
+        with pytest.raises(ConfigError, match=f"{field}: expected a number, got"):
+            Limits(**{field: wrong})  # type: ignore[arg-type]
+    for bound in (1, 32, 1e50):
+        assert getattr(Limits(**{field: bound}), field) == bound  # type: ignore[arg-type]
+
+
+def test_a_rule_that_one_sample_could_ruin_has_bounds_of_its_own() -> None:
+    top = 1e50
+    own = {rule: Limits().under(rule).bounds for rule in RULES.split(", ")}
+    assert own == {
+        "hedge": (top, top, False), "sgd": (32.0, 32.0, False), "pa1": (top, top, False),
+        "pa2": (top, top, False), "arow": (32.0, top, False), "adagrad": (top, top, False),
+        "nag": (32.0, top, False),
+    }  # fmt: skip
+    assert Limits(max_value=5).under("sgd").bounds == (5.0, 32.0, False)
+    assert Limits(max_importance=7, clip=True).under("hedge").bounds == (top, 7.0, True)
+    assert Limits(clip=True).under("nag").bounds == (32.0, top, True)
+
+
+def test_clipping_at_no_bound_is_refused() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Limits(clip=True).under("hedge")
+    assert str(caught.value) == (
+        "clip: expected max_value or max_importance with it, as rule hedge bounds neither by"
+        " itself, got none"
+    )
+    with pytest.raises(ConfigError, match="clip: expected true or false, got 1"):
+        Limits(clip=1)  # type: ignore[arg-type]
 
 
 def test_a_stored_configuration_comes_back() -> None:

@@ -18,7 +18,7 @@ from onlinesvm import Limits, OnlineSVM, Scorer
 from onlinesvm.errors import SnapshotError
 from onlinesvm.kernel import Kernel
 from onlinesvm.snapshot.writer import SYNC_BYTES
-from tests.strategies import configurations, features, samples
+from tests.strategies import WIDE, configurations, features, samples
 
 
 def through_joblib(given: Any) -> Any:
@@ -78,7 +78,7 @@ def test_a_copied_scorer_scores_alike(kernel: Kernel, way: str, normalize: str) 
 def test_bytes_hold_the_whole_state(
     kernel: Kernel, rows: list[Any], asked: list[Any], config: dict[str, Any]
 ) -> None:
-    model = OnlineSVM(kernel=kernel.NAME, **config)
+    model = OnlineSVM(kernel=kernel.NAME, limits=WIDE, **config)
     model.learn(rows)
     for name in ("native", "python"):
         made = OnlineSVM.from_bytes(model.to_bytes(), kernel=name)

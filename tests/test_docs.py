@@ -18,6 +18,9 @@ PAGES = [HOUSE / "README.md", HOUSE / "CONTRIBUTING.md", *sorted((HOUSE / "docs"
 _BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.M | re.S)
 _LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
 
+# Files that a page takes for granted.
+GIVEN = {"vectors.md": {"model.bin": HOUSE / "tests/golden/fasttext/skipgram.bin"}}
+
 # make runs these itself before it runs this test.
 SET_UP = ("make demo", "pip install", "python3 -m venv", ". .venv")
 
@@ -63,6 +66,8 @@ def test_every_block_runs_as_printed(page: Path, tmp_path: Path) -> None:
     assert shutil.which("onlinesvm", path=environment["PATH"])
     log = tmp_path / "daemons.log"
     log.touch()
+    for name, source in GIVEN.get(page.name, {}).items():
+        shutil.copy(source, tmp_path / name)
     daemons: list[subprocess.Popen[bytes]] = []
     try:
         for language, block in blocks_of(page):

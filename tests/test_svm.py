@@ -13,6 +13,7 @@ import textwrap
 import tokenize
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,17 +21,17 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from onlinesvm import Limits, OnlineSVM
+from onlinesvm import OnlineSVM
 from onlinesvm.errors import ConfigError, LimitError, SampleError
 from onlinesvm.kernel import Kernel
 from tests.oracle import DenseSgd, row_of
-from tests.strategies import configurations, features, samples, sgd_configurations
+from tests.strategies import WIDE, configurations, features, samples, sgd_configurations
 
 
 def newborn(kernel: Kernel, **parameters: Any) -> OnlineSVM:
     if "rule" not in parameters:
         parameters = {"rule": "sgd", "eta0": 0.1, **parameters}
-    return OnlineSVM(kernel=kernel.NAME, **parameters)
+    return OnlineSVM(kernel=kernel.NAME, **{"limits": WIDE, **parameters})
 
 
 def digest(model: OnlineSVM) -> str:
@@ -219,7 +220,7 @@ def test_a_split_batch_equals_the_whole_bit_for_bit(
     assert np.array([single.learn_one(*row) for row in rows]).tobytes() == margins.tobytes()
     assert digest(single) == digest(whole)
 
-    one = newborn(kernel, limits=Limits(max_samples_per_batch=2), **config)  # pieces within
+    one = newborn(kernel, limits=replace(WIDE, max_samples_per_batch=2), **config)
     assert one.learn(rows).tobytes() == margins.tobytes()
     assert digest(one) == digest(whole)
 
@@ -288,7 +289,7 @@ BAD_SAMPLES: list[tuple[Any, type[Exception], str]] = [
 def test_a_faulty_sample_last_leaves_the_model_unchanged(
     kernel: Kernel, bad: Any, kind: type[Exception], message: str, piece: int
 ) -> None:
-    model = newborn(kernel, limits=Limits(max_samples_per_batch=piece))
+    model = newborn(kernel, limits=replace(WIDE, max_samples_per_batch=piece))
     model.learn([(["a", "b"], 1)])
     before = digest(model)
     good = [(["b"], -1), (["new"], 1), ({"c": 2.5}, -1, 0.5)]
@@ -460,7 +461,7 @@ def test_at_the_bound_new_features_are_as_if_absent(
     free = newborn(kernel, **config)
     free.learn(rows)
     known = list(free.lookup)[:bound]
-    bounded = newborn(kernel, limits=Limits(max_features=bound), **config)
+    bounded = newborn(kernel, limits=replace(WIDE, max_features=bound), **config)
     margins = bounded.learn(rows)
     assert list(bounded.lookup) == known
 
@@ -512,7 +513,7 @@ def test_what_a_model_shows(kernel: Kernel) -> None:
 def test_same_samples_same_model(
     kernel: Kernel, rows: list[tuple[Any, ...]], config: dict[str, Any]
 ) -> None:
-    reference = OnlineSVM(kernel="python", **config)
+    reference = OnlineSVM(kernel="python", limits=WIDE, **config)
     model = newborn(kernel, **config)
     assert model.learn(rows).tobytes() == reference.learn(rows).tobytes()
     assert digest(model) == digest(reference)

@@ -18,8 +18,9 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.config import MAX_MAGNITUDE, MIN_MAGNITUDE, Limits
+from onlinesvm.config import MIN_MAGNITUDE, Limits
 from onlinesvm.data.batch import Batch, BatchColumns
+from onlinesvm.data.bounds import Bounds
 from onlinesvm.data.validation import raise_first_fault, sample_starts
 
 __all__ = ["cut_body", "decode", "encode", "encode_margins", "pack_array"]
@@ -29,7 +30,7 @@ class _FaultyBodyError(Exception):
     """The body has a fault; `validation` finds and words it."""
 
 
-_Append = Callable[[Batch, Any, Limits], None]
+_Append = Callable[[Batch, Any, Limits, Bounds], None]
 
 
 def decode(body: bytes | memoryview, limits: Limits, *, labelled: bool) -> Batch:
@@ -39,18 +40,19 @@ def decode(body: bytes | memoryview, limits: Limits, *, labelled: bool) -> Batch
     for the first fault in reading order.
     """
     append = _append_sample if labelled else _append_features
+    bounds = Bounds.of(limits, labelled=labelled)
     batch = Batch()
     try:
         for row in _unpack(body, limits, limits.max_samples_per_batch):
-            append(batch, row, limits)
+            append(batch, row, limits, bounds)
     except _FaultyBodyError:
         body = bytes(body)
-        first = _first_faulty(body, limits, append)
+        first = _first_faulty(body, limits, bounds, append)
         raise_first_fault(body, limits, labelled=labelled, first=first)
     return batch
 
 
-def _first_faulty(body: bytes, limits: Limits, append: _Append) -> int:
+def _first_faulty(body: bytes, limits: Limits, bounds: Bounds, append: _Append) -> int:
     """The index of the first faulty sample; 0 where that is not the fault of one sample."""
     try:
         starts = sample_starts(body, limits.max_samples_per_batch)
@@ -59,31 +61,34 @@ def _first_faulty(body: bytes, limits: Limits, append: _Append) -> int:
     for i, (start, end) in enumerate(pairwise(starts)):
         try:
             (row,) = _unpack(pack_array([body[start:end]]), limits, 1)
-            append(Batch(), row, limits)
+            append(Batch(), row, limits, bounds)
         except _FaultyBodyError:
             return i
     return 0
 
 
-def _append_sample(batch: Batch, sample: Any, limits: Limits) -> None:
+def _append_sample(batch: Batch, sample: Any, limits: Limits, bounds: Bounds) -> None:
     """Add a row of a learn request to `batch`."""
     if type(sample) is not list or not 2 <= len(sample) <= 3:
         raise _FaultyBodyError
     label = sample[0]
-    importance = sample[2] if len(sample) == 3 else 1.0
+    importance: Any = sample[2] if len(sample) == 3 else 1.0
     if type(label) not in _NUMBERS or label not in _LABELS:
         raise _FaultyBodyError
-    if type(importance) not in _NUMBERS or not 0 <= importance <= MAX_MAGNITUDE:
+    if type(importance) not in _NUMBERS:
         raise _FaultyBodyError
-    names, values = _columns(sample[1], limits)
+    importance = bounds.fit_importance(importance)
+    if importance is None:
+        raise _FaultyBodyError
+    names, values = _columns(sample[1], limits, bounds)
     if importance < MIN_MAGNITUDE:
         importance = 0.0
     batch.append(float(label), float(importance), names, values)
 
 
-def _append_features(batch: Batch, features: Any, limits: Limits) -> None:
+def _append_features(batch: Batch, features: Any, limits: Limits, bounds: Bounds) -> None:
     """Add a row of a predict request to `batch`."""
-    batch.append(1.0, 1.0, *_columns(features, limits))
+    batch.append(1.0, 1.0, *_columns(features, limits, bounds))
 
 
 _NUMBERS = frozenset((int, float))
@@ -126,7 +131,9 @@ def _unpack(body: bytes | memoryview, limits: Limits, max_samples: int) -> list[
     return rows
 
 
-def _columns(features: object, limits: Limits) -> tuple[Sequence[bytes], Sequence[float]]:
+def _columns(
+    features: object, limits: Limits, bounds: Bounds
+) -> tuple[Sequence[bytes], Sequence[float]]:
     """The names and values of one sample, zeros dropped."""
     if type(features) is list:
         if len(features) > limits.max_features_per_sample:
@@ -140,10 +147,13 @@ def _columns(features: object, limits: Limits) -> tuple[Sequence[bytes], Sequenc
     names = _names(keys, limits)
     if not _NUMBERS.issuperset(map(type, numbers)):
         raise _FaultyBodyError
-    kept_names, kept_values = [], []
+    kept_names, kept_values, most = [], [], bounds.value
     for name, number in zip(names, numbers, strict=True):
-        if not -MAX_MAGNITUDE <= number <= MAX_MAGNITUDE:  # nan too
-            raise _FaultyBodyError
+        if not -most <= number <= most:  # nan too
+            fitting = bounds.fit_value(number)
+            if fitting is None:
+                raise _FaultyBodyError
+            number = fitting
         if number >= MIN_MAGNITUDE or number <= -MIN_MAGNITUDE:
             kept_names.append(name)
             kept_values.append(float(number))

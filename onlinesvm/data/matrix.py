@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from onlinesvm.config import MAX_MAGNITUDE, MIN_MAGNITUDE, Limits
 from onlinesvm.data.batch import Columns
+from onlinesvm.data.bounds import UNBOUNDED, Bounds
 from onlinesvm.errors import LimitError, SampleError
 
 __all__ = ["array_of", "columns_of", "is_matrix", "pieces", "screen_matrix", "with_targets"]
@@ -23,15 +24,21 @@ _REAL = "biuf"
 _PIECE = 2**18  # elements; the rows made of a piece take some MiB
 
 # Of a kernel: see `screen_matrix`.
-Screen = Callable[[NDArray[Any], NDArray[np.float64]], tuple[int | None, bool, int]]
+Screen = Callable[[NDArray[Any], NDArray[np.float64], float], tuple[int | None, bool, int]]
 
 
-def columns_of(X: Any, limits: Limits | None, screen: Screen) -> Columns:  # noqa: N803
+def columns_of(
+    X: Any,  # noqa: N803
+    limits: Limits | None,
+    screen: Screen,
+    bounds: Bounds = UNBOUNDED,
+) -> Columns:
     """The rows of `X`, scipy sparse or a 2-D array of numbers or booleans, [n, m].
 
-    `screen` is the kernel's; without `limits` no row is too long. Raises SampleError for a value
-    that is not finite or too large, LimitError for a row with too many features, TypeError or
-    ValueError for anything but a matrix of real numbers.
+    `screen` is the kernel's; without `limits` no row is too long. A value beyond `bounds` is
+    clipped in a copy, where they clip. Raises SampleError for one that is not finite or too large,
+    LimitError for a row with too many features, TypeError or ValueError for anything but a matrix
+    of real numbers.
     """
     from scipy import sparse
 
@@ -48,11 +55,15 @@ def columns_of(X: Any, limits: Limits | None, screen: Screen) -> Columns:  # noq
         raise TypeError(f"expected a matrix of real numbers, got dtype {matrix.dtype}")
     data = np.require(matrix.data, np.float64, ["C", "A"])
     columns, indptr = _integers(matrix.indices), _integers(matrix.indptr)
-    fault, small, longest = screen(indptr, data)
+    fault, small, longest = screen(indptr, data, bounds.value)
+    if fault is not None and bounds.clips:
+        fault, small, longest = screen(indptr, data, MAX_MAGNITUDE)
+        if fault is None:
+            data = np.clip(data, -bounds.value, bounds.value)
     if longest < 0 or len(columns) < indptr[-1]:
         raise ValueError("indptr: expected ends of rows that rise within the elements")
     if fault is not None:
-        _refuse(fault, indptr, columns, data)
+        _refuse(fault, indptr, columns, data, bounds)
     if small:
         kept = np.abs(data) >= MIN_MAGNITUDE
         indptr = np.concatenate(([0], np.cumsum(kept)))[indptr]
@@ -140,16 +151,17 @@ def _integers(values: Any) -> Any:
 
 
 def screen_matrix(
-    indptr: NDArray[Any], values: NDArray[np.float64]
+    indptr: NDArray[Any], values: NDArray[np.float64], most: float
 ) -> tuple[int | None, bool, int]:
     """The facts that decide whether a matrix can be learned where it lies.
 
-    Returns the index of the first of `values`, float64[nnz], that is not finite or too large, None
-    if none is; where none is, True if one is so small that it counts as 0; the elements of the
-    longest row, −1 where the rows of `indptr`, int32 or int64[n + 1], cannot be walked.
+    Returns the index of the first of `values`, float64[nnz], that is larger than `most`, in
+    magnitude, or not a number, None if none is; where none is, True if one is so small that it
+    counts as 0; the elements of the longest row, −1 where the rows of `indptr`, int32 or
+    int64[n + 1], cannot be walked.
     """
     magnitudes = np.abs(values)
-    bad = ~(magnitudes <= MAX_MAGNITUDE)
+    bad = ~(magnitudes <= most)
     lengths = np.diff(indptr)
     walks = indptr[0] >= 0 and bool((lengths >= 0).all()) and indptr[-1] <= len(values)
     return (
@@ -159,20 +171,24 @@ def screen_matrix(
     )
 
 
-def _refuse(k: int, indptr: NDArray[Any], columns: NDArray[Any], data: NDArray[np.float64]) -> None:
+def _refuse(
+    k: int,
+    indptr: NDArray[Any],
+    columns: NDArray[Any],
+    data: NDArray[np.float64],
+    bounds: Bounds,
+) -> None:
     row = int(np.searchsorted(indptr, k, side="right")) - 1
-    wanted = (
-        f"number of magnitude at most {MAX_MAGNITUDE:g}"
-        if np.isfinite(data[k])
-        else "finite number"
-    )
-    raise SampleError(f"expected a {wanted}, got {data[k]}", (row, int(columns[k])), root="X")
+    wanted = bounds.expected_value if np.isfinite(data[k]) else "a finite number"
+    raise SampleError(f"expected {wanted}, got {data[k]}", (row, int(columns[k])), root="X")
 
 
-def with_targets(rows: Columns, y: ArrayLike, sample_weight: ArrayLike | None) -> Columns:
+def with_targets(
+    rows: Columns, y: ArrayLike, sample_weight: ArrayLike | None, bounds: Bounds = UNBOUNDED
+) -> Columns:
     """`rows` with the labels `y` and the importances `sample_weight`, [n] each.
 
-    Raises SampleError for a label that is not −1 or +1 or an importance outside 0 … 1e50,
+    Raises SampleError for a label that is not −1 or +1 or an importance outside the `bounds`,
     ValueError for another number of them than of rows.
     """
     labels = _vector("y", y, len(rows))
@@ -183,15 +199,17 @@ def with_targets(rows: Columns, y: ArrayLike, sample_weight: ArrayLike | None) -
     if sample_weight is None:
         return replace(rows, labels=labels)
     importances = _vector("sample_weight", sample_weight, len(rows))
-    bad = ~((importances >= 0) & (importances <= MAX_MAGNITUDE))
+    most = MAX_MAGNITUDE if bounds.clips else bounds.importance
+    bad = ~((importances >= 0) & (importances <= most))
     if bad.any():
         i = int(bad.argmax())
         raise SampleError(
-            f"expected an importance from 0 to {MAX_MAGNITUDE:g}, got {importances[i]:g}",
+            f"expected {bounds.expected_importance}, got {importances[i]:g}",
             (i,),
             root="sample_weight",
         )
     importances = np.where(importances < MIN_MAGNITUDE, 0.0, importances)
+    importances = np.minimum(importances, bounds.importance)
     return replace(rows, labels=labels, importances=importances)
 
 

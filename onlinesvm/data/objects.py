@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from onlinesvm.config import Limits
 from onlinesvm.data.batch import BatchColumns, Columns, Features
+from onlinesvm.data.bounds import Bounds
 from onlinesvm.data.codec import pack_array
 from onlinesvm.data.matrix import array_of, columns_of, is_matrix
 from onlinesvm.data.rows import TWO_WAYS, is_rows, names_of_array, one_row, samples_of
@@ -43,7 +44,7 @@ class Decoder(Protocol):
 
     def decode(self, body: bytes, limits: Limits, *, labelled: bool) -> BatchColumns: ...
     def screen_matrix(
-        self, indptr: NDArray[Any], values: NDArray[np.float64]
+        self, indptr: NDArray[Any], values: NDArray[np.float64], most: float
     ) -> tuple[int | None, bool, int]: ...
 
 
@@ -95,7 +96,8 @@ def rows_to_score(given: Any, kernel: Decoder, limits: Limits) -> Iterator[Batch
     Raises as `learn_batches` and `columns_of` do.
     """
     if is_matrix(given):
-        yield columns_of(given, limits, kernel.screen_matrix)
+        bounds = Bounds.of(limits, labelled=False)
+        yield columns_of(given, limits, kernel.screen_matrix, bounds)
     else:
         yield from predict_batches(given, kernel, limits)
 

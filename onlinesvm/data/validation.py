@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 
 import msgpack
 
-from onlinesvm.config import MAX_MAGNITUDE, Limits
+from onlinesvm.config import Limits
+from onlinesvm.data.bounds import Bounds
 from onlinesvm.errors import BodyError, LimitError, Path, SampleError, format_text
 
 __all__ = ["check_whole", "raise_first_fault"]
@@ -39,12 +40,13 @@ def raise_first_fault(body: bytes, limits: Limits, *, labelled: bool, first: int
         raise LimitError(
             f"expected at most {limits.max_samples_per_batch} samples a batch, got {count}"
         )
+    bounds = Bounds.of(limits, labelled=labelled)
     reader.skip(first)
     for i in range(first, count):
         if labelled:
-            _walk_sample(reader, limits, (i,))
+            _walk_sample(reader, limits, bounds, (i,))
         else:
-            _walk_features(reader, limits, (i,))
+            _walk_features(reader, limits, bounds, (i,))
     raise AssertionError("a decoder refused a body in which no fault can be found")
 
 
@@ -98,7 +100,7 @@ def _not_whole(body: bytes) -> BodyError:
     )
 
 
-def _walk_sample(reader: _Reader, limits: Limits, path: Path) -> None:
+def _walk_sample(reader: _Reader, limits: Limits, bounds: Bounds, path: Path) -> None:
     kind, count = reader.next()
     if kind != "array":
         raise SampleError(f"{_SAMPLE}, got {_shown(kind, count)}", path)
@@ -107,17 +109,16 @@ def _walk_sample(reader: _Reader, limits: Limits, path: Path) -> None:
     kind, value = reader.next()
     if kind != "number" or value not in (-1, 1):
         raise SampleError(f"expected a label of -1 or +1, got {_shown(kind, value)}", (*path, 0))
-    _walk_features(reader, limits, (*path, 1))
+    _walk_features(reader, limits, bounds, (*path, 1))
     if count == 3:
         kind, value = reader.next()
-        if kind != "number" or not 0 <= value <= MAX_MAGNITUDE:
+        if kind != "number" or bounds.fit_importance(value) is None:
             raise SampleError(
-                f"expected an importance from 0 to {MAX_MAGNITUDE:g}, got {_shown(kind, value)}",
-                (*path, 2),
+                f"expected {bounds.expected_importance}, got {_shown(kind, value)}", (*path, 2)
             )
 
 
-def _walk_features(reader: _Reader, limits: Limits, path: Path) -> None:
+def _walk_features(reader: _Reader, limits: Limits, bounds: Bounds, path: Path) -> None:
     kind, count = reader.next()
     if kind not in ("array", "map"):
         raise SampleError(f"{_FEATURES}, got {_shown(kind, count)}", path)
@@ -129,7 +130,7 @@ def _walk_features(reader: _Reader, limits: Limits, path: Path) -> None:
     for i in range(count):
         name = _walk_name(reader, limits, path if kind == "map" else (*path, i))
         if kind == "map":
-            _walk_value(reader, (*path, name))
+            _walk_value(reader, bounds, (*path, name))
 
 
 def _walk_name(reader: _Reader, limits: Limits, path: Path) -> bytes:
@@ -150,16 +151,14 @@ def _walk_name(reader: _Reader, limits: Limits, path: Path) -> bytes:
     return name
 
 
-def _walk_value(reader: _Reader, path: Path) -> None:
+def _walk_value(reader: _Reader, bounds: Bounds, path: Path) -> None:
     kind, value = reader.next()
     if kind != "number":
         raise SampleError(f"expected a number, got {_shown(kind, value)}", path)
     if value != value or value in (float("inf"), -float("inf")):
         raise SampleError(f"expected a finite number, got {value}", path)
-    if abs(value) > MAX_MAGNITUDE:
-        raise SampleError(
-            f"expected a number of magnitude at most {MAX_MAGNITUDE:g}, got {value}", path
-        )
+    if bounds.fit_value(value) is None:
+        raise SampleError(f"expected {bounds.expected_value}, got {value}", path)
 
 
 class _Reader:

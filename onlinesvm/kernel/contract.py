@@ -162,7 +162,7 @@ class Kernel(Protocol):
         self, parser: Any, block: bytes, start: int, room: Any, *, skip_bad: bool = False
     ) -> Any: ...
     def screen_matrix(
-        self, indptr: NDArray[Any], values: NDArray[np.float64]
+        self, indptr: NDArray[Any], values: NDArray[np.float64], most: float
     ) -> tuple[int | None, bool, int]: ...
     def learn(
         self,

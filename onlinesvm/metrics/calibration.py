@@ -3,17 +3,28 @@
 A margin M, over the running mean of |M| and cut at ±8, becomes z. Then two steps:
 
 Platt's (1999), "Probabilistic outputs for support vector machines": p = sigmoid(a·z + b). His fit
-of a and b is in batch; here each sample is one step of an extended Kalman filter for the logistic
-model (as in Fahrmeir 1992, "Posterior mode estimation by extended Kalman filtering for
-multivariate dynamic generalized linear models"), whose covariance is drawn back towards its start,
-the identity, by 1e−4 a sample, so that it goes on following::
+of a and b is in batch; here they follow an extended Kalman filter for the logistic model (as in
+Fahrmeir 1992, "Posterior mode estimation by extended Kalman filtering for multivariate dynamic
+generalized linear models"). Its covariance P is drawn back towards its start, the identity, by 1e−4
+a sample, so that it goes on following. After a group of n samples, with x = (z, 1)::
 
-    k = 1/(1 + p(1 − p)·x'Px),  x = (z, 1)
-    (a, b) += k·Px·(y − p)       P = (1 − 1e−4)·(P − k·p(1 − p)·Px·x'P) + 1e−4·I
+    g = Σ (y − p)·x              H = Σ p(1 − p)·x·x'
+    P = (P⁻¹ + H)⁻¹              (a, b) += P·g
+    P = (1 − n·1e−4)·P + n·1e−4·I
 
-What the sigmoid leaves is straightened by a piecewise linear map of p over 17 knots, each a running
-share of +1 (1e−3 a sample, from a start at the diagonal that weighs 20 samples): histogram binning
-(Zadrozny and Elkan 2001) without its jumps.
+Where a falls below 0, it becomes 0 and b moves by −P_ab/P_aa·a, the projection of Simon and Chia
+(2002), "Kalman filtering with state equality constraints".
+
+What the sigmoid leaves is straightened by a piecewise linear map of p over 17 knots. Each is a
+running share of +1 (1e−3 a sample, from a start at the diagonal that weighs 20 samples): histogram
+binning (Zadrozny and Elkan 2001) without its jumps. After a group the map is fitted to the knots as
+the nearest one that never falls, by pooling adjacent violators (Ayer et al. 1955; Zadrozny and
+Elkan 2002, "Transforming classifier scores into accurate multiclass probability estimates"). So a
+larger margin never has a smaller probability.
+
+A group is one sample up to position 4,096, and eight from then on. Within a group no sample waits
+for the one before, which halves the time. Learning from one sample in eight instead would take less
+still, but gave 1.3 to 1.7 times the calibration error.
 
 All samples count alike, whatever their importance: the probability is of the stream as it comes.
 Reliability is the expected calibration error over 15 bins of equal width (Naeini, Cooper and
@@ -26,85 +37,112 @@ from collections.abc import Iterator
 
 from onlinesvm.metrics.constants import CALIBRATION_BINS as BINS
 from onlinesvm.metrics.constants import CALIBRATION_CUT as CUT
+from onlinesvm.metrics.constants import CALIBRATION_GROUP as GROUP
 from onlinesvm.metrics.constants import CALIBRATION_KNOT_PRIOR as KNOT_PRIOR
 from onlinesvm.metrics.constants import CALIBRATION_KNOT_RATE as KNOT_RATE
 from onlinesvm.metrics.constants import CALIBRATION_KNOTS as KNOTS
 from onlinesvm.metrics.constants import CALIBRATION_MOST_SIZE as MOST_SIZE
 from onlinesvm.metrics.constants import CALIBRATION_RETURN as RETURN
+from onlinesvm.metrics.constants import CALIBRATION_SINGLE as SINGLE
 from onlinesvm.metrics.constants import CALIBRATION_SIZE_DISCOUNT as SIZE_DISCOUNT
+from onlinesvm.metrics.constants import CALIBRATION_SIZE_DISCOUNT_GROUP as SIZE_DISCOUNT_GROUP
 from onlinesvm.metrics.constants import LARGEST_GAIN
-from onlinesvm.metrics.constants import RECENT_DISCOUNT as DISCOUNT
+from onlinesvm.metrics.constants import RECENT_GROWTH as GROWTH
 from onlinesvm.metrics.fpmath import sigmoid
 
-__all__ = ["BINS", "Calibration", "index"]
+__all__ = ["BINS", "Calibration", "index", "rising"]
 
 
 class Calibration:
     """From margins to probabilities."""
 
     def __init__(self) -> None:
-        self._slope, self._intercept = 1.0, 0.0
-        self._p = [1.0, 0.0, 1.0]  # the covariance: aa, ab, bb
-        self._count = 0.0
-        self._size = 0.0
+        self._count = 0.0  # of all samples
+        self._line = [1.0, 0.0]  # a and b
+        self._covariance = [1.0, 0.0, 1.0]  # P: aa, ab, bb
+        self._mean = [0.0, 0.0]  # of |M|: the count and the sum, discounted
+        self._group = [0.0] * 6  # the sums of a group: g_a, g_b, H_aa, H_ab, H_bb, |M|
         self._positive = [KNOT_PRIOR * k / (KNOTS - 1) for k in range(KNOTS)]
         self._weight = [KNOT_PRIOR] * KNOTS
+        self._map = rising(self._positive, self._weight)
         self._gain = 1.0
         self._bins = [0.0] * (3 * BINS)  # of each: weight, Σ probability, Σ [y = +1]
 
     def scaled(self, margin: float) -> float:
         """The margin over the mean magnitude, cut."""
-        mean = self._size / self._count if self._size > 0.0 else 0.0
+        mean = self._mean_size()
         z = margin / mean if mean > 0.0 else margin
         # In this form nan is cut too.
         if not z <= CUT:
             z = CUT
         return z if z >= -CUT else -CUT
 
+    def _mean_size(self) -> float:
+        count, size = self._mean
+        return size / count if size > 0.0 else 0.0
+
     def probability(self, margin: float) -> float:
         """The probability that a sample of this margin is +1."""
-        return self._mapped(sigmoid(self._slope * self.scaled(margin) + self._intercept))
+        return self._mapped(*_knot(self._logistic(self.scaled(margin))))
 
-    def _mapped(self, p: float) -> float:
-        k, part = _knot(p)
-        low = self._positive[k] / self._weight[k]
-        high = self._positive[k + 1] / self._weight[k + 1]
-        return (1.0 - part) * low + part * high
+    def _logistic(self, z: float) -> float:
+        return sigmoid(self._line[0] * z + self._line[1])
+
+    def _mapped(self, k: int, part: float) -> float:
+        return self._map[k] + part * (self._map[k + 1] - self._map[k])
 
     def learn(self, margin: float, y: float) -> float:
         """Learn the label of a sample; the probability it had before."""
-        z = self.scaled(margin)
         truth = 1.0 if y > 0.0 else 0.0
-        p = sigmoid(self._slope * z + self._intercept)
-        mapped = self._mapped(p)
-        aa, ab, bb = self._p
-        spread_a, spread_b = aa * z + ab, ab * z + bb
-        variance = p * (1.0 - p)
-        k = 1.0 / (1.0 + variance * (spread_a * z + spread_b))
-        step = k * (truth - p)
-        self._slope += step * spread_a
-        self._intercept += step * spread_b
-        shrink = variance * k
-        self._p = [
-            (aa - shrink * spread_a * spread_a) * (1.0 - RETURN) + RETURN,
-            (ab - shrink * spread_a * spread_b) * (1.0 - RETURN),
-            (bb - shrink * spread_b * spread_b) * (1.0 - RETURN) + RETURN,
-        ]
-        self._learn_knots(p, truth)
-        size = abs(margin)
-        if self._size > 0.0:
-            size = min(size, MOST_SIZE * (self._size / self._count))
-        self._count = self._count * SIZE_DISCOUNT + 1.0
-        self._size = self._size * SIZE_DISCOUNT + size
-        self._count_reliability(mapped, truth)
-        return mapped
-
-    def _learn_knots(self, p: float, truth: float) -> None:
+        z = self.scaled(margin)
+        p = self._logistic(z)
         k, part = _knot(p)
+        mapped = self._mapped(k, part)
+        self._add_to_group(margin, z, p, truth)
         for knot, weight in ((k, 1.0 - part), (k + 1, part)):
             keep = 1.0 - KNOT_RATE * weight
             self._positive[knot] = self._positive[knot] * keep + weight * truth
             self._weight[knot] = self._weight[knot] * keep + weight
+        self._count_reliability(mapped, truth)
+        self._count += 1.0
+        if self._count <= SINGLE:
+            self._move(1.0, SIZE_DISCOUNT)
+        elif self._count % GROUP == 0.0:
+            self._move(float(GROUP), SIZE_DISCOUNT_GROUP)
+        return mapped
+
+    def _add_to_group(self, margin: float, z: float, p: float, truth: float) -> None:
+        mean, size = self._mean_size(), abs(margin)
+        if mean > 0.0:
+            size = min(size, MOST_SIZE * mean)
+        off, variance = truth - p, p * (1.0 - p)
+        of_z = variance * z
+        parts = (off * z, off, of_z * z, of_z, variance, size)
+        self._group = [total + part for total, part in zip(self._group, parts, strict=True)]
+
+    def _move(self, n: float, discount: float) -> None:
+        """Learn the group of `n` samples, whose magnitudes discount those before by `discount`."""
+        g_a, g_b, h_aa, h_ab, h_bb, sizes = self._group
+        aa, ab, bb = self._covariance
+        determinant = aa * bb - ab * ab
+        whole = 1.0 + aa * h_aa + 2.0 * ab * h_ab + bb * h_bb
+        whole = whole + determinant * (h_aa * h_bb - h_ab * h_ab)
+        aa = (aa + determinant * h_bb) / whole
+        ab = (ab - determinant * h_ab) / whole
+        bb = (bb + determinant * h_aa) / whole
+        a = self._line[0] + (aa * g_a + ab * g_b)
+        b = self._line[1] + (ab * g_a + bb * g_b)
+        if a < 0.0:
+            b -= ab / aa * a
+            a = 0.0
+        self._line = [a, b]
+        drawn = RETURN * n
+        kept = 1.0 - drawn
+        self._covariance = [aa * kept + drawn, ab * kept, bb * kept + drawn]
+        count, size = self._mean
+        self._mean = [count * discount + n, size * discount + sizes]
+        self._map = rising(self._positive, self._weight)
+        self._group = [0.0] * 6
 
     def _count_reliability(self, p: float, truth: float) -> None:
         if self._gain > LARGEST_GAIN:
@@ -114,7 +152,7 @@ class Calibration:
         self._bins[k] += self._gain
         self._bins[k + 1] += self._gain * p
         self._bins[k + 2] += self._gain * truth
-        self._gain /= DISCOUNT
+        self._gain *= GROWTH
 
     @property
     def error(self) -> float | None:
@@ -127,18 +165,34 @@ class Calibration:
 
     def numbers(self) -> Iterator[float]:
         """The state."""
-        yield from (self._slope, self._intercept, *self._p, self._count, self._size)
-        yield from (*self._positive, *self._weight, self._gain, *self._bins)
+        yield from (self._count, *self._line, *self._covariance, *self._mean, *self._group)
+        yield from (*self._positive, *self._weight, *self._map, self._gain, *self._bins)
 
     def restore(self, numbers: Iterator[float]) -> None:
         """Replace the state by the next of `numbers`."""
-        self._slope, self._intercept = next(numbers), next(numbers)
-        self._p = [next(numbers) for _ in range(3)]
-        self._count, self._size = next(numbers), next(numbers)
-        self._positive = [next(numbers) for _ in range(KNOTS)]
-        self._weight = [next(numbers) for _ in range(KNOTS)]
-        self._gain = next(numbers)
-        self._bins = [next(numbers) for _ in range(3 * BINS)]
+        (self._count,) = _next(numbers, 1)
+        self._line, self._covariance = _next(numbers, 2), _next(numbers, 3)
+        self._mean, self._group = _next(numbers, 2), _next(numbers, 6)
+        self._positive, self._weight = _next(numbers, KNOTS), _next(numbers, KNOTS)
+        self._map = _next(numbers, KNOTS)
+        (self._gain,) = _next(numbers, 1)
+        self._bins = _next(numbers, 3 * BINS)
+
+
+def rising(positive: list[float], weight: list[float]) -> list[float]:
+    """The shares positive/weight, [n], made never to fall: the nearest such, by squares that weigh
+    `weight`.
+
+    Pools adjacent violators: a share that is not above the one before it is merged with it.
+    """
+    pools: list[tuple[float, float, int]] = []  # of each: positive, weight, how many shares
+    for one, of in zip(positive, weight, strict=True):
+        count = 1
+        while pools and pools[-1][0] * of >= one * pools[-1][1]:
+            before, of_before, more = pools.pop()
+            one, of, count = before + one, of_before + of, more + count
+        pools.append((one, of, count))
+    return [one / of for one, of, count in pools for _ in range(count)]
 
 
 def index(at: float, most: int) -> int:
@@ -146,6 +200,10 @@ def index(at: float, most: int) -> int:
     if not at <= most:
         return most
     return int(at) if at >= 0.0 else 0
+
+
+def _next(numbers: Iterator[float], n: int) -> list[float]:
+    return [next(numbers) for _ in range(n)]
 
 
 def _knot(p: float) -> tuple[int, float]:

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from onlinesvm.metrics.constants import CALIBRATION_BINS as BINS
 from onlinesvm.metrics.constants import LARGEST_GAIN
-from onlinesvm.metrics.constants import RECENT_DISCOUNT as DISCOUNT
+from onlinesvm.metrics.constants import RECENT_GROWTH as GROWTH
 
 __all__ = ["FREQUENT", "ClassMetrics", "LabelFigures"]
 
@@ -37,7 +37,6 @@ Numbers = NDArray[np.float64]
 FREQUENT = 50  # labels with a row of their own; FREQUENT itself is the row of all others
 PERIOD = 1024
 _FIGURES = 6  # have, predicted, both; the recent ones
-_GROWTH = 1.0 / DISCOUNT
 _LEAD = 1.25  # that many times as frequent is a label that takes another one's place
 
 
@@ -95,7 +94,7 @@ class ClassMetrics:
     ) -> None:
         self._grow(int(max(labels.max(), predicted.max())) + 1)
         self._give_slots(np.stack([labels, predicted], axis=1).ravel())
-        gains = np.full(len(labels) + 1, _GROWTH)
+        gains = np.full(len(labels) + 1, GROWTH)
         gains[0] = self._gain
         gains = np.multiply.accumulate(gains)
         self._gain, gains = float(gains[-1]), gains[:-1]

@@ -15,6 +15,7 @@ from onlinesvm.metrics.calibration import index
 from onlinesvm.metrics.constants import AUC_BINS as BINS
 from onlinesvm.metrics.constants import LARGEST_GAIN
 from onlinesvm.metrics.constants import RECENT_DISCOUNT as DISCOUNT
+from onlinesvm.metrics.constants import RECENT_GROWTH as GROWTH
 
 __all__ = ["Confusion", "rates"]
 
@@ -45,7 +46,7 @@ class Confusion:
         at = (z / (1.0 + abs(z)) + 1.0) * (BINS / 2)
         histogram = self._positive if y > 0.0 else self._negative
         histogram[index(at, BINS - 1)] += self._gain * h
-        self._gain /= DISCOUNT
+        self._gain *= GROWTH
 
     @property
     def auc(self) -> float | None:

@@ -6,15 +6,21 @@ time, without this package, so nothing is imported here.
 
 # Figures of the recent past: each sample counts this much times the one after it.
 RECENT_DISCOUNT = 0.9999
-# Discounted sums let the summand grow instead. At this gain sum and gain are divided by the gain.
+# Discounted sums let the summand grow instead, by this much a sample. At LARGEST_GAIN sum and gain
+# are divided by the gain.
+RECENT_GROWTH = 1.0 / RECENT_DISCOUNT
 LARGEST_GAIN = 1e100
 
 # The totals of progressive validation, in the order of the array that a kernel adds to.
 TOTALS = ("count", "weight", "errors", "loss", "recent_weight", "recent_errors", "recent_loss")
 
+# The calibration moves after every sample up to this position, then after each group of so many.
+CALIBRATION_SINGLE = 4096
+CALIBRATION_GROUP = 8
 CALIBRATION_CUT = 8.0
 CALIBRATION_RETURN = 1e-4
 CALIBRATION_SIZE_DISCOUNT = 0.999
+CALIBRATION_SIZE_DISCOUNT_GROUP = 0.9920279440699441  # the same over a group
 CALIBRATION_MOST_SIZE = 10.0  # in multiples of the mean: the most that one margin adds to it
 CALIBRATION_KNOTS = 17
 CALIBRATION_KNOT_RATE = 1e-3

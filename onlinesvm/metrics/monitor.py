@@ -13,7 +13,7 @@ from onlinesvm.metrics.constants import LARGEST_GAIN
 from onlinesvm.metrics.drift import Drift
 from onlinesvm.metrics.progressive import TOTALS, observe
 
-__all__ = ["DRIFTS", "NAMES", "SIZE", "Metrics", "check_state", "report"]
+__all__ = ["DRIFTS", "NAMES", "PARTS", "SIZE", "Metrics", "check_state", "report"]
 
 
 class Metrics:
@@ -75,15 +75,21 @@ def check_state(numbers: NDArray[np.float64]) -> None:
     totals, numbers = numbers[: len(TOTALS)], numbers[len(TOTALS) :]
     if not bool((totals >= 0.0).all() and np.isfinite(totals).all()):
         raise ValueError("metrics: totals: expected finite numbers from 0")
-    for name, (part, low, high) in _PARTS.items():
+    for name, (part, low, high) in PARTS.items():
         if not bool(((numbers[part] >= low) & (numbers[part] <= high)).all()):  # nan neither
             raise ValueError(
                 f"metrics: {name}: expected numbers from {low:g} to {high:g},"
                 f" got {numbers[part].min():g} to {numbers[part].max():g}"
             )
-    aa, ab, bb, count, size = numbers[2:7].tolist()
-    if ab * ab > aa * bb + 1e-9:
-        raise ValueError(f"metrics: expected a covariance, got {aa:g}, {ab:g}, {bb:g}")
+    if numbers[0] != np.floor(numbers[0]):
+        raise ValueError(f"metrics: samples: expected a whole number, got {numbers[0]:g}")
+    for name, part in (("covariance", _COVARIANCE), ("information", _INFORMATION)):
+        aa, ab, bb = numbers[part].tolist()
+        if ab * ab > aa * bb + 1e-9:
+            raise ValueError(
+                f"metrics: {name}: expected a positive matrix, got {aa:g}, {ab:g}, {bb:g}"
+            )
+    count, size = numbers[_MEAN].tolist()
     if size > 0.0 and count < 1.0:
         raise ValueError(
             f"metrics: count: expected one from 1 for a size of {size:g}, got {count:g}"
@@ -91,6 +97,8 @@ def check_state(numbers: NDArray[np.float64]) -> None:
     share = float((numbers[_POSITIVE] / numbers[_WEIGHT]).max())
     if not share <= 1.0 + 1e-6:
         raise ValueError(f"metrics: knots: expected shares of at most 1, got {share:g}")
+    if bool((np.diff(numbers[_MAP]) < 0.0).any()):
+        raise ValueError(f"metrics: map: expected it to rise, got {numbers[_MAP].tolist()}")
     drift = numbers[-6:]
     if not bool((np.floor(drift) == drift).all()):
         raise ValueError(f"metrics: drift: expected whole numbers of samples, got {drift.tolist()}")
@@ -119,22 +127,31 @@ def report(numbers: NDArray[np.float64]) -> dict[str, Any]:
 SIZE = len(Metrics(0.0).dump())
 DRIFTS = SIZE - 6  # where in a dump the number of drifts lies
 
-# Where in a dump, less the totals, the knots lie.
-_POSITIVE, _WEIGHT = slice(7, 24), slice(24, 41)
+# Where in a dump, less the totals, these lie.
+_COVARIANCE, _MEAN, _INFORMATION = slice(3, 6), slice(6, 8), slice(10, 13)
+_POSITIVE, _WEIGHT, _MAP = slice(14, 31), slice(31, 48), slice(48, 65)
 # The parts: where they lie, and from what to what. Sums over the recent past are of ten
 # thousand samples at most, times the gain, times an importance.
-_PARTS: dict[str, tuple[slice, float, float]] = {
-    "slope, intercept": (slice(0, 2), -1e50, 1e50),
-    "covariance": (slice(2, 5), -2.0, 2.0),
-    "count": (slice(5, 6), 0.0, 1e3 + 1.0),
-    "size": (slice(6, 7), 0.0, 1e300),
+PARTS: dict[str, tuple[slice, float, float]] = {
+    "samples": (slice(0, 1), 0.0, 2.0**53),
+    "slope": (slice(1, 2), 0.0, 1e50),
+    "intercept": (slice(2, 3), -1e50, 1e50),
+    "variances": (slice(3, 6, 2), 1e-5, 2.0),
+    "covariance": (slice(4, 5), -2.0, 2.0),
+    "count": (slice(6, 7), 0.0, 1e3 + 10.0),
+    "size": (slice(7, 8), 0.0, 1e300),
+    "gradient": (slice(8, 10), -64.0, 64.0),
+    "variance of the information": (slice(10, 13, 2), 0.0, 128.0),
+    "information": (_INFORMATION, -128.0, 128.0),
+    "group's size": (slice(13, 14), 0.0, 1e300),
     "knots": (_POSITIVE, 0.0, 1e4),
     "knots' weights": (_WEIGHT, 1.0, 1e4),
-    "gain": (slice(41, 42), 1.0, 1.001 * LARGEST_GAIN),
-    "bins": (slice(42, 87), 0.0, 1e110),
-    "counts": (slice(87, 95), 0.0, 1e100),
-    "area's gain": (slice(95, 96), 1.0, 1.001 * LARGEST_GAIN),
-    "area's histograms": (slice(96, SIZE - len(TOTALS) - 6), 0.0, 1e200),
+    "map": (_MAP, 0.0, 1.0),
+    "gain": (slice(65, 66), 1.0, 1.001 * LARGEST_GAIN),
+    "bins": (slice(66, 111), 0.0, 1e110),
+    "counts": (slice(111, 119), 0.0, 1e100),
+    "area's gain": (slice(119, 120), 1.0, 1.001 * LARGEST_GAIN),
+    "area's histograms": (slice(120, SIZE - len(TOTALS) - 6), 0.0, 1e200),
     "drift": (slice(SIZE - len(TOTALS) - 6, None), 0.0, 2.0**53),
 }
 # The names of a report.

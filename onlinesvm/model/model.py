@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import RLock
 from typing import Any, NamedTuple, Self
 
@@ -86,7 +86,7 @@ class Model:
     def __init__(self, config: LearnerConfig, limits: Limits, kernel: str | None) -> None:
         self.id = os.urandom(16)  # tells models apart; a snapshot holds it, the digest does not
         self.config = config
-        self.limits = limits
+        self.limits = limits.under(config.rule)
         self.kernel = kernels.load(kernel)
         self.position = 0
         self.pruning = Pruning()
@@ -103,10 +103,10 @@ class Model:
         (head,) = self.heads
         return head
 
-    def bound(self, max_features: int) -> None:
-        """From the next sample on, hold at most `max_features` features."""
-        self.limits = replace(self.limits, max_features=max_features)
-        self._lookup.max_features = max_features
+    def limit(self, limits: Limits) -> None:
+        """From the next sample on, hold to these limits. Raises ConfigError."""
+        self.limits = limits.under(self.config.rule)
+        self._lookup.max_features = limits.max_features
 
     # Learning.
 
@@ -315,6 +315,7 @@ class Model:
                 "id": self.id,
                 "config": self.config,
                 "max_features": self.limits.max_features,
+                "bounds": self.limits.bounds,
                 "kernel": self.kernel.NAME,
                 "position": self.position,
                 **self.head.figures(),
@@ -328,7 +329,7 @@ class Model:
     ) -> Self:
         """The model that `taken` holds. Raises SnapshotError if the parts do not make a model."""
         model = cls.__new__(cls)
-        limits = limits or Limits(max_features=taken.max_features)
+        limits = limits or taken.limits
         Model.__init__(model, taken.config, limits, kernel)
         taken.restore(model._lookup, model.head.rule)
         with restoring():

@@ -117,7 +117,7 @@ class Scorer:
         self._copy(model.config, model.position, model._lookup, model.head.rule)
 
     def _restore(self, taken: Snapshot, limits: Limits | None, kernel: str | None) -> None:
-        self.limits = limits or Limits(max_features=taken.max_features)
+        self.limits = (limits or taken.limits).under(taken.config.rule)
         self.kernel = kernels.load(kernel)
         lookup = self.kernel.Lookup(self.limits.max_features)
         rule = Head(self.kernel, taken.config).rule
@@ -148,6 +148,7 @@ class Scorer:
                 id=bytes(16),  # of no model: it cannot learn
                 config=config,
                 max_features=self.limits.max_features,
+                bounds=self.limits.bounds,
                 kernel=self.kernel.NAME,
                 position=self.position,
                 scalars={"bias": self.bias},

@@ -15,6 +15,7 @@ import csv
 from dataclasses import dataclass
 
 from onlinesvm.config import Limits
+from onlinesvm.data.bounds import Bounds
 from onlinesvm.errors import format_text
 from onlinesvm.readers.labels import Labels
 from onlinesvm.readers.parsing import Row
@@ -108,7 +109,7 @@ class CSVParser:
         self.limits = limits
         self.ids = ids
         self.header = header
-        self._values = Values()
+        self._values = Values(Bounds.of(limits, labelled=labels.labelled))
 
     def parse(self, line: bytes) -> Row:
         """See LineParser."""

@@ -17,7 +17,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from onlinesvm.config import MAX_MAGNITUDE, MIN_MAGNITUDE, Limits
+from onlinesvm.config import MIN_MAGNITUDE, Limits
+from onlinesvm.data.bounds import Bounds
 from onlinesvm.errors import format_path, format_text
 from onlinesvm.readers.labels import Labels
 from onlinesvm.readers.parsing import Row
@@ -71,6 +72,7 @@ class JSONParser:
         self.limits = limits
         self.ids = ids
         self.keys = keys or Keys()
+        self._bounds = Bounds.of(limits, labelled=labels.labelled)
 
     def parse(self, line: bytes) -> Row:
         """See LineParser."""
@@ -81,12 +83,7 @@ class JSONParser:
         if features is _ABSENT:
             raise LineError(self._absent("features", self.keys.features, sample))
         names, values = self._columns(features)
-        importance = sample.get(self.keys.importance, 1)
-        if type(importance) not in (int, float) or not 0 <= importance <= MAX_MAGNITUDE:
-            raise LineError(
-                f"expected an importance from 0 to {MAX_MAGNITUDE:g}, got {_shown(importance)}"
-            )
-        importance = float(importance) if importance >= MIN_MAGNITUDE else 0.0
+        importance = self._importance(sample)
         id = self._id(sample, text) if self.ids else b""
         return (label, importance, *drop_zeros(names, values), id)
 
@@ -138,6 +135,13 @@ class JSONParser:
             return self.labels.missing(self._absent("label", key, sample))
         return self.labels.missing(f"expected a label as a number or text, got {_shown(label)}")
 
+    def _importance(self, sample: dict[str, Any]) -> float:
+        given = sample.get(self.keys.importance, 1)
+        importance = self._bounds.fit_importance(given) if type(given) in (int, float) else None
+        if importance is None:
+            raise LineError(f"expected {self._bounds.expected_importance}, got {_shown(given)}")
+        return float(importance) if importance >= MIN_MAGNITUDE else 0.0
+
     def _id(self, sample: dict[str, Any], text: str) -> bytes:
         """The id as its text, a number as it is written; empty where there is none."""
         id = sample.get(self.keys.id)
@@ -167,14 +171,15 @@ class JSONParser:
             names.append(self._name(name, None))
             if type(value) not in (int, float):
                 raise LineError(f"expected a number, got {_shown(value)} at {self._at(names[-1])}")
-            if not -MAX_MAGNITUDE <= value <= MAX_MAGNITUDE:
+            number = self._bounds.fit_value(value)
+            if number is None:
                 if math.isnan(value):
                     raise LineError(f"expected a finite number, got NaN at {self._at(names[-1])}")
                 raise LineError(
-                    f"expected a number of magnitude at most {MAX_MAGNITUDE:g},"
+                    f"expected {self._bounds.expected_value},"
                     f" got {_shown(value)} at {self._at(names[-1])}"
                 )
-            values.append(0.0 if -MIN_MAGNITUDE < value < MIN_MAGNITUDE else float(value))
+            values.append(0.0 if -MIN_MAGNITUDE < number < MIN_MAGNITUDE else float(number))
         return names, values
 
     def _name(self, name: object, index: int | None) -> bytes:

@@ -11,6 +11,7 @@ import re
 from typing import NoReturn
 
 from onlinesvm.config import Limits
+from onlinesvm.data.bounds import Bounds
 from onlinesvm.errors import format_text
 from onlinesvm.readers.labels import Labels
 from onlinesvm.readers.parsing import Row
@@ -52,7 +53,7 @@ class SvmlightParser:
         self.labels = labels
         self.limits = limits
         self.ids = ids
-        self._values = Values()
+        self._values = Values(Bounds.of(limits, labelled=labels.labelled))
 
     def parse(self, line: bytes) -> Row | None:
         """See LineParser."""

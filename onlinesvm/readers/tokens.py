@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from onlinesvm.config import MAX_MAGNITUDE, MIN_MAGNITUDE, Limits
+from onlinesvm.config import MIN_MAGNITUDE, Limits
+from onlinesvm.data.bounds import UNBOUNDED, Bounds
 from onlinesvm.errors import format_text
 
 __all__ = [
@@ -40,34 +41,37 @@ def read_number(text: bytes) -> float | None:
     return float(text) if _number(text) else None
 
 
-def read_importance(text: bytes) -> float:
-    """`text` as an importance, 0 to 1e50. Raises LineError."""
+def read_importance(text: bytes, bounds: Bounds) -> float:
+    """`text` as an importance within `bounds`. Raises LineError."""
     number = read_number(text)
-    if number is None or not 0 <= number <= MAX_MAGNITUDE:
-        raise LineError(
-            f"expected an importance from 0 to {MAX_MAGNITUDE:g}, got {format_text(text)}"
-        )
-    return number if number >= MIN_MAGNITUDE else 0.0
+    fitting = None if number is None else bounds.fit_importance(number)
+    if fitting is None:
+        raise LineError(f"expected {bounds.expected_importance}, got {format_text(text)}")
+    return fitting if fitting >= MIN_MAGNITUDE else 0.0
 
 
 class Values(dict[bytes, float]):
     """Text → value, read at first sight and remembered: files repeat the same few numbers.
 
-    A lookup raises LineError for text that is not a number or too large; too small reads as 0.0.
+    A lookup raises LineError for text that is not a number or beyond `bounds`, unless they clip;
+    too small reads as 0.0.
     """
 
     # Bounds on the memory: so many numbers, and none longer (long ones seldom come again).
     _MAX_REMEMBERED = 16_384
     _MAX_TEXT_BYTES = 12
 
+    def __init__(self, bounds: Bounds = UNBOUNDED) -> None:
+        super().__init__()
+        self._bounds = bounds
+
     def __missing__(self, text: bytes) -> float:
-        number = read_number(text)
-        if number is None:
+        read = read_number(text)
+        if read is None:
             raise LineError(f"expected a number, got {format_text(text)}")
-        if not -MAX_MAGNITUDE <= number <= MAX_MAGNITUDE:
-            raise LineError(
-                f"expected a number of magnitude at most {MAX_MAGNITUDE:g}, got {format_text(text)}"
-            )
+        number = self._bounds.fit_value(read)
+        if number is None:
+            raise LineError(f"expected {self._bounds.expected_value}, got {format_text(text)}")
         if -MIN_MAGNITUDE < number < MIN_MAGNITUDE:
             number = 0.0
         if len(text) <= self._MAX_TEXT_BYTES:

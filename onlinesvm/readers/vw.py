@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import re
 
-from onlinesvm.config import MAX_MAGNITUDE, MIN_MAGNITUDE, Limits
+from onlinesvm.config import MIN_MAGNITUDE, Limits
+from onlinesvm.data.bounds import Bounds
 from onlinesvm.errors import format_text
 from onlinesvm.readers.labels import Labels
 from onlinesvm.readers.parsing import Row
@@ -54,7 +55,8 @@ class VWParser:
         self.labels = labels
         self.limits = limits
         self.ids = ids
-        self._values = Values()
+        self._bounds = Bounds.of(limits, labelled=labels.labelled)
+        self._values = Values()  # a value is bounded after the namespace's weight
 
     def parse(self, line: bytes) -> Row:
         """See LineParser."""
@@ -80,7 +82,7 @@ class VWParser:
             label = self.labels.missing(f'expected a label before "|", got {got}')
         else:
             label = self.labels.read(words[0])
-        importance = read_importance(words[1]) if len(words) > 1 else 1.0
+        importance = read_importance(words[1], self._bounds) if len(words) > 1 else 1.0
         if len(words) > 2:
             raise LineError(
                 'expected at most a label, an importance and a tag before "|" (a base is not'
@@ -110,7 +112,7 @@ class VWParser:
                 names.append(prefix + name)
                 check_name(names[-1], self.limits)
                 value = read_value(self._values, text, word) if colon else 1.0
-                values.append(_product(weight, value, word))
+                values.append(self._product(weight, value, word))
         if excess:
             names.append(b"")  # one too many: the caller counts and refuses
 
@@ -123,15 +125,15 @@ class VWParser:
             )
         return name + b"^", read_value(self._values, text, word) if colon else 1.0
 
-
-def _product(weight: float, value: float, word: bytes) -> float:
-    product = weight * value
-    if not -MAX_MAGNITUDE <= product <= MAX_MAGNITUDE:
-        raise LineError(
-            f"expected a number of magnitude at most {MAX_MAGNITUDE:g} after the namespace's"
-            f" weight, got {product!r} in {format_text(word)}"
-        )
-    return product if not -MIN_MAGNITUDE < product < MIN_MAGNITUDE else 0.0
+    def _product(self, weight: float, value: float, word: bytes) -> float:
+        product = self._bounds.fit_value(weight * value)
+        if product is None:
+            weighted = " after the namespace's weight" if weight != 1.0 else ""
+            raise LineError(
+                f"expected {self._bounds.expected_value}{weighted}, got {weight * value!r} in"
+                f" {format_text(word)}"
+            )
+        return product if not -MIN_MAGNITUDE < product < MIN_MAGNITUDE else 0.0
 
 
 def _count_features(line: bytes, bar: int) -> int:

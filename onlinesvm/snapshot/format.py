@@ -16,6 +16,8 @@ A file is a stream of msgpack objects, nothing else:
     id             bin, 16 bytes: random, given to the model when it is created
     config         map, the learner's configuration
     max_features   the bound on the model when it was written
+    bounds         array [max_value, max_importance, clip], float64, float64 and boolean: the limits
+                   when it was written; left out where they are the rule's own
     position       samples learned, at most 2**62
     features       n, the number of features
     scalars        map, the rule's numbers that belong to no feature
@@ -50,7 +52,7 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.config import LearnerConfig
+from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.errors import SnapshotError
 
 __all__ = [
@@ -93,7 +95,16 @@ class Snapshot:
     names: NDArray[np.uint8]
     arrays: dict[str, NDArray[Any]]
     figures: dict[str, list[float]]
+    bounds: tuple[float, float, bool] | None = None
     attachments: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def limits(self) -> Limits:
+        """The limits that held when it was taken, as far as it holds them."""
+        limits = Limits(max_features=self.max_features)
+        if self.bounds is None:
+            return limits.under(self.config.rule)
+        return limits.bounded(*self.bounds)
 
     def blocks(self, size: int) -> Iterator[Snapshot]:
         """Snapshots of `size` features each, the last of fewer; at least one. Shares the memory."""

@@ -8,6 +8,7 @@ import io
 import os
 import stat
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO
 
@@ -15,7 +16,7 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.config import LearnerConfig
+from onlinesvm.config import MAX_MAGNITUDE, LearnerConfig
 from onlinesvm.errors import ConfigError, SnapshotError
 from onlinesvm.snapshot.format import (
     CHUNK_BYTES,
@@ -34,6 +35,7 @@ _MAX_HEADER_ARRAY = 1024  # msgpack takes an array's memory when it sees its hea
 _MAX_HEADER_MAP = 2**20
 _MAX_TRAILER_BYTES = 4096
 _MAX_FEATURES = 2**31 - 2
+_THREAD_BYTES = 2**18  # of less, the hash is done before a thread has begun
 _DTYPES = {"<u4": 4, "|u1": 1, "<f4": 4, "<f8": 8, "<i8": 8}
 
 
@@ -145,6 +147,16 @@ class _Reader:
         ):
             expect(low <= header[key] <= high, f"{key} from {low} to {high}", header[key])
         expect(len(header["id"]) == 16, "id of 16 bytes", header["id"])
+        bounds = header.setdefault("bounds", None)
+        if bounds is not None:
+            expect(
+                isinstance(bounds, list)
+                and list(map(type, bounds)) == [float, float, bool]
+                and all(1 <= bound <= MAX_MAGNITUDE for bound in bounds[:2]),
+                f"bounds to be 2 float64 from 1 to {MAX_MAGNITUDE:g} and a boolean",
+                bounds,
+            )
+            header["bounds"] = tuple(bounds)
         stored = header["config"]
         try:
             header["config"] = LearnerConfig.from_dict(header["config"])
@@ -245,11 +257,18 @@ class _Reader:
 
     def snapshot(self) -> Snapshot:
         header = self.header()
-        with ThreadPoolExecutor(1) as self._beside:
-            arrays = {
-                name: self._array(name, np.dtype(dtype), count)
-                for name, dtype, count in header["arrays"]
-            }
+        layout = [(name, np.dtype(dtype), count) for name, dtype, count in header["arrays"]]
+        if sum(dtype.itemsize * count for _, dtype, count in layout) < _THREAD_BYTES:
+            arrays = {array[0]: self._array(*array, self._sha.update) for array in layout}
+        else:
+            # The hash takes as long as all the rest; neither holds the interpreter's lock.
+            with ThreadPoolExecutor(1) as beside:
+                arrays = {
+                    array[0]: self._array(
+                        *array, lambda part: beside.submit(self._sha.update, part)
+                    )
+                    for array in layout
+                }
         self._check_trailer()
         lengths, names = arrays.pop("lengths"), arrays.pop("names")
         self._check_names(int(lengths.sum(dtype=np.uint64)), len(names))
@@ -259,6 +278,7 @@ class _Reader:
             id=header["id"],
             config=header["config"],
             max_features=header["max_features"],
+            bounds=header["bounds"],
             kernel=header["kernel"],
             position=header["position"],
             scalars=header["scalars"],
@@ -270,7 +290,13 @@ class _Reader:
             attachments=header["attachments"],
         )
 
-    def _array(self, name: str, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
+    def _array(
+        self,
+        name: str,
+        dtype: np.dtype[Any],
+        count: int,
+        hashed: Callable[[memoryview], object],
+    ) -> NDArray[Any]:
         array = np.empty(count, dtype=dtype)
         raw = bytes_of(array)
         filled = 0
@@ -279,8 +305,7 @@ class _Reader:
             self._check_chunk(name, size, len(raw) - filled)
             chunk = raw[filled : filled + size]
             self._fill(name, chunk)
-            # The hash takes as long as all the rest; neither holds the interpreter's lock.
-            self._beside.submit(self._sha.update, chunk)
+            hashed(chunk)
             filled += size
         return array
 

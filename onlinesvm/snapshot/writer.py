@@ -13,6 +13,7 @@ from typing import BinaryIO, NamedTuple
 
 import msgpack
 
+from onlinesvm.config import Limits
 from onlinesvm.errors import SnapshotError
 from onlinesvm.snapshot.format import CHUNK_BYTES, FORMAT, FORMAT_VERSION, Snapshot, bytes_of
 from onlinesvm.snapshot.reader import verify
@@ -90,6 +91,12 @@ def sync_folder(folder: str) -> None:
         os.close(descriptor)
 
 
+def _bounds(snapshot: Snapshot) -> dict[str, list[float]]:
+    bounds = snapshot.bounds
+    is_own = bounds in (None, Limits().under(snapshot.config.rule).bounds)
+    return {} if is_own or bounds is None else {"bounds": list(bounds)}
+
+
 def _write_stream(file: BinaryIO, snapshot: Snapshot) -> tuple[int, str]:
     """Write all of `snapshot`; its checksum and digest."""
     arrays = snapshot.all_arrays()
@@ -104,6 +111,7 @@ def _write_stream(file: BinaryIO, snapshot: Snapshot) -> tuple[int, str]:
             "id": snapshot.id,
             "config": snapshot.config.as_dict(),
             "max_features": snapshot.max_features,
+            **_bounds(snapshot),
             "position": snapshot.position,
             "features": len(snapshot.lengths),
             "scalars": snapshot.scalars,

@@ -1,4 +1,4 @@
 """Raw text to features.
 
-`tokenize` cuts a text into words. May import nothing of the house.
+`tokenize` cuts a text into words; `fasttext` reads word vectors. May import `errors`.
 """

@@ -65,6 +65,7 @@ def add_recover(parser: Parser) -> None:
 
 def recover(arguments: argparse.Namespace) -> None:
     """Repair a damaged state folder; print what was lost."""
+    from onlinesvm.service.cli.replay_progress import ReplayProgress
     from onlinesvm.service.storage import recovery
     from onlinesvm.service.storage.state_dir import StateDir
 
@@ -72,8 +73,9 @@ def recover(arguments: argparse.Namespace) -> None:
     if not folder.is_dir():
         raise StateError(f"state folder {folder}: no such folder")
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
-    with StateDir(folder) as state:
-        write(json.dumps(recovery.recover(state), indent=2) + "\n")
+    with StateDir(folder) as state, ReplayProgress() as progress:
+        report = recovery.recover(state, on_progress=progress)
+    write(json.dumps(report, indent=2) + "\n")
 
 
 def add_inspect(parser: Parser) -> None:

@@ -39,6 +39,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     run = Run(arguments, limits, labelled=True)
     held_out = HeldOut()
     with opened(arguments, limits) as model:
+        run.limits = model.limits
         run.threshold = model.threshold
         for batch in run.batches(files):
             margins = model.margins(batch, run.samples)

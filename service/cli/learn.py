@@ -168,13 +168,14 @@ def _learn_file(
         model.config.check_given(parameters)
     else:
         model = OnlineSVM(limits=limits, **parameters)
+    run.limits = model.limits
     if not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
         raise StateError(f"{path.parent}: expected a folder that can be written")
     run.threshold = model.config.threshold
     is_saved = False
     try:
         for number in range(arguments.passes):
-            for batch in _ordered(arguments, files, limits, run, number):
+            for batch in _ordered(arguments, files, run, number):
                 if not number:
                     run.label_run.count(batch.labels)
                 with uninterrupted():
@@ -192,7 +193,7 @@ def _learn_file(
 
 
 def _ordered(
-    arguments: argparse.Namespace, files: list[str], limits: Limits, run: Run, number: int
+    arguments: argparse.Namespace, files: list[str], run: Run, number: int
 ) -> Iterator[BatchColumns]:
     """The batches of a pass, in the order to learn them."""
     batches = run.batches(files)
@@ -200,7 +201,7 @@ def _ordered(
         return batches
     # A text as seed, so that each pass has an order of its own.
     order = random.Random(f"{arguments.shuffle} {number}")
-    return shuffled(batches, order, kernels.load(), limits, max_bytes=arguments.max_memory)
+    return shuffled(batches, order, kernels.load(), run.limits, max_bytes=arguments.max_memory)
 
 
 # By a daemon.

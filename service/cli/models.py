@@ -40,6 +40,11 @@ class Model(Protocol):
         """The margin above which the prediction is +1."""
         ...
 
+    @property
+    def limits(self) -> Limits:
+        """The limits by which samples are read."""
+        ...
+
     def margins(self, batch: BatchColumns, start: int) -> Floats: ...
 
     def probabilities(self, batch: BatchColumns, start: int, margins: Floats | None) -> Floats:
@@ -59,7 +64,7 @@ def opened(arguments: argparse.Namespace, limits: Limits) -> Iterator[Model]:
         yield _FileModel(model)
         return
     with client_of(arguments, limits) as client:
-        yield _DaemonModel(client)
+        yield _DaemonModel(client, limits)
 
 
 class _FileModel:
@@ -68,6 +73,7 @@ class _FileModel:
     def __init__(self, model: OnlineSVM) -> None:
         self._model = model
         self.threshold = model.config.threshold
+        self.limits = model.limits.scoring
 
     def margins(self, batch: BatchColumns, start: int) -> Floats:
         return self._model.score_batch(batch)
@@ -82,8 +88,9 @@ class _FileModel:
 class _DaemonModel:
     """A daemon's model."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, limits: Limits) -> None:
         self._client = client
+        self.limits = limits.scoring  # the daemon clips
         self._kernel = kernels.load()
 
     @cached_property

@@ -43,6 +43,7 @@ def predict(arguments: argparse.Namespace) -> None:
     files = files_of(arguments)
     run = Run(arguments, limits, labelled=False, ids=arguments.with_id)
     with opened(arguments, limits) as model:
+        run.limits = model.limits
         for piece in run.pieces(files):
             if (batch := piece.batch) is None:
                 write(piece.joined((), "-\n"))

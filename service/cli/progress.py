@@ -6,19 +6,28 @@ import os
 import sys
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from onlinesvm.readers.reader import Reader
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-__all__ = ["ProgressBar"]
+__all__ = ["ProgressBar", "columns_of"]
 
 _EVERY_S = 0.1
 _NAME_CHARACTERS = 16
 # One less than a terminal of 80 has: a full line would wrap on some.
 _MAX_COLUMNS = 79
+
+
+def columns_of(stream: TextIO) -> int:
+    """How wide a line may be on the terminal that `stream` is."""
+    try:
+        columns = os.get_terminal_size(stream.fileno()).columns - 1
+    except OSError:
+        columns = _MAX_COLUMNS
+    return min(columns if columns > 0 else _MAX_COLUMNS, _MAX_COLUMNS)
 
 
 class ProgressBar:
@@ -43,16 +52,12 @@ class ProgressBar:
         from tqdm import tqdm  # 40 ms, for terminals alone
 
         total = self._reader.total_bytes
-        try:
-            columns = os.get_terminal_size(sys.stderr.fileno()).columns - 1
-        except OSError:
-            columns = _MAX_COLUMNS
         return tqdm(
             total=total,
             desc=os.path.basename(self._reader.source)[-_NAME_CHARACTERS:],
             unit="B",
             unit_scale=True,
-            ncols=min(columns if columns > 0 else _MAX_COLUMNS, _MAX_COLUMNS),
+            ncols=columns_of(sys.stderr),
             bar_format="{desc} {percentage:3.0f}%|{bar}|{postfix} {remaining}"
             if total
             else "{desc} {n_fmt}B{postfix} {elapsed}",

@@ -128,7 +128,7 @@ class Run:
         ids: bool = False,
     ) -> None:
         self._arguments = arguments
-        self._limits = limits
+        self.limits = limits  # of the samples that are read from now on
         self._labelled = labelled
         self._ids = ids
         self._metrics: KernelMetrics | None = None  # made with the first batch, by the threshold
@@ -190,8 +190,8 @@ class Run:
                 ids=self._ids,
                 keys=Keys(label=given.label_key, features=given.features_key, id=given.id_key),
                 label_column=given.label_column,
-                limits=self._limits,
-                batch_samples=self._limits.max_samples_per_batch,
+                limits=self.limits,
+                batch_samples=self.limits.max_samples_per_batch,
                 ahead=kernels.load().NAME != "python",  # its thread would hold the lock
             )
 

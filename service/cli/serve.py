@@ -18,6 +18,7 @@ from onlinesvm.service.cli.flags import (
     parameters_of,
 )
 from onlinesvm.service.cli.parser import Parser, UsageError
+from onlinesvm.service.cli.replay_progress import ReplayProgress
 from onlinesvm.service.config import ServeConfig
 from onlinesvm.service.endpoint import check_exposure
 from onlinesvm.service.server.allocator import keep_freed_memory
@@ -64,12 +65,13 @@ def serve(arguments: argparse.Namespace) -> None:
     logging.getLogger("onlinesvm").setLevel(config.log_level.upper())
     # All paths that are reported later are absolute.
     config = replace(config, state=str(Path(config.state).absolute()))
+    progress = ReplayProgress()
     if config.follow is not None:
         folder = Path(config.follow).absolute()
         load = load_reader(str(folder), limits, reload_every_s=config.reload_every_s)
         source = f"follows {folder}"
     else:
-        load = load_leader(config, limits, parameters)
+        load = load_leader(config, limits, parameters, on_progress=progress)
         source = f"state {config.state}"
     keep_freed_memory()
     daemon = Daemon(load, config.bind, limits)
@@ -77,6 +79,7 @@ def serve(arguments: argparse.Namespace) -> None:
     log.debug("settings: %s", " ".join(f"{key}={value}" for key, value in settings.items()))
 
     def ready(service: Service) -> None:
+        progress.close()
         print(
             f"onlinesvm {__version__} {service.mode} at {daemon.endpoint}: {source}\n"
             f"{kernels.in_use()}, {service.describe()}\nready",
@@ -84,4 +87,5 @@ def serve(arguments: argparse.Namespace) -> None:
             flush=True,
         )
 
-    daemon.run(ready)
+    with progress:
+        daemon.run(ready)

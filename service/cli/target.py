@@ -84,7 +84,8 @@ def client_of(arguments: argparse.Namespace, limits: Limits | None = None) -> Cl
 
 
 def load(path: Path, arguments: argparse.Namespace, limits: Limits) -> OnlineSVM:
-    """The model in a file; its own bound on features holds unless another is given.
+    """The model in a file. Its own bound on features holds unless another is given, and so do its
+    bounds of values and importances.
 
     Raises OSError if the file cannot be read, SnapshotError if it is not a whole snapshot.
     """
@@ -94,4 +95,6 @@ def load(path: Path, arguments: argparse.Namespace, limits: Limits) -> OnlineSVM
     taken = read(path)
     if "max_features" not in arguments:
         limits = replace(limits, max_features=taken.max_features)
+    if not {"max_value", "max_importance", "clip"} & vars(arguments).keys():
+        limits = limits.bounded(*taken.limits.bounds)
     return OnlineSVM.from_snapshot(taken, limits=limits)

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.config import Limits
 from onlinesvm.data.batch import Features
 from onlinesvm.model.model import Explanation
-from onlinesvm.service.client.calls import Answer, Call, Calls, Sample
+from onlinesvm.service.client.calls import Answer, Call, Sample
+from onlinesvm.service.client.configured import Configured
 from onlinesvm.service.client.exactly_once import delivery_of
 from onlinesvm.service.client.pipeline import OnMargins
 from onlinesvm.service.client.pool import Pool
-from onlinesvm.service.client.settings import Settings
 from onlinesvm.service.client.stream import Stream
-from onlinesvm.service.protocol import DEFAULT_ENDPOINT
 
 __all__ = ["Client"]
 
 T = TypeVar("T")
 
 
-class Client:
+class Client(Configured):
     """A client of the daemon at `endpoint`. Safe for threads.
 
     Threads share it: each request under way has a connection of its own, which is kept for the next
@@ -49,47 +47,8 @@ class Client:
     ...     client.predict([["free"]])
     """
 
-    def __init__(
-        self,
-        endpoint: str = DEFAULT_ENDPOINT,
-        *,
-        timeout_s: float = 10.0,
-        wait_s: float = 0.0,
-        limits: Limits | None = None,
-        model: str | None = None,
-        on_waiting: Callable[[], None] | None = None,
-    ) -> None:
-        self._settings = Settings(
-            endpoint, timeout_s, wait_s, limits or Limits(), model, on_waiting
-        )
-        self._calls = Calls(self._settings.limits)
+    def _open(self) -> None:
         self._pool = Pool(self._settings)
-
-    def __repr__(self) -> str:
-        state = ", closed" if self.closed else ""
-        return f"Client({self.endpoint!r}, timeout_s={self.timeout_s:g}{state})"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return self._settings.rebuild, (Client,)
-
-    @property
-    def endpoint(self) -> str:
-        """The daemon's endpoint."""
-        return self._settings.endpoint
-
-    @property
-    def limits(self) -> Limits:
-        """The limits checked before a request is sent."""
-        return self._settings.limits
-
-    @property
-    def timeout_s(self) -> float:
-        """Seconds a request may take. May be set at any time."""
-        return self._settings.timeout_s
-
-    @timeout_s.setter
-    def timeout_s(self, seconds: float) -> None:
-        self._settings.timeout_s = seconds
 
     @property
     def closed(self) -> bool:

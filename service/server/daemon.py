@@ -73,11 +73,20 @@ def load_leader(
     limits: Limits,
     given: Mapping[str, Any],
     schedule: Schedule | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Load:
-    """Loads the models of a state folder to learn on; `given` are a new model's parameters."""
+    """Loads the models of a state folder to learn on; `given` are a new model's parameters.
+
+    `on_progress` is called by the loading thread, as that of `storage.recovery.start`.
+    """
 
     def load(counters: Counters, wake: Callable[[], None], progress: Progress) -> Service:
         state = StateDir(config.state)
+
+        def note(done: int, total: int) -> None:
+            progress(done, total)
+            on_progress(done, total)
+
         try:
             progress(0, 1)
             started = start(
@@ -86,7 +95,7 @@ def load_leader(
                 limits,
                 fsync=config.fsync,
                 max_producers=config.max_producers,
-                on_progress=progress,
+                on_progress=note,
             )
             planned = schedule or Schedule(every_s=config.snapshot_every_s)
             return Leading(state, started, counters, wake, planned)

@@ -9,9 +9,11 @@ from onlinesvm.errors import SnapshotError
 from onlinesvm.service.storage.log import Log
 from onlinesvm.service.storage.snapshots import Snapshots, StoredSnapshot
 
-__all__ = ["DiskSpace"]
+__all__ = ["RETRY_S", "DiskSpace"]
 
 log = logging.getLogger(__name__)
+
+RETRY_S = 5.0
 
 
 class DiskSpace:
@@ -23,6 +25,7 @@ class DiskSpace:
     def __init__(self, log: Log, snapshots: Snapshots) -> None:
         self._log = log
         self._snapshots = snapshots
+        self._retry_at = 0.0
 
     @property
     def is_full(self) -> bool:
@@ -43,6 +46,17 @@ class DiskSpace:
         # The next snapshot is larger by at most the log since; as much again is kept free.
         free: int = disk.f_bavail * disk.f_frsize
         return free < 2 * snapshot_bytes + log_bytes
+
+    def has_grown(self) -> None:
+        """Note that more can be removed than at the last attempt to make room."""
+        self._retry_at = 0.0
+
+    def may_try(self, now: float) -> bool:
+        """Whether room may be made at `now`; then not again for some seconds, unless it grows."""
+        if now < self._retry_at:
+            return False
+        self._retry_at = now + RETRY_S
+        return True
 
     def make_room(self, stored: StoredSnapshot) -> bool:
         """Read `stored` back and remove what is older; False where that failed.

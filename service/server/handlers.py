@@ -19,8 +19,9 @@ from onlinesvm.service.protocol import (
     request_error_of,
 )
 from onlinesvm.service.server.counters import Counters
-from onlinesvm.service.server.leader import Leader, Planned
+from onlinesvm.service.server.leader import Leader
 from onlinesvm.service.server.log_health import LogHealth
+from onlinesvm.service.server.plan import Plan, Planned
 from onlinesvm.service.server.reader import Look, Reader
 from onlinesvm.service.server.registry import Registry
 from onlinesvm.service.server.snapshotter import Snapshotter, Written
@@ -158,11 +159,11 @@ class LeaderHandlers(Handlers):
         self._health = health
 
     def _learn(self, request: Request, plan: Planned) -> Answer:
-        if isinstance(plan, Exception):
+        if not isinstance(plan, Plan):
+            assert plan is not None
             raise plan
-        assert plan is not None
         try:
-            learned = self._leader.apply(request, plan)
+            learned = plan.carry_out()
         except NotDurable as error:
             text = f"{error}; nothing of it is applied"
             raise RequestError("NOT_DURABLE", text, None, request.id) from None
@@ -206,6 +207,7 @@ class LeaderHandlers(Handlers):
             "fsync": self._log.fsync,
             "log_error": self._health.error,
             "producers": len(hosted.producers),
+            "label_run": hosted.labels.longest,
             "refused_features": model.refused_features,
             "prunes": model.pruning.prunes,
             "pruned_features": model.pruning.features,

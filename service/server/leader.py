@@ -1,104 +1,53 @@
-"""The leader: validates, plans and applies the learn requests of a turn.
+"""The leader: validates and plans the learn requests of a turn, and has them written.
 
 A turn is planned whole: its valid requests go into the log, in parts, before the first of them is
-applied. Then each is applied in its place, once its part is in the log.
+applied. Then each plan is carried out in its place, once its part is in the log.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import NamedTuple
-
-from numpy import float64
-from numpy.typing import NDArray
+from collections.abc import Sequence
 
 from onlinesvm.data.batch import BatchColumns
-from onlinesvm.errors import OnlineSVMError
 from onlinesvm.service.errors import NotDurable
 from onlinesvm.service.protocol import Request, RequestError
+from onlinesvm.service.server.plan import Plan, Planned, Refusal
 from onlinesvm.service.server.registry import Hosted, Registry
+from onlinesvm.service.server.writer import Part, Writer
 from onlinesvm.service.storage.entry import Entry, Kind
-from onlinesvm.service.storage.log import Log, Written
+from onlinesvm.service.storage.log import Log
 from onlinesvm.service.storage.producers import Turn
 
-__all__ = ["PART_BYTES", "Fatal", "Leader", "Learned", "Plan", "Planned"]
+__all__ = ["PART_BYTES", "Leader"]
 
 log = logging.getLogger(__name__)
 
 # Below this, handing a part to the thread takes longer than writing it.
 PART_BYTES = 2**20
 
-Part = Future[Written]  # of a turn; fails with NotDurable or MemoryError where it is not in the log
-Refusal = NotDurable | MemoryError
-
-
-class Fatal(OnlineSVMError):
-    """The model no longer equals what the log says; only a new start makes them equal."""
-
-
-@dataclass(slots=True)
-class Plan:
-    """How a valid learn request will be carried out.
-
-    first: the request of the same turn that this one repeats. part, index: the part of the turn
-    that it is written in, and its place there; None where there is nothing to write. refusal: why
-    it is not written.
-    """
-
-    hosted: Hosted
-    batch: BatchColumns
-    is_duplicate: bool = False
-    first: Plan | None = None
-    part: Part | None = None
-    index: int = 0
-    refusal: Refusal | None = None
-
-
-Planned = Plan | Exception | None  # an error answers the request; None: nothing to plan
-
-
-class Learned(NamedTuple):
-    """The outcome of a learn request; `margins` is None for one that was applied before."""
-
-    samples: int
-    position: int
-    margins: NDArray[float64] | None
-
 
 class Leader:
-    """Learns. Owns the log's writer; owned by the loop's thread.
+    """Plans what is learned. Owns the log's writer; owned by the loop's thread."""
 
-    hold_back: returns why nothing may be learned now, or None. note: called with the outcome of
-    each write: None, or why it failed.
-    """
-
-    def __init__(
-        self,
-        registry: Registry,
-        log: Log,
-        *,
-        hold_back: Callable[[], NotDurable | None] = lambda: None,
-        note: Callable[[Refusal | None], None] = lambda error: None,
-        part_bytes: float = PART_BYTES,
-    ) -> None:
+    def __init__(self, registry: Registry, log: Log, *, part_bytes: float = PART_BYTES) -> None:
         self._registry = registry
-        self._writer = _Writer(log)
-        self._hold_back = hold_back
-        self._note = note
+        self._writer = Writer(log)
         # Under `always` a turn is made durable at once, so it is written at once.
         self._part_bytes = math.inf if log.fsync == "always" else part_bytes
+        self._turn: _Turn | None = None  # the last that had anything to write
+        self._watched: dict[str, Hosted] = {}  # learned since the last look for a drift
 
-    def plan(self, requests: Sequence[Request]) -> list[Planned]:
+    def plan(self, requests: Sequence[Request], refusal: Refusal | None = None) -> list[Planned]:
         """The plan of each learn request of a turn, the error that answers it, or None.
 
-        When this returns, all that will be learned is in the log, or on its way there.
+        When this returns, all that will be learned is in the log, or on its way there. `refusal`:
+        why nothing may be written now.
         """
         self._writer.settle()
-        turn = _Turn(self._writer, self._part_bytes, self._hold_back())
+        self.report_drifts()
+        turn = _Turn(self._writer, self._part_bytes, refusal)
         plans: list[Planned] = []
         for request in requests:
             try:
@@ -106,6 +55,9 @@ class Leader:
             except Exception as error:  # answers this request, and stops no other
                 plans.append(error)
         turn.write(more=False)
+        if turn.hosted:
+            self._turn = turn
+            self._watched.update(turn.hosted)
         return plans
 
     def _plan_one(self, request: Request, turn: _Turn) -> Plan | None:
@@ -119,52 +71,30 @@ class Leader:
         batch = model.kernel.decode(request.body, model.limits, labelled=True)
         plan = turn.duplicate_of(request, hosted, batch) if request.producer else None
         if plan is None:
-            plan = Plan(hosted, batch)
-            turn.add(request, plan)
+            plan = Plan(request, hosted, batch)
+            turn.add(plan)
         return plan
 
-    def apply(self, request: Request, plan: Plan) -> Learned:
-        """Learn a request as planned, once it is in the log.
+    @property
+    def refusal(self) -> Refusal | None:
+        """Why the last turn was not written, or not all of it; None where it was."""
+        return None if self._turn is None else self._turn.refusal
 
-        Raises NotDurable or MemoryError where it is not, and nothing of it was applied; Fatal where
-        the log and the model no longer agree.
-        """
-        hosted, model, samples = plan.hosted, plan.hosted.model, len(plan.batch)
-        refusal = self._refusal_of(plan if plan.first is None else plan.first)
-        if refusal is not None:
-            raise refusal
-        if plan.is_duplicate:
-            return Learned(samples, model.position, None)
-        drifts = model.drifts
-        try:
-            margins = model.learn_batch(plan.batch)
-        except Exception as error:
-            raise Fatal(
-                f"a request that is in the log could not be applied ({error!r}); start again"
-            ) from error
-        if model.drifts > drifts:
-            recent = model.progressive.recent_error
-            log.warning("drift: the error rose, by position %d; now %.4f", model.position, recent)
-        if request.producer:
-            hosted.producers.note(request.producer, request.sequence, samples)
-        if plan.part is not None and hosted.state is not None:
-            hosted.state.reached(plan.part.result(), plan.index)
-        return Learned(samples, model.position, margins)
+    def clear(self) -> None:
+        """Forget why the last turn was not written: the next can be."""
+        self._turn = None
 
-    def _refusal_of(self, plan: Plan) -> Refusal | None:
-        """Why nothing of a valid request is in the log; None where all of it is.
-
-        Waits until that is known. Raises Fatal where the writer has failed unexpectedly.
-        """
-        if plan.refusal is None and plan.part is None:
-            return None  # applied before, or without anything to write
-        if plan.refusal is None and plan.part is not None:
-            error = plan.part.exception()
-            if error is not None and not isinstance(error, NotDurable | MemoryError):
-                raise Fatal(f"the log's writer failed ({error!r}); start again") from error
-            plan.refusal = error
-        self._note(plan.refusal)
-        return plan.refusal
+    def report_drifts(self) -> None:
+        """Log the drifts of the models that have learned since the last call."""
+        for hosted in self._watched.values():
+            model, known = hosted.model, hosted.drifts
+            hosted.drifts = model.drifts
+            if hosted.drifts > known:
+                log.warning(
+                    "drift: the error rose, by position %d; now %.4f",
+                    model.position, model.progressive.recent_error,
+                )  # fmt: skip
+        self._watched.clear()
 
     def settle(self) -> None:
         """Wait until everything planned is in the log, or is known not to be."""
@@ -176,20 +106,27 @@ class Leader:
 
 
 class _Turn:
-    """A turn of the loop while it is planned.
+    """A turn of the loop while it is planned. `hosted`: the models that it changes, by name."""
 
-    refusal: why no more of it is written.
-    """
-
-    def __init__(self, writer: _Writer, part_bytes: float, refusal: Refusal | None) -> None:
+    def __init__(self, writer: Writer, part_bytes: float, refusal: Refusal | None) -> None:
         self._writer = writer
         self._part_bytes = part_bytes
         self._refusal = refusal
+        self._last: Part | None = None
         self._sequences: dict[str, Turn] = {}
         self._numbered: dict[tuple[str, bytes, int], Plan] = {}
+        self.hosted: dict[str, Hosted] = {}
         self._batches: dict[str, list[BatchColumns]] = {}  # of the whole turn, by model
-        self._part: list[tuple[Request, Plan]] = []
+        self._part: list[Plan] = []
         self._size = 0
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """Why not all of it is in the log; None where it is. Waits until that is known."""
+        if self._refusal is not None or self._last is None:
+            return self._refusal
+        error = self._last.wait()  # the first that fails fails all after it
+        return error if isinstance(error, NotDurable | MemoryError) else None
 
     def duplicate_of(self, request: Request, hosted: Hosted, batch: BatchColumns) -> Plan | None:
         """The plan of a numbered request that was applied before, or will be in this turn.
@@ -217,17 +154,21 @@ class _Turn:
             sequences.plan(request.producer, request.sequence)
             return None
         first = self._numbered.get((hosted.name, request.producer, request.sequence))
-        return Plan(hosted, batch, is_duplicate=True, first=first)
+        return Plan(request, hosted, batch, is_duplicate=True, first=first)
 
-    def add(self, request: Request, plan: Plan) -> None:
+    def add(self, plan: Plan) -> None:
         """Have a request written, unless it is refused already; full parts at once."""
+        request, name = plan.request, plan.hosted.name
         if request.producer:
-            self._numbered[plan.hosted.name, request.producer, request.sequence] = plan
+            self._numbered[name, request.producer, request.sequence] = plan
+        if name not in self.hosted:
+            self.hosted[name] = plan.hosted
+            self._batches[name] = []
         if self._refusal is not None:
             plan.refusal = self._refusal
             return
-        self._batches.setdefault(plan.hosted.name, []).append(plan.batch)
-        self._part.append((request, plan))
+        self._batches[name].append(plan.batch)
+        self._part.append(plan)
         self._size += len(request.body)
         if self._size >= self._part_bytes:
             self.write(more=True)
@@ -237,73 +178,24 @@ class _Turn:
 
         First memory is reserved to learn it and all before it. Where there is none, it is refused.
         """
-        part, self._part, self._size = self._part, [], 0
-        models = {plan.hosted.name: plan.hosted.model for _, plan in part}
+        plans, self._part, self._size = self._part, [], 0
         try:
-            for name, model in models.items():
-                model.reserve(self._batches[name])
+            for name, hosted in self.hosted.items():
+                hosted.model.reserve(self._batches[name])
         except MemoryError as error:
             self._refusal = error
-            for _, plan in part:
+            for plan in plans:
                 plan.refusal = error
             return
-        # A request without samples and without a number changes nothing.
-        written = [(r, plan) for r, plan in part if len(plan.batch) or r.producer]
-        if not written:
-            return
-        entries = [Entry(Kind.LEARN, plan.hosted.model.id, r.header, r.body) for r, plan in written]
-        future = self._writer.write(entries, more=more)
-        for index, (_, plan) in enumerate(written):
-            plan.part, plan.index = future, index
-
-
-class _Writer:
-    """Writes the entries of a turn; where they are many, in parts and on a thread.
-
-    While the thread writes a part, the loop validates the requests of the next and applies those of
-    the one before: copying some megabytes into the system's cache takes as long as learning them.
-    After a part that could not be written, no later one of that turn is written: an entry never
-    follows one that is missing.
-
-    Until `settle` returns, the thread alone uses the log.
-    """
-
-    def __init__(self, log: Log) -> None:
-        self._log = log
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="onlinesvm-log")
-        self._last: Part | None = None  # the last of this turn that was handed to the thread
-
-    def write(self, entries: Sequence[Entry], *, more: bool) -> Part:
-        """Have a part of the turn written; `more` may follow. A turn of one part is written here
-        and now.
-        """
-        part, before = Part(), self._last
-        if before is None and not more:
-            _write(self._log, entries, part, None)
-        else:
-            self._worker.submit(_write, self._log, entries, part, before)
+        entries: list[Entry] = []
+        part = Part()
+        for plan in plans:
+            request = plan.request
+            # A request without samples and without a number changes nothing.
+            if len(plan.batch) or request.producer:
+                plan.part, plan.index = part, len(entries)
+                model = plan.hosted.model.id
+                entries.append(Entry(Kind.LEARN, model, request.header, request.body))
+        if entries:
+            self._writer.write(entries, part, more=more)
             self._last = part
-        return part
-
-    def settle(self) -> None:
-        """Wait until all that was handed over is written, or is known not to be."""
-        last, self._last = self._last, None
-        if last is not None:
-            last.exception()
-
-    def close(self) -> None:
-        """End the thread; may be called again."""
-        self._worker.shutdown()
-
-
-def _write(log: Log, entries: Sequence[Entry], part: Part, before: Part | None) -> None:
-    """Write a part, unless the one `before` it in the turn could not be."""
-    try:
-        error = before.exception() if before is not None else None
-        if error is not None:
-            raise error
-        written = log.append(entries)
-    except Exception as error:
-        part.set_exception(error)
-    else:
-        part.set_result(written)

@@ -13,7 +13,7 @@ from onlinesvm.errors import OnlineSVMError
 from onlinesvm.service.protocol import Reply, Request, RequestError
 from onlinesvm.service.server.background import Background
 from onlinesvm.service.server.handlers import Answer
-from onlinesvm.service.server.leader import Fatal, Planned
+from onlinesvm.service.server.plan import Fatal, Planned
 from onlinesvm.service.server.service import Service
 
 __all__ = ["Cancelled", "Loading", "Progress"]
@@ -38,12 +38,19 @@ class Progress:
     def __init__(self) -> None:
         self.share = 0.0
         self._is_cancelled = False
+        self._started = time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:
         """Note that `done` of `total` bytes are replayed. Raises Cancelled."""
         if self._is_cancelled:
             raise Cancelled("stopped while loading")
         self.share = done / total if total else 1.0
+
+    @property
+    def remaining_s(self) -> float:
+        """About how many seconds it takes to replay the rest, at least 1."""
+        elapsed = time.monotonic() - self._started
+        return max(1.0, elapsed * (1.0 - self.share) / self.share) if self.share else 1.0
 
     def cancel(self) -> None:
         """Have the next call raise Cancelled."""
@@ -63,7 +70,7 @@ class Loading:
     """Answers `ping` while `load` runs on a thread; all other requests wait for its outcome.
 
     A request waits for at most two seconds, and at most 1,024 requests or 64 MiB do; the others
-    are refused as BUSY, with the share of the log that is replayed.
+    are refused as BUSY, with the share of the log that is replayed and the time to try again.
     """
 
     mode = "loading"
@@ -101,7 +108,11 @@ class Loading:
     def _busy(self, request: Request) -> RequestError:
         share = self._progress.share
         return RequestError(
-            "BUSY", f"the daemon is starting: {share:.0%} of the log replayed", None, request.id
+            "BUSY",
+            f"the daemon is starting: {share:.0%} of the log replayed",
+            None,
+            request.id,
+            retry_after_s=self._progress.remaining_s,
         )
 
     def tick(self, now: float) -> float:

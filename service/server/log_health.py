@@ -6,8 +6,9 @@ import logging
 import math
 from concurrent.futures import Future
 
-from onlinesvm.service.errors import NotDurable
-from onlinesvm.service.server.snapshotter import RETRY_S, Snapshotter, Written
+from onlinesvm.service.server.disk_space import RETRY_S
+from onlinesvm.service.server.leader import Leader
+from onlinesvm.service.server.snapshotter import Snapshotter, Written
 from onlinesvm.service.storage.log import Log
 
 __all__ = ["LogHealth"]
@@ -18,26 +19,38 @@ CHECK_S = 1.0
 
 
 class LogHealth:
-    """Watches the log. `error` says why learning is refused; None while it is not.
+    """Watches the log and what the leader writes to it.
 
     After a failed fsync, what was logged may be lost in memory alone. Learning goes on in a new
     segment once a snapshot holds everything. On a full disk, a snapshot makes room.
     """
 
-    def __init__(self, writer: Log, snapshotter: Snapshotter) -> None:
-        self.error: str | None = None
+    def __init__(self, writer: Log, leader: Leader, snapshotter: Snapshotter) -> None:
+        self._error: str | None = None
         self._log = writer
+        self._leader = leader
         self._snapshotter = snapshotter
         self._snapshot: Future[Written] | None = None  # the one that makes learning possible again
         self._retry_at = 0.0
         self._check_at = 0.0
 
-    def note(self, error: Exception | None) -> None:
-        """Keep the outcome of a write, and log it when it changes."""
-        text = None if error is None else str(error) or "out of memory"
-        if text == self.error:
+    @property
+    def error(self) -> str | None:
+        """Why learning is refused; None while it is not."""
+        self._look()
+        return self._error
+
+    def _look(self) -> None:
+        """Keep the outcome of the last turn, and log it when it changes."""
+        failure, refusal = self._log.failure, self._leader.refusal
+        text: str | None
+        if failure is not None:
+            text = f"the log could not be made durable ({failure})"
+        else:
+            text = None if refusal is None else str(refusal) or "out of memory"
+        if text == self._error:
             return
-        self.error = text
+        self._error = text
         if text is not None:
             log.error("learning is refused: %s", text)
         else:
@@ -50,10 +63,9 @@ class LogHealth:
             self._log.check()
             if self._log.is_disk_full:
                 self._snapshotter.make_room(now)
-        failure = self._log.failure
-        if failure is None:
+        self._look()
+        if self._log.failure is None:
             return math.inf
-        self.note(NotDurable(f"the log could not be made durable ({failure})"))
         if self._snapshot is None:
             if now >= self._retry_at:
                 self._recover(now)
@@ -75,6 +87,7 @@ class LogHealth:
         self._snapshot = None
         if snapshot.exception() is None:
             self._log.clear()
-            self.note(None)
+            self._leader.clear()
+            self._look()
         else:
             self._retry_at = now + RETRY_S

@@ -29,7 +29,7 @@ from onlinesvm.service.protocol import (
     split_envelope,
 )
 from onlinesvm.service.server.counters import Counters
-from onlinesvm.service.server.leader import Fatal, Planned
+from onlinesvm.service.server.plan import Fatal, Planned
 from onlinesvm.service.server.router import Frames, Router
 from onlinesvm.service.server.service import Answering
 

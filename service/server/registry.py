@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from onlinesvm.service.protocol import DEFAULT_MODEL, Id, RequestError
+from onlinesvm.service.server.label_order import LabelOrder
 from onlinesvm.service.storage.model_state import ModelState
 from onlinesvm.service.storage.producers import Producers
 from onlinesvm.svm import OnlineSVM
@@ -15,12 +16,20 @@ __all__ = ["Hosted", "Registry"]
 
 @dataclass(slots=True)
 class Hosted:
-    """A model and the state that belongs to it alone; `state` is None where it does not learn."""
+    """A model and the state that belongs to it alone.
+
+    state: None where it does not learn. drifts: those that are in the daemon's messages.
+    """
 
     name: str
     model: OnlineSVM
     producers: Producers = field(default_factory=lambda: Producers(0))
     state: ModelState | None = None
+    labels: LabelOrder = field(default_factory=LabelOrder)
+    drifts: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.drifts = self.model.drifts
 
 
 class Registry:

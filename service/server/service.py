@@ -11,8 +11,9 @@ from onlinesvm.config import Limits
 from onlinesvm.service.protocol import DEFAULT_MODEL, Request
 from onlinesvm.service.server.counters import Counters
 from onlinesvm.service.server.handlers import Answer, LeaderHandlers, ReaderHandlers
-from onlinesvm.service.server.leader import PART_BYTES, Leader, Planned
+from onlinesvm.service.server.leader import PART_BYTES, Leader
 from onlinesvm.service.server.log_health import LogHealth
+from onlinesvm.service.server.plan import Planned
 from onlinesvm.service.server.reader import Reader
 from onlinesvm.service.server.registry import Hosted, Registry
 from onlinesvm.service.server.snapshotter import Schedule, Snapshotter
@@ -76,20 +77,14 @@ class Leading:
         self._state = state
         self._counters = counters
         self.snapshotter = Snapshotter(default, started, schedule, wake)
-        self.health = LogHealth(started.log, self.snapshotter)
-        self.leader = Leader(
-            registry,
-            started.log,
-            hold_back=self.snapshotter.hold_back,
-            note=self.health.note,
-            part_bytes=part_bytes,
-        )
+        self.leader = Leader(registry, started.log, part_bytes=part_bytes)
+        self.health = LogHealth(started.log, self.leader, self.snapshotter)
         self.handlers = LeaderHandlers(
             registry, counters, self.leader, self.snapshotter, started.log, self.health
         )
 
     def plan(self, requests: Sequence[Request]) -> Sequence[Planned]:
-        return self.leader.plan(requests)
+        return self.leader.plan(requests, self.snapshotter.hold_back())
 
     def handle(self, request: Request, plan: Planned) -> Answer:
         return self.handlers.handle(request, plan)
@@ -97,6 +92,7 @@ class Leading:
     def tick(self, now: float) -> float:
         self._counters.tick(now)
         self.leader.settle()
+        self.leader.report_drifts()
         self.snapshotter.collect()
         due = self.health.tick(now)
         return min(due, self.snapshotter.tick(now))
@@ -104,6 +100,7 @@ class Leading:
     def stop(self) -> None:
         """Write a last snapshot if an entry was applied since the newest. Raises OSError."""
         self.leader.close()
+        self.leader.report_drifts()
         self.snapshotter.finish()
         try:
             if not self.snapshotter.is_current or self._log.failure is not None:

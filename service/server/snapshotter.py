@@ -11,22 +11,20 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from onlinesvm.service.errors import NotDurable
 from onlinesvm.service.server.background import Background
-from onlinesvm.service.server.disk_space import DiskSpace
+from onlinesvm.service.server.disk_space import RETRY_S, DiskSpace
+from onlinesvm.service.server.newest_snapshot import Base, NewestSnapshot
 from onlinesvm.service.storage.model_state import ModelState
 from onlinesvm.service.storage.recovery import Started
 from onlinesvm.service.storage.snapshots import StoredSnapshot
 from onlinesvm.snapshot.view import ModelView
 
-__all__ = ["RETRY_S", "Schedule", "Snapshotter", "Written"]
+__all__ = ["Schedule", "Snapshotter", "Written"]
 
 log = logging.getLogger(__name__)
-
-RETRY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +49,6 @@ class Written(NamedTuple):
     was_verified: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Base:
-    """The state that a snapshot holds: up to which LSN, and the log's bytes so far."""
-
-    lsn: int
-    log_bytes: int
-    makes_room: bool = False
-
-
 class Snapshotter:
     """Writes the snapshots of one model, one at a time, beside the loop.
 
@@ -74,18 +63,13 @@ class Snapshotter:
         wake: Callable[[], None],
     ) -> None:
         self._state = state
-        self._folder = started.folder
-        self._log = started.log
-        self._snapshots = started.snapshots
+        self._started = started
         self._disk = DiskSpace(started.log, started.snapshots)
         self._schedule = schedule
         self._worker = Background(self._begin, self._end, wake)
-        self._stored = stored = started.stored.get(state.model.id)
-        self._stored_at = Path(stored.path).stat().st_mtime if stored else time.time()
-        self._base = self._next_base = _Base(stored.lsn if stored else 0, 0)
+        self._newest = NewestSnapshot(started.stored.get(state.model.id))
+        self._next_base = self._newest.base
         self._due = time.monotonic() + schedule.every_s
-        self._room_at = 0.0  # when room may be asked for next
-        self._error: str | None = None
 
     @property
     def is_running(self) -> bool:
@@ -95,13 +79,12 @@ class Snapshotter:
     @property
     def is_current(self) -> bool:
         """Whether the newest snapshot holds every entry that was applied."""
-        held = self._stored.lsn if self._stored is not None else self._state.created
-        return held == self._state.position.lsn
+        return self._newest.lsn_or(self._state.created) == self._state.position.lsn
 
     @property
     def log_bytes(self) -> int:
         """Bytes in the log since the newest snapshot."""
-        return self._log.bytes - self._base.log_bytes
+        return self._started.log.bytes - self._newest.base.log_bytes
 
     def ask(self, *, join: bool = False) -> Future[Written]:
         """A snapshot that begins from now on; with `join`, one under way will do."""
@@ -117,15 +100,15 @@ class Snapshotter:
         return self._worker.ask(join=self._next_base.lsn == self._state.position.lsn)
 
     def _begin(self) -> Callable[[], Written]:
-        view = self._state.view(self._folder)
+        started, newest = self._started, self._newest.stored
+        view = self._state.view(started.folder)
         makes_room = self._disk.is_full or self._is_short()
         lsn = self._state.position.lsn
-        self._next_base = _Base(lsn, self._log.bytes, makes_room)
-        self._log.roll()  # the segments so far go with the snapshots that hold them
-        if makes_room and self._stored is not None:
-            newest = self._stored
+        self._next_base = Base(lsn, started.log.bytes, makes_room)
+        started.log.roll()  # the segments so far go with the snapshots that hold them
+        if makes_room and newest is not None:
             return lambda: self._write_frugally(view, lsn, newest)
-        return lambda: Written(self._snapshots.write(view.snapshot()))
+        return lambda: Written(started.snapshots.write(view.snapshot()))
 
     def _write_frugally(self, view: ModelView, lsn: int, newest: StoredSnapshot) -> Written:
         """Make room with the `newest` snapshot, then write the next and make room with that.
@@ -136,22 +119,20 @@ class Snapshotter:
             was_verified = self._disk.make_room(newest)
             if lsn == newest.lsn:
                 return Written(newest, was_verified)
-            stored = self._snapshots.write(view.snapshot())
+            stored = self._started.snapshots.write(view.snapshot())
         return Written(stored, self._disk.make_room(stored))
 
     def _end(self, ended: Future[Written]) -> None:
         error = ended.exception()
         if error is not None:
-            self._error = str(error) or type(error).__name__
+            self._newest.error = str(error) or type(error).__name__
             self._due = min(self._due, time.monotonic() + RETRY_S)
-            log.error("the snapshot failed: %s", self._error)
+            log.error("the snapshot failed: %s", self._newest.error)
             return
         stored, was_verified = ended.result()
-        self._base = base = self._next_base
-        if self._stored is None or stored.lsn > self._stored.lsn:
-            self._room_at = 0.0  # more can be removed than before
-        self._stored, self._stored_at = stored, time.time()
-        self._error = None
+        base = self._next_base
+        if self._newest.take(stored, base):
+            self._disk.has_grown()
         if base.makes_room and was_verified:
             self._disk.drop_segment(base.lsn)
         log.info("snapshot %s (%d bytes)", stored.path, stored.size)
@@ -167,22 +148,17 @@ class Snapshotter:
 
     def _is_log_long(self) -> bool:
         return (
-            self._schedule.is_long(self.log_bytes, self._stored_bytes)
-            and self._error is None  # after an error it is tried again when it is due
+            self._schedule.is_long(self.log_bytes, self._newest.size)
+            and self._newest.error is None  # after an error it is tried again when it is due
             and not self._worker.is_running
         )
 
-    @property
-    def _stored_bytes(self) -> int:
-        return self._stored.size if self._stored else 0
-
     def _is_short(self) -> bool:
-        return self._disk.is_short(self._stored_bytes, self.log_bytes)
+        return self._disk.is_short(self._newest.size, self.log_bytes)
 
     def make_room(self, now: float) -> None:
         """On a full disk: ask for a snapshot that makes room, every few seconds at most."""
-        if now >= self._room_at and not self._worker.is_running:
-            self._room_at = now + RETRY_S
+        if not self._worker.is_running and self._disk.may_try(now):
             self._worker.ask()
 
     def hold_back(self) -> NotDurable | None:
@@ -190,8 +166,8 @@ class Snapshotter:
         self._worker.collect()  # what it brings may be the room that is missing
         if not self._is_short():
             return None
-        if self._error is None:
-            self._room_at = 0.0  # the log has grown since: each snapshot makes room
+        if self._newest.error is None:
+            self._disk.has_grown()  # so has the log: each snapshot makes room
         self.make_room(time.monotonic())
         if self._worker.is_running and self._next_base.makes_room:
             return NotDurable(f"{os.strerror(errno.ENOSPC)}; room is being made on the disk")
@@ -200,14 +176,7 @@ class Snapshotter:
     def report(self) -> dict[str, Any]:
         """The figures of a stats reply."""
         self._worker.collect()
-        stored = self._stored
-        return {
-            "snapshot_position": stored.position if stored else None,
-            "snapshot_age_s": max(0.0, time.time() - self._stored_at) if stored else None,
-            "snapshot_path": stored.path if stored else None,
-            "snapshot_error": self._error,
-            "log_bytes": self.log_bytes,
-        }
+        return {**self._newest.report(), "log_bytes": self.log_bytes}
 
     def finish(self) -> None:
         """Wait for everything that was asked for; nothing is due any more."""
@@ -216,5 +185,7 @@ class Snapshotter:
 
     def write_last(self) -> None:
         """Write a snapshot here and now. Raises OSError."""
-        self._stored = stored = self._snapshots.write(self._state.view(self._folder).snapshot())
+        started = self._started
+        stored = started.snapshots.write(self._state.view(started.folder).snapshot())
+        self._newest.take(stored, Base(stored.lsn, started.log.bytes))
         log.info("snapshot %s (%d bytes)", stored.path, stored.size)

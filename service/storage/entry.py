@@ -13,8 +13,9 @@
 
     kind         header                                                  body
     learn        the request's own frame                                 the request's own frame
-    create       map {name, config, max_features, max_producers}         empty
-    limits       map {max_features, max_producers}                       empty
+    create       map {name, config} and the keys of `limits`             empty
+    limits       map {max_features, max_producers, clipped_value,        empty
+                 clipped_importance}
     term         empty                                                   empty
     close        empty                                                   the next segment's salt, u4
 
@@ -38,7 +39,8 @@ __all__ = ["ENTRY", "NO_MODEL", "Damage", "Entry", "Kind", "LogPosition", "Recor
 ENTRY = struct.Struct("<IIIB3xIQQ16s")
 NO_MODEL = bytes(16)
 _U4 = struct.Struct("<I")
-_COVERED = 8  # where the bytes begin that the checksum covers
+_COVERED = struct.Struct("<IB3xIQQ16s")  # what the checksum covers of an entry's 52 bytes
+_COVERED_AT = ENTRY.size - _COVERED.size
 _CLOSE_BYTES = ENTRY.size + _U4.size
 
 
@@ -112,11 +114,12 @@ def pack(entries: Sequence[Entry], salt: int, term: int, lsn: int) -> Packed:
     """The bytes of `entries`, the first of LSN `lsn`, in a segment of that `salt`."""
     parts: list[Buffer] = []
     size = checksum = 0
+    salted = _U4.pack(salt)
     for number, (kind, model, header, body) in enumerate(entries, lsn):
         length = ENTRY.size + len(header) + len(body)
-        fixed = ENTRY.pack(salt, 0, length, kind, len(header), number, term, model)
-        checksum = zlib.crc32(fixed[_COVERED:], zlib.crc32(body, zlib.crc32(header)))
-        parts += (fixed[:4], _U4.pack(checksum), fixed[_COVERED:], header, body)
+        covered = _COVERED.pack(length, kind, len(header), number, term, model)
+        checksum = zlib.crc32(covered, zlib.crc32(body, zlib.crc32(header)))
+        parts += (salted, _U4.pack(checksum), covered, header, body)
         size += length
     return Packed(parts, size, checksum)
 
@@ -139,7 +142,7 @@ def unpack(data: memoryview, offset: int, salt: int) -> Record | str:
         return f"expected an entry of at most {remaining} bytes, got one of {size}"
     end = offset + size
     start = offset + ENTRY.size
-    found = zlib.crc32(data[offset + _COVERED : start], zlib.crc32(data[start:end]))
+    found = zlib.crc32(data[offset + _COVERED_AT : start], zlib.crc32(data[start:end]))
     if found != checksum:
         return f"expected checksum {checksum}, got {found}"
     body = start + head

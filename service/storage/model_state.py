@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from onlinesvm.config import LearnerConfig, Limits
+from onlinesvm.config import MAX_MAGNITUDE, LearnerConfig, Limits
 from onlinesvm.errors import SnapshotError
 from onlinesvm.service.protocol import numbering_of
 from onlinesvm.service.storage.entry import Entry, Kind, LogPosition, Record
@@ -41,14 +41,33 @@ _UNLIMITED = Limits(
     max_name_bytes=_MAX_COUNT,
     max_message_bytes=_MAX_COUNT,
     max_header_bytes=_MAX_COUNT,
+    max_value=MAX_MAGNITUDE,
+    max_importance=MAX_MAGNITUDE,
 )
 
 
 class Recorded(NamedTuple):
-    """The limits that change what is learned; a change of them is an entry of the log."""
+    """The limits that change what is learned; a change of them is an entry of the log.
+
+    clipped_value, clipped_importance: larger ones are clipped; 1e50 where none are.
+    """
 
     max_features: int
     max_producers: int
+    clipped_value: float
+    clipped_importance: float
+
+    @classmethod
+    def of(cls, limits: Limits, max_producers: int) -> Recorded:
+        """Those among the limits of a model."""
+        return cls(limits.max_features, max_producers, *limits.clipped)
+
+    @property
+    def limits(self) -> Limits:
+        """These limits, and no others."""
+        value, importance = self.clipped_value, self.clipped_importance
+        clips = min(value, importance) < MAX_MAGNITUDE
+        return replace(_UNLIMITED, max_features=self.max_features).bounded(value, importance, clips)
 
     def entry(self, model: bytes) -> Entry:
         """The entry `limits` of the model of that id."""
@@ -57,13 +76,20 @@ class Recorded(NamedTuple):
     @classmethod
     def unpack(cls, keys: dict[str, Any]) -> Recorded:
         """Those among `keys`. Raises ValueError."""
-        found = []
-        for name in cls._fields:
-            value = keys.get(name)
-            if type(value) is not int or not 1 <= value <= _MAX_COUNT:
-                raise ValueError(f"{name}: expected an integer from 1 to {_MAX_COUNT}, got {value}")
-            found.append(value)
-        return cls(*found)
+        counts, bounds = [], []
+        for name in ("max_features", "max_producers"):
+            count = keys.get(name)
+            if type(count) is not int or not 1 <= count <= _MAX_COUNT:
+                raise ValueError(f"{name}: expected an integer from 1 to {_MAX_COUNT}, got {count}")
+            counts.append(count)
+        for name in ("clipped_value", "clipped_importance"):
+            bound = keys.get(name)
+            if type(bound) is not float or not 1 <= bound <= MAX_MAGNITUDE:
+                raise ValueError(
+                    f"{name}: expected a float64 from 1 to {MAX_MAGNITUDE:g}, got {bound}"
+                )
+            bounds.append(bound)
+        return cls(*counts, *bounds)
 
 
 class Attachments(NamedTuple):
@@ -127,7 +153,7 @@ class ModelState:
     @property
     def recorded(self) -> Recorded:
         """The limits as they hold now."""
-        return Recorded(self.model.limits.max_features, self.producers.limit)
+        return Recorded.of(self.model.limits, self.producers.limit)
 
     @staticmethod
     def creation(name: str, id: bytes, config: LearnerConfig, recorded: Recorded) -> Entry:
@@ -143,9 +169,8 @@ class ModelState:
         if not isinstance(name, str) or not isinstance(config, dict):
             raise ValueError(f"expected a name and a config, got {name!r} and {config!r}")
         recorded = Recorded.unpack(keys)
-        limits = replace(_UNLIMITED, max_features=recorded.max_features)
         parameters = LearnerConfig.from_dict(config).as_dict()
-        model = OnlineSVM(limits=limits, kernel=kernel, **parameters)
+        model = OnlineSVM(limits=recorded.limits, kernel=kernel, **parameters)
         model.id = record.model
         producers = Producers(recorded.max_producers)
         position = LogPosition(record.term, record.lsn)
@@ -156,7 +181,7 @@ class ModelState:
         cls, taken: Snapshot, attached: Attachments, path: Path, kernel: str | None
     ) -> ModelState:
         """The model of a snapshot. Raises SnapshotError if its parts make none."""
-        limits = replace(_UNLIMITED, max_features=taken.max_features)
+        limits = Recorded.of(taken.limits, attached.max_producers).limits
         try:
             model = OnlineSVM.from_snapshot(taken, limits=limits, kernel=kernel)
         except SnapshotError as error:
@@ -172,7 +197,7 @@ class ModelState:
         """
         if record.kind == Kind.LEARN:
             producer, sequence = numbering_of(record.header)
-            batch = self.model.kernel.decode(record.body, _UNLIMITED, labelled=True)
+            batch = self.model.kernel.decode(record.body, self.model.limits, labelled=True)
             self.model.learn_batch(batch)
             if producer:
                 self.producers.note(producer, sequence, len(batch))
@@ -184,7 +209,7 @@ class ModelState:
 
     def limit(self, recorded: Recorded) -> None:
         """From the next entry on, hold to these limits."""
-        self.model.bound(recorded.max_features)
+        self.model.limit(recorded.limits)
         self.producers.bound(recorded.max_producers)
 
     def reached(self, written: Written, index: int) -> None:
@@ -235,8 +260,12 @@ def snapshot_at(path: Path, lsn: int) -> tuple[Snapshot, Attachments]:
 
 
 def model_at(path: Path, lsn: int, limits: Limits, kernel: str | None) -> OnlineSVM:
-    """The model of a snapshot, to be served. Raises as `snapshot_at` does."""
+    """The model of a snapshot, to be served; it clips as its leader does.
+
+    Raises as `snapshot_at` does.
+    """
     taken, _ = snapshot_at(path, lsn)
+    limits = limits.bounded(*taken.limits.bounds)
     try:
         return OnlineSVM.from_snapshot(taken, limits=limits, kernel=kernel)
     except SnapshotError as error:

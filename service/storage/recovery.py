@@ -86,7 +86,10 @@ def start(
             f"{found.stop}. Put back a copy of that file, or go on without the entries from there"
             f" on: onlinesvm recover --state {state.path}"
         )
-    wanted = Recorded(limits.max_features, max_producers)
+
+    def wanted(config: LearnerConfig) -> Recorded:
+        return Recorded.of(limits.under(config.rule), max_producers)
+
     snapshots = Snapshots(state.path, models, state.check)
     with state.errors():
         found.set_snapshots_aside()
@@ -95,14 +98,15 @@ def start(
         end = found.end
         if found.is_adopted:  # before there is a log, which has an id
             _write_all(snapshots, end.folder, models, found.stored)
-        changed = [model for model in models.values() if model.recorded != wanted]
+        changed = [each for each in models.values() if each.recorded != wanted(each.model.config)]
         preface = [Entry(Kind.TERM, NO_MODEL, b"")]
-        preface += [wanted.entry(model.model.id) for model in changed]
+        preface += [wanted(each.model.config).entry(each.model.id) for each in changed]
         writer = Log(state.log, end, end.term + 1, preface, state.check, fsync=fsync, files=files)
         writer.bytes = sum(path.stat().st_size for _, path in found.segments_to_replay())
     try:
         if not models:
-            made = _create(writer, LearnerConfig(**given), wanted, limits, kernel)
+            config = LearnerConfig(**given)
+            made = _create(writer, config, wanted(config), limits, kernel)
             models[made.model.id] = made
         else:
             _write_preface(writer)
@@ -110,8 +114,8 @@ def start(
         writer.close()
         raise
     for model in models.values():
-        model.limit(wanted)
-        model.model.limits = limits
+        model.producers.bound(max_producers)
+        model.model.limit(limits)
     if found.has_many_segments:
         with state.errors():
             for model in models.values():

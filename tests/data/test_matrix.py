@@ -14,7 +14,7 @@ from scipy import sparse
 from onlinesvm import Limits, OnlineSVM
 from onlinesvm.errors import LimitError, SampleError
 from onlinesvm.kernel import Kernel
-from tests.strategies import configurations
+from tests.strategies import WIDE, configurations
 
 WIDTH = 12
 
@@ -64,7 +64,7 @@ def test_a_row_is_the_sample_of_its_columns_in_stored_order(
     y = data.draw(st.lists(st.sampled_from([-1, 1]), min_size=n, max_size=n))
     h = data.draw(st.lists(st.sampled_from([0.0, 0.5, 1.0, 1e-51]), min_size=n, max_size=n))
     matrix = matrix_of(given_rows, kind, index)
-    model, other = (OnlineSVM(kernel=kernel.NAME, **config) for _ in range(2))
+    model, other = (OnlineSVM(kernel=kernel.NAME, limits=WIDE, **config) for _ in range(2))
     before = matrix.copy()
     assert model.partial_fit(matrix, y, sample_weight=h) is model
     other.learn_batch(body_of(given_rows, kernel, y, h))

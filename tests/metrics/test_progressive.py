@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from onlinesvm import OnlineSVM
 from onlinesvm.kernel import Kernel
-from tests.strategies import configurations, samples
+from tests.strategies import WIDE, configurations, samples
 
 FIGURES = ("error", "hinge_loss", "recent_error", "recent_hinge_loss")
 
@@ -39,7 +39,7 @@ def from_scratch(
 def test_figures_are_the_means_of_the_reported_margins(
     kernel: Kernel, rows: list[tuple[Any, ...]], config: dict[str, Any]
 ) -> None:
-    model = OnlineSVM(kernel=kernel.NAME, **config)
+    model = OnlineSVM(kernel=kernel.NAME, limits=WIDE, **config)
     margins = model.learn(rows).tolist()
     labels = [row[1] for row in rows]
     importances = [row[2] if len(row) == 3 else 1 for row in rows]

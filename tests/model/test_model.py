@@ -15,7 +15,7 @@ from onlinesvm.data.batch import CSR
 from onlinesvm.kernel import Kernel
 from onlinesvm.model.head import ClassWeights
 from onlinesvm.model.margins import normalized
-from tests.strategies import configurations, features, samples
+from tests.strategies import WIDE, configurations, features, samples
 
 
 def test_predict_gives_probabilities(kernel: Kernel) -> None:
@@ -38,7 +38,7 @@ def test_an_explanation_adds_up_to_the_margin(
     kernel: Kernel, rows: list[tuple[Any, ...]], asked: Any, config: dict[str, Any]
 ) -> None:
     for normalize in ("none", "l2", "mean"):
-        model = OnlineSVM(kernel=kernel.NAME, normalize=normalize, **config)
+        model = OnlineSVM(kernel=kernel.NAME, normalize=normalize, limits=WIDE, **config)
         model.learn(rows)
         before = model.snapshot().digest()
         explained = model.explain(asked)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +14,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
-from onlinesvm import LearnerConfig, Limits, OnlineSVM
+from onlinesvm import LearnerConfig, OnlineSVM
 from onlinesvm import kernel as kernels
 from onlinesvm.errors import ConfigError
 from onlinesvm.kernel import Kernel
 from onlinesvm.snapshot.format import Snapshot
 from tests.logs import bench, newest_snapshot
 from tests.snapshot.test_view import advance
-from tests.strategies import configurations
+from tests.strategies import WIDE, configurations
 
 Sample = tuple[dict[str, float], int, float]
 
 
 def bounded(kernel: Kernel, most: int, **config: Any) -> OnlineSVM:
     config.setdefault("max_features_policy", "prune")
-    return OnlineSVM(kernel=kernel.NAME, limits=Limits(max_features=most), **config)
+    return OnlineSVM(kernel=kernel.NAME, limits=replace(WIDE, max_features=most), **config)
 
 
 def digest(model: OnlineSVM) -> str:
@@ -169,7 +170,7 @@ def test_refused_features_are_counted(kernel: Kernel) -> None:
 def test_a_lower_bound_prunes_at_the_next_new_feature(kernel: Kernel) -> None:
     model = bounded(kernel, 100, rule="pa1")
     model.learn([({str(i): float(i + 1)}, 1) for i in range(100)])
-    model.bound(10)
+    model.limit(replace(WIDE, max_features=10))
     model.learn([(["5"], -1)])
     assert len(model.lookup) == 100
     model.learn([(["new"], -1)])
@@ -276,9 +277,9 @@ def test_a_replay_prunes_alike(kernel: Kernel, tmp_path: Path, monkeypatch: Any)
     model = bounded(kernel, 150, **config)
     for k, part in enumerate(parts):
         most = 150 if k < 8 else 90  # another start, another bound
-        model.bound(most)
+        model.limit(replace(WIDE, max_features=most))
         model.learn(part)
-        with bench(tmp_path, limits=Limits(max_features=most), **config) as found:
+        with bench(tmp_path, limits=replace(WIDE, max_features=most), **config) as found:
             assert len(found.model.lookup) <= 150
             found.learn(part)
             if k % 5 == 3:
@@ -286,11 +287,11 @@ def test_a_replay_prunes_alike(kernel: Kernel, tmp_path: Path, monkeypatch: Any)
             reported = found.turn(("stats", None, {}, b"peer"))[0]
             assert reported["features"] == len(model.lookup)
         assert model.pruning.prunes >= k // 2
-    with bench(tmp_path, limits=Limits(max_features=90), **config) as found:
+    with bench(tmp_path, limits=replace(WIDE, max_features=90), **config) as found:
         assert digest(found.model) == digest(model)
     newest = newest_snapshot(tmp_path)
     newest.write_bytes(newest.read_bytes()[:-1])
-    with bench(tmp_path, limits=Limits(max_features=90), **config) as found:
+    with bench(tmp_path, limits=replace(WIDE, max_features=90), **config) as found:
         assert digest(found.model) == digest(model)
         assert found.model.pruning.prunes > 3
 

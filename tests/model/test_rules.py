@@ -17,14 +17,14 @@ from onlinesvm.errors import SnapshotError
 from onlinesvm.kernel import Kernel
 from onlinesvm.model.rules import hedge
 from onlinesvm.model.rules.mixture import MARGIN_CUT
-from tests.strategies import configurations, samples
+from tests.strategies import WIDE, configurations, samples
 
 Row = tuple[dict[int, float], int, float]
 WIDTH = 6
 
 
 def newborn(kernel: Kernel, rule: str, **parameters: Any) -> OnlineSVM:
-    return OnlineSVM(kernel=kernel.NAME, rule=rule, **parameters)
+    return OnlineSVM(kernel=kernel.NAME, rule=rule, **{"limits": WIDE, **parameters})
 
 
 def digest(model: OnlineSVM) -> str:
@@ -207,7 +207,7 @@ def test_it_learns(kernel: Kernel, rule: str) -> None:
 def test_margins_are_those_of_the_model_as_it_stood(
     kernel: Kernel, rows: list[tuple[Any, ...]], config: dict[str, Any]
 ) -> None:
-    model = OnlineSVM(kernel=kernel.NAME, **config)
+    model = OnlineSVM(kernel=kernel.NAME, limits=WIDE, **config)
     for row in rows:
         assert model.predict_one(row[0]) == model.learn_one(*row)
 
@@ -216,7 +216,7 @@ def test_margins_are_those_of_the_model_as_it_stood(
 def test_a_margin_is_the_sum_of_weights_times_values(
     kernel: Kernel, rows: list[tuple[Any, ...]], config: dict[str, Any]
 ) -> None:
-    model = OnlineSVM(kernel=kernel.NAME, **config)
+    model = OnlineSVM(kernel=kernel.NAME, limits=WIDE, **config)
     model.learn(rows)
     features = {"a": 2.5, "unheard of": 1.0, "b": -1.0, 5: 0.3}
     margin = 0.0
@@ -229,7 +229,7 @@ def test_a_margin_is_the_sum_of_weights_times_values(
 def test_predicting_changes_nothing(
     kernel: Kernel, rows: list[tuple[Any, ...]], config: dict[str, Any]
 ) -> None:
-    model = OnlineSVM(kernel=kernel.NAME, **config)
+    model = OnlineSVM(kernel=kernel.NAME, limits=WIDE, **config)
     model.learn(rows)
     before = digest(model)
     model.predict([row[0] for row in rows] + [["unheard of"], {"a": 1e50}])
@@ -240,7 +240,7 @@ def test_predicting_changes_nothing(
 def test_importance_zero_is_as_if_never_sent(
     kernel: Kernel, rows: list[tuple[Any, ...]], config: dict[str, Any]
 ) -> None:
-    model, other = (OnlineSVM(kernel=kernel.NAME, **config) for _ in range(2))
+    model, other = (OnlineSVM(kernel=kernel.NAME, limits=WIDE, **config) for _ in range(2))
     model.learn(rows)
     for row in rows:
         other.learn_one(["never", "a"], -1, 0.0)

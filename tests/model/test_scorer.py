@@ -6,6 +6,7 @@ import math
 import threading
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,13 @@ from onlinesvm.model.head import Head
 from onlinesvm.model.padding import score_padded
 from onlinesvm.model.scorer import PATHS, REDUCTIONS, pad, unpad
 from tests.oracle import row_of
-from tests.strategies import configurations, features, samples
+from tests.strategies import WIDE, configurations, features, samples
 
 NORMALIZE = st.sampled_from(["none", "l2", "mean"])
 
 
 def learned(kernel: Kernel, config: dict[str, Any], rows: list[tuple[Any, ...]]) -> OnlineSVM:
-    model = OnlineSVM(kernel=kernel.NAME, **config)
+    model = OnlineSVM(kernel=kernel.NAME, limits=WIDE, **config)
     model.learn(rows)
     return model
 
@@ -275,7 +276,7 @@ def test_pad_never_moves(
     for most in (10_000, 2):  # at the bound, new features are as if absent
         model = OnlineSVM(
             kernel=kernel.NAME,
-            limits=Limits(max_features=most),
+            limits=replace(WIDE, max_features=most),
             **{**config, "normalize": normalize},
         )
         for row in rows:
@@ -411,7 +412,7 @@ def twice(model: OnlineSVM, rows: list[tuple[Any, ...]]) -> NDArray[np.float64]:
 def test_a_model_that_is_asked_and_learns_in_turn_scores_as_it_stands(
     kernel: Kernel, parts: list[list[tuple[Any, ...]]], config: dict[str, Any]
 ) -> None:
-    model = OnlineSVM(kernel=kernel.NAME, **config)
+    model = OnlineSVM(kernel=kernel.NAME, limits=WIDE, **config)
     for rows in parts:
         model.learn(rows)
         asked = [features for features, *_ in rows]

@@ -81,6 +81,8 @@ def test_without_a_column_of_labels_all_are_features(path: Path) -> None:
         (b"label,a,a\n", 'line 1: expected each column once, got "a" twice'),
         (b'label,"a\n', 'line 1: expected cells separated by ",", each quote closed on its line,'
          " got a fault: unexpected end of data"),
+        (b'label,a\n1,2\n1,"3\n4"\n', 'line 3: expected cells separated by ",", each quote'
+         " closed on its line, got a fault: unexpected end of data"),
         (b"label,city\n1,Rome\n", 'line 2: expected a number, got "Rome" in the column "city"'
          " (text is not read as a feature yet)"),
         (b"label,a\n1,2\n1\n", "line 3: expected 2 cells, as in the header, got 1"),

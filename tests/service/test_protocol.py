@@ -91,6 +91,13 @@ def test_an_error_is_read_as_it_was_written(id: Any, at: str | None, sample: int
     assert type(parsed["id"]) is type(id)
     refusal = refusal_of(parsed)
     assert (refusal.code, refusal.message, refusal.at) == ("BUSY", "expected a, got b", at)
+    assert refusal.retry_after_s is None
+
+
+def test_an_error_says_when_to_try_again() -> None:
+    parsed, _ = parse_reply([encode_error(RequestError("BUSY", "later", retry_after_s=2.5))])
+    assert parsed["error"]["retry_after_s"] == 2.5
+    assert refusal_of(parsed).retry_after_s == 2.5
 
 
 def test_text_that_is_no_utf8_does_not_stop_a_reply() -> None:

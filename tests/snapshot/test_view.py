@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from onlinesvm import Limits, OnlineSVM
 from onlinesvm.data.codec import pack_array
 from onlinesvm.data.objects import Packer
 from onlinesvm.kernel import Kernel
-from tests.strategies import configurations, samples
+from tests.strategies import WIDE, configurations, samples
 
 Part = list[tuple[Any, ...]]
 
@@ -34,7 +35,8 @@ RULES: list[dict[str, Any]] = [
 
 
 def newborn(kernel: Kernel, **config: Any) -> OnlineSVM:
-    return OnlineSVM(kernel=kernel.NAME, limits=Limits(max_features_per_sample=10**6), **config)
+    limits = replace(WIDE, max_features_per_sample=10**6)
+    return OnlineSVM(kernel=kernel.NAME, limits=limits, **config)
 
 
 def advance(view: Any, names: int, records: int) -> None:

@@ -35,6 +35,8 @@ cdef extern from "codec/decode.h" nogil:
         double *importances
     ctypedef struct decode_limits:
         size_t samples, features, name_bytes
+        double value, importance
+        bint clips
     const int DECODED, NO_MEMORY
     void batch_init(batch *b)
     void batch_clear(batch *b)
@@ -64,6 +66,7 @@ cdef extern from "codec/lines.h" nogil:
         bint labelled, by_text, numeric
         const text *positive
         size_t positives, features, name_bytes
+        double value, importance
         size_t batch_samples, batch_features, batch_name_bytes
     ctypedef struct lines:
         const uint8_t *at
@@ -146,19 +149,6 @@ cdef extern from "lookup/slab.h" nogil:
     matrix slab_next(slab *s, const matrix *x, const row_ends *e, size_t start, size_t stored)
     rows slab_rows(slab *s, lookup *l, const matrix *x, size_t limit, bint entering)
 
-cdef extern from "metrics/observer.h" nogil:
-    const size_t TOTALS
-    const size_t MONITOR_SIZE
-    ctypedef struct monitor:
-        double drifts
-    ctypedef struct observer:
-        double *totals
-        monitor monitor
-        double threshold, log_one, log_two
-    void observer_follow(observer *o, size_t i, double margin, double y, double h)
-    void observer_tally(observer *o, const double *margins, const double *labels,
-                        const double *importances, size_t samples)
-
 cdef extern from "rules/sgd.h" nogil:
     ctypedef struct blocks:
         size_t stride
@@ -172,9 +162,6 @@ cdef extern from "rules/sgd.h" nogil:
     void sgd_init(sgd *r, double eta0, double alpha, bint inverse, bint has_bias)
     void sgd_learn(sgd *r, const rows *x, size_t samples, const double *labels,
                    const double *importances, double *margins)
-    void sgd_learn_followed(sgd *r, const rows *x, size_t samples, const double *labels,
-                            const double *importances, double *margins, observer *o,
-                            const double *observed)
     bint sgd_score(const sgd *r, const rows *x, size_t samples, double *margins)
     void sgd_weights(const sgd *r, uint32_t first, size_t n, double *weights)
     void sgd_unpack(const sgd *r, const double *records, size_t n, double **columns, size_t at)
@@ -260,16 +247,20 @@ cdef extern from "rules/hedge.h" nogil:
     void hedge_restore(hedge *r, size_t n, const double *numbers, const int64_t *counts)
 
 cdef extern from "metrics/progressive.h" nogil:
+    const size_t TOTALS
     void progressive_observe(double *totals, const double *margins, const double *labels,
                              const double *importances, double threshold, size_t samples)
 
 cdef extern from "metrics/monitor.h" nogil:
+    const size_t MONITOR_SIZE
+    ctypedef struct monitor:
+        pass
     void monitor_init(monitor *m)
     void monitor_learn(monitor *m, double threshold, double log_one, double log_two,
-                     const double *margins, const double *labels, const double *importances,
-                     size_t samples, double *probabilities)
+                       const double *margins, const double *labels, const double *importances,
+                       size_t samples, double *probabilities)
     void monitor_probabilities(const monitor *m, const double *margins, size_t samples,
-                             double *probabilities)
+                               double *probabilities)
 
 cdef extern from "rules/multiclass.h" nogil:
     const size_t CLASS_EXPERTS, CLASS_JUDGED

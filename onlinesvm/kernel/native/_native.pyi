@@ -117,7 +117,7 @@ def parse_block(
     parser: Any, block: bytes, start: int, room: Any, *, skip_bad: bool = False
 ) -> Any: ...
 def screen_matrix(
-    indptr: NDArray[Any], values: NDArray[np.float64]
+    indptr: NDArray[Any], values: NDArray[np.float64], most: float
 ) -> tuple[int | None, bool, int]: ...
 def learn(
     lookup: Lookup,

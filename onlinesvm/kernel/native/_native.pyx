@@ -15,6 +15,7 @@ import numpy as np
 
 from onlinesvm import config as _config
 from onlinesvm.data.batch import CSR, Columns
+from onlinesvm.data.bounds import Bounds
 from onlinesvm.data.learned import Learned
 from onlinesvm.data.validation import raise_first_fault
 from onlinesvm.errors import LimitError

@@ -74,6 +74,7 @@ def decode(object body, object limits, *, bint labelled):
     bounds.samples = limits.max_samples_per_batch
     bounds.features = limits.max_features_per_sample
     bounds.name_bytes = limits.max_name_bytes
+    bounds.value, bounds.importance, bounds.clips = Bounds.of(limits, labelled=labelled)
     problem = decode_head(at, size, &bounds, &samples, &head)
     if problem == DECODED:
         b.indptr = _empty(samples + 1, _int64)

@@ -43,7 +43,7 @@ cdef object _learn_batch(Lookup lookup, Rule rule, Metrics metrics, Batch b, obj
     cdef double *margins
     count = b.columns.count - <size_t>b.columns.indptr[first]
     indptr, indices, data = _rows(samples, count, &out)
-    made, probabilities = _empty(samples), _empty(samples)
+    made = _empty(samples)
     margins = <double *>_memory(made)
     if not b.columns.importances:
         b.columns.importances = <double *>_memory(b.importances)
@@ -63,7 +63,7 @@ cdef object _learn_batch(Lookup lookup, Rule rule, Metrics metrics, Batch b, obj
             lookup.walk_batch(b, True, first, &out, &samples)
             views_keep(rule.views, rule.state, &out, samples, h)
             rule.learn_rows(&out, samples, y, h, margins)
-        metrics.observe_all(margins, y, observed, samples, <double *>_memory(probabilities))
+        metrics.observe_all(margins, y, observed, samples, NULL)
     finally:
         PyThread_release_lock(rule.lock)
         PyThread_release_lock(lookup.lock)
@@ -76,7 +76,7 @@ cdef object _learn_matrix(Lookup lookup, Rule rule, Metrics metrics, _Walk walk,
     cdef matrix part
     cdef slab s
     cdef rows out
-    cdef observer o
+    cdef Metrics observed = Metrics(metrics.threshold)
     cdef size_t start = 0, names, most
     cdef const double *y = <const double *>_memory(signs)
     cdef const double *h = NULL
@@ -98,22 +98,21 @@ cdef object _learn_matrix(Lookup lookup, Rule rule, Metrics metrics, _Walk walk,
                 and slab_init(&s, walk.longest, walk.largest < lookup.table.columns.size)):
             raise MemoryError
         # Observed beside the metrics that others can see, which are replaced at the end.
-        memcpy(o.totals, metrics.totals, sizeof(metrics.totals))
-        o.monitor = metrics.state
-        o.threshold, o.log_one, o.log_two = metrics.threshold, _log_one, _log_two
+        memcpy(observed.totals, metrics.totals, sizeof(metrics.totals))
+        observed.state = metrics.state
         with nogil:
             while start < walk.ends.samples:
                 part = slab_next(&s, &walk.x, &walk.ends, start, walk.stored)
                 out = slab_rows(&s, &lookup.table, &part, most, True)
                 views_keep(rule.views, rule.state, &out, part.samples, part.importances)
-                rule.learn_followed(
-                    &out, part.samples, y + start, h + start if h else part.importances,
-                    margins + start, &o, part.importances)
-                observer_tally(&o, margins + start, y + start, part.importances, part.samples)
+                rule.learn_rows(&out, part.samples, y + start,
+                                h + start if h else part.importances, margins + start)
+                observed.observe_all(
+                    margins + start, y + start, part.importances, part.samples, NULL)
                 start += part.samples
         slab_clear(&s)
-        memcpy(metrics.totals, o.totals, sizeof(metrics.totals))
-        metrics.state = o.monitor
+        memcpy(metrics.totals, observed.totals, sizeof(metrics.totals))
+        metrics.state = observed.state
     finally:
         PyThread_release_lock(rule.lock)
         PyThread_release_lock(lookup.lock)

@@ -37,6 +37,8 @@ def parse_block(parser, bytes block not None, start, room, *, skip_bad=False):
     try:
         rules.features = parser.limits.max_features_per_sample
         rules.name_bytes = parser.limits.max_name_bytes
+        bounds = Bounds.of(parser.limits, labelled=parser.labels.labelled)
+        rules.value, rules.importance = bounds.value, bounds.importance
         rules.batch_samples, rules.batch_features, rules.batch_name_bytes = room
         return _parse(parser, block, start, b, &l, skip_bad)
     finally:

@@ -69,7 +69,7 @@ cdef class _Walk:
             raise ValueError("indptr: expected ends of rows that rise within the elements")
 
 
-def screen_matrix(indptr, values):
+def screen_matrix(indptr, values, double most):
     """The faults of a matrix. See onlinesvm.data.matrix.screen_matrix."""
     cdef size_t n, first
     cdef int small
@@ -79,6 +79,6 @@ def screen_matrix(indptr, values):
     n = len(values)
     v = <const double *>_memory(values)
     with nogil:
-        first = values_screen(v, n, MIN_MAGNITUDE, MAX_MAGNITUDE, &small)
+        first = values_screen(v, n, MIN_MAGNITUDE, most, &small)
         longest = rows_screen(&ends, n)
     return (None if first == n else first), bool(small), longest

@@ -13,10 +13,11 @@ cdef class Metrics:
         self.threshold = threshold
 
     cdef void observe_all(self, const double *margins, const double *signs,
-                          const double *importances, size_t n, double *probabilities):
+                          const double *importances, size_t n, double *probabilities) noexcept nogil:
+        """Count samples; the probabilities that they had, unless NULL."""
         progressive_observe(self.totals, margins, signs, importances, self.threshold, n)
         monitor_learn(&self.state, self.threshold, _log_one, _log_two, margins, signs, importances,
-                    n, probabilities)
+                      n, probabilities)
 
     def observe(self, margins, signs, importances):
         """Count samples in order; the probability of +1 that each had before, float64[n]."""

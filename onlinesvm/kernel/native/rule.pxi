@@ -30,15 +30,6 @@ cdef class Rule:
                          const double *importances, double *margins) noexcept nogil:
         pass
 
-    cdef void learn_followed(self, const rows *x, size_t samples, const double *labels,
-                             const double *importances, double *margins, observer *o,
-                             const double *observed) noexcept nogil:
-        """Learn the rows of a slab; the observer follows, by the importances `observed`."""
-        cdef size_t i
-        self.learn_rows(x, samples, labels, importances, margins)
-        for i in range(samples):
-            observer_follow(o, i, margins[i], labels[i], observed[i])
-
     cdef bint score_rows(self, const rows *x, size_t samples, double *margins) noexcept nogil:
         """The margins of rows; False where an id cannot be one."""
         return False

@@ -20,11 +20,6 @@ cdef class Sgd(Rule):
                          const double *importances, double *margins) noexcept nogil:
         sgd_learn(&self.rule, x, samples, labels, importances, margins)
 
-    cdef void learn_followed(self, const rows *x, size_t samples, const double *labels,
-                             const double *importances, double *margins, observer *o,
-                             const double *observed) noexcept nogil:
-        sgd_learn_followed(&self.rule, x, samples, labels, importances, margins, o, observed)
-
     cdef bint score_rows(self, const rows *x, size_t samples, double *margins) noexcept nogil:
         return sgd_score(&self.rule, x, samples, margins)
 

@@ -119,7 +119,10 @@ def test_any_configuration_can_be_given(config: dict[str, Any]) -> None:
 @given(st.data())
 def test_any_limits_can_be_given(data: st.DataObject) -> None:
     names = data.draw(st.sets(st.sampled_from([f.name for f in fields(Limits)])))
-    limits = {name: data.draw(st.integers(1, 2**31 - 2)) for name in sorted(names)}
+    kinds = {
+        "max_value": st.floats(1, 1e50), "max_importance": st.floats(1, 1e50), "clip": st.just(True)
+    }  # fmt: skip
+    limits = {name: data.draw(kinds.get(name, st.integers(1, 2**31 - 2))) for name in sorted(names)}
     assert parse(Limits, *flags_of(limits)) == limits
 
 

@@ -37,7 +37,7 @@ from tests.daemons import (
     serve,
     thread,
 )
-from tests.strategies import configurations, features, samples
+from tests.strategies import WIDE, configurations, features, samples
 
 SHORT_S = 0.15
 
@@ -66,10 +66,10 @@ def op_of(frames: list[bytes]) -> str:
 def test_a_daemon_is_a_model_elsewhere(
     config: dict[str, Any], requests: list[list[Any]], asked: list[Any]
 ) -> None:
-    model = OnlineSVM(**config)
+    model = OnlineSVM(limits=WIDE, **config)
     with (
         tempfile.TemporaryDirectory() as folder,
-        on_a_thread(Path(folder), **config) as endpoint,
+        on_a_thread(Path(folder), limits=WIDE, **config) as endpoint,
         Client(endpoint) as client,
     ):
         for request in requests:

@@ -37,7 +37,7 @@ from tests.daemons import (
     snapshot_path,
     thread,
 )
-from tests.strategies import configurations, samples
+from tests.strategies import WIDE, configurations, samples
 
 SHORT_S = 0.15
 WINDOW_REQUESTS = 16
@@ -91,11 +91,11 @@ def stream_numbers(stream: Stream, n: int, start: int = 0) -> None:
 def test_a_stream_is_a_batch_however_it_is_cut(
     config: dict[str, Any], rows: list[tuple[Any, str]]
 ) -> None:
-    model, margins = OnlineSVM(**config), Margins()
+    model, margins = OnlineSVM(limits=WIDE, **config), Margins()
     whole = model.learn([row for row, _ in rows])
     with (
         tempfile.TemporaryDirectory() as folder,
-        on_a_thread(Path(folder), **config) as endpoint,
+        on_a_thread(Path(folder), limits=WIDE, **config) as endpoint,
         Client(endpoint) as client,
     ):
         with client.stream(on_margins=margins) as stream:

@@ -23,6 +23,7 @@ from tests.daemons import (
     ANY_PORT,
     DEADLINE_S,
     ask,
+    loaded,
     on_a_thread,
     raw,
     receive,
@@ -31,6 +32,7 @@ from tests.daemons import (
     serve,
     thread,
 )
+from tests.logs import bench, segments_of
 
 
 class HeldLoad:
@@ -79,11 +81,32 @@ def test_a_long_load_refuses_waiting_requests(
     daemon = Daemon(load, ANY_PORT, Limits())
     with thread(daemon.run), Client(daemon.endpoint) as client:
         try:
-            with pytest.raises(RequestRefused, match="BUSY: the daemon is starting: 50%"):
-                client.learn([(["a"], 1)])
+            asked: list[Callable[[], object]] = [lambda: client.learn([(["a"], 1)]), client.stats]
+            for ask_for in asked:
+                with pytest.raises(RequestRefused, match="BUSY: the daemon is starting: 50%") as e:
+                    ask_for()
+                assert e.value.retry_after_s is not None
+                assert e.value.retry_after_s >= 1.0
+            assert client.ping() == {"mode": "loading", "replayed": 0.5}
             load.release()
         finally:
             daemon.stop()
+
+
+def test_a_load_reports_its_progress_up_to_the_end_of_the_log(tmp_path: Path) -> None:
+    with bench(tmp_path) as found:
+        found.learn([(["a"], 1)])
+    reported: list[tuple[int, int]] = []
+    load = load_leader(
+        ServeConfig(state=str(tmp_path)),
+        Limits(),
+        {},
+        on_progress=lambda done, total: reported.append((done, total)),
+    )
+    with loaded(load, Limits()):
+        pass
+    total = sum(path.stat().st_size for _, path in segments_of(tmp_path)[:1])
+    assert reported[-1][0] == reported[-1][1] <= total
 
 
 def test_a_stop_while_loading_leaves_nothing_half_done(tmp_path: Path) -> None:

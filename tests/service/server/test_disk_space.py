@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onlinesvm.service.server.disk_space import DiskSpace
-from onlinesvm.service.server.snapshotter import RETRY_S
+from onlinesvm.service.server.disk_space import RETRY_S, DiskSpace
 from tests.logs import ENOSPC, Bench, Disk, FaultyFiles, bench, scratch
 
 sizes = st.integers(0, 2**40)
@@ -73,7 +72,7 @@ def test_a_write_that_finds_no_space_says_so_until_the_next(tmp_path: Path) -> N
 
 
 def newest_of(found: Bench) -> Any:
-    return found.service.snapshotter._stored
+    return found.service.snapshotter._newest.stored
 
 
 def test_room_is_made_of_what_is_older_than_the_newest_snapshot(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from onlinesvm import OnlineSVM
 from onlinesvm.service.errors import NotDurable
 from onlinesvm.service.protocol import Request, RequestError, encode_request
-from onlinesvm.service.server.leader import Fatal, Plan
+from onlinesvm.service.server.plan import Fatal, Plan
 from tests.daemons import digest_of
 from tests.logs import (
     ENOSPC,
@@ -63,9 +63,9 @@ def test_turns_and_parts_do_not_change_what_is_learned(
         for turn in turns:
             requests = [learn(batch) for batch in turn]
             plans = leader.plan(requests)
-            for request, plan, batch in zip(requests, plans, turn, strict=True):
+            for plan, batch in zip(plans, turn, strict=True):
                 assert isinstance(plan, Plan)
-                learned = leader.apply(request, plan)
+                learned = plan.carry_out()
                 margins = expected.learn(batch)
                 assert learned.margins is not None
                 assert learned.margins.tobytes() == margins.tobytes()
@@ -89,9 +89,9 @@ def test_plans_come_in_the_order_of_the_requests() -> None:
         assert isinstance(broken, ValueError)
         assert isinstance(other, RequestError)
         assert other.code == "NO_MODEL"
-        for request, plan in ((requests[0], first), (requests[4], last)):
+        for plan in (first, last):
             assert isinstance(plan, Plan)
-            found.service.leader.apply(request, plan)
+            plan.carry_out()
         assert found.model.position == 2
 
 
@@ -119,14 +119,14 @@ def test_a_request_that_repeats_another_of_its_turn_is_applied_once() -> None:
         assert isinstance(second, Plan)
         assert (first.is_duplicate, second.is_duplicate) == (False, True)
         assert second.first is first
-        assert found.service.leader.apply(requests[0], first).margins is not None
-        repeated = found.service.leader.apply(requests[1], second)
+        assert first.carry_out().margins is not None
+        repeated = second.carry_out()
         assert repeated == (1, 1, None)
         (third,) = found.service.leader.plan([requests[1]])
         assert isinstance(third, Plan)
         assert third.is_duplicate
         assert third.first is None
-        assert found.service.leader.apply(requests[1], third) == (1, 1, None)
+        assert third.carry_out() == (1, 1, None)
 
 
 def test_a_refused_request_refuses_those_that_repeat_it_and_leaves_the_model() -> None:
@@ -137,17 +137,17 @@ def test_a_refused_request_refuses_those_that_repeat_it_and_leaves_the_model() -
         requests = [numbered(1, [(["a"], 1)]), numbered(1, [(["a"], 1)]), learn([(["b"], 1)])]
         disk.broken = {"write": ENOSPC}
         plans = found.service.leader.plan(requests)
-        for request, plan in zip(requests, plans, strict=True):
+        for plan in plans:
             assert isinstance(plan, Plan)
             with pytest.raises(NotDurable, match="No space left"):
-                found.service.leader.apply(request, plan)
+                plan.carry_out()
         assert digest_of(found.model) == before
         assert found.service.health.error is not None
         disk.broken = {}
         (plan,) = found.service.leader.plan(requests[:1])
         assert isinstance(plan, Plan)
         assert not plan.is_duplicate  # the number was not used up
-        assert found.service.leader.apply(requests[0], plan).samples == 1
+        assert plan.carry_out().samples == 1
         assert found.service.health.error is None
 
 
@@ -171,7 +171,7 @@ def test_without_memory_all_that_follows_in_the_turn_is_refused(
             for request, plan in zip(requests, plans, strict=True):
                 assert isinstance(plan, Plan)
                 try:
-                    found.service.leader.apply(request, plan)
+                    plan.carry_out()
                 except MemoryError:
                     refused.append(request)
             assert refused == requests[1:]
@@ -193,7 +193,7 @@ def test_a_request_that_is_in_the_log_and_cannot_be_applied_is_fatal(
         assert isinstance(plan, Plan)
         monkeypatch.setattr(OnlineSVM, "learn_batch", broken)
         with pytest.raises(Fatal, match="could not be applied"):
-            found.service.leader.apply(request, plan)
+            plan.carry_out()
         monkeypatch.undo()
 
 

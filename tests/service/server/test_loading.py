@@ -5,14 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from types import SimpleNamespace
 
 import pytest
 
 from onlinesvm.service.protocol import Reply, Request, RequestError
 from onlinesvm.service.server import loading as rooms
 from onlinesvm.service.server.handlers import Answer
-from onlinesvm.service.server.leader import Fatal, Planned
 from onlinesvm.service.server.loading import WAIT_S, Loading, Progress
+from onlinesvm.service.server.plan import Fatal, Planned
 from onlinesvm.service.server.service import Service
 from tests.daemons import DEADLINE_S, eventually
 
@@ -133,9 +134,23 @@ def test_a_request_that_waited_too_long_is_refused_with_the_share(load: Load) ->
         refused = busy(lambda answer=answer: answer.result(0))
         assert refused.id == id
         assert refused.message == "the daemon is starting: 30% of the log replayed"
+        assert refused.retry_after_s is not None
+        assert refused.retry_after_s >= 1.0
     load.go()
     load.loading.finish()
     assert load.echo.turns == []
+
+
+def test_the_time_to_try_again_is_what_the_rest_would_take(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eventually(lambda: load.loading._progress.share == 0.3, "a share")
+    started = load.loading._progress._started
+    for now, expected in ((0.1, 1.0), (30.0, 70.0)):
+        monkeypatch.setattr(rooms, "time", SimpleNamespace(monotonic=lambda now=now: started + now))
+        assert load.loading._progress.remaining_s == pytest.approx(expected)
+    monkeypatch.undo()
+    load.loading.stop()
 
 
 def test_waiting_requests_are_bounded(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:

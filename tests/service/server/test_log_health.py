@@ -8,26 +8,40 @@ from pathlib import Path
 
 import pytest
 
-from onlinesvm.service.errors import NotDurable
+from onlinesvm import OnlineSVM
 from tests.daemons import digest_of, eventually
 from tests.logs import EIO, ENOSPC, Disk, FaultyFiles, bench
 
 
-def test_a_change_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with bench(tmp_path) as found, caplog.at_level(logging.INFO):
+def no_memory(model: OnlineSVM, batches: object) -> None:
+    raise MemoryError
+
+
+def test_a_change_is_logged_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk()
+    with bench(tmp_path, files=FaultyFiles(disk)) as found, caplog.at_level(logging.INFO):
         health = found.service.health
-        for error, text in (
-            (NotDurable("no space"), "no space"),
-            (NotDurable("no space"), "no space"),
-            (MemoryError(), "out of memory"),
-            (None, None),
-            (None, None),
-        ):
-            health.note(error)
-            assert health.error == text
+
+        def learn(error: str | None) -> None:
+            found.learn([(["a"], 1)])
+            assert health.error == error
+
+        learn(None)
+        disk.broken = {"write": ENOSPC}
+        for _ in range(2):
+            learn("the log cannot be written: No space left on device")
+        disk.broken = {}
+        with monkeypatch.context() as patch:
+            patch.setattr(OnlineSVM, "reserve", no_memory)
+            for _ in range(2):
+                learn("out of memory")
+        for _ in range(2):
+            learn(None)
         messages = [record.message for record in caplog.records if "learning" in record.message]
         assert messages == [
-            "learning is refused: no space",
+            "learning is refused: the log cannot be written: No space left on device",
             "learning is refused: out of memory",
             "learning goes on",
         ]

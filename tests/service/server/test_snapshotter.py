@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onlinesvm import OnlineSVM
-from onlinesvm.service.server.snapshotter import RETRY_S, Schedule
+from onlinesvm.service.server.disk_space import RETRY_S
+from onlinesvm.service.server.snapshotter import Schedule
 from tests.daemons import DEADLINE_S, digest_of, eventually
 from tests.logs import Bench, bench
 

@@ -39,7 +39,7 @@ from tests.logs import (
     scratch,
     segments_of,
 )
-from tests.strategies import configurations, samples
+from tests.strategies import WIDE, configurations, samples
 
 
 def small(n: int, start: int = 0) -> list[Batch]:
@@ -81,7 +81,7 @@ def test_a_start_gives_the_uninterrupted_model(
     restarts: set[int],
     snapshots: set[int],
 ) -> None:
-    whole = OnlineSVM(**config)
+    whole = OnlineSVM(limits=WIDE, **config)
     with scratch() as folder:
         pending = list(enumerate(turns))
         while True:
@@ -119,7 +119,7 @@ def test_a_changed_bound_holds_from_where_it_changed(tmp_path: Path) -> None:
         for batch in small(4):
             model.learn(batch)
     for most, start in ((7, 4), (5, 8), (5, 12), (100, 16)):
-        model.bound(most)
+        model.limit(Limits(max_features=most))
         with bench(tmp_path, limits=Limits(max_features=most)) as found:
             found.learn(*small(4, start))
             if most == 7:
@@ -132,6 +132,42 @@ def test_a_changed_bound_holds_from_where_it_changed(tmp_path: Path) -> None:
     newest.write_bytes(newest.read_bytes()[:-1])
     with bench(tmp_path, limits=Limits(max_features=100)) as found:
         assert digest_of(found.model) == digest_of(model)
+
+
+def test_clipping_holds_from_where_it_changed(tmp_path: Path) -> None:
+    """Also where the newest snapshot is lost and the older one is replayed across the change."""
+    batch = [({"a": 3.0, "b": -50.0}, 1), ({"a": 50.0, "c": 1.5}, -1, 9.0)]
+    steps = [
+        Limits(),
+        Limits(max_value=4, clip=True),
+        Limits(max_value=1e50, max_importance=2, clip=True),
+        Limits(max_value=1000),
+        Limits(max_value=4, max_importance=2, clip=True),
+    ]
+    model = OnlineSVM()
+    for i, limits in enumerate(steps):
+        model.limit(limits)
+        with bench(tmp_path, limits=limits) as found:
+            found.learn(batch)
+            if i == 1:
+                found.snapshot()
+        model.learn(batch)
+    for limits in (steps[-1], Limits(max_value=2)):
+        with bench(tmp_path, limits=limits) as found:
+            assert digest_of(found.model) == digest_of(model)
+    newest = newest_snapshot(tmp_path)
+    newest.write_bytes(newest.read_bytes()[:-1])
+    with bench(tmp_path) as found:
+        assert digest_of(found.model) == digest_of(model)
+
+
+def test_a_bound_that_only_refuses_is_in_no_entry(tmp_path: Path) -> None:
+    for limits, lsn in (
+        (Limits(), 2), (Limits(max_value=5), 3), (Limits(max_importance=2), 4),
+        (Limits(max_value=5, clip=True), 6), (Limits(max_value=5, clip=True), 7), (Limits(), 9),
+    ):  # fmt: skip
+        with bench(tmp_path, limits=limits) as found:
+            assert found.log.lsn == lsn
 
 
 def test_a_damaged_newest_snapshot_costs_nothing(
@@ -257,7 +293,7 @@ def tmp_path() -> Iterator[Path]:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A snapshot of LSN 6, segments from LSN 1, 7 and 10; 11 batches of 1 or 2 samples."""
     folder = tmp_path_factory.mktemp("run") / "state"
-    with bench(folder) as found:
+    with bench(folder, rule="sgd") as found:  # of few arrays, which are read at every start
         found.learn(*small(3))
         found.numbered("p", 1, small(1, 3)[0])
         found.snapshot()
@@ -269,7 +305,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-WHOLE = [digest_after(small(n)) for n in range(12)]
+WHOLE = [digest_after(small(n), rule="sgd") for n in range(12)]
 POSITIONS = [sum(map(len, small(n))) for n in range(12)]
 
 
@@ -278,6 +314,7 @@ def segments_with_bytes(run: Path) -> Iterator[tuple[str, bytes]]:
         yield f"log/{path.name}", path.read_bytes()
 
 
+@pytest.mark.long
 def test_a_log_cut_at_every_byte(run: Path, tmp_path: Path) -> None:
     segments = list(segments_with_bytes(run))
     assert len(segments) == 3
@@ -302,6 +339,7 @@ def test_a_log_cut_at_every_byte(run: Path, tmp_path: Path) -> None:
                     opened(folder)
 
 
+@pytest.mark.long
 def test_a_log_flipped_at_every_byte(run: Path, tmp_path: Path) -> None:
     """Only the last entry can be taken for one that a crash left partial."""
     segments = list(segments_with_bytes(run))

@@ -32,7 +32,7 @@ from onlinesvm.service.storage.snapshots import (
 from onlinesvm.service.storage.state_dir import StateDir
 from onlinesvm.snapshot.writer import write
 from tests.daemons import DEADLINE_S, digest_of, files_in, snapshot_path
-from tests.strategies import configurations, samples
+from tests.strategies import WIDE, configurations, samples
 
 LIMITS = Limits()
 
@@ -375,13 +375,13 @@ def test_no_room_for_a_snapshot(tmp_path: Path) -> None:
 def test_a_model_goes_on_as_if_it_had_never_stopped(
     config: dict[str, Any], rows: list[Any], cut: int
 ) -> None:
-    whole = OnlineSVM(**config)
+    whole = OnlineSVM(limits=WIDE, **config)
     whole.learn(rows)
     with tempfile.TemporaryDirectory() as name:
-        with opened(Path(name), **config) as (started, model):
+        with opened(Path(name), WIDE, **config) as (started, model):
             model.learn(rows[:cut])
             stored(started)
-        with opened(Path(name)) as (_, model):
+        with opened(Path(name), WIDE) as (_, model):
             model.learn(rows[cut:])
             assert digest_of(model) == digest_of(whole)
 

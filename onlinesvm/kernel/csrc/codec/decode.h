@@ -16,6 +16,8 @@ typedef struct {
     size_t samples;
     size_t features; /* a sample */
     size_t name_bytes;
+    double value, importance; /* larger ones, in magnitude, are refused, or clipped */
+    int clips;
 } decode_limits;
 
 typedef struct {
@@ -112,6 +114,16 @@ static inline int read_number(reader *r, double *number)
     return 1;
 }
 
+/* Clip a number beyond `most`, in magnitude; 0 where it is refused. */
+static __attribute__((noinline)) int clipped(double *number, double most,
+                                             const decode_limits *limits)
+{
+    if (!limits->clips || !(*number >= -MAX_MAGNITUDE && *number <= MAX_MAGNITUDE))
+        return 0;
+    *number = *number > 0 ? most : -most;
+    return 1;
+}
+
 /* A name into `f`, with its hash. */
 static inline int read_name(batch *b, reader *r, const decode_limits *limits, feature *f)
 {
@@ -158,6 +170,7 @@ static inline int read_name(batch *b, reader *r, const decode_limits *limits, fe
 static inline int read_features(batch *b, reader *r, const decode_limits *limits)
 {
     size_t i, count, start = b->count;
+    const double most = limits->value;
     feature *f;
     int map, problem;
     if (!read_container(r, &map, &count) || count > limits->features
@@ -179,7 +192,8 @@ static inline int read_features(batch *b, reader *r, const decode_limits *limits
             problem = read_name(b, r, limits, f);
             if (UNLIKELY(problem))
                 return problem;
-            if (!read_number(r, &value) || !(value >= -MAX_MAGNITUDE && value <= MAX_MAGNITUDE))
+            if (!read_number(r, &value)
+                || (UNLIKELY(!(value >= -most && value <= most)) && !clipped(&value, most, limits)))
                 return FAULTY;
             f->value = value;
             f += value >= MIN_MAGNITUDE || value <= -MIN_MAGNITUDE;
@@ -206,7 +220,9 @@ static inline int read_sample(batch *b, reader *r, const decode_limits *limits, 
         return problem;
     number = 1.0;
     if (parts == 3) {
-        if (!read_number(r, &number) || !(number >= 0.0 && number <= MAX_MAGNITUDE))
+        if (!read_number(r, &number) || !(number >= 0.0)
+            || (UNLIKELY(!(number <= limits->importance))
+                && !clipped(&number, limits->importance, limits)))
             return FAULTY;
         if (number < MIN_MAGNITUDE)
             number = 0.0;

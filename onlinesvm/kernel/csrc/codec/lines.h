@@ -28,6 +28,7 @@ typedef struct {
     const text *positive;
     size_t positives;
     size_t features, name_bytes; /* the limits of a sample */
+    double value, importance;    /* larger ones, in magnitude, are refused or clipped: ODD */
     /* A batch that holds so much takes no further sample. */
     size_t batch_samples, batch_features, batch_name_bytes;
 } line_rules;
@@ -90,20 +91,21 @@ static inline int read_label(const line_rules *rules, const uint8_t *p, const ui
     return kind != UNSURE && !rules->labelled;
 }
 
-/* What may stand as a value; 0 for what may not, or where Python has to look. */
-static inline int read_value(const uint8_t *p, const uint8_t *end, double *value)
+/* What may stand as a value of at most `most`; 0 for what may not, or where Python has to look. */
+static inline int read_value(const uint8_t *p, const uint8_t *end, double most, double *value)
 {
     if (UNLIKELY(read_decimal(p, end, value) != NUMBER)
-        || UNLIKELY(!(*value >= -MAX_MAGNITUDE && *value <= MAX_MAGNITUDE)))
+        || UNLIKELY(!(*value >= -most && *value <= most)))
         return 0;
     if (UNLIKELY(*value > -MIN_MAGNITUDE && *value < MIN_MAGNITUDE))
         *value = 0.0;
     return 1;
 }
 
-static inline int read_importance(const uint8_t *p, const uint8_t *end, double *importance)
+static inline int read_importance(const uint8_t *p, const uint8_t *end, double most,
+                                  double *importance)
 {
-    return read_value(p, end, importance) && *importance >= 0.0;
+    return read_value(p, end, most, importance) && *importance >= 0.0;
 }
 
 /* Add a feature, for which there must be room, unless its value is 0. */
@@ -148,7 +150,7 @@ static inline __attribute__((always_inline)) int svmlight_line(lines *l, batch *
                 if (UNLIKELY(*d == ':' || e == p || (size_t)(e - p) > rules->name_bytes
                              || features == rules->features))
                     return ODD;
-                if (UNLIKELY(!read_value(e + 1, d, &value)))
+                if (UNLIKELY(!read_value(e + 1, d, rules->value, &value)))
                     return ODD;
                 if (UNLIKELY(!batch_reserve(b, 1)))
                     return LINES_NO_MEMORY;
@@ -217,7 +219,7 @@ static inline __attribute__((always_inline)) int vw_head(lines *l, const uint8_t
     l->label = 0.0;
     if (UNLIKELY(n == 3) || (n == 0 && rules->labelled)
         || (n && !read_label(rules, begins[0], ends[0], &l->label))
-        || (n == 2 && !read_importance(begins[1], ends[1], &l->importance)))
+        || (n == 2 && !read_importance(begins[1], ends[1], rules->importance, &l->importance)))
         return ODD;
     return LINE_READ;
 }
@@ -238,7 +240,7 @@ static inline __attribute__((always_inline)) int vw_line(lines *l, batch *b)
         value = 1.0;
         if (*d == ':') {
             d = scan_next(&l->scan, '|');
-            if (UNLIKELY(*d == ':' || e == p || !read_value(e + 1, d, &value)))
+            if (UNLIKELY(*d == ':' || e == p || !read_value(e + 1, d, MAX_MAGNITUDE, &value)))
                 return ODD;
         }
         if (UNLIKELY(p == section && e > p)) {
@@ -249,7 +251,7 @@ static inline __attribute__((always_inline)) int vw_line(lines *l, batch *b)
             const size_t length = (size_t)(e - p);
             value *= weight;
             if (UNLIKELY(prefixed + length > rules->name_bytes || features == rules->features
-                         || !(value >= -MAX_MAGNITUDE && value <= MAX_MAGNITUDE)))
+                         || !(value >= -rules->value && value <= rules->value)))
                 return ODD;
             if (UNLIKELY(value > -MIN_MAGNITUDE && value < MIN_MAGNITUDE))
                 value = 0.0;

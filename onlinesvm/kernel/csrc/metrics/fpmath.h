@@ -83,4 +83,40 @@ static inline double fp_sigmoid(double x)
     return by_sign(x, 1.0, e) / (1.0 + e);
 }
 
+/* fp_sigmoid of 8 numbers, in place: eight chains of operations side by side. */
+static inline void fp_sigmoids(double *x)
+{
+    enum { PAIRS = 4 };
+    const double2 shift = {0x1.8p52, 0x1.8p52}; /* added, it rounds to a whole number */
+    const double2 half = {0.5, 0.5}, one = {1.0, 1.0}, least = {-EXP_MOST, -EXP_MOST};
+    const long2 sign = {INT64_MIN, INT64_MIN}, bias = {1023, 1023};
+    double2 r[PAIRS], k[PAIRS], p[PAIRS];
+    long2 within[PAIRS];
+    int j, i;
+    for (j = 0; j < PAIRS; j++) {
+        const double2 below = (double2)((long2)load_double2(x + 2 * j) | sign);
+        double2 power, whole;
+        within[j] = below >= least;
+        r[j] = (double2)((long2)below & within[j]);
+        power = (double2)((long2)(r[j] * LOG2_E) & ~sign) + half;
+        whole = (power + shift) - shift;
+        whole -= (double2)((long2)one & (whole > power));
+        k[j] = -whole;
+        r[j] = (r[j] - k[j] * LN2_HIGH) - k[j] * LN2_LOW;
+        p[j] = (double2){0.0, 0.0};
+    }
+    for (i = 0; i < (int)(sizeof EXP_SERIES / sizeof *EXP_SERIES); i++)
+        for (j = 0; j < PAIRS; j++)
+            p[j] = EXP_SERIES[i] + r[j] * p[j];
+    for (j = 0; j < PAIRS; j++) {
+        const double2 of = load_double2(x + 2 * j);
+        const long2 above = of >= (double2){0.0, 0.0};
+        const long2 exponent = (long2)(k[j] + shift) - (long2)shift + bias;
+        double2 e = (one + r[j] * (one + r[j] * p[j])) * (double2)(exponent << 52);
+        e = (double2)((long2)e & within[j]);
+        e = (double2)(((long2)one & above) | ((long2)e & ~above)) / (one + e);
+        memcpy(x + 2 * j, &e, sizeof e);
+    }
+}
+
 #endif

@@ -12,13 +12,12 @@
 #include <math.h>
 
 #include "memory/blocks.h"
-#include "metrics/observer.h"
 #include "rules/score.h"
 
 #define SGD_PLAIN 1
 #define SGD_SHRUNK 3 /* weight, mantissa (0: never changed), exponent */
 #define SGD_PREFETCH 48 /* elements ahead whose state is prefetched */
-#define SGD_GROUP 1024 /* elements of rows that are learned together */
+#define SGD_GROUP 256 /* elements of rows learned together: their state fits the first cache */
 
 typedef struct {
     blocks state;
@@ -130,14 +129,10 @@ static void sgd_long_step(const sgd *r, const rows *x, size_t i, double step, si
 }
 
 /* The rows go in groups: where the state of a group lies is found, and prefetched, before its
- * first row is learned. A longer row is a group of its own.
- *
- * A sample is followed after the next one is scored: whether that one will be updated is a branch
- * often guessed wrongly, and what comes before it need not be done again. */
+ * first row is learned. A longer row is a group of its own. */
 static inline __attribute__((always_inline)) void
 sgd_learn_rows(sgd *r, const rows *x, size_t samples, const double *labels,
-               const double *importances, double *margins, size_t stride, observer *o,
-               const double *observed)
+               const double *importances, double *margins, size_t stride)
 {
     double *at[SGD_GROUP], margin = 0.0, step;
     size_t i = 0, end, k, n;
@@ -165,8 +160,6 @@ sgd_learn_rows(sgd *r, const rows *x, size_t samples, const double *labels,
                 margin += r->bias;
             }
             margins[i] = margin;
-            if (o && i > 0)
-                observer_follow(o, i - 1, margins[i - 1], labels[i - 1], observed[i - 1]);
             if (importances[i] > 0
                 && sgd_violated(r, labels[i], importances[i], margin, stride, &step)) {
                 if (UNLIKELY(single))
@@ -179,8 +172,6 @@ sgd_learn_rows(sgd *r, const rows *x, size_t samples, const double *labels,
             }
         } while (++i < end);
     }
-    if (o && samples > 0)
-        observer_follow(o, samples - 1, margin, labels[samples - 1], observed[samples - 1]);
 }
 
 /* Score, then learn, row by row; the margins before each update. There must be state for every
@@ -189,20 +180,9 @@ static void sgd_learn(sgd *r, const rows *x, size_t samples, const double *label
                       const double *importances, double *margins)
 {
     if (r->alpha != 0.0)
-        sgd_learn_rows(r, x, samples, labels, importances, margins, SGD_SHRUNK, NULL, NULL);
+        sgd_learn_rows(r, x, samples, labels, importances, margins, SGD_SHRUNK);
     else
-        sgd_learn_rows(r, x, samples, labels, importances, margins, SGD_PLAIN, NULL, NULL);
-}
-
-/* As sgd_learn, for a slab, whose samples are followed by their importances in `observed`. */
-static void sgd_learn_followed(sgd *r, const rows *x, size_t samples, const double *labels,
-                               const double *importances, double *margins, observer *o,
-                               const double *observed)
-{
-    if (r->alpha != 0.0)
-        sgd_learn_rows(r, x, samples, labels, importances, margins, SGD_SHRUNK, o, observed);
-    else
-        sgd_learn_rows(r, x, samples, labels, importances, margins, SGD_PLAIN, o, observed);
+        sgd_learn_rows(r, x, samples, labels, importances, margins, SGD_PLAIN);
 }
 
 static inline double sgd_plain_at(const void *rule, uint32_t id)
