@@ -1,4 +1,5 @@
-/* Pieces of memory of growing size, for rows that grow: 2, 3, 4, 6, 8, 12, ... entries.
+/* Pieces of memory of growing size, for rows that grow: 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20,
+ * ... entries, four sizes from each power of two to the next.
  *
  * Room is reserved before a change is begun and taken while it is made, so that taking cannot fail.
  * A piece that is given back is taken again by the next row of its size.
@@ -10,7 +11,7 @@
 
 #include "memory/pages.h"
 
-#define PIECE_SIZES 64
+#define PIECE_SIZES 100
 #define PIECE_ALIGN 16
 
 typedef struct {
@@ -20,15 +21,20 @@ typedef struct {
     size_t total; /* bytes in all regions */
 } pieces;
 
-static inline uint32_t piece_entries(int size) { return (size & 1 ? 3u : 2u) << (size >> 1); }
+static inline uint32_t piece_entries(int size)
+{
+    return size < 4 ? (uint32_t)size + 1 : (uint32_t)(5 + (size & 3)) << ((size >> 2) - 1);
+}
 
-/* The smallest size of at least `n` entries. */
+/* The smallest size of at least `n` entries, from 1 to 2^27. */
 static inline int piece_size(size_t n)
 {
-    int size = 0;
-    while (piece_entries(size) < n)
-        size++;
-    return size;
+    const uint32_t below = (uint32_t)n - 1;
+    int shift;
+    if (below < 4)
+        return (int)below;
+    shift = 29 - __builtin_clz(below);
+    return 4 * shift + (int)(below >> shift);
 }
 
 static inline size_t piece_bytes(const pieces *p, int size)

@@ -195,8 +195,8 @@ static int multiclass_reserve_entries(multiclass *m, const rows *x, size_t sampl
             f->coming = 0;
         }
     }
-    /* Twice, as one feature that comes often takes more than the same number that come once. */
-    bytes += 2 * pads * class_growth(m, &fresh);
+    /* A feature that comes often takes more than as many that come once, but not so much more. */
+    bytes += 3 * pads * class_growth(m, &fresh);
     return pieces_reserve(&m->rows, bytes, most + CLASS_UPDATED);
 }
 
@@ -933,8 +933,10 @@ static int multiclass_take(multiclass *m, size_t n, size_t labels, const class_a
         entries += count;
     }
     m->labels = labels;
-    memcpy(m->states, states, labels);
-    memcpy(m->bias, bias, labels * sizeof(float4));
+    if (labels) {
+        memcpy(m->states, states, labels);
+        memcpy(m->bias, bias, labels * sizeof(float4));
+    }
     for (i = 0; i < labels; i++) {
         m->known += states[i] == LABEL_KNOWN;
         m->dropped += states[i] == LABEL_DROPPED;
