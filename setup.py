@@ -14,7 +14,8 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 
-# The same bits everywhere: no fused and no reordered arithmetic, no instructions of one machine.
+# The same bits everywhere: no fused and no reordered arithmetic, no instructions of one machine
+# (but for functions that are WIDER, of which the loader chooses: see memory/vector.h).
 # Nobody reads the errno of sqrt.
 FLAGS = [
     "-O3",
@@ -24,6 +25,7 @@ FLAGS = [
     "-Wall",
     "-Wextra",
     "-Wno-unused-function",
+    "-Wno-psabi",  # vectors are passed to no function that is not inlined
 ]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-g", "-O1"]
 GENERATED = Path("build/include")  # the header of the constants that Python and C share

@@ -49,7 +49,7 @@ Errors = NDArray[np.bool_]
 
 
 class Set(NamedTuple):
-    """Where a set lies, what is +1 in it, and whether its order means something."""
+    """A data set: its path, the label that counts as +1, and whether its order matters."""
 
     path: str
     positive: str | None  # of text; of svmlight a label above 0
@@ -248,7 +248,7 @@ def over_best(row: dict[str, float]) -> float:
 
 
 def summary(errors: dict[str, dict[str, float]]) -> dict[str, Any]:
-    """What the goal asks for."""
+    """The goal's requirements."""
     ratios = {name: over_best(row) for name, row in errors.items()}
     first = next(iter(errors.values()))
     single = {

@@ -18,7 +18,7 @@ from onlinesvm.service.storage.state_dir import StateDir
 
 
 class Nowhere(Files):
-    """Takes what is written, and forgets it."""
+    """Accepts every write and keeps nothing."""
 
     def write(self, descriptor: int, parts: Sequence[Buffer]) -> int:
         return sum(map(len, parts))

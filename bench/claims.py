@@ -239,7 +239,7 @@ def ours_padding(job: Job) -> Figures:
         rules.append(rule)
     weights = [rule.weights(FEATURES - 1)[0][1:] for rule in rules]
     return {
-        "zero_rows": 1.0 + float((weights[0] == 0).sum()),  # PAD's, and those behind it
+        "zero_rows": 1.0 + float((weights[0] == 0).sum()),  # PAD's, and those after it
         "pad_weight": rules[0].feature(0)[0],
         "same": float(weights[0].tobytes() == weights[1].tobytes()),
     }

@@ -86,7 +86,7 @@ each set, the variant that is best on the others, and what it does to the one le
 `python -m bench.constants`.
 
 """
-# What keeps each expert from ever moving.
+# The constants that keep each expert from moving.
 WITHOUT: dict[str, dict[str, float]] = {
     "scw": {"HEDGE_C": 0.0},
     "scw_wide": {"HEDGE_C_WIDE": 0.0},
@@ -98,7 +98,7 @@ WITHOUT: dict[str, dict[str, float]] = {
 
 
 def scaled(name: str, factor: float) -> float:
-    """A constant times `factor`; of a discount, its distance from 1 is what is scaled."""
+    """A constant times `factor`; of a discount, its distance from 1 is scaled."""
     value = CONSTANTS[name]
     if name.endswith("DISCOUNT"):
         return 1.0 - (1.0 - value) * factor

@@ -95,7 +95,7 @@ def _figures(spent: dict[int, float], error: float) -> Figures:
 def _timed(
     learn: Callable[[Any], Any], pieces: list[Any], spent: dict[int, float], size: int
 ) -> list[Any]:
-    """What `learn` returns of each piece; the median seconds a sample go into `spent`."""
+    """The values of `learn` for each piece; the median seconds a sample go into `spent`."""
     found, seconds = [], []
     for piece in pieces:
         start = time.perf_counter()

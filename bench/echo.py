@@ -1,4 +1,4 @@
-"""A bare pyzmq ROUTER that answers at once: what the socket costs without a learner behind it.
+"""A bare pyzmq ROUTER that answers at once: the cost of the socket without a learner.
 
 ``same`` sends back the frames it got; ``margins`` sends, instead of a body of 1,024 samples, one
 as large as the reply of our daemon to it.

@@ -60,10 +60,10 @@ bench = Bench(
         "Rows hold ids, all of value 1. The sparse products and ours multiply by the values; torch"
         " and NumPy padded are spared that, and are given rows that were padded beforehand.",
         "`auto` is Scorer.score over ids; `path csr` and `path padded` (which pads by itself) are"
-        " its other paths, `native csr` is the kernel's function behind it: float64 in all cases,"
-        " one thread, and the bits of the sum over a dictionary. torch has as many threads as there"
-        " are cores, and the case's dtype. Each run is preceded by one that is not counted, so that"
-        " it finds its data where its own last run left them.",
+        " its other paths, `native csr` is the kernel's function that they call: float64 in all"
+        " cases, one thread, and the bits of the sum over a dictionary. torch has as many threads"
+        " as there are cores, and the case's dtype. Each run is preceded by one that is not"
+        " counted, so that it finds its data where its own last run left them.",
         "Where the machine has other work to do, contenders of two threads wait for both: medians"
         " then say more of that than of them. The fastest turns, `fastest_us`, say what each can"
         " do, and are held to the same targets; ratios of ours over the sizes are of them.",
@@ -206,7 +206,7 @@ def _timed(runs: dict[str, Run], turns: int) -> dict[str, list[float]]:
             first = alone[turn % len(alone)] if alone else next(iter(runs))
             if turn % OFTEN == 0:
                 _settle(runs[first])
-            # Who comes first changes; what leaves threads that spin comes last.
+            # The order rotates; contenders that leave spinning threads come last.
             for name in sorted(runs, key=lambda name: (name not in alone, name < first)):
                 if name not in alone and turn % OFTEN != OFTEN - 1:
                     continue

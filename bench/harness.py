@@ -77,9 +77,9 @@ class Bench:
     """One question. `short` and `full` are the sizes of the two forms; `rounds` is one of them.
 
     prepare: makes the data of a case, untimed, in a process of its own.
-    together: runs all contenders of a case in one process, in turn, where what is compared takes so
-    little that the machine's mood between two processes would be all there is to see. It gives each
-    one's figures, or why it was skipped. `contenders` then holds their names alone.
+    together: runs all contenders of a case in one process, in turn, where the difference between
+    two processes would exceed the difference between contenders. It returns each one's figures, or
+    why it was skipped. `contenders` then holds their names alone.
     axis: what N is in a figure ``name@N``.
     claims: what was published about the question, and the figures that decide it.
     """

@@ -1,4 +1,4 @@
-"""What a measurement was made on: processor, memory, versions. No host name, no paths."""
+"""The machine of a measurement: processor, memory, versions. No host name, no paths."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PACKAGES = (
 
 
 def available(module: str) -> bool:
-    """Whether `module` can be imported here."""
+    """True if `module` can be imported here."""
     try:
         return util.find_spec(module) is not None
     except ModuleNotFoundError:

@@ -47,7 +47,7 @@ def ours(job: Job) -> Figures:
 
     numbers = _numbers(job)
     model = OnlineSVM(rule="sgd")
-    # What the first request needs once for all is no feature's.
+    # Memory that the first request takes once is not counted.
     model.predict([["a"]])
     gc.collect()
     before = resident_bytes()

@@ -23,7 +23,7 @@ Samples = list[list[str]]
 
 
 class Model:
-    """What the stream taught, as ours and as a plain dictionary and a vector."""
+    """The weights learned from the stream, as ours and as a plain dictionary and a vector."""
 
     def __init__(self, job: Job) -> None:
         from onlinesvm import OnlineSVM, Scorer

@@ -61,7 +61,7 @@ def served(
     snapshot: Path | None = None,
     flags: str = "",
 ) -> Iterator[str]:
-    """Our daemon on a newborn model, or on that of `snapshot`; its endpoint. The kernel is as the
+    """Our daemon on a new model, or on that of `snapshot`; its endpoint. The kernel is as the
     environment forces it.
 
     Its state folder lies in memory where the system has a place for that, unless `on_disk`. Without

@@ -48,7 +48,7 @@ def scorer_of(vector: Any) -> Any:
     return scorer
 
 
-# Contenders: what is made before the clock starts, and the run that is timed.
+# Contenders: the untimed preparation, and the run that is timed.
 
 
 def auto(shape: Shape) -> Run:
@@ -180,7 +180,7 @@ def too_large(name: str, rows: Ragged) -> str | None:
 
 
 def made(name: str, shape: Shape) -> Run:
-    """What a contender does once the clock runs."""
+    """The timed part of a contender."""
     if name in OURS:
         return OURS[name](shape)
     if name in TORCH:

@@ -62,7 +62,7 @@ class Ragged:
 
     @cached_property
     def padded(self) -> NDArray[np.int64]:
-        """Ids int64[batch, longest], PAD behind a row: as torch has them."""
+        """Ids int64[batch, longest], PAD after a row: as torch has them."""
         ids = np.zeros((self.batch, self.longest), dtype=np.int64)
         ids[np.arange(self.longest) < self.lengths[:, None]] = self.ids
         return ids

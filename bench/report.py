@@ -29,8 +29,9 @@ _INTRO = """\
 
 Each question is one file here; each contender runs in a process of its own, in turn, on the same
 data. Figures are medians over the rounds; a ratio is one of medians, with the least and the most of
-the single rounds behind it. Rule `sgd` in all rows of ours. A contender that is not installed is
-left out by name. This page and its pictures are made by `python -m bench.report`.
+its single rounds. Rule `sgd` in rows of ours that name no other, but for the files, which have
+the default, the hedge. A contender that is not installed is left out by name. This page and its
+pictures are made by `python -m bench.report`.
 
 ```sh
 make bench        # the short form, a few minutes: results and page in build/bench

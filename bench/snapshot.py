@@ -1,4 +1,4 @@
-"""Snapshots beside the loop: how long does anybody wait while one of a large model is written?"""
+"""Snapshots beside the loop: how long requests wait while one of a large model is written."""
 
 from __future__ import annotations
 

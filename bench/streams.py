@@ -72,7 +72,7 @@ def _real_path(name: str) -> Path:
 
 
 def present(name: str) -> bool:
-    """Whether the stream can be had here; the real sets are not part of the project."""
+    """True if the stream can be had here; the real sets are not part of the project."""
     return name == CLASSIC or _real_path(name).is_file()
 
 

@@ -20,7 +20,7 @@ BASELINE = "cosine of raw spectra"
 
 bench = Bench(
     name="voices",
-    question="Speakers reported apart by their voice: triplets, pairwise hinge, cosines",
+    question="Speakers distinguished by their voice: triplets, pairwise hinge, cosines",
     caveats=(
         "Synthetic voices, 128 bins and 44 frames: 40 speakers to learn from, 20 others to test, 30"
         " utterances each. An utterance is a speaker's if the mean of its five highest similarities"

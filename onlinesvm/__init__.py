@@ -43,7 +43,7 @@ _ROOMS = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for on first use: a command imports what it needs and nothing else."""
+    """Import a name on its first use: a command imports what it needs and nothing else."""
     if name not in _ROOMS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(importlib.import_module(_ROOMS[name]), name)

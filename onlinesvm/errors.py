@@ -1,4 +1,4 @@
-"""What onlinesvm raises where a user may catch it.
+"""The exceptions of onlinesvm that a user may catch.
 
     OnlineSVMError
     ├── ConfigError (ValueError)       a parameter out of its range, or at odds with the model's own

@@ -1,7 +1,7 @@
 """The daemon, its clients and its command line. Imports onlinesvm; nothing there imports this.
 
 Reading order: `protocol` (the wire), `server`, `storage`, `client`, `cli`; the first lines of each
-folder say what is in it.
+folder describe it.
 """
 
 from __future__ import annotations

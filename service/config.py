@@ -54,7 +54,7 @@ class ServeConfig:
     )
     log_level: str = parameter(
         "info",
-        "what is logged to stderr: warning for faults alone, debug for the whole configuration too",
+        "stderr's log: warning for faults alone, debug for the whole configuration too",
         LOG_LEVELS,
     )
     insecure: bool = parameter(

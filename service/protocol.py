@@ -133,7 +133,7 @@ Id = int | str | bytes | None
 class RequestError(OnlineSVMError):
     """A request that is answered with an error. `id` is the request's, nil where unreadable.
 
-    at: the path to what is wrong in the body. sample: the index of the sample that it is in.
+    at: the path to the wrong value in the body. sample: the index of the sample that it is in.
     retry_after_s: the seconds after which a request that is BUSY may succeed, where that is known.
     """
 
@@ -318,7 +318,8 @@ def _parse_header(raw: bytes) -> dict[str, Any]:
         )
     except (msgpack.UnpackException, ValueError, TypeError):
         raise RequestError(
-            "BAD_REQUEST", "expected a header of one msgpack map, got other bytes"
+            "BAD_REQUEST",
+            f"expected a header of one msgpack map, got {len(raw)} bytes that are none",
         ) from None
     if type(pairs) is not tuple:
         raise RequestError("BAD_REQUEST", f"expected a header as a map, got {_shown(pairs)}")
@@ -427,7 +428,7 @@ def parse_reply(frames: Sequence[bytes]) -> tuple[dict[str, Any], bytes]:
     try:
         header = msgpack.unpackb(frames[0], strict_map_key=False)
     except (msgpack.UnpackException, TypeError) as error:
-        raise ValueError(f"expected a reply's header, got other bytes ({error})") from None
+        raise ValueError(f"expected a reply's header, got none ({error})") from None
     if not isinstance(header, dict) or not isinstance(header.get("ok"), bool):
         raise ValueError("expected a reply's header as a map with ok, got another object")
     if not header["ok"] and not isinstance(header.get("error"), dict):

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from onlinesvm.data.batch import CSR
-from onlinesvm.kernel import Kernel
-from onlinesvm.kernel.contract import KernelMulticlass
+from onlinesvm.kernel.contract import Kernel, KernelMulticlass
 from onlinesvm.model.rules.class_layout import ClassLayout
 
 FEATURES = 12

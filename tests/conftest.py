@@ -1,4 +1,4 @@
-"""What the test files share: how Hypothesis runs, and the kernels."""
+"""Shared by the test files: Hypothesis profiles, the order of tests, reports, and the kernels."""
 
 from __future__ import annotations
 

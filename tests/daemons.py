@@ -37,7 +37,7 @@ ANY_PORT = "tcp://127.0.0.1:*"
 
 
 def eventually(condition: Callable[[], T], what: str, within_s: float = DEADLINE_S) -> T:
-    """What `condition` gives, once it is true. Fails after `within_s`."""
+    """The result of `condition`, once it is true. Fails after `within_s`."""
     deadline = time.monotonic() + within_s
     while True:
         outcome = condition()
@@ -97,7 +97,7 @@ class DaemonProcess:
 
     @property
     def log(self) -> str:
-        """What it wrote to stderr so far."""
+        """Its stderr so far."""
         return "".join(self.lines)
 
     def client(self, timeout_s: float = DEADLINE_S, **options: Any) -> Client:

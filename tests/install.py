@@ -52,7 +52,7 @@ def wheel(folder: Path, **environment: str) -> Path:
 
 
 def version(made: Path, folder: Path) -> tuple[str, str]:
-    """What the installed wheel's ``onlinesvm --version`` writes to stdout and to stderr."""
+    """The stdout and stderr of the installed wheel's ``onlinesvm --version``."""
     there = folder / "installed"
     pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", there)
     run(*pip, made, cwd=folder)

@@ -79,7 +79,7 @@ class Forked:
         self._is_ended = False
 
     def is_running(self) -> bool:
-        """Whether it has not ended by itself."""
+        """True if it has not ended by itself."""
         state = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
         return state != "Z"
 

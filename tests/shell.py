@@ -128,7 +128,7 @@ def started(*arguments: object, **options: Any) -> Iterator[subprocess.Popen[byt
 
 
 def ended(process: subprocess.Popen[bytes]) -> Outcome:
-    """What came of a process of `started` that is about to end by itself."""
+    """The outcome of a process of `started` that is about to end by itself."""
     code = process.wait(DEADLINE_S)
     texts = [pipe.read().decode() for pipe in (process.stdout, process.stderr) if pipe is not None]
     return outcome_of(code, *texts)

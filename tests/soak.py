@@ -38,7 +38,7 @@ from tests.nursery import Forked, Nursery
 PRODUCERS = ("first", "second")
 FEATURES, A_SAMPLE = 200_000, 12
 DEADLINE_S = 60.0
-# What a kill, a restart or a drifting stream may have in the log.
+# Lines that a kill, a restart or a drifting stream may leave in the log.
 EXPLAINED = (
     " INFO ", " leader at ", " reader at ", "bytes are cut off", "drift: the error rose",
     "no model to serve yet",
@@ -47,7 +47,7 @@ EXPLAINED = (
 
 def samples(name: str, start: int) -> Iterator[tuple[list[str], int]]:
     """The endless stream of a producer, from sample `start` on."""
-    # Made once and gone round and round, so that the daemon is what is slow.
+    # Made once and gone round and round, so that the daemon is the slow part.
     rng = random.Random(name)
     ring = [
         ([f"w{min(rng.randrange(FEATURES), rng.randrange(FEATURES))}" for _ in range(A_SAMPLE)],
@@ -102,7 +102,7 @@ class Worker:
                     self.failures.append(f"{type(error).__name__}: {error}")
                 else:
                     if not (disturbed or self.is_disturbed.is_set()):
-                        # From when it was due: a closed loop would hide what waits behind it.
+                        # From when it was due: a closed loop would hide the wait.
                         self.latencies_s.append(time.monotonic() - due)
                 # After an outage the pace starts anew; what waits in a pause without one counts.
                 anew = disturbed or self.is_disturbed.is_set()
@@ -130,7 +130,7 @@ class Soak:
         self._refused = 0
         self._snapshots = 0
 
-    # What runs.
+    # The parts that run.
 
     def _serve(self, endpoint: str, **options: Any) -> Forked:
         daemon = self._nursery.serve(self._log, bind=endpoint, **options)
@@ -222,7 +222,7 @@ class Soak:
         self._check_log()
         self._check_replay()
 
-    # What is checked.
+    # Checks.
 
     def _check_producers(self, producers: dict[str, subprocess.Popen[str]]) -> None:
         """Received = applied + refused."""

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from onlinesvm import Limits, OnlineSVM, Scorer
 from onlinesvm.errors import SnapshotError
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from onlinesvm.snapshot.writer import SYNC_BYTES
 from tests.strategies import WIDE, configurations, features, samples
 

@@ -163,6 +163,10 @@ def test_a_command_loads_what_it_needs(tmp_path: Path) -> None:
     command = f"from onlinesvm.service.cli.main import main; {quiet}; code = main({learn})"
     loaded = loaded_by(f"{command}; sys.stdout = sys.__stdout__; assert code == 0")
     assert loaded == {"msgpack", "numpy"}
+    for words in (["--version"], ["--help"]):
+        asked = f"with contextlib.suppress(SystemExit): main({words})"
+        given = "import contextlib; from onlinesvm.service.cli.main import main"
+        assert loaded_by(f"{given}; {quiet}\n{asked}\nsys.stdout = sys.__stdout__") == set(), words
 
 
 def test_the_clients_are_loaded_at_their_first_use() -> None:

@@ -150,7 +150,7 @@ def test_a_pickled_estimator_learns_on_alike() -> None:
         (lambda e, x, y: e.set_params(rule="svm").fit(x, y), ValueError, "rule: expected one of"),
     ],
 )  # fmt: skip
-def test_what_is_refused(call: Any, error: type[Exception], text: str) -> None:
+def test_refusals(call: Any, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         call(OnlineSVMClassifier(), *drawn())
 

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from onlinesvm import OnlineSVM
 from onlinesvm.errors import ConfigError, LimitError, SampleError
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from tests.oracle import DenseSgd, row_of
 from tests.strategies import WIDE, configurations, features, samples, sgd_configurations
 
@@ -487,7 +487,7 @@ def test_extreme_magnitudes_neither_overflow_nor_become_nan(kernel: Kernel) -> N
         assert digest(twin(model)) == digest(model)
 
 
-# What a model is.
+# The attributes of a model.
 
 
 def test_the_configuration_is_fixed_and_checked(kernel: Kernel) -> None:

@@ -48,7 +48,7 @@ class NamedRows(NamedTuple):
 
 
 def is_frame(X: Any) -> bool:  # noqa: N803
-    """Whether `X` is a data frame of a library that is loaded. Imports nothing."""
+    """True if `X` is a data frame of a library that is loaded. Imports nothing."""
     module = type(X).__module__.partition(".")[0]
     return module in _LIBRARIES and module in sys.modules and hasattr(type(X), "columns")
 

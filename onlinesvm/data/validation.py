@@ -25,7 +25,7 @@ _LONGEST_EXTENSION = b"\xc9\xff\xff\xff\xff"
 
 
 def raise_first_fault(body: bytes, limits: Limits, *, labelled: bool, first: int = 0) -> NoReturn:
-    """Raise what is wrong with `body`: BodyError, LimitError or SampleError.
+    """Raise the first error in `body`: BodyError, LimitError or SampleError.
 
     `labelled`: whether it was to hold samples to learn, or features to predict. `first`: the
     samples before this one are known to be good; walking them all again would be slow.
@@ -175,7 +175,7 @@ class _Reader:
             self._unpacker.skip()
 
     def next(self) -> tuple[str, Any]:
-        """What comes next: its kind, and its count, number or bytes.
+        """The next object: its kind, and its count, number or bytes.
 
         An extension is not read: nothing of it is wanted, and the library makes a timestamp of one.
         """
@@ -204,7 +204,7 @@ _EXTENSIONS = frozenset((0xC7, 0xC8, 0xC9, *range(0xD4, 0xD9)))
 
 
 def _shown(kind: str, value: Any) -> str:
-    """What came, for a message."""
+    """A description of the object that came, for a message."""
     if kind == "number":
         return str(value)
     if kind in ("text", "bytes"):

@@ -1,4 +1,4 @@
-"""The kernels: the hot way of a sample, from bytes to margins, behind one contract.
+"""The kernels: the hot way of a sample, from bytes to margins, by one contract.
 
     native   compiled, from bytes to margins without a Python object on the way
     python   no compiler, real dicts: the readable reference
@@ -10,16 +10,20 @@ it is not the best there is.
 
 from __future__ import annotations
 
-import importlib
+import contextlib
+import importlib.util
 import os
 import sys
 from collections.abc import Sequence
-from typing import cast
+from importlib.machinery import PathFinder
+from typing import TYPE_CHECKING, cast
 
 from onlinesvm.errors import KernelError
-from onlinesvm.kernel.contract import Kernel
 
-__all__ = ["KERNELS", "Kernel", "fallback", "in_use", "load"]
+if TYPE_CHECKING:
+    from onlinesvm.kernel.contract import Kernel
+
+__all__ = ["KERNELS", "fallback", "found", "in_use", "load"]
 
 KERNELS = ("native", "python")  # the best first
 
@@ -55,7 +59,7 @@ def load(name: str | None = None) -> Kernel:
         if asked is None:
             _fallback = None if first is None else f"kernel {candidates[0]}: {first}"
             _warn_once(candidate)
-        return cast(Kernel, kernel)
+        return cast("Kernel", kernel)
     raise KernelError(f"kernel {candidates[0]}: {first}") from first
 
 
@@ -76,3 +80,15 @@ def in_use() -> str:
     """The kernel in use, and the reason if it is not the best one. Raises KernelError."""
     name, reason = load().NAME, fallback()
     return f"kernel {name} ({reason})" if reason else f"kernel {name}"
+
+
+def found() -> str:
+    """As `in_use`, for a program that needs no kernel: the compiled one is loaded, but not run, as
+    it would import NumPy. Raises KernelError.
+    """
+    if os.environ.get("ONLINESVM_KERNEL") in (None, "", "native"):
+        spec = PathFinder.find_spec("_native", [os.path.join(*__path__, "native")])
+        with contextlib.suppress(ImportError):
+            if spec is not None and importlib.util.module_from_spec(spec) is not None:
+                return "kernel native"
+    return in_use()

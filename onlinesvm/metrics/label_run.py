@@ -42,13 +42,13 @@ class LabelRun:
         carried = self._run if kinds[0] == self._last else 0
         self._run = int(runs[-1]) + (carried if len(runs) == 1 else 0)
         self._last = float(kinds[-1])
-        for label in np.unique(kinds).tolist():
-            mine = runs[kinds == label]
-            self._counts[label] = self._counts.get(label, 0) + int(mine.sum())
-            longest = int(mine.max())
-            if label == kinds[0]:
-                longest = max(longest, int(runs[0]) + carried)
-            self._longest[label] = max(self._longest.get(label, 0), longest)
+        first, begun = float(kinds[0]), int(runs[0]) + carried
+        self._longest[first] = max(self._longest.get(first, 0), begun)
+        while len(kinds):
+            label, mine = float(kinds[0]), kinds == kinds[0]
+            self._counts[label] = self._counts.get(label, 0) + int(runs[mine].sum())
+            self._longest[label] = max(self._longest.get(label, 0), int(runs[mine].max()))
+            kinds, runs = kinds[~mine], runs[~mine]
 
     @property
     def longest(self) -> int:

@@ -1,6 +1,6 @@
 """Read-only mappings over a model: feature → id, feature → weight.
 
-They are live: they show what is learned later. A prune gives ids to other features, so a walk over
+They are live: they show later learning. A prune gives ids to other features, so a walk over
 a model that prunes (``for``, ``dict``, ``items``) copies one state first, and the view shows that
 state from then on.
 """

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from onlinesvm import kernel as kernels
 from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.data import matrix
-from onlinesvm.data.batch import BatchColumns, Columns
+from onlinesvm.data.batch import CSR, BatchColumns, Columns
 from onlinesvm.kernel.contract import Rows
 from onlinesvm.metrics.monitor import report
 from onlinesvm.metrics.progressive import Progressive
@@ -110,13 +110,15 @@ class Model:
 
     # Learning.
 
-    def learn_batch(self, rows: Rows) -> NDArray[np.float64]:
-        """Learn the samples of `rows` in order.
+    def learn_batch(self, rows: Rows, csr: CSR | None = None) -> NDArray[np.float64]:
+        """Learn the samples of `rows` in order. csr: their ids, of `look_up`.
 
         Returns the margin of each before its update, float64[n]. Raises MemoryError, and nothing
         has changed then.
         """
         with self._lock:
+            if csr is not None:
+                return self._learn_looked_up(rows, csr)
             if not self._prunes and self.config.normalize == "none":
                 return self._learn(rows)  # the kernel reserves the memory
             # Copies of a matrix, which is walked more than once here.
@@ -124,6 +126,27 @@ class Model:
             self.reserve(parts)
             margins = [self._learn(part) for part in parts]
             return margins[0] if len(margins) == 1 else np.concatenate([np.empty(0), *margins])
+
+    def look_up(self, rows: Rows) -> CSR | None:
+        """The ids of `rows`, new names entered: the first half of learning them.
+
+        It may run ahead of the other, on a thread of its own, in the order of learning; a model
+        that is to be kept must learn all that was looked up. None, and nothing is entered, where
+        a prune or a norm takes both at once.
+        """
+        if self._prunes or self.config.normalize != "none":
+            return None
+        self._scorer = None
+        return self._lookup.ids(rows, grow=True)
+
+    def _learn_looked_up(self, rows: Rows, csr: CSR) -> NDArray[np.float64]:
+        signs = self._signs(rows)
+        importances = np.ones(len(rows)) if rows.importances is None else rows.importances
+        weights, counts = self.head.class_weights.of(signs, importances)
+        margins = self.head.learn(csr, signs, weights, importances)
+        self.head.class_weights.counts = counts
+        self.position += len(rows)
+        return margins
 
     def _learn(self, rows: Rows) -> NDArray[np.float64]:
         self._scorer = None

@@ -9,7 +9,6 @@ text has carriage returns and no newline, carriage returns end lines.
 from __future__ import annotations
 
 import codecs
-import gzip
 import io
 import os
 import stat
@@ -30,8 +29,9 @@ from onlinesvm.readers.unpack import (
 
 __all__ = ["BLOCK_BYTES", "Blocks", "DamageError"]
 
-# Small enough to stay in the cache from being read to being parsed.
-BLOCK_BYTES = 2**18
+# Small enough to stay in the cache from being read to being parsed, and large enough that Python's
+# part in a block does not count.
+BLOCK_BYTES = 2**19
 
 # So much of the text is searched for a newline before carriage returns are taken for line ends.
 _HEAD_BYTES = 2**16
@@ -192,6 +192,8 @@ class Blocks:
 
     def _unpacked(self, head: bytes) -> Iterator[bytes]:
         """The text of the gzip members that start with `head`. Raises DamageError."""
+        import gzip  # for such files alone, as the other unpackers
+
         packed = cast(IO[bytes], _Packed(head, self._read))
         with gzip.GzipFile(fileobj=packed, mode="rb") as members:
             try:

@@ -11,7 +11,6 @@ Text is not read as a feature yet: a cell that is no number is refused with its 
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 
 from onlinesvm.config import Limits
@@ -145,6 +144,8 @@ class CSVParser:
 
 
 def _cells(line: bytes, delimiter: str) -> list[bytes]:
+    import csv  # for tables alone
+
     text = line.decode("utf-8", "surrogateescape")
     try:
         # A quote that is never closed would take the line's end for a part of the cell.

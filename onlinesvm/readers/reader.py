@@ -13,16 +13,17 @@ that begin with ``#``. The format is known by the first lines (`detect`).
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
 from onlinesvm import kernel as kernels
 from onlinesvm.config import Limits
-from onlinesvm.data.batch import Batch, BatchColumns
+from onlinesvm.data.batch import CSR, Batch, BatchColumns
 from onlinesvm.errors import ConfigError, FormatError
 from onlinesvm.readers.chunks import BLOCK_BYTES, Blocks
 from onlinesvm.readers.detect import look_ahead
@@ -42,7 +43,7 @@ _DEFAULTS = Limits()
 # A batch of wide samples ends early, so that its memory is bounded.
 _BATCH_FEATURES = 2**18
 _BATCH_NAME_BYTES = 2**22
-# Parsed while those before are learned: little lies between the two threads.
+# Parsed, or looked up, while those before are in use: little lies between two threads.
 _PARTS_AHEAD = 2
 
 
@@ -57,7 +58,8 @@ class Reader:
     batch_samples: the most samples a batch may have; it also ends where one read ends, so that a
     slow pipe does not keep its lines waiting. kernel: as OnlineSVM takes it; the batches are that
     kernel's. ahead: read and parse in a thread while the batches before are in use; for files
-    only, as a pipe is no faster for it.
+    only, as a pipe is no faster for it. look_up: called on each batch, in order, for its ids;
+    with `ahead` in a thread of its own, while the batches before are in use.
 
     Attributes: source; format (None until `begin`, and for files without samples); notes (for the
     user: how the file is read); lines (read so far); samples (given out so far); skipped (bad
@@ -67,6 +69,7 @@ class Reader:
     Attributes of the batch given out last: ids (bytes, empty where a line has none; None unless
     asked for) and gaps, the bad lines passed over since the batch before: how many there are,
     by the number of this batch's samples before them. After the last batch: those after it, at 0.
+    csr: the ids that `look_up` found.
 
     Memory does not grow with the input. Raises ConfigError for the arguments, OSError where the
     file cannot be opened or read, and FormatError, naming the line, for the first bad one, after
@@ -88,6 +91,7 @@ class Reader:
         batch_samples: int = 1024,
         kernel: str | None = None,
         ahead: bool = False,
+        look_up: Callable[[BatchColumns], CSR | None] | None = None,
         _block_bytes: int = BLOCK_BYTES,
     ) -> None:
         if format is not None and format not in NAMES:
@@ -102,6 +106,7 @@ class Reader:
         self.first_skipped: FormatError | None = None
         self.ids: Sequence[bytes] | None = None
         self.gaps: Mapping[int, int] = {}
+        self.csr: CSR | None = None
         self._format = format if label_column is None else "csv"
         self._label_column = label_column
         self._setup = Setup(
@@ -116,6 +121,7 @@ class Reader:
         self._blocks: Iterator[bytes | LineError] = iter(self._file)
         # A pipe may never end, and no one could then end the thread that reads it.
         self._ahead = ahead and self._file.total_bytes is not None
+        self._look_up = look_up
         self.source = self._file.name
         self._start: Start | None = None
         self._batches = self._read()
@@ -188,17 +194,28 @@ class Reader:
             parts = self._parse(self._start)
             if self._ahead:
                 parts = made_ahead(parts, _PARTS_AHEAD)
-            try:
-                yield from self._batches_of(parts)
-            finally:
-                parts.close()
+            found = self._looked_up(parts)
+            if self._ahead and self._look_up is not None:
+                found = made_ahead(found, _PARTS_AHEAD)
+            with contextlib.closing(found):
+                yield from self._batches_of(found)
         finally:
             self._file.close()
 
-    def _batches_of(self, parts: Iterable[Parsed]) -> Generator[BatchColumns, None, None]:
+    def _looked_up(
+        self, parts: Generator[Parsed, None, None]
+    ) -> Generator[tuple[Parsed, CSR | None], None, None]:
+        with contextlib.closing(parts):
+            look_up = self._look_up
+            for part in parts:
+                yield part, look_up(part.batch) if look_up and len(part.batch) else None
+
+    def _batches_of(
+        self, parts: Iterable[tuple[Parsed, CSR | None]]
+    ) -> Generator[BatchColumns, None, None]:
         """The batches of `parts`; the attributes take all else."""
         passed = 0  # bad lines since the last sample
-        for part in parts:
+        for part, csr in parts:
             if part.first_fault is not None and self.first_skipped is None:
                 line, fault = part.first_fault
                 self.first_skipped = self._error(fault, self.lines + line)
@@ -210,7 +227,7 @@ class Reader:
                     gaps[0] += passed
                 passed = gaps.pop(len(part.batch), 0)
                 self.samples += len(part.batch)
-                self.ids, self.gaps = part.ids, gaps
+                self.ids, self.gaps, self.csr = part.ids, gaps, csr
                 yield part.batch
             else:
                 passed += len(part.skipped)

@@ -16,7 +16,7 @@ __all__ = ["Start", "read_start"]
 
 @dataclass(frozen=True)
 class Start:
-    """What the first lines of a file say.
+    """The findings of the first lines of a file.
 
     format: None where no line has a sample. guessed: True where no format was given. first_line:
     the number of the line at which the samples begin. notes: for the user, one sentence each.

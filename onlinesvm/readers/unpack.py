@@ -7,8 +7,6 @@
 
 from __future__ import annotations
 
-import bz2
-import lzma
 import sys
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -38,21 +36,35 @@ class Unpacker(Protocol):
     def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
 
 
-def _xz() -> Unpacker:
-    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY_BYTES)
+# A decompressor and the error that is its own. Each imports its library: few files need one.
+Made = tuple[Unpacker, type[Exception]]
+
+
+def _bzip2() -> Made:
+    import bz2
+
+    return bz2.BZ2Decompressor(), OSError
+
+
+def _xz() -> Made:
+    import lzma
+
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY_BYTES), lzma.LZMAError
 
 
 # First bytes → the name, the name's extension, what makes a decompressor.
-_UNPACKERS: dict[bytes, tuple[str, str, Callable[[], Unpacker]]] = {
-    b"BZh": ("bzip2", ".bz2", bz2.BZ2Decompressor),
+_UNPACKERS: dict[bytes, tuple[str, str, Callable[[], Made]]] = {
+    b"BZh": ("bzip2", ".bz2", _bzip2),
     b"\xfd7zXZ\0": ("xz", ".xz", _xz),
 }
-_ERRORS: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, lzma.LZMAError)
 if sys.version_info >= (3, 14):
-    from compression import zstd
 
-    _UNPACKERS[b"\x28\xb5\x2f\xfd"] = ("zstd", ".zst", zstd.ZstdDecompressor)
-    _ERRORS += (zstd.ZstdError,)
+    def _zstd() -> Made:
+        from compression import zstd
+
+        return zstd.ZstdDecompressor(), zstd.ZstdError
+
+    _UNPACKERS[b"\x28\xb5\x2f\xfd"] = ("zstd", ".zst", _zstd)
 
 # First bytes → the name, the command that makes text of it ("" where there is no one command).
 _REFUSED = {
@@ -95,7 +107,7 @@ def unpacked(
     """
     kind, _, make = _UNPACKERS[magic]
     while packed:
-        unpacker = make()
+        unpacker, its_error = make()
         while not unpacker.eof:
             if unpacker.needs_input and not packed:
                 packed = read()
@@ -104,7 +116,7 @@ def unpacked(
             try:
                 # Bounded: a small file may unpack to a very large one.
                 piece = unpacker.decompress(packed, piece_bytes)
-            except _ERRORS as error:
+            except (OSError, EOFError, ValueError, its_error) as error:
                 raise DamageError(
                     f"expected a whole {kind} file, got a damaged one: {error}"
                 ) from None

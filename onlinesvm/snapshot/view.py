@@ -31,7 +31,9 @@ class ModelView:
         not affected.
         """
         try:
-            arrays = self._rule.arrays()  # first: what is learned meanwhile has to be kept
+            arrays = (
+                self._rule.arrays()
+            )  # first: learning copies the records that it changes until then
             names = self._names.arrays()
             return Snapshot(
                 **self._head,

@@ -15,6 +15,7 @@ import msgpack
 
 from onlinesvm.config import Limits
 from onlinesvm.errors import SnapshotError
+from onlinesvm.snapshot.beside import Beside
 from onlinesvm.snapshot.format import CHUNK_BYTES, FORMAT, FORMAT_VERSION, Snapshot, bytes_of
 from onlinesvm.snapshot.reader import verify
 from onlinesvm.version import __version__
@@ -39,27 +40,31 @@ def write(
 ) -> Saved:
     """Write `snapshot` to `path`: durable and read back when this returns, or not there at all.
 
-    `check` raises SnapshotError for a snapshot that makes no model. Temporary file in the same
-    folder → flush → fsync → read back → rename → fsync of the folder. The file can be read by its
-    owner alone. Raises OSError, SnapshotError; the temporary file is then removed and an older file
-    at `path` stays as it was.
+    `check` raises SnapshotError for a snapshot that makes no model; it runs beside the writing.
+    Temporary file in the same folder → flush → fsync → read back → rename → fsync of the folder.
+    The file can be read by its owner alone. Raises OSError, SnapshotError; the temporary file is
+    then removed and an older file at `path` stays as it was.
     """
-    check(snapshot)
     path = os.fspath(path)
-    descriptor, temporary = create_beside(path)
+    checked = Beside(lambda: check(snapshot))
     try:
-        with open(descriptor, "wb") as file:
-            checksum, digest = _write_stream(file, snapshot)
-            file.flush()
-            os.fsync(file.fileno())
-        size, found = verify(temporary)
-        if found != digest:
-            raise SnapshotError(f"{path}: expected digest {digest} when read back, got {found}")
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+        descriptor, temporary = create_beside(path)
+        try:
+            with open(descriptor, "wb") as file:
+                checksum, digest = _write_stream(file, snapshot)
+                file.flush()
+                os.fsync(file.fileno())
+            checked.check()
+            size, found = verify(temporary)
+            if found != digest:
+                raise SnapshotError(f"{path}: expected digest {digest} when read back, got {found}")
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+    finally:
+        checked.wait()
     sync_folder(os.path.dirname(path))
     return Saved(path, snapshot.position, size, checksum, digest)
 

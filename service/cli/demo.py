@@ -44,7 +44,7 @@ _EXAMPLES = (
     "if not items: return None",
 )
 _WORD = re.compile(r"\w+|[^\w\s]+")
-# What Python counts as the end of a line; str.splitlines knows others, form feeds among them.
+# The ends of lines in Python source; str.splitlines has others, form feeds among them.
 _NEW_LINE = re.compile(r"\r\n|\r|\n")
 
 

@@ -14,7 +14,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class _Held:
-    """Whether an interrupt is to wait, and the one that waits. Signals are the process's own."""
+    """The depth of blocks in which interrupts wait, and the one that waits; one a process."""
 
     depth = 0
     waiting: str | None = None

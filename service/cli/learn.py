@@ -5,25 +5,22 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm import kernel as kernels
 from onlinesvm.config import LearnerConfig, Limits
-from onlinesvm.data.batch import BatchColumns
+from onlinesvm.data.batch import CSR, BatchColumns
 from onlinesvm.data.codec import cut_body
 from onlinesvm.service.cli.flags import add_flags, count, limits_of, parameters_of, size
 from onlinesvm.service.cli.interrupt import uninterrupted
 from onlinesvm.service.cli.output import naming, note, plural, write
 from onlinesvm.service.cli.parser import Parser, UsageError
 from onlinesvm.service.cli.run import Run, add_files, files_of
-from onlinesvm.service.cli.shuffle import shuffled
 from onlinesvm.service.cli.target import add_target, check_target, client_of, load
 from onlinesvm.service.errors import (
     DaemonLost,
@@ -32,6 +29,9 @@ from onlinesvm.service.errors import (
     StateError,
     StreamBroken,
 )
+
+if TYPE_CHECKING:
+    from onlinesvm.svm import OnlineSVM
 
 __all__ = ["add_learn", "learn"]
 
@@ -162,24 +162,25 @@ def _learn_file(
     """Learn into a file, saved once at the end; features and position of its model."""
     from onlinesvm.svm import OnlineSVM  # a daemon's client needs no learner
 
-    path = Path(arguments.snapshot)
-    if path.exists():
+    path = arguments.snapshot
+    folder = os.path.dirname(path) or "."
+    if os.path.exists(path):
         model = load(path, arguments, limits)
         model.config.check_given(parameters)
     else:
         model = OnlineSVM(limits=limits, **parameters)
     run.limits = model.limits
-    if not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
-        raise StateError(f"{path.parent}: expected a folder that can be written")
+    if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
+        raise StateError(f"{folder}: expected a folder that can be written")
     run.threshold = model.config.threshold
     is_saved = False
     try:
         for number in range(arguments.passes):
-            for batch in _ordered(arguments, files, run, number):
+            for batch, ids in _ordered(arguments, files, run, number, model):
                 if not number:
                     run.label_run.count(batch.labels)
                 with uninterrupted():
-                    run.count(batch, model.learn_batch(batch), seen=number > 0)
+                    run.count(batch, model.learn_batch(batch, ids), seen=number > 0)
         if run.samples or run.first_bad is None:
             with uninterrupted(), naming(path):
                 model.save(path)
@@ -193,15 +194,28 @@ def _learn_file(
 
 
 def _ordered(
-    arguments: argparse.Namespace, files: list[str], run: Run, number: int
-) -> Iterator[BatchColumns]:
-    """The batches of a pass, in the order to learn them."""
-    batches = run.batches(files)
+    arguments: argparse.Namespace,
+    files: list[str],
+    run: Run,
+    number: int,
+    model: OnlineSVM,
+) -> Iterator[tuple[BatchColumns, CSR | None]]:
+    """The batches of a pass, in the order to learn them, over ids where these are found ahead."""
     if arguments.shuffle is None:
-        return batches
+        run.look_up = model.look_up
+        for piece in run.pieces(files):
+            if piece.batch is not None:
+                yield piece.batch, piece.csr
+        return
+    import random
+
+    from onlinesvm.service.cli.shuffle import shuffled
+
     # A text as seed, so that each pass has an order of its own.
     order = random.Random(f"{arguments.shuffle} {number}")
-    return shuffled(batches, order, kernels.load(), run.limits, max_bytes=arguments.max_memory)
+    kernel, most = kernels.load(), arguments.max_memory
+    for batch in shuffled(run.batches(files), order, kernel, run.limits, max_bytes=most):
+        yield batch, None
 
 
 # By a daemon.

@@ -7,7 +7,6 @@ import contextlib
 import re
 from collections.abc import Iterator
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -59,7 +58,7 @@ def opened(arguments: argparse.Namespace, limits: Limits) -> Iterator[Model]:
     """The model that the arguments name. Raises UsageError, and as `load` does."""
     check_target(arguments)
     if arguments.snapshot is not None:
-        model = load(Path(arguments.snapshot), arguments, limits)
+        model = load(arguments.snapshot, arguments, limits)
         model.freeze()
         yield _FileModel(model)
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -92,5 +91,7 @@ def _is_count(words: Sequence[str]) -> bool:
 
 def _suggestion(word: str, known: Iterable[Any]) -> str:
     """The nearest of the `known` words, as the end of a message; empty if none is near."""
+    import difflib  # for this message alone
+
     near = difflib.get_close_matches(word, [str(one) for one in known], 1)
     return f"; did you mean {near[0]}?" if near else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
@@ -63,8 +64,11 @@ class ProgressBar:
             else "{desc} {n_fmt}B{postfix} {elapsed}",
         )
 
-    def update(self, samples: int, error: float | None, last: bool = False) -> None:
-        """Show the place of the reader; `error` of the `samples` so far, None if unknown."""
+    def update(self, samples: int, error: Callable[[], float | None], last: bool = False) -> None:
+        """Show the place of the reader, at most ten times a second.
+
+        error: called where it is shown; the error of the `samples` so far, None if unknown.
+        """
         if self._bar is None:
             return
         now = time.monotonic()
@@ -73,8 +77,9 @@ class ProgressBar:
         self._last = now
         rate = (samples - self._before) / max(now - self._started, 1e-9)
         text = f"{samples:,} samples, {rate:,.0f}/s"
-        if error is not None:
-            text += f", error {error:.4f}"
+        found = error()
+        if found is not None:
+            text += f", error {found:.4f}"
         self._bar.set_postfix_str(text, refresh=False)
         self._bar.n = self._reader.bytes_read
         self._bar.refresh()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from onlinesvm import kernel as kernels
 from onlinesvm.config import Limits
-from onlinesvm.data.batch import BatchColumns
+from onlinesvm.data.batch import CSR, BatchColumns
 from onlinesvm.errors import FormatError, OnlineSVMError
 from onlinesvm.kernel.contract import KernelMetrics
 from onlinesvm.metrics.label_run import LabelRun
@@ -75,7 +75,9 @@ def files_of(arguments: argparse.Namespace) -> list[str]:
     with from_flags():
         Labels(arguments.positive)
     if not arguments.files and sys.stdin.isatty():
-        arguments.parser.error("expected FILE, or samples on stdin; - reads what is typed")
+        arguments.parser.error(
+            "expected FILE, or samples on stdin, got a terminal; - reads from it"
+        )
     return arguments.files or ["-"]
 
 
@@ -84,12 +86,13 @@ class Piece(NamedTuple):
 
     gaps: how many bad lines were skipped, by the number of the batch's samples before them. batch
     is None for those after a file's last sample. ids: of the samples, empty where a line has none;
-    None unless they were asked for.
+    None unless they were asked for. csr: the ids, where the run has `look_up`.
     """
 
     batch: BatchColumns | None
     gaps: Mapping[int, int]
     ids: Sequence[bytes] | None = None
+    csr: CSR | None = None
 
     def joined(self, lines: Sequence[str], filler: str) -> str:
         """The `lines` of the samples, with a `filler` in the place of each bad line.
@@ -127,6 +130,7 @@ class Run:
         labelled: bool,
         ids: bool = False,
     ) -> None:
+        self.look_up: Callable[[BatchColumns], CSR | None] | None = None  # see Reader
         self._arguments = arguments
         self.limits = limits  # of the samples that are read from now on
         self._labelled = labelled
@@ -160,12 +164,12 @@ class Run:
                 try:
                     with ProgressBar(reader, self.samples) as bar:
                         for batch in reader:
-                            yield Piece(batch, reader.gaps, reader.ids)
-                            bar.update(self.samples, self.error)
+                            yield Piece(batch, reader.gaps, reader.ids, reader.csr)
+                            bar.update(self.samples, lambda: self.error)
                         if reader.gaps:
                             yield Piece(None, reader.gaps, () if self._ids else None)
                         settle()
-                        bar.update(self.samples, self.error, last=True)
+                        bar.update(self.samples, lambda: self.error, last=True)
                 finally:
                     self.skipped += reader.skipped
                     self.first_bad = self.first_bad or reader.first_skipped
@@ -193,6 +197,7 @@ class Run:
                 limits=self.limits,
                 batch_samples=self.limits.max_samples_per_batch,
                 ahead=kernels.load().NAME != "python",  # its thread would hold the lock
+                look_up=self.look_up,
             )
 
     def count(

@@ -10,7 +10,7 @@ from onlinesvm.config import Limits
 from onlinesvm.data.batch import BatchColumns
 from onlinesvm.data.codec import pack_array
 from onlinesvm.data.validation import sample_starts
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 
 __all__ = ["shuffled"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onlinesvm.config import Limits
@@ -83,7 +82,7 @@ def client_of(arguments: argparse.Namespace, limits: Limits | None = None) -> Cl
         )
 
 
-def load(path: Path, arguments: argparse.Namespace, limits: Limits) -> OnlineSVM:
+def load(path: str, arguments: argparse.Namespace, limits: Limits) -> OnlineSVM:
     """The model in a file. Its own bound on features holds unless another is given, and so do its
     bounds of values and importances.
 

@@ -42,7 +42,7 @@ class AsyncClient(Configured):
 
     @property
     def closed(self) -> bool:
-        """Whether `close` was called."""
+        """True if `close` was called."""
         return self._connections.closed
 
     async def ping(self) -> dict[str, Any]:

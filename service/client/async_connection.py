@@ -89,7 +89,7 @@ class AsyncConnection:
         self._wake()
 
     def is_usable(self) -> bool:
-        """Whether the running loop may use it; False if it is another process's or its loop is
+        """True if the running loop may use it; False if it is another process's or its loop is
         closed. Raises RuntimeError in another loop.
         """
         if self.pid != os.getpid():
@@ -127,7 +127,7 @@ class AsyncConnection:
         self._drop(DaemonLost("the client is closed"))
 
     def is_broken(self) -> bool:
-        """Whether the connection has broken since it was ready."""
+        """True if the connection has broken since it was ready."""
         self._take_events()
         if self._link.state is not State.BROKEN:
             return False

@@ -52,7 +52,7 @@ class Client(Configured):
 
     @property
     def closed(self) -> bool:
-        """Whether `close` was called."""
+        """True if `close` was called."""
         return self._pool.closed
 
     def ping(self) -> dict[str, Any]:

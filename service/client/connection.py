@@ -69,7 +69,7 @@ class Connection:
             self._sockets = None
 
     def is_broken(self) -> bool:
-        """Whether the connection has broken since it was ready."""
+        """True if the connection has broken since it was ready."""
         self._take_events()
         return self._link.state is State.BROKEN
 

@@ -81,7 +81,7 @@ class ExactlyOnce:
 
     @property
     def is_refused(self) -> bool:
-        """Whether a refusal waits to be raised."""
+        """True if a refusal waits to be raised."""
         return self._pipeline.is_refused
 
     # Samples.
@@ -129,7 +129,7 @@ class ExactlyOnce:
 
     @property
     def _is_held(self) -> bool:
-        """Whether the next batch waits for a refusal to be raised."""
+        """True if the next batch waits for a refusal to be raised."""
         waiting = self._pipeline.waiting
         return self._hold_at is not None and bool(waiting) and waiting[0].start > self._hold_at
 
@@ -144,12 +144,12 @@ class ExactlyOnce:
 
     @property
     def has_backlog(self) -> bool:
-        """Whether batches wait to be sent."""
+        """True if batches wait to be sent."""
         return self._pipeline.has_backlog
 
     @property
     def is_settled(self) -> bool:
-        """Whether everything that may be sent is acknowledged or refused."""
+        """True if everything that may be sent is acknowledged or refused."""
         if self._pipeline.window or self._is_rewinding:
             return False
         return not self._pipeline.waiting or self._is_held

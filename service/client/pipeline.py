@@ -53,7 +53,7 @@ class Window:
         return len(self.batches)
 
     def has_room(self, batch: Batch) -> bool:
-        """Whether `batch` may be sent now; one alone always may."""
+        """True if `batch` may be sent now; one alone always may."""
         return not self.batches or (
             len(self.batches) < _WINDOW_REQUESTS and self._bytes + len(batch.body) <= _WINDOW_BYTES
         )
@@ -94,7 +94,7 @@ class Pause:
             self.until = _monotonic() + self._seconds
 
     def is_over(self) -> bool:
-        """Whether batches may be sent."""
+        """True if batches may be sent."""
         if self.until is not None and _monotonic() >= self.until:
             self.until = None
         return self.until is None
@@ -193,17 +193,17 @@ class Pipeline:
 
     @property
     def has_backlog(self) -> bool:
-        """Whether batches wait to be sent."""
+        """True if batches wait to be sent."""
         return bool(self.waiting)
 
     @property
     def is_settled(self) -> bool:
-        """Whether everything handed over is acknowledged or refused, gathered samples apart."""
+        """True if everything handed over is acknowledged or refused, gathered samples apart."""
         return not self.window and not self.waiting
 
     @property
     def is_refused(self) -> bool:
-        """Whether a refusal waits to be raised."""
+        """True if a refusal waits to be raised."""
         return bool(self._refused)
 
     # Answers.
@@ -279,12 +279,12 @@ def with_applied(error: DaemonLost | DaemonTimeout, applied: int) -> DaemonLost 
 
 
 def is_waiting(refusal: RequestRefused) -> bool:
-    """Whether the daemon takes nothing at present."""
+    """True if the daemon takes nothing at present."""
     return refusal.code in _WAITING
 
 
 def is_too_large(refusal: RequestRefused, batch: Batch) -> bool:
-    """Whether smaller batches may help: the daemon's limits are lower than those known here."""
+    """True if smaller batches may help: the daemon's limits are lower than those known here."""
     return refusal.code == "TOO_LARGE" and refused_index(refusal) is None and batch.samples > 1
 
 

@@ -131,7 +131,7 @@ def pack_close(salt: int, term: int, lsn: int, next_salt: int) -> bytes:
 
 
 def unpack(data: memoryview, offset: int, salt: int) -> Record | str:
-    """The entry at `offset` in a segment of that `salt`, or what is wrong with it."""
+    """The entry at `offset` in a segment of that `salt`, or the reason why it is none."""
     remaining = len(data) - offset
     if remaining < ENTRY.size:
         return f"expected an entry of at least {ENTRY.size} bytes, got {remaining}"

@@ -67,7 +67,7 @@ class Fsync:
 
     @property
     def waits(self) -> bool:
-        """Whether a write waits for the disk."""
+        """True if a write waits for the disk."""
         return self.policy == "always"
 
     def note(self, descriptor: int, size: int, folder: Path | None = None) -> None:

@@ -217,7 +217,7 @@ class Log:
         self._leave(None)
 
     def check(self) -> None:
-        """Note as a failure that the folder was replaced or removed: what is written is lost."""
+        """Note as a failure that the folder was replaced or removed: later writes are lost."""
         try:
             self._check_folder()
         except OSError as error:

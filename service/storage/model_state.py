@@ -34,7 +34,7 @@ from onlinesvm.svm import OnlineSVM
 __all__ = ["Attachments", "ModelState", "Recorded", "model_at", "snapshot_at"]
 
 _MAX_COUNT = 2**31 - 2
-# What was applied once is applied again, whatever the limits are now.
+# An entry applied once is applied again, whatever the limits are now.
 _UNLIMITED = Limits(
     max_features_per_sample=_MAX_COUNT,
     max_samples_per_batch=_MAX_COUNT,
@@ -47,7 +47,7 @@ _UNLIMITED = Limits(
 
 
 class Recorded(NamedTuple):
-    """The limits that change what is learned; a change of them is an entry of the log.
+    """The limits that change learning; a change of them is an entry of the log.
 
     clipped_value, clipped_importance: larger ones are clipped; 1e50 where none are.
     """
@@ -241,7 +241,7 @@ def _map_of(header: bytes) -> dict[str, Any]:
     try:
         keys = msgpack.unpackb(header, strict_map_key=True, max_ext_len=0)
     except (msgpack.UnpackException, ValueError, TypeError) as error:
-        raise ValueError(f"expected a map in its header, got other bytes ({error})") from None
+        raise ValueError(f"expected a map in its header, got none ({error})") from None
     if not isinstance(keys, dict):
         raise ValueError(f"expected a map in its header, got {type(keys).__name__}")
     return keys

@@ -62,7 +62,7 @@ class OpenSegment:
 
     @property
     def has_entries(self) -> bool:
-        """Whether anything was added, so that the next segment has another name."""
+        """True if anything was added, so that the next segment has another name."""
         return self.lsn >= self.header.first
 
     @property

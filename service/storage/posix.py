@@ -85,7 +85,7 @@ class Files:
         _sync(descriptor)
 
     def forget(self, descriptor: int) -> None:
-        """Hand the pages of what is durable back to the system: only a start reads them.
+        """Hand the pages of durable bytes back to the system: only a start reads them.
 
         The next bytes then go into these pages. Otherwise a busy log fills the memory that other
         processes could use, and goes on into pages that the system has to find first, which on a

@@ -84,7 +84,7 @@ class Producers:
             self._owners.popitem(last=False)
 
     def is_owner(self, name: bytes, peer: bytes) -> bool:
-        """Whether `peer` was the last connection to resume `name`, or none was."""
+        """True if `peer` was the last connection to resume `name`, or none was."""
         return self._owners.get(name, peer) == peer
 
     def dump(self) -> dict[bytes, tuple[int, int]]:

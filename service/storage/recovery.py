@@ -296,7 +296,7 @@ class _Found:
 
     @property
     def has_many_segments(self) -> bool:
-        """Whether there are more than a running daemon leaves."""
+        """True if there are more than a running daemon leaves."""
         return len(self._segments) > _MAX_SEGMENTS
 
     def segments_to_replay(self) -> Segments:

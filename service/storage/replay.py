@@ -184,7 +184,7 @@ class Replay:
         )  # fmt: skip
 
     def _is_named(self, first: int) -> bool:
-        """Whether the segment before says that this one was durable."""
+        """True if the segment before says that this one was durable."""
         earlier = [segment for segment in self._segments if segment[0] < first]
         closing = closing_of(earlier[-1][1], earlier[-1][0]) if earlier else None
         return closing is not None and closing.lsn == first

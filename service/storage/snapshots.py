@@ -149,5 +149,5 @@ class Snapshots:
             held[id] = listing[kept - 1][0] if len(listing) >= kept else model.created - 1
         # The models' positions come last. Entries are applied in the order of the log, so a model
         # that has not moved on by now has no entry up to `newest` that its snapshots lack.
-        behind = [lsn for id, lsn in held.items() if lsn < self._models[id].position.lsn]
-        return min(behind, default=newest)
+        lacking = [lsn for id, lsn in held.items() if lsn < self._models[id].position.lsn]
+        return min(lacking, default=newest)

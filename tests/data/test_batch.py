@@ -1,4 +1,4 @@
-"""Python objects as samples: what is packed, and what is refused with its place."""
+"""Python objects as samples: packed, or refused with the place of the error."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_a_bare_string_is_no_iterable_of_names(bare: Any) -> None:
 
 
 @pytest.mark.parametrize("none", [5, None, 1.5, object()], ids=lambda v: type(v).__name__)
-def test_what_is_no_iterable_is_refused(none: Any) -> None:
+def test_only_iterables_of_features_are_accepted(none: Any) -> None:
     with pytest.raises(TypeError, match=rf"got {type(none).__name__} at \$\[2\]\[0\]"):
         Packer().sample(none, 1, index=2)
 

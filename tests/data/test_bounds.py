@@ -15,7 +15,7 @@ from scipy import sparse
 from onlinesvm import Limits, OnlineSVM, Scorer
 from onlinesvm.data.bounds import UNBOUNDED, Bounds
 from onlinesvm.errors import FormatError, SampleError
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from onlinesvm.readers.reader import Reader
 from tests.strategies import samples, values
 

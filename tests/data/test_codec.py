@@ -1,4 +1,4 @@
-"""Message bodies: what is read, what is written, and what each fault is called."""
+"""Message bodies: reading, writing, and the text of each error."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from onlinesvm.errors import (
     SampleError,
     format_text,
 )
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from onlinesvm.service.protocol import code_of
 from tests.oracle import first_fault
 from tests.strategies import bodies, damaged, objects, samples
@@ -160,7 +160,7 @@ def test_margins_of_any_number(kernel: Kernel) -> None:
         assert encode_margins(array) == msgpack.packb(array.tolist())
 
 
-# Faults.
+# Errors.
 
 WHOLE = (
     "expected a body of one whole msgpack object, got {} bytes that are not msgpack or end early"

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from onlinesvm import Limits
 from onlinesvm import kernel as kernels
 from onlinesvm.errors import OnlineSVMError
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from tests.strategies import bodies, damaged, samples
 
 ROUNDS = int(os.environ.get("ONLINESVM_FUZZ", "1"))
@@ -51,7 +51,7 @@ def decoded(kernel: Kernel, body: bytes, limits: Limits, labelled: bool) -> Any:
 
 
 def agree(native: Kernel, body: bytes, limits: Limits) -> bool:
-    """Whether both decoders take `body`; that they agree is asserted."""
+    """True if both decoders take `body`; that they agree is asserted."""
     taken = False
     for labelled in (True, False):
         expected = decoded(kernels.load("python"), body, limits, labelled)

@@ -13,7 +13,7 @@ from scipy import sparse
 
 from onlinesvm import Limits, OnlineSVM
 from onlinesvm.errors import LimitError, SampleError
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from tests.strategies import WIDE, configurations
 
 WIDTH = 12
@@ -169,7 +169,7 @@ def test_matrices_in_every_layout(kernel: Kernel, layout: Any) -> None:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1.1e50])
 @pytest.mark.parametrize("at", [0, 2047, 2048, 5003])
-def test_the_first_fault_is_told(kernel: Kernel, at: int, value: float) -> None:
+def test_the_first_fault_is_reported(kernel: Kernel, at: int, value: float) -> None:
     data = np.ones(5004)
     data[[at, -1]] = value
     data[::100] *= 1e-60  # nan stays, and an infinite value too

@@ -13,7 +13,7 @@ import pytest
 from onlinesvm import Limits, OnlineSVM
 from onlinesvm.data import objects
 from onlinesvm.errors import SampleError
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 
 
 def fault(call: Callable[[], Any]) -> SampleError:

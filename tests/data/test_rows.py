@@ -13,7 +13,7 @@ from scipy import sparse
 
 from onlinesvm import Client, OnlineSVM, Scorer
 from onlinesvm.errors import SampleError
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from tests.daemons import on_a_thread
 
 pandas = pytest.importorskip("pandas")
@@ -173,7 +173,7 @@ def test_arrays_that_are_no_matrix_are_refused(kernel: Kernel, entry: str, given
     ],
     ids=lambda v: str(v)[:20],
 )
-def test_what_is_no_single_sample_is_refused(
+def test_one_sample_is_expected(
     kernel: Kernel, given: Any, error: type[Exception], text: str
 ) -> None:
     model = fitted(kernel)
@@ -287,7 +287,7 @@ def test_without_narwhals_a_frame_names_the_extra(monkeypatch: pytest.MonkeyPatc
         (np.array([["2020-01-01"]], dtype="M8[D]"), "an array of datetime64"),
     ],
 )
-def test_what_is_no_samples_is_refused(given: Any, text: str) -> None:
+def test_samples_are_expected(given: Any, text: str) -> None:
     for call in (OnlineSVM().predict, OnlineSVM().decision_function, Client().predict):
         with pytest.raises(TypeError, match=text):
             call(given)

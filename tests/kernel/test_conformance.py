@@ -26,7 +26,7 @@ from onlinesvm.data.batch import CSR, Batch
 from onlinesvm.data.codec import pack_array
 from onlinesvm.data.matrix import Columns
 from onlinesvm.errors import SampleError, SnapshotError
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from onlinesvm.model.head import Head
 from onlinesvm.model.mappings import names_of
 from tests.strategies import WIDE, bodies, configurations, names, samples
@@ -44,7 +44,7 @@ def both() -> Kernels:
 
 
 def outcome(call: Callable[[], Any]) -> Any:
-    """What `call` gives, or the type and text of what it raises."""
+    """The result of `call`, or the type and text of what it raises."""
     try:
         return call()
     except Exception as error:
@@ -408,7 +408,7 @@ def test_the_same_refusals_of_states_made_up(
     assert outcomes[0][0] is SnapshotError
 
 
-# What comes from outside to the compiled kernel.
+# Arguments to the compiled kernel from outside.
 
 
 def test_rows_that_cannot_be_walked_are_refused(both: Kernels) -> None:
@@ -586,7 +586,7 @@ assert list(model.lookup.values()) == list(range(1, 60003))
 print("done")
 """
 
-# What is reserved for several batches at once is enough for all of them.
+# The room reserved for several batches at once is enough for all of them.
 SEVERAL = """
 import resource
 from onlinesvm import Limits, OnlineSVM

@@ -23,7 +23,7 @@ def code(path: Path) -> str:
 
 
 def by_hand(text: str) -> list[str]:
-    """What in C code repeats a shared constant: its name defined anew, or its value."""
+    """Repetitions of a shared constant in C code: its name defined anew, or its value."""
     names = constants.shared()
     found = [name for name in re.findall(r"#define\s+(\w+)", text) if name in names]
     known = {value for value in constants.values().values() if isinstance(value, float)} - PLAIN

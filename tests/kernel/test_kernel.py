@@ -102,7 +102,7 @@ for _ in range(2):
 
 
 def without_native(program: str, **environment: str) -> str:
-    """What `program` writes to stderr."""
+    """The stderr of `program`."""
     plain = {key: value for key, value in os.environ.items() if key != "ONLINESVM_KERNEL"}
     done = subprocess.run(
         [sys.executable, "-c", program],

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from onlinesvm.metrics.drift import CONFIDENCE
 from onlinesvm.metrics.monitor import DRIFTS, NAMES, SIZE, Metrics, check_state, report
 from onlinesvm.metrics.progressive import TOTALS

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onlinesvm import OnlineSVM
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from tests.strategies import WIDE, configurations, samples
 
 FIGURES = ("error", "hinge_loss", "recent_error", "recent_hinge_loss")

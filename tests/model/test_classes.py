@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from onlinesvm.model.classes import ClassHead
 from tests.class_streams import FEATURES, Samples, csr_of, samples, words
 

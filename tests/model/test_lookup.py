@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from onlinesvm import Limits, OnlineSVM
 from onlinesvm.data.batch import Batch
 from onlinesvm.data.codec import encode
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from onlinesvm.model.lookup import name_bytes, name_text
 from onlinesvm.model.mappings import names_of
 from tests.strategies import names
@@ -34,7 +34,7 @@ def test_a_name_is_its_utf8_or_its_decimal_form(name: str | bytes | int) -> None
         assert name_bytes(name) == name_bytes(bytearray(name)) == name
 
 
-def test_what_is_no_name_is_refused() -> None:
+def test_names_of_other_types_are_refused() -> None:
     for wrong in (True, 1.0, None, ["a"], np.bool_(True), np.float64(1)):
         with pytest.raises(TypeError, match="expected text, bytes or an integer as a name, got"):
             name_bytes(wrong)  # type: ignore[arg-type]

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from onlinesvm import Limits, OnlineSVM
 from onlinesvm.data.batch import CSR
-from onlinesvm.kernel import Kernel
+from onlinesvm.data.objects import learn_batches
+from onlinesvm.kernel.contract import Kernel
 from onlinesvm.model.head import ClassWeights
 from onlinesvm.model.margins import normalized
 from tests.strategies import WIDE, configurations, features, samples
@@ -31,6 +32,36 @@ def test_predict_gives_probabilities(kernel: Kernel) -> None:
     assert p[1] < 0.2
     assert model.predict_one(asked[0], probability=True) == p[0]  # type: ignore[arg-type]
     assert model.metrics["recent_auc"] > 0.8
+
+
+@given(
+    parts=st.lists(st.lists(samples(), max_size=5), max_size=4),
+    config=configurations(),
+    normalize=st.sampled_from(["none", "l2"]),
+    max_features=st.integers(1, 12),
+)
+def test_samples_looked_up_ahead_are_learned_alike(
+    kernel: Kernel,
+    parts: list[list[tuple[Any, ...]]],
+    config: dict[str, Any],
+    normalize: str,
+    max_features: int,
+) -> None:
+    limits = Limits(max_features=max_features)
+    for policy in ("refuse-new", "prune"):
+        kept: dict[str, Any] = {"max_features_policy": policy, "normalize": normalize, **config}
+        model = OnlineSVM(kernel=kernel.NAME, limits=limits, **kept)
+        other = OnlineSVM(kernel=kernel.NAME, limits=limits, **kept)
+        batches = [batch for part in parts for batch in learn_batches(part, kernel, limits)]
+        ahead = [model.look_up(batch) for batch in batches]
+        assert [csr is None for csr in ahead] == [
+            (policy, normalize) != ("refuse-new", "none")
+        ] * len(batches)
+        for batch, csr in zip(batches, ahead, strict=True):
+            margins = model.learn_batch(batch, csr)
+            assert margins.tolist() == other.learn_batch(batch).tolist()
+        assert model.snapshot().digest() == other.snapshot().digest()
+        assert model.refused_features == other.refused_features
 
 
 @given(rows=st.lists(samples(), max_size=10), asked=features(), config=configurations())

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from onlinesvm.kernel import Kernel
-from onlinesvm.kernel.contract import KernelMulticlass
+from onlinesvm.kernel.contract import Kernel, KernelMulticlass
 from onlinesvm.model.rules.class_layout import ClassLayout
 from tests.class_oracle import DenseClasses
 from tests.class_streams import (

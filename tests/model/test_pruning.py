@@ -17,7 +17,7 @@ from scipy import sparse
 from onlinesvm import LearnerConfig, OnlineSVM
 from onlinesvm import kernel as kernels
 from onlinesvm.errors import ConfigError
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from onlinesvm.snapshot.format import Snapshot
 from tests.logs import bench, newest_snapshot
 from tests.snapshot.test_view import advance
@@ -95,7 +95,7 @@ def test_prunes_are_those_of_the_oracle(
 ) -> None:
     expected, margins, prunes = learned_by_the_oracle(samples, most, **config)
     model = bounded(kernel, most, **config)
-    # However the samples are batched, and whoever looks on.
+    # In any batches, and with readers between them.
     start, got = 0, []
     while start < len(samples):
         stop = data.draw(st.integers(start + 1, len(samples)))
@@ -150,7 +150,7 @@ def test_the_weakest_leave_and_the_samples_own_stay(kernel: Kernel) -> None:
     assert list(model.lookup.values()) == [1, 2, 3, 4, 5, 6, 7]
     assert model.weights["f7"] == 0.4
     assert (model.pruning.prunes, model.pruning.features, model.refused_features) == (1, 2, 0)
-    # More than fits, whoever leaves: the first ones enter.
+    # More than fits even after a prune: the first ones enter.
     model.learn([({f"g{i}": 1.0 for i in range(12)}, 1)])
     assert len(model.lookup) == 8
     assert model.refused_features == 10

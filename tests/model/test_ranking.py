@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from onlinesvm.config import LearnerConfig
 from onlinesvm.data.pairs import differences
 from onlinesvm.errors import ConfigError
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from onlinesvm.model.ranking import RankingHead
 from tests.class_streams import csr_of
 

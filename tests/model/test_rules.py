@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from onlinesvm import OnlineSVM
 from onlinesvm.config import RULES
 from onlinesvm.errors import SnapshotError
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from onlinesvm.model.rules import hedge
 from onlinesvm.model.rules.mixture import MARGIN_CUT
 from tests.strategies import WIDE, configurations, samples
@@ -467,7 +467,7 @@ def test_a_mean_norm_that_would_overflow_is_no_state(kernel: Kernel) -> None:
         OnlineSVM.from_snapshot(taken, kernel=kernel.NAME)
 
 
-def test_experts_are_told_in_stats(kernel: Kernel) -> None:
+def test_experts_are_in_stats(kernel: Kernel) -> None:
     model = newborn(kernel, "hedge")
     assert model.experts is not None
     assert set(model.experts) == {*hedge.EXPERTS, "stack"}

@@ -24,7 +24,7 @@ from onlinesvm.data import matrix
 from onlinesvm.data.batch import CSR
 from onlinesvm.data.objects import predict_batches
 from onlinesvm.errors import LimitError, SampleError, SnapshotError
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from onlinesvm.model import scorer as scoring
 from onlinesvm.model.head import Head
 from onlinesvm.model.padding import score_padded
@@ -255,9 +255,9 @@ def test_unpadding_gives_the_rows_back(csr: CSR) -> None:
     for array, again in zip((ids, values, lengths), pad(back), strict=True):
         assert (array.dtype, array.shape) == (again.dtype, again.shape)
         assert array.tobytes() == again.tobytes()
-    behind = np.arange(ids.shape[1]) >= lengths[:, None]
-    assert not ids[behind].any()
-    assert values[behind].tobytes() == bytes(8 * int(behind.sum()))
+    padding = np.arange(ids.shape[1]) >= lengths[:, None]
+    assert not ids[padding].any()
+    assert values[padding].tobytes() == bytes(8 * int(padding.sum()))
 
 
 def test_what_was_not_padded_is_not_unpadded() -> None:
@@ -339,7 +339,7 @@ def test_padding_has_no_gradient(kernel: Kernel, rule: str) -> None:
     assert 1 in moved or rule != "sgd"
 
 
-def test_a_mean_is_over_the_true_length_and_a_norm_over_what_is_there(kernel: Kernel) -> None:
+def test_means_and_norms_are_over_all_features(kernel: Kernel) -> None:
     model = learned(kernel, {"rule": "sgd", "eta0": 1.0}, [({"a": 3.0, "b": 4.0}, 1)])
     asked = [{"a": 1, "b": 1}, {"a": 1}, {"a": 3, "never": 4}, []]
     for path in PATHS:
@@ -351,7 +351,7 @@ def test_a_mean_is_over_the_true_length_and_a_norm_over_what_is_there(kernel: Ke
         )
 
 
-# What is fixed, and where it comes from.
+# Fixed weights, and their sources.
 
 
 def test_a_scorer_never_changes(kernel: Kernel) -> None:
@@ -368,7 +368,7 @@ def test_a_scorer_never_changes(kernel: Kernel) -> None:
         scorer.weights[1] = 7.0
 
 
-def test_a_scorer_keeps_the_names_that_a_prune_gives_up(kernel: Kernel) -> None:
+def test_a_scorer_keeps_the_names_that_a_prune_drops(kernel: Kernel) -> None:
     model = OnlineSVM(
         rule="sgd", max_features_policy="prune", limits=Limits(max_features=4), kernel=kernel.NAME
     )
@@ -489,7 +489,7 @@ def test_threads_score_while_another_learns(kernel: Kernel) -> None:
     assert model.predict(asked).tobytes() == Scorer(model).score(asked).tobytes()
 
 
-# Faults.
+# Errors.
 
 
 def csr(indptr: Any, indices: Any, data: Any) -> CSR:
@@ -535,7 +535,7 @@ def test_rows_and_weights_that_cannot_be_such_are_refused(
         assert str(caught.value).startswith(message)
 
 
-def test_what_is_asked_wrongly_is_refused(kernel: Kernel) -> None:
+def test_wrong_arguments_are_refused(kernel: Kernel) -> None:
     scorer = Scorer(OnlineSVM(kernel=kernel.NAME))
     with pytest.raises(ValueError, match="path: expected one of auto, csr, padded, got 'gpu'"):
         scorer.score([["a"]], path="gpu")
@@ -570,6 +570,6 @@ def test_ids_are_looked_at_before_they_are_cut(
         Scorer(OnlineSVM(kernel=kernel.NAME)).score(rows)
 
 
-def test_what_is_no_model_is_refused() -> None:
+def test_a_model_is_expected() -> None:
     with pytest.raises(TypeError, match="expected a model, a Snapshot or the path of one, got int"):
         Scorer(5)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Tables with a header: their columns, and what is refused."""
+"""Tables with a header: their columns, and refusals."""
 
 from __future__ import annotations
 

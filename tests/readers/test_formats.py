@@ -148,7 +148,7 @@ def test_text_round_trip(label: float, text: str) -> None:
         assert row == (0.0, 1.0, expected)
 
 
-# What a line means ----------------------------------------------------------------------------
+# The meaning of lines -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

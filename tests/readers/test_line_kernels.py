@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from onlinesvm import Limits, OnlineSVM
 from onlinesvm import kernel as kernels
 from onlinesvm.errors import FormatError
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from onlinesvm.readers.csv import CSVParser, Header
 from onlinesvm.readers.fasttext import FastTextParser
 from onlinesvm.readers.jsonl import JSONParser
@@ -99,7 +99,7 @@ def agree(
     labels: dict[str, Any] | None = None,
     ids: bool = False,
 ) -> list[Any]:
-    """What both kernels say about a block; that they agree is asserted."""
+    """The outcome of a block, asserted to be the same in both kernels."""
     parser = PARSERS[kind](Labels(**labels or {}), limits, ids=ids)
     expected = steps(kernels.load("python"), parser, block, room, skip_bad)
     got = steps(native, parser, block, room, skip_bad)
@@ -115,7 +115,7 @@ class Refusing:
 
 
 def read_by(native: Kernel, kind: str, block: bytes, **options: Any) -> bool:
-    """Whether the compiled kernel reads all lines of `block` by itself."""
+    """True if the compiled kernel reads all lines of `block` by itself."""
     parser = PARSERS[kind](Labels(**options), PLAIN)
     parser.parse = Refusing()  # type: ignore[method-assign, assignment]
     return native.parse_block(parser, block, 0, AMPLE).fault is None

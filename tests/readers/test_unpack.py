@@ -105,7 +105,7 @@ if sys.version_info < (3, 14):
 
 @pytest.mark.parametrize("kind", REFUSED)
 @pytest.mark.parametrize("block_bytes", [1, 2**18])
-def test_what_is_not_read_is_refused_by_name(path: Path, kind: str, block_bytes: int) -> None:
+def test_other_compressions_are_refused_by_name(path: Path, kind: str, block_bytes: int) -> None:
     error = f"expected text, perhaps gzip, bzip2 or xz, got {kind}"
     assert read(path, REFUSED[kind], block_bytes) == ([], error)
 

@@ -79,7 +79,7 @@ class Lines:
     def feed(self, pipe: int) -> None:
         """Write all lines to `pipe`, from the first on, as they come."""
         at = 0
-        # Who reads it may be killed.
+        # Its reader may be killed.
         with contextlib.suppress(BrokenPipeError), open(pipe, "wb") as file:
             while not (self._is_finished and at == len(self.lines)):
                 with self._more:
@@ -125,7 +125,7 @@ class Producer:
 
 
 def serves(endpoint: str) -> bool:
-    """Whether a daemon answers there."""
+    """True if a daemon answers there."""
     host, port = endpoint.removeprefix("tcp://").split(":")
     try:
         socket.create_connection((host, int(port)), 1.0).close()
@@ -140,9 +140,9 @@ def free_endpoint() -> str:
 
 
 class Follower:
-    """A follower of the folder, and one who asks it all the time: no request may fail.
+    """A follower of the folder, and a client that asks it all the time: no request may fail.
 
-    A look finds what was in the folder when it was asked for, or what is newer.
+    A reload finds the newest snapshot of that moment, or a newer one.
     """
 
     def __init__(self, nursery: Nursery, state: Path, log: Path) -> None:
@@ -206,7 +206,7 @@ def is_there(state: Path, pattern: str) -> bool:
 
 
 def holds(state: Path, pid: int) -> bool:
-    """Whether that process has the folder, and is about to read it."""
+    """True if that process has the folder, and is about to read it."""
     return (state / "LOCK").read_bytes() == b"%d\n" % pid
 
 

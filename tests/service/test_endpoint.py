@@ -49,7 +49,7 @@ def test_endpoints_that_others_reach_need_a_word(endpoint: str) -> None:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("insecure", [True, False])
-def test_what_is_no_endpoint(endpoint: str, insecure: bool) -> None:
+def test_bad_endpoints_are_refused(endpoint: str, insecure: bool) -> None:
     with pytest.raises(ConfigError, match=r"expected tcp://HOST:PORT.*, got"):
         check_exposure(endpoint, insecure=insecure)
 

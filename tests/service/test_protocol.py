@@ -119,8 +119,8 @@ def test_an_envelope_reaches_to_the_first_empty_frame(frames: list[bytes]) -> No
 
 # Faults, in the order of the checks.
 
-OTHER_BYTES = "expected a header of one msgpack map, got other bytes"
-KNOWN = "ping, learn, predict, explain, stats, snapshot, reload, resume"
+OTHER_BYTES = "expected a header of one msgpack map, got {} bytes that are none"
+KNOWN = ", ".join(OPERATIONS)
 MODEL_NAME = "expected a model's name of 1 to 64 of A-Z a-z 0-9 . _ -, not starting with a dot"
 LONG = header(pad="p" * 300)
 
@@ -233,10 +233,10 @@ FAULTS: dict[str, tuple[bytes, str, str]] = {
 
 
 @pytest.mark.parametrize("case", FAULTS)
-def test_what_is_wrong_with_a_header(case: str) -> None:
+def test_faults_of_a_header(case: str) -> None:
     raw, code, message = FAULTS[case]
     found = fault([raw])
-    assert (found.code, found.message, found.at) == (code, message, None)
+    assert (found.code, found.message, found.at) == (code, message.format(len(raw)), None)
 
 
 @pytest.mark.parametrize("op", [op for op, has_body in OPERATIONS.items() if not has_body])
@@ -377,7 +377,7 @@ def test_faults_of_a_body() -> None:
     assert (found.code, found.at, found.id) == ("BAD_REQUEST", None, "seven")
 
 
-# What a client reads.
+# Replies, as a client reads them.
 
 
 @given(frames=st.lists(st.binary(max_size=20), max_size=3))

@@ -21,7 +21,7 @@ from scipy.sparse import csr_array
 from onlinesvm import Limits, OnlineSVM
 from onlinesvm.data.codec import pack_array
 from onlinesvm.data.objects import Packer
-from onlinesvm.kernel import Kernel
+from onlinesvm.kernel.contract import Kernel
 from tests.strategies import WIDE, configurations, samples
 
 Part = list[tuple[Any, ...]]
@@ -85,7 +85,7 @@ def numbered(kernel: Kernel, numbers: list[list[int]]) -> Any:
 
 @pytest.mark.parametrize("config", RULES, ids=lambda c: "-".join(map(str, c.values())))
 def test_a_view_is_of_the_instant_across_blocks(kernel: Kernel, config: dict[str, Any]) -> None:
-    # 16,384 ids are a block: what is beyond was not there, or had no state yet.
+    # 16,384 ids are a block: later ids were not there, or had no state yet.
     n = 40_000
     model = newborn(kernel, **config)
     model.learn_batch(numbered(kernel, [list(range(i, n, 4)) for i in range(4)]))
@@ -142,7 +142,7 @@ def test_a_view_is_copied_beside_a_thread_that_learns(
     assert len(set(digests)) == len(digests) >= 3
 
 
-def test_what_is_replaced_is_copied_first(kernel: Kernel) -> None:
+def test_replaced_values_are_copied_first(kernel: Kernel) -> None:
     model, other = newborn(kernel, rule="arow"), newborn(kernel, rule="arow")
     model.learn_batch(numbered(kernel, [list(range(20_000))]))
     other.learn([(["something"], 1)])

@@ -1,4 +1,4 @@
-# What native.pyx uses of the C in csrc/.
+# The C of csrc/ that _native.pyx uses.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
@@ -266,7 +266,7 @@ cdef extern from "rules/multiclass.h" nogil:
     const size_t CLASS_EXPERTS, CLASS_JUDGED
     ctypedef struct pieces:
         size_t total
-    ctypedef struct float4:
+    ctypedef struct lanes:
         pass
     ctypedef struct class_mixture:
         pass
@@ -281,8 +281,8 @@ cdef extern from "rules/multiclass.h" nogil:
         size_t labels, known, dropped
         bint has_bias
         uint8_t *states
-        float4 *bias
-        float4 bias_second
+        lanes *bias
+        lanes bias_second
         uint32_t most
         class_mixture mixture
         temperature temperature

@@ -1,7 +1,7 @@
-# What the rules share. Part of native.pyx.
+# Shared by the rules. Part of _native.pyx.
 
 cdef class Rule:
-    """The state of the features, behind a lock, and the way in and out of the rule's C.
+    """The state of the features, under a lock, and the way in and out of the rule's C.
 
     A rule sets the blocks of its state and implements the C methods. `layout` names the state.
     """

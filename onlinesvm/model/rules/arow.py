@@ -24,7 +24,7 @@ __all__ = ["Arow"]
 
 
 class Arow(RecordRule):
-    """Each weight has a variance S_i that shrinks as it is learned: what is sure moves less."""
+    """Each weight has a variance S_i that shrinks as it is learned: a sure weight moves less."""
 
     COLUMNS: ClassVar[tuple[str, ...]] = ("weights", "variances")
     FRESH: ClassVar[tuple[float, ...]] = (0.0, 1.0)

@@ -119,7 +119,7 @@ def _scw(signed: float, v: float, c: float, phi: float) -> tuple[float, float]:
 
 
 class _Feature:
-    """What the hedge knows of a feature: the experts' weights w, variances S and squares G; its
+    """The state of a feature: the experts' weights w, variances S and squares G; its
     scale, s², of how many values (`age`), how many were out of proportion in a row (`run`); how
     often it was `seen`.
     """

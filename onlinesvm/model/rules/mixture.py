@@ -191,7 +191,7 @@ class Mixture:
             self.coefficients[r] = weight * back
 
     def _blown(self, j: int) -> float:
-        """What brings candidate j's margins to a mean magnitude of 1."""
+        """The factor that brings candidate j's margins to a mean magnitude of 1."""
         size = self._sizes[j]
         if not size > 0.0:
             return 1.0

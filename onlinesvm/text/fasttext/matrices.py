@@ -34,7 +34,7 @@ class Dense:
 class Codebook:
     """The centroids of a product quantizer.
 
-    A row of `dim` numbers is cut into parts of `width`, the last one of what is left. The centroids
+    A row of `dim` numbers is cut into parts of `width`, the last one of the rest. The centroids
     of a part follow those of the one before it: float32[dim · 256] in all.
     """
 

@@ -20,7 +20,7 @@ All numbers are little-endian. Versions 11 and 12, as fastText 0.9.2 writes and 
                 with qnorm: u8[rows] codes, codebook of dim 1
     codebook    i32 dim, i32 parts, i32 width, i32 width of the last part, f32[dim · 256]
 
-Every size is compared with what is left of the file before memory is taken, so that opening takes
+Every size is compared with the rest of the file before memory is taken, so that opening takes
 at most about 20 times the bytes that the words take in the file. The file must not be changed while
 it is open.
 """

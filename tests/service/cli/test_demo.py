@@ -102,7 +102,7 @@ def test_what_python_takes_for_no_end_of_a_line() -> None:
 
 
 @pytest.mark.parametrize("source", ["x = ", "  x\ny", "\0", "x = '"])
-def test_what_is_no_python(source: str) -> None:
+def test_source_that_is_not_python(source: str) -> None:
     with pytest.raises((SyntaxError, ValueError)):
         list(lines_of(source))
 
@@ -115,7 +115,7 @@ def test_old_escapes_in_a_file_are_no_warnings_of_ours() -> None:
 
 
 def shown(lines: list[str], monkeypatch: pytest.MonkeyPatch, folder: Path) -> str:
-    """What a small demo prints."""
+    """The output of a small demo."""
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     with contextlib.redirect_stdout(io.StringIO()) as out:
         show(lines, rows=(50, 100, 300), mixed_lines=400)

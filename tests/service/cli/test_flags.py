@@ -84,12 +84,12 @@ def test_only_what_was_given_is_given(arguments: tuple[str, ...], given: dict[st
         ("--how-far",),
     ],
 )
-def test_what_is_no_value_of_the_field_is_refused(arguments: tuple[str, ...]) -> None:
+def test_values_of_another_type_are_refused(arguments: tuple[str, ...]) -> None:
     with pytest.raises(argparse.ArgumentError, match=arguments[0]):
         parse(Kinds, *arguments)
 
 
-def test_what_is_off_can_be_put_on_alone() -> None:
+def test_a_flag_that_is_off_has_no_negation() -> None:
     parser = Parser()
     add_flags(parser, Kinds, "its flags")
     options = {option for action in parser._actions for option in action.option_strings}
@@ -97,7 +97,7 @@ def test_what_is_off_can_be_put_on_alone() -> None:
     assert "--no-off" not in options
 
 
-def test_help_tells_what_a_field_costs_and_its_default() -> None:
+def test_help_shows_what_a_field_costs_and_its_default() -> None:
     parser = Parser(prog="it")
     add_flags(parser, Kinds, "its flags")
     help = " ".join(parser.format_help().split())

@@ -106,7 +106,7 @@ def test_files_are_one_stream_however_they_are_cut(cuts: list[int], seed: int) -
         assert digest_of(OnlineSVM.load(folder / "a")) == digest_of(OnlineSVM.load(folder / "b"))
 
 
-def test_no_samples_make_a_newborn_model(tmp_path: Path) -> None:
+def test_no_samples_make_a_new_model(tmp_path: Path) -> None:
     learned = outcome_of(done("learn", "--file", tmp_path / "m", stdin=b"\n\n").out)
     assert (learned["samples"], learned["features"], learned["progressive_error"]) == (0, 0, None)
     assert digest_of(OnlineSVM.load(tmp_path / "m")) == digest_of(OnlineSVM())
@@ -235,7 +235,7 @@ def unread(pipe: IO[bytes] | None) -> int:
 
 
 def ignores_no_interrupt(pid: int) -> bool:
-    """Whether a process has no handler for SIGINT any more: it dies of the next."""
+    """True if a process has no handler for SIGINT any more: it dies of the next."""
     status = Path(f"/proc/{pid}/status").read_text()
     caught = int(status.partition("SigCgt:")[2].split()[0], 16)
     return not caught >> (signal.SIGINT - 1) & 1
@@ -332,7 +332,7 @@ def test_labels(text: bytes, flags: tuple[str, ...], labels: list[int], tmp_path
 
 
 def test_the_format_may_be_given(tmp_path: Path) -> None:
-    """What looks like svmlight, and is text: its label and TAB come late."""
+    """Text that looks like svmlight: its label and TAB come late."""
     done("learn", "--file", tmp_path / "m", "--format", "text", stdin=b"\n1\t{ a | b\n")
     assert list(OnlineSVM.load(tmp_path / "m").lookup) == ["a", "b"]
 

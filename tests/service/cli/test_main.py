@@ -327,7 +327,7 @@ def feed(pipe: IO[bytes]) -> None:
 
 
 def test_an_interrupt_leaves_the_old_model(tmp_path: Path) -> None:
-    """What a pipe cannot hold was read, and its end has not come: the command is in its middle."""
+    """Wait until more was read than a pipe holds, without its end: the command is in the middle."""
     model = tmp_path / "m.msgpack"
     done("learn", "--file", model, "-", stdin=LINES)
     before = model.read_bytes()
@@ -410,7 +410,7 @@ def test_how_a_command_may_end(error: BaseException, monkeypatch: pytest.MonkeyP
     assert_failed(outcome, f"onlinesvm: {texts[type(error)]}\n", code=code)
 
 
-def test_a_name_that_is_no_text_can_be_told(tmp_path: Path) -> None:
+def test_a_file_name_that_is_not_utf8_is_shown_escaped(tmp_path: Path) -> None:
     assert_failed(run("inspect", f"{tmp_path}/\udcff"), "\\udcff: No such file or directory")
 
 

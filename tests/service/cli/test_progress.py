@@ -30,7 +30,7 @@ FIRST, SECOND = b"1 a:1\n" * 300, b"-1 a:1\n" * 20
 
 
 class Terminal:
-    """A pseudo-terminal: what is written to `stream` is `text` once `closed` has been left."""
+    """A pseudo-terminal: `text` holds the bytes written to `stream` once `closed` has been left."""
 
     def __init__(self) -> None:
         self._master, slave = pty.openpty()
@@ -46,7 +46,7 @@ class Terminal:
                 self._written += chunk
 
     def close(self) -> str:
-        """What was written to it."""
+        """Everything written to it."""
         self.stream.close()
         self._reader.join(DEADLINE_S)
         assert not self._reader.is_alive()
@@ -128,12 +128,12 @@ def test_the_rate_leaves_out_the_samples_before_this_file(
     file = write(tmp_path / "second.svm", SECOND)
     with Reader(file) as reader, ProgressBar(reader, before=1000) as bar:
         assert sum(len(batch) for batch in reader) == 20
-        bar.update(1004, 0.25)
-        bar.update(1020, None, last=True)
+        bar.update(1004, lambda: 0.25)
+        bar.update(1020, lambda: None, last=True)
     assert shown(terminal.close())[:2] == [("1,004", "4", "0.2500"), ("1,020", "10", None)]
 
 
-def test_the_error_is_told_only_where_it_is_known(terminal: Terminal, tmp_path: Path) -> None:
+def test_the_error_is_shown_only_where_it_is_known(terminal: Terminal, tmp_path: Path) -> None:
     OnlineSVM().save(tmp_path / "m")
     predicted = run("predict", "--file", tmp_path / "m", stdin=b"a:1\n", stderr=terminal.stream)
     assert (predicted.code, predicted.out) == (0, "0.0\n")

@@ -104,7 +104,7 @@ def test_a_refusal_says_what_and_where(tmp_path: Path) -> None:
         assert client.stats()["position"] == 0
 
 
-def test_what_is_no_sample_is_not_sent() -> None:
+def test_a_bad_sample_is_not_sent() -> None:
     with Client(free_endpoint(), timeout_s=SHORT_S) as client:
         for learned in (["free"], [(["a"],)], [(["a"], 1, 1, 1)], [("free", 1)], [(b"free", 1)]):
             with pytest.raises(TypeError, match=r"at \$\[0\]"):
@@ -128,7 +128,7 @@ def test_limits_are_checked_before_sending() -> None:
 @pytest.mark.parametrize(
     "endpoint", ["", "5577", "tcp://", "tcp://127.0.0.1", "udp://a:1", "x://y"]
 )
-def test_what_is_no_endpoint(endpoint: str) -> None:
+def test_bad_endpoints_are_refused(endpoint: str) -> None:
     with pytest.raises(ValueError, match="expected tcp://HOST:PORT"):
         Client(endpoint)
 

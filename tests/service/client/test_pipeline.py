@@ -94,7 +94,7 @@ class Run:
         self.delivery.take(id, ({"ok": True}, b""))  # a second answer is ignored
 
     def settle(self) -> None:
-        """What a stream does until everything is settled, with short pauses made shorter."""
+        """Drive the pipeline as a stream does until everything is settled, with shorter pauses."""
         for _ in range(10_000):
             self.send()
             if self.delivery.is_settled:

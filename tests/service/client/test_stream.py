@@ -45,7 +45,7 @@ WINDOW_BYTES = 8 * 2**20
 
 
 class Margins:
-    """What a stream hands to its callback."""
+    """The outcomes that a stream hands to its callback."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[int, int]] = []

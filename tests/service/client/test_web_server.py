@@ -39,7 +39,7 @@ def endpoint(tmp_path: Path) -> Iterator[str]:
 
 
 def answers(url: str, count: int) -> list[bool]:
-    """Whether each of `count` requests from 8 threads gets its own prediction."""
+    """True if each of `count` requests from 8 threads gets its own prediction."""
 
     def is_right(i: int) -> bool:
         reply = web.post(f"{url}/predict", json={"a": float(i)})

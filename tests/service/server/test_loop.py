@@ -354,7 +354,7 @@ def test_bad_bodies(running: Running, case: str) -> None:
 BAD_HEADERS = {
     "no map": ([b"\x90"], "BAD_REQUEST", "expected a header as a map, got an array"),
     "not msgpack": (
-        [b"\xc1"], "BAD_REQUEST", "expected a header of one msgpack map, got other bytes"
+        [b"\xc1"], "BAD_REQUEST", "expected a header of one msgpack map, got 1 bytes that are none"
     ),
     "unknown operation": (
         [msgpack.packb({"v": 1, "op": "unlearn"})], "UNKNOWN_OP",
@@ -687,7 +687,7 @@ def test_the_loop_serves_while_a_snapshot_is_written(
         send(dealer, msgpack.packb({"v": 1, "op": "snapshot", "id": "joined"}))
         assert ask(dealer, "ping", id="meanwhile")[0]["id"] == "meanwhile"
         client.learn([(["b"], 1)])
-        # What was learned since is not in the one under way.
+        # Later samples are not in the one under way.
         send(dealer, msgpack.packb({"v": 1, "op": "snapshot", "id": "later"}))
         assert ask(dealer, "stats")[0]["position"] == 2
         held.release()

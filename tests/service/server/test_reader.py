@@ -59,7 +59,7 @@ def reading(folder: Path) -> Reading:
 
 
 def reload(service: Reading) -> dict[str, Any]:
-    """What a reload request gets, as the loop would have it."""
+    """The keys of the answer to a reload request, as the loop gets it."""
     answer = service.handle(Request("reload", None, b""), None)
     assert isinstance(answer, Future)
     eventually(answer.done, "an answer")
@@ -275,7 +275,7 @@ def test_a_reload_that_is_under_way_at_the_end_is_answered(
         assert receive(dealer)[0]["position"] == 3
 
 
-# What stands in the way.
+# Obstacles.
 
 
 def test_a_damaged_newer_one_is_reported(tmp_path: Path, model: OnlineSVM) -> None:

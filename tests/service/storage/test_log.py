@@ -381,9 +381,7 @@ def test_every_snapshot_flipped_is_made_up_for(run: Path, tmp_path: Path) -> Non
         assert opened(folder) == (WHOLE[11], POSITIONS[11])
 
 
-def test_a_torn_tail_is_told_of(
-    run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_torn_tail_is_logged(run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     name, raw = list(segments_with_bytes(run))[-1]
     folder = copied(run, tmp_path / "torn", name, raw[:-3])
     with caplog.at_level(logging.WARNING):
@@ -396,9 +394,7 @@ def test_a_torn_tail_is_told_of(
 
 
 @pytest.mark.parametrize("zeros", [1, 51, 52, 5000])
-def test_zeros_behind_the_last_record_are_a_torn_tail(
-    run: Path, tmp_path: Path, zeros: int
-) -> None:
+def test_zeros_after_the_last_record_are_a_torn_tail(run: Path, tmp_path: Path, zeros: int) -> None:
     name, raw = list(segments_with_bytes(run))[-1]
     folder = copied(run, tmp_path / "zeros", name, raw + bytes(zeros))
     assert opened(folder) == (WHOLE[11], POSITIONS[11])
@@ -427,7 +423,7 @@ def test_a_segment_that_is_missing(run: Path, tmp_path: Path) -> None:
     assert opened(folder) == (WHOLE[4], POSITIONS[4])
 
 
-def test_recovering_what_is_whole_loses_nothing(run: Path, tmp_path: Path) -> None:
+def test_recovering_a_whole_folder_loses_nothing(run: Path, tmp_path: Path) -> None:
     folder = tmp_path / "whole"
     shutil.copytree(run, folder)
     report = recovered(folder)
@@ -682,14 +678,14 @@ def test_a_failed_fsync_makes_a_fresh_segment_and_snapshot_first(
         more = small(3, 10)
         assert codes(found.learn(*more)) == [None] * 3
         learned += more
-    # What the failed fsync may have lost is not needed any more.
+    # Bytes that the failed fsync may have lost are not needed any more.
     for path in old - {segments_of(tmp_path)[-1][1]}:
         path.unlink()
     assert opened(tmp_path) == (digest_after(learned), sum(map(len, learned)))
 
 
 def test_a_folder_that_is_removed_under_a_daemon(tmp_path: Path) -> None:
-    """What would be written there is lost, or gets in the way of whoever made a new one."""
+    """Writes there would be lost, or would disturb the owner of a new folder."""
     folder = tmp_path / "state"
     with bench(folder) as found:
         found.learn(*small(3))
@@ -729,7 +725,7 @@ def test_a_snapshot_that_failed_is_tried_again(tmp_path: Path) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_whatever_the_disk_does_the_acknowledged_is_what_is_replayed(data: st.DataObject) -> None:
+def test_the_acknowledged_is_replayed_after_any_disk_errors(data: st.DataObject) -> None:
     faults = st.sampled_from([ENOSPC, EIO])
 
     def plan(call: str) -> Planned:
@@ -746,8 +742,8 @@ def test_whatever_the_disk_does_the_acknowledged_is_what_is_replayed(data: st.Da
         files = FaultyFiles(lambda call: None)
         for life in range(3):
             with bench(folder, fsync="always", files=files) as found:
-                # What a disk has taken of a refused turn, and does not give back, is there if the
-                # process dies before a fresh segment makes it void.
+                # A refused turn whose bytes stay on the disk is there if the process dies before
+                # a fresh segment makes them stale.
                 while refused and sum(map(len, learned)) < found.model.position:
                     learned.append(refused.pop(0))
                 refused = []
@@ -984,7 +980,7 @@ def test_a_segment_that_was_begun_in_vain_makes_nothing_void(tmp_path: Path) -> 
 @pytest.mark.parametrize("fsync", ["always", "everysec", "never"])
 def test_what_there_was_no_memory_to_write_is_cut_off(tmp_path: Path, fsync: str) -> None:
     class Exhausted(FaultyFiles):
-        """Takes a part of what is written; then there is no memory to go on."""
+        """Writes a part; then there is no memory to go on."""
 
         left = 0
 

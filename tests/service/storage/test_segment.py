@@ -282,19 +282,19 @@ def test_a_segment_that_is_dropped_leaves_a_copy_of_it_alone(tmp_path: Path) -> 
 # Snapshots and segments of which only the name was written, when a machine died.
 
 
-@pytest.mark.parametrize("behind", [False, True], ids=["at its end", "in it"])
-def test_a_segment_that_was_lost_under_its_snapshot(tmp_path: Path, behind: bool) -> None:
-    """The snapshot was made durable, the segment that it was taken behind was not."""
+@pytest.mark.parametrize("inside", [False, True], ids=["at its end", "in it"])
+def test_a_segment_that_was_lost_under_its_snapshot(tmp_path: Path, inside: bool) -> None:
+    """The snapshot was made durable, the segment of its position was not."""
     with bench(tmp_path) as found:
         found.learn(*batches(3))
     with bench(tmp_path) as found:
-        found.learn(*batches(6 if behind else 3, 3))
-        if not behind:
+        found.learn(*batches(6 if inside else 3, 3))
+        if not inside:
             found.numbered("p", 1, [])
         found.snapshot()
     without_closings(tmp_path)
     segment_path(tmp_path, 6).write_bytes(b"")
-    n = 6 if behind else 3
+    n = 6 if inside else 3
     for more in range(3):
         assert opened(tmp_path) == (digest_after(batches(n)), n)
         if more:

@@ -220,7 +220,9 @@ def test_a_start_takes_the_newest_that_is_whole(damage: list[str | None]) -> Non
         assert names_in(folder) == kept | {f"{name}.damaged" for name in aside}
 
 
-def test_a_damaged_newest_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_newest_snapshot_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     grown([3, 6], tmp_path)
     newest = snapshot_path(tmp_path, 6)
     newest.write_bytes(newest.read_bytes()[:-1])

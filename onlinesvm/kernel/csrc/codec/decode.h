@@ -231,8 +231,8 @@ static inline int read_sample(batch *b, reader *r, const decode_limits *limits, 
     return DECODED;
 }
 
-/* How many samples a body announces. What is announced is checked against the limit and against
- * the bytes that there are, so the answer may be trusted with memory. */
+/* The number of samples that a body announces, checked against the limit and against the bytes
+ * present, so that memory may be reserved for it. */
 static int decode_head(const uint8_t *body, size_t size, const decode_limits *limits,
                        size_t *samples, size_t *head)
 {

@@ -284,7 +284,7 @@ static inline __attribute__((always_inline)) int vw_line(lines *l, batch *b)
     return LINE_READ;
 }
 
-/* Letters, digits and "_", small; 0 for what stands between words, 1 for what is not ASCII. */
+/* Letters, digits and "_", small; 0 for separators, 1 for bytes outside ASCII. */
 static uint8_t folded[256];
 
 static void lines_init(void)

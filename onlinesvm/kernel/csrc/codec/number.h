@@ -3,7 +3,7 @@
  * Eisel and Lemire's algorithm (Lemire 2021, "Number parsing at a gigabyte per second", section 5):
  * the decimal significand, as 64 bits, times a power of five, as 128. That the product is always
  * precise enough is shown by Mushtak and Lemire 2023, "Fast number parsing without fallback".
- * Subnormals and overflow do not come up: what is that small or large is left to the caller.
+ * Subnormals and overflow do not come up: the caller handles numbers that small or large.
  */
 #ifndef ONLINESVM_NUMBER_H
 #define ONLINESVM_NUMBER_H

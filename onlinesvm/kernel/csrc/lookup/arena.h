@@ -123,7 +123,7 @@ static const uint8_t *arena_next(const arena *a, arena_walk *walk)
 
 /* Where the names that stay are moved to when an arena is pruned: towards its start, in their
  * order.
- * None overtakes those that are yet to be read: what is moved is part of what was read. */
+ * None overtakes those that are yet to be read: a name moves only after it was read. */
 typedef struct {
     region *at;
     size_t used;

@@ -1,6 +1,6 @@
 /* Regions of zeroed memory that never move.
  *
- * What is spread over memory at random (names, slots, weights) is read about as fast as the
+ * Data read at random places (names, slots, weights) is read about as fast as the
  * processor can translate its addresses, so regions from 2 MiB on are aligned to 2 MiB and asked
  * to be huge pages. Pages that nobody touched cost nothing: a reservation is only address space.
  */

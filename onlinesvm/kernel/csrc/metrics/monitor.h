@@ -1,4 +1,4 @@
-/* What is learned of the progressive margins: see onlinesvm.metrics.calibration, confusion, drift
+/* Metrics of the progressive margins: see onlinesvm.metrics.calibration, confusion, drift
  * and monitor, of which this is the same arithmetic in the same order.
  */
 #ifndef ONLINESVM_MONITOR_H

@@ -11,8 +11,7 @@
 #include "memory/vector.h"
 #include "metrics/fpmath.h"
 
-typedef float float4 __attribute__((vector_size(16), aligned(4), may_alias));
-typedef int32_t mask4 __attribute__((vector_size(16)));
+typedef float lanes __attribute__((vector_size(16), aligned(4), may_alias));
 
 /* All doubles, in the order of a dump. */
 typedef struct {
@@ -40,43 +39,43 @@ static void temperature_init(temperature *t)
 
 /* Four lanes of two vectors, those of the second counted from 4. */
 #ifdef __clang__
-#define FLOAT4_PICK(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
+#define LANES_PICK(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
 #else
-#define FLOAT4_PICK(a, b, i, j, k, l) __builtin_shuffle(a, b, (mask4){i, j, k, l})
+#define LANES_PICK(a, b, i, j, k, l) __builtin_shuffle(a, b, (int4){i, j, k, l})
 #endif
 
-static inline float4 float4_of(float x) { return (float4){x, x, x, x}; }
+static inline lanes lanes_of(float x) { return (lanes){x, x, x, x}; }
 
-static inline float4 float4_where(mask4 mask, float4 a, float4 b)
+static inline lanes lanes_where(int4 mask, lanes a, lanes b)
 {
-    return (float4)(((mask4)a & mask) | ((mask4)b & ~mask));
+    return (lanes)(((int4)a & mask) | ((int4)b & ~mask));
 }
 
-static inline int mask4_any(mask4 mask)
+static inline int int4_any(int4 mask)
 {
     const long2 two = (long2)mask;
     return (two[0] | two[1]) != 0;
 }
 
-static inline float4 float4_most(float4 a, float4 b)
+static inline lanes lanes_most(lanes a, lanes b)
 {
-    return float4_where((mask4)(b > a), b, a);
+    return lanes_where((int4)(b > a), b, a);
 }
 
 /* e to the x, for -87 <= x <= 0. */
-static inline float4 exp_single(float4 x)
+static inline lanes exp_single(lanes x)
 {
-    const float4 magic = float4_of((float)EXP_SINGLE_ROUND), one = float4_of(1.0f);
-    const float4 k = (x * float4_of((float)LOG2_E) + magic) - magic;
-    const float4 r = (x - k * float4_of((float)EXP_SINGLE_LN2_HIGH)) -
-                     k * float4_of((float)EXP_SINGLE_LN2_LOW);
-    float4 p = float4_of((float)EXP_SINGLE_SERIES[0]);
-    mask4 power;
+    const lanes magic = lanes_of((float)EXP_SINGLE_ROUND), one = lanes_of(1.0f);
+    const lanes k = (x * lanes_of((float)LOG2_E) + magic) - magic;
+    const lanes r = (x - k * lanes_of((float)EXP_SINGLE_LN2_HIGH)) -
+                     k * lanes_of((float)EXP_SINGLE_LN2_LOW);
+    lanes p = lanes_of((float)EXP_SINGLE_SERIES[0]);
+    int4 power;
     size_t i;
     for (i = 1; i < sizeof EXP_SINGLE_SERIES / sizeof *EXP_SINGLE_SERIES; i++)
-        p = float4_of((float)EXP_SINGLE_SERIES[i]) + r * p;
-    power = (__builtin_convertvector(k, mask4) + 127) << 23;
-    return (one + r * (one + r * p)) * (float4)power;
+        p = lanes_of((float)EXP_SINGLE_SERIES[i]) + r * p;
+    power = (__builtin_convertvector(k, int4) + 127) << 23;
+    return (one + r * (one + r * p)) * (lanes)power;
 }
 
 static inline float temperature_scaled(float rate, float score, float best)
@@ -85,9 +84,9 @@ static inline float temperature_scaled(float rate, float score, float best)
     return z > least ? z : least;
 }
 
-static inline double temperature_sum(float4 lanes)
+static inline double temperature_sum(lanes of)
 {
-    return (((double)lanes[0] + (double)lanes[1]) + (double)lanes[2]) + (double)lanes[3];
+    return (((double)of[0] + (double)of[1]) + (double)of[2]) + (double)of[3];
 }
 
 /* The shares of `n` labels, a multiple of 4, by their scores, -inf of those that are not known.
@@ -96,7 +95,7 @@ static temperature_shares temperature_look(const temperature *t, float *scores, 
                                            size_t best)
 {
     const float most = scores[best];
-    float4 e_lanes = float4_of(0.0f), ez_lanes = e_lanes, ezz_lanes = e_lanes, next = e_lanes;
+    lanes e_lanes = lanes_of(0.0f), ez_lanes = e_lanes, ezz_lanes = e_lanes, next = e_lanes;
     temperature_shares s;
     double rate = fp_exp(t->theta);
     size_t k;
@@ -107,15 +106,15 @@ static temperature_shares temperature_look(const temperature *t, float *scores, 
     s.rate = (float)rate;
     scores[best] = -INFINITY;
     for (k = 0; k < n; k += 4) {
-        const float4 u = *(const float4 *)(scores + k);
-        const mask4 known = (mask4)(u > float4_of(-INFINITY));
-        float4 z = float4_of(s.rate) * (u - float4_of(most)), e;
-        z = (float4)((mask4)float4_most(float4_of((float)-TEMPERATURE_CUT), z) & known);
-        e = (float4)((mask4)exp_single(z) & known);
+        const lanes u = *(const lanes *)(scores + k);
+        const int4 known = (int4)(u > lanes_of(-INFINITY));
+        lanes z = lanes_of(s.rate) * (u - lanes_of(most)), e;
+        z = (lanes)((int4)lanes_most(lanes_of((float)-TEMPERATURE_CUT), z) & known);
+        e = (lanes)((int4)exp_single(z) & known);
         e_lanes += e;
         ez_lanes += e * z;
         ezz_lanes += e * z * z;
-        next = float4_most(next, e);
+        next = lanes_most(next, e);
     }
     scores[best] = most;
     s.others = temperature_sum(e_lanes);

@@ -11,6 +11,7 @@
 
 #include "constants.h"
 #include "memory/blocks.h"
+#include "memory/vector.h"
 #include "rules/mixture.h"
 #include "rules/scale.h"
 #include "rules/score.h"
@@ -20,9 +21,6 @@
 #define HEDGE_METRICS 4
 #define HEDGE_COUNTED (HEDGE_METRICS * (EXPERTS + 1))
 
-typedef double pair __attribute__((vector_size(16), aligned(8), may_alias));
-typedef float narrow_pair __attribute__((vector_size(8), aligned(4), may_alias));
-typedef float quad __attribute__((vector_size(16), aligned(4), may_alias));
 
 typedef struct {
     float w[6]; /* SCW, SCW wide, AROW, adaptive: slow, fast, fastest */
@@ -33,8 +31,8 @@ typedef struct {
 
 typedef struct {
     hedge_feature *feature;
-    double x;   /* over the scale */
-    quad rates; /* 1/sqrt(G) of the adaptive experts in lanes 1 to 3, while they learn */
+    double x;     /* over the scale */
+    float4 rates; /* 1/sqrt(G) of the adaptive experts in lanes 1 to 3, while they learn */
 } hedge_element;
 
 typedef struct {
@@ -49,22 +47,6 @@ typedef struct {
     hedge_element *row; /* room for the longest row, and the bias */
     size_t room;
 } hedge;
-
-static inline pair both(double x)
-{
-    const pair p = {x, x};
-    return p;
-}
-
-static inline pair wide(const float *at)
-{
-    return __builtin_convertvector(*(const narrow_pair *)at, pair);
-}
-
-static inline void store(float *at, pair x)
-{
-    *(narrow_pair *)at = __builtin_convertvector(x, narrow_pair);
-}
 
 static inline hedge_feature *hedge_at(const hedge *r, uint32_t id)
 {
@@ -199,192 +181,243 @@ static inline void hedge_observe(hedge *r, const double *margins, const int *wro
 }
 
 /* The adaptive experts' update from their losses: the squares G, then the steps. An expert without
- * loss makes steps of 0; they can turn a weight of -0.0 into 0.0. */
-static inline void hedge_adapt(hedge_element *begin, hedge_element *stop, const double *lost,
+ * loss makes steps of 0; they can turn a weight of -0.0 into 0.0. Lane 0 is the AROW's and stays. */
+static INLINED void hedge_adapt(hedge_element *begin, hedge_element *stop, const double *lost,
                                double y, double h, double inverse)
 {
     const double inverse2 = inverse * inverse;
-    const pair gradient23 = {0.0, lost[0] * lost[0] * (h * inverse2)};
-    const pair gradient45 = {lost[1] * lost[1] * (h * inverse2), lost[2] * lost[2] * (h * inverse2)};
+    const double4 gradient = {0.0, lost[0] * lost[0] * (h * inverse2),
+                              lost[1] * lost[1] * (h * inverse2),
+                              lost[2] * lost[2] * (h * inverse2)};
     const double rates[3] = {HEDGE_ETA_SLOW * h, HEDGE_ETA_FAST * h, HEDGE_ETA_FASTEST * h};
-    pair reach23 = both(0.0), reach45 = both(0.0), step45;
-    double step3, steps[3], reach[3];
+    double4 reach = all4(0.0), steps = all4(0.0);
     hedge_element *e;
     int k;
     for (e = begin; e < stop; e++) {
-        const pair square = both(e->x * e->x);
+        const double4 square = all4(e->x * e->x);
         float *at = &e->feature->s[2]; /* S2, then G3, G4, G5 */
-        quad g;
-        store(at, wide(at) + gradient23 * square);
-        store(at + 2, wide(at + 2) + gradient45 * square);
-        g = *(const quad *)at;
-        g = (quad){1.0f, 1.0f, 1.0f, 1.0f} / (quad){1.0f, sqrtf(g[1]), sqrtf(g[2]), sqrtf(g[3])};
-        e->rates = g;
-        reach23 += square * (pair){0.0, (double)g[1]};
-        reach45 += square * (pair){(double)g[2], (double)g[3]};
+        const float4 g = narrow4(wide4(load_float4(at)) + gradient * square);
+        store_float4(at, g);
+        e->rates = (float4){1.0f, 1.0f, 1.0f, 1.0f} / sqrt_float4(g);
+        reach += square * wide4(e->rates);
     }
-    reach[0] = reach23[1];
-    reach[1] = reach45[0];
-    reach[2] = reach45[1];
     for (k = 0; k < 3; k++)
-        steps[k] = rates[k] * lost[k] / (1.0 + rates[k] * (reach[k] * inverse2)) * (y * inverse);
-    step3 = steps[0];
-    step45 = (pair){steps[1], steps[2]};
+        steps[k + 1] =
+            rates[k] * lost[k] / (1.0 + rates[k] * (reach[k + 1] * inverse2)) * (y * inverse);
     for (e = begin; e < stop; e++) {
-        float *w = e->feature->w;
-        w[3] = (float)((double)w[3] + step3 * e->x * (double)e->rates[1]);
-        store(w + 4, wide(w + 4) +
-                         step45 * both(e->x) * (pair){(double)e->rates[2], (double)e->rates[3]});
+        float *at = &e->feature->w[2];
+        const float4 w = load_float4(at);
+        const double4 step = steps * all4(e->x) * wide4(e->rates);
+        const float4 moved = narrow4(wide4(w) + step);
+        store_float4(at, select4((int4){0, -1, -1, -1}, moved, w));
     }
 }
 
-/* A variance as it is stored. */
-static inline float hedge_variance(double s)
+/* The step of the experts with variances, SCW, SCW wide and AROW: lanes 0 to 2. */
+static INLINED void hedge_move(hedge_element *begin, hedge_element *stop, double4 steps,
+                              double4 shrinks)
 {
-    const float least = (float)HEDGE_LEAST_VARIANCE, narrow = (float)s;
-    return narrow < least ? least : narrow;
+    const float least = (float)HEDGE_LEAST_VARIANCE;
+    const float4 floor = {least, least, least, least};
+    const int4 mine = {-1, -1, -1, 0};
+    hedge_element *e;
+    for (e = begin; e < stop; e++) {
+        float *const at_w = e->feature->w, *const at_s = e->feature->s;
+        const float4 w = load_float4(at_w), s = load_float4(at_s);
+        const double4 variance = wide4(s);
+        const float4 moved =
+            narrow4(wide4(w) + steps * variance * all4(e->x));
+        const float4 shrunk =
+            narrow4(variance - shrinks * variance * variance * all4(e->x * e->x));
+        store_float4(at_w, select4(mine, moved, w));
+        store_float4(at_s, select4(mine, select4(shrunk < floor, floor, shrunk), s));
+    }
 }
 
-/* The margin of row i as the model stands; then, for an importance above 0, its update. */
-static inline double hedge_learn_row(hedge *r, const rows *x, size_t i, int64_t last, double y,
-                                     double importance)
+/* Sums over a row. old, scaled: the experts' weights times the values over the scales as they were,
+ * and as they are with the row counted. v: the variances of SCW, SCW wide and AROW. */
+typedef struct {
+    double4 old03, scaled03, v;
+    double2 old45, scaled45;
+    double norm2, margin;
+} hedge_sums;
+
+/* Where the value and the scale are 1, as of plain names, all factors are. */
+static inline int hedge_is_plain(const hedge_feature *f, double value)
+{
+    return value == 1.0 && f->scale2 == 1.0;
+}
+
+static inline void hedge_count_plain(hedge_feature *f)
+{
+    const uint64_t age = f->counts >> 6 & HEDGE_MOST_AGE;
+    f->counts = ((f->counts >> 24) + 1) << 24
+        | (age < HEDGE_MOST_AGE ? age + 1 : HEDGE_MOST_AGE) << 6;
+}
+
+/* c times w, added from left to right. */
+static inline double hedge_mixed(double4 c03, double2 c45, double4 w03, double2 w45)
+{
+    const double4 p = c03 * w03;
+    const double2 q = c45 * w45;
+    return p[0] + p[1] + p[2] + p[3] + q[0] + q[1];
+}
+
+/* Count a value, not 0 and not plain, into the scale and the sums; the value over the scale. */
+static inline double hedge_add_scaled(hedge_sums *sums, hedge_feature *f, const double *c,
+                                      double value)
+{
+    double4 w03;
+    double2 w45;
+    double after, square;
+    if (f->counts == 0)
+        hedge_fresh(f);
+    w03 = wide4(load_float4(f->w));
+    w45 = wide2(f->w + 4);
+    if (f->scale2 > 0.0) {
+        const double s = sqrt(f->scale2), before = value / s;
+        sums->margin += hedge_of(c, f) / s * value;
+        sums->old03 += w03 * all4(before);
+        sums->old45 += w45 * all2(before);
+    }
+    scale_count(&f->scale2, &f->counts, value);
+    after = value / sqrt(f->scale2);
+    square = after * after;
+    sums->norm2 += square;
+    sums->scaled03 += w03 * all4(after);
+    sums->scaled45 += w45 * all2(after);
+    sums->v += wide4(load_float4(f->s)) * all4(square);
+    return after;
+}
+
+/* Walk row i: its elements into r->row, its sums, the scales counted. One after the last element. */
+static INLINED hedge_element *hedge_walk(hedge *r, const rows *x, size_t i, int64_t last,
+                                        hedge_sums *sums)
 {
     const double *c = r->mixture.coefficients;
+    const double4 c03 = {c[0], c[1], c[2], c[3]};
+    const double2 c45 = {c[4], c[5]};
     const int64_t end = x->indptr[i + 1];
-    pair old01 = both(0.0), old23 = both(0.0), old45 = both(0.0);
-    pair scaled01 = both(0.0), scaled23 = both(0.0), scaled45 = both(0.0), v01;
-    double v2, norm2, norm, margin = 0.0, h, inverse, inverse2, loss;
-    double alpha[2], beta[2], arow_step = 0.0, arow_shrink = 0.0, lost[3];
-    double margins[EXPERTS + 1];
-    pair steps, shrinks;
-    int wrong[EXPERTS + 1], moves, k;
-    hedge_element *row = r->row, *e, *stop;
-    int64_t j;
-    v01 = r->has_bias ? wide(r->bias.s) : both(0.0);
-    v2 = r->has_bias ? (double)r->bias.s[2] : 0.0;
-    norm2 = r->has_bias ? 1.0 : 0.0;
-    for (j = x->indptr[i]; j < end; j++) {
+    hedge_element *row = r->row;
+    hedge_sums at = *sums;
+    int64_t j = x->indptr[i];
+    /* While all are plain, scaled is old. */
+    for (; j < end; j++) {
         const int64_t coming = j + HEDGE_PREFETCH < last ? j + HEDGE_PREFETCH : last;
-        const uint32_t ahead = (uint32_t)x->indices[coming];
+        hedge_feature *f = hedge_at(r, (uint32_t)x->indices[j]);
+        double4 w03;
+        double2 w45;
+        if (UNLIKELY(!hedge_is_plain(f, x->data[j])))
+            break;
+        PREFETCH(hedge_at(r, (uint32_t)x->indices[coming]));
+        hedge_count_plain(f);
+        w03 = wide4(load_float4(f->w));
+        w45 = wide2(f->w + 4);
+        at.margin += hedge_mixed(c03, c45, w03, w45);
+        at.old03 += w03;
+        at.old45 += w45;
+        at.v += wide4(load_float4(f->s));
+        at.norm2 += 1.0;
+        row->feature = f;
+        row->x = 1.0;
+        row++;
+    }
+    at.scaled03 = at.old03;
+    at.scaled45 = at.old45;
+    for (; j < end; j++) {
+        const int64_t coming = j + HEDGE_PREFETCH < last ? j + HEDGE_PREFETCH : last;
         hedge_feature *f = hedge_at(r, (uint32_t)x->indices[j]);
         const double value = x->data[j];
-        PREFETCH(hedge_at(r, ahead));
-        if (value == 1.0 && f->scale2 == 1.0) {
-            /* As below, where all factors are 1. */
-            const uint64_t age = f->counts >> 6 & HEDGE_MOST_AGE;
-            const pair w01 = wide(f->w), w23 = wide(f->w + 2), w45 = wide(f->w + 4);
-            f->counts = ((f->counts >> 24) + 1) << 24 |
-                        (age < HEDGE_MOST_AGE ? age + 1 : HEDGE_MOST_AGE) << 6;
-            margin += c[0] * w01[0] + c[1] * w01[1] + c[2] * w23[0] + c[3] * w23[1] +
-                      c[4] * w45[0] + c[5] * w45[1];
-            old01 += w01;
-            old23 += w23;
-            old45 += w45;
-            scaled01 += w01;
-            scaled23 += w23;
-            scaled45 += w45;
-            norm2 += 1.0;
-            v01 += wide(f->s);
-            v2 += (double)f->s[2];
+        PREFETCH(hedge_at(r, (uint32_t)x->indices[coming]));
+        if (hedge_is_plain(f, value)) {
+            const double4 w03 = wide4(load_float4(f->w));
+            const double2 w45 = wide2(f->w + 4);
+            hedge_count_plain(f);
+            at.margin += hedge_mixed(c03, c45, w03, w45);
+            at.old03 += w03;
+            at.old45 += w45;
+            at.scaled03 += w03;
+            at.scaled45 += w45;
+            at.v += wide4(load_float4(f->s));
+            at.norm2 += 1.0;
             row->feature = f;
             row->x = 1.0;
             row++;
         } else if (value != 0.0) {
-            double after, square;
-            pair w01, w23, w45;
-            if (f->counts == 0)
-                hedge_fresh(f);
-            w01 = wide(f->w);
-            w23 = wide(f->w + 2);
-            w45 = wide(f->w + 4);
-            if (f->scale2 > 0.0) {
-                const double s = sqrt(f->scale2), before = value / s;
-                margin += hedge_of(c, f) / s * value;
-                old01 += w01 * before;
-                old23 += w23 * before;
-                old45 += w45 * before;
-            }
-            scale_count(&f->scale2, &f->counts, value);
-            after = value / sqrt(f->scale2);
-            square = after * after;
-            norm2 += square;
-            scaled01 += w01 * after;
-            scaled23 += w23 * after;
-            scaled45 += w45 * after;
-            v01 += wide(f->s) * square;
-            v2 += (double)f->s[2] * square;
+            row->x = hedge_add_scaled(&at, f, c, value);
             row->feature = f;
-            row->x = after;
             row++;
         }
     }
-    margin += hedge_bias(r);
-    h = hedge_relative(r, importance);
-    if (!(norm2 > 0.0))
-        return margin;
-    if (r->has_bias) {
-        row->feature = &r->bias;
-        row->x = 1.0;
-        row++;
-    }
-    stop = row;
-    row = r->row;
+    *sums = at;
+    return row;
+}
 
-    norm = sqrt(norm2);
+/* The margin of row i as the model stands; then, for an importance above 0, its update. */
+static INLINED double hedge_learn_row(hedge *r, const rows *x, size_t i, int64_t last, double y,
+                                     double importance)
+{
+    hedge_sums sums = {.norm2 = r->has_bias ? 1.0 : 0.0};
+    double norm, h, inverse, inverse2, loss;
+    double alpha[2], beta[2], arow_step = 0.0, arow_shrink = 0.0, lost[3];
+    double margins[EXPERTS + 1];
+    double4 scaled03;
+    double2 scaled45;
+    int wrong[EXPERTS + 1], moves, k;
+    hedge_element *stop;
+    if (r->has_bias)
+        sums.v = wide4(load_float4(r->bias.s));
+    stop = hedge_walk(r, x, i, last, &sums);
+    sums.margin += hedge_bias(r);
+    h = hedge_relative(r, importance);
+    if (!(sums.norm2 > 0.0))
+        return sums.margin;
+    if (r->has_bias) {
+        stop->feature = &r->bias;
+        stop->x = 1.0;
+        stop++;
+    }
+
+    norm = sqrt(sums.norm2);
     inverse = 1.0 / norm;
     inverse2 = inverse * inverse;
-    old01 = (old01 + wide(r->bias.w)) * both(inverse);
-    old23 = (old23 + wide(r->bias.w + 2)) * both(inverse);
-    old45 = (old45 + wide(r->bias.w + 4)) * both(inverse);
-    scaled01 = (scaled01 + wide(r->bias.w)) * both(inverse);
-    scaled23 = (scaled23 + wide(r->bias.w + 2)) * both(inverse);
-    scaled45 = (scaled45 + wide(r->bias.w + 4)) * both(inverse);
-    memcpy(margins, &old01, sizeof old01);
-    memcpy(margins + 2, &old23, sizeof old23);
-    memcpy(margins + 4, &old45, sizeof old45);
+    store_double4(margins, (sums.old03 + wide4(load_float4(r->bias.w))) * all4(inverse));
+    store_double2(margins + 4, (sums.old45 + wide2(r->bias.w + 4)) * all2(inverse));
+    scaled03 = (sums.scaled03 + wide4(load_float4(r->bias.w))) * all4(inverse);
+    scaled45 = (sums.scaled45 + wide2(r->bias.w + 4)) * all2(inverse);
     margins[EXPERTS] = mixture_learn(&r->mixture, margins, norm, y, h, wrong);
     hedge_observe(r, margins, wrong, y, importance);
 
-    hedge_scw(y * scaled01[0], v01[0] * inverse2, HEDGE_C * h, HEDGE_PHI, &alpha[0], &beta[0]);
-    hedge_scw(y * scaled01[1], v01[1] * inverse2, HEDGE_C_WIDE * h, HEDGE_PHI_WIDE, &alpha[1],
+    hedge_scw(y * scaled03[0], sums.v[0] * inverse2, HEDGE_C * h, HEDGE_PHI, &alpha[0], &beta[0]);
+    hedge_scw(y * scaled03[1], sums.v[1] * inverse2, HEDGE_C_WIDE * h, HEDGE_PHI_WIDE, &alpha[1],
               &beta[1]);
-    steps = (pair){alpha[0], alpha[1]} * both(y) * both(inverse);
-    shrinks = (pair){beta[0], beta[1]} * both(inverse2);
     moves = alpha[0] != 0.0 || alpha[1] != 0.0;
-    loss = 1.0 - y * scaled23[0];
+    loss = 1.0 - y * scaled03[2];
     if (loss > 0.0) {
-        const double b = 1.0 / (v2 * inverse2 + HEDGE_AROW_R / h);
+        const double b = 1.0 / (sums.v[2] * inverse2 + HEDGE_AROW_R / h);
         arow_step = loss * b * y * inverse;
         arow_shrink = b * inverse2;
         moves = 1;
     }
-    lost[0] = 1.0 - y * mixture_cut(scaled23[1], 1.0);
+    lost[0] = 1.0 - y * mixture_cut(scaled03[3], 1.0);
     lost[1] = 1.0 - y * mixture_cut(scaled45[0], 1.0);
     lost[2] = 1.0 - y * mixture_cut(scaled45[1], 1.0);
     if (lost[0] > 0.0 || lost[1] > 0.0 || lost[2] > 0.0) {
         for (k = 0; k < 3; k++)
             lost[k] = lost[k] > 0.0 ? lost[k] : 0.0;
-        hedge_adapt(row, stop, lost, y, h, inverse);
+        hedge_adapt(r->row, stop, lost, y, h, inverse);
     }
-    if (moves) {
-        for (e = row; e < stop; e++) {
-            hedge_feature *f = e->feature;
-            const double square = e->x * e->x, s2 = f->s[2];
-            const pair s01 = wide(f->s), shrunk = s01 - shrinks * s01 * s01 * both(square);
-            store(f->w, wide(f->w) + steps * s01 * both(e->x));
-            f->s[0] = hedge_variance(shrunk[0]);
-            f->s[1] = hedge_variance(shrunk[1]);
-            f->w[2] = (float)((double)f->w[2] + arow_step * s2 * e->x);
-            f->s[2] = hedge_variance(s2 - arow_shrink * s2 * s2 * square);
-        }
-    }
-    return margin;
+    if (moves)
+        hedge_move(r->row, stop,
+                   (double4){alpha[0] * y * inverse, alpha[1] * y * inverse, arow_step, 0.0},
+                   (double4){beta[0] * inverse2, beta[1] * inverse2, arow_shrink, 0.0});
+    return sums.margin;
 }
 
 /* Score, then learn, row by row; the margins before each update. There must be state for every id
  * of the rows, and room for the longest. */
-static void hedge_learn(hedge *r, const rows *x, size_t samples, const double *labels,
-                        const double *importances, double *margins)
+static WIDER void hedge_learn(hedge *r, const rows *x, size_t samples, const double *labels,
+                              const double *importances, double *margins)
 {
     const int64_t last = x->indptr[samples] - 1;
     size_t i;

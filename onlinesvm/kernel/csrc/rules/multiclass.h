@@ -16,7 +16,7 @@
 #include "rules/scale.h"
 
 #define CLASS_STRIDE 6
-#define CLASS_ENTRY (sizeof(float4) + sizeof(uint32_t))
+#define CLASS_ENTRY (sizeof(lanes) + sizeof(uint32_t))
 #define CLASS_UPDATED (CLASS_RIVALS + 1) /* labels that one sample updates at most */
 #define CLASS_PREFETCH 8                 /* elements ahead whose record is prefetched */
 #define CLASS_JUDGED (4 * (CLASS_EXPERTS + 1))
@@ -26,7 +26,7 @@ enum { LABEL_NEVER, LABEL_KNOWN, LABEL_DROPPED };
 typedef struct {
     double scale2;
     uint64_t counts;
-    float4 second;
+    lanes second;
     uint8_t *row;
     uint32_t n;
     uint16_t size;   /* of the row's piece */
@@ -37,7 +37,7 @@ typedef struct {
     class_feature *feature;
     double scaled, scale2; /* the value over the scale that counts it, and this scale's square */
     uint64_t counts;
-    float4 direction;
+    lanes direction;
     float x;
 } class_element;
 
@@ -48,11 +48,11 @@ typedef struct {
     size_t known, dropped;
     uint8_t *states; /* by label, as all these */
     uint8_t *slots;  /* 1 + the place among the updated ones, 0 for others */
-    float4 *bias;
-    float4 *scores;
+    lanes *bias;
+    lanes *scores;
     float *mixed;
     float *strengths; /* of a row's entries */
-    float4 bias_second;
+    lanes bias_second;
     int has_bias;
     uint32_t most; /* labels a feature may know */
     class_mixture mixture;
@@ -70,17 +70,17 @@ static inline class_feature *class_at(const multiclass *m, uint32_t id)
     return (class_feature *)(void *)blocks_at(&m->state, id, CLASS_STRIDE);
 }
 
-static inline float4 *row_weights(const class_feature *f) { return (float4 *)(void *)f->row; }
+static inline lanes *row_weights(const class_feature *f) { return (lanes *)(void *)f->row; }
 
 static inline uint32_t *row_labels(const class_feature *f)
 {
-    return (uint32_t *)(void *)(f->row + piece_entries(f->size) * sizeof(float4));
+    return (uint32_t *)(void *)(f->row + piece_entries(f->size) * sizeof(lanes));
 }
 
-static inline float4 class_fresh(void)
+static inline lanes class_fresh(void)
 {
     const float g = (float)HEDGE_LEAST_SQUARE;
-    return (float4){1.0f, g, g, g};
+    return (lanes){1.0f, g, g, g};
 }
 
 static void multiclass_init(multiclass *m, int has_bias, uint32_t most)
@@ -213,7 +213,7 @@ static void multiclass_know(multiclass *m, size_t label)
 static void multiclass_drop(multiclass *m, size_t label)
 {
     m->states[label] = LABEL_DROPPED;
-    m->bias[label] = float4_of(0.0f);
+    m->bias[label] = lanes_of(0.0f);
     m->known--;
     m->dropped++;
 }
@@ -221,7 +221,7 @@ static void multiclass_drop(multiclass *m, size_t label)
 /* Drop the entries of dropped labels from a row. */
 static void class_compact(const multiclass *m, class_feature *f)
 {
-    float4 *w = row_weights(f);
+    lanes *w = row_weights(f);
     uint32_t *labels = row_labels(f), e, n = 0;
     for (e = 0; e < f->n; e++) {
         if (m->states[labels[e]] != LABEL_KNOWN)
@@ -234,33 +234,33 @@ static void class_compact(const multiclass *m, class_feature *f)
 
 /* Scoring. */
 
-static inline float class_dot(float4 c, float4 s)
+static inline float class_dot(lanes c, lanes s)
 {
-    const float4 p = c * s;
+    const lanes p = c * s;
     return ((p[0] + p[1]) + p[2]) + p[3];
 }
 
 /* class_dot of 4 rows. */
-static inline float4 class_dots(float4 c, const float4 *s)
+static inline lanes class_dots(lanes c, const lanes *s)
 {
-    const float4 a = c * s[0], b = c * s[1], d = c * s[2], e = c * s[3];
-    const float4 ab = FLOAT4_PICK(a, b, 0, 4, 1, 5), de = FLOAT4_PICK(d, e, 0, 4, 1, 5);
-    const float4 ab_high = FLOAT4_PICK(a, b, 2, 6, 3, 7), de_high = FLOAT4_PICK(d, e, 2, 6, 3, 7);
-    return ((FLOAT4_PICK(ab, de, 0, 1, 4, 5) + FLOAT4_PICK(ab, de, 2, 3, 6, 7)) +
-            FLOAT4_PICK(ab_high, de_high, 0, 1, 4, 5)) +
-           FLOAT4_PICK(ab_high, de_high, 2, 3, 6, 7);
+    const lanes a = c * s[0], b = c * s[1], d = c * s[2], e = c * s[3];
+    const lanes ab = LANES_PICK(a, b, 0, 4, 1, 5), de = LANES_PICK(d, e, 0, 4, 1, 5);
+    const lanes ab_high = LANES_PICK(a, b, 2, 6, 3, 7), de_high = LANES_PICK(d, e, 2, 6, 3, 7);
+    return ((LANES_PICK(ab, de, 0, 1, 4, 5) + LANES_PICK(ab, de, 2, 3, 6, 7)) +
+            LANES_PICK(ab_high, de_high, 0, 1, 4, 5)) +
+           LANES_PICK(ab_high, de_high, 2, 3, 6, 7);
 }
 
-static inline float4 class_narrow(const double *c)
+static inline lanes class_narrow(const double *c)
 {
-    float4 narrow;
+    lanes narrow;
     int r;
     for (r = 0; r < CLASS_EXPERTS; r++)
         narrow[r] = (float)mixture_cut(c[r], CLASS_MOST_COEFFICIENT);
     return narrow;
 }
 
-static inline float4 class_coefficients(const multiclass *m)
+static inline lanes class_coefficients(const multiclass *m)
 {
     return class_narrow(m->mixture.coefficients);
 }
@@ -317,15 +317,15 @@ static size_t class_gather(multiclass *m, const rows *x, size_t i, int learning,
 /* The experts' scores of all labels but for the bias. */
 static void class_accumulate(multiclass *m, size_t n)
 {
-    float4 *scores = m->scores;
-    const float4 birth = float4_of((float)CLASS_BIRTH);
+    lanes *scores = m->scores;
+    const lanes birth = lanes_of((float)CLASS_BIRTH);
     size_t k;
     for (k = 0; k < m->labels; k++)
         scores[k] = birth;
     for (k = 0; k < n; k++) {
         const class_feature *f = m->elements[k].feature;
         const class_feature *ahead = m->elements[k + 2 < n ? k + 2 : n - 1].feature;
-        const float4 x = float4_of(m->elements[k].x), *w = row_weights(f);
+        const lanes x = lanes_of(m->elements[k].x), *w = row_weights(f);
         const uint32_t *labels = row_labels(f), count = f->n;
         uint32_t e;
         if (ahead->n) {
@@ -340,13 +340,13 @@ static void class_accumulate(multiclass *m, size_t n)
 /* The scores u of row i, by label, -inf of those that are not known. */
 static void class_score_row(multiclass *m, const rows *x, size_t i, float *mixed)
 {
-    const float4 c = class_coefficients(m);
+    const lanes c = class_coefficients(m);
     float bias;
     size_t k;
     class_accumulate(m, class_gather(m, x, i, 0, &bias));
     for (k = 0; k < m->labels; k++)
         mixed[k] = m->states[k] == LABEL_KNOWN
-                       ? class_dot(c, m->scores[k] + m->bias[k] * float4_of(bias))
+                       ? class_dot(c, m->scores[k] + m->bias[k] * lanes_of(bias))
                        : -INFINITY;
 }
 
@@ -369,17 +369,17 @@ typedef struct {
 typedef struct {
     int64_t best, stacked;
     float best_score, other_score, stacked_score;
-    float4 strongest;
+    lanes strongest;
 } class_seen;
 
 /* Add the bias to the scores, mix them. */
-static class_seen class_look(multiclass *m, float bias, float4 c, float4 stack, size_t truth)
+static class_seen class_look(multiclass *m, float bias, lanes c, lanes stack, size_t truth)
 {
-    class_seen s = {-1, -1, -INFINITY, -INFINITY, -INFINITY, float4_of(-INFINITY)};
-    const float4 b = float4_of(bias);
+    class_seen s = {-1, -1, -INFINITY, -INFINITY, -INFINITY, lanes_of(-INFINITY)};
+    const lanes b = lanes_of(bias);
     size_t k;
     for (k = 0; k < m->labels; k++) {
-        const float4 score = m->scores[k] + m->bias[k] * b;
+        const lanes score = m->scores[k] + m->bias[k] * b;
         float u;
         m->scores[k] = score;
         if (UNLIKELY(m->states[k] != LABEL_KNOWN)) {
@@ -399,7 +399,7 @@ static class_seen class_look(multiclass *m, float bias, float4 c, float4 stack, 
                 s.stacked_score = stacked;
                 s.stacked = (int64_t)k;
             }
-            s.strongest = float4_most(s.strongest, score);
+            s.strongest = lanes_most(s.strongest, score);
         }
     }
     for (; k & 3; k++)
@@ -435,10 +435,10 @@ static void class_judge(multiclass *m, const double *margins, const int *wrong, 
 }
 
 /* The mixture and the judges learn by the scores before the update. */
-static void class_learn_mixture(multiclass *m, const class_seen *s, float4 stack, size_t truth,
+static void class_learn_mixture(multiclass *m, const class_seen *s, lanes stack, size_t truth,
                                 double h, double importance)
 {
-    const float4 own = m->scores[truth], rival = m->scores[s->stacked];
+    const lanes own = m->scores[truth], rival = m->scores[s->stacked];
     const float stacked = class_dot(stack, own);
     double margins[CLASS_EXPERTS + 1], against[CLASS_EXPERTS];
     int wrong[CLASS_EXPERTS + 1], r;
@@ -454,28 +454,28 @@ static void class_learn_mixture(multiclass *m, const class_seen *s, float4 stack
 /* The labels that a sample updates, and their experts' steps. */
 typedef struct {
     uint32_t labels[CLASS_UPDATED];
-    float4 steps[CLASS_UPDATED + 1]; /* from 1 on, as slots count */
-    mask4 each[CLASS_UPDATED];       /* four times each label; the first again where there is none */
+    lanes steps[CLASS_UPDATED + 1]; /* from 1 on, as slots count */
+    int4 each[CLASS_UPDATED];       /* four times each label; the first again where there is none */
     int n;
 } class_updated;
 
 /* The rivals of largest score, the first first. */
-static int class_rivals(const multiclass *m, float4 c, size_t truth, uint32_t *found)
+static int class_rivals(const multiclass *m, lanes c, size_t truth, uint32_t *found)
 {
-    const float4 birth = float4_of((float)CLASS_BIRTH);
+    const lanes birth = lanes_of((float)CLASS_BIRTH);
     float scores[CLASS_RIVALS];
     int n = 0, p;
     size_t k;
     for (k = 0; k < m->labels; k++) {
-        const float4 s = m->scores[k];
-        mask4 above;
+        const lanes s = m->scores[k];
+        int4 above;
         float u;
         if (UNLIKELY(m->states[k] != LABEL_KNOWN))
             continue;
         u = class_dot(c, s);
         if (n == CLASS_RIVALS && !(u > scores[n - 1]))
             continue;
-        above = (mask4)(s > birth);
+        above = (int4)(s > birth);
         if (k == truth || !(above[0] | above[1] | above[2] | above[3]))
             continue;
         p = n < CLASS_RIVALS ? n++ : n - 1;
@@ -491,19 +491,19 @@ static int class_rivals(const multiclass *m, float4 c, size_t truth, uint32_t *f
 
 /* The losses of truth and rivals, signed; the largest of each expert. Labels without any are left
  * out. */
-static float4 class_losses(const multiclass *m, const uint32_t *labels, int n, class_updated *out)
+static lanes class_losses(const multiclass *m, const uint32_t *labels, int n, class_updated *out)
 {
     const float adaptive = (float)CLASS_MOST_LOSS;
-    const float4 one = float4_of(1.0f), zero = float4_of(0.0f);
-    const float4 most = {(float)CLASS_MOST_AROW_LOSS, adaptive, adaptive, adaptive};
-    float4 largest = zero;
+    const lanes one = lanes_of(1.0f), zero = lanes_of(0.0f);
+    const lanes most = {(float)CLASS_MOST_AROW_LOSS, adaptive, adaptive, adaptive};
+    lanes largest = zero;
     int k;
     out->n = 0;
     for (k = 0; k < n; k++) {
-        const float4 s = m->scores[labels[k]];
-        const float4 loss = float4_most(zero, k ? one + s : one - s);
-        const float4 cut = float4_where((mask4)(loss < most), loss, most);
-        largest = float4_most(largest, cut);
+        const lanes s = m->scores[labels[k]];
+        const lanes loss = lanes_most(zero, k ? one + s : one - s);
+        const lanes cut = lanes_where((int4)(loss < most), loss, most);
+        largest = lanes_most(largest, cut);
         if (cut[0] > 0.0f || cut[1] > 0.0f || cut[2] > 0.0f || cut[3] > 0.0f) {
             out->labels[out->n++] = labels[k];
             out->steps[out->n] = k ? -cut : cut;
@@ -513,13 +513,13 @@ static float4 class_losses(const multiclass *m, const uint32_t *labels, int n, c
 }
 
 /* Write the strengths of a row's entries, and infinity to the multiple of 4 after them. */
-static void class_weigh(multiclass *m, const class_feature *f, float4 c)
+static void class_weigh(multiclass *m, const class_feature *f, lanes c)
 {
-    const mask4 magnitude = {INT32_MAX, INT32_MAX, INT32_MAX, INT32_MAX};
-    const float4 *w = row_weights(f);
+    const int4 magnitude = {INT32_MAX, INT32_MAX, INT32_MAX, INT32_MAX};
+    const lanes *w = row_weights(f);
     uint32_t e;
     for (e = 0; e + 4 <= f->n; e += 4)
-        *(float4 *)(m->strengths + e) = (float4)((mask4)class_dots(c, w + e) & magnitude);
+        *(lanes *)(m->strengths + e) = (lanes)((int4)class_dots(c, w + e) & magnitude);
     for (; e < f->n; e++)
         m->strengths[e] = fabsf(class_dot(c, w[e]));
     for (; e & 3; e++)
@@ -529,19 +529,19 @@ static void class_weigh(multiclass *m, const class_feature *f, float4 c)
 /* The earliest entry of the least strength. */
 static uint32_t class_weakest(const multiclass *m, uint32_t n)
 {
-    float4 least = float4_of(INFINITY);
+    lanes least = lanes_of(INFINITY);
     float most;
     uint32_t e;
     for (e = 0; e < n; e += 4) {
-        const float4 s = *(const float4 *)(m->strengths + e);
-        least = float4_where((mask4)(s < least), s, least);
+        const lanes s = *(const lanes *)(m->strengths + e);
+        least = lanes_where((int4)(s < least), s, least);
     }
     most = least[0];
     for (e = 1; e < 4; e++)
         most = least[e] < most ? least[e] : most;
-    least = float4_of(most);
+    least = lanes_of(most);
     for (e = 0; e < n; e += 4)
-        if (mask4_any((mask4)(*(const float4 *)(m->strengths + e) == least)))
+        if (int4_any((int4)(*(const lanes *)(m->strengths + e) == least)))
             break;
     while (m->strengths[e] != most)
         e++;
@@ -557,7 +557,7 @@ static void class_extend(multiclass *m, class_feature *f, uint32_t more)
     f->size = (uint16_t)piece_size((size_t)f->n + more);
     f->row = piece_take(&m->rows, f->size);
     if (old.row) {
-        memcpy(row_weights(f), row_weights(&old), old.n * sizeof(float4));
+        memcpy(row_weights(f), row_weights(&old), old.n * sizeof(lanes));
         memcpy(row_labels(f), row_labels(&old), old.n * sizeof(uint32_t));
         piece_give(&m->rows, old.row, old.size);
     }
@@ -566,7 +566,7 @@ static void class_extend(multiclass *m, class_feature *f, uint32_t more)
 /* Enter the labels whose bits are set in `missing`. The others lie at the places `there`, counted
  * from 1. */
 static void class_enter(multiclass *m, class_feature *f, const class_updated *updated,
-                        uint32_t missing, const uint32_t *there, float4 direction, float4 c)
+                        uint32_t missing, const uint32_t *there, lanes direction, lanes c)
 {
     uint32_t more = (uint32_t)__builtin_popcount(missing), e;
     int k, weighed = 0, moved = 0; /* whether `there` is no longer all */
@@ -604,12 +604,12 @@ static void class_enter(multiclass *m, class_feature *f, const class_updated *up
 
 /* Add the steps to the weights of the updated labels, entering those that are new. */
 static inline void class_move(multiclass *m, class_feature *f, const class_updated *updated,
-                              float4 direction, float4 c)
+                              lanes direction, lanes c)
 {
     const uint8_t *slots = m->slots;
     const uint32_t n = f->n;
     uint32_t e, j, missing = ((uint32_t)1 << updated->n) - 1, there[CLASS_UPDATED] = {0};
-    float4 *w;
+    lanes *w;
     const uint32_t *labels;
     if (!n) {
         class_enter(m, f, updated, missing, there, direction, c);
@@ -620,12 +620,12 @@ static inline void class_move(multiclass *m, class_feature *f, const class_updat
     for (e = 0; e < n; e += 4) {
         const uint32_t stop = n - e < 4 ? n - e : 4;
         if (stop == 4) {
-            mask4 four, hit;
+            int4 four, hit;
             memcpy(&four, labels + e, sizeof four);
             hit = (four == updated->each[0]) | (four == updated->each[1]) |
                   (four == updated->each[2]) | (four == updated->each[3]) |
                   (four == updated->each[4]);
-            if (!mask4_any(hit))
+            if (!int4_any(hit))
                 continue;
         }
         for (j = e; j < e + stop; j++) {
@@ -642,17 +642,17 @@ static inline void class_move(multiclass *m, class_feature *f, const class_updat
     class_enter(m, f, updated, missing, there, direction, c);
 }
 
-static inline float4 class_direction(float4 second)
+static inline lanes class_direction(lanes second)
 {
-    const float4 one = float4_of(1.0f);
-    float4 root, d;
-    root = (float4){1.0f, sqrtf(second[1]), sqrtf(second[2]), sqrtf(second[3])};
+    const lanes one = lanes_of(1.0f);
+    lanes root, d;
+    root = (lanes){1.0f, sqrtf(second[1]), sqrtf(second[2]), sqrtf(second[3])};
     d = one / root;
     d[0] = second[0];
     return d;
 }
 
-static inline float4 class_shrunk(float4 second, float beta, float4 direction)
+static inline lanes class_shrunk(lanes second, float beta, lanes direction)
 {
     const float least = (float)HEDGE_LEAST_VARIANCE;
     const float s = second[0] - (beta * direction[0]) * direction[0];
@@ -663,34 +663,34 @@ static inline float4 class_shrunk(float4 second, float beta, float4 direction)
 /* The experts' step on the truth and its rivals. */
 static void class_update(multiclass *m, size_t n, float bias, size_t truth, double importance)
 {
-    const float4 c = class_coefficients(m);
+    const lanes c = class_coefficients(m);
     const float h = (float)importance, etas[] = {0.0f, (float)HEDGE_ETA_SLOW,
                                                  (float)HEDGE_ETA_FAST, (float)HEDGE_ETA_FASTEST};
     uint32_t labels[CLASS_UPDATED] = {(uint32_t)truth};
     class_updated updated;
-    float4 largest, gradient, reach = float4_of(0.0f), rates, bias_direction = reach;
+    lanes largest, gradient, reach = lanes_of(0.0f), rates, bias_direction = reach;
     class_element *e, *stop = m->elements + n;
     const int count = 1 + class_rivals(m, c, truth, labels + 1);
     int k;
     largest = class_losses(m, labels, count, &updated);
     if (!updated.n)
         return;
-    gradient = (float4_of(h) * largest) * largest;
+    gradient = (lanes_of(h) * largest) * largest;
     gradient[0] = 0.0f;
     for (e = m->elements; e < stop; e++) {
-        const float4 square = float4_of(e->x * e->x);
-        const float4 second = e->feature->second + gradient * square;
-        const float4 d = class_direction(second);
+        const lanes square = lanes_of(e->x * e->x);
+        const lanes second = e->feature->second + gradient * square;
+        const lanes d = class_direction(second);
         e->feature->second = second;
         reach += d * square;
-        e->direction = d * float4_of(e->x);
+        e->direction = d * lanes_of(e->x);
     }
     if (m->has_bias) {
-        const float4 square = float4_of(bias * bias);
+        const lanes square = lanes_of(bias * bias);
         m->bias_second += gradient * square;
         bias_direction = class_direction(m->bias_second);
         reach += bias_direction * square;
-        bias_direction *= float4_of(bias);
+        bias_direction *= lanes_of(bias);
     }
     rates[0] = 1.0f / (reach[0] + (float)HEDGE_AROW_R / h);
     for (k = 1; k < CLASS_EXPERTS; k++) {
@@ -703,7 +703,7 @@ static void class_update(multiclass *m, size_t n, float bias, size_t truth, doub
     }
     for (k = 0; k < CLASS_UPDATED; k++) {
         const int32_t label = (int32_t)updated.labels[k < updated.n ? k : 0];
-        updated.each[k] = (mask4){label, label, label, label};
+        updated.each[k] = (int4){label, label, label, label};
     }
     for (e = m->elements; e < stop; e++) {
         if (largest[0] > 0.0f)
@@ -724,13 +724,13 @@ static void class_update(multiclass *m, size_t n, float bias, size_t truth, doub
 static class_learned class_learn_row(multiclass *m, const rows *x, size_t i, size_t truth,
                                      double importance)
 {
-    const float4 c = class_coefficients(m);
-    const double birth = class_dot(c, float4_of((float)CLASS_BIRTH));
+    const lanes c = class_coefficients(m);
+    const double birth = class_dot(c, lanes_of((float)CLASS_BIRTH));
     const int fresh = truth >= m->labels || m->states[truth] != LABEL_KNOWN;
     class_learned learned = {0.0, 0.0, -1};
     temperature_shares shares = {0};
     double stack_factors[CLASS_EXPERTS], h;
-    float4 stack;
+    lanes stack;
     class_seen s;
     float bias;
     size_t n, k;
@@ -761,9 +761,9 @@ static class_learned class_learn_row(multiclass *m, const rows *x, size_t i, siz
     h = class_relative(m, importance);
     if (fresh) {
         while (m->labels <= truth)
-            m->scores[m->labels++] = float4_of((float)CLASS_BIRTH);
+            m->scores[m->labels++] = lanes_of((float)CLASS_BIRTH);
         multiclass_know(m, truth);
-        m->scores[truth] = float4_of((float)CLASS_BIRTH);
+        m->scores[truth] = lanes_of((float)CLASS_BIRTH);
     }
     if (m->known < 2 || !(n || m->has_bias))
         return learned;
@@ -795,7 +795,7 @@ static void multiclass_learn(multiclass *m, const rows *x, size_t samples, const
 /* The strengths of ids first .. first + n - 1, by which features are pruned. */
 static void multiclass_strengths(const multiclass *m, uint32_t first, size_t n, double *strengths)
 {
-    const float4 c = class_coefficients(m);
+    const lanes c = class_coefficients(m);
     const uint64_t end_id = blocks_end(&m->state);
     size_t i;
     for (i = 0; i < n; i++) {
@@ -832,7 +832,7 @@ static inline double *multiclass_judged(multiclass *m) { return &m->judged[0][0]
 
 static void multiclass_coefficients(const multiclass *m, double *coefficients)
 {
-    const float4 c = class_coefficients(m);
+    const lanes c = class_coefficients(m);
     int r;
     for (r = 0; r < CLASS_EXPERTS; r++)
         coefficients[r] = (double)c[r];
@@ -870,7 +870,7 @@ static uint32_t class_copy_row(const multiclass *m, const class_feature *f, int3
         if (m->states[row_labels(f)[e]] != LABEL_KNOWN)
             continue;
         labels[n] = (int32_t)row_labels(f)[e];
-        memcpy(weights + (size_t)n * CLASS_EXPERTS, &row_weights(f)[e], sizeof(float4));
+        memcpy(weights + (size_t)n * CLASS_EXPERTS, &row_weights(f)[e], sizeof(lanes));
         n++;
     }
     return n;
@@ -882,7 +882,7 @@ static void multiclass_dump(const multiclass *m, size_t first, size_t n, const c
     size_t i, entries = 0;
     for (i = 0; i < n; i++) {
         const class_feature none = {0}, *f = &none;
-        float4 second;
+        lanes second;
         uint32_t count = 0;
         if (first + i < blocks_end(&m->state))
             f = class_at(m, (uint32_t)(first + i));
@@ -927,7 +927,7 @@ static int multiclass_take(multiclass *m, size_t n, size_t labels, const class_a
             f->row = piece_take(&m->rows, f->size);
             f->n = (uint32_t)count;
             memcpy(row_weights(f), from->row_weights + entries * CLASS_EXPERTS,
-                   count * sizeof(float4));
+                   count * sizeof(lanes));
             memcpy(row_labels(f), from->row_labels + entries, count * sizeof(int32_t));
         }
         entries += count;
@@ -935,7 +935,7 @@ static int multiclass_take(multiclass *m, size_t n, size_t labels, const class_a
     m->labels = labels;
     if (labels) {
         memcpy(m->states, states, labels);
-        memcpy(m->bias, bias, labels * sizeof(float4));
+        memcpy(m->bias, bias, labels * sizeof(lanes));
     }
     for (i = 0; i < labels; i++) {
         m->known += states[i] == LABEL_KNOWN;

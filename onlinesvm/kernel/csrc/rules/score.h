@@ -1,12 +1,11 @@
-/* The margins of rows by weights as they stand, wherever these lie: the one loop behind every
+/* The margins of rows by weights as they stand, wherever these lie: the one loop of every
  * prediction, of a learning model and of fixed weights.
  *
  *     margin = ((0 + w_i x_i) + w_j x_j) + … + b, in the stored order of the row
  *
- * A row is short, so a loop over it is too: what limits it is how soon memory answers. The rows are
- * read once, from start to end: they are asked for well ahead, as what is not needed again, so that
- * they do not push the weights out of the cache. Weights that do not fit the cache anyway are asked
- * for too, by the ids that come.
+ * A row is short, so a loop over it is too: memory latency limits it. The rows are read once, from
+ * start to end: they are prefetched without a place in the cache, so that they do not push the
+ * weights out of it. Weights that do not fit the cache are prefetched too, by the next ids.
  */
 #ifndef ONLINESVM_SCORE_H
 #define ONLINESVM_SCORE_H
