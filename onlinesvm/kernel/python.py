@@ -14,6 +14,7 @@ from onlinesvm.metrics.monitor import Metrics
 from onlinesvm.model.lookup import Lookup
 from onlinesvm.model.margins import score_fixed
 from onlinesvm.model.rules import RULES, Rule
+from onlinesvm.model.rules.multiclass import Multiclass
 from onlinesvm.readers.parsing import parse_block
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "RULES",
     "Lookup",
     "Metrics",
+    "Multiclass",
     "decode",
     "encode",
     "learn",

@@ -14,6 +14,7 @@ from onlinesvm.errors import KernelError
 from onlinesvm.kernel import contract
 from onlinesvm.model.head import Head
 from onlinesvm.model.rules import Rule
+from onlinesvm.model.rules.class_layout import ClassLayout
 from onlinesvm.model.rules.records import RecordRule
 
 
@@ -31,6 +32,9 @@ def test_a_kernel_defines_exactly_the_contract(kernel: kernels.Kernel) -> None:
     assert members(lookup) == set(contract.MEMBERS["Lookup"])
     assert members(lookup.view()) == set(contract.MEMBERS["View"])
     assert members(kernel.Metrics(0.0)) == set(contract.MEMBERS["Metrics"])
+    classes = kernel.Multiclass(True, 9, 9, ClassLayout)
+    assert members(classes) == set(contract.MEMBERS["Multiclass"])
+    assert members(classes.view(0)) == set(contract.MEMBERS["View"])
 
 
 @pytest.mark.parametrize("average", [False, True])
