@@ -141,7 +141,7 @@ def read(name: str) -> Data:
 
 def ours(data: Data) -> tuple[Mistakes, float]:
     """Our mistakes, and the calibration error over the later half."""
-    learner = ClassHead(kernels.load(), True, 100_000, 128).learner
+    learner = ClassHead(kernels.load(), True, 100_000, 128).rule
     n = len(data.labels)
     predicted, confident = [], []
     for start in range(0, n, BATCH):

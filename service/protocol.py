@@ -16,10 +16,18 @@ envelope, up to a first empty one, may come before them; the reply echoes them.
                        sequence: applied once, however often it is sent
     predict     yes    samples to score; the reply's body holds their margins, or with `output` in
                        the header (`margin`, `label` or `probability`) their labels, nil before the
-                       first is known, or the probabilities of the label of side +1
+                       first is known, or the probabilities of the label of side +1. Of a
+                       multiclass model `margin` and `probability` are arrays of [label, score], the
+                       best first, `top` of them (in the header; 1, and 0 for all, where the reply's
+                       header has all `labels` in their order); a binary model ignores `top`
     explain     yes    samples to score; the reply's body holds the parts of each margin, a map
                        {margin, label, bias, features: array of [name, value, weight,
-                       contribution, seen, known]}
+                       contribution, seen, known]}. Of a multiclass model, with `label` in the
+                       header: of the score of that label; with `other` too: of its lead over that
+    labels             the labels of a multiclass model from the id `first` (0) on, `count` (100, at
+                       most 1,000): the body is a map {labels: array of maps, next: id or nil,
+                       confusion: map {labels, weights}, nil after the first page}
+    drop_label         a multiclass model to forget `label`: an entry of the log
     stats              figures, as keys of the header
     snapshot           a snapshot, answered when it is durable
     reload             a reader's look for a newer snapshot, answered when it is loaded
@@ -51,9 +59,9 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.config import Limits
+from onlinesvm.config import MOST_LABELS, Limits
 from onlinesvm.data.codec import pack_array
-from onlinesvm.data.label import Written, packable
+from onlinesvm.data.label import Written, label_of, packable, packed
 from onlinesvm.errors import BodyError, LimitError, OnlineSVMError, SampleError, format_text
 from onlinesvm.model.labels import label_array
 from onlinesvm.model.lookup import name_bytes, name_text
@@ -76,11 +84,16 @@ __all__ = [
     "decode_explanations",
     "decode_labels",
     "decode_margins",
+    "decode_page",
+    "decode_scores",
+    "decode_top",
     "encode_error",
     "encode_explanations",
     "encode_labels",
+    "encode_page",
     "encode_reply",
     "encode_request",
+    "encode_top",
     "request_error_of",
     "numbering_of",
     "parse_reply",
@@ -112,6 +125,8 @@ OPERATIONS = {
     "learn": True,
     "predict": True,
     "explain": True,
+    "labels": False,
+    "drop_label": False,
     "stats": False,
     "snapshot": False,
     "reload": False,
@@ -128,7 +143,10 @@ _KEYS = frozenset(("v", "op", "id", "model"))
 # Operation → the keys that its header may have.
 _KEYS_OF = dict.fromkeys(OPERATIONS, _KEYS) | {
     "learn": _KEYS | {"producer", "sequence"},
-    "predict": _KEYS | {"output"},
+    "predict": _KEYS | {"output", "top"},
+    "explain": _KEYS | {"label", "other"},
+    "labels": _KEYS | {"first", "count"},
+    "drop_label": _KEYS | {"label"},
     "resume": _KEYS | {"producer"},
 }
 _EXTENSIONS = (msgpack.ExtType, msgpack.Timestamp)
@@ -169,7 +187,8 @@ class Request(NamedTuple):  # a frozen dataclass takes four times as long to mak
     """One request. `body` is b"" for an operation without one.
 
     header: its frame, as it came. producer and sequence: b"" and 0 where it is not numbered. peer:
-    the connection it came from. model: the name of the model it is for.
+    the connection it came from. model: the name of the model it is for. label, other: as they
+    came, unchecked. first, most: the page of labels.
     """
 
     op: str
@@ -181,6 +200,11 @@ class Request(NamedTuple):  # a frozen dataclass takes four times as long to mak
     peer: bytes = b""
     output: str = "margin"
     model: str = DEFAULT_MODEL
+    top: int = 1
+    first: int = 0
+    most: int = 100
+    label: Any = None
+    other: Any = None
 
 
 class Reply(NamedTuple):
@@ -261,6 +285,9 @@ def parse_request(frames: Sequence[bytes], limits: Limits, peer: bytes = b"") ->
         raise RequestError(
             "BAD_REQUEST", f"expected output as one of {known}, got {_shown(output)}", None, id
         )
+    top = _count_of(header, "top", 1, 0, MOST_LABELS, id)
+    first = _count_of(header, "first", 0, 0, MOST_LABELS, id)
+    most = _count_of(header, "count", 100, 1, 1000, id)
     if has_body and len(frames) == 1:
         raise RequestError("BAD_REQUEST", f"expected a body for {op}, got none", None, id)
     if not has_body and len(frames) == 2:
@@ -275,7 +302,22 @@ def parse_request(frames: Sequence[bytes], limits: Limits, peer: bytes = b"") ->
             id,
         )
     body = frames[1] if has_body else b""
-    return Request(op, id, body, frames[0], producer, sequence, peer, output, model)
+    label, other = header.get("label"), header.get("other")
+    return Request(
+        op, id, body, frames[0], producer, sequence, peer, output, model, top, first, most,
+        label, other,
+    )  # fmt: skip
+
+
+def _count_of(header: dict[str, Any], key: str, default: int, low: int, high: int, id: Id) -> int:
+    """A number of the header. Raises RequestError."""
+    value = header.get(key, default)
+    if type(value) is not int or not low <= value <= high:
+        raise RequestError(
+            "BAD_REQUEST",
+            f"expected {key} as an integer from {low} to {high}, got {_shown(value)}", None, id,
+        )  # fmt: skip
+    return value
 
 
 def _numbering_of(header: dict[str, Any], op: str, id: Id) -> tuple[bytes, int]:
@@ -498,6 +540,66 @@ def encode_labels(names: Sequence[Written | None], chosen: NDArray[np.intp]) -> 
 def decode_labels(body: bytes) -> NDArray[Any]:
     """The labels in the body of a reply, [n]: int64, bool, text, or objects."""
     return label_array([label_shown(label) for label in msgpack.unpackb(body)])
+
+
+def encode_top(
+    names: Sequence[Written], ids: NDArray[np.int32], rows: NDArray[Any], scores: NDArray[Any]
+) -> bytes:
+    """The best labels of each sample as the body of a reply: arrays of [label, score].
+
+    ids: int32[k] of `names`, rising. rows, scores: the ids and the scores, [n, m].
+    """
+    head, parts = msgpack.packb, [b"\x92" + packed(label_of(name)) for name in names]
+    places = np.searchsorted(ids, rows).tolist()
+    samples = [
+        pack_array([parts[k] + head(score) for k, score in zip(*row, strict=True)])
+        for row in zip(places, scores.astype(np.float64).tolist(), strict=True)
+    ]
+    return pack_array(samples)
+
+
+def decode_top(body: bytes) -> list[list[tuple[Any, float]]]:
+    """The best labels of each sample in the body of a reply, with their scores."""
+    return [[(label_shown(label), score) for label, score in row] for row in msgpack.unpackb(body)]
+
+
+def encode_page(
+    rows: list[dict[str, Any]],
+    following: int | None,
+    confusion: tuple[list[Written | None], NDArray[np.float64]] | None,
+) -> bytes:
+    """A page of labels as the body of a reply."""
+    for row in rows:
+        row |= {name: packable(row[name]) for name in ("label", "confused_with")}
+    shown = None
+    if confusion is not None:
+        names, weights = confusion
+        shown = {"labels": [packable(name) for name in names], "weights": weights.tolist()}
+    packed: bytes = msgpack.packb({"labels": rows, "next": following, "confusion": shown})
+    return packed
+
+
+def decode_page(body: bytes) -> dict[str, Any]:
+    """A page of labels in the body of a reply."""
+    page: dict[str, Any] = msgpack.unpackb(body)
+    for row in page["labels"]:
+        row |= {name: label_shown(row[name]) for name in ("label", "confused_with")}
+    if page["confusion"] is not None:
+        page["confusion"]["labels"] = [label_shown(name) for name in page["confusion"]["labels"]]
+    return page
+
+
+def decode_scores(
+    labels: Sequence[Written | bytes], body: bytes, missing: float
+) -> NDArray[np.float64]:
+    """The scores of all labels in the body of a reply, float64[n, labels]; `missing` without."""
+    places = {label: k for k, label in enumerate(labels)}
+    rows = msgpack.unpackb(body)
+    made = np.full((len(rows), len(labels)), missing)
+    for scores, row in zip(made, rows, strict=True):
+        for label, score in row:
+            scores[places[label]] = score
+    return made
 
 
 def label_shown(label: Written | bytes | None) -> Written | None:

@@ -18,10 +18,12 @@ from onlinesvm.kernel.contract import Kernel, KernelMulticlass
 from onlinesvm.metrics import monitor
 from onlinesvm.metrics.classes import ClassMetrics
 from onlinesvm.metrics.progressive import TOTALS, Progressive
+from onlinesvm.model.label_weights import LabelWeights
 from onlinesvm.model.rules.class_layout import EXPERTS, ClassLayout
 from onlinesvm.model.rules.constants import CLASS_BIRTH as BIRTH
 from onlinesvm.model.rules.hedge import experts
 from onlinesvm.model.rules.scale import counted
+from onlinesvm.model.view import View
 
 __all__ = ["ClassExplanation", "ClassHead", "Part"]
 
@@ -66,14 +68,20 @@ class ClassHead:
     """
 
     def __init__(
-        self, kernel: Kernel, bias: bool, max_labels: int, max_labels_per_feature: int
+        self,
+        kernel: Kernel,
+        bias: bool,
+        max_labels: int,
+        max_labels_per_feature: int,
+        class_weight: str | None = None,
     ) -> None:
-        self.learner: KernelMulticlass = kernel.Multiclass(
+        self.rule: KernelMulticlass = kernel.Multiclass(
             bias, max_labels, max_labels_per_feature, ClassLayout
         )
         self.has_bias = bias
         self.metrics = kernel.Metrics(0.0)
         self.by_label = ClassMetrics()
+        self.class_weights = LabelWeights(class_weight)
 
     # Learning.
 
@@ -84,7 +92,7 @@ class ClassHead:
         changed then.
         """
         truths = np.ascontiguousarray(labels, dtype=np.int32)
-        learned = self.learner.learn(csr, truths, weights)
+        learned = self.rule.learn(csr, truths, weights)
         right = learned.predicted == truths
         # Right is what was predicted, also where scores are equal or a label is new.
         margins = np.where(
@@ -97,46 +105,52 @@ class ClassHead:
 
     def drop(self, label: int) -> None:
         """Drop a known label; its weights count as absent. Raises ValueError for another."""
-        self.learner.drop(label)
+        self.rule.drop(label)
         self.by_label.drop(label)
+        self.class_weights.drop(label)
 
     # Scoring.
 
     def _pieces(self, csr: CSR) -> Iterator[CSR]:
         n = len(csr.indptr) - 1
-        step = max(1, _CELLS // max(1, len(self.learner.states)))
+        step = max(1, _CELLS // max(1, len(self.rule.states)))
         for first in range(0, n, step):
             yield csr.rows(first, min(n, first + step))
 
-    def top(self, csr: CSR, n: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """The best `n` labels of each row, all for 0, and their scores, best first, [rows, m] each.
+    def top(
+        self, csr: CSR, n: int, *, probability: bool = False
+    ) -> tuple[NDArray[np.int32], NDArray[Any]]:
+        """The best `n` labels of each row, all for 0, and their scores, float32, or their
+        probabilities, float64, best first, [rows, m] each.
 
         m: the smaller of n and the number of known labels. Of equal scores the lower label is
         first.
         """
-        known = np.flatnonzero(self.learner.states == KNOWN)
+        known = np.flatnonzero(self.rule.states == KNOWN)
         m = min(n, len(known)) if n else len(known)
-        labels, scores = [np.empty((0, m), np.int32)], [np.empty((0, m), np.float32)]
+        kind = np.float64 if probability else np.float32
+        labels, scores = [np.empty((0, m), np.int32)], [np.empty((0, m), kind)]
         for piece in self._pieces(csr):
-            found = self.learner.score(piece)[:, known]
+            every = self.rule.score(piece)
+            found: NDArray[Any] = every[:, known]
             if m == 1:
                 order = found.argmax(axis=1)[:, None]
             else:
                 order = np.argsort(-found, axis=1, kind="stable")[:, :m]
             labels.append(known[order].astype(np.int32))
+            if probability:
+                found = self.rule.probabilities(every)[:, known]
             scores.append(np.take_along_axis(found, order, axis=1))
         return np.concatenate(labels), np.concatenate(scores)
 
     def score(self, csr: CSR) -> NDArray[np.float32]:
         """The scores of all labels, float32[rows, k], −∞ of those that are not known."""
-        return self.learner.score(csr)
+        return self.rule.score(csr)
 
     def probabilities(self, csr: CSR) -> NDArray[np.float64]:
         """The probabilities of all labels, float64[rows, k]; the predicted one's is the largest."""
-        parts = [
-            self.learner.probabilities(self.learner.score(piece)) for piece in self._pieces(csr)
-        ]
-        return np.concatenate([np.empty((0, len(self.learner.states))), *parts])
+        parts = [self.rule.probabilities(self.rule.score(piece)) for piece in self._pieces(csr)]
+        return np.concatenate([np.empty((0, len(self.rule.states))), *parts])
 
     # Explanations.
 
@@ -145,22 +159,22 @@ class ClassHead:
 
         Raises ValueError for a label that is not known.
         """
-        states = self.learner.states
+        states = self.rule.states
         for k in (label,) if other is None else (label, other):
             if not (0 <= k < len(states) and states[k] == KNOWN):
                 raise ValueError(f"label: expected a known one, got {k}")
-        scores = self.learner.score(csr.rows(0, 1))[0].tolist()
-        c = self.learner.coefficients
+        scores = self.rule.score(csr.rows(0, 1))[0].tolist()
+        c = self.rule.coefficients
         elements = list(zip(csr.indices.tolist(), csr.data.tolist(), strict=True))
         elements = elements[: int(csr.indptr[1])]
-        features = [self.learner.feature(id) if id else None for id, _ in elements]
+        features = [self.rule.feature(id) if id else None for id, _ in elements]
         scales, norm2 = [], 0.0
         for (_, value), feature in zip(elements, features, strict=True):
             s2, age, run, _ = feature[2] if feature else (0.0, 0, 0, 0)
             scale = math.sqrt(counted(s2, age, run, value)[0]) if value else 1.0
             scales.append(scale)
             norm2 += (value / scale) ** 2
-        bias = self._weight(self.learner.feature(0), c, label, other)
+        bias = self._weight(self.rule.feature(0), c, label, other)
         norm2 += 1.0 if self.has_bias else 0.0
         norm = math.sqrt(norm2) if norm2 else 1.0
         parts = []
@@ -200,9 +214,16 @@ class ClassHead:
     @property
     def experts(self) -> dict[str, dict[str, float | None]]:
         """Each expert's weight, errors and losses, the stack's over them too."""
-        view = self.learner.view(0)
+        view = self.rule.view(0)
         view.close()
         return experts(view.scalars, EXPERTS)
+
+    @property
+    def metrics_report(self) -> dict[str, Any]:
+        """`report`, `drifts` and `samples_since_drift`."""
+        figures = monitor.report(self.metrics.dump())
+        drift = {name: figures[name] for name in ("drifts", "samples_since_drift")}
+        return {**self.report(), **drift}
 
     def report(self) -> dict[str, float | None]:
         """`balanced_error`, `macro_f1`, `recent_…` and `recent_calibration_error`."""
@@ -212,11 +233,23 @@ class ClassHead:
 
     def snapshot(self, n: int) -> Snapshot:
         """Arrays and scalars of the whole state, of feature ids 1 … n."""
-        view = self.learner.view(n)
+        view = self.rule.view(n)
         arrays = view.arrays()
         arrays |= self.by_label.dump(len(arrays["label_states"]))
+        arrays["label_counts"] = self.class_weights.counts.copy()
         arrays["progressive"] = self.metrics.dump()
         return arrays, dict(view.scalars)
+
+    def figures(self) -> dict[str, Any]:
+        """The totals and figures of a snapshot: the numbers of `progressive`."""
+        numbers = self.metrics.dump().tolist()
+        return {"totals": numbers[: len(TOTALS)], "figures": {"judge": numbers[len(TOTALS) :]}}
+
+    def view(self, n: int, labels: Mapping[str, NDArray[Any]]) -> View:
+        """The rest of the state of a snapshot, as it is now, and the arrays of `labels`."""
+        arrays, scalars = self.snapshot(n)
+        del arrays["progressive"]  # among the figures
+        return View({**arrays, **labels}, scalars)
 
     def restore(
         self, arrays: Mapping[str, NDArray[Any]], scalars: Mapping[str, float | int]
@@ -231,8 +264,14 @@ class ClassHead:
         if numbers is None:
             raise ValueError("progressive: expected an array, got none")
         monitor.check_state(numbers)
+        counts = rest.pop("label_counts", None)
+        if counts is None or counts.dtype.kind != "i" or counts.ndim != 1:
+            raise ValueError("label_counts: expected an array of integers")
+        if len(counts) > len(learner.get("label_states", ())) or (counts < 0).any():
+            raise ValueError("label_counts: expected counts from 0, one a label")
         by_label = ClassMetrics()
         by_label.restore(rest, len(learner.get("label_states", ())))
-        self.learner.restore(learner, scalars)
+        self.rule.restore(learner, scalars)
         self.metrics.restore(numbers)
         self.by_label = by_label
+        self.class_weights.counts = counts.astype(np.int64)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onlinesvm.config import Limits
 from onlinesvm.data.batch import Features
 from onlinesvm.data.codec import pack_array
-from onlinesvm.data.label import Written
+from onlinesvm.data.label import Written, packable
 from onlinesvm.data.objects import Packer, refuse_rows
 from onlinesvm.data.rows import samples_of
 from onlinesvm.errors import LimitError
@@ -22,6 +22,9 @@ from onlinesvm.service.protocol import (
     decode_explanations,
     decode_labels,
     decode_margins,
+    decode_page,
+    decode_scores,
+    decode_top,
     encode_request,
     refusal_of,
 )
@@ -76,7 +79,19 @@ def _labels(answer: Answer) -> NDArray[Any]:
     return decode_labels(answer[1])
 
 
+def _scores(answer: Answer) -> NDArray[np.float64]:
+    if "labels" in answer[0]:
+        return decode_scores(answer[0]["labels"], answer[1], -np.inf)
+    return decode_margins(answer[1])
+
+
+def _best(answer: Answer) -> list[list[tuple[Written, float]]]:
+    return decode_top(answer[1])
+
+
 def _probabilities(answer: Answer) -> NDArray[np.float64]:
+    if "labels" in answer[0]:
+        return decode_scores(answer[0]["labels"], answer[1], 0.0)
     positive = decode_margins(answer[1])
     return np.column_stack((1.0 - positive, positive))
 
@@ -88,6 +103,10 @@ def first(values: NDArray[Any]) -> Any:
 
 def _explanations(answer: Answer) -> list[Explanation]:
     return decode_explanations(answer[1])
+
+
+def _page(answer: Answer) -> dict[str, Any]:
+    return decode_page(answer[1])
 
 
 def whole(answer: Answer) -> Answer:
@@ -143,17 +162,34 @@ class Calls:
         return Call("predict", _labels, self._features(samples), {"output": "label"})
 
     def predict_proba(self, samples: Iterable[Features]) -> Call[NDArray[np.float64]]:
-        """A predict request for the probabilities of both labels. Raises as `predict` does."""
-        keys = {"output": "probability"}
+        """A predict request for the probabilities of all labels. Raises as `predict` does."""
+        keys = {"output": "probability", "top": 0}
         return Call("predict", _probabilities, self._features(samples), keys)
 
     def decision_function(self, samples: Iterable[Features]) -> Call[NDArray[np.float64]]:
-        """A predict request for margins. Raises as `predict` does."""
-        return Call("predict", _margins, self._features(samples))
+        """A predict request for margins, or the scores of all labels. Raises as `predict` does."""
+        return Call("predict", _scores, self._features(samples), {"top": 0})
 
-    def explain(self, samples: Iterable[Features]) -> Call[list[Explanation]]:
+    def top(self, samples: Iterable[Features], n: int) -> Call[list[list[tuple[Written, float]]]]:
+        """A predict request for the best `n` labels. Raises as `predict` does."""
+        keys = {"output": "probability", "top": n}
+        return Call("predict", _best, self._features(samples), keys)
+
+    def labels(self, first: int, count: int) -> Call[dict[str, Any]]:
+        """A page of the labels."""
+        return Call("labels", _page, keys={"first": first, "count": count})
+
+    def drop_label(self, label: Written) -> Call[dict[str, Any]]:
+        """A request to drop a label."""
+        return Call("drop_label", _header, keys={"label": packable(label)})
+
+    def explain(
+        self, samples: Iterable[Features], label: Written | None, other: Written | None
+    ) -> Call[list[Explanation]]:
         """An explain request of `samples`. Raises TypeError, SampleError, LimitError."""
-        return Call("explain", _explanations, self._features(samples))
+        given = {"label": label, "other": other}
+        keys = {name: packable(value) for name, value in given.items() if value is not None}
+        return Call("explain", _explanations, self._features(samples), keys)
 
     def _features(self, samples: Iterable[Features]) -> bytes:
         pack = self._packers.packer.features

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from onlinesvm.data.batch import BatchColumns
 from onlinesvm.data.codec import encode_margins
 from onlinesvm.data.label import packable
 from onlinesvm.errors import BodyError, SampleError
@@ -22,6 +23,8 @@ from onlinesvm.service.protocol import (
     RequestError,
     encode_explanations,
     encode_labels,
+    encode_page,
+    encode_top,
     request_error_of,
 )
 from onlinesvm.service.server.counters import Counters
@@ -29,7 +32,7 @@ from onlinesvm.service.server.leader import Leader
 from onlinesvm.service.server.log_health import LogHealth
 from onlinesvm.service.server.plan import Plan, Planned
 from onlinesvm.service.server.reader import Look, Reader
-from onlinesvm.service.server.registry import Registry
+from onlinesvm.service.server.registry import Registry, check_many
 from onlinesvm.service.server.snapshotter import Snapshotter, Written
 from onlinesvm.service.storage.log import Log
 from onlinesvm.version import __version__
@@ -41,10 +44,14 @@ Answer = Reply | Future[Reply]
 T = TypeVar("T")
 
 
+_MOST_SCORES = 2**20  # in one reply
+
+
 def encode_predictions(model: Model, margins: NDArray[np.float64], output: str) -> bytes:
-    """The body of a reply to predict: margins, probabilities of side +1, or labels."""
+    """The body of a binary model's reply to predict: margins, labels, or probabilities of +1."""
     if output == "label":
-        names = [model.labels.name(-1.0), model.labels.name(1.0)]
+        _, labels = model.binary
+        names = [labels.name(-1.0), labels.name(1.0)]
         return encode_labels(names, (margins > model.config.threshold).astype(np.intp))
     return encode_margins(model.probabilities(margins) if output == "probability" else margins)
 
@@ -61,6 +68,7 @@ class Handlers(ABC):
             "ping": self._ping,
             "predict": self._predict,
             "explain": self._explain,
+            "labels": self._labels,
             "stats": self._stats,
             "snapshot": self._snapshot,
             "reload": self._reload,
@@ -73,7 +81,7 @@ class Handlers(ABC):
         Raises RequestError, with the models as they were.
         """
         try:
-            if request.op == "learn":
+            if request.op in ("learn", "drop_label"):
                 return self._learn(request, plan)
             return self._handlers[request.op](request)
         except (BodyError, SampleError) as error:
@@ -85,12 +93,46 @@ class Handlers(ABC):
     def _predict(self, request: Request) -> Answer:
         model = self._registry.get(request.model, request.id).model
         batch = model.kernel.decode(request.body, model.limits, labelled=False)
-        margins = model.score_batch(batch)
+        keys: dict[str, Any] = {"samples": len(batch), "position": model.position}
+        if model.is_multiclass:
+            body = self._best_labels(model, batch, request, keys)
+        else:
+            body = encode_predictions(model, model.score_batch(batch), request.output)
         self._counters.samples += len(batch)
-        return Reply(
-            {"samples": len(batch), "position": model.position},
-            encode_predictions(model, margins, request.output),
-        )
+        return Reply(keys, body)
+
+    def _best_labels(
+        self, model: Model, batch: BatchColumns, request: Request, keys: dict[str, Any]
+    ) -> bytes:
+        """The body of a multiclass model's reply; adds to the keys of its header."""
+        _, labels = model.many
+        names, ids = labels.names(), labels.ids
+        top = 1 if request.output == "label" else request.top
+        width = min(top, len(names)) if top else len(names)
+        if len(batch) * width > _MOST_SCORES:
+            raise RequestError(
+                "TOO_LARGE",
+                f"expected at most {_MOST_SCORES} scores in a reply, got {len(batch)} samples of"
+                f" {width} labels",
+                None,
+                request.id,
+            )
+        is_share = request.output == "probability"
+        found, scores = model.top_batch(batch, top, probability=is_share)
+        if not top:
+            keys["labels"] = [packable(name) for name in names]
+        if request.output == "label":
+            if not found.size:
+                return encode_labels([None], np.zeros(len(batch), dtype=np.intp))
+            return encode_labels(names, np.searchsorted(ids, found[:, 0]))
+        return encode_top(names, ids, found, scores)
+
+    def _labels(self, request: Request) -> Answer:
+        model = self._registry.get(request.model, request.id).model
+        check_many(model, request)
+        rows, following = model.label_figures(request.first, request.most)
+        confusion = None if request.first else model.confusion()
+        return Reply({"position": model.position}, encode_page(rows, following, confusion))
 
     def _explain(self, request: Request) -> Answer:
         model = self._registry.get(request.model, request.id).model
@@ -104,7 +146,9 @@ class Handlers(ABC):
                 "$",
                 request.id,
             )
-        explained = model.explain_batch(batch)
+        if request.label is not None or request.other is not None:
+            check_many(model, request)
+        explained = model.explain_batch(batch, request.label, request.other)
         self._counters.samples += len(explained)
         return Reply(
             {"samples": len(explained), "position": model.position}, encode_explanations(explained)
@@ -134,7 +178,8 @@ class Handlers(ABC):
             features=len(model.lookup) if model else None,
             kernel=model.kernel.NAME if model else None,
             rule=model.config.rule if model else None,
-            labels=[packable(name) for name in model.labels.names()] if model else None,
+            task=model.config.task if model else None,
+            labels=_labels_of(model) if model else None,
             config=model.config.as_dict() if model else None,
             progressive_error=progressive.error if progressive else None,
             progressive_hinge_loss=progressive.hinge_loss if progressive else None,
@@ -184,6 +229,8 @@ class LeaderHandlers(Handlers):
             text = "out of memory; nothing of it is applied"
             raise RequestError("INTERNAL", text, None, request.id) from None
         keys: dict[str, Any] = {"samples": learned.samples, "position": learned.position}
+        if plan.batch is None:
+            return Reply({"position": learned.position})
         if learned.margins is None:
             return Reply({**keys, "duplicate": True})
         self._counters.samples += learned.samples
@@ -264,6 +311,13 @@ class ReaderHandlers(Handlers):
 
     def _report(self, request: Request) -> dict[str, Any]:
         return self._reader.report()
+
+
+def _labels_of(model: Model) -> list[Any] | int:
+    """The labels of both sides; of many classes how many there are."""
+    if model.is_multiclass:
+        return len(model.many[1].ids)
+    return [packable(name) for name in model.binary[1].names()]
 
 
 def _later(future: Future[T], reply: Callable[[Future[T]], Reply]) -> Future[Reply]:

@@ -9,14 +9,18 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
+from typing import cast
+
+import msgpack
 
 from onlinesvm.data.batch import BatchColumns
-from onlinesvm.model.labels import Labels
+from onlinesvm.data.label import packable
+from onlinesvm.model.class_labels import AnyLabels, ClassLabels
 from onlinesvm.model.model import sided
 from onlinesvm.service.errors import NotDurable
 from onlinesvm.service.protocol import Request, RequestError
 from onlinesvm.service.server.plan import Plan, Planned, Refusal
-from onlinesvm.service.server.registry import Hosted, Registry
+from onlinesvm.service.server.registry import Hosted, Registry, check_many
 from onlinesvm.service.server.writer import Part, Writer
 from onlinesvm.service.storage.entry import Entry, Kind
 from onlinesvm.service.storage.log import Log
@@ -66,6 +70,8 @@ class Leader:
         if request.op == "resume":
             hosted = self._registry.get(request.model, request.id)
             hosted.producers.own(request.producer, request.peer)
+        if request.op == "drop_label":
+            return self._plan_drop(request, turn)
         if request.op != "learn":
             return None
         hosted = self._registry.get(request.model, request.id)
@@ -77,6 +83,18 @@ class Leader:
             turn.labels[hosted.name] = labels
             plan = Plan(request, hosted, batch)
             turn.add(plan)
+        return plan
+
+    def _plan_drop(self, request: Request, turn: _Turn) -> Plan:
+        hosted = self._registry.get(request.model, request.id)
+        check_many(hosted.model, request)
+        labels = cast(ClassLabels, turn.labels_of(hosted)).copy()
+        id = labels.id_of(request.label)
+        name = labels.name(id)
+        labels.drop(id)
+        turn.labels[hosted.name] = labels
+        plan = Plan(request, hosted, dropped=name)
+        turn.add(plan)
         return plan
 
     @property
@@ -120,7 +138,7 @@ class _Turn:
         self._part_bytes = part_bytes
         self._refusal = refusal
         self._last: Part | None = None
-        self.labels: dict[str, Labels] = {}
+        self.labels: dict[str, AnyLabels] = {}
         self._sequences: dict[str, Turn] = {}
         self._numbered: dict[tuple[str, bytes, int], Plan] = {}
         self.hosted: dict[str, Hosted] = {}
@@ -136,7 +154,7 @@ class _Turn:
         error = self._last.wait()  # the first that fails fails all after it
         return error if isinstance(error, NotDurable | MemoryError) else None
 
-    def labels_of(self, hosted: Hosted) -> Labels:
+    def labels_of(self, hosted: Hosted) -> AnyLabels:
         """The labels that a model will have once the requests so far are applied."""
         return self.labels.get(hosted.name, hosted.model.labels)
 
@@ -179,7 +197,8 @@ class _Turn:
         if self._refusal is not None:
             plan.refusal = self._refusal
             return
-        self._batches[name].append(plan.batch)
+        if plan.batch is not None:
+            self._batches[name].append(plan.batch)
         self._part.append(plan)
         self._size += len(request.body)
         if self._size >= self._part_bytes:
@@ -202,11 +221,14 @@ class _Turn:
         entries: list[Entry] = []
         part = Part()
         for plan in plans:
-            request = plan.request
-            # A request without samples and without a number changes nothing.
-            if len(plan.batch) or request.producer:
+            request, model = plan.request, plan.hosted.model.id
+            if plan.batch is None:
                 plan.part, plan.index = part, len(entries)
-                model = plan.hosted.model.id
+                header = msgpack.packb({"label": packable(plan.dropped)})
+                entries.append(Entry(Kind.DROP_LABEL, model, header))
+            # A request without samples and without a number changes nothing.
+            elif len(plan.batch) or request.producer:
+                plan.part, plan.index = part, len(entries)
                 entries.append(Entry(Kind.LEARN, model, request.header, request.body))
         if entries:
             self._writer.write(entries, part, more=more)

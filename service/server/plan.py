@@ -9,6 +9,7 @@ from numpy import float64
 from numpy.typing import NDArray
 
 from onlinesvm.data.batch import BatchColumns
+from onlinesvm.data.label import Written
 from onlinesvm.errors import OnlineSVMError
 from onlinesvm.service.errors import NotDurable
 from onlinesvm.service.protocol import Request
@@ -25,7 +26,7 @@ class Fatal(OnlineSVMError):
 
 
 class Learned(NamedTuple):
-    """The outcome of a learn request; `margins` is None for one that was applied before."""
+    """The outcome; `margins` is None for a learn request that was applied before."""
 
     samples: int
     position: int
@@ -34,16 +35,17 @@ class Learned(NamedTuple):
 
 @dataclass(slots=True)
 class Plan:
-    """How a valid learn request will be carried out.
+    """How a valid learn request, or one to drop a label, will be carried out.
 
-    first: the request of the same turn that this one repeats. part, index: the part of the turn
-    that it is written in, and its place there; None where there is nothing to write. refusal: why
-    it is not written.
+    batch: None to drop the label `dropped`. first: the request of the same turn that this one
+    repeats. part, index: the part of the turn that it is written in, and its place there; None
+    where there is nothing to write. refusal: why it is not written.
     """
 
     request: Request
     hosted: Hosted
-    batch: BatchColumns
+    batch: BatchColumns | None = None
+    dropped: Written | None = None
     is_duplicate: bool = False
     first: Plan | None = None
     part: Part | None = None
@@ -59,17 +61,21 @@ class Plan:
         refusal = self._refusal() if self.first is None else self.first._refusal()
         if refusal is not None:
             raise refusal
-        hosted, samples = self.hosted, len(self.batch)
-        model = hosted.model
+        hosted, samples = self.hosted, 0 if self.batch is None else len(self.batch)
+        model, margins = hosted.model, None
         if self.is_duplicate:
             return Learned(samples, model.position, None)
         try:
-            margins = model.learn_batch(self.batch)
+            if self.batch is None:
+                model.drop_label(self.dropped)
+            else:
+                margins = model.learn_batch(self.batch)
         except Exception as error:
             raise Fatal(
                 f"a request that is in the log could not be applied ({error!r}); start again"
             ) from error
-        hosted.label_order.note(model.labels, self.batch)
+        if self.batch is not None:
+            hosted.label_order.note(model.labels, self.batch)
         if self.request.producer:
             hosted.producers.note(self.request.producer, self.request.sequence, samples)
         if self.part is not None and hosted.state is not None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from onlinesvm.service.protocol import DEFAULT_MODEL, Id, RequestError
+from onlinesvm.model.model import Model
+from onlinesvm.service.protocol import DEFAULT_MODEL, Id, Request, RequestError
 from onlinesvm.service.server.label_order import LabelOrder
 from onlinesvm.service.storage.model_state import ModelState
 from onlinesvm.service.storage.producers import Producers
 from onlinesvm.svm import OnlineSVM
 
-__all__ = ["Hosted", "Registry"]
+__all__ = ["Hosted", "Registry", "check_many"]
 
 
 @dataclass(slots=True)
@@ -72,3 +73,14 @@ class Registry:
 
     def __len__(self) -> int:
         return len(self._models)
+
+
+def check_many(model: Model, request: Request) -> None:
+    """Raise RequestError unless the model is one of many classes."""
+    if not model.is_multiclass:
+        raise RequestError(
+            "BAD_REQUEST",
+            f"expected a multiclass model for {request.op}, got a binary one",
+            None,
+            request.id,
+        )

@@ -66,8 +66,8 @@ def test_many_scores_are_made_in_pieces(kernel: Kernel, monkeypatch: pytest.Monk
 def test_an_explanation_adds_up_to_the_score(kernel: Kernel, part: Samples, bias: bool) -> None:
     rows = [{i: x for i, x in row.items() if abs(x) < 1e9} for row in part.rows]
     head = head_of(kernel, part._replace(rows=rows), bias)
-    known = np.flatnonzero(head.learner.states == 1).tolist()
-    off = 1e-3 + 1e-6 * float(np.abs(head.learner.coefficients).max())  # scores are float32
+    known = np.flatnonzero(head.rule.states == 1).tolist()
+    off = 1e-3 + 1e-6 * float(np.abs(head.rule.coefficients).max())  # scores are float32
     for row in rows[:3]:
         csr = csr_of([row])
         for label in known[:3]:
