@@ -28,7 +28,8 @@ from onlinesvm.data.objects import (
 )
 from onlinesvm.errors import ConfigError, SampleError, SnapshotError
 from onlinesvm.kernel.contract import Rows
-from onlinesvm.model.model import Explanation, Model, sided
+from onlinesvm.model.explanation import Explanation
+from onlinesvm.model.model import Model, sided
 from onlinesvm.snapshot.format import Snapshot
 from onlinesvm.snapshot.reader import from_bytes, read
 from onlinesvm.snapshot.writer import Saved, to_bytes, write

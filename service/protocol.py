@@ -63,9 +63,9 @@ from onlinesvm.config import MOST_LABELS, Limits
 from onlinesvm.data.codec import pack_array
 from onlinesvm.data.label import Written, label_of, packable, packed
 from onlinesvm.errors import BodyError, LimitError, OnlineSVMError, SampleError, format_text
+from onlinesvm.model.explanation import Contribution, Explanation
 from onlinesvm.model.labels import label_array
 from onlinesvm.model.lookup import name_bytes, name_text
-from onlinesvm.model.model import Contribution, Explanation
 from onlinesvm.service.errors import RequestRefused
 
 __all__ = [

@@ -37,7 +37,8 @@ class LabelWeights:
             factors = self._weights
             return given * [factors.get(label, 1.0) for label in truths.tolist()], self.counts
         counts = self.counts
-        counts = np.pad(counts, (0, max(0, int(truths.max()) + 1 - len(counts))))
+        largest = int(truths[given > 0.0].max(initial=-1))
+        counts = np.pad(counts, (0, max(0, largest + 1 - len(counts))))
         total, labels_seen = int(counts.sum()), int(np.count_nonzero(counts))
         weights = given.tolist()
         for i, label in enumerate(truths.tolist()):

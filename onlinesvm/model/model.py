@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from threading import RLock
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +28,13 @@ from onlinesvm.config import MOST_LABELS, LearnerConfig, Limits
 from onlinesvm.data import matrix
 from onlinesvm.data.batch import CSR, BatchColumns, Columns
 from onlinesvm.data.label import Written
-from onlinesvm.errors import ConfigError, SampleError
+from onlinesvm.errors import ConfigError
 from onlinesvm.kernel.contract import Rows
 from onlinesvm.metrics.monitor import report
 from onlinesvm.metrics.progressive import Progressive
 from onlinesvm.model.class_labels import AnyLabels, ClassLabels
 from onlinesvm.model.classes import ClassHead
+from onlinesvm.model.explanation import Explanation, of_binary, of_classes
 from onlinesvm.model.head import Head
 from onlinesvm.model.labels import Labels, RefusedLabel
 from onlinesvm.model.lookup import name_text, prune_target
@@ -44,34 +45,7 @@ from onlinesvm.model.scorer import Scorer
 from onlinesvm.snapshot.format import Snapshot, restoring
 from onlinesvm.snapshot.view import ModelView
 
-__all__ = ["Contribution", "Explanation", "Model", "Pruning", "sided"]
-
-
-class Contribution(NamedTuple):
-    """A feature's part in a margin: ``weight·value`` is its `contribution`.
-
-    value: as it was scored, after `normalize`. seen: the number of learned samples that had the
-    feature; None where the rule does not count. known: false for a feature that the model lacks.
-    """
-
-    name: str
-    value: float
-    weight: float
-    contribution: float
-    seen: int | None
-    known: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """A margin, the label it means, and its parts, in the order of the sample; added left to right
-    from 0.0, the bias last, they give the margin exactly. label: None before one is known.
-    """
-
-    margin: float
-    label: Written | None
-    bias: float
-    contributions: list[Contribution]
+__all__ = ["Model", "Pruning", "sided"]
 
 
 @dataclass(slots=True)
@@ -368,35 +342,13 @@ class Model:
         each sample. other: with it, the lead of `label` over this label is. Raises SampleError for
         one that is not known or has no learned sample, ConfigError for a binary model.
         """
-        if self.is_multiclass:
-            return self._explain_classes(batch, label, other)
-        if label is not None or other is not None:
-            raise ConfigError("label: expected none for a binary model, whose margin says both")
         with self._lock:
-            head, labels = self.binary
-            rule = head.rule
-            csr = self._lookup.ids(batch)
-            if self.config.normalize != "none":
-                csr = normalized(csr, self.config.normalize)
-            margins = rule.score(csr).tolist()
-            names, starts = batch.names, [int(start) for start in batch.indptr]
-            explained = []
-            for i, margin in enumerate(margins):
-                parts = []
-                first, last = int(csr.indptr[i]), int(csr.indptr[i + 1])
-                # Distinct, in the order of the sample: as the rows have them.
-                distinct = dict.fromkeys(names[starts[i] : starts[i + 1]])
-                for name, id, x in zip(
-                    distinct,
-                    csr.indices[first:last].tolist(),
-                    csr.data[first:last].tolist(),
-                    strict=True,
-                ):
-                    weight, seen = rule.feature(id)
-                    parts.append(Contribution(name_text(name), x, weight, weight * x, seen, id > 0))
-                label = labels.name(1.0 if margin > self.config.threshold else -1.0)
-                explained.append(Explanation(margin, label, head.bias, parts))
-            return explained
+            csr = self._ids(batch)
+            if self.is_multiclass:
+                return of_classes(*self.many, batch, csr, label, other)
+            if label is not None or other is not None:
+                raise ConfigError("label: expected none for a binary model, whose margin says both")
+            return of_binary(*self.binary, batch, csr, self.config.threshold)
 
     def label_figures(self, first: int, count: int) -> tuple[list[dict[str, Any]], int | None]:
         """Of up to `count` labels from id `first` on: label, id, weight (the importance of its
@@ -425,40 +377,6 @@ class Model:
         head, labels = self.many
         ids, weights = head.by_label.confusion()
         return [labels.name(id) for id in ids], weights
-
-    def _explain_classes(
-        self, batch: BatchColumns, label: object, other: object
-    ) -> list[Explanation]:
-        with self._lock:
-            head, labels = self.many
-            wanted = None if label is None else labels.id_of(label)
-            beside = None if other is None else labels.id_of(other)
-            states = head.rule.states
-            for id in (wanted, beside):
-                if id is not None and not (id < len(states) and states[id] == KNOWN):
-                    raise SampleError(
-                        f"expected a label with a learned sample, got {labels.name(id)!r}",
-                        root="label",
-                    )
-            csr = self._ids(batch)
-            best = head.top(csr, 1)[0]
-            names, starts = batch.names, [int(start) for start in batch.indptr]
-            explained = []
-            for i in range(len(batch)):
-                # Distinct, in the order of the sample: as the rows have them.
-                distinct = [*dict.fromkeys(names[starts[i] : starts[i + 1]])]
-                id = wanted if wanted is not None else int(best[i, 0]) if best.size else None
-                if id is None:
-                    none = [Contribution(name_text(n), 0.0, 0.0, 0.0, 0, False) for n in distinct]
-                    explained.append(Explanation(0.0, None, 0.0, none))
-                    continue
-                found = head.explain(csr.rows(i, i + 1), id, beside)
-                parts = [
-                    Contribution(name_text(raw), *part[1:])
-                    for raw, part in zip(distinct, found.parts, strict=True)
-                ]
-                explained.append(Explanation(found.score, labels.name(id), found.bias, parts))
-            return explained
 
     # The learned state.
 

@@ -19,7 +19,7 @@ from onlinesvm.data.codec import cut_body
 from onlinesvm.data.label import Written, packable
 from onlinesvm.errors import LimitError
 from onlinesvm.model.class_labels import AnyLabels
-from onlinesvm.model.model import Explanation
+from onlinesvm.model.explanation import Explanation
 from onlinesvm.service.cli.target import check_target, client_of, labels_in, load
 from onlinesvm.service.client.client import Client
 from onlinesvm.service.errors import RequestRefused

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from onlinesvm.data.batch import Features
 from onlinesvm.data.label import Written
-from onlinesvm.model.model import Explanation
+from onlinesvm.model.explanation import Explanation
 from onlinesvm.service.client.async_connection import AsyncConnections
 from onlinesvm.service.client.async_stream import AsyncStream
 from onlinesvm.service.client.calls import Answer, Call, Sample, first

@@ -17,7 +17,7 @@ from onlinesvm.data.label import Written, packable
 from onlinesvm.data.objects import Packer, refuse_rows
 from onlinesvm.data.rows import samples_of
 from onlinesvm.errors import LimitError
-from onlinesvm.model.model import Explanation
+from onlinesvm.model.explanation import Explanation
 from onlinesvm.service.protocol import (
     decode_explanations,
     decode_labels,

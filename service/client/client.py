@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from onlinesvm.data.batch import Features
 from onlinesvm.data.label import Written
-from onlinesvm.model.model import Explanation
+from onlinesvm.model.explanation import Explanation
 from onlinesvm.service.client.calls import Answer, Call, Sample, first
 from onlinesvm.service.client.configured import Configured
 from onlinesvm.service.client.exactly_once import delivery_of
