@@ -326,7 +326,7 @@ def _comparable(name: str, value: Any) -> object:
 
 
 def _checked_class_weight(given: object) -> str | tuple[float, float] | None:
-    if given is None or given == "balanced":
+    if given is None or (isinstance(given, str) and given == "balanced"):
         return given
     if not isinstance(given, tuple | list) or len(given) != 2:
         raise ConfigError(

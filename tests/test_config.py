@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 
 from onlinesvm import LearnerConfig, Limits
@@ -89,6 +90,11 @@ OF_ETA0 = ", ".join(rule for rule, own in RULE_PARAMETERS.items() if "eta0" in o
             " got 0.5 * 1e-17",
         ),
         ({"bias": 1}, "bias: expected true or false, got 1"),
+        (
+            {"class_weight": np.array([1, 2])},
+            "class_weight: expected balanced or a pair of numbers (for -1 and +1), got"
+            " array([1, 2])",
+        ),
     ],
 )
 def test_a_parameter_out_of_range_is_refused(given: dict[str, Any], message: str) -> None:

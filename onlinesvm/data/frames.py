@@ -99,10 +99,19 @@ def _columns_of(X: Any) -> Any:  # noqa: N803
 
 
 def _title(name: object) -> str:
-    """The name of a column. Raises TypeError for a column of several levels."""
+    """The name of a column. Raises TypeError for one of several levels, ValueError for one that is
+    no text of UTF-8.
+    """
     if isinstance(name, tuple):
         raise TypeError(f"expected columns of one name each, got {name!r}: join the levels")
-    return str(name)
+    title = str(name)
+    try:
+        _bytes(title)
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"expected names of columns that UTF-8 can hold, got {title[:40]!a}"
+        ) from None
+    return title
 
 
 def _is_text(column: Any, nw: Any) -> bool:
@@ -113,10 +122,13 @@ def _texts(column: Any, title: str, names: list[bytes]) -> NDArray[np.int64]:
     """The place in `names` of each row's ``column=text``; new ones are added."""
     places: dict[str, int] = {}
     found = np.empty(len(column), dtype=np.int64)
+    nulls = column.is_null().to_numpy()
+    if nulls.any():
+        raise SampleError(
+            "expected a text, got a null", (int(nulls.argmax()), _bytes(title)), root="X"
+        )
     for i, text in enumerate(column.to_list()):
         if not isinstance(text, str):
-            if text is None or text != text:
-                raise SampleError("expected a text, got a null", (i, _bytes(title)), root="X")
             raise TypeError(
                 f"expected columns of numbers, booleans or text, got {type(text).__name__}"
                 f' at X[{i}]["{title}"]'
@@ -124,7 +136,14 @@ def _texts(column: Any, title: str, names: list[bytes]) -> NDArray[np.int64]:
         place = places.get(text)
         if place is None:
             place = places[text] = len(names)
-            names.append(_bytes(f"{title}={text}"))
+            try:
+                names.append(_bytes(f"{title}={text}"))
+            except UnicodeEncodeError:
+                raise SampleError(
+                    f"expected text that UTF-8 can hold, got {text[:40]!a}",
+                    (i, _bytes(title)),
+                    root="X",
+                ) from None
         found[i] = place
     return found
 

@@ -165,6 +165,8 @@ def screen_matrix(
     counts as 0; the elements of the longest row, −1 where the rows of `indptr`, int32 or
     int64[n + 1], cannot be walked.
     """
+    if not len(indptr):
+        raise ValueError("indptr: expected an element at least, got none")
     magnitudes = np.abs(values)
     bad = ~(magnitudes <= most)
     lengths = np.diff(indptr)

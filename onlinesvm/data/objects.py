@@ -33,7 +33,7 @@ __all__ = [
     "one_to_learn",
     "one_to_predict",
     "predict_batches",
-    "refuse_rows",
+    "refuse_unlabelled",
     "rows_to_score",
 ]
 
@@ -70,7 +70,7 @@ def learn_batches(
         importance = sample[2] if len(sample) == 3 else 1.0
         return packer.sample(sample[0], sample[1], importance, index=i)
 
-    refuse_rows(samples)
+    refuse_unlabelled(samples)
     packer = Packer()
     for start, body in _bodies(samples, pack, limits):
         try:
@@ -145,14 +145,20 @@ def _column(name: str, values: Any, n: int) -> list[Any]:
     return column
 
 
-def refuse_rows(samples: Any) -> None:
-    """Raise TypeError for a matrix, a frame or an array of numbers: it has no labels."""
+def refuse_unlabelled(samples: Any) -> None:
+    """Raise TypeError for a matrix, a frame or an array of numbers, which have no labels, and for
+    anything that cannot be iterated.
+    """
     array = array_of(samples)
     if is_rows(samples) or (array is not None and array.dtype.kind != "O"):
         raise TypeError(
             "expected samples (features, label), got a"
             f" {type(samples).__name__} of shape {tuple(samples.shape)}: learn a matrix or frame"
             " with its labels by OnlineSVM.partial_fit(X, y)"
+        )
+    if not hasattr(samples, "__iter__") and not hasattr(samples, "__getitem__"):
+        raise TypeError(
+            f"expected an iterable of samples (features, label), got {type(samples).__name__}"
         )
 
 
@@ -226,8 +232,8 @@ _NUMBERS = (int, float, np.number)
 
 def _plain(value: object) -> object:
     """NumPy's scalars as Python's; msgpack calls this for what it does not know."""
-    if isinstance(value, np.generic):
-        return value.item()
+    if isinstance(value, np.bool_ | np.integer | np.floating) and value.dtype.kind in "biuf":
+        return float(value) if isinstance(value, np.longdouble) else value.item()
     if isinstance(value, int):
         raise OverflowError  # beyond 64 bits
     raise TypeError(f"expected text, bytes or a number, got {type(value).__name__}")

@@ -11,6 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from onlinesvm.config import MAX_MAGNITUDE, MIN_MAGNITUDE
 from onlinesvm.data.batch import CSR, Batch, Columns, Name
 from onlinesvm.model.view import View
 
@@ -69,7 +70,8 @@ class Lookup:
 
     def ids(self, rows: Batch | Columns, *, grow: bool = False, first: int = 0) -> CSR:
         """`rows` over ids, from row `first` on. Duplicates are summed in order, at the place of the
-        first.
+        first; each sum keeps the magnitudes of a value: beyond 1e50 it is 1e50 with its sign, below
+        1e−50 it is 0.
 
         Unknown features are PAD, and the lookup stays as it is. With `grow`, new features are
         entered; a row of importance 0 enters none. Where the lookup prunes, growing ends before a
@@ -90,7 +92,7 @@ class Lookup:
                     id = self._ids[name] = len(self._ids) + 1
                     self._names.append(name)
                 key = id or name  # a name without an id stands for itself
-                row[key] = row[key] + value if key in row else value
+                row[key] = _bounded(row[key] + value) if key in row else value
             made.append(row)
         return _csr(made)
 
@@ -141,6 +143,13 @@ class Lookup:
         if len(ids) != len(found):
             raise ValueError("expected distinct names, got one twice")
         self._ids, self._names = ids, found
+
+
+def _bounded(total: float) -> float:
+    """`total` with the magnitude of a value, as the rules' spans presume."""
+    if -MIN_MAGNITUDE < total < MIN_MAGNITUDE:
+        return 0.0
+    return min(max(total, -MAX_MAGNITUDE), MAX_MAGNITUDE)
 
 
 def _csr(rows: list[dict[int | bytes, float]]) -> CSR:

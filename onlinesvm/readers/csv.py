@@ -75,16 +75,17 @@ def read_header(line: bytes, delimiter: str, label: str | None, id: str | None, 
     The label's column may be missing where labels are optional; the id's column always may.
     """
     cells = [cell.strip() for cell in _cells(line, delimiter)]
+    places: dict[bytes, int] = {}
     for i, name in enumerate(cells):
         if not name:
             raise LineError(
                 f"expected a name for every column, got none for column {i + 1} of"
                 f" {len(cells)} (pandas leaves its index out by: to_csv(index=False))"
             )
-        if name in cells[:i]:
+        if name in places:
             raise LineError(f"expected each column once, got {format_text(name)} twice")
         check_name(name, limits)
-    places = {name: i for i, name in enumerate(cells)}
+        places[name] = i
     at = None if label is None else places.get(label.encode("utf-8", "surrogateescape"))
     if at is None and labelled:
         wanted = "" if label is None else f" {format_text(label)}"

@@ -36,13 +36,14 @@ class LookAhead:
     blocks: read so far, in order. comments: the lines before the first sample that begin with
     ``#``. samples: the other lines that are neither blank nor too long. Both hold up to 100 lines,
     with their numbers from 1 and without their ends. cut: True where the search for a sample ended
-    at its bound.
+    at its bound. fault: True where it ended at a line that is too long, or at damage.
     """
 
     blocks: list[bytes | LineError] = field(default_factory=list)
     comments: list[tuple[int, bytes]] = field(default_factory=list)
     samples: list[tuple[int, bytes]] = field(default_factory=list)
     cut: bool = False
+    fault: bool = False
 
     def add(self, number: int, line: bytes) -> None:
         """Add a line that is not blank."""
@@ -57,12 +58,18 @@ class LookAhead:
 
 
 def look_ahead(
-    blocks: Iterator[bytes | LineError], *, whole: bool, known: bool, labelled: bool
+    blocks: Iterator[bytes | LineError],
+    *,
+    whole: bool,
+    known: bool,
+    labelled: bool,
+    skip_bad: bool = False,
 ) -> LookAhead:
     """The first blocks of a file: up to 100 lines or 64 KiB, with a line that may be a sample.
 
     From a pipe (not `whole`) no more is read than up to a line that decides: any where the format
-    is `known`, else one that shows it; and one more after a line that may be a header.
+    is `known`, else one that shows it; and one more after a line that may be a header. A line that
+    is too long ends it, unless `skip_bad`: the rest of that line may never end.
     """
 
     def decides(line: bytes) -> bool:
@@ -73,6 +80,9 @@ def look_ahead(
     for block in blocks:
         ahead.blocks.append(block)
         if isinstance(block, LineError):
+            if not skip_bad:
+                ahead.fault = True
+                break
             number += 1
             size += _BYTES
         else:

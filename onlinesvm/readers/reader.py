@@ -148,6 +148,7 @@ class Reader:
             whole=self._file.total_bytes is not None,
             known=self._format is not None,
             labelled=self._setup.labels.labelled,
+            skip_bad=self._skip_bad,
         )
         self._blocks = itertools.chain(ahead.blocks, self._blocks)
         try:
@@ -268,6 +269,8 @@ class Reader:
                 else:
                     parsed = Parsed(Batch(), 0, 1, block)
                 yield _Part(parsed, b"", 0)
+                if parsed.fault is not None:
+                    return  # a line that is too long may never end
                 continue
             offset = 0
             if header:
@@ -279,6 +282,8 @@ class Reader:
                     start.parser, block, offset, self._room, skip_bad=self._skip_bad
                 )
                 yield _Part(parsed, block, offset)
+                if parsed.fault is not None:
+                    return
                 offset = parsed.end
 
     def _error(self, fault: LineError, line: int) -> FormatError:

@@ -46,7 +46,7 @@ def read_start(
         if format is None and lines:
             format = detect(lines, labelled=setup.labels.labelled)
             notes.append(f"read as {format} ({FORMATS[format].line})")
-        elif format is None and ahead.comments and not setup.labels.labelled:
+        elif format is None and ahead.comments and not (setup.labels.labelled or ahead.fault):
             number, first = ahead.comments[0]
             raise LineError(
                 f"expected a sample, got only lines as {format_text(first)}, which are comments in"

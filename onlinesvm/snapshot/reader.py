@@ -8,7 +8,9 @@ import io
 import os
 import stat
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any, BinaryIO
 
 import msgpack
@@ -280,16 +282,8 @@ class _Reader:
         if sum(dtype.itemsize * count for _, dtype, count in layout) < _THREAD_BYTES:
             arrays = {array[0]: self._array(*array, self._sha.update) for array in layout}
         else:
-            from concurrent.futures import ThreadPoolExecutor  # 4 ms, for large files alone
-
-            # The hash takes as long as all the rest; neither holds the interpreter's lock.
-            with ThreadPoolExecutor(1) as beside:
-                arrays = {
-                    array[0]: self._array(
-                        *array, lambda part: beside.submit(self._sha.update, part)
-                    )
-                    for array in layout
-                }
+            with _hashing(self._sha) as hashed:
+                arrays = {array[0]: self._array(*array, hashed) for array in layout}
         self._check_trailer()
         lengths, names = arrays.pop("lengths"), arrays.pop("names")
         self._check_names(int(lengths.sum(dtype=np.uint64)), len(names))
@@ -380,3 +374,24 @@ _KIND_NAMES: dict[type, str] = {
     str: "text", dict: "a map", int: "an integer", list: "an array", float: "a float",
     bytes: "bytes",
 }  # fmt: skip
+
+
+@contextlib.contextmanager
+def _hashing(sha: hashlib._Hash) -> Iterator[Callable[[memoryview], None]]:
+    """A function that adds bytes to `sha` in a thread, which is done at the end of the context.
+
+    The hash takes as long as reading and checking; neither holds the interpreter's lock.
+    """
+    parts: SimpleQueue[memoryview | None] = SimpleQueue()
+
+    def run() -> None:
+        for part in iter(parts.get, None):
+            sha.update(part)
+
+    thread = Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield parts.put
+    finally:
+        parts.put(None)
+        thread.join()

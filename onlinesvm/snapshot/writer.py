@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import os
+import stat
 import time
 import zlib
 from collections.abc import Callable
@@ -43,9 +44,11 @@ def write(
     `check` raises SnapshotError for a snapshot that makes no model; it runs beside the writing.
     Temporary file in the same folder → flush → fsync → read back → rename → fsync of the folder.
     The file can be read by its owner alone. Raises OSError, SnapshotError; the temporary file is
-    then removed and an older file at `path` stays as it was.
+    then removed and an older file at `path` stays as it was. A device or pipe at `path` is refused,
+    as the rename would take its place.
     """
     path = os.fspath(path)
+    _check_replaceable(path)
     checked = Beside(lambda: check(snapshot))
     try:
         descriptor, temporary = create_beside(path)
@@ -67,6 +70,16 @@ def write(
         checked.wait()
     sync_folder(os.path.dirname(path))
     return Saved(path, snapshot.position, size, checksum, digest)
+
+
+def _check_replaceable(path: str) -> None:
+    """Raise SnapshotError if a device, a pipe or a socket is at `path`."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # the rename refuses a folder
+        raise SnapshotError(f"{path}: expected a regular file or none, got another kind")
 
 
 def create_beside(path: str) -> tuple[int, str]:

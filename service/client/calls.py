@@ -14,7 +14,7 @@ from onlinesvm.config import Limits
 from onlinesvm.data.batch import Features
 from onlinesvm.data.codec import pack_array
 from onlinesvm.data.label import Written, packable
-from onlinesvm.data.objects import Packer, refuse_rows
+from onlinesvm.data.objects import Packer, refuse_unlabelled
 from onlinesvm.data.rows import samples_of
 from onlinesvm.errors import LimitError
 from onlinesvm.model.explanation import Explanation
@@ -145,7 +145,7 @@ class Calls:
 
     def learn(self, samples: Iterable[Sample]) -> Call[NDArray[np.float64]]:
         """A learn request of `samples`. Raises TypeError, SampleError, LimitError."""
-        refuse_rows(samples)
+        refuse_unlabelled(samples)
         pack = self._packers.packer.sample
         parts = [pack(*_sample(sample, i), index=i) for i, sample in enumerate(samples)]
         return self.learn_packed(self._body(parts))

@@ -50,7 +50,8 @@ def probe(endpoint: str, within_s: float) -> Finding:
     if found.kind in (Kind.SILENT, Kind.CLOSED):
         reply = _exchange(endpoint, _REQUEST, 5, deadline)
         if isinstance(reply, bytes) and reply:
-            return _banner(reply)
+            # A daemon under load may have been silent until now.
+            return Finding(Kind.DAEMON, "a ZeroMQ socket") if _is_zmtp(reply) else _banner(reply)
     return found
 
 
@@ -63,7 +64,7 @@ def _zmtp(endpoint: str, deadline: float) -> Finding:
         return Finding(Kind.SILENT, "a peer that sends nothing")
     if not reply:
         return Finding(Kind.CLOSED, "a peer that closes the connection")
-    if not (reply[0] == 0xFF and len(reply) > 9 and reply[9] == 0x7F):
+    if not _is_zmtp(reply):
         return _banner(reply)
     mechanism = reply[12:32].rstrip(b"\x00").decode("ascii", "replace")
     if mechanism not in ("", "NULL"):
@@ -84,6 +85,10 @@ def _socket_type(commands: bytes) -> str:
     if not marker or len(rest) < 4:
         return ""
     return rest[4 : 4 + int.from_bytes(rest[:4], "big")].decode("ascii", "replace")
+
+
+def _is_zmtp(reply: bytes) -> bool:
+    return reply[0] == 0xFF and len(reply) > 9 and reply[9] == 0x7F
 
 
 def _banner(reply: bytes) -> Finding:

@@ -35,6 +35,8 @@ class Settings:
     on_waiting: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.endpoint, str):
+            raise ConfigError(f"endpoint: expected text, got {self.endpoint!r}")
         check_exposure(self.endpoint, insecure=True)
         if not self.endpoint.isprintable():  # a surrogate, a line's end: ZeroMQ takes neither
             raise ConfigError(
@@ -42,8 +44,8 @@ class Settings:
                 " (not printable text)"
             )
         for name, seconds in (("timeout_s", self.timeout_s), ("wait_s", self.wait_s)):
-            if not 0 <= seconds < math.inf:
-                raise ConfigError(f"{name}: expected seconds from 0, got {seconds}")
+            if not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+                raise ConfigError(f"{name}: expected seconds from 0, got {seconds!r}")
 
     def rebuild(self, kind: Callable[..., T]) -> T:
         """A client of `kind` with these settings, for pickle."""

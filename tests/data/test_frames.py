@@ -67,6 +67,8 @@ def test_categories_are_texts() -> None:
         ({"a": [1.0, np.nan]}, SampleError, r'expected a .*number, got .* at X\[1\]\["a"\]'),
         ({"a": [1.0, np.inf]}, SampleError, r'expected a finite number, got inf at X\[1\]\["a"\]'),
         ({"t": ["x", None]}, SampleError, r'expected a text, got a null at X\[1\]\["t"\]'),
+        ({"s": ["x", "\ud800"]}, SampleError, r"UTF-8 can hold, got '\\ud800' at X\[1\]\[\"s\"\]"),
+        ({"\ud800": [1.0]}, ValueError, r"names of columns that UTF-8 can hold, got '\\ud800'"),
         ({"o": ["x", b"y"]}, TypeError, r'got bytes at X\[1\]\["o"\]'),
         ({"c": [1j, 2j]}, TypeError, 'in column "c"'),
     ],
@@ -79,6 +81,9 @@ def test_faults_name_row_and_column(
 
 
 def test_a_null_in_a_nullable_column() -> None:
+    texts = pandas.DataFrame({"a": pandas.array(["x", None], dtype="string")})
+    with pytest.raises(SampleError, match=r'expected a text, got a null at X\[1\]\["a"\]'):
+        named_rows(texts)
     frame = pandas.DataFrame({"a": pandas.array([1, None], dtype="Int64")})
     with pytest.raises(SampleError, match=r'expected a number, got a null at X\[1\]\["a"\]'):
         named_rows(frame)

@@ -288,6 +288,14 @@ def test_rows_that_cannot_be_walked(kernel: Kernel, ends: list[int], small: floa
     assert model.position == 0
 
 
+def test_rows_without_ends(kernel: Kernel) -> None:
+    matrix = sparse.csr_array((1, 10))
+    matrix.indptr = np.empty(0, dtype=np.int32)
+    model = OnlineSVM(kernel=kernel.NAME)
+    with pytest.raises(ValueError, match="indptr: expected an element at least, got none"):
+        model.decision_function(matrix)
+
+
 class Meddled:
     """A model's lookup, whose matrix changes while it is learned, as another thread could."""
 

@@ -49,6 +49,27 @@ def test_an_error_of_a_sample_alone_names_none(kernel: Kernel) -> None:
     assert fault(lambda: model.decision_function_one(["a", "long"])).path == (1,)
 
 
+@pytest.mark.parametrize("value", [np.complex64(1), np.datetime64(1, "s"), np.timedelta64(1, "s")])
+def test_scalars_of_numpy_that_are_no_real_numbers_are_refused(value: Any) -> None:
+    text = rf"expected text, bytes or a number, got {type(value).__name__} at \$\[0\]"
+    with pytest.raises(TypeError, match=text):
+        OnlineSVM().learn([({"a": value}, 1)])
+
+
+def test_a_long_double_is_a_number() -> None:
+    model, other = OnlineSVM(), OnlineSVM()
+    model.learn_one({"a": np.longdouble("1.5")}, 1)
+    other.learn_one({"a": 1.5}, 1)
+    assert model.snapshot().digest() == other.snapshot().digest()
+
+
+@pytest.mark.parametrize("samples", [None, 5])
+def test_anything_but_an_iterable_is_no_samples(samples: Any) -> None:
+    kind = type(samples).__name__
+    with pytest.raises(TypeError, match=f"expected an iterable of samples .* got {kind}"):
+        OnlineSVM().learn(samples)
+
+
 def test_an_error_of_a_whole_batch_names_no_sample(kernel: Kernel) -> None:
     error = fault(
         lambda: kernel.decode(b"\x92\x90\x90", Limits(max_samples_per_batch=1), labelled=False)

@@ -8,12 +8,15 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import msgpack
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import sparse
 
 from onlinesvm import OnlineSVM
 from onlinesvm.config import NORMALIZE, POLICIES, RULE_PARAMETERS, RULES, SCHEDULES
+from onlinesvm.data.codec import pack_array
 from onlinesvm.errors import ConfigError
 from tests.strategies import WIDE
 
@@ -98,3 +101,44 @@ def test_no_accepted_configuration_or_sample_makes_a_number_infinite(
         answers.append((margins.tobytes(), asked_margins.tobytes(), probabilities.tobytes()))
     assert digests[0] == digests[1]
     assert answers[0] == answers[1]
+
+
+@given(config=configurations(), order=st.permutations(range(6)))
+def test_sums_of_duplicates_keep_the_magnitudes_of_a_value(
+    config: dict[str, Any], order: list[int]
+) -> None:
+    tiny = np.nextafter(1e-50, 1.0)
+    rows = [[1e50] * 40, [-1e50] * 40, [tiny, -1e-50], [1.0, -1.0], [1e50, -1e50], [1e-50] * 40]
+    csr = sparse.csr_array(
+        (
+            np.concatenate([rows[i] for i in order]),
+            np.zeros(sum(map(len, rows)), dtype=np.int32),
+            np.cumsum([0, *(len(rows[i]) for i in order)]),
+        ),
+        shape=(len(rows), 1),
+    )
+    body = msgpack.Packer()
+    named = [
+        b"".join(
+            (
+                b"\x92\x01",
+                body.pack_map_header(len(rows[i])),
+                *(b"\xa10" + body.pack(x) for x in rows[i]),
+            )
+        )
+        for i in order
+    ]
+    states = []
+    for kernel in ("native", "python"):
+        try:
+            model = OnlineSVM(limits=WIDE, kernel=kernel, **config)
+        except ConfigError:
+            return
+        model.partial_fit(csr, [1] * len(rows))
+        again = OnlineSVM(limits=WIDE, kernel=kernel, **config)
+        again.learn_batch(again.kernel.decode(pack_array(named), WIDE, labelled=True))
+        assert (
+            OnlineSVM.from_bytes(model.to_bytes()).snapshot().digest() == model.snapshot().digest()
+        )
+        states += [model.snapshot().digest(), again.snapshot().digest()]
+    assert len(set(states)) == 1

@@ -61,6 +61,12 @@ def test_ids_are_a_column(path: Path) -> None:
         assert reader.ids == [b"a\xff", b"bob"]
 
 
+def test_a_header_of_many_columns_is_read_in_time_linear_in_them(path: Path) -> None:
+    header = b",".join((b"label", *(b"%d" % i for i in range(500_000))))
+    row = b"1,2" + b"," * 499_999
+    assert read(path, header + b"\n" + row + b"\n") == [(b"1", {b"0": 2.0})]
+
+
 def test_without_a_column_of_labels_all_are_features(path: Path) -> None:
     content = b"age,height\n31,1.5\n"
     assert read(path, content, labelled=False) == [(None, SAMPLES[0][1])]

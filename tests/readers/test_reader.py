@@ -424,6 +424,27 @@ def test_a_line_without_end_takes_no_memory(place: Path) -> None:
     assert peak < 8 * 2**20
 
 
+@pytest.mark.parametrize("format", [None, "svmlight"])
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_line_without_end_is_refused_before_its_end(
+    place: Path, format: str | None, ahead: bool
+) -> None:
+    options: dict[str, Any] = {"limits": SHORT, "format": format, "ahead": ahead}
+    for start in (b"", b"1 a:1\n", b"# a comment\n"):
+        place.write_bytes(start)
+        with place.open("r+b") as file:
+            file.truncate(2**30)
+        with Reader(place, **options) as reader:
+            with pytest.raises(FormatError, match="expected at most 20 bytes a line, got more"):
+                list(reader)
+            assert reader.bytes_read <= 2**26
+    with (
+        Reader("/dev/zero", **options) as reader,
+        pytest.raises(FormatError, match="expected at most 20 bytes a line, got more"),
+    ):
+        list(reader)
+
+
 def test_memory_does_not_grow_with_the_input(place: Path) -> None:
     def peak(lines: int) -> int:
         with gzip.open(place, "wb", compresslevel=1) as file:

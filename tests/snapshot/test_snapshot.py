@@ -599,6 +599,18 @@ def test_a_file_that_cannot_be_read_is_an_oserror(folder: Path) -> None:
 # Writing it whole or not at all.
 
 
+def test_a_pipe_or_device_is_not_replaced(kernel: Kernel, tmp_path: Path) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    for path in (pipe, link):
+        with pytest.raises(SnapshotError, match="expected a regular file or none, got another"):
+            OnlineSVM(kernel=kernel.NAME).save(path)
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+    assert sorted(tmp_path.iterdir()) == [link, pipe]
+
+
 def test_a_path_that_cannot_be_written_leaves_no_file(kernel: Kernel, tmp_path: Path) -> None:
     model = trained(kernel)
     digest = model.snapshot().digest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import math
 import os
 import signal
 import subprocess
@@ -22,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onlinesvm import Limits, OnlineSVM
-from onlinesvm.errors import LimitError, SampleError
+from onlinesvm.errors import ConfigError, LimitError, SampleError
 from onlinesvm.service import Client
 from onlinesvm.service.errors import DaemonLost, DaemonTimeout, DaemonUnreachable, RequestRefused
 from tests.daemons import (
@@ -269,6 +270,20 @@ def test_a_refusal_of_what_the_daemon_could_not_read() -> None:
     refused = pytest.raises(RequestRefused, match="TOO_LARGE: expected less")
     with RawDaemon(answer) as daemon, Client(daemon.endpoint) as client, refused:
         client.ping()
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"endpoint": None}, "endpoint: expected text, got None"),
+        ({"timeout_s": "1"}, "timeout_s: expected seconds from 0, got '1'"),
+        ({"timeout_s": math.nan}, "timeout_s: expected seconds from 0, got nan"),
+        ({"wait_s": -1}, "wait_s: expected seconds from 0, got -1"),
+    ],
+)
+def test_settings_of_the_wrong_kind_are_refused(settings: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        Client(**{"endpoint": "tcp://127.0.0.1:1", **settings})
 
 
 # Closing.

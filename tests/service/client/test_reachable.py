@@ -150,6 +150,20 @@ def test_the_probe_knows_a_daemon(tmp_path: Path) -> None:
             assert client.ping()["mode"] == "leader"
 
 
+def test_a_daemon_that_was_silent_at_first_is_one() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, contextlib.ExitStack() as kept:
+
+        def run() -> None:
+            for reply in (b"", b"\xff" + bytes(7) + b"\x01\x7f"):
+                peer, _ = server.accept()
+                kept.callback(peer.close)
+                peer.sendall(reply)
+
+        with thread(run):
+            found = probe(f"tcp://127.0.0.1:{server.getsockname()[1]}", 0.5)
+        assert found.kind is Kind.DAEMON
+
+
 @both
 def test_waiting_is_done_on_request(asynchronous: bool, tmp_path: Path) -> None:
     endpoint = free_endpoint()

@@ -82,7 +82,7 @@ columns_rows(lookup *l, const matrix *x, size_t limit, int entering, rows *out, 
                        && matrix_column(x, first + m->slots[place].feature, wide) != column)
                     place = (place + 1) & m->last;
                 if (m->slots[place].stamp == m->stamp) {
-                    data[start + m->slots[place].row] += x->data[j];
+                    bounded_add(&data[start + m->slots[place].row], x->data[j]);
                     continue;
                 }
                 m->slots[place] =

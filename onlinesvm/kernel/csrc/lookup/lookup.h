@@ -211,7 +211,7 @@ lookup_rows(lookup *l, const batch *b, const growth *how, rows *out, size_t *row
                 }
             }
             if (UNLIKELY(m->slots[place].stamp == m->stamp)) {
-                out->data[start + m->slots[place].row] += f->value;
+                bounded_add(&out->data[start + m->slots[place].row], f->value);
                 continue;
             }
             m->slots[place] = (seen_slot){m->stamp, key, (uint32_t)j, (uint32_t)(k - start)};

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "constants.h"
 #include "memory/pages.h"
 
 #define SLAB_SAMPLES 1024 /* rows of a matrix that are learned or scored together */
@@ -15,6 +16,18 @@ typedef struct {
     int32_t *indices;
     double *data;
 } rows;
+
+/* Add a duplicate's value; the sum keeps the magnitudes of a value, as the rules presume. */
+static inline void bounded_add(double *sum, double value)
+{
+    const double total = *sum + value;
+    if (total > -MIN_MAGNITUDE && total < MIN_MAGNITUDE)
+        *sum = 0.0;
+    else if (total > MAX_MAGNITUDE)
+        *sum = MAX_MAGNITUDE;
+    else
+        *sum = total < -MAX_MAGNITUDE ? -MAX_MAGNITUDE : total;
+}
 
 /* Whether rows that came from outside can be walked: ends that rise within `stored` elements. */
 static int indptr_holds(const int64_t *indptr, size_t samples, size_t stored)
