@@ -34,7 +34,7 @@ class Learned(NamedTuple):
 
 @dataclass(slots=True)
 class Plan:
-    """How a valid learn request will be carried out.
+    """The plan of a valid learn request.
 
     first: the request of the same turn that this one repeats. part, index: the part of the turn
     that it is written in, and its place there; None where there is nothing to write. refusal: why

@@ -38,7 +38,7 @@ class Schedule:
     log_snapshots: int = 4
 
     def is_long(self, log_bytes: int, snapshot_bytes: int) -> bool:
-        """Whether `log_bytes` since a snapshot of `snapshot_bytes` call for the next."""
+        """True where `log_bytes` since a snapshot of `snapshot_bytes` call for the next."""
         return log_bytes > max(self.log_bytes, self.log_snapshots * snapshot_bytes)
 
 
@@ -73,12 +73,12 @@ class Snapshotter:
 
     @property
     def is_running(self) -> bool:
-        """Whether a snapshot is being written, or was and its outcome was not taken yet."""
+        """True while a snapshot is being written, or was and its outcome was not taken yet."""
         return self._worker.is_running
 
     @property
     def is_current(self) -> bool:
-        """Whether the newest snapshot holds every entry that was applied."""
+        """True where the newest snapshot holds every entry that was applied."""
         return self._newest.lsn_or(self._state.created) == self._state.position.lsn
 
     @property
