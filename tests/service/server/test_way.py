@@ -61,8 +61,8 @@ class Entered(NamedTuple):
 def module_at(frame: FrameType | None) -> str | None:
     """The module of the house that a frame runs in; None outside of it."""
     path = Path(frame.f_code.co_filename).resolve() if frame else HOUSE
-    in_house = path.suffix == ".py" and path.is_relative_to(HOUSE)
-    return module_of(path) if in_house and "tests" not in path.parts else None
+    in_house = any(path.is_relative_to(HOUSE / folder) for folder in ("onlinesvm", "service"))
+    return module_of(path) if in_house and path.suffix == ".py" else None
 
 
 def way(folder: Path, op: str, body: bytes) -> list[Entered]:
