@@ -15,6 +15,7 @@ from onlinesvm.data.label import Written
 from onlinesvm.service.client.async_connection import AsyncConnection, AsyncConnections, Outcome
 from onlinesvm.service.client.calls import Calls
 from onlinesvm.service.client.exactly_once import Delivery
+from onlinesvm.service.client.pipeline import Pipeline
 from onlinesvm.service.client.settings import Settings
 from onlinesvm.service.errors import DaemonLost, DaemonTimeout, DaemonUnreachable, ServiceError
 
@@ -132,20 +133,20 @@ class AsyncStream:
         A numbered stream tries again until `timeout_s` have passed, but for a daemon that it has
         never reached.
         """
-        producer, was_joined = self._delivery.producer, self._was_joined
+        delivery, was_joined = self._delivery, self._was_joined
         self._is_joined = False
         while True:
             try:
-                if producer is None:
+                if isinstance(delivery, Pipeline):
                     await connection.connect()
                 else:
-                    call = self._calls.resume(producer)
+                    call = self._calls.resume(delivery.producer)
                     left_s = max(0.0, self._deadline() - time.monotonic())
                     header = await connection.ask(call, left_s)
                     self._outcomes.clear()
-                    self._delivery.resumed(header["sequence"], header["samples"])
+                    delivery.resumed(header["sequence"], header["samples"])
             except DaemonLost as error:
-                if producer is None or connection.closed:
+                if isinstance(delivery, Pipeline) or connection.closed:
                     raise
                 if isinstance(error, DaemonUnreachable) and not was_joined:
                     raise

@@ -268,10 +268,6 @@ class Pipeline:
         self.pause.reset()
         return with_applied(error, self.applied)
 
-    def resumed(self, sequence: int, samples: int) -> None:
-        """Go on after a break: only a numbered stream can."""
-        raise NotImplementedError
-
 
 def with_applied(error: DaemonLost | DaemonTimeout, applied: int) -> DaemonLost | DaemonTimeout:
     """`error` with the number of samples that were acknowledged."""

@@ -15,6 +15,7 @@ from onlinesvm.data.label import Written
 from onlinesvm.service.client.calls import Answer, Calls
 from onlinesvm.service.client.connection import Connection
 from onlinesvm.service.client.exactly_once import Delivery
+from onlinesvm.service.client.pipeline import Pipeline
 from onlinesvm.service.client.pool import Pool
 from onlinesvm.service.client.settings import Settings
 from onlinesvm.service.errors import DaemonLost, DaemonTimeout, DaemonUnreachable, ServiceError
@@ -146,19 +147,19 @@ class Stream:
         A numbered stream tries again until `timeout_s` have passed, but for a daemon that it has
         never reached.
         """
-        producer, was_joined = self._delivery.producer, self._was_joined
+        delivery, was_joined = self._delivery, self._was_joined
         self._is_joined = False
         while True:
             try:
-                if producer is None:
+                if isinstance(delivery, Pipeline):
                     connection.connect()
                 else:
-                    call = self._calls.resume(producer)
+                    call = self._calls.resume(delivery.producer)
                     left_s = max(0.0, self._deadline() - time.monotonic())
                     header = connection.ask(call, left_s)
-                    self._delivery.resumed(header["sequence"], header["samples"])
+                    delivery.resumed(header["sequence"], header["samples"])
             except DaemonLost as error:
-                if producer is None or self._pool.closed:
+                if isinstance(delivery, Pipeline) or self._pool.closed:
                     raise
                 if isinstance(error, DaemonUnreachable) and not was_joined:
                     raise
