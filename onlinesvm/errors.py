@@ -16,6 +16,8 @@ where.
 
 from __future__ import annotations
 
+import stat
+
 __all__ = [
     "BodyError",
     "ConfigError",
@@ -27,6 +29,7 @@ __all__ = [
     "SampleError",
     "SnapshotError",
     "VectorFileError",
+    "format_kind",
     "format_path",
     "format_text",
 ]
@@ -35,6 +38,16 @@ __all__ = [
 Path = tuple["int | bytes", ...]
 
 _SHOWN_CHARACTERS = 40
+
+
+def format_kind(mode: int) -> str:
+    """The kind of file that a mode of `os.stat` says, for a message."""
+    kinds = {
+        stat.S_IFREG: "a regular file", stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link",
+        stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+    }  # fmt: skip
+    return kinds.get(stat.S_IFMT(mode), "another kind of file")
 
 
 def format_text(raw: bytes | str) -> str:

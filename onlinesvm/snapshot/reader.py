@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from onlinesvm.config import MAX_MAGNITUDE, LearnerConfig
 from onlinesvm.data.label import label_of
-from onlinesvm.errors import ConfigError, SnapshotError
+from onlinesvm.errors import ConfigError, SnapshotError, format_kind
 from onlinesvm.snapshot.format import (
     CHUNK_BYTES,
     FORMAT,
@@ -82,9 +82,10 @@ def verify(path: str | os.PathLike[str]) -> tuple[int, str]:
 def _open(path: str) -> BinaryIO:
     """Open a regular file to be read; opening a pipe would wait for its other end for ever."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
         os.close(descriptor)
-        raise SnapshotError(f"{path}: expected a regular file, got another kind")
+        raise SnapshotError(f"{path}: expected a regular file, got {format_kind(mode)}")
     return open(descriptor, "rb")
 
 

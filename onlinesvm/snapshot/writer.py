@@ -15,7 +15,7 @@ from typing import BinaryIO, NamedTuple
 import msgpack
 
 from onlinesvm.config import Limits
-from onlinesvm.errors import SnapshotError
+from onlinesvm.errors import SnapshotError, format_kind
 from onlinesvm.snapshot.beside import Beside
 from onlinesvm.snapshot.format import CHUNK_BYTES, FORMAT, FORMAT_VERSION, Snapshot, bytes_of
 from onlinesvm.snapshot.reader import verify
@@ -79,7 +79,7 @@ def _check_replaceable(path: str) -> None:
     except FileNotFoundError:
         return
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # the rename refuses a folder
-        raise SnapshotError(f"{path}: expected a regular file or none, got another kind")
+        raise SnapshotError(f"{path}: expected a regular file or none, got {format_kind(mode)}")
 
 
 def create_beside(path: str) -> tuple[int, str]:

@@ -33,7 +33,7 @@ class Background(Generic[T]):
 
     @property
     def is_running(self) -> bool:
-        """Whether a run is under way, or has ended and was not collected."""
+        """True while a run is under way, or has ended and was not collected."""
         return self._running is not None
 
     def ask(self, *, join: bool = False) -> Future[T]:

@@ -30,11 +30,11 @@ class DiskSpace:
 
     @property
     def is_full(self) -> bool:
-        """Whether the last write to the log failed for lack of space."""
+        """True where the last write to the log failed for lack of space."""
         return self._log.is_disk_full
 
     def is_short(self, snapshot_bytes: int, log_bytes: int) -> bool:
-        """Whether the log would soon leave no space for the snapshot that makes room.
+        """True where the log would soon leave no space for the snapshot that makes room.
 
         snapshot_bytes: the size of the newest snapshot. log_bytes: what was logged since.
         """
@@ -53,7 +53,7 @@ class DiskSpace:
         self._retry_at = 0.0
 
     def may_try(self, now: float) -> bool:
-        """Whether room may be made at `now`; then not again for some seconds, unless it grows."""
+        """True where room may be made at `now`; then False for some seconds, unless it grows."""
         if now < self._retry_at:
             return False
         self._retry_at = now + RETRY_S

@@ -16,7 +16,7 @@ from onlinesvm.service.server.waiting import Waiting, carry_out
 
 __all__ = ["Cancelled", "Loading", "Progress"]
 
-# A start that takes no longer goes unnoticed; a longer one is reported before clients give up.
+# A start that takes no longer goes unnoticed; a longer one is reported before clients time out.
 WAIT_S = 2.0
 _TICK_S = 0.1
 
@@ -26,8 +26,8 @@ class Cancelled(OnlineSVMError):
 
 
 class Progress:
-    """How much of the log is replayed. Called by the loading thread; `cancel` ends that thread's
-    work at its next call.
+    """The part of the log that is replayed. Called by the loading thread; `cancel` ends its work
+    at the next call.
     """
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class Loading:
 
     @property
     def is_done(self) -> bool:
-        """Whether loading has ended, well or not."""
+        """True once loading has ended, well or not."""
         return self._loaded.done()
 
     def plan(self, requests: Sequence[Request]) -> Sequence[Planned]:

@@ -163,7 +163,7 @@ class Drop(Change):
 
 @dataclass(slots=True)
 class Plan(Change):
-    """How a valid learn request will be carried out.
+    """The plan of a valid learn request.
 
     before: changes of the same turn that have to be carried out first. first: the request of the
     same turn that this one repeats.

@@ -89,7 +89,7 @@ class Router:
 
     @property
     def keeps(self) -> bool:
-        """Whether a reply waits for room."""
+        """True while a reply waits for room."""
         return bool(self._kept)
 
     def turn(self, seconds: float) -> list[tuple[bytes, Frames]]:

@@ -44,8 +44,8 @@ _READING = frozenset(("predict", "explain", "stats"))
 
 
 class Answering(Protocol):
-    """What the loop calls, on its thread: `plan` with all requests of a turn, then `handle` with
-    each of them and its plan, in order; `tick` between turns.
+    """The service as the loop calls it, on its thread: `plan` with all requests of a turn, then
+    `handle` with each of them and its plan, in order; `tick` between turns.
     """
 
     def plan(self, requests: Sequence[Request]) -> Sequence[Planned]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from onlinesvm.errors import format_kind
 from onlinesvm.snapshot.writer import create_beside, sync_folder
 
 __all__ = ["Buffer", "Files", "contents_of", "free_name", "make_private", "open_regular"]
@@ -27,9 +28,11 @@ def open_regular(path: Path) -> BinaryIO:
     pipe would wait for its other end for ever.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "expected a regular file, got another kind", os.fspath(path))
+        why = f"expected a regular file, got {format_kind(mode)}"
+        raise OSError(errno.EINVAL, why, os.fspath(path))
     return open(descriptor, "rb")
 
 

@@ -607,7 +607,7 @@ def test_a_pipe_or_device_is_not_replaced(kernel: Kernel, tmp_path: Path) -> Non
     os.mkfifo(pipe)
     link.symlink_to(pipe)
     for path in (pipe, link):
-        with pytest.raises(SnapshotError, match="expected a regular file or none, got another"):
+        with pytest.raises(SnapshotError, match="expected a regular file or none, got a pipe"):
             OnlineSVM(kernel=kernel.NAME).save(path)
     assert pipe.is_fifo()
     assert link.is_symlink()

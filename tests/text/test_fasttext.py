@@ -356,8 +356,8 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path: Path, accumulate: str
 
 def test_only_regular_files_are_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path, tmp_path / "pipe"):
-        with pytest.raises(VectorFileError, match="expected a regular file, got another kind"):
+    for path, kind in ((tmp_path, "a folder"), (tmp_path / "pipe", "a pipe")):
+        with pytest.raises(VectorFileError, match=f"expected a regular file, got {kind}"):
             Vectors(path)
     (tmp_path / "empty").touch()
     with pytest.raises(VectorFileError, match=r"expected a fastText \.bin file, got an empty file"):

@@ -37,7 +37,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.errors import VectorFileError, format_text
+from onlinesvm.errors import VectorFileError, format_kind, format_text
 from onlinesvm.text.fasttext.matrices import CENTROIDS, Codebook, Dense, Matrix, Quantized
 
 __all__ = ["SUPERVISED", "Arguments", "ModelFile", "open_model"]
@@ -94,7 +94,9 @@ def open_model(path: str | os.PathLike[str]) -> ModelFile:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):  # a pipe would wait for its other end for ever
-            raise VectorFileError(f"{path}: expected a regular file, got another kind")
+            raise VectorFileError(
+                f"{path}: expected a regular file, got {format_kind(status.st_mode)}"
+            )
         if status.st_size == 0:  # cannot be mapped
             raise VectorFileError(f"{path}: expected a fastText .bin file, got an empty file")
         mapped = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)

@@ -110,7 +110,7 @@ def test_a_full_segment_is_followed_by_another(tmp_path: Path) -> None:
 
 
 def test_room_is_made_of_what_a_snapshot_has_alone(tmp_path: Path) -> None:
-    """One in the middle of a turn, on a full disk: what comes behind it is in the log alone."""
+    """One in the middle of a turn, on a full disk: later ones are in the log alone."""
     snapshot = ("snapshot", None, {}, PEER)
     # Writes 0 to 4 are the segment's header, the model, and the first three batches.
     with bench(tmp_path, files=failing_at(5, ENOSPC), part_bytes=1) as found:

@@ -206,4 +206,4 @@ def test_a_segment_that_is_no_file(tmp_path: Path, command: str, kind: str) -> N
     flags = ["--bind", "tcp://127.0.0.1:*"] if command == "serve" else []
     done = run(command, "--state", tmp_path, *flags)
     assert done.returncode == 1
-    assert done.stderr == f"onlinesvm: {path}: expected a regular file, got another kind\n"
+    assert done.stderr == f"onlinesvm: {path}: expected a regular file, got a {kind}\n"
