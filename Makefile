@@ -10,6 +10,7 @@ LINE ?=
 # What an installation is made of; Python files are used where they stand.
 BUILT := pyproject.toml setup.py onlinesvm/kernel/constants.py onlinesvm/magnitudes.py \
 	onlinesvm/metrics/constants.py onlinesvm/model/rules/constants.py \
+	onlinesvm/text/constants.py \
 	$(wildcard onlinesvm/kernel/native/*.p[yx][xid] onlinesvm/kernel/csrc/*/*.h)
 
 .PHONY: demo test fuzz chaos mutations soak test-docs test-install lint types check sanitize \

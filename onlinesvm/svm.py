@@ -28,6 +28,7 @@ from onlinesvm.data.objects import (
 )
 from onlinesvm.errors import SampleError, SnapshotError
 from onlinesvm.kernel.contract import Rows
+from onlinesvm.model.lookup import name_text
 from onlinesvm.model.model import Explanation, Model, sided
 from onlinesvm.snapshot.format import Snapshot
 from onlinesvm.snapshot.reader import from_bytes, read
@@ -76,7 +77,7 @@ class OnlineSVM(Model):
         Raises SampleError (LimitError) for the first fault, a third label too, TypeError for
         anything but a sample.
         """
-        batches = list(learn_batches(samples, self.kernel, self.limits))
+        batches = list(learn_batches(samples, self.kernel, self.limits, self.extractor))
         self._check_labels(batches)
         return _over(batches, self.learn_batch)
 
@@ -93,9 +94,9 @@ class OnlineSVM(Model):
     def learn_one(self, features: Features, label: Written, importance: float = 1.0) -> float:
         """Learn one sample; its margin before the update. Raises as `learn` does.
 
-        features: an iterable of names, a mapping, or a matrix or frame of one row.
+        features: an iterable of names, a mapping, a text, or a matrix or frame of one row.
         """
-        batch = one_to_learn(features, label, importance, self.kernel, self.limits)
+        batch = one_to_learn(features, label, importance, self.kernel, self.limits, self.extractor)
         try:
             return float(self.learn_batch(batch)[0])
         except SampleError as error:
@@ -127,7 +128,9 @@ class OnlineSVM(Model):
 
         Raises as `predict` does.
         """
-        return _over(rows_to_score(samples, self.kernel, self.limits), self.score_batch)
+        return _over(
+            rows_to_score(samples, self.kernel, self.limits, self.extractor), self.score_batch
+        )
 
     def predict_one(self, features: Features) -> Written | None:
         """The label of one sample. Raises as `predict` does."""
@@ -141,16 +144,30 @@ class OnlineSVM(Model):
 
     def decision_function_one(self, features: Features) -> float:
         """The margin of one sample. Raises as `predict` does."""
-        return float(self.score_batch(one_to_predict(features, self.kernel, self.limits))[0])
+        return float(
+            self.score_batch(one_to_predict(features, self.kernel, self.limits, self.extractor))[0]
+        )
 
     @property
     def classes_(self) -> NDArray[Any]:
         """The labels known so far, that of side −1 first."""
         return self.labels.classes
 
+    def features(self, features: Features) -> list[tuple[str, float]]:
+        """What one sample becomes: the names and values of its features, as `explain` has them.
+
+        Raises as `predict` does.
+        """
+        batch = one_to_predict(features, self.kernel, self.limits, self.extractor)
+        return [
+            (name_text(name), float(x)) for name, x in zip(batch.names, batch.values, strict=True)
+        ]
+
     def explain(self, features: Features) -> Explanation:
         """The parts of the margin of one sample; changes nothing. Raises as `predict` does."""
-        return self.explain_batch(one_to_predict(features, self.kernel, self.limits))[0]
+        return self.explain_batch(
+            one_to_predict(features, self.kernel, self.limits, self.extractor)
+        )[0]
 
     # Matrices and data frames.
 
@@ -169,7 +186,9 @@ class OnlineSVM(Model):
             rows = matrix.columns_of(X, self.limits, self.kernel.screen_matrix, bounds)
             self.learn_batch(matrix.with_targets(rows, y, sample_weight, bounds))
         else:
-            batches = list(labelled_batches(X, y, sample_weight, self.kernel, self.limits))
+            batches = list(
+                labelled_batches(X, y, sample_weight, self.kernel, self.limits, self.extractor)
+            )
             with of_columns():
                 self._check_labels(batches)
             _over(batches, self.learn_batch)

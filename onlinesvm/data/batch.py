@@ -18,7 +18,8 @@ from onlinesvm.data.label import Label
 __all__ = ["CSR", "Batch", "BatchColumns", "Columns", "Features", "Name"]
 
 Name = str | bytes | int
-Features = Mapping[Name, float] | Iterable[Name]
+Value = float | str | bytes | bool | Iterable[Name] | None  # of a record's field
+Features = Mapping[Name, Value] | Iterable[Name]  # a text too: a str
 
 
 class BatchColumns(Protocol):
@@ -27,7 +28,8 @@ class BatchColumns(Protocol):
     Sample i has the features ``indptr[i]:indptr[i + 1]`` of `names` and `values`. Zeros are gone;
     duplicates are still there (the lookup sums them, where it knows them by id). Its label is
     ``label_table[label_ids[i]]``; the table holds each label once, in order of first sight. −1 is
-    the place of no label: of a sample to predict.
+    the place of no label: of a sample to predict. `tags` has the view of each feature, and OF_TEXT;
+    it is empty where all are 0.
     """
 
     @property
@@ -42,6 +44,8 @@ class BatchColumns(Protocol):
     def names(self) -> Sequence[bytes]: ...
     @property
     def values(self) -> Sequence[float]: ...
+    @property
+    def tags(self) -> Sequence[int]: ...
     def __len__(self) -> int: ...
 
 
@@ -49,7 +53,8 @@ class BatchColumns(Protocol):
 class Batch:
     """The Python kernel's batch: plain lists, one element a sample or a feature.
 
-    importances: finite, ≥ 0.
+    importances: finite, ≥ 0. tags: the features' views, and OF_TEXT (`onlinesvm.text.constants`);
+    empty where all are 0.
     """
 
     label_table: list[Label] = field(default_factory=list)
@@ -58,6 +63,7 @@ class Batch:
     indptr: list[int] = field(default_factory=lambda: [0])
     names: list[bytes] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
+    tags: list[int] = field(default_factory=list)
     _places: dict[bytes, int] = field(default_factory=dict)  # of labels, by text
 
     def __len__(self) -> int:
@@ -69,8 +75,10 @@ class Batch:
         importance: float,
         names: Iterable[bytes],
         values: Iterable[float],
+        tags: Iterable[int] = (),
     ) -> None:
         """Add one sample whose names and values were validated, zeros dropped."""
+        before = len(self.names)
         place = -1
         if label is not None:
             place = self._places.setdefault(label.text, len(self.label_table))
@@ -80,6 +88,10 @@ class Batch:
         self.importances.append(importance)
         self.names.extend(names)
         self.values.extend(values)
+        tags = list(tags)
+        if self.tags or any(tags):
+            self.tags.extend([0] * (before - len(self.tags)))
+            self.tags.extend(tags or [0] * (len(self.names) - before))
         self.indptr.append(len(self.names))
 
     def features(self, i: int) -> Iterator[tuple[bytes, float]]:

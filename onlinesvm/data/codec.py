@@ -6,12 +6,13 @@
     reply    array of float64 margins
 
 `features` is an array of names or a map name → value; names are str, bin or int. A str is never
-checked for UTF-8: a name is its bytes.
+checked for UTF-8: a name is its bytes. With an extractor of records `features` may be a text, and
+the values of a map text, booleans, nil and arrays of names (`onlinesvm.text.records`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -23,7 +24,10 @@ from onlinesvm.config import MIN_MAGNITUDE, Limits
 from onlinesvm.data.batch import Batch, BatchColumns
 from onlinesvm.data.bounds import Bounds
 from onlinesvm.data.label import label_of, packed
-from onlinesvm.data.validation import raise_first_fault, sample_starts
+from onlinesvm.data.validation import raise_first_fault, refuse_text, sample_starts
+from onlinesvm.errors import SampleError
+from onlinesvm.text.constants import MESSAGE_TEXT_BYTES
+from onlinesvm.text.records import Extractor, extract_unpacked
 
 __all__ = ["cut_body", "decode", "encode", "encode_margins", "pack_array"]
 
@@ -32,78 +36,124 @@ class _FaultyBodyError(Exception):
     """The body has a fault; `validation` finds and words it."""
 
 
-_Append = Callable[[Batch, Any, Limits, Bounds], None]
+class _Form:
+    """What samples may be: their limits, and the extractor of records, if any. `of_text`: bytes of
+    text so far.
+    """
+
+    def __init__(self, limits: Limits, labelled: bool, extractor: Extractor | None) -> None:
+        self.limits = limits
+        self.bounds = Bounds.of(limits, labelled=labelled)
+        self.extractor = extractor
+        self.append = self._append_sample if labelled else self._append_features
+        self.of_text = 0
+
+    def _append_sample(self, batch: Batch, sample: Any) -> None:
+        """Add a row of a learn request to `batch`."""
+        if type(sample) is not list or not 2 <= len(sample) <= 3:
+            raise _FaultyBodyError
+        label = sample[0]
+        importance: Any = sample[2] if len(sample) == 3 else 1.0
+        if type(importance) not in _NUMBERS:
+            raise _FaultyBodyError
+        importance = self.bounds.fit_importance(importance)
+        if importance is None:
+            raise _FaultyBodyError
+        columns = self._columns(sample[1])
+        if importance < MIN_MAGNITUDE:
+            importance = 0.0
+        try:
+            batch.append(label_of(label), float(importance), *columns)
+        except (TypeError, ValueError):
+            raise _FaultyBodyError from None
+
+    def _append_features(self, batch: Batch, features: Any) -> None:
+        """Add a row of a predict request to `batch`."""
+        batch.append(None, 1.0, *self._columns(features))
+
+    def _columns(self, features: Any) -> _Features:
+        if self.extractor is None or not self._is_record(features):
+            return *_columns(features, self.limits, self.bounds), ()
+        try:
+            found, of_text = extract_unpacked(self.extractor, features)
+        except SampleError:
+            raise _FaultyBodyError from None
+        values = []
+        for value in found.values:
+            fitting = self.bounds.fit_value(value)
+            if fitting is None:
+                raise _FaultyBodyError
+            values.append(fitting)
+        self.of_text += of_text
+        return found.names, values, found.views
+
+    def _is_record(self, features: Any) -> bool:
+        """True for what has more than names and numbers; what is no sample is none either."""
+        if type(features) is tuple:
+            assert self.extractor is not None
+            return self.extractor.reads_maps or any(
+                type(value) not in _NUMBERS for _, value in features
+            )
+        return type(features) is not list
 
 
-def decode(body: bytes | memoryview, limits: Limits, *, labelled: bool) -> Batch:
+_Features = tuple[Sequence[bytes], Sequence[float], Sequence[int]]
+
+
+def decode(
+    body: bytes | memoryview,
+    limits: Limits,
+    *,
+    labelled: bool,
+    extractor: Extractor | None = None,
+) -> Batch:
     """The samples of a learn request, if `labelled`, or of a predict request, validated whole.
 
-    Samples of a predict request have no label, and importance 1. Raises BodyError, LimitError or
-    SampleError for the first fault in reading order.
+    Samples of a predict request have no label, and importance 1. extractor: reads records of text
+    and fields; without one these are refused. Raises BodyError, LimitError or SampleError for the
+    first fault in reading order.
     """
-    append = _append_sample if labelled else _append_features
-    bounds = Bounds.of(limits, labelled=labelled)
+    form = _Form(limits, labelled, extractor)
     batch = Batch()
     try:
-        for row in _unpack(body, limits, limits.max_samples_per_batch):
-            append(batch, row, limits, bounds)
+        for row in _unpack(body, limits, limits.max_samples_per_batch, extractor is not None):
+            form.append(batch, row)
+            if form.of_text > MESSAGE_TEXT_BYTES:
+                refuse_text(bytes(body), len(batch) - 1)
     except _FaultyBodyError:
         body = bytes(body)
-        first = _first_faulty(body, limits, bounds, append)
-        raise_first_fault(body, limits, labelled=labelled, first=first)
+        first = _first_faulty(body, form)
+        raise_first_fault(body, limits, labelled=labelled, first=first, extractor=extractor)
     return batch
 
 
-def _first_faulty(body: bytes, limits: Limits, bounds: Bounds, append: _Append) -> int:
+def _first_faulty(body: bytes, form: _Form) -> int:
     """The index of the first faulty sample; 0 where that is not the fault of one sample."""
     try:
-        starts = sample_starts(body, limits.max_samples_per_batch)
+        starts = sample_starts(body, form.limits.max_samples_per_batch)
     except (msgpack.UnpackException, ValueError):
         return 0
     for i, (start, end) in enumerate(pairwise(starts)):
         try:
-            (row,) = _unpack(pack_array([body[start:end]]), limits, 1)
-            append(Batch(), row, limits, bounds)
+            one = pack_array([body[start:end]])
+            (row,) = _unpack(one, form.limits, 1, form.extractor is not None)
+            form.append(Batch(), row)
         except _FaultyBodyError:
             return i
     return 0
 
 
-def _append_sample(batch: Batch, sample: Any, limits: Limits, bounds: Bounds) -> None:
-    """Add a row of a learn request to `batch`."""
-    if type(sample) is not list or not 2 <= len(sample) <= 3:
-        raise _FaultyBodyError
-    label = sample[0]
-    importance: Any = sample[2] if len(sample) == 3 else 1.0
-    if type(importance) not in _NUMBERS:
-        raise _FaultyBodyError
-    importance = bounds.fit_importance(importance)
-    if importance is None:
-        raise _FaultyBodyError
-    names, values = _columns(sample[1], limits, bounds)
-    if importance < MIN_MAGNITUDE:
-        importance = 0.0
-    try:
-        batch.append(label_of(label), float(importance), names, values)
-    except (TypeError, ValueError):
-        raise _FaultyBodyError from None
-
-
-def _append_features(batch: Batch, features: Any, limits: Limits, bounds: Bounds) -> None:
-    """Add a row of a predict request to `batch`."""
-    batch.append(None, 1.0, *_columns(features, limits, bounds))
-
-
 _NUMBERS = frozenset((int, float))
 
 
-def _unpack(body: bytes | memoryview, limits: Limits, max_samples: int) -> list[Any]:
+def _unpack(body: bytes | memoryview, limits: Limits, max_samples: int, records: bool) -> list[Any]:
     """The array in `body`: maps as tuples of pairs, text as bytes.
 
     A sample has two containers, itself and its features. Stopping at the first one more bounds
-    the memory that a nest of empty arrays could take.
+    the memory that a nest of empty arrays could take. The values of a record may be arrays, too,
+    each after a name: a container in three bytes.
     """
-    remaining = 2 * max_samples + 1
+    remaining = 2 * max_samples + 1 + (len(body) // 2 if records else 0)
 
     def array(items: list[Any]) -> list[Any]:
         nonlocal remaining
@@ -125,12 +175,17 @@ def _unpack(body: bytes | memoryview, limits: Limits, max_samples: int) -> list[
             # A sample is an array too, of at most 3.
             max_array_len=max(3, max_samples, limits.max_features_per_sample),
             max_map_len=limits.max_features_per_sample,
+            ext_hook=_extension,
         )
     except (msgpack.UnpackException, ValueError):
         raise _FaultyBodyError from None
     if type(rows) is not list or len(rows) > max_samples:
         raise _FaultyBodyError
     return rows
+
+
+def _extension(code: int, data: bytes) -> None:
+    raise _FaultyBodyError
 
 
 def _columns(

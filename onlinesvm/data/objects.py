@@ -41,20 +41,22 @@ Sample = tuple[Features, Written] | tuple[Features, Written, float]
 
 # Samples are packed and decoded in pieces of this size, so that a long list costs little more than
 # its columns.
-_PIECE_BYTES = 4 * 2**20
+_PIECE_BYTES = 2 * 2**20
 
 
 class Decoder(Protocol):
     """A kernel, as far as it is needed here."""
 
-    def decode(self, body: bytes, limits: Limits, *, labelled: bool) -> BatchColumns: ...
+    def decode(
+        self, body: bytes, limits: Limits, *, labelled: bool, extractor: Any = None
+    ) -> BatchColumns: ...
     def screen_matrix(
         self, indptr: NDArray[Any], values: NDArray[np.float64], limit: float
     ) -> tuple[int | None, bool, int]: ...
 
 
 def learn_batches(
-    samples: Iterable[Sample], kernel: Decoder, limits: Limits
+    samples: Iterable[Sample], kernel: Decoder, limits: Limits, extractor: Any = None
 ) -> Iterator[BatchColumns]:
     """``(features, label)`` or ``(features, label, importance)`` in batches of bounded size.
 
@@ -71,30 +73,32 @@ def learn_batches(
         return packer.sample(sample[0], sample[1], importance, index=i)
 
     refuse_unlabelled(samples)
-    packer = Packer()
+    packer = Packer(extractor is None or extractor.reads_text)
     for start, body in _bodies(samples, pack, limits):
         try:
-            yield kernel.decode(body, limits, labelled=True)
+            yield kernel.decode(body, limits, labelled=True, extractor=extractor)
         except SampleError as error:
             raise moved(error, start) from None
 
 
 def predict_batches(
-    samples: Iterable[Features], kernel: Decoder, limits: Limits
+    samples: Iterable[Features], kernel: Decoder, limits: Limits, extractor: Any = None
 ) -> Iterator[BatchColumns]:
     """Samples to score, each an iterable of names or a mapping, in batches of bounded size.
 
     Raises as `learn_batches` does.
     """
-    packer = Packer()
+    packer = Packer(extractor is None or extractor.reads_text)
     for start, body in _bodies(samples_of(samples), lambda i, s: packer.features(s, (i,)), limits):
         try:
-            yield kernel.decode(body, limits, labelled=False)
+            yield kernel.decode(body, limits, labelled=False, extractor=extractor)
         except SampleError as error:
             raise type(error)(error.message, _moved(error.path, start)) from None
 
 
-def rows_to_score(given: Any, kernel: Decoder, limits: Limits) -> Iterator[BatchColumns | Columns]:
+def rows_to_score(
+    given: Any, kernel: Decoder, limits: Limits, extractor: Any = None
+) -> Iterator[BatchColumns | Columns]:
     """Samples, a matrix or a frame as rows to score; `onlinesvm.data.rows` has the rule.
 
     Raises as `learn_batches` and `columns_of` do.
@@ -103,11 +107,11 @@ def rows_to_score(given: Any, kernel: Decoder, limits: Limits) -> Iterator[Batch
         bounds = Bounds.of(limits, labelled=False)
         yield columns_of(given, limits, kernel.screen_matrix, bounds)
     else:
-        yield from predict_batches(given, kernel, limits)
+        yield from predict_batches(given, kernel, limits, extractor)
 
 
 def labelled_batches(
-    given: Any, y: Any, sample_weight: Any, kernel: Decoder, limits: Limits
+    given: Any, y: Any, sample_weight: Any, kernel: Decoder, limits: Limits, extractor: Any = None
 ) -> Iterator[BatchColumns]:
     """The rows of a frame, or samples, with their labels and importances, [n] or [n, 1] each.
 
@@ -122,7 +126,7 @@ def labelled_batches(
         importances = _column("sample_weight", sample_weight, len(rows))
         samples = zip(samples_of(rows), labels, importances, strict=True)
     with of_columns():
-        yield from learn_batches(samples, kernel, limits)
+        yield from learn_batches(samples, kernel, limits, extractor)
 
 
 @contextlib.contextmanager
@@ -163,15 +167,22 @@ def refuse_unlabelled(samples: Any) -> None:
 
 
 def one_to_learn(
-    features: Features, label: Written, importance: float, kernel: Decoder, limits: Limits
+    features: Features,
+    label: Written,
+    importance: float,
+    kernel: Decoder,
+    limits: Limits,
+    extractor: Any = None,
 ) -> BatchColumns:
     """One sample to learn. Raises as `learn_batches` does."""
     try:
-        body = pack_array([Packer().sample(features, label, importance)])
+        body = pack_array(
+            [Packer(extractor is None or extractor.reads_text).sample(features, label, importance)]
+        )
     except SampleError as error:
         raise type(error)(error.message, error.path[1:], alone=True) from None
     try:
-        return kernel.decode(body, limits, labelled=True)
+        return kernel.decode(body, limits, labelled=True, extractor=extractor)
     except SampleError as error:
         raise alone(error) from None
 
@@ -181,14 +192,16 @@ def alone(error: SampleError) -> SampleError:
     return type(error)(error.message, _features_first(error.path)[1:], alone=True)
 
 
-def one_to_predict(features: Features, kernel: Decoder, limits: Limits) -> BatchColumns:
+def one_to_predict(
+    features: Features, kernel: Decoder, limits: Limits, extractor: Any = None
+) -> BatchColumns:
     """One sample to score. Raises as `learn_batches` does."""
     try:
-        body = pack_array([Packer().features(features)])
+        body = pack_array([Packer(extractor is None or extractor.reads_text).features(features)])
     except SampleError as error:
         raise type(error)(error.message, error.path, alone=True) from None
     try:
-        return kernel.decode(body, limits, labelled=False)
+        return kernel.decode(body, limits, labelled=False, extractor=extractor)
     except SampleError as error:
         raise type(error)(error.message, error.path[1:], alone=True) from None
 
@@ -240,15 +253,18 @@ def _plain(value: object) -> object:
 
 
 class Packer:
-    """Packs Python samples as the wire has them: features in any iterable or mapping."""
+    """Packs Python samples as the wire has them: features in any iterable or mapping, or a text,
+    unless the model reads none.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, reads_text: bool = True) -> None:
+        self._reads_text = reads_text
         # surrogateescape: the names that the views show can be given back as they are.
         self._pack = msgpack.Packer(default=_plain, unicode_errors="surrogateescape").pack
 
     def features(self, features: Features, path: tuple[int, ...] = ()) -> bytes:
         """`features` packed. `path` is for the message of the TypeError or SampleError."""
-        return self._packed(_as_container(features, path), path)
+        return self._packed(self._container(features, path), path)
 
     def sample(
         self, features: Features, label: Written, importance: float = 1, index: int = 0
@@ -258,7 +274,7 @@ class Packer:
         kind = type(features)
         is_names = kind is list and (not features or type(features[0]) is str)  # type: ignore[index]
         if not is_names and kind is not dict:
-            body = _as_container(features, (index, 0))
+            body = self._container(features, (index, 0))
         if importance == 1 and type(importance) in _PLAIN_NUMBERS:
             sample: tuple[object, ...] = (label, body)
         else:
@@ -268,6 +284,11 @@ class Packer:
         except (OverflowError, TypeError, ValueError):
             packed = self._packed(sample, (index,))
         return packed
+
+    def _container(self, features: Features, path: tuple[int, ...]) -> object:
+        if self._reads_text and isinstance(features, str):
+            return str(features)
+        return _as_container(features, path)
 
     def _packed(self, value: object, path: tuple[int, ...]) -> bytes:
         packed: bytes

@@ -7,7 +7,7 @@ oversized thing is ever built. This is the one place where faults are worded: bo
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import msgpack
 
@@ -15,8 +15,9 @@ from onlinesvm.config import Limits
 from onlinesvm.data.bounds import Bounds
 from onlinesvm.data.label import label_of
 from onlinesvm.errors import BodyError, LimitError, Path, SampleError, format_text
+from onlinesvm.text.constants import MESSAGE_TEXT_BYTES
 
-__all__ = ["check_whole", "raise_first_fault", "sample_starts"]
+__all__ = ["check_whole", "raise_first_fault", "refuse_text", "sample_starts"]
 
 _FEATURES = "expected features as an array of names or a map from name to value"
 _SAMPLE = "expected a sample as [label, features] or [label, features, importance]"
@@ -25,11 +26,37 @@ _SAMPLE = "expected a sample as [label, features] or [label, features, importanc
 _LONGEST_EXTENSION = b"\xc9\xff\xff\xff\xff"
 
 
-def raise_first_fault(body: bytes, limits: Limits, *, labelled: bool, first: int = 0) -> NoReturn:
+class Extractor(Protocol):
+    """Reads records; see `onlinesvm.text.records.Extractor`."""
+
+    @property
+    def reads_maps(self) -> bool: ...
+    def extract(self, packed: bytes) -> Any: ...
+
+
+def refuse_text(body: bytes, first: int) -> NoReturn:
+    """Raise what is wrong with a body whose samples up to `first` have too much text."""
+    check_whole(body)
+    raise LimitError(
+        f"expected at most {MESSAGE_TEXT_BYTES} bytes of text a message, got more (send fewer"
+        " samples at once)",
+        (first,),
+    )
+
+
+def raise_first_fault(
+    body: bytes,
+    limits: Limits,
+    *,
+    labelled: bool,
+    first: int = 0,
+    extractor: Extractor | None = None,
+) -> NoReturn:
     """Raise the first error in `body`: BodyError, LimitError or SampleError.
 
     `labelled`: whether it was to hold samples to learn, or features to predict. `first`: the
-    samples before this one are known to be good; walking them all again would be slow.
+    samples before this one are known to be good; walking them all again would be slow. `extractor`:
+    reads the records among them, where the decoder had one.
     """
     check_whole(body)
     reader = _Reader(body)
@@ -45,9 +72,9 @@ def raise_first_fault(body: bytes, limits: Limits, *, labelled: bool, first: int
     reader.skip(first)
     for i in range(first, count):
         if labelled:
-            _walk_sample(reader, limits, bounds, (i,))
+            _walk_sample(reader, limits, bounds, extractor, (i,))
         else:
-            _walk_features(reader, limits, bounds, (i,))
+            _walk_features(reader, limits, bounds, extractor, (i,))
     raise AssertionError("a decoder refused a body in which no fault can be found")
 
 
@@ -101,14 +128,16 @@ def _not_whole(body: bytes) -> BodyError:
     )
 
 
-def _walk_sample(reader: _Reader, limits: Limits, bounds: Bounds, path: Path) -> None:
+def _walk_sample(
+    reader: _Reader, limits: Limits, bounds: Bounds, extractor: Extractor | None, path: Path
+) -> None:
     kind, count = reader.next()
     if kind != "array":
         raise SampleError(f"{_SAMPLE}, got {_shown(kind, count)}", path)
     if not 2 <= count <= 3:
         raise SampleError(f"{_SAMPLE}, got an array of {count}", path)
     _walk_label(reader, (*path, 0))
-    _walk_features(reader, limits, bounds, (*path, 1))
+    _walk_features(reader, limits, bounds, extractor, (*path, 1))
     if count == 3:
         kind, value = reader.next()
         if kind != "number" or bounds.fit_importance(value) is None:
@@ -131,7 +160,40 @@ def _walk_label(reader: _Reader, path: Path) -> None:
         raise SampleError(str(error), path) from None
 
 
-def _walk_features(reader: _Reader, limits: Limits, bounds: Bounds, path: Path) -> None:
+class _FieldError(Exception):
+    """A value that is no number: its map is a record."""
+
+
+def _walk_features(
+    reader: _Reader, limits: Limits, bounds: Bounds, extractor: Extractor | None, path: Path
+) -> None:
+    if extractor is None:
+        _walk_names(reader, limits, bounds, path)
+        return
+    kind = reader.kind()
+    if kind == "array" or (kind == "map" and not extractor.reads_maps):
+        ahead = reader.copy()
+        try:
+            _walk_names(ahead, limits, bounds, path, fields=True)
+        except _FieldError:
+            pass
+        else:
+            reader.skip(1)
+            return
+    packed = reader.take()
+    try:
+        found = extractor.extract(packed)
+    except SampleError as error:
+        raise type(error)(error.message, (*path, *error.path)) from None
+    for name, value in zip(found.names, found.values, strict=True):
+        if bounds.fit_value(value) is None:
+            raise SampleError(f"expected {bounds.expected_value}, got {value:g}", (*path, name))
+
+
+def _walk_names(
+    reader: _Reader, limits: Limits, bounds: Bounds, path: Path, *, fields: bool = False
+) -> None:
+    """`fields`: raise _FieldError for a value that is no number."""
     kind, count = reader.next()
     if kind not in ("array", "map"):
         raise SampleError(f"{_FEATURES}, got {_shown(kind, count)}", path)
@@ -143,6 +205,8 @@ def _walk_features(reader: _Reader, limits: Limits, bounds: Bounds, path: Path) 
     for i in range(count):
         name = _walk_name(reader, limits, path if kind == "map" else (*path, i))
         if kind == "map":
+            if fields and reader.kind() != "number":
+                raise _FieldError
             _walk_value(reader, bounds, (*path, name))
 
 
@@ -187,6 +251,20 @@ class _Reader:
         for _ in range(n):
             self._unpacker.skip()
 
+    def copy(self) -> _Reader:
+        """Another reader of the rest."""
+        return _Reader(self._body[self._unpacker.tell() :])
+
+    def take(self) -> bytes:
+        """Step over an object; its bytes."""
+        start = self._unpacker.tell()
+        self._unpacker.skip()
+        return self._body[start : self._unpacker.tell()]
+
+    def kind(self) -> str:
+        """The kind of the next object, as `next` names it."""
+        return _kind_of(self._body[self._unpacker.tell()])
+
     def next(self) -> tuple[str, Any]:
         """The next object: its kind, and its count, number or bytes.
 
@@ -214,6 +292,17 @@ _MAPS = frozenset((*range(0x80, 0x90), 0xDE, 0xDF))
 _ARRAYS = frozenset((*range(0x90, 0xA0), 0xDC, 0xDD))
 _TEXTS = frozenset((*range(0xA0, 0xC0), 0xD9, 0xDA, 0xDB))
 _EXTENSIONS = frozenset((0xC7, 0xC8, 0xC9, *range(0xD4, 0xD9)))
+
+
+def _kind_of(first: int) -> str:
+    """The kind of the object that begins with this byte."""
+    kinds = {0xC0: "nil", 0xC2: "false", 0xC3: "true", 0xC4: "bytes", 0xC5: "bytes", 0xC6: "bytes"}
+    for kind, firsts in (
+        ("array", _ARRAYS), ("map", _MAPS), ("extension", _EXTENSIONS), ("text", _TEXTS),
+    ):  # fmt: skip
+        if first in firsts:
+            return kind
+    return kinds.get(first, "number")
 
 
 def _shown(kind: str, value: Any) -> str:

@@ -1,15 +1,16 @@
 """The contract of a kernel: the names that both define, and no others.
 
-A kernel module defines the 11 names of MODULE. Its lookups, rules, metrics and views have the
-members of the protocols below, which share names for like things: 27 different names in all. A test
-holds both kernels to exactly these. The python kernel is the readable reference; it specifies them.
+A kernel module defines the 12 names of MODULE. Its lookups, rules, metrics, views and extractors
+have the members of the protocols below, which share names for like things:
+33 different names in all. A test holds both kernels to exactly these. The python kernel is the
+readable reference; it specifies them.
 
 *Rows* are a decoded batch of the kernel, or Columns of a matrix. Both are rows of names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,13 +19,15 @@ from numpy.typing import NDArray
 from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.data.batch import CSR, BatchColumns, Columns
 from onlinesvm.model.rules.layout import Layout
+from onlinesvm.text.options import TextOptions
 
 __all__ = [
-    "MEMBERS", "MODULE", "Kernel", "KernelLookup", "KernelMetrics", "KernelRule", "KernelView",
-    "Rows",
+    "MEMBERS", "MODULE", "Kernel", "KernelExtracted", "KernelExtractor", "KernelLookup",
+    "KernelMetrics", "KernelRule", "KernelView", "Rows",
 ]  # fmt: skip
 
 MODULE = (
+    "Extractor",
     "NAME",
     "RULES",
     "Lookup",
@@ -40,10 +43,31 @@ MODULE = (
 
 # Of each kind of object, the public members.
 MEMBERS = {
-    "Lookup": ("id", "ids", "max_features", "prune", "refused", "reserve", "restore", "view"),
-    "Rule": ("feature", "learn", "prune", "reserve", "restore", "score", "view", "weights"),
+    "Lookup": (
+        "entered",
+        "id",
+        "ids",
+        "max_features",
+        "prune",
+        "refused",
+        "reserve",
+        "restore",
+        "view",
+    ),
+    "Rule": (
+        "enter",
+        "feature",
+        "learn",
+        "prune",
+        "reserve",
+        "restore",
+        "score",
+        "view",
+        "weights",
+    ),
     "Metrics": ("dump", "observe", "probabilities", "restore"),
     "View": ("arrays", "close", "scalars"),
+    "Extractor": ("extract", "reads_maps", "reads_text"),
 }
 
 # `Any` stands for the kernel's own batch.
@@ -76,6 +100,7 @@ class KernelLookup(Protocol):
     def __len__(self) -> int: ...
     def id(self, name: bytes) -> int: ...
     def ids(self, rows: Any, *, grow: bool = False, first: int = 0) -> CSR: ...
+    def entered(self) -> tuple[int, bytes]: ...
     def reserve(self, parts: Iterable[Any]) -> int: ...
     def prune(self, kept: NDArray[np.bool_]) -> None: ...
     def view(self) -> KernelView: ...
@@ -85,6 +110,7 @@ class KernelLookup(Protocol):
 class KernelRule(Protocol):
     """Weights by id, and how they move. `onlinesvm.model.rules.rule.Rule` specifies it."""
 
+    def enter(self, first: int, tags: bytes) -> None: ...
     def learn(self, csr: CSR, signs: Any, importances: Any) -> NDArray[np.float64]: ...
     def score(self, csr: CSR) -> NDArray[np.float64]: ...
     def weights(self, n: int) -> tuple[NDArray[np.float64], float]: ...
@@ -106,6 +132,31 @@ class KernelMetrics(Protocol):
     def restore(self, numbers: NDArray[np.float64]) -> None: ...
 
 
+class KernelExtracted(Protocol):
+    """The features of one record. `onlinesvm.text.records.Extracted` specifies it."""
+
+    @property
+    def names(self) -> Sequence[bytes]: ...
+    @property
+    def values(self) -> Sequence[float]: ...
+    @property
+    def views(self) -> Sequence[int]: ...
+    @property
+    def cut(self) -> int: ...
+    @property
+    def crosses(self) -> int: ...
+
+
+class KernelExtractor(Protocol):
+    """Records to features. `onlinesvm.text.records.Extractor` specifies it."""
+
+    @property
+    def reads_text(self) -> bool: ...
+    @property
+    def reads_maps(self) -> bool: ...
+    def extract(self, packed: bytes) -> KernelExtracted: ...
+
+
 class Kernel(Protocol):
     """The module. `onlinesvm.kernel.python` is the reference.
 
@@ -120,8 +171,16 @@ class Kernel(Protocol):
         self, max_features: int, prunes: bool = False
     ) -> KernelLookup: ...
     def Metrics(self, threshold: float) -> KernelMetrics: ...  # noqa: N802 - a class there
+    def Extractor(  # noqa: N802 - a class there
+        self, options: TextOptions, limits: Limits, most_bytes: int
+    ) -> KernelExtractor: ...
     def decode(
-        self, body: bytes | memoryview, limits: Limits, *, labelled: bool
+        self,
+        body: bytes | memoryview,
+        limits: Limits,
+        *,
+        labelled: bool,
+        extractor: Any = None,
     ) -> BatchColumns: ...
     def encode(self, batch: BatchColumns, *, labelled: bool) -> bytes: ...
     def parse_block(

@@ -15,8 +15,10 @@ from onlinesvm.model.lookup import Lookup, check_first
 from onlinesvm.model.margins import score_fixed, vector_of
 from onlinesvm.model.rules import RULES, Rule
 from onlinesvm.readers.parsing import parse_block
+from onlinesvm.text.records import Extractor
 
 __all__ = [
+    "Extractor",
     "NAME",
     "RULES",
     "Lookup",
@@ -61,6 +63,7 @@ def learn(
         rows.check()
     rule.reserve(lookup.reserve((rows,)))
     csr = lookup.ids(rows, grow=True, first=first)
+    rule.enter(*lookup.entered())
     learned = slice(first, first + len(csr.indptr) - 1)
     importances = np.ones(n) if rows.importances is None else rows.importances
     weights = importances if weights is None else weights

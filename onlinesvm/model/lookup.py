@@ -66,6 +66,7 @@ class Lookup:
         self._prunes = prunes
         self._ids: dict[bytes, int] = {}
         self._names: list[bytes] = []  # by id from 1
+        self._entered: list[int] = []  # the tags of the last of them
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -88,12 +89,15 @@ class Lookup:
         if isinstance(rows, Columns):
             rows.check()
         made: list[dict[int | bytes, float]] = []
+        tags = rows.tags if isinstance(rows, Batch) else []
+        if grow:
+            self._entered = []
         for i in range(first, len(rows)):
             row: dict[int | bytes, float] = {}
             growing = grow and (rows.importances is None or rows.importances[i] > 0)
             if growing and self._prunes and self._overflows(rows, i):
                 break
-            for name, value in rows.features(i):
+            for j, (name, value) in enumerate(rows.features(i), int(rows.indptr[i])):
                 id = self._ids.get(name)
                 if id is None and growing:
                     if len(self._ids) >= self.max_features:
@@ -101,10 +105,18 @@ class Lookup:
                         continue
                     id = self._ids[name] = len(self._ids) + 1
                     self._names.append(name)
+                    if tags:
+                        self._entered.append(tags[j])
                 key = id or name  # a name without an id stands for itself
                 row[key] = _bounded(row[key] + value) if key in row else value
             made.append(row)
         return _csr(made)
+
+    def entered(self) -> tuple[int, bytes]:
+        """The first of the ids that the last call of `ids` entered, and the tags of all of them; no
+        tags where all are 0. For `Rule.enter`.
+        """
+        return len(self._ids) - len(self._entered) + 1, bytes(self._entered)
 
     def _overflows(self, rows: Batch | Columns, i: int) -> bool:
         """True if a prune has to make room for row `i`, and features that it lacks can leave."""

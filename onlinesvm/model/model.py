@@ -28,7 +28,7 @@ from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.data import matrix
 from onlinesvm.data.batch import CSR, BatchColumns, Columns
 from onlinesvm.data.label import Written
-from onlinesvm.kernel.contract import Rows
+from onlinesvm.kernel.contract import KernelExtractor, Rows
 from onlinesvm.metrics.monitor import report
 from onlinesvm.metrics.progressive import Progressive
 from onlinesvm.model.head import Head
@@ -39,6 +39,7 @@ from onlinesvm.model.margins import agreeing, normalized
 from onlinesvm.model.scorer import Scorer
 from onlinesvm.snapshot.format import Snapshot, restoring
 from onlinesvm.snapshot.view import ModelView
+from onlinesvm.text.constants import TEXT_BYTES
 
 __all__ = ["Contribution", "Explanation", "Model", "Pruning", "sided"]
 
@@ -96,6 +97,7 @@ class Model:
         self.pruning = Pruning()
         self.heads = [Head(self.kernel, config)]
         self._prunes = config.max_features_policy == "prune"
+        self.extractor = self._extractor()
         self._lookup = self.kernel.Lookup(limits.max_features, self._prunes)
         # A prune moves names, then weights: no other thread may score in between.
         self._lock: AbstractContextManager[object] = RLock() if self._prunes else nullcontext()
@@ -111,6 +113,15 @@ class Model:
         """From the next sample on, hold to these limits. Raises ConfigError."""
         self.limits = limits.under(self.config.rule)
         self._lookup.max_features = limits.max_features
+        self.extractor = self._extractor()
+
+    def _extractor(self) -> KernelExtractor:
+        """What reads the records of this model: `extractor`, for the kernel's decode."""
+        return self.kernel.Extractor(self.config.text_options(), self.limits, TEXT_BYTES)
+
+    def decode(self, body: bytes | memoryview, *, labelled: bool) -> BatchColumns:
+        """The samples of a request, records among them. See `onlinesvm.data.codec.decode`."""
+        return self.kernel.decode(body, self.limits, labelled=labelled, extractor=self.extractor)
 
     # Learning.
 
@@ -142,7 +153,9 @@ class Model:
         if self._prunes or self.config.normalize != "none":
             return None
         self._scorer = None
-        return self._lookup.ids(rows, grow=True)
+        csr = self._lookup.ids(rows, grow=True)
+        self.head.rule.enter(*self._lookup.entered())
+        return csr
 
     def _learn_looked_up(self, rows: Rows, csr: CSR) -> NDArray[np.float64]:
         self._scorer = None
@@ -185,6 +198,7 @@ class Model:
                 self._lookup, head.rule, head.metrics, rows, signs, weights, first
             )
         csr = self._lookup.ids(rows, grow=True, first=first)
+        head.rule.enter(*self._lookup.entered())
         learned = slice(first, first + len(csr.indptr) - 1)
         # A full lookup leaves new features out of the rows; they count in the norm.
         full = len(self._lookup) >= self.limits.max_features

@@ -29,6 +29,7 @@ from onlinesvm.model.padding import pad, score_padded, unpad
 from onlinesvm.snapshot.format import Snapshot
 from onlinesvm.snapshot.reader import from_bytes, read
 from onlinesvm.snapshot.writer import to_bytes
+from onlinesvm.text.constants import TEXT_BYTES
 
 __all__ = ["PATHS", "REDUCTIONS", "Scorer", "pad", "unpad"]
 
@@ -132,6 +133,8 @@ class Scorer:
         self.weights, self.bias = rule.weights(len(lookup))
         self.weights.flags.writeable = False
         self._lookup = lookup
+        self._config = config
+        self._extractor = self.kernel.Extractor(config.text_options(), self.limits, TEXT_BYTES)
 
     def to_bytes(self) -> bytes:
         """A snapshot's bytes: of a learner of rule ``pa1`` with these weights, which scores alike.
@@ -142,7 +145,10 @@ class Scorer:
         named = self._lookup.view().arrays()
         lengths = named["lengths"][:n]  # a lookup that is shared may have grown
         normalize = "none" if self.reduce == "sum" else self.reduce
-        config = LearnerConfig(rule="pa1", normalize=normalize)
+        own = self._config
+        config = LearnerConfig(
+            rule="pa1", normalize=normalize, text=own.text, fields=own.fields, numbers=own.numbers
+        )
         return to_bytes(
             Snapshot(
                 id=bytes(16),  # of no model: it cannot learn
@@ -259,7 +265,7 @@ class Scorer:
 
     def _rows(self, samples: Any) -> Iterator[CSR]:
         """`samples` over ids, in pieces."""
-        for rows in rows_to_score(samples, self.kernel, self.limits):
+        for rows in rows_to_score(samples, self.kernel, self.limits, self._extractor):
             for piece in matrix.pieces(rows) if isinstance(rows, Columns) else (rows,):
                 yield self._lookup.ids(piece)
 

@@ -34,6 +34,8 @@ A file is a stream of msgpack objects, nothing else:
     names          |u1, Σ lengths the names, end to end
     weights …      <f8, n         the rule's numbers of each feature, by id from 1; integers are
                                   <i8, the hedge's experts <f4
+    views          |u1, n         each feature's view, plus 4 for one that a text has; left
+                                  out where all are 0
 
 
 Numbers in arrays are little-endian. Keys of maps are text or bytes; extension types are refused.

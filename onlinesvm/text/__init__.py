@@ -1,4 +1,7 @@
 """Raw text to features.
 
-`tokenize` cuts a text into words; `fasttext` reads word vectors. May import `errors`.
+`records` turns a record (text, names, named fields) into features with their views, by `options`:
+`characters` (with `unicode_table`), `words`, `style` and `ngrams` for texts, `numbers`, `dates`.
+`tokenize` cuts the text of files into words; `fasttext` reads word vectors. May import `errors`,
+`config` and `magnitudes`.
 """

@@ -71,6 +71,16 @@ def _class_weight(text: str) -> object:
     return first, second
 
 
+def _fields(text: str) -> object:
+    """``name=kind``, with commas between."""
+    pairs = [part.rpartition("=") for part in text.split(",") if part]
+    if not all(name and kind for name, _, kind in pairs):
+        raise argparse.ArgumentTypeError(
+            f"expected fields and kinds as subject=text,sent=date, got {text!r}"
+        )
+    return tuple((name, kind) for name, _, kind in pairs)
+
+
 _PARSERS: dict[str, Callable[[str], object]] = {
     "float": float,
     "int": int,
@@ -79,10 +89,11 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "float | None": float,
     "str | tuple[float, float] | None": _class_weight,
     "tuple[Written, ...] | None": lambda text: tuple(text.split(",")),
+    "tuple[tuple[str, str], ...]": _fields,
 }
 _METAVARS = {
     "bind": "ENDPOINT", "state": "DIR", "follow": "DIR", "class_weight": "WEIGHTS",
-    "labels": "LABELS", "positive": "LABEL",
+    "labels": "LABELS", "positive": "LABEL", "fields": "FIELDS",
 }  # fmt: skip
 
 
@@ -119,7 +130,7 @@ def _kind_of(field: Field[Any]) -> tuple[Callable[[str], object], str]:
 
 def _help_of(field: Field[Any]) -> str:
     help = str(field.metadata["help"]).replace("%", "%%")
-    if field.default in (None, False):
+    if field.default in (None, False, ()):
         return help
     return f"{help} (default: {_shown(field)})"
 

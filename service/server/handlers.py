@@ -91,7 +91,7 @@ class Handlers(ABC):
 
     def _predict(self, request: Request) -> Answer:
         model = self._registry.get(request.model, request.id).model
-        batch = model.kernel.decode(request.body, model.limits, labelled=False)
+        batch = model.decode(request.body, labelled=False)
         margins = model.score_batch(batch)
         self._counters.samples += len(batch)
         return Reply(
@@ -101,7 +101,7 @@ class Handlers(ABC):
 
     def _explain(self, request: Request) -> Answer:
         model = self._registry.get(request.model, request.id).model
-        batch = model.kernel.decode(request.body, model.limits, labelled=False)
+        batch = model.decode(request.body, labelled=False)
         # Each feature becomes objects and some 40 bytes of the reply, while others wait.
         limit, features = model.limits.max_features_per_sample, int(batch.indptr[-1])
         if features > limit:

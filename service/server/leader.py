@@ -129,7 +129,7 @@ class Leader:
     def _plan_to_learn(self, request: Request, turn: PlannedTurn) -> Plan:
         hosted, made = self._hosted(request, turn)
         model = hosted.model
-        batch = model.kernel.decode(request.body, model.limits, labelled=True)
+        batch = model.decode(request.body, labelled=True)
         labels = sided(turn.labels_of(hosted), batch)
         plan = (
             turn.duplicate_of(request, hosted, batch, self._changes) if request.producer else None

@@ -208,7 +208,7 @@ class ModelState:
         """
         if record.kind == Kind.LEARN:
             producer, sequence = numbering_of(record.header)
-            batch = self.model.kernel.decode(record.body, self.model.limits, labelled=True)
+            batch = self.model.decode(record.body, labelled=True)
             self.model.learn_batch(batch)
             if producer:
                 self.producers.note(producer, sequence, len(batch))

@@ -36,16 +36,24 @@ cdef extern from "codec/decode.h" nogil:
     ctypedef struct batch:
         const uint8_t *body
         feature *features
+        uint8_t *tags
         size_t count, name_bytes, longest, samples, good
         int64_t *indptr
         label_spans labels
         int32_t *label_ids
         double *importances
+    ctypedef struct reader:
+        const uint8_t *at
+        const uint8_t *end
     ctypedef struct decode_limits:
         size_t samples, features, name_bytes
         double value, importance
         bint clips
-    const int DECODED, NO_MEMORY
+        void *records
+        int (*read_record)(void *records, batch *b, reader *r) noexcept nogil
+        const size_t *of_text
+        bint reads_maps
+    const int DECODED, NO_MEMORY, MUCH_TEXT
     void batch_init(batch *b)
     void batch_clear(batch *b)
     uint32_t feature_length(const feature *f)
@@ -105,11 +113,14 @@ cdef extern from "lookup/lookup.h" nogil:
         column_map columns
         uint32_t count
         uint64_t refused
+        uint8_t *tags
+        size_t tagged
     const size_t DIGITS_MOST
     bint lookup_init(lookup *l)
     void lookup_clear(lookup *l)
     size_t lookup_room(const lookup *l, size_t limit)
     bint lookup_reserve(lookup *l, size_t names, size_t bytes)
+    bint lookup_reserve_tags(lookup *l, size_t names)
     bint lookup_reserve_seen(lookup *l, size_t longest)
     uint32_t lookup_id(const lookup *l, const uint8_t *name, size_t length)
     ctypedef struct growth:
@@ -225,18 +236,15 @@ cdef extern from "rules/records.h" nogil:
 
 cdef extern from "rules/hedge.h" nogil:
     cdef enum:
-        HEDGE_SINGLES, HEDGE_NUMBERS, HEDGE_COUNTED
-    ctypedef struct mixture:
-        pass
-    ctypedef struct hedge_feature:
-        pass
+        HEDGE_NUMBERS, HEDGE_SCALARS_MOST, VIEWS
     ctypedef struct hedge:
         blocks state
-        hedge_feature bias
-        mixture mixture
-        double log_importance
+        bint plain
+        int views
+        int *slot
+        int64_t *with_view "with"
+        double *logs
         int64_t samples
-        double *metrics_weights
     void hedge_init(hedge *r, bint has_bias)
     void hedge_clear(hedge *r)
     bint hedge_reserve_row(hedge *r, size_t longest)
@@ -247,11 +255,14 @@ cdef extern from "rules/hedge.h" nogil:
     bint hedge_score(const hedge *r, const rows *x, size_t samples, double *margins)
     void hedge_weights(const hedge *r, uint32_t first, size_t n, double *weights)
     int64_t hedge_seen(const hedge *r, uint32_t id)
-    void hedge_singles(const hedge_feature *f, float *numbers)
-    void hedge_restore_numbers(hedge_feature *f, const double *numbers)
-    double *hedge_metrics(hedge *r)
+    void hedge_set_logs()
+    double hedge_log(uint64_t n)
+    void hedge_expect_views(hedge *r)
+    void hedge_enter(hedge *r, uint32_t first, const uint8_t *tags, size_t n)
+    size_t hedge_copy(hedge *r, double *numbers, bint restores)
     void hedge_unpack(const double *records, size_t n, double **columns, size_t at)
-    void hedge_restore(hedge *r, size_t n, const double *numbers, const int64_t *counts)
+    void hedge_restore(hedge *r, size_t n, const double *numbers, const int64_t *counts,
+                       const uint8_t *tags)
 
 cdef extern from "metrics/progressive.h" nogil:
     const size_t TOTALS
@@ -268,3 +279,46 @@ cdef extern from "metrics/monitor.h" nogil:
                        size_t samples, double *probabilities)
     void monitor_probabilities(const monitor *m, const double *margins, size_t samples,
                                double *probabilities)
+
+cdef extern from "text/characters.h" nogil:
+    const int TEXT_CODE_POINTS
+    void text_set_kind(int kind, int class_of, int32_t shift)
+    void text_set_run(uint32_t first, uint32_t end, int kind)
+
+cdef extern from "text/numbers.h" nogil:
+    const int NUMBER_LEVELS, NUMBER_LEAST_EXPONENT, NUMBER_MOST_EXPONENT
+    unsigned number_place(unsigned level, unsigned mantissa)
+    void number_set_text(int exponent, unsigned place, const uint8_t *text, size_t length)
+
+cdef extern from "text/extraction.h" nogil:
+    const int EXTRACTED, EXTRACT_NO_MEMORY
+    const int TEXT_OFF, TEXT_WORDS, TEXT_DEFAULT, FIELD_TEXT, FIELD_CATEGORY, FIELD_DATE
+    ctypedef struct span:
+        const uint8_t *at
+        size_t length
+    ctypedef struct text_field:
+        span name
+        int kind
+    ctypedef struct text_options:
+        int text, ngrams, prefixes, cross_all
+        size_t *sizes
+        size_t size_count, field_count, cross_field_count, cross_count
+        const text_field *fields
+        const span *cross_fields
+        const span *crosses
+        size_t most_bytes, most_features, most_name
+    ctypedef struct extraction:
+        const text_options *options
+        uint8_t *views
+        size_t cut, crosses, of_text
+    void extraction_init(extraction *x)
+    void extraction_clear(extraction *x)
+    void extraction_begin(extraction *x, batch *b)
+
+cdef extern from "text/records.h" nogil:
+    int record_read(extraction *x, reader *r)
+
+cdef extern from "text/decode.h" nogil:
+    void records_begin(extraction *x)
+    int records_decode(void *records, batch *b, reader *r)
+    bint records_end(extraction *x, batch *b)

@@ -17,7 +17,7 @@ from onlinesvm import config as _config
 from onlinesvm.data.batch import CSR, Columns
 from onlinesvm.data.bounds import Bounds
 from onlinesvm.data.label import joined, label_of_packed, label_of_text, packed
-from onlinesvm.data.validation import raise_first_fault
+from onlinesvm.data.validation import raise_first_fault, refuse_text
 from onlinesvm.errors import LimitError
 from onlinesvm.metrics.drift import LOG_ONE, LOG_TWO
 from onlinesvm.readers.fasttext import FastTextParser
@@ -26,6 +26,9 @@ from onlinesvm.readers.parsing import Parsed
 from onlinesvm.readers.svmlight import SvmlightParser
 from onlinesvm.readers.tokens import LineError
 from onlinesvm.readers.vw import VWParser
+from onlinesvm.text import unicode_table as _unicode
+from onlinesvm.text.numbers import prefix_text
+from onlinesvm.text.records import MOST_BYTES, raise_record_fault
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
@@ -46,6 +49,7 @@ from libc.string cimport memcpy, memset
 
 
 __all__ = [
+    "Extractor",
     "NAME",
     "RULES",
     "Lookup",
@@ -65,6 +69,7 @@ cdef bytes _seed = os.urandom(HASH_KEY_BYTES)
 hash_seed(<const uint8_t *>PyBytes_AS_STRING(_seed))
 _seed = None
 lines_init()
+hedge_set_logs()
 
 
 def _set_powers():
@@ -138,6 +143,7 @@ include "metrics.pxi"
 include "matrix.pxi"
 include "learn.pxi"
 include "lines.pxi"
+include "text.pxi"
 
 
 def _sgd(config, layout):

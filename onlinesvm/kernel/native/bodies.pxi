@@ -52,6 +52,13 @@ cdef class Batch:
         return names
 
     @property
+    def tags(self):
+        cdef size_t j
+        if not self.columns.tags:
+            return []
+        return [self.columns.tags[j] for j in range(self.columns.count)]
+
+    @property
     def values(self):
         cdef size_t j
         values = _empty(self.columns.count)
@@ -61,7 +68,7 @@ cdef class Batch:
         return values
 
 
-def decode(object body, object limits, *, bint labelled):
+def decode(object body, object limits, *, bint labelled, object extractor=None):
     """The samples of a request, validated whole. See onlinesvm.data.codec.decode."""
     cdef Batch b = Batch.__new__(Batch)
     cdef decode_limits bounds
@@ -87,22 +94,31 @@ def decode(object body, object limits, *, bint labelled):
             b._importances = _empty(samples)
             b.columns.label_ids = <int32_t *>_memory(b._label_ids)
             b.columns.importances = <double *>_memory(b._importances)
-        with nogil:
-            problem = decode_body(&b.columns, at, size, head, samples, &bounds)
+        bounds.records = NULL
+        bounds.of_text = NULL
+        bounds.reads_maps = False
+        if extractor is None:
+            with nogil:
+                problem = decode_body(&b.columns, at, size, head, samples, &bounds)
+        else:
+            problem = _decode_records(extractor, b, at, size, head, samples, &bounds)
     if problem == NO_MEMORY:
         raise MemoryError
     if problem != DECODED:
         if labelled and b._label_ids is not None:
-            _read_labels(b, body, limits)  # one of them may be the first fault
-        raise_first_fault(bytes(body), limits, labelled=labelled, first=b.columns.good)
+            _read_labels(b, body, limits, extractor)  # one of them may be the first fault
+        if problem == MUCH_TEXT:
+            refuse_text(bytes(body), b.columns.good)
+        raise_first_fault(
+            bytes(body), limits, labelled=labelled, first=b.columns.good, extractor=extractor)
     if labelled:
-        labels = _read_labels(b, body, limits)
+        labels = _read_labels(b, body, limits, extractor)
         b.label_table, b._label_ids = joined(labels, b._label_ids, ordered=True)
         b.columns.label_ids = <int32_t *>_memory(b._label_ids)
     return b
 
 
-cdef list _read_labels(Batch b, object body, object limits):
+cdef list _read_labels(Batch b, object body, object limits, object extractor):
     """The distinct labels of the samples that were read. Raises for the first that is none."""
     cdef size_t i
     cdef const label_span *span
@@ -115,7 +131,8 @@ cdef list _read_labels(Batch b, object body, object limits):
             found.append(label_of_packed(raw))
         except ValueError:
             first = int((b._label_ids == i).argmax())
-            raise_first_fault(bytes(body), limits, labelled=True, first=first)
+            raise_first_fault(
+                bytes(body), limits, labelled=True, first=first, extractor=extractor)
     return found
 
 

@@ -57,10 +57,15 @@ cdef object _learn_batch(Lookup lookup, Rule rule, Metrics metrics, Batch b, obj
         lookup.reserve_batch(b, True, first)
         # A prune before this call has reserved for all.
         rule.reserve_ids(lookup.table.count + min(count, lookup_room(&lookup.table, lookup.bound)))
+        if b.columns.tags:
+            rule.expect_views()
         if not rule.reserve_row(b.columns.longest):
             raise MemoryError
         with nogil:
             lookup.walk_batch(b, True, first, &out, &samples)
+            if lookup.table.tagged:
+                rule.enter_tags(<uint32_t>(lookup.table.count - lookup.table.tagged + 1),
+                                lookup.table.tags, lookup.table.tagged)
             views_keep(rule.views, rule.state, &out, samples, h)
             rule.learn_rows(&out, samples, y, h, margins)
         metrics.observe_all(margins, y, observed, samples, NULL)

@@ -54,13 +54,13 @@ cdef class Lookup:
         _lock(self.lock)
         try:
             room = lookup_room(&self.table, self.limit())
-            if not lookup_reserve(&self.table, self.entered(names), size):
+            if not lookup_reserve(&self.table, self.fitting(names), size):
                 raise MemoryError
             return self.table.count + min(names, room)
         finally:
             PyThread_release_lock(self.lock)
 
-    cdef size_t entered(self, size_t names) except? 0:
+    cdef size_t fitting(self, size_t names) except? 0:
         """How many of so many names can be entered; a prune makes room for all."""
         return names if self.prunes else min(names, lookup_room(&self.table, self.limit()))
 
@@ -82,14 +82,25 @@ cdef class Lookup:
             csr = self.ids_of_columns(rows, grow)
         return csr.rows(first, n) if first and <size_t>len(csr.indptr) == n + 1 else csr
 
+    def entered(self):
+        """The first id and the tags. See onlinesvm.model.lookup.Lookup.entered."""
+        _lock(self.lock)
+        try:
+            return self.table.count - self.table.tagged + 1, PyBytes_FromStringAndSize(
+                <const char *>self.table.tags, self.table.tagged)
+        finally:
+            PyThread_release_lock(self.lock)
+
     cdef int reserve_batch(self, Batch b, bint growing, size_t first) except -1:
         """Memory to bring a batch over ids; under the lock."""
         cdef size_t count = b.columns.count
         if not lookup_reserve_seen(&self.table, b.columns.longest):
             raise MemoryError
+        if growing and b.columns.tags and not lookup_reserve_tags(&self.table, count):
+            raise MemoryError
         # The names of all samples are reserved with the first.
         if growing and not first and not lookup_reserve(
-                &self.table, self.entered(count), b.columns.name_bytes):
+                &self.table, self.fitting(count), b.columns.name_bytes):
             raise MemoryError
         return 0
 
@@ -128,6 +139,8 @@ cdef class Lookup:
         cdef size_t limit = 0, names, stored, count
         cdef uint64_t largest
         held = _matrix(columns, &x)
+        if growing:
+            self.table.tagged = 0
         if not x.importances:
             ones = np.ones(x.samples)
             x.importances = <const double *>_memory(ones)

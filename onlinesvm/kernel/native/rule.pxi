@@ -46,13 +46,24 @@ cdef class Rule:
         """The numbers that belong to no feature, in the order of the layout; under the lock."""
         return ()
 
+    cdef object layout_now(self):
+        """The layout of the state as it is; under the lock."""
+        return self.layout
+
+    cdef void expect_views(self):
+        """Before `reserve_row`: features of any view may be in the rows. Under the lock."""
+
+    cdef void enter_tags(self, uint32_t first, const uint8_t *tags, size_t n) noexcept nogil:
+        """The tags of new features, that there is state for; under the lock."""
+        pass
+
     cdef int64_t seen(self, uint32_t id):
         """How many samples had the feature, −1 where the rule does not count; under the lock."""
         return -1
 
     cdef dict scalars(self):
         """The numbers that belong to no feature, by name; under the lock."""
-        return dict(zip(self.layout.scalars, self.numbers(), strict=True))
+        return dict(zip(self.layout_now().scalars, self.numbers(), strict=True))
 
     cdef void finish_views(self) noexcept nogil:
         """Copy the rest for all views before the state is replaced; under the lock."""
@@ -133,6 +144,18 @@ cdef class Rule:
         finally:
             PyThread_release_lock(self.lock)
         return kept
+
+    def enter(self, size_t first, bytes tags not None):
+        """The tags of new features. See onlinesvm.model.rules.rule.Rule.enter."""
+        cdef size_t n = len(tags)
+        _lock(self.lock)
+        try:
+            if not blocks_reserve(self.state, min(first + n, MOST_IDS)):
+                raise MemoryError
+            self.expect_views()
+            self.enter_tags(first, <const uint8_t *>PyBytes_AS_STRING(tags), n)
+        finally:
+            PyThread_release_lock(self.lock)
 
     def learn(self, csr, signs, importances):
         """Score, then learn, row by row; the margins before each update, float64[n]."""

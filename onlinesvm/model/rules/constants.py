@@ -47,3 +47,6 @@ MIXTURE_MOST_SCALED = 1e3
 MIXTURE_LEAST_SIZE = 1e-6
 
 AROW_LEAST_VARIANCE = 1e-300
+
+HEDGE_IDF_RATE = 0.6931471805599453  # ln 2: the weight of a text's feature counts by ln, not log2
+HEDGE_IDF_LOGS = 4096  # of counts of samples that are kept

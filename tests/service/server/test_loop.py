@@ -195,6 +195,7 @@ def test_figures_are_nil_before_the_first_sample(tmp_path: Path) -> None:
 
 INF, NAN = float("inf"), float("nan")
 SAMPLE = "expected a sample as [label, features] or [label, features, importance]"
+VALUE = "expected a number, text, true, false, null or an array of names"
 FEATURES = "expected features as an array of names or a map from name to value"
 NAME = "expected a feature name (text, bytes or an integer)"
 NOT_WHOLE = (
@@ -251,13 +252,13 @@ BAD_BODIES: dict[str, tuple[str, Any, str, str, str | None]] = {
         "predict", [{b"\xff": 1e51}], "BAD_SAMPLE",
         "expected a number of magnitude at most 1e+50, got 1e+51", '$[0]["\\xff"]',
     ),
-    "a value of text": (
-        "learn", [[1, {"len": "2"}]], "BAD_SAMPLE", 'expected a number, got text "2"',
-        '$[0][1]["len"]',
+    "a value of a map": (
+        "learn", [[1, {"len": {}}]], "BAD_SAMPLE", f"{VALUE}, got a map", '$[0][1]["len"]',
     ),
-    "a value of true": (
-        "learn", [[1, {"len": True}]], "BAD_SAMPLE", "expected a number, got true",
-        '$[0][1]["len"]',
+    "a list of lists": (
+        "learn", [[1, {"len": [[]]}]], "BAD_SAMPLE",
+        "expected a feature name (text, bytes or an integer), got an array",
+        '$[0][1]["len"][0]',
     ),
     "negative importance": (
         "learn", [[1, [], -0.5]], "BAD_SAMPLE",
@@ -305,7 +306,9 @@ BAD_BODIES: dict[str, tuple[str, Any, str, str, str | None]] = {
         None,
     ),
     "features of text": (
-        "learn", [[1, "free"]], "BAD_SAMPLE", f'{FEATURES}, got text "free"', "$[0][1]"
+        "learn", [[1, "free"]], "BAD_SAMPLE",
+        f'{FEATURES}, got text "free" (the model reads no text: its option text is off)',
+        "$[0][1]",
     ),
     "features of nil": ("predict", [None], "BAD_SAMPLE", f"{FEATURES}, got nil", "$[0]"),
     "a sample of one": ("learn", [[1]], "BAD_SAMPLE", f"{SAMPLE}, got an array of 1", "$[0]"),

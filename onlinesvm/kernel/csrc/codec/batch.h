@@ -24,6 +24,7 @@ typedef struct {
     size_t side_used, side_room;
     feature *features;
     size_t count, room;
+    uint8_t *tags; /* of the features, their views and OF_TEXT; NULL where all are 0 */
     size_t name_bytes; /* of all names */
     size_t longest;    /* features that the longest sample has */
     size_t samples;
@@ -40,6 +41,7 @@ static void batch_clear(batch *b)
 {
     free(b->side);
     free(b->features);
+    free(b->tags);
     label_spans_clear(&b->labels);
     batch_init(b);
 }

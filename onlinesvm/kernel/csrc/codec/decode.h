@@ -10,7 +10,15 @@
 #include "constants.h"
 #include "memory/hash.h"
 
-enum { DECODED = 0, FAULTY = 1, NO_MEMORY = 2 };
+enum { DECODED = 0, FAULTY = 1, NO_MEMORY = 2, MUCH_TEXT = 3 };
+
+typedef struct {
+    const uint8_t *at;
+    const uint8_t *end;
+} reader;
+
+/* Reads a record of text and fields, see text/decode.h: DECODED, or what is wrong. */
+typedef int (*read_record)(void *records, batch *b, reader *r);
 
 typedef struct {
     size_t samples;
@@ -18,12 +26,11 @@ typedef struct {
     size_t name_bytes;
     double value, importance; /* larger ones, in magnitude, are refused, or clipped */
     int clips;
+    void *records; /* NULL where samples are names and numbers alone */
+    read_record read_record;
+    const size_t *of_text; /* bytes of text that the records had so far */
+    int reads_maps; /* maps of numbers are records, too */
 } decode_limits;
-
-typedef struct {
-    const uint8_t *at;
-    const uint8_t *end;
-} reader;
 
 static inline size_t remaining(const reader *r) { return (size_t)(r->end - r->at); }
 
@@ -114,6 +121,12 @@ static inline int read_number(reader *r, double *number)
     return 1;
 }
 
+/* The first byte of a number that read_number takes. */
+static inline int begins_number(uint8_t first)
+{
+    return first <= 0x7F || first >= 0xE0 || (first >= 0xCA && first <= 0xD3);
+}
+
 /* Clip a number beyond `most`, in magnitude; 0 where it is refused. */
 static __attribute__((noinline)) int clipped(double *number, double most,
                                              const decode_limits *limits)
@@ -167,15 +180,44 @@ static inline int read_name(batch *b, reader *r, const decode_limits *limits, fe
     return DECODED;
 }
 
+/* A sample that has more than names and numbers, from its first byte on. */
+static __attribute__((noinline)) int read_fields(batch *b, reader *r, const decode_limits *limits)
+{
+    const size_t start = b->count;
+    size_t i;
+    const int problem = limits->read_record(limits->records, b, r);
+    if (problem)
+        return problem;
+    for (i = start; i < b->count; i++) {
+        double *value = &b->features[i].value;
+        if (!(*value >= -limits->value && *value <= limits->value)
+            && !clipped(value, limits->value, limits))
+            return FAULTY;
+    }
+    if (b->count - start > b->longest)
+        b->longest = b->count - start;
+    return DECODED;
+}
+
 static inline int read_features(batch *b, reader *r, const decode_limits *limits)
 {
+    const uint8_t *const begin = r->at;
+    const size_t side_used = b->side_used, name_bytes = b->name_bytes;
     size_t i, count, start = b->count;
     const double most = limits->value;
     feature *f;
     int map, problem;
-    if (!read_container(r, &map, &count) || count > limits->features
+    if (!read_container(r, &map, &count)) {
+        r->at = begin;
+        return limits->records ? read_fields(b, r, limits) : FAULTY;
+    }
+    if (count > limits->features
         || count > remaining(r) >> map) /* every name and value takes a byte at least */
         return FAULTY;
+    if (UNLIKELY(map && limits->reads_maps)) {
+        r->at = begin;
+        return read_fields(b, r, limits);
+    }
     if (!batch_reserve(b, count))
         return NO_MEMORY;
     f = b->features + start;
@@ -192,6 +234,12 @@ static inline int read_features(batch *b, reader *r, const decode_limits *limits
             problem = read_name(b, r, limits, f);
             if (UNLIKELY(problem))
                 return problem;
+            if (UNLIKELY(limits->records && r->at < r->end && !begins_number(*r->at))) {
+                r->at = begin; /* the names so far are read again */
+                b->side_used = side_used;
+                b->name_bytes = name_bytes;
+                return read_fields(b, r, limits);
+            }
             if (!read_number(r, &value)
                 || (UNLIKELY(!(value >= -most && value <= most)) && !clipped(&value, most, limits)))
                 return FAULTY;
@@ -289,6 +337,8 @@ static int decode_body(batch *b, const uint8_t *body, size_t size, size_t head, 
         int problem = b->label_ids ? read_sample(b, &r, limits, i) : read_features(b, &r, limits);
         if (UNLIKELY(problem))
             return problem;
+        if (UNLIKELY(limits->of_text && *limits->of_text > MESSAGE_TEXT_BYTES))
+            return MUCH_TEXT;
         b->indptr[i + 1] = (int64_t)b->count;
         b->good = i + 1;
     }

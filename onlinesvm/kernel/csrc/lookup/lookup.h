@@ -27,6 +27,8 @@ typedef struct {
     seen known;   /* by id */
     seen unknown; /* by hash or by column */
     column_map columns;
+    uint8_t *tags; /* of the names that the last batch entered */
+    size_t tags_room, tagged;
 } lookup;
 
 static int lookup_init(lookup *l)
@@ -45,7 +47,22 @@ static void lookup_clear(lookup *l)
     seen_clear(&l->known);
     seen_clear(&l->unknown);
     column_map_clear(&l->columns);
+    free(l->tags);
     memset(l, 0, sizeof *l);
+}
+
+/* Room for the tags of up to `names` names that a batch enters; 0 without memory. */
+static int lookup_reserve_tags(lookup *l, size_t names)
+{
+    uint8_t *tags;
+    if (names <= l->tags_room)
+        return 1;
+    tags = realloc(l->tags, names);
+    if (!tags)
+        return 0;
+    l->tags = tags;
+    l->tags_room = names;
+    return 1;
 }
 
 static inline size_t lookup_room(const lookup *l, size_t limit)
@@ -149,7 +166,8 @@ typedef struct {
 /* `b` over ids, into rows with room for all its features; how many elements they hold. With `how`,
  * new names of samples with an importance above 0 become ids; other unknown names are id 0, and so
  * are all without it. Duplicates are summed at the place of the first. `rows_made` is how many
- * rows there are. The sets of keys and the names to be entered must have been reserved. */
+ * rows there are. The sets of keys, the names to be entered and their tags must have been reserved.
+ */
 static inline __attribute__((always_inline)) size_t
 lookup_rows(lookup *l, const batch *b, const growth *how, rows *out, size_t *rows_made)
 {
@@ -162,6 +180,8 @@ lookup_rows(lookup *l, const batch *b, const growth *how, rows *out, size_t *row
     for (i = j; i < j + NEAR && i < count; i++)
         lookup_guess(l, &features[i], &guesses[i % GUESSES]);
     out->indptr[0] = 0;
+    if (how)
+        l->tagged = 0;
     for (i = first; i < b->samples; i++) {
         const int growing = how && b->importances[i] > 0;
         const size_t start = k, end = (size_t)b->indptr[i + 1];
@@ -191,6 +211,8 @@ lookup_rows(lookup *l, const batch *b, const growth *how, rows *out, size_t *row
                         continue;
                     }
                     id = lookup_enter(l, f->hash, name, length, end_of_search);
+                    if (b->tags)
+                        l->tags[l->tagged++] = b->tags[j];
                 }
             }
             if (LIKELY(id)) {
