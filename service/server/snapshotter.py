@@ -45,11 +45,7 @@ class Schedule:
     log_snapshots: int = 4
 
     def is_long(self, log_bytes: int, snapshot_bytes: int) -> bool:
-<<<<<<< HEAD
         """Whether `log_bytes` since snapshots of `snapshot_bytes` call for the next."""
-=======
-        """True where `log_bytes` since a snapshot of `snapshot_bytes` call for the next."""
->>>>>>> a0f8586 (Errors name the kind of file that came; docstrings of the server say the thing)
         return log_bytes > max(self.log_bytes, self.log_snapshots * snapshot_bytes)
 
 
@@ -128,23 +124,13 @@ class Snapshotter:
 
     @property
     def is_running(self) -> bool:
-<<<<<<< HEAD
-        """Whether something is written or removed, or was and its outcome was not taken yet."""
+        """True while anything is written or removed, or was and its outcome was not taken yet."""
         return self._worker.is_running
 
     def is_current(self, hosted: Hosted) -> bool:
-        """Whether the newest snapshot of a model holds every entry that was applied."""
+        """True where the newest snapshot of a model holds every entry that was applied."""
         _, stored = hosted.learning
         return stored not in self.changes and stored.id not in self._writing
-=======
-        """True while a snapshot is being written, or was and its outcome was not taken yet."""
-        return self._worker.is_running
-
-    @property
-    def is_current(self) -> bool:
-        """True where the newest snapshot holds every entry that was applied."""
-        return self._newest.lsn_or(self._state.created) == self._state.position.lsn
->>>>>>> a0f8586 (Errors name the kind of file that came; docstrings of the server say the thing)
 
     @property
     def log_bytes(self) -> int:
