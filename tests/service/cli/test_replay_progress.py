@@ -51,7 +51,7 @@ def test_a_bar_on_a_terminal(terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.usefixtures("clock")
-def test_a_line_every_ten_seconds_and_at_the_end_elsewhere(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_line_every_ten_seconds_and_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO), ReplayProgress() as progress:
         for done in range(1, 9):
             progress(done * 10_000_000, 80_000_000)
