@@ -65,7 +65,7 @@ MEMBERS = {
         "view",
         "weights",
     ),
-    "Metrics": ("dump", "observe", "probabilities", "restore"),
+    "Metrics": ("dump", "observe", "probabilities", "reserve", "restore"),
     "View": ("arrays", "close", "scalars"),
     "Extractor": ("extract", "reads_maps", "reads_text"),
 }
@@ -127,6 +127,7 @@ class KernelMetrics(Protocol):
     def observe(
         self, margins: NDArray[np.float64], signs: Any, importances: Any
     ) -> NDArray[np.float64]: ...
+    def reserve(self) -> None: ...
     def probabilities(self, margins: NDArray[np.float64]) -> NDArray[np.float64]: ...
     def dump(self) -> NDArray[np.float64]: ...
     def restore(self, numbers: NDArray[np.float64]) -> None: ...

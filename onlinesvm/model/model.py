@@ -228,6 +228,7 @@ class Model:
         prune = self._prunes and n >= self.limits.max_features
         for head in self.heads:
             head.rule.reserve(n, prune=prune)
+            head.metrics.reserve()
 
     # Scoring.
 
