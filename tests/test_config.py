@@ -33,6 +33,8 @@ def test_defaults_are_those_of_the_design() -> None:
         "max_message_bytes": 16 * 2**20,
         "max_header_bytes": 4_096,
         "max_features": 10_000_000,
+        "max_labels": 100_000,
+        "max_labels_per_feature": 128,
         "max_value": None,
         "max_importance": None,
         "clip": False,
@@ -116,13 +118,14 @@ BOUNDS = ("max_value", "max_importance", "clip")
     "field", [f.name for f in dataclasses.fields(Limits) if f.name not in BOUNDS]
 )
 def test_a_limit_out_of_range_is_refused(field: str) -> None:
-    for wrong in (0, -1, 2**31 - 1, 1.5, True, "7", None):
+    most = 2**24 if "labels" in field else 2**31 - 2
+    for wrong in (0, -1, most + 1, 1.5, True, "7", None):
         with pytest.raises(ConfigError) as caught:
             Limits(**{field: wrong})  # type: ignore[arg-type]
         assert str(caught.value) == (
-            f"{field}: expected an integer from 1 to 2147483646, got {wrong!r}"
+            f"{field}: expected an integer from 1 to {most}, got {wrong!r}"
         )
-    assert getattr(Limits(**{field: 2**31 - 2}), field) == 2**31 - 2  # type: ignore[arg-type]
+    assert getattr(Limits(**{field: most}), field) == most  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("field", BOUNDS[:2])
