@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from onlinesvm.data.batch import CSR
-from onlinesvm.magnitudes import MIN_MAGNITUDE
+from onlinesvm.config import MIN_MAGNITUDE
 
 __all__ = ["differences"]
 

@@ -198,3 +198,44 @@ def test_a_binary_model_has_no_labels_to_drop(tmp_path: Path) -> None:
         ):  # fmt: skip
             with pytest.raises(RequestRefused, match="expected a multiclass model for"):
                 use()
+
+
+def test_one_daemon_has_models_of_every_task(tmp_path: Path) -> None:
+    model = OnlineSVM(task="multiclass", labels=["L0", "L1", "L2", "L3", "L4"])
+    with on_a_thread(tmp_path) as endpoint, Client(endpoint, model="many") as client:
+        client.create("many", task="multiclass", labels=["L0", "L1", "L2", "L3", "L4"])
+        client.learn(rows(50))
+        client.drop_label("L2")
+        model.learn(rows(50))
+        model.drop_label("L2")
+        with Client(endpoint) as other:
+            other.learn([(["x"], "a")])
+            with pytest.raises(RequestRefused, match="expected a multiclass model for labels"):
+                other.labels()
+        with pytest.raises(RequestRefused, match="expected one of the model's labels"):
+            client.learn([(["x"], "new")])
+        with pytest.raises(RequestRefused, match="NO_MODEL"), Client(endpoint, model="none") as no:
+            no.drop_label("L1")
+    with on_a_thread(tmp_path) as endpoint, Client(endpoint, model="many") as client:
+        assert client.stats()["task"] == "multiclass"
+        assert [row["label"] for row in client.labels()["labels"]] == ["L0", "L1", "L3", "L4"]
+        asked = [["w1"], ["w2", "c3"]]
+        assert np.array_equal(client.predict_proba(asked), model.predict_proba(asked))
+        digest = OnlineSVM.load(client.snapshot()["path"]).snapshot().digest()
+        assert digest == digest_of(model)
+
+
+def test_a_turn_drops_a_label_of_a_model_that_it_creates(tmp_path: Path) -> None:
+    config = {"task": "multiclass"}
+    with bench(tmp_path) as found:
+        answers = found.turn(
+            ("create", None, {"model": "m", "config": config}, PEER),
+            ("learn", msgpack.packb([["a", ["x"]], ["b", ["y"]]]), {"model": "m"}, PEER),
+            ("drop_label", None, {"model": "m", "label": "a"}, PEER),
+            ("drop_label", None, {"model": "m", "label": "a"}, PEER),
+            ("drop", None, {"model": "m"}, PEER),
+            ("drop_label", None, {"model": "m", "label": "b"}, PEER),
+        )
+        assert [getattr(answer, "code", None) for answer in answers] == [
+            None, None, None, "BAD_SAMPLE", None, "NO_MODEL",
+        ]  # fmt: skip
