@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from onlinesvm.data.batch import CSR
 from onlinesvm.config import MIN_MAGNITUDE
+from onlinesvm.data.batch import CSR
 
 __all__ = ["differences"]
 

@@ -23,6 +23,7 @@ from onlinesvm.errors import OnlineSVMError
 from onlinesvm.model.class_labels import AnyLabels
 from onlinesvm.model.labels import Labels, shown
 from onlinesvm.model.model import sided
+from onlinesvm.service.cli import settings
 from onlinesvm.service.cli.flags import add_flags, count, limits_of, parameters_of, size
 from onlinesvm.service.cli.interrupt import uninterrupted
 from onlinesvm.service.cli.output import naming, note, plural, write
@@ -101,6 +102,8 @@ def add_learn(parser: Parser) -> None:
 
 def learn(arguments: argparse.Namespace) -> None:
     """Learn files, by a daemon or into a snapshot file."""
+    if arguments.snapshot is None:  # a daemon's learner has its own
+        settings.drop(arguments, LearnerConfig)
     limits, parameters = limits_of(arguments), parameters_of(arguments)
     files = files_of(arguments)
     _check_usage(arguments, parameters, files)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +27,22 @@ from onlinesvm.service.protocol import (
     refusal_of,
 )
 
-__all__ = ["Answer", "Call", "Calls", "Sample", "checked", "first", "frames_of", "whole"]
+__all__ = ["Answer", "Call", "Calls", "Lag", "Sample", "checked", "first", "frames_of", "whole"]
 
 # The header and the body of a reply.
 Answer = tuple[dict[str, Any], bytes]
 Sample = tuple[Features, Written] | tuple[Features, Written, float]
 T = TypeVar("T")
+
+
+class Lag(NamedTuple):
+    """What a producer has still to read in its source: entries, bytes, and the time between the
+    last one that was learned and the newest; None where that is not known.
+    """
+
+    entries: int | None = None
+    seconds: float | None = None
+    bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +148,12 @@ class Calls:
         return self.to_model(Call(op, _header, keys=keys))
 
     def resume(self, producer: str | bytes) -> Call[dict[str, Any]]:
-        """The last sequence of a producer and its samples."""
+        """The last sequence of a producer, its samples and its last cursor."""
         return self.plain("resume", producer=producer)
+
+    def lag(self, producer: str | bytes, lag: Lag) -> Call[Answer]:
+        """What a producer has still to read, for the figures of its model."""
+        return self.to_model(Call("lag", whole, keys={"producer": producer, **lag._asdict()}))
 
     def any(self, op: str, body: bytes | None, keys: Mapping[str, Any]) -> Call[Answer]:
         """Any operation, answered by header and body."""

@@ -72,6 +72,7 @@ class Handlers(ABC):
             "snapshot": self._snapshot,
             "reload": self._reload,
             "resume": self._resume,
+            "lag": self._lag,
             "models": self._models,
             "create": self._create,
             "drop": self._drop,
@@ -214,6 +215,9 @@ class Handlers(ABC):
     @abstractmethod
     def _resume(self, request: Request) -> Answer: ...
 
+    @abstractmethod
+    def _lag(self, request: Request) -> Answer: ...
+
     def _stats(self, request: Request) -> Answer:
         """The figures that all modes share; nil where there is no model yet."""
         if request.model != DEFAULT_MODEL:
@@ -316,7 +320,16 @@ class LeaderHandlers(Handlers):
 
     def _resume(self, request: Request) -> Answer:
         hosted = self._registry.get(request.model, request.id)
-        return Reply(hosted.producers.last(request.producer)._asdict())
+        last = hosted.producers.last(request.producer)
+        return Reply({**last._asdict(), "cursor": last.cursor or None})
+
+    def _lag(self, request: Request) -> Answer:
+        hosted = self._registry.get(request.model, request.id)
+        if not hosted.producers.has_resumed(request.producer, request.peer):
+            text = "expected the connection that last asked to resume this producer, got another"
+            raise RequestError("SEQUENCE_GAP", text, None, request.id)
+        hosted.lags.note(request.producer, request.options)
+        return Reply({})
 
     def _snapshot(self, request: Request) -> Answer:
         hosted = self._registry.get(request.model, request.id)
@@ -351,6 +364,7 @@ class LeaderHandlers(Handlers):
             **self._snapshotter.report(hosted),
             **report,
             "producers": len(hosted.producers),
+            "ingest": hosted.lags.report(hosted.producers),
             "label_run": hosted.label_order.longest,
             "refused_features": model.refused_features,
             "prunes": model.pruning.prunes,
@@ -372,7 +386,7 @@ class ReaderHandlers(Handlers):
     def _learn(self, request: Request) -> Answer:
         raise RequestError("READ_ONLY", "a reader does not learn; ask its leader", None, request.id)
 
-    _resume = _create = _drop = _upload = _learn
+    _resume = _lag = _create = _drop = _upload = _learn
 
     def _fetch(self, request: Request) -> Answer:
         return Reply(*piece_of(self._reader.folder, request))

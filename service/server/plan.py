@@ -240,7 +240,8 @@ class Plan(Change):
             ) from error
         hosted.label_order.note(model.labels, self.batch)
         if self.request.producer:
-            hosted.producers.note(self.request.producer, self.request.sequence, samples)
+            request = self.request
+            hosted.producers.note(request.producer, request.sequence, samples, request.cursor)
         if self.part is not None:
             state, stored = hosted.learning
             state.reached(self.part.written, self.index)

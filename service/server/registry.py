@@ -11,6 +11,7 @@ from itertools import islice
 from onlinesvm.model.model import Model
 from onlinesvm.service.protocol import DEFAULT_MODEL, Id, Request, RequestError
 from onlinesvm.service.server.label_order import LabelOrder
+from onlinesvm.service.server.lags import Lags
 from onlinesvm.service.storage.model_state import ModelState
 from onlinesvm.service.storage.producers import Producers
 from onlinesvm.service.storage.stored_model import StoredModel
@@ -38,6 +39,7 @@ class Hosted:
     bytes: int = 0
     must_log_limits: bool = False
     label_order: LabelOrder = field(default_factory=LabelOrder)
+    lags: Lags = field(default_factory=Lags)
     drifts: int = field(init=False)
 
     def __post_init__(self) -> None:

@@ -39,8 +39,10 @@ log = logging.getLogger(__name__)
 WAIT_S = 10.0
 # The operations that need a model in memory.
 _USING = frozenset(
-    ("learn", "predict", "explain", "labels", "drop_label", "stats", "snapshot", "resume")
-)
+    (
+        "learn", "predict", "explain", "labels", "drop_label", "stats", "snapshot", "resume", "lag",
+    )
+)  # fmt: skip
 _GROWING = frozenset(("learn", "create"))
 _READING = frozenset(("predict", "explain", "labels", "stats"))
 
