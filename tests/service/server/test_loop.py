@@ -355,7 +355,7 @@ BAD_HEADERS = {
     "unknown operation": (
         [msgpack.packb({"v": 1, "op": "unlearn"})], "UNKNOWN_OP",
         "expected one of ping, learn, predict, explain, labels, drop_label, stats, snapshot,"
-        ' reload, resume, create, drop, models, upload, fetch, got "unlearn"',
+        ' reload, resume, lag, create, drop, models, upload, fetch, got "unlearn"',
     ),
     "unknown key": (
         [msgpack.packb({"v": 1, "op": "learn", "eta": 1}), b"\x90"], "BAD_REQUEST",
