@@ -8,9 +8,7 @@ import io
 import os
 import stat
 import zlib
-from collections.abc import Callable, Iterator
-from queue import SimpleQueue
-from threading import Thread
+from collections.abc import Callable
 from typing import Any, BinaryIO, NamedTuple
 
 import msgpack
@@ -25,11 +23,11 @@ from onlinesvm.snapshot.header import (
     refuse_extension,
     unpack_header,
 )
+from onlinesvm.snapshot.hashing import hashing
 
 __all__ = ["Head", "from_bytes", "read", "read_head", "read_header", "verify"]
 
 _MAX_TRAILER_BYTES = 4096
-_THREAD_BYTES = 2**18  # of less, the hash is done before a thread has begun
 
 
 class Head(NamedTuple):
@@ -183,11 +181,9 @@ class _Reader:
     def snapshot(self) -> Snapshot:
         header = self.header()
         layout = [(name, np.dtype(dtype), count) for name, dtype, count in header["arrays"]]
-        if sum(dtype.itemsize * count for _, dtype, count in layout) < _THREAD_BYTES:
-            arrays = {array[0]: self._array(*array, self._sha.update) for array in layout}
-        else:
-            with _hashing(self._sha) as hashed:
-                arrays = {array[0]: self._array(*array, hashed) for array in layout}
+        size = sum(dtype.itemsize * count for _, dtype, count in layout)
+        with hashing(self._sha, size) as hashed:
+            arrays = {array[0]: self._array(*array, hashed) for array in layout}
         self._check_trailer()
         lengths, names = arrays.pop("lengths"), arrays.pop("names")
         self._check_names(int(lengths.sum(dtype=np.uint64)), len(names))
@@ -263,24 +259,3 @@ class _Reader:
                 f"the file is damaged: expected digest {trailer['digest'][:64]!r},"
                 f" got {self._sha.hexdigest()}"
             )
-
-
-@contextlib.contextmanager
-def _hashing(sha: hashlib._Hash) -> Iterator[Callable[[memoryview], None]]:
-    """A function that adds bytes to `sha` in a thread, which is done at the end of the context.
-
-    The hash takes as long as reading and checking; neither holds the interpreter's lock.
-    """
-    parts: SimpleQueue[memoryview | None] = SimpleQueue()
-
-    def run() -> None:
-        for part in iter(parts.get, None):
-            sha.update(part)
-
-    thread = Thread(target=run, daemon=True)
-    thread.start()
-    try:
-        yield parts.put
-    finally:
-        parts.put(None)
-        thread.join()
