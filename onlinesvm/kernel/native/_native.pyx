@@ -22,7 +22,7 @@ from onlinesvm.errors import LimitError
 from onlinesvm.metrics.drift import LOG_ONE, LOG_TWO
 from onlinesvm.readers.fasttext import FastTextParser
 from onlinesvm.readers.labelled_text import TextParser
-from onlinesvm.readers.parsing import Parsed
+from onlinesvm.readers.parsing import Parsed, as_record, extracted
 from onlinesvm.readers.svmlight import SvmlightParser
 from onlinesvm.readers.tokens import LineError
 from onlinesvm.readers.vw import VWParser
@@ -44,7 +44,7 @@ from cpython.pythread cimport (
 )
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 
@@ -142,8 +142,8 @@ include "hedge.pxi"
 include "metrics.pxi"
 include "matrix.pxi"
 include "learn.pxi"
-include "lines.pxi"
 include "text.pxi"
+include "lines.pxi"
 
 
 def _sgd(config, layout):
