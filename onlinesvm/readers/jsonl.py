@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,7 +85,9 @@ class JSONParser(LineParser):
         features = sample.get(self.keys.features, _ABSENT)
         if features is _ABSENT:
             raise LineError(self._absent("features", self.keys.features, sample))
-        record, names, values = None, [], []
+        record: bytes | None = None
+        names: Sequence[bytes] = ()
+        values: Sequence[float] = ()
         if self._is_record(features):
             record = self._record(features)
         else:

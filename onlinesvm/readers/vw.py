@@ -6,8 +6,8 @@ touches a bar from the right is a namespace; a bar without one opens the unnamed
 are bare there, else ``namespace^name``. A namespace's weight multiplies its values. Not read: a
 base, features without a name, text as value.
 
-Where the model reads text, a named namespace of bare words alone is a field of that name, and its
-words are the field's text.
+Where the model reads text, a named namespace that has bare words alone, one at least, is a field of
+that name, and its words are the field's text.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class VWParser(LineParser):
             raise LineError(f'expected "|" before the features, got {format_text(line)}')
         label, importance, tag = self._head(line[:bar])
         names: list[bytes] = []
-        values: list[float | bytes] = []
+        values: list[Any] = []  # of a field: its text
         has_fields = False
         for section in _iter_sections(line, bar):
             if self.reads_text and (field := _field(section[1])) is not None:
@@ -153,11 +153,11 @@ class VWParser(LineParser):
 
 
 def _field(section: bytes) -> tuple[bytes, bytes] | None:
-    """The name and the text of a named namespace of bare words; None for any other."""
+    """The name of a namespace and its text of bare words; None where it is not such."""
     if not section or section[:1].isspace() or b":" in section:
         return None
-    name, *rest = section.split(None, 1)
-    return name, rest[0].rstrip() if rest else b""
+    name, *text = section.split(None, 1)
+    return (name, text[0].rstrip()) if text else None
 
 
 def _count_features(line: bytes, bar: int) -> int:

@@ -45,6 +45,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     run = Run(arguments, limits, labelled=True)
     held_out = HeldOut()
     with opened(arguments, limits) as model:
+        run.extractor, run.keeps = model.extractor, model.keeps
         run.limits, run.check = model.limits, partial(_check_known, model.labels)
         run.threshold, run.labels, run.positive = model.threshold, model.labels, model.positive
         for batch in run.batches(files):

@@ -31,6 +31,7 @@ def explain(arguments: argparse.Namespace) -> None:
     files = files_of(arguments)
     run = Run(arguments, limits, labelled=False)
     with opened(arguments, limits) as model:
+        run.extractor, run.keeps = model.extractor, model.keeps
         run.limits = model.limits
         for piece in run.pieces(files):
             lines = []

@@ -30,6 +30,7 @@ from onlinesvm.service.cli.target import (
     add_target,
     check_target,
     client_of,
+    extractor_of,
     labels_in,
     load,
 )
@@ -57,6 +58,7 @@ def add_learn(parser: Parser) -> None:
     parser.epilog = (
         "example:\n"
         "  onlinesvm learn --file m.msgpack train.svm.gz\n"
+        "  onlinesvm learn --file m.msgpack --label-column survived titanic.csv\n"
         "  zcat clicks.vw.gz | onlinesvm learn --connect tcp://127.0.0.1:5577 -\n"
         "  onlinesvm learn --producer clicks clicks.vw.gz\n"
         "  onlinesvm learn --file m.msgpack --positive spam --shuffle sms.tsv"
@@ -185,8 +187,10 @@ def _learn_file(
         model = load(path, arguments, limits)
         model.config.check_given(parameters)
     else:
+        if arguments.label_column is not None:  # a table's numbers are seldom counts
+            parameters = {"numbers": "prefixes", **parameters}
         model = OnlineSVM(limits=limits, **parameters)
-    run.limits = model.limits
+    run.limits, run.extractor = model.limits, model.extractor
     if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
         raise StateError(f"{folder}: expected a folder that can be written")
     run.threshold, run.positive = model.config.threshold, model.config.positive or ()
@@ -252,8 +256,16 @@ def _ordered(
 
     # A text as seed, so that each pass has an order of its own.
     order = random.Random(f"{arguments.shuffle} {number}")
+    run.keeps = True
     kernel, most = kernels.load(), arguments.max_memory
-    for batch in shuffled(run.batches(files), order, kernel, run.limits, max_bytes=most):
+
+    def decode(body: bytes) -> BatchColumns:
+        return model.decode(body, labelled=True)
+
+    batch_samples = min(1024, run.limits.max_samples_per_batch)
+    for batch in shuffled(
+        run.batches(files), order, kernel, decode, batch_samples=batch_samples, max_bytes=most
+    ):
         yield batch, None
 
 
@@ -327,6 +339,7 @@ def _learn_daemon(
         config.check_given(given)
         run.threshold, run.positive = config.threshold, config.positive or ()
         run.labels = labels_in(figures)
+        run.extractor, run.keeps = extractor_of(config, kernel, limits), True
         run.check = read = _LabelsRead(run.labels)
         try:
             with stream:

@@ -49,6 +49,7 @@ def predict(arguments: argparse.Namespace) -> None:
     files = files_of(arguments)
     run = Run(arguments, limits, labelled=False, ids=arguments.with_id)
     with opened(arguments, limits) as model:
+        run.extractor, run.keeps = model.extractor, model.keeps
         run.limits = model.limits
         run.labels, run.positive = model.labels, model.positive
         for piece in run.pieces(files):
