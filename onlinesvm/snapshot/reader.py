@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from onlinesvm.errors import SnapshotError, format_kind
 from onlinesvm.snapshot.format import CHUNK_BYTES, Snapshot, bytes_of, digested_head
+from onlinesvm.snapshot.hashing import hashing
 from onlinesvm.snapshot.header import (
     check_header,
     check_identity,
     refuse_extension,
     unpack_header,
 )
-from onlinesvm.snapshot.hashing import hashing
 
 __all__ = ["Head", "from_bytes", "read", "read_head", "read_header", "verify"]
 
