@@ -8,7 +8,7 @@ envelope, up to a first empty one, may come before them; the reply echoes them.
     reply header     map: v, id, ok = true, and the operation's own keys
     error header     map: v, id, ok = false, error = {code, message, at, sample}: the path to what
                      is wrong in the body, and the index of its sample; nil where it has none.
-                     BUSY while the daemon loads has retry_after_s too
+                     BUSY has retry_after_s too, where that is known
 
     operation   body   asks for
     ping               a sign of life
@@ -45,6 +45,7 @@ Bodies are described in `onlinesvm.data.codec`.
     NO_MODEL      names a model that the daemon does not have
     EXISTS        would create a model under a name that is taken
     DAMAGED       is for a model that neither its snapshots nor the log make whole
+    FORBIDDEN     is not permitted to its user
     SEQUENCE_GAP  has a number that does not follow the producer's last one
     READ_ONLY     would change a model that is served read-only
     BUSY          cannot be answered now, and may be sent again
@@ -71,14 +72,17 @@ from onlinesvm.model.labels import label_array
 from onlinesvm.model.lookup import name_bytes, name_text
 from onlinesvm.model.model import Contribution, Explanation
 from onlinesvm.service.errors import RequestRefused
+from onlinesvm.service.keys.permit import ANYONE, Permit
 
 __all__ = [
     "CODES",
     "DEFAULT_ENDPOINT",
     "DEFAULT_MODEL",
     "DEFERRING",
+    "MODELLESS",
     "OPERATIONS",
     "OUTPUTS",
+    "ROLE_OF",
     "VERSION",
     "Id",
     "Reply",
@@ -114,6 +118,7 @@ CODES = (
     "NO_MODEL",
     "EXISTS",
     "DAMAGED",
+    "FORBIDDEN",
     "SEQUENCE_GAP",
     "READ_ONLY",
     "BUSY",
@@ -137,6 +142,20 @@ OPERATIONS = {
     "upload": True,
     "fetch": False,
 }
+
+# Operation → the least role that may ask for it, where there are keys; admin for any other.
+ROLE_OF = dict.fromkeys(("ping", "predict", "explain", "stats", "models", "fetch"), "read") | {
+    "learn": "learn",
+    "resume": "learn",
+    "snapshot": "admin",
+    "reload": "admin",
+    "create": "admin",
+    "drop": "admin",
+    "upload": "admin",
+}
+
+# Those that are for no model.
+MODELLESS = frozenset(("ping", "models", "upload"))
 
 # Those that run beside the loop and are answered when they are done.
 DEFERRING = frozenset(("snapshot", "reload", "create", "fetch"))
@@ -198,7 +217,7 @@ class Request(NamedTuple):  # a frozen dataclass takes four times as long to mak
 
     header: its frame, as it came. producer and sequence: b"" and 0 where it is not numbered. peer:
     the connection it came from. model: the name of the model it is for. options: the checked
-    keys of an operation that is asked for seldom.
+    keys of an operation that is asked for seldom. permit: that of its user.
     """
 
     op: str
@@ -211,6 +230,7 @@ class Request(NamedTuple):  # a frozen dataclass takes four times as long to mak
     output: str = "margin"
     model: str = DEFAULT_MODEL
     options: Mapping[str, Any] = _NONE
+    permit: Permit = ANYONE
 
 
 class Reply(NamedTuple):
@@ -248,7 +268,9 @@ def split_envelope(frames: Sequence[bytes]) -> tuple[Sequence[bytes], Sequence[b
     return (), frames
 
 
-def parse_request(frames: Sequence[bytes], limits: Limits, peer: bytes = b"") -> Request:
+def parse_request(
+    frames: Sequence[bytes], limits: Limits, peer: bytes = b"", permit: Permit = ANYONE
+) -> Request:
     """The request in `frames`, envelope apart, of `peer`; its body is not read.
 
     Raises RequestError.
@@ -307,7 +329,9 @@ def parse_request(frames: Sequence[bytes], limits: Limits, peer: bytes = b"") ->
             id,
         )
     body = frames[1] if has_body else b""
-    return Request(op, id, body, frames[0], producer, sequence, peer, output, model, options)
+    return Request(
+        op, id, body, frames[0], producer, sequence, peer, output, model, options, permit
+    )
 
 
 def _creation_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
