@@ -15,11 +15,8 @@ from tests.keyring import Keyring
 
 KEY = "0" * 40
 # Written out, so that a role that grows by mistake is noticed.
-MAY = {
-    "read": {"ping", "predict", "explain", "stats", "models", "fetch"},
-    "learn": {"ping", "predict", "explain", "stats", "models", "fetch", "learn", "resume"},
-    "admin": set(OPERATIONS),
-}
+READ = {"ping", "predict", "explain", "labels", "stats", "models", "fetch"}
+MAY = {"read": READ, "learn": READ | {"learn", "resume", "lag"}, "admin": set(OPERATIONS)}
 
 
 @pytest.fixture
@@ -66,7 +63,7 @@ def test_both_models_of_a_copy_are_checked(users: Users) -> None:
         )
 
 
-@pytest.mark.parametrize("op", ["learn", "resume"])
+@pytest.mark.parametrize("op", ["learn", "resume", "lag"])
 def test_the_names_of_producers_begin_with_the_prefix(users: Users, op: str) -> None:
     permit = Permit("alice", KEY, "learn", producers="mail-")
     assert is_allowed(users, permit, op, producer=b"mail-7")
