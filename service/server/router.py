@@ -197,7 +197,7 @@ class Router:
         identity = sender.identity
         if identity in self._kept:
             self._kept[identity].append((sender, frames))
-        elif not self._try(identity, frames):
+        elif not self._try(identity, frames) and self.is_open(sender):
             self._kept[identity] = deque([(sender, frames)])
             log.warning(
                 "client %s does not read its replies; its requests are dropped", identity.hex()
