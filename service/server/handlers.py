@@ -36,7 +36,8 @@ from onlinesvm.service.server.memory import Memory
 from onlinesvm.service.server.plan import Change, Create, Drop, DropLabel, Learned, Plan, Planned
 from onlinesvm.service.server.reader import Look, Reader
 from onlinesvm.service.server.registry import Hosted, Registry, check_many
-from onlinesvm.service.server.snapshotter import Snapshotter, Written
+from onlinesvm.service.server.snapshot_round import Written
+from onlinesvm.service.server.snapshotter import Snapshotter
 from onlinesvm.service.server.transfers import Transfers, piece_of
 from onlinesvm.service.storage.log import Log
 from onlinesvm.version import __version__

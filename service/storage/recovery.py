@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 # A start that finds more segments has snapshots written soon, which let older ones go: many starts
 # leave many.
 _MAX_SEGMENTS = 64
+_SHOWN = 5  # names in an error
 
 
 @dataclass(slots=True)
@@ -201,6 +202,13 @@ def recover(
     if name is not None and stop is not None and not stop.is_torn:
         raise LogError(
             f"{stop}: expected damage of model {name} alone; repair all: leave --model out"
+        )
+    known = sorted({*(stored.name for stored in found.stored.values()), *found.unreadable})
+    if name is not None and name not in known:
+        shown = ", ".join(known[:_SHOWN]) + (", ..." if len(known) > _SHOWN else "")
+        raise StateError(
+            f"state folder {state.path}: expected the name of a model ({shown or 'none'}), got"
+            f" {name}"
         )
     snapshots = Snapshots(state.path, state.check)
     written: list[dict[str, Any]] = []

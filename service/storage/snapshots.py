@@ -1,8 +1,8 @@
 """The snapshots of a state folder: listing, writing, and dropping what they make superfluous.
 
 The newest two of a model stay. A model that was changed after its newest needs the log from the
-older of the two on; one that was not needs none, since its newest was read back when it was
-written. Where the disk is full the newest, once it was read back again, counts for both.
+older of the two on; one that was not needs none after a while, once its newest was read back
+again. Where the disk is full that is done at once.
 """
 
 from __future__ import annotations
@@ -151,14 +151,18 @@ class Snapshots:
             log.warning("superfluous files could not be dropped: %s", error)
         return stored
 
+    def verify(self, stored: StoredSnapshot) -> None:
+        """Read a snapshot back. Raises OSError, SnapshotError."""
+        self._check_folder()
+        reader.verify(stored.path)
+
     def keep_alone(self, stored: StoredSnapshot) -> int:
         """Remove the older snapshots of a model once `stored` was read back; returns how many.
 
         Raises OSError, SnapshotError if that fails; nothing is removed then.
         """
-        self._check_folder()
+        self.verify(stored)
         path = Path(stored.path)
-        reader.verify(path)
         older = [found for at, found in snapshots_in(path.parent) if at < stored.lsn]
         for found in older:
             found.unlink(missing_ok=True)
