@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from onlinesvm.service.endpoint import check_exposure
 from onlinesvm.service.server.allocator import keep_freed_memory
 from onlinesvm.service.server.daemon import Daemon, load_leader, load_reader
 from onlinesvm.service.server.service import Service
+from onlinesvm.service.server.supervisor import Supervisor
 from onlinesvm.version import __version__
 
 __all__ = ["add_serve", "serve"]
@@ -92,7 +94,7 @@ def serve(arguments: argparse.Namespace) -> None:
         source = f"state {config.state}"
     keep_freed_memory()
     sys.setswitchinterval(_SWITCH_S)
-    daemon = Daemon(load, config.bind, limits)
+    daemon = Daemon(load, config.bind, limits, Supervisor(os.environ))
     every = asdict(config) | asdict(limits)
     log.debug("settings: %s", " ".join(f"{key}={value}" for key, value in every.items()))
 

@@ -13,6 +13,7 @@ from onlinesvm.service.server.loading import Loading, Progress
 from onlinesvm.service.server.loop import Loop
 from onlinesvm.service.server.service import Leading, Reading, Service
 from onlinesvm.service.server.snapshotter import Schedule
+from onlinesvm.service.server.supervisor import Supervised, Supervisor
 from onlinesvm.service.storage.recovery import start
 from onlinesvm.service.storage.state_dir import StateDir
 
@@ -27,11 +28,18 @@ class Daemon:
     """Serves what `load` returns at the endpoint `bind` until SIGTERM, SIGINT or `stop`.
 
     ``tcp://127.0.0.1:*`` binds any free port; `endpoint` is the real one. Raises StateError if it
-    cannot be bound; nothing was loaded or created then.
+    cannot be bound; nothing was loaded or created then. `supervisor` hears of its states.
     """
 
-    def __init__(self, load: Load, bind: str, limits: Limits) -> None:
+    def __init__(
+        self,
+        load: Load,
+        bind: str,
+        limits: Limits,
+        supervisor: Supervisor | None = None,
+    ) -> None:
         self._load = load
+        self._supervisor = supervisor or Supervisor({})
         self._loop = Loop(bind, limits, Counters())
         self.endpoint = self._loop.endpoint
 
@@ -50,8 +58,11 @@ class Daemon:
             with loop.signals():
                 loading = Loading(lambda progress: self._load(loop.counters, loop.wake, progress),
                                   loop.wake)  # fmt: skip
-                loop.run(loading, until=lambda: loading.is_done)
+                loop.run(
+                    Supervised(loading, self._supervisor.loading), until=lambda: loading.is_done
+                )
                 if loop.is_stopping:
+                    self._supervisor.stopping()
                     try:
                         loading.stop()
                     finally:
@@ -60,7 +71,9 @@ class Daemon:
                 service = loading.finish()
                 loop.answer_deferred()
                 on_ready(service)
-                loop.run(service)
+                self._supervisor.ready(f"{service.mode} at {self.endpoint}, {service.describe()}")
+                loop.run(Supervised(service, self._supervisor.alive))
+                self._supervisor.stopping()
                 try:
                     service.stop()
                 finally:
