@@ -45,8 +45,8 @@ class ServeConfig:
     )
     max_producers: int = parameter(
         65_536,
-        "producers whose last sequence is remembered, about 200 bytes each; beyond it the one"
-        " that learned least recently is forgotten",
+        "producers whose last sequence is remembered, about 200 bytes each, and its cursor;"
+        " beyond it the one that learned least recently is forgotten",
     )
     auto_create: bool = parameter(
         False,
