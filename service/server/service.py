@@ -7,12 +7,15 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
 from onlinesvm.config import Limits
+from onlinesvm.service.config import ServeConfig
 from onlinesvm.service.protocol import Request, RequestError
 from onlinesvm.service.server.answer import Answer
+from onlinesvm.service.server.auth.users import Users
 from onlinesvm.service.server.changes import Changes
 from onlinesvm.service.server.counters import Counters
 from onlinesvm.service.server.handlers import LeaderHandlers, ReaderHandlers
@@ -70,6 +73,9 @@ class Service(Answering, Protocol):
     def describe(self) -> str:
         """The models served, for the line that a daemon prints at its start."""
 
+    def reconfigure(self, config: ServeConfig) -> None:
+        """Take the settings that may change while it runs (RELOADED)."""
+
     def stop(self) -> None:
         """Leave everything on disk. Raises OSError if that fails."""
 
@@ -89,13 +95,15 @@ class Leading:
         policy: Policy = Policy(Limits()),  # noqa: B008 - frozen
         max_memory_bytes: int | None = None,
         part_bytes: int = PART_BYTES,
+        users: Users | None = None,
     ) -> None:
+        users = Users() if users is None else users
         started.log.wake = wake
         self._started = started
         self._state = state
         self._counters = counters
         self._policy = policy
-        self._registry = registry = Registry()
+        self._registry = registry = Registry(names_models=not users.has_keys)
         self._changes = changes = Changes(schedule.every_s, started.log.lsn)
         self._loader = ModelLoader(partial(load, state.path), wake)
         self.snapshotter = Snapshotter(registry, started, changes, schedule, wake, self._loader.ask)
@@ -113,7 +121,7 @@ class Leading:
         self._wanted: list[StoredModel] = []  # to be loaded once there is room in memory
         self._served: str | None = None  # the model whose requests that waited are answered
         self.handlers = LeaderHandlers(
-            registry, counters, self.leader, self.snapshotter, started.log, self.health,
+            registry, counters, users, self.leader, self.snapshotter, started.log, self.health,
             self._memory, self._transfers,
         )  # fmt: skip
         self._take(started)
@@ -271,6 +279,14 @@ class Leading:
         self._changes.forget(stored)
         self._changes.add(stored, first + 1)
 
+    def reconfigure(self, config: ServeConfig) -> None:
+        """Take the settings that may change while it runs."""
+        self._changes.every_s = config.snapshot_every_s
+        self._memory.max_bytes = config.max_memory
+        self._policy = self.leader.policy = replace(
+            self._policy, auto_create=config.auto_create, max_models=config.max_models
+        )
+
     def stop(self) -> None:
         """Write last snapshots of the models that were changed. Raises OSError."""
         self._loader.close()
@@ -318,15 +334,17 @@ class Reading:
         *,
         reload_every_s: float,
         max_memory_bytes: int | None = None,
+        users: Users | None = None,
     ) -> None:
-        registry = Registry()
+        users = Users() if users is None else users
+        registry = Registry(names_models=not users.has_keys)
         self._counters = counters
         self._waiting = Waiting(WAIT_S, _late)
         self.reader = Reader(
             folder, limits, registry, wake, reload_every_s=reload_every_s,
             max_memory_bytes=max_memory_bytes,
         )  # fmt: skip
-        self.handlers = ReaderHandlers(registry, counters, self.reader)
+        self.handlers = ReaderHandlers(registry, counters, users, self.reader)
 
     def plan(self, requests: Sequence[Request]) -> Sequence[Planned]:
         return [self._park(request) for request in requests]
@@ -352,6 +370,10 @@ class Reading:
                 answer(self, parked)  # planned again, it would wait again where nothing was found
         self._waiting.tick(now)
         return min(due, now + 1.0 if self._waiting else math.inf)
+
+    def reconfigure(self, config: ServeConfig) -> None:
+        """Take the settings that may change while it runs."""
+        self.reader.reconfigure(config.reload_every_s, config.max_memory)
 
     def stop(self) -> None:
         self._waiting.refuse_all()
