@@ -42,7 +42,7 @@ class Changes:
         self.lsn = lsn
         self.log_bytes = 0
         self.snapshot_bytes = 0  # the newest snapshots of the models changed, in all
-        self._every_s = every_s
+        self.every_s = every_s
         self._changed: dict[bytes, Change] = {}  # by id; the one changed first comes first
         self._held_by: dict[bytes, Change] = {}  # of the snapshots that are being written
         self._due: list[tuple[float, bytes]] = []  # a heap; may name models that are not changed
@@ -77,7 +77,7 @@ class Changes:
 
     def _due_of(self, stored: StoredModel) -> float:
         spread = zlib.crc32(stored.id) / 2**32
-        return time.monotonic() + self._every_s * (1.0 - spread / 5)
+        return time.monotonic() + self.every_s * (1.0 - spread / 5)
 
     def _put(self, change: Change) -> None:
         stored = change.stored
@@ -107,7 +107,7 @@ class Changes:
     def keep_on(self, stored: StoredModel) -> None:
         """Keep what the snapshot before the newest needs, for as long as the next is due."""
         self._kept.pop(stored.id, None)
-        self._kept[stored.id] = stored, time.monotonic() + self._every_s
+        self._kept[stored.id] = stored, time.monotonic() + self.every_s
 
     def fail(self, stored: StoredModel, retry_at: float) -> None:
         """Note that a snapshot failed, and when it is tried again."""

@@ -315,7 +315,7 @@ def test_a_copy_whose_name_is_taken_meanwhile_leaves_no_file(tmp_path: Path) -> 
 def test_there_are_as_many_models_as_there_may_be(tmp_path: Path) -> None:
     with bench(tmp_path) as found:
         leader = found.service.leader
-        leader._policy = replace(leader._policy, max_models=2)
+        leader.policy = replace(leader.policy, max_models=2)
         create(found, "spam")
         for keys in ({"config": SGD}, {"copy_of": "default"}):
             error = ask(found, "create", "more", **keys)
