@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from onlinesvm.service.errors import NotDurable
 from onlinesvm.service.server.registry import Hosted, Registry
 from onlinesvm.service.server.snapshot_round import ROUND, Written
+from onlinesvm.service.storage.snapshots import DroppedModel
 from onlinesvm.service.storage.stored_model import StoredModel
 
 __all__ = ["SnapshotQueue"]
@@ -93,8 +94,10 @@ class SnapshotQueue:
             hosted = self._registry.find(stored.name)
             if hosted is not None and hosted.stored is stored:
                 taken.append((hosted, asked))
-            elif self._registry.stored(stored.name) is not stored or stored.damage is not None:
-                asked.set_exception(NotDurable("the model was dropped, or is damaged"))
+            elif self._registry.stored(stored.name) is not stored:
+                asked.set_exception(DroppedModel(f"model {stored.name} was dropped"))
+            elif stored.damage is not None:
+                asked.set_exception(NotDurable(stored.damage))
             else:
                 self._away[id] = stored, asked
         self._load_some()

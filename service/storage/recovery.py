@@ -220,11 +220,15 @@ def recover(
         for stored in wanted:
             written += _salvage(state, snapshots, stored, end, report, kernel, steps)
         found.report_end(on_progress)
-        if not written:
-            which = "a snapshot or a log" if name is None else f"a snapshot of model {name}"
+        if not written and name is not None:
             raise StateError(
-                f"state folder {state.path}: expected {which}, got none whole: start in another"
-                " folder"
+                f"state folder {state.path}: model {name}: expected a snapshot of it, got none"
+                " whole: put back a copy of one, or move its folder away"
+            )
+        if not written:
+            raise StateError(
+                f"state folder {state.path}: expected a snapshot or a log, got none whole: start in"
+                " another folder"
             )
         for other in found.unreadable:
             if name is None:

@@ -181,7 +181,7 @@ def test_the_list_comes_in_pages(tmp_path: Path) -> None:
 
 def test_the_first_sample_creates_a_model_where_that_is_wanted(tmp_path: Path) -> None:
     with bench(tmp_path, **SGD) as found:
-        found.service.leader._policy = Policy(Limits(), given=SGD, auto_create=True, max_models=3)
+        found.service.leader.policy = Policy(Limits(), given=SGD, auto_create=True, max_models=3)
         batches = small(3)
         requests = [("learn", body_of(batch), {"model": "new"}, PEER) for batch in batches]
         assert codes(found.turn(*requests)) == [None] * 3
@@ -298,6 +298,20 @@ def test_a_model_that_is_not_changed_keeps_no_log(tmp_path: Path) -> None:
     with bench(tmp_path) as found:
         assert digest(found, "idle") == digest_after_all(small(1), **SGD)
         assert found.model.position == 15
+
+
+def test_a_snapshot_of_a_model_that_is_dropped_meanwhile_has_no_model(tmp_path: Path) -> None:
+    with bench(tmp_path) as found:
+        create(found, "spam")
+        learn(found, "spam", small(1)[0])
+        keys = {"model": "spam"}
+        asked, dropped = found.turn(("snapshot", None, keys, PEER), ("drop", None, keys, PEER))
+        assert dropped == {}
+        answer = done(found, asked)
+        if isinstance(answer, RequestError):  # else it was written before
+            assert (answer.code, answer.message) == ("NO_MODEL", "model spam was dropped")
+        again = ask(found, "snapshot", "spam")
+        assert again.code == "NO_MODEL"
 
 
 def test_a_copy_whose_name_is_taken_meanwhile_leaves_no_file(tmp_path: Path) -> None:
