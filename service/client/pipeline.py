@@ -245,8 +245,8 @@ class Pipeline:
         if index is not None and index >= batch.samples:
             index = None  # of no sample that was sent
         refusal.sample = batch.start + (index or 0)
-        if index is not None and batch.cursors:
-            refusal.cursor = batch.cursors[index]
+        if batch.cursors and (index is not None or batch.samples == 1):
+            refusal.cursor = batch.cursors[index or 0]
         self._refused.append(refusal)
         if index is not None:
             return without(batch, index)
