@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import threading
 import time
+from collections.abc import Callable
 
 from onlinesvm.config import Limits
 from onlinesvm.errors import ConfigError
@@ -14,6 +16,7 @@ from onlinesvm.service.cli.interrupt import stopping
 from onlinesvm.service.cli.output import naming, note, plural, write
 from onlinesvm.service.cli.parser import Parser, UsageError
 from onlinesvm.service.cli.target import add_daemon, client_of
+from onlinesvm.service.errors import DaemonUnreachable
 from onlinesvm.service.ingest.file_tail import FileTail
 from onlinesvm.service.ingest.form import FORMATS, Form
 from onlinesvm.service.ingest.ingester import Ingester, Options
@@ -26,6 +29,7 @@ _MAX_NAME_BYTES = 64
 _DIGEST_BYTES = 8
 _HEADER_BYTES = 1024  # of a learn request, at most
 _GRACE_S = 5.0
+_RETRY_S = 0.2
 
 
 def add_ingest(parser: Parser) -> None:
@@ -108,12 +112,16 @@ def ingest(arguments: argparse.Namespace) -> None:
     source = _source_of(arguments, limits, is_file=is_file)
     producer = arguments.producer or _name_of(source.name)
     started = time.monotonic()
+    wait_s, arguments.wait = arguments.wait, 0.0  # a wait that a signal ends is its own
     with stopping() as must_stop, client_of(arguments, limits) as client:
         options = Options(arguments.skip_bad, note, must_stop.is_set)
-        ingester = Ingester(client, source, form, producer, options)
+        ingester = _joined(
+            lambda: Ingester(client, source, form, producer, options), wait_s, must_stop
+        )
         try:
-            place = "the start" if ingester.cursor is None else source.place(ingester.cursor)
-            note(f"learning {source.name} as producer {producer!r} from {place} on")
+            known = ingester.cursor
+            place = "from its start" if known is None else f"after {source.place(known)}"
+            note(f"learning {source.name} {place} (producer {producer!r})")
             with naming(arguments.source):
                 ingester.run()
         except BaseException as error:
@@ -131,6 +139,22 @@ def ingest(arguments: argparse.Namespace) -> None:
         "seconds": round(time.monotonic() - started, 3),
     }
     write(json.dumps(outcome) + "\n")
+
+
+def _joined(join: Callable[[], Ingester], wait_s: float, must_stop: threading.Event) -> Ingester:
+    """The ingester, once there is a daemon. Raises DaemonUnreachable after `wait_s`."""
+    deadline = time.monotonic() + wait_s
+    is_waiting = False
+    while True:
+        try:
+            return join()
+        except DaemonUnreachable as error:
+            if time.monotonic() >= deadline or must_stop.is_set():
+                raise
+            if not is_waiting:
+                note(f"waiting for the daemon: {error}")
+            is_waiting = True
+            must_stop.wait(_RETRY_S)
 
 
 def _form_of(arguments: argparse.Namespace, limits: Limits, *, is_file: bool) -> Form:

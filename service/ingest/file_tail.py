@@ -81,6 +81,11 @@ class FileTail:
         self._quiet: tuple[tuple[int, int], float] | None = None
         self._scanned = 0  # of a long line: no newline comes before this byte
 
+    @property
+    def cursor(self) -> bytes | None:
+        """See Source. At the start of a file there is nothing to know it by."""
+        return self._place.pack() if self._place.offset else None
+
     def open(self, cursor: bytes | None) -> None:
         """See Source."""
         if cursor is not None:

@@ -84,14 +84,14 @@ class Ingester:
                 if entries.values:
                     self._learn(entries)
                 else:
-                    self._exchange(self._stream.flush)
+                    self._settle()
                 self._report_lag()
         except (BadEntry, StreamBroken, RequestRefused):
             raise  # what came before is acknowledged, as far as it can be
         except BaseException:
             self._settle_quietly()
             raise
-        self._exchange(self._stream.flush)
+        self._settle()
         self._lag_at = 0.0
         self._report_lag()
 
@@ -104,6 +104,14 @@ class Ingester:
             self._stream.flush()
         except ServiceError as error:
             self._options.say(f"not all samples under way were acknowledged: {error}")
+
+    def _settle(self) -> None:
+        """Have everything acknowledged, and the place after it kept, whatever was passed over."""
+        self._exchange(self._stream.flush)
+        reached = self._source.cursor
+        if reached is not None and reached != self._stream.cursor:
+            self._exchange(lambda: self._stream.mark(reached))
+            self._exchange(self._stream.flush)
 
     # Samples.
 

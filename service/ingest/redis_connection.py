@@ -61,7 +61,7 @@ class RedisConnection:
 
     @property
     def answer_bytes(self) -> int:
-        """The bytes of the answer read last."""
+        """The bytes that have come since the last `send`."""
         return self._budget.bytes
 
     def connect(self) -> None:
@@ -75,27 +75,30 @@ class RedisConnection:
         """Close the connection; the next command opens another."""
         self._connection.disconnect()
 
-    def send(self, *commands: tuple[Any, ...]) -> None:
-        """Send commands."""
+    def send(self, *commands: tuple[Any, ...], max_bytes: int | None = None) -> None:
+        """Send commands; all before were answered. max_bytes: of the answers, which else raise
+        TooMuch when they are read; None: any number.
+        """
+        self._budget.begin(None)
         try:
             self._connection.connect()
+            self._budget.begin(max_bytes)
             self._connection.send_packed_command(self._connection.pack_commands(commands))
         except self._errors.RedisError as error:
             raise self._meaning(error) from None
 
-    def answer(self, name: str, max_bytes: int | None = None) -> Any:
+    def answer(self, name: str) -> Any:
         """The answer to the next command; name: what it is about, for an error."""
-        self._budget.begin(max_bytes)
         try:
             return self._connection.read_response()
         except (self._errors.RedisError, TooMuch) as error:
             raise self._meaning(error, name) from None
 
-    def answer_of_transaction(self, name: str, max_bytes: int | None) -> tuple[Any, Any]:
+    def answer_of_transaction(self, name: str) -> tuple[Any, Any]:
         """The answers to XINFO STREAM and XREAD in a transaction; None for no stream."""
         for _ in range(3):  # to MULTI, and those that the commands are queued
             self.answer(name)
-        info, rows = self.answer(name, max_bytes)
+        info, rows = self.answer(name)
         for each in (rows, info):
             if isinstance(each, Exception) and "no such key" not in str(each):
                 raise self._meaning(each, name)
@@ -114,7 +117,7 @@ class RedisConnection:
 
 
 class _Budget:
-    """The bytes of the answer under way, and how many it may have; None: any number."""
+    """The bytes of the answers under way, and how many they may have; None: any number."""
 
     def __init__(self) -> None:
         self.bytes = 0
@@ -127,7 +130,7 @@ class _Budget:
         """Raises TooMuch."""
         self.bytes += more
         if self._most is not None and self.bytes > self._most:
-            raise TooMuch(f"expected an answer of at most {self._most} bytes, got more")
+            raise TooMuch(f"expected answers of at most {self._most} bytes, got more")
 
 
 def _bounded(parser: type, budget: _Budget) -> type:

@@ -110,6 +110,11 @@ class RedisStream:
         self._is_down = False
         self._is_missing = False
 
+    @property
+    def cursor(self) -> bytes | None:
+        """See Source."""
+        return b"%s %d" % (self._id, self._number) if self._number else None
+
     def open(self, cursor: bytes | None) -> None:
         """See Source."""
         if cursor is not None:
@@ -171,6 +176,7 @@ class RedisStream:
             ("XINFO", "STREAM", self._stream),
             ("XREAD", "COUNT", self._count, "STREAMS", self._stream, self._id),
             ("EXEC",),
+            max_bytes=_MAX_READ_BYTES if self._count > 1 else None,
         )
         self._is_asked = True
 
@@ -179,9 +185,7 @@ class RedisStream:
         if not self._is_asked:
             self._ask()
         self._is_asked = False
-        info, found = self._connection.answer_of_transaction(
-            self.name, _MAX_READ_BYTES if self._asked_count > 1 else None
-        )
+        info, found = self._connection.answer_of_transaction(self.name)
         if info is None:
             self._miss()
             return NOTHING

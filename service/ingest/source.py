@@ -52,6 +52,10 @@ class Source(Protocol):
     is_ended: bool
     lost: int
 
+    @property
+    def cursor(self) -> bytes | None:
+        """The place after all that `read` has given out, and after what was lost; None: nowhere."""
+
     def open(self, cursor: bytes | None) -> None:
         """Go to the entry after `cursor`; None: to the first. Raises SourceError."""
 
