@@ -52,7 +52,11 @@ class Ingest:
         self._end()
 
     def _end(self) -> tuple[int, bytes]:
-        out, _ = b"", self.process.wait(DEADLINE_S)
+        out = b""
+        try:
+            self.process.wait(DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it does not end: {self.said}") from None
         self._reader.join(DEADLINE_S)
         for pipe in (self.process.stdout, self.process.stderr):
             assert pipe is not None

@@ -427,7 +427,7 @@ def test_kills_of_ingester_daemon_and_redis(tmp_path: Path) -> None:
                 )
                 met[what] = met.get(what, 0) + 1
                 put(redis, lines[60 * number : 60 * number + 30])
-                time.sleep(chance.random() * 0.05)  # the moment
+                time.sleep(chance.random() * chance.choice((0.02, 0.5)))  # the moment
                 if what in ("ingester", "all"):
                     running.kill()
                 if what in ("daemon", "all"):
@@ -445,7 +445,9 @@ def test_kills_of_ingester_daemon_and_redis(tmp_path: Path) -> None:
                     for row in shown:  # no more than what was learned
                         redis.xtrim("s", minid=row["cursor"].split()[0], approximate=False)
                 if what == "second":
+                    running.await_line("learning")
                     second = Ingest(source, bind)
+                    second.await_line("learning")
                     put(redis, lines[60 * number + 30 : 60 * number + 31])
                     running.fault()  # it has ended by itself
                     running, second = second, None
@@ -462,6 +464,9 @@ def test_kills_of_ingester_daemon_and_redis(tmp_path: Path) -> None:
                 assert client.snapshot()["digest"] == learned(samples)
             outcome = running.stop()
             assert (outcome["lost"], outcome["skipped"]) == (0, 0)
+        except BaseException as error:
+            error.add_note(f"{met}\nfirst: {running.said}\nsecond: {second and second.said}")
+            raise
         finally:
             redis.close()
             for each in (running, second):
