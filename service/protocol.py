@@ -17,10 +17,18 @@ envelope, up to a first empty one, may come before them; the reply echoes them.
                        producer's source that it reaches to, is kept with the sequence
     predict     yes    samples to score; the reply's body holds their margins, or with `output` in
                        the header (`margin`, `label` or `probability`) their labels, nil before the
-                       first is known, or the probabilities of the label of side +1
+                       first is known, or the probabilities of the label of side +1. Of a
+                       multiclass model `margin` and `probability` are arrays of [label, score], the
+                       best first, `top` of them (in the header; 1, and 0 for all, where the reply's
+                       header has all `labels` in their order); a binary model ignores `top`
     explain     yes    samples to score; the reply's body holds the parts of each margin, a map
                        {margin, label, bias, features: array of [name, value, weight,
-                       contribution, seen, known]}
+                       contribution, seen, known]}. Of a multiclass model, with `label` in the
+                       header: of the score of that label; with `other` too: of its lead over that
+    labels             the labels of a multiclass model from the id `first` (0) on, `count` (100, at
+                       most 1,000): the body is a map {labels: array of maps, next: id or nil,
+                       confusion: map {labels, weights}, nil after the first page}
+    drop_label         a multiclass model to forget `label`: an entry of the log
     stats              figures, as keys of the header
     snapshot           a snapshot, answered when it is durable
     reload             a reader's look for a newer snapshot, answered when it is loaded
@@ -66,13 +74,13 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.config import Limits
+from onlinesvm.config import MOST_LABELS, Limits
 from onlinesvm.data.codec import pack_array
 from onlinesvm.data.label import Written, packable
 from onlinesvm.errors import BodyError, LimitError, OnlineSVMError, SampleError, format_text
+from onlinesvm.model.explanation import Contribution, Explanation
 from onlinesvm.model.labels import label_array
 from onlinesvm.model.lookup import name_bytes, name_text
-from onlinesvm.model.model import Contribution, Explanation
 from onlinesvm.service.errors import RequestRefused
 
 __all__ = [
@@ -133,6 +141,8 @@ OPERATIONS = {
     "learn": True,
     "predict": True,
     "explain": True,
+    "labels": False,
+    "drop_label": False,
     "stats": False,
     "snapshot": False,
     "reload": False,
@@ -161,7 +171,10 @@ _KEYS = frozenset(("v", "op", "id", "model"))
 # Operation → the keys that its header may have.
 _KEYS_OF = dict.fromkeys(OPERATIONS, _KEYS) | {
     "learn": _KEYS | {"producer", "sequence", "cursor"},
-    "predict": _KEYS | {"output"},
+    "predict": _KEYS | {"output", "top"},
+    "explain": _KEYS | {"label", "other"},
+    "labels": _KEYS | {"first", "count"},
+    "drop_label": _KEYS | {"label"},
     "resume": _KEYS | {"producer"},
     "lag": _KEYS | {"producer", *LAG_FIGURES},
     "create": _KEYS | {"config", "if_exists", "copy_of", "upload"},
@@ -225,8 +238,9 @@ class Request(NamedTuple):  # a frozen dataclass takes four times as long to mak
     """One request. `body` is b"" for an operation without one.
 
     header: its frame, as it came. producer, sequence, cursor: see Numbering. peer: the connection
-    it came from. model: the name of the model it is for. options: the checked keys of an operation
-    that is asked for seldom.
+    it came from. model: the name of the model it is for. top: how many labels of each sample
+    predict answers with. options: the checked keys of an operation that is asked for seldom; a
+    label among them is as it came.
     """
 
     op: str
@@ -238,6 +252,7 @@ class Request(NamedTuple):  # a frozen dataclass takes four times as long to mak
     peer: bytes = b""
     output: str = "margin"
     model: str = DEFAULT_MODEL
+    top: int = 1
     options: Mapping[str, Any] = _NONE
     cursor: bytes = b""
 
@@ -320,6 +335,7 @@ def parse_request(frames: Sequence[bytes], limits: Limits, peer: bytes = b"") ->
         raise RequestError(
             "BAD_REQUEST", f"expected output as one of {known}, got {_shown(output)}", None, id
         )
+    top = _integer("top", header.get("top", 1), 0, MOST_LABELS, id)
     if has_body and len(frames) == 1:
         raise RequestError("BAD_REQUEST", f"expected a body for {op}, got none", None, id)
     if not has_body and len(frames) == 2:
@@ -337,7 +353,7 @@ def parse_request(frames: Sequence[bytes], limits: Limits, peer: bytes = b"") ->
         )
     body = frames[1] if has_body else b""
     return Request(
-        op, id, body, frames[0], producer, sequence, peer, output, model, options, cursor
+        op, id, body, frames[0], producer, sequence, peer, output, model, top, options, cursor
     )
 
 
@@ -428,7 +444,28 @@ def _integer(name: str, value: object, low: int, high: int, id: Id) -> int:
     return value
 
 
+def _explained_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
+    """Which labels' scores are to be explained."""
+    return {"label": header.get("label"), "other": header.get("other")}
+
+
+def _page_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
+    """Which labels are to be listed. Raises RequestError."""
+    return {
+        "first": _integer("first", header.get("first", 0), 0, MOST_LABELS, id),
+        "count": _integer("count", header.get("count", _LISTED), 1, _MAX_LISTED, id),
+    }
+
+
+def _dropped_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
+    """Which label is to be dropped."""
+    return {"label": header.get("label")}
+
+
 _OPTIONS_OF: Mapping[str, Callable[[dict[str, Any], Id], Mapping[str, Any]]] = {
+    "explain": _explained_of,
+    "labels": _page_of,
+    "drop_label": _dropped_of,
     "create": _creation_of,
     "models": _listing_of,
     "upload": _piece_of,

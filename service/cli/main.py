@@ -36,6 +36,7 @@ COMMANDS = {
     "predict": ("predict", "print the label, margin or probability of each sample, one a line"),
     "evaluate": ("evaluate", "measure error, AUC, log loss, calibration on held-out files"),
     "explain": ("explain", "print the parts of each sample's margin, one JSON object a line"),
+    "labels": ("classes", "print the labels of a multiclass model with their figures, or drop one"),
     "features": ("features", "print the features of each sample, one JSON object a line"),
     "ping": ("ping", "print one line if a daemon answers; else exit with 1"),
     "stats": ("admin", "print a daemon's figures as a JSON object"),

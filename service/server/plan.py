@@ -8,10 +8,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgpack
 from numpy import float64
 from numpy.typing import NDArray
 
 from onlinesvm.data.batch import BatchColumns
+from onlinesvm.data.label import Written, packable
 from onlinesvm.errors import OnlineSVMError
 from onlinesvm.service.errors import NotDurable
 from onlinesvm.service.protocol import Reply, Request
@@ -24,7 +26,8 @@ from onlinesvm.service.storage.snapshots import Snapshots
 from onlinesvm.service.storage.stored_model import StoredModel
 
 __all__ = [
-    "Change", "Create", "Drop", "Fatal", "Learned", "Limit", "Plan", "Planned", "Refusal",
+    "Change", "Create", "Drop", "DropLabel", "Fatal", "Learned", "Limit", "Plan", "Planned",
+    "Refusal",
 ]  # fmt: skip
 
 Refusal = NotDurable | MemoryError
@@ -131,6 +134,32 @@ class Limit(Change):
             self.changes.note(stored, self.lsn)
             self.hosted.must_log_limits = False
             self.part = None
+
+
+@dataclass(slots=True)
+class DropLabel(Change):
+    """The end of a label of a multiclass model."""
+
+    hosted: Hosted
+    changes: Changes
+    label: Written | None
+
+    def entry(self) -> Entry:
+        _, stored = self.hosted.learning
+        return Entry(Kind.DROP_LABEL, stored.id, msgpack.packb({"label": packable(self.label)}))
+
+    def carry_out(self) -> None:
+        """Drop the label. Raises NotDurable, MemoryError: then it stays; Fatal if it cannot be."""
+        if (refusal := self.why_not()) is not None:
+            raise refusal
+        state, stored = self.hosted.learning
+        assert self.part is not None
+        try:
+            self.hosted.model.drop_label(self.label)
+        except Exception as error:
+            raise Fatal(f"a label could not be dropped ({error!r}); start again") from error
+        state.reached(self.part.written, self.index)
+        self.changes.note(stored, self.lsn)
 
 
 @dataclass(slots=True)

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from onlinesvm.service.protocol import DEFAULT_MODEL, Id, RequestError
+from onlinesvm.model.model import Model
+from onlinesvm.service.protocol import DEFAULT_MODEL, Id, Request, RequestError
 from onlinesvm.service.server.label_order import LabelOrder
 from onlinesvm.service.server.lags import Lags
 from onlinesvm.service.storage.model_state import ModelState
@@ -16,7 +17,7 @@ from onlinesvm.service.storage.producers import Producers
 from onlinesvm.service.storage.stored_model import StoredModel
 from onlinesvm.svm import OnlineSVM
 
-__all__ = ["Hosted", "Registry"]
+__all__ = ["Hosted", "Registry", "check_many"]
 
 _SHOWN = 5  # names in an error
 
@@ -159,3 +160,14 @@ class Registry:
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+def check_many(model: Model, request: Request) -> None:
+    """Raise RequestError unless the model is one of many classes."""
+    if not model.is_multiclass:
+        raise RequestError(
+            "BAD_REQUEST",
+            f"expected a multiclass model for {request.op}, got a binary one",
+            None,
+            request.id,
+        )

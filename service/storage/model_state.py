@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from onlinesvm.config import MAX_MAGNITUDE, LearnerConfig, Limits
+from onlinesvm.config import LEAST_ROW, MAX_MAGNITUDE, MOST_LABELS, LearnerConfig, Limits
 from onlinesvm.errors import SnapshotError
 from onlinesvm.service.protocol import MAX_CURSOR_BYTES, is_model_name, numbering_of
 from onlinesvm.service.storage.entry import Entry, Kind, LogPosition, Record
@@ -42,6 +42,7 @@ _UNLIMITED = Limits(
     max_name_bytes=_MAX_COUNT,
     max_message_bytes=_MAX_COUNT,
     max_header_bytes=_MAX_COUNT,
+    max_labels=MOST_LABELS,
     max_value=MAX_MAGNITUDE,
     max_importance=MAX_MAGNITUDE,
 )
@@ -57,18 +58,23 @@ class Recorded(NamedTuple):
     max_producers: int
     clipped_value: float
     clipped_importance: float
+    max_labels_per_feature: int
 
     @classmethod
     def of(cls, limits: Limits, max_producers: int) -> Recorded:
         """Those among the limits of a model."""
-        return cls(limits.max_features, max_producers, *limits.clipped)
+        row = limits.max_labels_per_feature
+        value, importance = limits.clipped
+        return cls(limits.max_features, max_producers, value, importance, row)
 
     @property
     def limits(self) -> Limits:
         """These limits, and no others."""
         value, importance = self.clipped_value, self.clipped_importance
         clips = min(value, importance) < MAX_MAGNITUDE
-        return replace(_UNLIMITED, max_features=self.max_features).bounded(value, importance, clips)
+        row = self.max_labels_per_feature
+        limits = replace(_UNLIMITED, max_features=self.max_features, max_labels_per_feature=row)
+        return limits.bounded(value, importance, clips)
 
     def entry(self, model: bytes) -> Entry:
         """The entry `limits` of the model of that id."""
@@ -90,7 +96,13 @@ class Recorded(NamedTuple):
                     f"{name}: expected a float64 from 1 to {MAX_MAGNITUDE:g}, got {bound}"
                 )
             bounds.append(bound)
-        return cls(*counts, *bounds)
+        row = keys.get("max_labels_per_feature")
+        if type(row) is not int or not LEAST_ROW <= row <= MOST_LABELS:
+            raise ValueError(
+                f"max_labels_per_feature: expected an integer from {LEAST_ROW} to {MOST_LABELS},"
+                f" got {row}"
+            )
+        return cls(counts[0], counts[1], bounds[0], bounds[1], row)
 
 
 class Attachments(NamedTuple):
@@ -221,11 +233,18 @@ class ModelState:
             if numbering.producer:
                 producer, sequence, cursor = numbering
                 self.producers.note(producer, sequence, len(batch), cursor)
+        elif record.kind == Kind.DROP_LABEL:
+            self._drop_label(_map_of(record.header).get("label"))
         elif record.kind == Kind.LIMITS:
             self.limit(Recorded.unpack(_map_of(record.header)))
         else:
             raise ValueError(f"expected an entry of a kind known here, got kind {record.kind}")
         self.position, self.salt = LogPosition(record.term, record.lsn), salt
+
+    def _drop_label(self, label: object) -> None:
+        if not self.model.is_multiclass:
+            raise ValueError("expected a multiclass model for drop_label, got a binary one")
+        self.model.drop_label(label)
 
     def limit(self, recorded: Recorded) -> None:
         """From the next entry on, hold to these limits."""
