@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from onlinesvm.data.codec import pack_array
@@ -117,9 +119,13 @@ class Ingester:
 
     def _learn(self, entries: Entries) -> None:
         """Send the samples of entries; all before the first bad one, where none is skipped."""
+        packed = self._form.pack(entries.values)
+        if set(map(type, packed)) == {bytes}:
+            self._send(packed, entries.cursors)  # type: ignore[arg-type]
+            return
         parts: list[bytes] = []
         good: list[int] = []
-        for i, part in enumerate(self._form.pack(entries.values)):
+        for i, part in enumerate(packed):
             if isinstance(part, bytes):
                 parts.append(part)
                 good.append(i)
@@ -128,19 +134,17 @@ class Ingester:
                 self._send(parts, entries.cursors[: len(parts)])
                 self._exchange(self._stream.flush)
             self._pass_over(entries.cursors[i], str(part))
-        is_whole = len(parts) == len(entries.values)
-        self._send(parts, entries.cursors if is_whole else [entries.cursors[i] for i in good])
+        self._send(parts, [entries.cursors[i] for i in good])
 
     def _send(self, parts: Sequence[bytes], cursors: Sequence[bytes]) -> None:
         """Send samples, in requests of bounded size."""
-        start = size = 0
-        for i, part in enumerate(parts):
-            if i > start and (size + len(part) > _REQUEST_BYTES or i - start >= _REQUEST_SAMPLES):
-                self._send_one(parts[start:i], cursors[start:i])
-                start, size = i, 0
-            size += len(part)
-        if start < len(parts):
-            self._send_one(parts[start:], cursors[start:])
+        ends = list(accumulate(map(len, parts)))
+        start = sent = 0
+        while start < len(parts):
+            fitting = bisect_right(ends, sent + _REQUEST_BYTES)
+            end = max(start + 1, min(fitting, start + _REQUEST_SAMPLES))
+            self._send_one(parts[start:end], cursors[start:end])
+            start, sent = end, ends[end - 1]
 
     def _send_one(self, parts: Sequence[bytes], cursors: Sequence[bytes]) -> None:
         body = pack_array(parts)
