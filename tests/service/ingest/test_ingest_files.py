@@ -232,7 +232,7 @@ def test_a_daemon_that_is_away_is_waited_for(tmp_path: Path) -> None:
     write(path, lines[:N])
     daemon = serve(tmp_path / "state")
     bind = daemon.endpoint
-    with ingest(f"file:{path}", bind, "--follow", "--timeout-s", "300ms") as running:
+    with ingest(f"file:{path}", bind, "--follow", "--timeout-s", "1s") as running:
         with daemon.client() as client:
             eventually(lambda: client.stats()["position"] == N, "all samples")
         daemon.__exit__(None)  # kills it
@@ -250,7 +250,7 @@ def test_a_signal_ends_it_while_the_daemon_is_away(tmp_path: Path) -> None:
     path = tmp_path / "log"
     write(path, lines[:1])
     with serve(tmp_path / "state") as daemon:
-        running = Ingest(f"file:{path}", daemon.endpoint, "--follow", "--timeout-s", "300ms")
+        running = Ingest(f"file:{path}", daemon.endpoint, "--follow", "--timeout-s", "1s")
         with daemon.client() as client:
             eventually(lambda: client.stats()["position"] == 1, "a sample")
         daemon.kill()
