@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from onlinesvm.service.storage.stored_model import StoredModel
 
 __all__ = [
-    "DEFAULT_MODEL", "DROPPED", "DroppedModel", "ORIGIN", "Listing", "Snapshots", "StoredSnapshot", "listing_of",
-    "model_folder", "models_in", "snapshot_name", "snapshots_in",
+    "DEFAULT_MODEL", "DROPPED", "ORIGIN", "DroppedModel", "Listing", "Snapshots",
+    "StoredSnapshot", "listing_of", "model_folder", "models_in", "snapshot_name", "snapshots_in",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
