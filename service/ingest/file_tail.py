@@ -279,6 +279,11 @@ class FileTail:
 
     def _following(self, status: os.stat_result) -> LogFile | None:
         """The file that was begun after that of `status`; None where there is none."""
+        try:
+            if os.stat(self._path).st_ino == status.st_ino:
+                return None  # without a look at the whole folder, which may be large
+        except FileNotFoundError:
+            return None  # between a renaming and the next file
         files = log_files(self._path)
         if not files or files[-1].path != self._path or files[-1].inode == status.st_ino:
             return None
