@@ -10,7 +10,7 @@ import stat
 import time
 import zlib
 from collections.abc import Callable
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import msgpack
 
@@ -109,6 +109,11 @@ def sync_folder(folder: str) -> None:
         os.close(descriptor)
 
 
+def _blobs(snapshot: Snapshot) -> dict[str, list[list[Any]]]:
+    sizes = [[name, len(blob)] for name, blob in snapshot.blobs.items()]
+    return {"blobs": sizes} if sizes else {}
+
+
 def _bounds(snapshot: Snapshot) -> dict[str, list[float]]:
     bounds = snapshot.bounds
     is_own = bounds in (None, Limits().under(snapshot.config.rule).bounds)
@@ -138,14 +143,16 @@ def _write_stream(file: BinaryIO, snapshot: Snapshot) -> tuple[int, str]:
             "counters": snapshot.counters,
             "attachments": snapshot.attachments,
             "arrays": [[name, array.dtype.str, len(array)] for name, array in arrays.items()],
+            **_blobs(snapshot),
         }
     )
     file.write(header)
     checksum = zlib.crc32(header)
     sha = hashlib.sha256(snapshot.digested_head())
     written = 0
-    for array in arrays.values():
-        raw = bytes_of(array)
+    raws = [(bytes_of(array), sha.update) for array in arrays.values()]
+    raws += [(memoryview(blob), _ignore) for blob in snapshot.blobs.values()]
+    for raw, digest_by in raws:
         for start in range(0, len(raw), CHUNK_BYTES):
             chunk = raw[start : start + CHUNK_BYTES]
             head = b"\xc6" + len(chunk).to_bytes(4, "big")
@@ -158,7 +165,11 @@ def _write_stream(file: BinaryIO, snapshot: Snapshot) -> tuple[int, str]:
                 os.fsync(file.fileno())
                 written = 0
             checksum = zlib.crc32(chunk, zlib.crc32(head, checksum))
-            sha.update(chunk)
+            digest_by(chunk)
     digest = sha.hexdigest()
     file.write(packer.pack({"checksum": checksum, "digest": digest}))
     return checksum, digest
+
+
+def _ignore(chunk: object) -> None:
+    """A blob is not part of the digest."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, Unpack
 
+import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +19,7 @@ from onlinesvm.data.objects import Packer, refuse_unlabelled
 from onlinesvm.data.rows import samples_of
 from onlinesvm.errors import LimitError
 from onlinesvm.model.model import Explanation
+from onlinesvm.service.client.held import Hold, Labelled, held_body, hold_keys, labels_body
 from onlinesvm.service.protocol import (
     decode_explanations,
     decode_labels,
@@ -89,6 +91,11 @@ def _explanations(answer: Answer) -> list[Explanation]:
     return decode_explanations(answer[1])
 
 
+def _outcomes(answer: Answer) -> list[str]:
+    outcomes: list[str] = msgpack.unpackb(answer[1])
+    return outcomes
+
+
 def whole(answer: Answer) -> Answer:
     """Header and body, as they are."""
     return answer
@@ -139,22 +146,44 @@ class Calls:
         """A learn request of a packed body."""
         return self.to_model(Call("learn", _margins, body))
 
-    def predict(self, samples: Iterable[Features]) -> Call[NDArray[Any]]:
+    def predict(self, samples: Iterable[Features], **hold: Unpack[Hold]) -> Call[NDArray[Any]]:
         """A predict request of `samples`, for their labels.
 
         Raises TypeError, SampleError, LimitError.
         """
-        keys = {"output": "label"}
-        return self.to_model(Call("predict", _labels, self._features(samples), keys))
+        return self._predict(samples, _labels, {"output": "label"}, hold)
 
-    def predict_proba(self, samples: Iterable[Features]) -> Call[NDArray[np.float64]]:
+    def predict_proba(
+        self, samples: Iterable[Features], **hold: Unpack[Hold]
+    ) -> Call[NDArray[np.float64]]:
         """A predict request for the probabilities of both labels. Raises as `predict` does."""
-        keys = {"output": "probability"}
-        return self.to_model(Call("predict", _probabilities, self._features(samples), keys))
+        return self._predict(samples, _probabilities, {"output": "probability"}, hold)
 
-    def decision_function(self, samples: Iterable[Features]) -> Call[NDArray[np.float64]]:
+    def decision_function(
+        self, samples: Iterable[Features], **hold: Unpack[Hold]
+    ) -> Call[NDArray[np.float64]]:
         """A predict request for margins. Raises as `predict` does."""
-        return self.to_model(Call("predict", _margins, self._features(samples)))
+        return self._predict(samples, _margins, {}, hold)
+
+    def _predict(
+        self,
+        samples: Iterable[Features],
+        read: Callable[[Answer], T],
+        keys: dict[str, Any],
+        hold: Hold,
+    ) -> Call[T]:
+        body = self._features(samples)
+        if hold:
+            given = dict(hold)
+            body = held_body(given.pop("hold", None), body)  # type: ignore[arg-type]
+            keys = {**keys, **hold_keys(**given)}
+        return self.to_model(Call("predict", read, body, keys))
+
+    def label(self, labels: Iterable[Labelled]) -> Call[list[str]]:
+        """A label request. Raises TypeError, ValueError, LimitError."""
+        body, count = labels_body(labels)
+        self._check_count(count)
+        return self.to_model(Call("label", _outcomes, body))
 
     def explain(self, samples: Iterable[Features]) -> Call[list[Explanation]]:
         """An explain request of `samples`. Raises TypeError, SampleError, LimitError."""
@@ -184,12 +213,15 @@ class Calls:
         return self._body([pack(features, (i,)) for i, features in enumerate(samples_of(samples))])
 
     def _body(self, parts: list[bytes]) -> bytes:
-        if len(parts) > self._limits.max_samples_per_batch:
+        self._check_count(len(parts))
+        return pack_array(parts)
+
+    def _check_count(self, count: int) -> None:
+        if count > self._limits.max_samples_per_batch:
             raise LimitError(
                 f"expected at most {self._limits.max_samples_per_batch} samples a request,"
-                f" got {len(parts)}"
+                f" got {count}"
             )
-        return pack_array(parts)
 
 
 def _sample(sample: Any, index: int) -> tuple[Features, Written, float]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,10 +24,12 @@ from onlinesvm.service.protocol import (
     RequestError,
     encode_explanations,
     encode_labels,
+    is_held,
     request_error_of,
 )
 from onlinesvm.service.server.answer import Answer, created, later
 from onlinesvm.service.server.counters import Counters
+from onlinesvm.service.server.held import Hold, Label
 from onlinesvm.service.server.leader import Leader, has_origin
 from onlinesvm.service.server.log_health import LogHealth
 from onlinesvm.service.server.memory import Memory
@@ -60,6 +63,7 @@ class Handlers(ABC):
         self._handlers: dict[str, Callable[[Request], Answer]] = {
             "ping": self._ping,
             "predict": self._predict,
+            "label": self._label,
             "explain": self._explain,
             "stats": self._stats,
             "snapshot": self._snapshot,
@@ -149,6 +153,9 @@ class Handlers(ABC):
         return row
 
     @abstractmethod
+    def _label(self, request: Request) -> Answer: ...
+
+    @abstractmethod
     def _create(self, request: Request) -> Answer: ...
 
     @abstractmethod
@@ -229,6 +236,10 @@ class LeaderHandlers(Handlers):
         try:
             if isinstance(plan, Plan):
                 return self._learned(plan.carry_out())
+            if isinstance(plan, Hold):
+                return self._held(request, plan)
+            if isinstance(plan, Label):
+                return self._labelled(plan)
             if isinstance(plan, Create):
                 return Reply(created(plan.carry_out()))
             assert isinstance(plan, Drop)
@@ -250,6 +261,26 @@ class LeaderHandlers(Handlers):
             return Reply({**keys, "duplicate": True})
         self._counters.samples += learned.samples
         return Reply(keys, encode_margins(learned.margins))
+
+    def _held(self, request: Request, plan: Hold) -> Reply:
+        known, model = plan.carry_out(), plan.hosted.model
+        samples = len(plan.margins)
+        self._counters.samples += samples
+        return Reply(
+            {"samples": samples, "position": model.position, "duplicate": known},
+            encode_predictions(model, plan.margins, request.output),
+        )
+
+    def _labelled(self, plan: Label) -> Reply:
+        outcomes = plan.carry_out()
+        learned = len(plan.due.keys)
+        self._counters.samples += learned
+        return Reply(
+            {"samples": learned, "position": plan.hosted.model.position}, msgpack.packb(outcomes)
+        )
+
+    def _label(self, request: Request) -> Answer:
+        raise AssertionError("no plan was made to label held samples")
 
     def _create(self, request: Request) -> Answer:
         if has_origin(request):
@@ -297,11 +328,13 @@ class LeaderHandlers(Handlers):
         }
         if hosted is None:
             return report
-        model = hosted.model
+        model, (state, _) = hosted.model, hosted.learning
         return {
             **self._snapshotter.report(hosted),
             **report,
             "producers": len(hosted.producers),
+            "held": len(state.held),
+            **state.held.figures.report(),
             "label_run": hosted.label_order.longest,
             "refused_features": model.refused_features,
             "prunes": model.pruning.prunes,
@@ -323,7 +356,14 @@ class ReaderHandlers(Handlers):
     def _learn(self, request: Request) -> Answer:
         raise RequestError("READ_ONLY", "a reader does not learn; ask its leader", None, request.id)
 
-    _resume = _create = _drop = _upload = _learn
+    _resume = _create = _drop = _upload = _label = _learn
+
+    def _predict(self, request: Request) -> Answer:
+        if is_held(request):
+            raise RequestError(
+                "READ_ONLY", "a reader holds no samples; ask its leader", None, request.id
+            )
+        return super()._predict(request)
 
     def _fetch(self, request: Request) -> Answer:
         return Reply(*piece_of(self._reader.folder, request))

@@ -29,6 +29,7 @@ from onlinesvm.service.protocol import (
     split_envelope,
 )
 from onlinesvm.service.server.counters import Counters
+from onlinesvm.service.server.order import planned
 from onlinesvm.service.server.plan import Fatal, Planned
 from onlinesvm.service.server.router import Frames, Router
 from onlinesvm.service.server.service import Answering
@@ -144,9 +145,9 @@ class Loop:
             return _Message(identity, envelope, error)
 
     def _carry_out(self, service: Answering, messages: Sequence[_Message]) -> None:
-        """Plan all requests of a turn, then answer each message in order."""
+        """Plan the requests of a turn, then answer each message in order."""
         requests = [m.parsed for m in messages if isinstance(m.parsed, Request)]
-        plans = iter(service.plan(requests))
+        plans = planned(service, requests)
         for message in messages:
             request = message.parsed
             if isinstance(request, Request):

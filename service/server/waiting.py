@@ -11,6 +11,7 @@ from typing import Protocol
 
 from onlinesvm.service.protocol import Reply, Request, RequestError
 from onlinesvm.service.server.answer import Answer
+from onlinesvm.service.server.order import planned
 from onlinesvm.service.server.plan import Fatal, Planned
 
 __all__ = ["Parked", "Waiting", "answer", "carry_out"]
@@ -107,7 +108,7 @@ def carry_out(service: Carrying, waited: Sequence[Parked]) -> None:
     """Have `service` answer requests that have waited, in turns. Raises Fatal."""
     for start in range(0, len(waited), _TURN):
         turn = waited[start : start + _TURN]
-        plans = service.plan([parked.request for parked in turn])
+        plans = planned(service, [parked.request for parked in turn])
         for parked, plan in zip(turn, plans, strict=True):
             answer(service, parked, plan)
 

@@ -14,8 +14,9 @@
     kind         header                                                  body
     learn        the request's own frame                                 the request's own frame
     create       map {name, config} and the keys of `limits`             empty
-    limits       map {max_features, max_producers, clipped_value,        empty
-                 clipped_importance}
+    limits       map {max_features, max_producers, max_held,             empty
+                 clipped_value, clipped_importance}
+    hold, label, expire: see `held_entries`
     term         empty                                                   empty
     close        empty                                                   the next segment's salt, u4
 

@@ -113,7 +113,12 @@ class Metrics:
     def restore(self, numbers: NDArray[np.float64]) -> None: ...
 
 def decode(
-    body: bytes | memoryview, limits: Limits, *, labelled: bool, extractor: Extractor | None = None
+    body: bytes | memoryview,
+    limits: Limits,
+    *,
+    labelled: bool,
+    extractor: Extractor | None = None,
+    learnable: bool = False,
 ) -> Batch: ...
 def encode(batch: Batch, *, labelled: bool) -> bytes: ...
 def parse_block(
