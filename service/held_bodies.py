@@ -110,8 +110,9 @@ def _refuse_held(body: bytes, limits: Limits) -> NoReturn:
     for i in range(keys):
         _walk_key(reader, (0, i))
     kind, samples = reader.next()
-    got = f"{samples} samples" if kind == "array" else shown_kind(kind, samples)
-    raise SampleError(f"expected {keys} samples, one for each key, got {got}", (1,))
+    if kind != "array":
+        raise SampleError(f"expected an array of samples, got {shown_kind(kind, samples)}", (1,))
+    raise SampleError(f"expected a sample for each of {keys} keys, got {samples}", (1,))
 
 
 def _walk_key(reader: Reader, path: tuple[int, ...]) -> None:

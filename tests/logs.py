@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from onlinesvm.service.protocol import RequestError, encode_request, parse_reque
 from onlinesvm.service.server.counters import Counters
 from onlinesvm.service.server.held import wall_ms
 from onlinesvm.service.server.leader import PART_BYTES, Policy
-from onlinesvm.service.server.order import planned
+from onlinesvm.service.server.order import parts_of
 from onlinesvm.service.server.registry import Hosted
 from onlinesvm.service.server.service import Leading
 from onlinesvm.service.server.snapshotter import Schedule
@@ -77,7 +78,8 @@ class Bench:
                 frames.append(body)
             parsed.append(parse_request(frames, self._limits, peer))
         answers: list[Any] = []
-        for request, plan in zip(parsed, planned(self.service, parsed), strict=True):
+        plans = chain.from_iterable(map(self.service.plan, parts_of(parsed)))
+        for request, plan in zip(parsed, plans, strict=True):
             try:
                 answer = self.service.handle(request, plan)
             except RequestError as error:

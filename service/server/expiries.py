@@ -17,7 +17,7 @@ __all__ = ["Expiries"]
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE = 16  # models that are looked at before requests go on
+_AT_ONCE = 16  # models; a piece of each leaves before requests go on
 _RETRY_MS = 1000
 
 
@@ -57,21 +57,21 @@ class Expiries:
         """Let samples leave whose time is up. When the next is due, as `now` (time.monotonic()),
         and the models that have changed.
         """
-        changed: list[Hosted] = []
         clock = self._leader.clock()
-        for _ in range(_AT_ONCE):
-            if not self._queue or self._queue[0][0] > clock:
-                break
+        found = [self._expire(stored, clock) for stored in self._take_due(clock)]
+        due = self._queue[0][0] - clock if self._queue else math.inf
+        return now + max(0.0, due / 1000), [hosted for hosted in found if hosted is not None]
+
+    def _take_due(self, clock: int) -> list[StoredModel]:
+        """Some of the models whose time has come."""
+        taken: list[StoredModel] = []
+        while self._queue and self._queue[0][0] <= clock and len(taken) < _AT_ONCE:
             at, id = heapq.heappop(self._queue)
             queued = self._queued.get(id)
-            if queued is None or queued[0] != at:
-                continue
-            del self._queued[id]
-            hosted = self._expire(queued[1], clock)
-            if hosted is not None:
-                changed.append(hosted)
-        due = self._queue[0][0] - clock if self._queue else math.inf
-        return now + max(0.0, due / 1000), changed
+            if queued is not None and queued[0] == at:
+                del self._queued[id]
+                taken.append(queued[1])
+        return taken
 
     def _expire(self, stored: StoredModel, clock: int) -> Hosted | None:
         """Let some samples of a model leave; the model if it has changed."""

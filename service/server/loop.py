@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import chain
 
 from onlinesvm.config import Limits
 from onlinesvm.service.protocol import (
@@ -29,7 +30,7 @@ from onlinesvm.service.protocol import (
     split_envelope,
 )
 from onlinesvm.service.server.counters import Counters
-from onlinesvm.service.server.order import planned
+from onlinesvm.service.server.order import parts_of
 from onlinesvm.service.server.plan import Fatal, Planned
 from onlinesvm.service.server.router import Frames, Router
 from onlinesvm.service.server.service import Answering
@@ -147,7 +148,7 @@ class Loop:
     def _carry_out(self, service: Answering, messages: Sequence[_Message]) -> None:
         """Plan the requests of a turn, then answer each message in order."""
         requests = [m.parsed for m in messages if isinstance(m.parsed, Request)]
-        plans = planned(service, requests)
+        plans = chain.from_iterable(map(service.plan, parts_of(requests)))
         for message in messages:
             request = message.parsed
             if isinstance(request, Request):

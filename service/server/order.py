@@ -8,12 +8,10 @@ label looks up its key when it is planned, so what is held has to be held before
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
 
 from onlinesvm.service.protocol import Request, is_held
-from onlinesvm.service.server.plan import Planned
 
-__all__ = ["Planning", "parts_of", "planned"]
+__all__ = ["parts_of"]
 
 # Of each kind of request, the kinds whose effects on the same model its plan has to see.
 _SEEN_BY = {
@@ -23,21 +21,11 @@ _SEEN_BY = {
 _NOTHING: frozenset[str] = frozenset()
 
 
-class Planning(Protocol):
-    """Plans requests, as a service does."""
-
-    def plan(self, requests: Sequence[Request]) -> Sequence[Planned]:
-        """The plan of each request of a turn."""
-
-
-def planned(service: Planning, requests: Sequence[Request]) -> Iterator[Planned]:
-    """The plan of each of `requests`; each has to be carried out before the next is taken."""
-    for part in parts_of(requests):
-        yield from service.plan(part)
-
-
 def parts_of(requests: Sequence[Request]) -> Iterator[Sequence[Request]]:
-    """`requests` in order, in as few parts as can be."""
+    """`requests` in order, in as few parts as can be.
+
+    Each part has to be carried out before the next is planned.
+    """
     if not any(request.op == "label" or is_held(request) for request in requests):
         yield requests
         return
