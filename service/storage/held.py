@@ -17,7 +17,7 @@ In a snapshot (`snapshot.format`, blob ``held``) they are a stream of msgpack ar
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -53,6 +53,7 @@ class Group:
 
     since: when they came; they are held for `ttl`. default: the label, packed, that they are
     learned with when their time is up; None: they are dropped. left: how many are still held.
+    first: none of those before is.
     """
 
     samples: bytes
@@ -62,6 +63,7 @@ class Group:
     default: bytes | None
     number: int = 0
     left: int = 0
+    first: int = 0
     _starts: list[int] | None = None
 
     @property
@@ -131,10 +133,12 @@ class Held:
         self.limit = limit
         self.now = 0  # the latest time of an entry
         self.figures = Figures()
-        self._held: dict[bytes, Place] = {}  # the one held longest first
-        self._remembered: dict[bytes, tuple[int, Outcome]] = {}  # until when
+        self._held: dict[bytes, Place] = {}
+        self._remembered: OrderedDict[bytes, tuple[int, Outcome]] = OrderedDict()  # until when
         self._groups: dict[int, Group] = {}  # those with samples left, by number
-        self._queue: list[tuple[int, int]] = []  # a heap of (until, number); of dead groups too
+        # Of groups with samples left, and of others until they come first or are too many:
+        self._oldest: deque[Group] = deque()  # the one held longest first
+        self._queue: list[tuple[int, int]] = []  # a heap of (until, number)
         self._number = 0
         self._units = self._sample_bytes = 0
 
@@ -185,6 +189,7 @@ class Held:
         group.number = self._number
         self._groups[group.number] = group
         heappush(self._queue, (group.until, group.number))
+        self._oldest.append(group)
         self._units += group.units
         self._sample_bytes += len(group.samples)
 
@@ -273,12 +278,21 @@ class Held:
             if len(self._queue) > 2 * len(self._groups) + _SPARE:
                 self._queue = [item for item in self._queue if item[1] in self._groups]
                 heapify(self._queue)
+            if len(self._oldest) > 2 * len(self._groups) + _SPARE:
+                self._oldest = deque(each for each in self._oldest if each.left)
         return group
 
     def _evict(self) -> None:
         while self._units > self.limit:
-            self._leave(next(iter(self._held)))
-            self.figures.evicted += 1
+            group = self._oldest[0]
+            if not group.left:
+                self._oldest.popleft()
+                continue
+            key = group.keys[group.first]
+            group.first += 1
+            if self._is_of(key, group):
+                self._leave(key)
+                self.figures.evicted += 1
 
     def _remember(self, key: bytes, until: int, outcome: Outcome) -> None:
         self._remembered.pop(key, None)
