@@ -114,7 +114,9 @@ def labels(job: Job) -> Figures:
     named = []
     for i in range(len(requests)):
         keys = [f"key-{i * A_REQUEST + k:012}" for k in range(A_REQUEST)]
-        named.append((header, msgpack.packb([[key, k % 2] for k, key in enumerate(keys)])))
+        named.append(
+            (header, msgpack.packb([[key, 2 * (k % 2) - 1] for k, key in enumerate(keys)]))
+        )
     with served() as endpoint:
         _send(endpoint, _learned(job))
         _send(endpoint, iter(requests))

@@ -86,7 +86,7 @@ class Hold(_OfHeld):
         """
         self.begin()
         state, _ = self.hosted.learning
-        known = state.held.hold(self.group, self.margins.tolist())
+        known = state.held.hold(self.group)
         self.end()
         return known
 
@@ -176,7 +176,8 @@ def plan_to_hold(
         except SampleError as error:
             text = f"default_label: {error.message}"
             raise RequestError("BAD_SAMPLE", text, None, request.id) from None
-    group = Group(samples, keys, now, options["ttl_ms"], default, left=len(keys))
+    margins = model.score_batch(batch)
+    group = Group(samples, keys, margins.tolist(), now, options["ttl_ms"], default, left=len(keys))
     if group.units > limit:
         raise RequestError(
             "TOO_LARGE",
@@ -184,7 +185,7 @@ def plan_to_hold(
             " KiB counts as one",
             None, request.id,
         )  # fmt: skip
-    return Hold(hosted, changes, request, group, model.score_batch(batch))
+    return Hold(hosted, changes, request, group, margins)
 
 
 def plan_to_label(

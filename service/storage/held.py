@@ -18,11 +18,10 @@ In a snapshot (`snapshot.format`, blob ``held``) they are a stream of msgpack ar
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from heapq import heapify, heappop, heappush
-from itertools import repeat
 from typing import Any, NamedTuple
 
 import msgpack
@@ -35,6 +34,7 @@ __all__ = ["Figures", "Group", "Held", "HeldSample", "HeldView", "Outcome"]
 _UNIT_BYTES = 1024
 _KEY_BYTES = 250  # of memory that a key takes, about
 _RECENT = 1000  # labels whose delays are kept
+_NONE = b""  # no key
 _SPARE = 64  # dead places in the queue before it is made anew
 
 
@@ -51,13 +51,15 @@ class Outcome(StrEnum):
 class Group:
     """Samples that came in one request: the msgpack array that they are in.
 
-    since: when they came; they are held for `ttl`. default: the label, packed, that they are
-    learned with when their time is up; None: they are dropped. left: how many are still held.
-    first: none of those before is.
+    given: the numbers that predicting gave, in the order of the samples, as `keys` are. since: when
+    they came; they are held for `ttl`. default: the label, packed, that they are learned with when
+    their time is up; None: they are dropped. left: how many are still held; first: none of those
+    before is.
     """
 
     samples: bytes
     keys: Sequence[bytes]
+    given: Sequence[Any]
     since: int
     ttl: int
     default: bytes | None
@@ -83,8 +85,10 @@ class Group:
         return self.samples[self._starts[place] : self._starts[place + 1]]
 
 
-# A held sample: its group, its place there, and the numbers that predicting gave.
-Place = tuple[Group, int, Any]
+# A held sample is known by its group's number and its place there, in one integer: an object each
+# would keep the collector of garbage busy.
+_PLACE_BITS = 31
+_PLACES = (1 << _PLACE_BITS) - 1
 
 
 class HeldSample(NamedTuple):
@@ -133,7 +137,7 @@ class Held:
         self.limit = limit
         self.now = 0  # the latest time of an entry
         self.figures = Figures()
-        self._held: dict[bytes, Place] = {}
+        self._held: dict[bytes, int] = {}
         self._remembered: OrderedDict[bytes, tuple[int, Outcome]] = OrderedDict()  # until when
         self._groups: dict[int, Group] = {}  # those with samples left, by number
         # Of groups with samples left, and of others until they come first or are too many:
@@ -162,22 +166,25 @@ class Held:
             heappop(self._queue)
         return self._queue[0][0] if self._queue else None
 
-    def hold(self, group: Group, given: Sequence[Any]) -> list[int]:
+    def hold(self, group: Group) -> list[int]:
         """Hold the samples of a group; the places of those whose keys were known already."""
         self._pass(group.since)
         keys, held = group.keys, self._held
         known: list[int] = []
         before = len(held)
+        self._number += 1
+        group.number = self._number
+        first = group.number << _PLACE_BITS
         is_fresh = held.keys().isdisjoint(keys) and self._remembered.keys().isdisjoint(keys)
         if is_fresh and len(set(keys)) == len(keys):
-            held.update(zip(keys, zip(repeat(group), range(len(keys)), given), strict=False))
+            held.update(zip(keys, range(first, first + len(keys)), strict=True))
         else:
             for i, key in enumerate(keys):
                 if key in held or self._remembers(key):
                     known.append(i)
                 else:
                     self._remembered.pop(key, None)
-                    held[key] = group, i, given[i]
+                    held[key] = first + i
         group.left = len(held) - before
         if group.left:
             self._add(group)
@@ -185,8 +192,6 @@ class Held:
         return known
 
     def _add(self, group: Group) -> None:
-        self._number += 1
-        group.number = self._number
         self._groups[group.number] = group
         heappush(self._queue, (group.until, group.number))
         self._oldest.append(group)
@@ -209,20 +214,23 @@ class Held:
     def _outcome(self, key: bytes, now: int) -> Outcome:
         place = self._held.get(key)
         if place is not None:
-            return Outcome.LEARNED if place[0].until > now else Outcome.EXPIRED
+            until = self._groups[place >> _PLACE_BITS].until
+            return Outcome.LEARNED if until > now else Outcome.EXPIRED
         until, outcome = self._remembered.get(key, (0, Outcome.UNKNOWN))
         return outcome if until > now else Outcome.UNKNOWN
 
     def sample(self, key: bytes) -> HeldSample:
         """The sample that is held under a key."""
-        group, place, given = self._held[key]
-        return HeldSample(group.sample(place), given, group.default)
+        at = self._held[key]
+        group, place = self._groups[at >> _PLACE_BITS], at & _PLACES
+        return HeldSample(group.sample(place), group.given[place], group.default)
 
     def label(self, keys: Iterable[bytes], now: int) -> None:
         """Note that the samples of these keys, which are held, were learned."""
         self._pass(now)
         for key in keys:
-            group = self._leave(key)
+            group = self._group_of(key)
+            self._leave(group, [key])
             self.figures.labelled += 1
             self.figures.delays_ms.append(self.now - group.since)
             self._remember(key, self.now + group.ttl, Outcome.DUPLICATE)
@@ -242,15 +250,18 @@ class Held:
             heappush(self._queue, item)
         return keys[:most]
 
+    def _group_of(self, key: bytes) -> Group:
+        return self._groups[self._held[key] >> _PLACE_BITS]
+
     def _is_of(self, key: bytes, group: Group) -> bool:
-        place = self._held.get(key)
-        return place is not None and place[0] is group
+        return self._held.get(key, 0) >> _PLACE_BITS == group.number
 
     def expire(self, keys: Iterable[bytes], now: int) -> None:
         """Drop the samples of these keys, which are held, as their time is up."""
         self._pass(now)
         for key in keys:
-            group = self._leave(key)
+            group = self._group_of(key)
+            self._leave(group, [key])
             self.figures.expired += 1
             self._remember(key, self.now + group.ttl, Outcome.EXPIRED)
 
@@ -266,11 +277,12 @@ class Held:
     def _remembers(self, key: bytes) -> bool:
         return self._remembered.get(key, (0, None))[0] > self.now
 
-    def _leave(self, key: bytes) -> Group:
-        """Hold a sample no longer; its group."""
-        group = self._held.pop(key)[0]
+    def _leave(self, group: Group, keys: Collection[bytes]) -> None:
+        """Hold these samples of a group no longer."""
+        for key in keys:
+            del self._held[key]
         self._units -= group.units
-        group.left -= 1
+        group.left -= len(keys)
         self._units += group.units
         if not group.left:
             del self._groups[group.number]
@@ -280,7 +292,6 @@ class Held:
                 heapify(self._queue)
             if len(self._oldest) > 2 * len(self._groups) + _SPARE:
                 self._oldest = deque(each for each in self._oldest if each.left)
-        return group
 
     def _evict(self) -> None:
         while self._units > self.limit:
@@ -288,11 +299,12 @@ class Held:
             if not group.left:
                 self._oldest.popleft()
                 continue
-            key = group.keys[group.first]
-            group.first += 1
-            if self._is_of(key, group):
-                self._leave(key)
-                self.figures.evicted += 1
+            end = group.first + self._units - self.limit
+            keys = dict.fromkeys(group.keys[group.first : end])
+            group.first = end
+            gone = [key for key in keys if self._is_of(key, group)]
+            self._leave(group, gone)
+            self.figures.evicted += len(gone)
 
     def _remember(self, key: bytes, until: int, outcome: Outcome) -> None:
         self._remembered.pop(key, None)
@@ -310,7 +322,9 @@ class Held:
 
     def view(self) -> HeldView:
         """All of it as it is now, to be packed on any thread."""
-        return HeldView(self.now, dict(self._held), dict(self._remembered))
+        return HeldView(
+            self.now, dict(self._held), dict(self._groups), dict(self._remembered)
+        )  # fmt: skip
 
     @classmethod
     def restored(cls, raw: bytes, limit: int) -> Held:
@@ -331,23 +345,27 @@ class Held:
             since, ttl, default, samples, keys, places, given = unpacker.unpack()
             if not (isinstance(samples, bytes) and isinstance(default, bytes | None)):
                 raise ValueError("samples and default as bytes")
-            self._restore_group(Group(samples, keys, _time(since), _time(ttl), default), places,
-                                given)  # fmt: skip
+            count = len(sample_starts(samples, 2**31)) - 1
+            every = [_NONE] * count, [None] * count  # of those that are not held any more, too
+            for key, place, numbers in zip(keys, places, given, strict=True):
+                if not 0 <= place < count:
+                    raise ValueError(f"a place, got {place}")
+                every[0][place], every[1][place] = _key(key), numbers
+            self._restore_group(Group(samples, *every, _time(since), _time(ttl), default), places)
         for _ in range(remembered):
             key, until, outcome = unpacker.unpack()
             self._remembered[_key(key)] = _time(until), Outcome(outcome)
         if unpacker.tell() != len(raw):
             raise ValueError("its end")
 
-    def _restore_group(self, group: Group, places: list[int], given: list[Any]) -> None:
-        starts = sample_starts(group.samples, 2**31)
-        for key, place, numbers in zip(group.keys, places, given, strict=True):
-            if _key(key) in self._held or not 0 <= place < len(starts) - 1:
-                raise ValueError(f"a new key and its place, got {key!r}, {place}")
-            self._held[key] = group, place, numbers
-        group.left = len(places)
-        if not group.left or starts[-1] != len(group.samples):
-            raise ValueError("a group of whole samples")
+    def _restore_group(self, group: Group, places: list[int]) -> None:
+        self._number += 1
+        group.number = self._number
+        before = len(self._held)
+        self._held.update((group.keys[i], group.number << _PLACE_BITS | i) for i in places)
+        group.left = len(self._held) - before
+        if not group.left or group.left != len(places):
+            raise ValueError("keys of its own")
         self._add(group)
 
 
@@ -355,22 +373,24 @@ class HeldView(NamedTuple):
     """What was held at one instant."""
 
     now: int
-    held: dict[bytes, Place]
+    held: dict[bytes, int]
+    groups: dict[int, Group]
     remembered: dict[bytes, tuple[int, Outcome]]
 
     def pack(self) -> bytes:
         """Its bytes; see the module."""
-        groups: dict[int, tuple[Group, list[bytes], list[int], list[Any]]] = {}
-        for key, (group, place, given) in self.held.items():
-            found = groups.get(group.number)
-            if found is None:
-                found = groups[group.number] = group, [], [], []
-            found[1].append(key)
-            found[2].append(place)
-            found[3].append(given)
+        left: dict[int, list[tuple[int, bytes]]] = {}
+        for key, at in self.held.items():
+            left.setdefault(at >> _PLACE_BITS, []).append((at & _PLACES, key))
         pack = msgpack.Packer().pack
-        parts = [pack([self.now, len(groups), len(self.remembered)])]
-        for group, *columns in groups.values():
+        parts = [pack([self.now, len(left), len(self.remembered)])]
+        for number, rows in left.items():
+            group = self.groups[number]
+            columns = (
+                [key for _, key in rows],
+                [i for i, _ in rows],
+                [group.given[i] for i, _ in rows],
+            )
             parts.append(pack([group.since, group.ttl, group.default, group.samples, *columns]))
         parts += [pack([key, *last]) for key, last in self.remembered.items()]
         return b"".join(parts)

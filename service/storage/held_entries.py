@@ -88,7 +88,7 @@ def apply(state: ModelState, record: Record, keys: Mapping[str, Any]) -> None:
         numbers = msgpack.unpackb(given)
         if not isinstance(numbers, list) or len(numbers) != len(names):
             raise ValueError(f"expected the numbers of {len(names)} samples in an entry hold")
-        state.held.hold(Group(samples, names, now, _number(keys, "ttl"), default), numbers)
+        state.held.hold(Group(samples, names, numbers, now, _number(keys, "ttl"), default))
     elif record.kind == Kind.LABEL:
         _, due = labelled(state, parse_labels(record.body, limits), now)
         label(state, due, now)

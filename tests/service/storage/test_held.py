@@ -18,7 +18,7 @@ Step = tuple[Any, ...]
 
 def group(keys: list[bytes], now: int, ttl: int, default: bytes | None = None) -> Group:
     samples = msgpack.packb([[key] for key in keys])
-    return Group(samples, keys, now, ttl, default)
+    return Group(samples, keys, [float(i) for i in range(len(keys))], now, ttl, default)
 
 
 @dataclass
@@ -99,9 +99,7 @@ def test_the_table_is_as_the_dumb_one(steps: list[Step], limit: int) -> None:
         if kind == "hold" and len(rest[0]) <= limit:
             keys, ttl = rest
             expected = oracle.hold(keys, now, ttl)
-            assert (
-                held.hold(group(keys, now, ttl), [float(i) for i in range(len(keys))]) == expected
-            )
+            assert held.hold(group(keys, now, ttl)) == expected
         elif kind == "label":
             (keys,) = rest
             outcomes = oracle.outcomes(keys, now)
@@ -130,10 +128,10 @@ def test_the_table_is_as_the_dumb_one(steps: list[Step], limit: int) -> None:
 
 def test_a_sample_counts_as_its_kib() -> None:
     held = Held(4)
-    held.hold(Group(msgpack.packb([["x" * 2000]]), [b"large"], 0, 10, None), [0.5])
-    held.hold(group([b"a", b"b"], 1, 10), [0.0, 0.0])
+    held.hold(Group(msgpack.packb([["x" * 2000]]), [b"large"], [0.5], 0, 10, None))
+    held.hold(group([b"a", b"b"], 1, 10))
     assert len(held) == 3
-    held.hold(group([b"c"], 2, 10), [0.0])
+    held.hold(group([b"c"], 2, 10))
     assert len(held) == 3
     assert held.outcomes([b"large", b"a"], 3) == [Outcome.UNKNOWN, Outcome.LEARNED]
     assert held.figures.evicted == 1
@@ -143,7 +141,7 @@ def test_a_flood_of_keys_takes_bounded_memory() -> None:
     held = Held(100)
     for i in range(5000):
         keys = [b"%d" % (2 * i), b"%d" % (2 * i + 1)]
-        held.hold(group(keys, i, 10**9), [0.0, 0.0])
+        held.hold(group(keys, i, 10**9))
         held.label(keys[:1], i)
     assert 99 <= len(held) <= 100
     assert held.remembered == 100
@@ -155,19 +153,19 @@ def test_a_flood_of_keys_takes_bounded_memory() -> None:
 
 def test_a_view_keeps_what_leaves_meanwhile() -> None:
     held = Held(10)
-    held.hold(group([b"a", b"b"], 0, 10), [0.5, 1.5])
+    held.hold(group([b"a", b"b"], 0, 10))
     view, packed = held.view(), held.view().pack()
     held.label([b"a", b"b"], 1)
-    held.hold(group([b"c"], 2, 10), [0.0])
+    held.hold(group([b"c"], 2, 10))
     assert view.pack() == packed
     restored = Held.restored(packed, 10)
-    assert restored.sample(b"b").given == 1.5
+    assert restored.sample(b"b").given == 1.0
 
 
 def test_delays_are_reported() -> None:
     held = Held(10)
     assert held.figures.report()["label_delay_p50_s"] is None
-    held.hold(group(KEYS, 1000, 100_000), [0.0] * 6)
+    held.hold(group(KEYS, 1000, 100_000))
     for i, key in enumerate(KEYS):
         held.label([key], 1000 + 1000 * i)
     report = held.figures.report()
