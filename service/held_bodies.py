@@ -23,7 +23,8 @@ from onlinesvm.errors import LimitError, SampleError
 __all__ = ["MAX_KEY_BYTES", "SAMPLES_AT", "Labelled", "learnable", "parse_labels", "split_held"]
 
 MAX_KEY_BYTES = 64
-SAMPLES_AT = "$[1]"  # the samples in the body of predict with hold
+# In the body of predict with hold:
+KEYS_AT, SAMPLES_AT = "$[0]", "$[1]"
 
 _HELD = "expected an array of 2, the keys and the samples"
 _LABELLED = "expected [key, label] or [key, label, importance]"
@@ -102,28 +103,30 @@ def _refuse_held(body: bytes, limits: Limits) -> NoReturn:
         raise SampleError(f"{_HELD}, got {_shown(kind, count)}")
     kind, keys = reader.next()
     if kind != "array":
-        raise SampleError(f"expected an array of keys, got {shown_kind(kind, keys)}", (0,))
+        raise SampleError(f"expected an array of keys, got {shown_kind(kind, keys)}", (), KEYS_AT)
     if keys > limits.max_samples_per_batch:
         raise LimitError(
             f"expected at most {limits.max_samples_per_batch} samples a batch, got {keys} keys"
         )
     for i in range(keys):
-        _walk_key(reader, (0, i))
+        _walk_key(reader, (i,), KEYS_AT)
     kind, samples = reader.next()
     if kind != "array":
-        raise SampleError(f"expected an array of samples, got {shown_kind(kind, samples)}", (1,))
-    raise SampleError(f"expected a sample for each of {keys} keys, got {samples}", (1,))
+        raise SampleError(
+            f"expected an array of samples, got {shown_kind(kind, samples)}", (), SAMPLES_AT
+        )
+    raise SampleError(f"expected a sample for each of {keys} keys, got {samples}", (), SAMPLES_AT)
 
 
-def _walk_key(reader: Reader, path: tuple[int, ...]) -> None:
+def _walk_key(reader: Reader, path: tuple[int, ...], root: str = "$") -> None:
     """Step over a key. Raises SampleError for what is none."""
     kind, value = reader.next()
     if kind == "number" and isinstance(value, int):
         return
     if kind not in ("text", "bytes"):
-        raise SampleError(f"{_KEY}, got {shown_kind(kind, value)}", path)
+        raise SampleError(f"{_KEY}, got {shown_kind(kind, value)}", path, root)
     if not 1 <= len(value) <= MAX_KEY_BYTES:
-        raise SampleError(f"{_KEY}, got {len(value)} bytes", path)
+        raise SampleError(f"{_KEY}, got {len(value)} bytes", path, root)
 
 
 def _shown(kind: str, value: Any) -> str:

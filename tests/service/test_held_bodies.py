@@ -51,6 +51,7 @@ def test_a_body_with_keys_that_is_refused(body: Any, message: str, at: str) -> N
     with pytest.raises(SampleError) as caught:
         split_held(pack(body), LIMITS)
     assert (caught.value.message, caught.value.at) == (message, at)
+    assert caught.value.sample == (int(at[5:-1]) if at.startswith("$[0][") else None)
 
 
 @pytest.mark.parametrize("cut", [split_held, parse_labels])
