@@ -8,20 +8,19 @@ import io
 import os
 import stat
 import zlib
-from collections.abc import Callable, Iterator
-from queue import SimpleQueue
-from threading import Thread
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.config import MAX_MAGNITUDE, LearnerConfig
+from onlinesvm.config import LEAST_ROW, MAX_MAGNITUDE, MOST_LABELS, LearnerConfig
 from onlinesvm.data.label import label_of
 from onlinesvm.errors import ConfigError, SnapshotError, format_kind
 from onlinesvm.snapshot.format import (
     CHUNK_BYTES,
+    DEFAULT_ROW,
     FORMAT,
     FORMAT_VERSION,
     MAX_POSITION,
@@ -29,6 +28,7 @@ from onlinesvm.snapshot.format import (
     bytes_of,
     digested_head,
 )
+from onlinesvm.snapshot.hashing import hashing
 
 __all__ = ["from_bytes", "read", "read_header", "verify"]
 
@@ -37,8 +37,7 @@ _MAX_HEADER_ARRAY = 1024  # msgpack takes an array's memory when it sees its hea
 _MAX_HEADER_MAP = 2**20
 _MAX_TRAILER_BYTES = 4096
 _MAX_FEATURES = 2**31 - 2
-_THREAD_BYTES = 2**18  # of less, the hash is done before a thread has begun
-_DTYPES = {"<u4": 4, "|u1": 1, "<f4": 4, "<f8": 8, "<i8": 8}
+_DTYPES = {"<u4": 4, "|u1": 1, "<i4": 4, "<f4": 4, "<f8": 8, "<i8": 8}
 
 
 def read(path: str | os.PathLike[str]) -> Snapshot:
@@ -165,6 +164,13 @@ class _Reader:
             header["config"] = LearnerConfig.from_dict(header["config"])
         except (ConfigError, TypeError) as error:
             raise self._error(f"header: {error}") from None
+        most = header.setdefault("max_labels_per_feature", DEFAULT_ROW)
+        expect(
+            type(most) is int and LEAST_ROW <= most <= MOST_LABELS,
+            f"max_labels_per_feature from {LEAST_ROW} to {MOST_LABELS}",
+            most,
+        )
+        is_free = header["config"].task == "multiclass"  # the counts of its arrays are their own
         totals = header["totals"]
         expect(
             len(totals) == 7 and all(type(t) is float and 0 <= t < float("inf") for t in totals),
@@ -196,11 +202,10 @@ class _Reader:
             name, dtype, count = entry
             known = isinstance(dtype, str) and dtype in _DTYPES
             expect(known, f"array {name}: a dtype among {', '.join(_DTYPES)}", dtype)
-            wanted = "its count" if name == "names" else f"count {header['features']}"
+            own = name == "names" or (is_free and name != "lengths")
+            wanted = "its count" if own else f"count {header['features']}"
             expect(
-                type(count) is int
-                and count >= 0
-                and (name == "names" or count == header["features"]),
+                type(count) is int and count >= 0 and (own or count == header["features"]),
                 f"array {name}: {wanted}",
                 count,
             )
@@ -276,11 +281,9 @@ class _Reader:
     def snapshot(self) -> Snapshot:
         header = self.header()
         layout = [(name, np.dtype(dtype), count) for name, dtype, count in header["arrays"]]
-        if sum(dtype.itemsize * count for _, dtype, count in layout) < _THREAD_BYTES:
-            arrays = {array[0]: self._array(*array, self._sha.update) for array in layout}
-        else:
-            with _hashing(self._sha) as hashed:
-                arrays = {array[0]: self._array(*array, hashed) for array in layout}
+        size = sum(dtype.itemsize * count for _, dtype, count in layout)
+        with hashing(self._sha, size) as hashed:
+            arrays = {array[0]: self._array(*array, hashed) for array in layout}
         blobs = {name: self._blob(f"blob {name}", size) for name, size in header["blobs"]}
         self._check_trailer()
         lengths, names = arrays.pop("lengths"), arrays.pop("names")
@@ -291,6 +294,7 @@ class _Reader:
             id=header["id"],
             config=header["config"],
             max_features=header["max_features"],
+            max_labels_per_feature=header["max_labels_per_feature"],
             bounds=header["bounds"],
             kernel=header["kernel"],
             position=header["position"],
@@ -390,24 +394,3 @@ _KIND_NAMES: dict[type, str] = {
     str: "text", dict: "a map", int: "an integer", list: "an array", float: "a float",
     bytes: "bytes",
 }  # fmt: skip
-
-
-@contextlib.contextmanager
-def _hashing(sha: hashlib._Hash) -> Iterator[Callable[[memoryview], None]]:
-    """A function that adds bytes to `sha` in a thread, which is done at the end of the context.
-
-    The hash takes as long as reading and checking; neither holds the interpreter's lock.
-    """
-    parts: SimpleQueue[memoryview | None] = SimpleQueue()
-
-    def run() -> None:
-        for part in iter(parts.get, None):
-            sha.update(part)
-
-    thread = Thread(target=run, daemon=True)
-    thread.start()
-    try:
-        yield parts.put
-    finally:
-        parts.put(None)
-        thread.join()

@@ -18,6 +18,7 @@ from onlinesvm.config import Limits
 from onlinesvm.errors import SnapshotError, format_kind
 from onlinesvm.snapshot.beside import Beside
 from onlinesvm.snapshot.format import CHUNK_BYTES, FORMAT, FORMAT_VERSION, Snapshot, bytes_of
+from onlinesvm.snapshot.hashing import hashing
 from onlinesvm.snapshot.reader import verify
 from onlinesvm.version import __version__
 
@@ -120,6 +121,12 @@ def _bounds(snapshot: Snapshot) -> dict[str, list[float]]:
     return {} if is_own or bounds is None else {"bounds": list(bounds)}
 
 
+def _row_bound(snapshot: Snapshot) -> dict[str, int]:
+    if snapshot.config.task != "multiclass":
+        return {}
+    return {"max_labels_per_feature": snapshot.max_labels_per_feature}
+
+
 def _write_stream(file: BinaryIO, snapshot: Snapshot) -> tuple[int, str]:
     """Write all of `snapshot`; its checksum and digest."""
     arrays = snapshot.all_arrays()
@@ -134,6 +141,7 @@ def _write_stream(file: BinaryIO, snapshot: Snapshot) -> tuple[int, str]:
             "id": snapshot.id,
             "config": snapshot.config.as_dict(),
             "max_features": snapshot.max_features,
+            **_row_bound(snapshot),
             **_bounds(snapshot),
             "position": snapshot.position,
             "features": len(snapshot.lengths),
@@ -150,11 +158,12 @@ def _write_stream(file: BinaryIO, snapshot: Snapshot) -> tuple[int, str]:
     checksum = zlib.crc32(header)
     sha = hashlib.sha256(snapshot.digested_head())
     written = 0
-    raws = [(bytes_of(array), sha.update) for array in arrays.values()]
-    raws += [(memoryview(blob), _ignore) for blob in snapshot.blobs.values()]
-    for raw, digest_by in raws:
+
+    def put(raw: memoryview, hashed: Callable[[memoryview], object]) -> None:
+        nonlocal checksum, written
         for start in range(0, len(raw), CHUNK_BYTES):
             chunk = raw[start : start + CHUNK_BYTES]
+            hashed(chunk)
             head = b"\xc6" + len(chunk).to_bytes(4, "big")
             file.write(head)
             file.write(chunk)
@@ -165,11 +174,12 @@ def _write_stream(file: BinaryIO, snapshot: Snapshot) -> tuple[int, str]:
                 os.fsync(file.fileno())
                 written = 0
             checksum = zlib.crc32(chunk, zlib.crc32(head, checksum))
-            digest_by(chunk)
+
+    with hashing(sha, sum(array.nbytes for array in arrays.values())) as hashed:
+        for array in arrays.values():
+            put(bytes_of(array), hashed)
+    for blob in snapshot.blobs.values():
+        put(memoryview(blob), lambda chunk: None)  # they are not part of the digest
     digest = sha.hexdigest()
     file.write(packer.pack({"checksum": checksum, "digest": digest}))
     return checksum, digest
-
-
-def _ignore(chunk: object) -> None:
-    """A blob is not part of the digest."""

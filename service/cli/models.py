@@ -12,17 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm import kernel as kernels
-from onlinesvm.config import Limits
+from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.data.batch import BatchColumns
 from onlinesvm.data.codec import cut_body
-from onlinesvm.data.label import Written
+from onlinesvm.data.label import Written, packable
 from onlinesvm.errors import LimitError
-from onlinesvm.model.labels import Labels
-from onlinesvm.model.model import Explanation
-from onlinesvm.service.cli.target import check_target, client_of, labels_in, load
+from onlinesvm.kernel.contract import KernelExtractor
+from onlinesvm.model.class_labels import AnyLabels
+from onlinesvm.model.explanation import Explanation
+from onlinesvm.service.cli.target import check_target, client_of, extractor_of, labels_in, load
 from onlinesvm.service.client.client import Client
 from onlinesvm.service.client.held import Hold, held_body, hold_keys
 from onlinesvm.service.errors import RequestRefused
+from onlinesvm.service.labels import decode_top
 from onlinesvm.service.protocol import decode_explanations, decode_margins
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Model", "opened"]
 
 Floats = NDArray[np.float64]
+Best = list[list[tuple[Written | None, float]]]
 
 
 class Model(Protocol):
@@ -47,7 +50,20 @@ class Model(Protocol):
         ...
 
     @property
-    def labels(self) -> Labels: ...
+    def labels(self) -> AnyLabels: ...
+
+    @property
+    def is_multiclass(self) -> bool: ...
+
+    @property
+    def extractor(self) -> KernelExtractor:
+        """What reads the records of samples."""
+        ...
+
+    @property
+    def keeps(self) -> bool:
+        """True where records are to stay packed; see Reader."""
+        ...
 
     @property
     def positive(self) -> Sequence[Written]:
@@ -57,14 +73,22 @@ class Model(Protocol):
     def margins(self, batch: BatchColumns, start: int) -> Floats: ...
 
     def hold(self, batch: BatchColumns, keys: list[bytes], how: Hold, start: int) -> Floats:
-        """The margins of samples that are held from now on, by a key each."""
+        """The margins of samples that are held from now on, by a key each; none of many classes."""
         ...
 
     def probabilities(self, batch: BatchColumns, start: int, margins: Floats | None) -> Floats:
         """The probabilities of +1; `margins` are those of the batch, where they are known."""
         ...
 
-    def explain(self, batch: BatchColumns, start: int) -> list[Explanation]: ...
+    def top(self, batch: BatchColumns, start: int, n: int, output: str) -> Best:
+        """The best `n` labels of each sample of a multiclass model, with their scores (`margin`) or
+        probabilities (`probability`).
+        """
+        ...
+
+    def explain(
+        self, batch: BatchColumns, start: int, label: str | None, other: str | None
+    ) -> list[Explanation]: ...
 
 
 @contextlib.contextmanager
@@ -88,6 +112,8 @@ class _FileModel:
         self.threshold = model.config.threshold
         self.limits = model.limits.scoring
         self.labels = model.labels
+        self.extractor, self.keeps = model.extractor, False
+        self.is_multiclass = model.is_multiclass
         self.positive = model.config.positive or ()
 
     def margins(self, batch: BatchColumns, start: int) -> Floats:
@@ -99,8 +125,18 @@ class _FileModel:
     def probabilities(self, batch: BatchColumns, start: int, margins: Floats | None) -> Floats:
         return self._model.probabilities(self.margins(batch, start) if margins is None else margins)
 
-    def explain(self, batch: BatchColumns, start: int) -> list[Explanation]:
-        return self._model.explain_batch(batch)
+    def top(self, batch: BatchColumns, start: int, n: int, output: str) -> Best:
+        names = self._model.many[1].name
+        found = self._model.top_batch(batch, n, probability=output == "probability")
+        return [
+            [(names(id), score) for id, score in zip(*row, strict=True)]
+            for row in zip(*(part.tolist() for part in found), strict=True)
+        ]
+
+    def explain(
+        self, batch: BatchColumns, start: int, label: str | None, other: str | None
+    ) -> list[Explanation]:
+        return self._model.explain_batch(batch, label, other)
 
 
 class _DaemonModel:
@@ -109,6 +145,7 @@ class _DaemonModel:
     def __init__(self, client: Client, limits: Limits) -> None:
         self._client = client
         self.limits = limits.scoring  # the daemon clips
+        self.keeps = True
         self._kernel = kernels.load()
 
     @cached_property
@@ -124,8 +161,16 @@ class _DaemonModel:
         return float(self._config.get("threshold", 0.0))
 
     @cached_property
-    def labels(self) -> Labels:
+    def extractor(self) -> KernelExtractor:
+        return extractor_of(LearnerConfig.from_dict(self._config), self._kernel, self.limits)
+
+    @cached_property
+    def labels(self) -> AnyLabels:
         return labels_in(self._stats)
+
+    @property
+    def is_multiclass(self) -> bool:
+        return bool(self._stats["task"] == "multiclass")
 
     @property
     def positive(self) -> Sequence[Written]:
@@ -146,9 +191,8 @@ class _DaemonModel:
     ) -> list[Floats]:
         """The margins of held samples, in halves where one message cannot hold them."""
         try:
-            return [
-                decode_margins(self._client.request("predict", held_body(keys, body), **how)[1])
-            ]
+            answer = self._client.request("predict", held_body(keys, body), **how)[1]
+            return [] if self.is_multiclass else [decode_margins(answer)]
         except (LimitError, RequestRefused) as error:
             if not _is_too_large(error, start) or len(keys) == 1:
                 raise
@@ -159,17 +203,26 @@ class _DaemonModel:
             *self._held(second, keys[middle:], how, start + middle),
         ]
 
+    def top(self, batch: BatchColumns, start: int, n: int, output: str) -> Best:
+        body = self._kernel.encode(batch, labelled=False)
+        answers = self._answers("predict", body, len(batch), start, output=output, top=n)
+        return [row for answer in answers for row in decode_top(answer)]
+
     def _scores(self, batch: BatchColumns, start: int, **keys: str) -> Floats:
         body = self._kernel.encode(batch, labelled=False)
         answers = self._answers("predict", body, len(batch), start, **keys)
         return np.concatenate([decode_margins(answer) for answer in answers])
 
-    def explain(self, batch: BatchColumns, start: int) -> list[Explanation]:
+    def explain(
+        self, batch: BatchColumns, start: int, label: str | None, other: str | None
+    ) -> list[Explanation]:
         body = self._kernel.encode(batch, labelled=False)
-        answers = self._answers("explain", body, len(batch), start)
+        named = {"label": label, "other": other}
+        keys = {key: packable(name) for key, name in named.items() if name is not None}
+        answers = self._answers("explain", body, len(batch), start, **keys)
         return [explanation for answer in answers for explanation in decode_explanations(answer)]
 
-    def _answers(self, op: str, body: bytes, samples: int, start: int, **keys: str) -> list[bytes]:
+    def _answers(self, op: str, body: bytes, samples: int, start: int, **keys: Any) -> list[bytes]:
         """The answers to `body`, asked for in pieces where one message cannot hold it.
 
         A refusal names its sample by its place in the run.

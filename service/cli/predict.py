@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 
+import numpy as np
+from numpy.typing import NDArray
+
 from onlinesvm.config import Limits
-from onlinesvm.data.label import Written, label_of_text
+from onlinesvm.data.batch import BatchColumns
+from onlinesvm.data.label import Written, label_of, label_of_text
 from onlinesvm.errors import OnlineSVMError
-from onlinesvm.service.cli.flags import add_flags, duration, limits_of
-from onlinesvm.service.cli.models import opened
+from onlinesvm.service.cli.flags import add_flags, count, duration, limits_of
+from onlinesvm.service.cli.models import Model, opened
 from onlinesvm.service.cli.output import one_line, plural, write
 from onlinesvm.service.cli.parser import Parser, UsageError
 from onlinesvm.service.cli.run import Piece, Run, add_files, files_of
@@ -59,6 +64,13 @@ def add_predict(parser: Parser) -> None:
         metavar="LABEL",
         help="with --hold: learn a sample with this label when its time is up; else it is dropped",
     )
+    parser.add_argument(
+        "--top",
+        type=count,
+        metavar="N",
+        help="of a multiclass model: print a JSON array of the N best labels with their scores, or"
+        " probabilities (the default), 0 for all; with --output alone N is 1",
+    )
     add_flags(parser, Limits, "limits")
 
 
@@ -69,7 +81,10 @@ def predict(arguments: argparse.Namespace) -> None:
     hold = _hold_of(arguments)
     run = Run(arguments, limits, labelled=False, ids=arguments.with_id or hold is not None)
     with opened(arguments, limits) as model:
+        run.extractor, run.keeps = model.extractor, model.keeps
         run.limits = model.limits
+        if arguments.top is not None and not model.is_multiclass:
+            raise UsageError("--top needs a multiclass model: a binary one has two labels")
         run.labels, run.positive = model.labels, model.positive
         for piece in run.pieces(files):
             if (batch := piece.batch) is None:
@@ -77,12 +92,15 @@ def predict(arguments: argparse.Namespace) -> None:
                 continue
             if run.samples == 0:
                 run.threshold = model.threshold
-            if hold is None:
+            margins = np.empty(0)
+            if hold is not None:
+                margins = model.hold(batch, _keys_of(piece, run.samples), hold, run.samples)
+            elif not model.is_multiclass:
                 margins = model.margins(batch, run.samples)
-            else:
-                keys = _keys_of(piece, run.samples)
-                margins = model.hold(batch, keys, hold, run.samples)
             piece = piece if arguments.with_id else piece._replace(ids=None)
+            if model.is_multiclass:
+                write(piece.joined(_best(arguments, model, batch, run), "-\n"))
+                continue
             if arguments.output == "label":
                 names = [_line(model.labels.name(side)) for side in (-1.0, 1.0)]
                 printed = [names[up] for up in (margins > model.threshold).tolist()]
@@ -127,6 +145,29 @@ def _keys_of(piece: Piece, start: int) -> list[bytes]:
             f"--hold: expected an id for each sample, got none for sample {number}"
         )
     return keys
+
+
+def _best(arguments: argparse.Namespace, model: Model, batch: BatchColumns, run: Run) -> list[str]:
+    """A line for each sample of a multiclass model; its mistakes are counted."""
+    output, top = arguments.output, arguments.top
+    if output == "label" and top is not None:
+        output = "probability"
+    wanted = 1 if top is None else top
+    best = model.top(batch, run.samples, wanted, "margin" if output == "label" else output)
+    first = [row[0][0] if row else None for row in best]
+    run.count(batch, _outcomes(batch, first))
+    if output == "label":
+        return [_line(label) for label in first]
+    return [json.dumps(row) + "\n" for row in best]
+
+
+def _outcomes(batch: BatchColumns, predicted: list[Written | None]) -> NDArray[np.float64]:
+    """1 for each sample whose label was predicted, else −1."""
+    texts = [None if name is None else label_of(name).text for name in predicted]
+    table = [label.text for label in batch.label_table]
+    truths = [table[k] if k >= 0 else b"" for k in np.asarray(batch.label_ids).tolist()]
+    right = [text == truth for text, truth in zip(texts, truths, strict=True)]
+    return np.where(right, 1.0, -1.0)
 
 
 def _line(label: Written | None) -> str:

@@ -15,9 +15,10 @@ from onlinesvm.config import Limits
 from onlinesvm.data.batch import CSR, BatchColumns
 from onlinesvm.data.label import Written
 from onlinesvm.errors import FormatError, OnlineSVMError, SampleError
-from onlinesvm.kernel.contract import KernelMetrics
+from onlinesvm.kernel.contract import KernelExtractor, KernelMetrics
 from onlinesvm.metrics.label_run import LabelRun
 from onlinesvm.metrics.progressive import TOTALS, Progressive
+from onlinesvm.model.class_labels import AnyLabels
 from onlinesvm.model.labels import Labels
 from onlinesvm.readers.reader import NAMES, Keys, Reader
 from onlinesvm.service.cli.flags import from_flags
@@ -114,7 +115,10 @@ class Run:
         labelled: bool,
         ids: bool = False,
     ) -> None:
-        self.look_up: Callable[[BatchColumns], CSR | None] | None = None  # see Reader
+        # Of the model that the samples are for; see Reader.
+        self.look_up: Callable[[BatchColumns], CSR | None] | None = None
+        self.extractor: KernelExtractor | None = None
+        self.keeps = False
         self._arguments = arguments
         self.limits = limits  # of the samples that are read from now on
         self._labelled = labelled
@@ -126,7 +130,7 @@ class Run:
         self.skipped = 0
         self.first_bad: FormatError | None = None
         self.all_labelled = True
-        self.labels = Labels()  # of the model
+        self.labels: AnyLabels = Labels()  # of the model
         self.check: Callable[[BatchColumns], None] = lambda batch: None  # of a batch's labels
         self.positive: Sequence[Written] = ()
         self.label_run = LabelRun()
@@ -145,7 +149,7 @@ class Run:
         settle: called at the end of a file, before its bar is left; it has all batches counted.
         """
         for source in files:
-            with naming("stdin" if source == "-" else source), self._reader(source) as reader:
+            with naming("stdin" if source == "-" else source), self.reader(source) as reader:
                 self._begin(reader)
                 try:
                     with ProgressBar(reader, self.samples) as bar:
@@ -178,7 +182,8 @@ class Run:
                 note(f"{reader.source}: {sentence}")
         self._begun.add(reader.source)
 
-    def _reader(self, source: str) -> Reader:
+    def reader(self, source: str) -> Reader:
+        """A reader of one file, by the command's flags."""
         given = self._arguments
         with from_flags():
             return Reader(
@@ -194,6 +199,8 @@ class Run:
                 batch_samples=self.limits.max_samples_per_batch,
                 ahead=kernels.load().NAME != "python",  # its thread would hold the lock
                 look_up=self.look_up,
+                extractor=self.extractor,
+                keeps=self.keeps,
             )
 
     def count(
@@ -219,7 +226,12 @@ class Run:
             self._metrics.observe(margins, signs, importances)
 
     def signs_of(self, batch: BatchColumns) -> NDArray[np.float64]:
-        """The side of each sample's label, 0 without one or for one that the model lacks."""
+        """The side of each sample's label, 0 without one or for one that the model lacks.
+
+        Of many classes 1 with a label: a margin is then that of the sample's own.
+        """
+        if not isinstance(self.labels, Labels):
+            return (np.asarray(batch.label_ids) >= 0).astype(np.float64)
         sides = np.append(self.labels.find(batch.label_table), 0.0)  # the last: of no label
         signs: NDArray[np.float64] = sides[np.asarray(batch.label_ids, dtype=np.intp)]
         return signs

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from onlinesvm.data.batch import Features
 from onlinesvm.data.label import Written
-from onlinesvm.model.model import Explanation
+from onlinesvm.model.explanation import Explanation
 from onlinesvm.service.client.calls import Answer, Call, Sample, first
 from onlinesvm.service.client.configured import Configured
 from onlinesvm.service.client.exactly_once import delivery_of
@@ -92,13 +92,18 @@ class Client(Configured):
     def predict_proba(
         self, samples: Iterable[Features], **hold: Unpack[Hold]
     ) -> NDArray[np.float64]:
-        """The probabilities of the labels of the sides −1 and +1, float64[n, 2]; see `predict`."""
+        """The probabilities of the labels, float64[n, labels]; of two classes those of the sides −1
+        and +1. See `predict`.
+        """
         return self._ask(self._calls.predict_proba(samples, **hold))
 
     def decision_function(
         self, samples: Iterable[Features], **hold: Unpack[Hold]
     ) -> NDArray[np.float64]:
-        """The margins of `samples`, float64[n]; see `predict`."""
+        """The margins of `samples`, float64[n], or the scores of all labels, float64[n, labels].
+
+        See `predict`.
+        """
         return self._ask(self._calls.decision_function(samples, **hold))
 
     def label(self, labels: Iterable[Labelled]) -> list[str]:
@@ -124,20 +129,50 @@ class Client(Configured):
         return label
 
     def predict_proba_one(self, features: Features, **hold: Unpack[HoldOne]) -> NDArray[np.float64]:
-        """The probabilities of both labels for one sample, float64[2]; see `predict_one`."""
+        """The probabilities of the labels for one sample, float64[labels]; see `predict_one`."""
         probabilities: NDArray[np.float64] = self.predict_proba([features], **of_one(hold))[0]
         return probabilities
 
-    def decision_function_one(self, features: Features, **hold: Unpack[HoldOne]) -> float:
-        """The margin of one sample; see `predict_one`."""
-        return float(self.decision_function([features], **of_one(hold))[0])
+    def decision_function_one(
+        self, features: Features, **hold: Unpack[HoldOne]
+    ) -> float | NDArray[np.float64]:
+        """The margin of one sample; of many classes the scores of its labels, float64[labels]. See
+        `predict_one`.
+        """
+        found = self.decision_function([features], **of_one(hold))
+        scores: NDArray[np.float64] = found[0]
+        return scores if scores.ndim else float(scores)
 
-    def explain(self, samples: Iterable[Features]) -> list[Explanation]:
+    def top(self, samples: Iterable[Features], n: int = 3) -> list[list[tuple[Written, float]]]:
+        """The `n` best labels of each sample of a multiclass model with their probabilities, the
+        best first; 0 for all.
+        """
+        return self._ask(self._calls.top(samples, n))
+
+    def labels(self, first: int = 0, count: int = 100) -> dict[str, Any]:
+        """A page of the labels of a multiclass model, from id `first` on.
+
+        A map: `labels`, the `next` id or None, and on the first page the `confusion` of the recent
+        past.
+        """
+        return self._ask(self._calls.labels(first, count))
+
+    def drop_label(self, label: Written) -> dict[str, Any]:
+        """Drop a label of a multiclass model; a later sample with its name brings a new label."""
+        return self._ask(self._calls.drop_label(label))
+
+    def explain(
+        self,
+        samples: Iterable[Features],
+        label: Written | None = None,
+        other: Written | None = None,
+    ) -> list[Explanation]:
         """The parts that make up the margin of each of `samples`. Raises as `predict` does.
 
+        label, other: of many classes, explain the score of `label`, or its lead over `other`.
         Together they may have as many features as one sample may.
         """
-        return self._ask(self._calls.explain(samples))
+        return self._ask(self._calls.explain(samples, label, other))
 
     def stats(self) -> dict[str, Any]:
         """The daemon's figures; see the README."""

@@ -5,17 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+import msgpack
 from numpy import float64
 from numpy.typing import NDArray
 
+from onlinesvm.data.batch import BatchColumns
 from onlinesvm.data.codec import encode_margins
-from onlinesvm.data.label import label_of_packed
+from onlinesvm.data.label import label_of_packed, packable
 from onlinesvm.errors import SampleError
-from onlinesvm.model.labels import Labels
-from onlinesvm.model.model import sided
+from onlinesvm.model.class_labels import AnyLabels
+from onlinesvm.model.model import Model, sided
 from onlinesvm.service.held_bodies import SAMPLES_AT, parse_labels, split_held
 from onlinesvm.service.protocol import Request, RequestError
+from onlinesvm.service.server.answer import check_scores
 from onlinesvm.service.server.changes import Changes
 from onlinesvm.service.server.plan import Change, Create, Fatal, Limit
 from onlinesvm.service.server.registry import Hosted
@@ -62,17 +66,22 @@ class _OfHeld(Change):
 
 @dataclass(slots=True)
 class Hold(_OfHeld):
-    """The plan to hold the samples of a predict request. margins: those given, float64[n]."""
+    """The plan to hold the samples of a predict request.
+
+    margins: those given by a binary model, float64[n]; None for many classes.
+    """
 
     request: Request
     group: Group
-    margins: NDArray[float64]
+    batch: BatchColumns
+    margins: NDArray[float64] | None
 
     def entry(self) -> Entry | None:
-        if not len(self.margins):
+        if not len(self.batch):
             return None
         _, stored = self.hosted.learning
-        given = encode_margins(self.margins)
+        margins = self.margins
+        given = msgpack.packb(self.group.given) if margins is None else encode_margins(margins)
         return held_entries.hold_entry(stored.id, self.group, given, self.request.body)
 
     @property
@@ -156,7 +165,7 @@ def _apply(change: Callable[[], None]) -> None:
 
 
 def plan_to_hold(
-    request: Request, hosted: Hosted, changes: Changes, now: int, labels: Labels
+    request: Request, hosted: Hosted, changes: Changes, now: int, labels: AnyLabels
 ) -> Hold:
     """Score the samples of a predict request, which are to be held.
 
@@ -176,8 +185,15 @@ def plan_to_hold(
         except SampleError as error:
             text = f"default_label: {error.message}"
             raise RequestError("BAD_SAMPLE", text, None, request.id) from None
-    margins = model.score_batch(batch)
-    group = Group(samples, keys, margins.tolist(), now, options["ttl_ms"], default, left=len(keys))
+    margins = None
+    given: list[Any]
+    if model.is_multiclass:
+        check_scores(model, len(batch), request)
+        given = _best_of(model, batch)
+    else:
+        margins = model.score_batch(batch)
+        given = margins.tolist()
+    group = Group(samples, keys, given, now, options["ttl_ms"], default, left=len(keys))
     if group.units > limit:
         raise RequestError(
             "TOO_LARGE",
@@ -185,13 +201,23 @@ def plan_to_hold(
             " KiB counts as one",
             None, request.id,
         )  # fmt: skip
-    return Hold(hosted, changes, request, group, margins)
+    return Hold(hosted, changes, request, group, batch, margins)
+
+
+def _best_of(model: Model, batch: BatchColumns) -> list[Any]:
+    """[label, score] of the best label of each sample; empty while none is known."""
+    _, labels = model.many
+    ids, scores = model.top_batch(batch, 1)
+    if not ids.size:
+        return [[] for _ in range(len(batch))]
+    rows = zip(ids[:, 0].tolist(), scores[:, 0].tolist(), strict=True)
+    return [[packable(labels.name(id)), float(score)] for id, score in rows]
 
 
 def plan_to_label(
-    request: Request, hosted: Hosted, changes: Changes, now: int, labels: Labels,
+    request: Request, hosted: Hosted, changes: Changes, now: int, labels: AnyLabels,
     planned: Collection[bytes],
-) -> tuple[Label, Labels]:  # fmt: skip
+) -> tuple[Label, AnyLabels]:  # fmt: skip
     """Find the held samples of a label request; the model's labels as they will be.
 
     labels: as they are before it. planned: keys that will have been labelled before. Raises

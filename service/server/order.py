@@ -15,7 +15,7 @@ __all__ = ["parts_of"]
 
 # Of each kind of request, the kinds whose effects on the same model its plan has to see.
 _SEEN_BY = {
-    "hold": frozenset(("learn", "label", "create", "drop")),
+    "hold": frozenset(("learn", "label", "drop_label", "create", "drop")),
     "label": frozenset(("hold", "create", "drop")),
 }
 _NOTHING: frozenset[str] = frozenset()

@@ -40,9 +40,14 @@ log = logging.getLogger(__name__)
 # A request waits so long for its model at most.
 WAIT_S = 10.0
 # The operations that need a model in memory.
-_USING = frozenset(("learn", "predict", "label", "explain", "stats", "snapshot", "resume"))
+_USING = frozenset(
+    (
+        "learn", "predict", "label", "explain", "labels", "drop_label", "stats", "snapshot",
+        "resume", "lag",
+    )
+)  # fmt: skip
 _GROWING = frozenset(("learn", "label", "create"))
-_READING = frozenset(("predict", "explain", "stats"))
+_READING = frozenset(("predict", "explain", "labels", "stats"))
 
 
 class Answering(Protocol):

@@ -15,7 +15,9 @@
     learn        the request's own frame                                 the request's own frame
     create       map {name, config} and the keys of `limits`             empty
     limits       map {max_features, max_producers, max_held,             empty
-                 clipped_value, clipped_importance}
+                 clipped_value, clipped_importance,
+                 max_labels_per_feature}
+    drop_label   map {label}                                             empty
     hold, label, expire: see `held_entries`
     term         empty                                                   empty
     close        empty                                                   the next segment's salt, u4

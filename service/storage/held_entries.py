@@ -42,12 +42,13 @@ KINDS = frozenset((Kind.HOLD, Kind.LABEL, Kind.EXPIRE))
 
 class Due(NamedTuple):
     """Held samples that leave. batch: those of them that are learned, with their labels; given: the
-    numbers that predicting gave them.
+    margins that predicting gave them, None of many classes: their metrics go by the model as it is
+    when it learns.
     """
 
     keys: list[bytes]
     batch: BatchColumns
-    given: NDArray[np.float64]
+    given: NDArray[np.float64] | None
 
 
 def hold_entry(model: bytes, group: Group, given: bytes, body: bytes) -> Entry:
@@ -157,7 +158,9 @@ def due_of(state: ModelState, keys: list[bytes]) -> Due:
 def _due(state: ModelState, labels: list[Labelled]) -> Due:
     held = [state.held.sample(label.key) for label in labels]
     rows = ((a.label, a.importance, b.sample) for a, b in zip(labels, held, strict=True))
-    given = np.array([sample.given for sample in held], dtype=np.float64)
+    given = None
+    if not state.model.is_multiclass:
+        given = np.array([sample.given for sample in held], dtype=np.float64)
     return Due([label.key for label in labels], _decode(state, rows), given)
 
 

@@ -17,12 +17,15 @@ from onlinesvm import config as _config
 from onlinesvm.data.batch import CSR, Columns
 from onlinesvm.data.bounds import Bounds
 from onlinesvm.data.label import joined, label_of_packed, label_of_text, packed
+from onlinesvm.data.learned import Learned
 from onlinesvm.data.validation import raise_first_fault, refuse_text
 from onlinesvm.errors import LimitError
 from onlinesvm.metrics.drift import LOG_ONE, LOG_TWO
+from onlinesvm.metrics.temperature import SIZE as TEMPERATURE_SIZE
+from onlinesvm.metrics.temperature import Temperature
 from onlinesvm.readers.fasttext import FastTextParser
 from onlinesvm.readers.labelled_text import TextParser
-from onlinesvm.readers.parsing import Parsed
+from onlinesvm.readers.parsing import Parsed, as_record, extracted
 from onlinesvm.readers.svmlight import SvmlightParser
 from onlinesvm.readers.tokens import LineError
 from onlinesvm.readers.vw import VWParser
@@ -44,7 +47,7 @@ from cpython.pythread cimport (
 )
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 
@@ -54,6 +57,7 @@ __all__ = [
     "RULES",
     "Lookup",
     "Metrics",
+    "Multiclass",
     "decode",
     "encode",
     "learn",
@@ -140,10 +144,11 @@ include "sgd.pxi"
 include "records.pxi"
 include "hedge.pxi"
 include "metrics.pxi"
+include "multiclass.pxi"
 include "matrix.pxi"
 include "learn.pxi"
-include "lines.pxi"
 include "text.pxi"
+include "lines.pxi"
 
 
 def _sgd(config, layout):

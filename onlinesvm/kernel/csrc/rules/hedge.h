@@ -17,6 +17,7 @@
 #include "memory/blocks.h"
 #include "memory/vector.h"
 #include "rules/mixture.h"
+#include "rules/scale.h"
 #include "rules/score.h"
 
 #define HEDGE_STRIDE 8
@@ -38,6 +39,18 @@ typedef struct {
     float4 rates; /* 1/sqrt(G) of the adaptive experts in lanes 1 to 3, while they learn */
 } hedge_element;
 
+/* The elements of the row at hand, and the bias; where views are, as many for each. A row that was
+ * learned leaves it to the next, of whichever model. */
+typedef struct hedge_row {
+    struct hedge_row *next;
+    size_t room;
+    hedge_element at[];
+} hedge_row;
+
+#define HEDGE_MOST_ROOM ((size_t)1 << 15) /* of the elements that are left to the next row */
+
+static hedge_row *hedge_rows; /* those that nobody uses; under the interpreter's lock */
+
 typedef struct {
     blocks state;
     int has_bias;
@@ -54,8 +67,8 @@ typedef struct {
     /* errors, losses, recent errors, recent losses, each of all experts and the stack */
     double metrics[HEDGE_METRICS * (MIXTURE_MOST + 1)];
     double metrics_weights[2];
-    hedge_element *row; /* room for the longest row, and the bias; where views are, for one each */
-    size_t room;
+    hedge_row *row; /* while rows are learned */
+    size_t room;    /* of it, for each view */
 } hedge;
 
 static inline hedge_feature *hedge_at(const hedge *r, uint32_t id)
@@ -95,30 +108,51 @@ static void hedge_clear(hedge *r)
     blocks_clear(&r->state);
     free(r->row);
     r->row = NULL;
-    r->room = 0;
+    free(r->mixture.many);
+    r->mixture.many = NULL;
 }
 
-/* Room for rows of up to `longest` elements; 0 without memory. */
-static int hedge_reserve_row(hedge *r, size_t longest)
+/* Make room for all views to come. 0 without memory. */
+static int hedge_widen(hedge *r) { return mixture_widen(&r->mixture); }
+
+/* Begin to learn rows of up to `longest` elements; 0 without memory. */
+static int hedge_begin(hedge *r, size_t longest)
 {
-    hedge_element *row;
-    if (longest + 1 <= r->room)
-        return 1;
-    row = realloc(r->row, (r->wide ? VIEWS : 1) * (longest + longest / 2 + 64) * sizeof *row);
-    if (!row)
+    const size_t views = r->wide ? VIEWS : 1;
+    if (r->wide && !hedge_widen(r))
         return 0;
-    r->row = row;
-    r->room = longest + longest / 2 + 64;
+    if (!r->row && (r->row = hedge_rows))
+        hedge_rows = hedge_rows->next;
+    if (!r->row || r->row->room < views * (longest + 1)) {
+        const size_t room = views * (longest + longest / 2 + 64);
+        hedge_row *made = malloc(sizeof *made + room * sizeof *made->at);
+        if (!made)
+            return 0;
+        made->room = room;
+        free(r->row);
+        r->row = made;
+    }
+    r->room = r->row->room / views;
     return 1;
 }
 
-/* Before room is reserved for a row: features of any view may be in it. */
-static void hedge_expect_views(hedge *r)
+/* End it, if it was begun. */
+static void hedge_end(hedge *r)
 {
-    if (!r->wide)
-        r->room = 0;
-    r->wide = 1;
+    hedge_row *const row = r->row;
+    r->row = NULL;
+    if (!row)
+        return;
+    if (row->room > HEDGE_MOST_ROOM) {
+        free(row);
+    } else {
+        row->next = hedge_rows;
+        hedge_rows = row;
+    }
 }
+
+/* Before rows are begun: features of any view may be in them. */
+static void hedge_expect_views(hedge *r) { r->wide = 1; }
 
 /* The tags of the new features `first` .. first + n - 1, that there is state for. */
 static void hedge_enter(hedge *r, uint32_t first, const uint8_t *tags, size_t n)
@@ -228,32 +262,6 @@ static int hedge_score(const hedge *r, const rows *x, size_t samples, double *ma
                           hedge_weight_in_views, hedge_fetch, HEDGE_PREFETCH);
     return score_rows(x, samples, r, blocks_end(&r->state), hedge_bias(r), margins,
                       hedge_weight_at, hedge_fetch, HEDGE_PREFETCH);
-}
-
-/* Count a value, not 0, into the scale of a feature that has been seen before or not. */
-static inline void hedge_count_value(hedge_feature *f, double x)
-{
-    const uint64_t seen = (f->counts >> 24) + 1;
-    uint64_t age = f->counts >> 6 & HEDGE_MOST_AGE, run = f->counts & 63;
-    double x2 = x * x;
-    if (age == 0 || (age < HEDGE_YOUNG && x2 < HEDGE_OUTLIER_BELOW * f->scale2)) {
-        f->scale2 = x2;
-        age = 1;
-        run = 0;
-    } else {
-        run = x2 > HEDGE_PROPORTION * f->scale2 || x2 * HEDGE_PROPORTION < f->scale2 ? run + 1 : 0;
-        if (run == HEDGE_RUN) {
-            f->scale2 = x2;
-            age = 1;
-            run = 0;
-        } else {
-            if (age >= HEDGE_YOUNG)
-                x2 = mixture_least(x2, HEDGE_OUTLIER_ABOVE * f->scale2);
-            age = age < HEDGE_MOST_AGE ? age + 1 : HEDGE_MOST_AGE;
-            f->scale2 += (x2 - f->scale2) / (double)age;
-        }
-    }
-    f->counts = seen << 24 | age << 6 | run;
 }
 
 /* Alpha and beta of SCW-I. */
@@ -406,7 +414,7 @@ static inline double hedge_add_scaled(hedge_sums *sums, hedge_feature *f, const 
         sums->old03 += w03 * all4(before);
         sums->old45 += w45 * all2(before);
     }
-    hedge_count_value(f, value);
+    scale_count(&f->scale2, &f->counts, value);
     after = value / sqrt(f->scale2);
     square = after * after;
     sums->norm2 += square;
@@ -424,7 +432,7 @@ static INLINED hedge_element *hedge_walk(hedge *r, const rows *x, size_t i, int6
     const double4 c03 = {c[0], c[1], c[2], c[3]};
     const double2 c45 = {c[4], c[5]};
     const int64_t end = x->indptr[i + 1];
-    hedge_element *row = r->row;
+    hedge_element *row = r->row->at;
     hedge_sums at = *sums;
     int64_t j = x->indptr[i];
     /* While all are plain, scaled is old. */
@@ -551,7 +559,7 @@ static INLINED double hedge_learn_row(hedge *r, const rows *x, size_t i, int64_t
     hedge_margins(&sums, &r->bias[0], inverse, margins, own);
     margins[EXPERTS] = mixture_learn(&r->mixture, EXPERTS, margins, &norm, y, h, wrong);
     hedge_observe(r, EXPERTS, margins, wrong, y, importance);
-    hedge_update(r->row, stop, own, sums.v, y, h, inverse);
+    hedge_update(r->row->at, stop, own, sums.v, y, h, inverse);
     return sums.margin;
 }
 
@@ -610,7 +618,7 @@ static INLINED double hedge_walk_views(hedge *r, const rows *x, size_t i, int64_
                 at->old03 += w03 * all4(before);
                 at->old45 += w45 * all2(before);
             }
-            hedge_count_value(f, value);
+            scale_count(&f->scale2, &f->counts, value);
             after = value / sqrt(f->scale2) * idf;
         }
         square = after * after;
@@ -638,7 +646,7 @@ static INLINED double hedge_learn_views(hedge *r, const rows *x, size_t i, int64
     memset(sums, 0, sizeof sums);
     for (view = 0; view < VIEWS; view++) {
         const hedge_feature *bias = &r->bias[r->slot[view] < 0 ? VIEWS - 1 : r->slot[view]];
-        begins[view] = stops[view] = r->row + (size_t)view * r->room;
+        begins[view] = stops[view] = r->row->at + (size_t)view * r->room;
         if (!r->has_bias)
             continue;
         sums[view].norm2 = 1.0;
@@ -778,7 +786,7 @@ static void hedge_restore(hedge *r, size_t n, const double *numbers, const int64
 }
 
 #define HEDGE_SCALARS_MOST \
-    (1 + VIEWS * HEDGE_SINGLES + sizeof(mixture) / sizeof(double) \
+    (1 + VIEWS * HEDGE_SINGLES + sizeof(mixture) / sizeof(double) + MIXTURE_MOST * MIXTURE_MOST \
      + 2 + HEDGE_METRICS * (MIXTURE_MOST + 1))
 
 /* The numbers that belong to no feature, but for whole ones, in the order of a dump; how many.
