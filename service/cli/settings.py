@@ -12,7 +12,6 @@ import os
 import textwrap
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from onlinesvm.service.cli.parser import Parser, UsageError, suggestion
@@ -149,7 +148,7 @@ def _in_file(path: str, known: Mapping[str, argparse.Action]) -> Iterator[tuple[
     import tomllib  # for this alone
 
     try:
-        with Path(path).open("rb") as file:
+        with open(path, "rb") as file:
             text = file.read(_MAX_FILE_BYTES + 1)
         if len(text) > _MAX_FILE_BYTES:
             raise UsageError(f"{path}: expected at most {_MAX_FILE_BYTES} bytes, got more")
