@@ -70,9 +70,6 @@ def fault(frames: list[bytes], limits: Limits = LIMITS) -> RequestError:
 PIECE = {"offset": 0, "size": 9, "checksum": 1}
 WITH_KEYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "predict": ({"hold": True, "ttl_s": 5}, {"ttl_ms": 5000, "default": None}),
-    "explain": ({"label": "a"}, {"label": "a", "other": None}),
-    "labels": ({"first": 3}, {"first": 3, "count": 100}),
-    "drop_label": ({"label": 1}, {"label": 1}),
     "resume": ({"producer": "p"}, {}),
     "lag": (
         {"producer": "p", "entries": 3, "seconds": 0.5},
