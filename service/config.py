@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from onlinesvm.config import check_number, parameter
 from onlinesvm.errors import ConfigError
 from onlinesvm.service.endpoint import check_endpoint, is_local
-from onlinesvm.service.protocol import DEFAULT_ENDPOINT
+from onlinesvm.service.protocol import DEFAULT_ENDPOINT, MAX_B
 from onlinesvm.service.storage.fsync import POLICIES
 
 __all__ = ["RELOADED", "ServeConfig"]
@@ -23,6 +23,8 @@ RELOADED = frozenset(
 # A snapshot's header holds all of them, and its size is bounded.
 _MAX_PRODUCERS = 500_000
 _MAX_MODELS = 10_000_000
+# Each snapshot copies the keys while no request is answered, about 20 ms for a million.
+_MAX_HELD = 2_000_000
 _MAX_CONNECTIONS = 1_000_000
 
 
@@ -54,6 +56,16 @@ class ServeConfig:
         65_536,
         "producers whose last sequence is remembered, about 200 bytes each, and its cursor;"
         " beyond it the one that learned least recently is forgotten",
+    )
+    max_held: int = parameter(
+        100_000,
+        "samples that a model holds until their labels come, and keys that it remembers afterwards;"
+        " each KiB that is sent counts as one sample at least. Beyond it those held longest leave",
+    )
+    ask_b: float = parameter(
+        0.2,
+        "where a request asks which labels are worth asking for: at a margin of so much, half of"
+        " them are; larger asks for more",
     )
     auto_create: bool = parameter(
         False,
@@ -114,6 +126,7 @@ class ServeConfig:
             )
         for name in ("snapshot_every_s", "reload_every_s"):
             check_number(name, getattr(self, name), 0.01, _LONGEST_S)
+        check_number("ask_b", self.ask_b, 1e-9, MAX_B)
         for name, choices in (
             ("fsync", POLICIES), ("log_level", LOG_LEVELS), ("log_format", LOG_FORMATS),
         ):  # fmt: skip
@@ -124,6 +137,7 @@ class ServeConfig:
         for name, low, high in (
             ("max_producers", 1, _MAX_PRODUCERS),
             ("max_models", 1, _MAX_MODELS),
+            ("max_held", 1, _MAX_HELD),
             ("max_connections", 1, _MAX_CONNECTIONS),
             ("max_memory", 2**20, 2**62),
         ):

@@ -17,10 +17,17 @@ envelope, up to a first empty one, may come before them; the reply echoes them.
                        producer's source that it reaches to, is kept with the sequence
     predict     yes    samples to score; the reply's body holds their margins, or with `output` in
                        the header (`margin`, `label` or `probability`) their labels, nil before the
-                       first is known, or the probabilities of the label of side +1. Of a
+                       first is known, or the probabilities of the label of side +1. With `hold`
+                       the body has keys too, and the samples are held for `ttl_s` seconds, to be
+                       learned by their labels, or by the `default_label` afterwards; the reply's
+                       header has the places of those whose keys were known, `duplicate`. With `ask`
+                       the reply's header has, in `ask`, which labels are worth asking for, by
+                       `b`. Of a
                        multiclass model `margin` and `probability` are arrays of [label, score], the
                        best first, `top` of them (in the header; 1, and 0 for all, where the reply's
                        header has all `labels` in their order); a binary model ignores `top`
+    label       yes    labels of held samples, by their keys; the reply's body has the outcome of
+                       each: "learned", "duplicate", "expired" or "unknown"
     explain     yes    samples to score; the reply's body holds the parts of each margin, a map
                        {margin, label, bias, features: array of [name, value, weight,
                        contribution, seen, known]}. Of a multiclass model, with `label` in the
@@ -46,7 +53,8 @@ envelope, up to a first empty one, may come before them; the reply echoes them.
     fetch              a piece of the snapshot of a model with that `lsn`, at `offset`; the reply's
                        body is bin, with its checksum and the file's size in the header
 
-Bodies are described in `onlinesvm.data.codec`.
+Bodies are described in `onlinesvm.data.codec`, those about held samples in
+`onlinesvm.service.held_bodies`.
 
     code          the request
     BAD_REQUEST   is not one of this protocol
@@ -77,7 +85,7 @@ from numpy.typing import NDArray
 
 from onlinesvm.config import MOST_LABELS, Limits
 from onlinesvm.data.codec import pack_array
-from onlinesvm.data.label import Written, packable
+from onlinesvm.data.label import Written, label_of, packable, packed
 from onlinesvm.errors import BodyError, LimitError, OnlineSVMError, SampleError, format_text
 from onlinesvm.model.explanation import Contribution, Explanation
 from onlinesvm.model.labels import label_array
@@ -111,6 +119,7 @@ __all__ = [
     "encode_labels",
     "encode_reply",
     "encode_request",
+    "is_held",
     "is_model_name",
     "request_error_of",
     "numbering_of",
@@ -123,6 +132,9 @@ __all__ = [
 VERSION = 1
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5577"
 DEFAULT_MODEL = "default"
+DEFAULT_TTL_S = 3600.0  # that a sample is held
+MAX_TTL_S = 366 * 86_400.0
+MAX_B = 1e9  # of asking for labels
 
 CODES = (
     "BAD_REQUEST",
@@ -145,6 +157,7 @@ OPERATIONS = {
     "ping": False,
     "learn": True,
     "predict": True,
+    "label": True,
     "explain": True,
     "labels": False,
     "drop_label": False,
@@ -160,13 +173,15 @@ OPERATIONS = {
     "fetch": False,
 }
 
-# Operation → the least role that may ask for it, where there are keys; admin for any other.
+# Operation → the least role that may ask for it, where there are keys; admin for any other. To have
+# samples held takes the role learn.
 ROLE_OF = dict.fromkeys(
     ("ping", "predict", "explain", "labels", "stats", "models", "fetch"), "read"
 ) | {
     "learn": "learn",
     "resume": "learn",
     "lag": "learn",
+    "label": "learn",
     "drop_label": "admin",
     "snapshot": "admin",
     "reload": "admin",
@@ -194,7 +209,7 @@ _KEYS = frozenset(("v", "op", "id", "model"))
 # Operation → the keys that its header may have.
 _KEYS_OF = dict.fromkeys(OPERATIONS, _KEYS) | {
     "learn": _KEYS | {"producer", "sequence", "cursor"},
-    "predict": _KEYS | {"output", "top"},
+    "predict": _KEYS | {"output", "top", "hold", "ttl_s", "default_label", "ask", "b"},
     "explain": _KEYS | {"label", "other"},
     "labels": _KEYS | {"first", "count"},
     "drop_label": _KEYS | {"label"},
@@ -395,6 +410,66 @@ def parse_request(
     )
 
 
+def is_held(request: Request) -> bool:
+    """Whether a predict request has its samples held."""
+    return "ttl_ms" in request.options
+
+
+def _predicting_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
+    """What is asked for beside predictions. Raises RequestError."""
+    held, asked = _held_of(header, id), _asked_of(header, id)
+    return {**held, **asked} if asked else held
+
+
+def _asked_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
+    """Whether it is asked which labels are worth asking for, and by which b; None: the daemon's.
+
+    Raises RequestError.
+    """
+    ask, b = header.get("ask", False), header.get("b")
+    if not isinstance(ask, bool):
+        raise RequestError(
+            "BAD_REQUEST", f"expected ask as true or false, got {_shown(ask)}", None, id
+        )
+    if not ask:
+        if b is not None:
+            raise RequestError("BAD_REQUEST", "expected b with ask alone", None, id)
+        return _NONE
+    if b is not None and not (type(b) in (int, float) and 0 < b <= MAX_B):
+        raise RequestError(
+            "BAD_REQUEST", f"expected b above 0, up to {MAX_B:g}, got {_shown(b)}", None, id
+        )
+    return {"b": b}
+
+
+def _held_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
+    """Whether the samples are held, for how long, and their default label. Raises RequestError."""
+    hold = header.get("hold", False)
+    if not isinstance(hold, bool):
+        raise RequestError(
+            "BAD_REQUEST", f"expected hold as true or false, got {_shown(hold)}", None, id
+        )
+    if not hold:
+        for name in ("ttl_s", "default_label"):
+            if name in header:
+                raise RequestError("BAD_REQUEST", f"expected {name} with hold alone", None, id)
+        return _NONE
+    ttl, label = header.get("ttl_s", DEFAULT_TTL_S), header.get("default_label")
+    if type(ttl) not in (int, float) or not 0.001 <= ttl <= MAX_TTL_S:
+        raise RequestError(
+            "BAD_REQUEST", f"expected ttl_s from 0.001 to {MAX_TTL_S:.0f}, got {_shown(ttl)}",
+            None, id,
+        )  # fmt: skip
+    try:
+        default = None if label is None else packed(label_of(label))
+    except TypeError:
+        text = f"expected default_label as text, integer or boolean, got {_shown(label)}"
+        raise RequestError("BAD_REQUEST", text, None, id) from None
+    except ValueError as error:
+        raise RequestError("BAD_REQUEST", f"default_label: {error}", None, id) from None
+    return {"ttl_ms": int(ttl * 1000), "default": default}
+
+
 def _creation_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
     """How a model is to be created. Raises RequestError."""
     given = [name for name in ("config", "copy_of", "upload") if header.get(name) is not None]
@@ -501,6 +576,7 @@ def _dropped_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
 
 
 _OPTIONS_OF: Mapping[str, Callable[[dict[str, Any], Id], Mapping[str, Any]]] = {
+    "predict": _predicting_of,
     "explain": _explained_of,
     "labels": _page_of,
     "drop_label": _dropped_of,

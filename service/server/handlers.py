@@ -5,16 +5,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future
+from itertools import pairwise
 from typing import Any
 
+import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm.data.batch import BatchColumns
 from onlinesvm.data.codec import encode_margins
 from onlinesvm.data.label import packable
+from onlinesvm.data.validation import sample_starts
 from onlinesvm.errors import BodyError, SampleError
 from onlinesvm.metrics.monitor import NAMES
+from onlinesvm.model.asking import B, distances_of, worth_asking
 from onlinesvm.model.model import Model
 from onlinesvm.service.errors import NotDurable
 from onlinesvm.service.labels import encode_page, encode_top
@@ -25,11 +29,13 @@ from onlinesvm.service.protocol import (
     RequestError,
     encode_explanations,
     encode_labels,
+    is_held,
     request_error_of,
 )
-from onlinesvm.service.server.answer import Answer, created, later
+from onlinesvm.service.server.answer import Answer, check_scores, created, later
 from onlinesvm.service.server.auth.users import Users
 from onlinesvm.service.server.counters import Counters
+from onlinesvm.service.server.held import Hold, Label
 from onlinesvm.service.server.leader import Leader, has_origin
 from onlinesvm.service.server.log_health import LogHealth
 from onlinesvm.service.server.memory import Memory
@@ -46,9 +52,6 @@ from onlinesvm.version import __version__
 __all__ = ["Handlers", "LeaderHandlers", "ReaderHandlers"]
 
 
-_MOST_SCORES = 2**20  # in one reply
-
-
 def encode_predictions(model: Model, margins: NDArray[np.float64], output: str) -> bytes:
     """The body of a binary model's reply to predict: margins, labels, or probabilities of +1."""
     if output == "label":
@@ -62,6 +65,7 @@ class Handlers(ABC):
     """The operations that every daemon has, and the names of those that depend on its mode."""
 
     mode: str
+    ask_b = B  # where a request that asks has none
 
     def __init__(self, registry: Registry, counters: Counters, users: Users) -> None:
         self._registry = registry
@@ -70,6 +74,7 @@ class Handlers(ABC):
         self._handlers: dict[str, Callable[[Request], Answer]] = {
             "ping": self._ping,
             "predict": self._predict,
+            "label": self._label,
             "explain": self._explain,
             "labels": self._labels,
             "stats": self._stats,
@@ -104,11 +109,31 @@ class Handlers(ABC):
     def _predict(self, request: Request) -> Answer:
         model = self._registry.get(request.model, request.id).model
         batch = model.decode(request.body, labelled=False)
+        return self._predicted(request, model, batch, request.body)
+
+    def _predicted(
+        self,
+        request: Request,
+        model: Model,
+        batch: BatchColumns,
+        samples: bytes,
+        margins: NDArray[np.float64] | None = None,
+    ) -> Reply:
+        """The reply to predict. samples: as they came; margins: those of a binary model, where they
+        are known.
+        """
         keys: dict[str, Any] = {"samples": len(batch), "position": model.position}
         if model.is_multiclass:
             body = self._best_labels(model, batch, request, keys)
         else:
-            body = encode_predictions(model, model.score_batch(batch), request.output)
+            margins = model.score_batch(batch) if margins is None else margins
+            body = encode_predictions(model, margins, request.output)
+        if "b" in request.options:
+            b = self.ask_b if request.options["b"] is None else request.options["b"]
+            starts = sample_starts(samples, len(batch))
+            each = [samples[start:end] for start, end in pairwise(starts)]
+            distances = distances_of(model, batch, margins)
+            keys["ask"] = worth_asking(distances, each, model.position, b).tolist()
         self._counters.samples += len(batch)
         return Reply(keys, body)
 
@@ -119,15 +144,7 @@ class Handlers(ABC):
         _, labels = model.many
         names, ids = labels.names(), labels.ids
         top = 1 if request.output == "label" else request.top
-        width = min(top, len(names)) if top else len(names)
-        if len(batch) * width > _MOST_SCORES:
-            raise RequestError(
-                "TOO_LARGE",
-                f"expected at most {_MOST_SCORES} scores in a reply, got {len(batch)} samples of"
-                f" {width} labels",
-                None,
-                request.id,
-            )
+        check_scores(model, len(batch), request)
         is_share = request.output == "probability"
         found, scores = model.top_batch(batch, top, probability=is_share)
         if not top:
@@ -205,6 +222,9 @@ class Handlers(ABC):
             return {}
         errors = self._users.reload()
         return {"keys": len(self._users), "key_errors": errors}
+
+    @abstractmethod
+    def _label(self, request: Request) -> Answer: ...
 
     @abstractmethod
     def _create(self, request: Request) -> Answer: ...
@@ -292,6 +312,10 @@ class LeaderHandlers(Handlers):
         try:
             if isinstance(plan, Plan):
                 return self._learned(plan.carry_out())
+            if isinstance(plan, Hold):
+                return self._held(request, plan)
+            if isinstance(plan, Label):
+                return self._labelled(plan)
             if isinstance(plan, Create):
                 return Reply(created(plan.carry_out()))
             if isinstance(plan, DropLabel):
@@ -316,6 +340,25 @@ class LeaderHandlers(Handlers):
             return Reply({**keys, "duplicate": True})
         self._counters.samples += learned.samples
         return Reply(keys, encode_margins(learned.margins))
+
+    def _held(self, request: Request, plan: Hold) -> Reply:
+        known = plan.carry_out()
+        reply = self._predicted(
+            request, plan.hosted.model, plan.batch, plan.group.samples, plan.margins
+        )
+        reply.keys["duplicate"] = known
+        return reply
+
+    def _labelled(self, plan: Label) -> Reply:
+        outcomes = plan.carry_out()
+        learned = len(plan.due.keys)
+        self._counters.samples += learned
+        return Reply(
+            {"samples": learned, "position": plan.hosted.model.position}, msgpack.packb(outcomes)
+        )
+
+    def _label(self, request: Request) -> Answer:
+        raise AssertionError("no plan was made to label held samples")
 
     def _create(self, request: Request) -> Answer:
         if has_origin(request):
@@ -378,11 +421,13 @@ class LeaderHandlers(Handlers):
         }
         if hosted is None:
             return report
-        model = hosted.model
+        model, (state, _) = hosted.model, hosted.learning
         return {
             **self._snapshotter.report(hosted),
             **report,
             "producers": len(hosted.producers),
+            "held": len(state.held),
+            **state.held.figures.report(),
             "ingest": hosted.lags.report(hosted.producers),
             "label_run": hosted.label_order.longest,
             "refused_features": model.refused_features,
@@ -407,7 +452,14 @@ class ReaderHandlers(Handlers):
     def _learn(self, request: Request) -> Answer:
         raise RequestError("READ_ONLY", "a reader does not learn; ask its leader", None, request.id)
 
-    _resume = _lag = _create = _drop = _upload = _learn
+    _resume = _lag = _create = _drop = _upload = _label = _learn
+
+    def _predict(self, request: Request) -> Answer:
+        if is_held(request):
+            raise RequestError(
+                "READ_ONLY", "a reader holds no samples; ask its leader", None, request.id
+            )
+        return super()._predict(request)
 
     def _fetch(self, request: Request) -> Answer:
         return Reply(*piece_of(self._reader.folder, request))
