@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import socket
-import sys
-from typing import Any
 
 from onlinesvm.errors import ConfigError
 from onlinesvm.service.cli.parser import Parser, UsageError
@@ -17,8 +15,6 @@ from onlinesvm.version import __version__
 __all__ = ["add_http", "http"]
 
 DEFAULT_LISTEN = "127.0.0.1:8577"
-_STOP_S = 5
-_CONCURRENCY = 512  # requests at once; each may have a body of 16 MiB
 
 
 def add_http(parser: Parser) -> None:
@@ -52,9 +48,8 @@ def http(arguments: argparse.Namespace) -> None:
     if not separator or not host or not port.isdecimal() or int(port) > 65_535:
         raise UsageError(f"--listen: expected HOST:PORT, got {arguments.listen!r}")
     try:
-        import uvicorn
-
         from onlinesvm.service.http.app import application
+        from onlinesvm.service.http.server import Server
         from onlinesvm.service.http.tokens import Tokens
     except ImportError as error:
         raise UsageError(f"http needs its extra: pip install 'onlinesvm[http]' ({error})") from None
@@ -64,38 +59,14 @@ def http(arguments: argparse.Namespace) -> None:
         raise UsageError(error) from None
     if not tokens and not is_local(f"tcp://{arguments.listen}"):
         raise UsageError(f"--listen {arguments.listen} lets other machines in: give --tokens FILE")
+    client = async_client_of(arguments)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        bound = socket.create_server((host.strip("[]"), int(port)), family=_family_of(host))
+        bound = socket.create_server((host.strip("[]"), int(port)), family=family, backlog=1024)
     except OSError as error:
         raise OSError(error.errno, error.strerror, arguments.listen) from None
-    client = async_client_of(arguments)
-    config = uvicorn.Config(
-        application(client, tokens),
-        log_level="warning",
-        limit_concurrency=_CONCURRENCY,
-        timeout_graceful_shutdown=_STOP_S,
-        server_header=False,
-    )
-    address, port = bound.getsockname()[:2]
-    shown = f"[{address}]" if ":" in address else address
-    server = _announcing(uvicorn.Server)(config)
-    server.line = f"onlinesvm {__version__} http://{shown}:{port} for {client.endpoint}\nready"
+    address, number = bound.getsockname()[:2]
+    shown = f"[{address}]" if family == socket.AF_INET6 else address
+    line = f"onlinesvm {__version__} http://{shown}:{number} for {client.endpoint}\nready"
     with bound, contextlib.suppress(KeyboardInterrupt):  # uvicorn raises its signal once more
-        server.run(sockets=[bound])
-
-
-def _family_of(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
-
-
-def _announcing(server: type[Any]) -> type[Any]:
-    """A server that prints its `line` once it answers."""
-
-    class Announcing(server):  # type: ignore[misc]
-        line = ""
-
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            print(self.line, file=sys.stderr, flush=True)
-
-    return Announcing
+        Server(application(client, tokens), line).run(sockets=[bound])

@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import json
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from typing import Any
 
+import msgpack
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from onlinesvm.service.client.async_client import AsyncClient
-from onlinesvm.service.errors import RequestRefused, ServiceError
+from onlinesvm.service.errors import RequestRefused
 from onlinesvm.service.http import metrics
-from onlinesvm.service.http.bodies import (
-    Sample,
-    json_of,
-    lines_of,
-    object_in,
-    sample_of,
-    samples_of,
-)
+from onlinesvm.service.http.answers import LINES, Json, lines_in, plain, streamed
+from onlinesvm.service.http.bodies import Bodies, json_of
 from onlinesvm.service.http.openapi import document
-from onlinesvm.service.http.predictions import Predictor, number, plain
-from onlinesvm.service.http.problem import Problem, problem_of, respond
+from onlinesvm.service.http.predictions import Asked, predict
+from onlinesvm.service.http.problem import Problem, problem_of
+from onlinesvm.service.http.samples import Batch, Labels, in_body
 from onlinesvm.service.http.tokens import Tokens
+from onlinesvm.service.protocol import decode_explanations, decode_margins
 
 __all__ = ["Door", "application"]
 
-_LINES = "application/x-ndjson"
 _BATCH = 1024
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -39,18 +34,18 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 class Door:
     """The handlers of the routes; each asks the daemon by `client`."""
 
-    def __init__(self, client: AsyncClient, tokens: Tokens) -> None:
+    def __init__(self, client: AsyncClient, tokens: Tokens, bodies: Bodies) -> None:
         self._client = client
         self._tokens = tokens
-        self._predictor = Predictor(client)
+        self._bodies = bodies
 
     def routes(self) -> list[Route]:
         """All routes, each with the role that it takes."""
         of_model = "/v1/models/{model}"
         return [
-            Route("/healthz", self.health),
-            Route("/readyz", self.ready),
-            Route("/openapi.json", self.openapi),
+            Route("/healthz", self._for(None, self.health)),
+            Route("/readyz", self._for(None, self.ready)),
+            Route("/openapi.json", self._for(None, self.openapi)),
             Route("/metrics", self._for("read", self.metrics)),
             Route("/v1/models", self._for("read", self.models)),
             Route(of_model, self._for("read", self.stats), methods=["GET"]),
@@ -59,144 +54,183 @@ class Door:
             Route(of_model + "/labels", self._for("read", self.labels)),
             Route(of_model + "/learn", self._for("learn", self.learn), methods=["POST"]),
             Route(of_model + "/predict", self._for("read", self.predict), methods=["POST"]),
+            Route(of_model + "/label", self._for("learn", self.label), methods=["POST"]),
             Route(of_model + "/explain", self._for("read", self.explain), methods=["POST"]),
         ]
 
-    def _for(self, role: str, handler: Handler) -> Handler:
-        """`handler`, for callers that have the role."""
+    def _for(self, role: str | None, handler: Handler) -> Handler:
+        """`handler`, for callers that have the role, None for all; its errors are problems."""
 
         async def handle(request: Request) -> Response:
-            self._tokens.check(request, role)
-            return await handler(request)
+            try:
+                if role is not None:
+                    self._tokens.check(request, role)
+                return await handler(request)
+            except Exception as error:
+                return problem_of(error).response()
 
         return handle
 
     async def health(self, request: Request) -> Response:
         """The door answers."""
-        return JSONResponse({"status": "ok"})
+        return Json({"status": "ok"})
 
     async def ready(self, request: Request) -> Response:
         """The daemon answers, and serves."""
         answer = await self._client.ping()
         if answer["mode"] == "loading":
-            share = answer.get("replayed")
+            share = answer.get("replayed") or 0.0
             raise Problem(503, "BUSY", f"the daemon loads: {share:.0%} done", retry_after_s=1.0)
-        return JSONResponse({"status": "ok", "mode": answer["mode"]})
+        return Json({"status": "ok", "mode": answer["mode"]})
 
     async def openapi(self, request: Request) -> Response:
         """The description of all routes."""
-        return JSONResponse(document())
+        return Json(document())
 
     async def metrics(self, request: Request) -> Response:
         """Figures for Prometheus."""
-        body, media_type = await metrics.collected(self._client)
-        return Response(body, media_type=media_type)
+        names = request.query_params.getlist("model")
+        body, media_type = await metrics.collected(self._client, names)
+        return Response(body, headers={"Content-Type": media_type})
 
     async def models(self, request: Request) -> Response:
         """A page of the models."""
-        after = request.query_params.get("after", "")
-        limit = request.query_params.get("limit", "100")
-        if not (limit.isascii() and limit.isdigit() and 1 <= int(limit) <= 1000):
-            raise Problem(400, "BAD_REQUEST", "limit: expected an integer from 1 to 1000")
-        page, _ = await self._client.request("models", after=after, limit=int(limit))
-        return JSONResponse({name: page[name] for name in ("models", "count", "next")})
+        after, limit = request.query_params.get("after", ""), _integer(request, "limit", 100)
+        page, _ = await self._client.request("models", after=after, limit=limit)
+        return Json(plain({name: page[name] for name in ("models", "count", "next")}))
 
     async def stats(self, request: Request) -> Response:
         """The figures of a model."""
-        return _json(await self._of(request).stats())
+        return Json(plain(await self._of(request).stats()))
 
     async def create(self, request: Request) -> Response:
         """Create a model; the body is its configuration."""
-        given = await object_in(request)
-        keys = {name: request.query_params[name] for name in ("copy_of", "if_exists")
-                if name in request.query_params}  # fmt: skip
-        made = await self._client.create(request.path_params["model"], **keys, **given)
-        return JSONResponse(made, 201)
+        keys: dict[str, Any] = {
+            name: request.query_params[name]
+            for name in ("copy_of", "if_exists")
+            if name in request.query_params
+        }
+        async with self._bodies.object_in(request) as config:
+            if config:
+                keys["config"] = config
+            made, _ = await self._of(request).request("create", **keys)
+        return Json(plain(made), 201)
 
     async def drop(self, request: Request) -> Response:
         """Drop a model."""
-        await self._client.drop(request.path_params["model"])
+        await self._of(request).request("drop")
         return Response(status_code=204)
 
     async def labels(self, request: Request) -> Response:
-        """The labels of a model."""
-        client = self._of(request)
-        first = request.query_params.get("first", "0")
-        if not (first.isascii() and first.isdigit() and len(first) < 10):
-            raise Problem(400, "BAD_REQUEST", "first: expected an id from 0")
-        try:
-            page = await client.labels(int(first))
-        except RequestRefused as error:
-            if error.code != "BAD_REQUEST":
-                raise
-            page = {"labels": (await client.stats())["labels"], "next": None}  # of a binary model
-        return _json(page)
+        """The labels of a model: a page of many, or both."""
+        client, first = self._of(request), _integer(request, "first", 0)
+        task = await client.stats()
+        if task["task"] == "multiclass":
+            return Json(plain(await client.labels(first, _integer(request, "count", 100))))
+        known = [{"label": label} for label in task["labels"] or () if label is not None]
+        return Json(plain({"labels": known, "next": None, "confusion": None}))
 
     async def learn(self, request: Request) -> Response:
         """Learn samples; the margins that they had before."""
         if _is_lines(request):
-            return await _stream(self._learned(request))
-        samples, is_one = samples_of(await object_in(request), labelled=True)
-        margins = (await self._of(request).learn(_labelled(samples))).tolist()
-        return JSONResponse({"margin": margins[0]} if is_one else {"margins": margins})
+            return await streamed(self._lines(request, labelled=True))
+        async with self._bodies.object_in(request) as body:
+            batch, is_one = in_body(body, labelled=True)
+            body.clear()
+            margins = await _learn(self._of(request), batch)
+        return Json(margins[0] if is_one else {"margins": [row["margin"] for row in margins]})
 
     async def predict(self, request: Request) -> Response:
-        """Predict samples."""
+        """Predict samples, and have them held where they have keys."""
         if _is_lines(request):
-            return await _stream(self._predicted(request))
-        body = await object_in(request)
-        output, top = body.pop("output", "probability"), body.pop("top", 1)
-        samples, is_one = samples_of(body, labelled=False)
-        found = await self._predictor.predict(
-            request.path_params["model"], [sample.features for sample in samples], output, top
-        )
-        return JSONResponse(found[0] if is_one else {"predictions": found})
+            return await streamed(self._lines(request, labelled=False))
+        async with self._bodies.object_in(request) as body:
+            batch, is_one = in_body(body, labelled=False)
+            asked = Asked(body)
+            body.clear()
+            found = await self._predicted(request, batch, asked)
+        return Json(found[0] if is_one else {"predictions": found})
+
+    async def label(self, request: Request) -> Response:
+        """Learn held samples by their keys; the outcome of each."""
+        async with self._bodies.object_in(request) as body:
+            labels = Labels(body)
+            body.clear()
+            try:
+                _, answer = await self._of(request).request("label", labels.body())
+            except RequestRefused as error:
+                raise labels.problem_of(error) from None
+        outcomes = msgpack.unpackb(answer)
+        return Json({"outcome": outcomes[0]} if labels.is_one else {"outcomes": outcomes})
 
     async def explain(self, request: Request) -> Response:
         """Explain predictions."""
-        body = await object_in(request)
-        label, other = body.pop("label", None), body.pop("other", None)
-        samples, is_one = samples_of(body, labelled=False)
-        features = [sample.features for sample in samples]
-        found = [
+        async with self._bodies.object_in(request) as body:
+            batch, is_one = in_body(body, labelled=False)
+            if batch.is_held:
+                raise Problem(400, "BAD_REQUEST", "expected hold with predict alone", at="$.hold")
+            keys = {name: body[name] for name in ("label", "other") if body.get(name) is not None}
+            body.clear()
+            try:
+                _, answer = await self._of(request).request("explain", batch.body(), **keys)
+            except RequestRefused as error:
+                raise batch.problem_of(error) from None
+        explained = [
             {
-                "margin": number(one.margin),
-                "label": plain(one.label),
+                "margin": one.margin,
+                "label": one.label,
                 "bias": one.bias,
                 "contributions": [part._asdict() for part in one.contributions],
             }
-            for one in await self._of(request).explain(features, label, other)
+            for one in decode_explanations(answer)
         ]
-        return _json(found[0] if is_one else {"explanations": found})
+        return Json(plain(explained[0] if is_one else {"explanations": explained}))
 
-    async def _learned(self, request: Request) -> AsyncIterator[bytes]:
-        """The margin of each line, as a line."""
+    async def _lines(self, request: Request, *, labelled: bool) -> AsyncGenerator[bytes]:
+        """The answer to each line, as a line; as many samples at a time as have come."""
         client = self._of(request)
-        async for samples in _batches(request, labelled=True):
-            margins = (await client.learn(_labelled(samples))).tolist()
-            yield _lines(
-                [{"margin": margin} | _id_of(sample)
-                 for sample, margin in zip(samples, margins, strict=True)]
-            )  # fmt: skip
+        asked = None if labelled else Asked.of_query(request.query_params)
+        samples = number = 0
+        async with self._bodies.lines_in(request) as pieces:
+            async for lines in pieces:
+                for start in range(0, len(lines), _BATCH):
+                    batch = Batch(labelled=labelled)
+                    for line in lines[start : start + _BATCH]:
+                        number += 1
+                        if line.strip():
+                            batch.add(json_of(line, line=number), "$", samples, number)
+                            samples += 1
+                    if not len(batch):
+                        continue
+                    if asked is None:
+                        yield lines_in(await _learn(client, batch))
+                    else:
+                        yield lines_in(await self._predicted(request, batch, asked))
 
-    async def _predicted(self, request: Request) -> AsyncIterator[bytes]:
-        """The prediction of each line, as a line."""
-        output = request.query_params.get("output", "probability")
-        top = request.query_params.get("top", "1")
-        if not (top.isascii() and top.isdigit() and len(top) < 7):
-            raise Problem(400, "BAD_REQUEST", "top: expected an integer from 0 to 100000")
-        async for samples in _batches(request, labelled=False):
-            found = await self._predictor.predict(
-                request.path_params["model"], [s.features for s in samples], output, int(top)
-            )
-            yield _lines([one | _id_of(sample) for sample, one in zip(samples, found, strict=True)])
+    async def _predicted(
+        self, request: Request, batch: Batch, asked: Asked
+    ) -> list[dict[str, Any]]:
+        """The predictions of samples; to have them held takes the role learn."""
+        if batch.is_held:
+            self._tokens.check(request, "learn")
+        return await predict(self._of(request), batch, asked)
 
     def _of(self, request: Request) -> AsyncClient:
         """A client of the model in the path."""
         return self._client.model(request.path_params["model"])
 
 
-def application(client: AsyncClient, tokens: Tokens) -> Starlette:
+async def _learn(client: AsyncClient, batch: Batch) -> list[dict[str, Any]]:
+    """Have a batch learned; the margins before."""
+    try:
+        _, answer = await client.request("learn", batch.body())
+    except RequestRefused as error:
+        raise batch.problem_of(error) from None
+    margins = plain(decode_margins(answer))
+    return [{"margin": m} | id for m, id in zip(margins, batch.ids(), strict=True)]
+
+
+def application(client: AsyncClient, tokens: Tokens, bodies: Bodies | None = None) -> Starlette:
     """The door to the daemon of `client`, which is closed with it."""
 
     @contextlib.asynccontextmanager
@@ -211,74 +245,22 @@ def application(client: AsyncClient, tokens: Tokens) -> Starlette:
             error.status_code, code, error.detail, headers=error.headers or {}
         ).response()
 
-    handled = (Problem, ServiceError, TypeError, ValueError)
     return Starlette(
-        routes=Door(client, tokens).routes(),
-        exception_handlers={**dict.fromkeys(handled, respond), HTTPException: refuse},
+        routes=Door(client, tokens, bodies or Bodies()).routes(),
+        exception_handlers={HTTPException: refuse},
         lifespan=lifespan,
     )
 
 
 def _is_lines(request: Request) -> bool:
-    return request.headers.get("content-type", "").partition(";")[0].strip() == _LINES
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == LINES
 
 
-def _labelled(samples: Sequence[Sample]) -> list[tuple[Any, Any, float]]:
-    return [(sample.features, sample.label, sample.importance) for sample in samples]
-
-
-def _id_of(sample: Sample) -> dict[str, Any]:
-    return {} if sample.id is None else {"id": sample.id}
-
-
-def _json(value: Any) -> Response:
-    """A reply whose texts may have bytes that are not UTF-8."""
-    text = json.dumps(value, ensure_ascii=True, default=_shown)
-    return Response(text, media_type="application/json")
-
-
-def _shown(value: Any) -> Any:
-    """What JSON has no form for: bytes as text, NumPy's values as Python's."""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return value.tolist()
-
-
-def _lines(values: Sequence[dict[str, Any]]) -> bytes:
-    return "".join(json.dumps(value) + "\n" for value in values).encode()
-
-
-async def _batches(request: Request, *, labelled: bool) -> AsyncIterator[list[Sample]]:
-    """The samples of a body of lines, as many at a time as have come, at most 1,024."""
-    number = 0
-    async for lines in lines_of(request):
-        samples = []
-        for line in lines:
-            number += 1
-            if line.strip():
-                place = f"line {number}"
-                samples.append(
-                    sample_of(json_of(line, place), labelled=labelled, at=place, index=number - 1)
-                )
-        for start in range(0, len(samples), _BATCH):
-            yield samples[start : start + _BATCH]
-
-
-async def _stream(parts: AsyncIterator[bytes]) -> Response:
-    """The lines of an answer. An error before the first is the answer; a later one ends the answer
-    with a line of its problem, under the name "error".
-    """
-    try:
-        first = await anext(parts, b"")
-    except Exception as error:
-        return problem_of(error).response()
-
-    async def all_parts() -> AsyncIterator[bytes]:
-        yield first
-        try:
-            async for part in parts:
-                yield part
-        except Exception as error:
-            yield _lines([{"error": problem_of(error).document()}])
-
-    return StreamingResponse(all_parts(), media_type=_LINES)
+def _integer(request: Request, name: str, default: int) -> int:
+    """A parameter of the query. Raises Problem."""
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise Problem(400, "BAD_REQUEST", "expected an integer from 0", at=name)
+    return int(text)

@@ -1,105 +1,94 @@
-"""Predictions as JSON: labels, margins, probabilities."""
+"""Predictions as JSON: labels, with margins or probabilities."""
 
 from __future__ import annotations
 
-import asyncio
-import math
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgpack
 
+from onlinesvm.config import MOST_LABELS
+from onlinesvm.data.label import label_of, packable
 from onlinesvm.service.client.async_client import AsyncClient
+from onlinesvm.service.errors import RequestRefused
+from onlinesvm.service.http.answers import plain
 from onlinesvm.service.http.problem import Problem
-from onlinesvm.service.protocol import label_shown
+from onlinesvm.service.http.samples import Batch, finite
 
-__all__ = ["OUTPUTS", "Predictor", "plain"]
+__all__ = ["OUTPUTS", "Asked", "predict"]
 
 OUTPUTS = ("probability", "label", "margin")
-_KNOWN_S = 5.0
-_MAX_KNOWN = 10_000
 
 
-class Predictor:
-    """Asks a daemon's models for predictions.
+class Asked:
+    """How samples are to be predicted, by the members of a body or the parameters of a query.
 
-    The names of a binary model's labels, which its probabilities belong to, are asked for at most
-    every five seconds.
+    output: the label alone, or with its probability or margin. top: of how many labels, 0 for all.
+    ttl_s, default_label: for samples that are held. Raises Problem.
     """
 
-    def __init__(self, client: AsyncClient) -> None:
-        self._client = client
-        self._labels: dict[str, tuple[float, list[Any]]] = {}
+    def __init__(self, given: Mapping[str, Any], root: str = "$.") -> None:
+        self.output = given.get("output", "probability")
+        self.top = given.get("top", 1)
+        if self.output not in OUTPUTS:
+            raise _bad(f"expected one of {', '.join(OUTPUTS)}", root + "output")
+        if type(self.top) is not int or not 0 <= self.top <= MOST_LABELS:
+            raise _bad(f"expected an integer from 0 to {MOST_LABELS}", root + "top")
+        self.hold: dict[str, Any] = {}
+        try:
+            if given.get("ttl_s") is not None:
+                self.hold["ttl_s"] = finite(given["ttl_s"])
+        except ValueError as error:
+            raise _bad(str(error), root + "ttl_s") from None
+        try:
+            if given.get("default_label") is not None:
+                self.hold["default_label"] = packable(label_of(given["default_label"]).written)
+        except (TypeError, ValueError) as error:
+            raise _bad(str(error), root + "default_label") from None
 
-    async def predict(
-        self, model: str, features: Sequence[Any], output: str, top: int
-    ) -> list[dict[str, Any]]:
-        """The prediction of each sample, as JSON has it.
-
-        output: "label" alone; "margin", or of many classes the scores, too; "probability", too, of
-        the `top` most probable labels (0: all).
-        """
-        if output not in OUTPUTS:
-            raise Problem(
-                400, "BAD_REQUEST", f"expected one of {', '.join(OUTPUTS)}, got {output!r}",
-                at="$.output",
-            )  # fmt: skip
-        if type(top) is not int or not 0 <= top <= 100_000:
-            raise Problem(400, "BAD_REQUEST", "expected an integer from 0 to 100000", at="$.top")
-        client = self._client.model(model)
-        if output == "label":
-            return [{"label": plain(label)} for label in await client.predict(features)]
-        call = client._calls
-        body = call._features(features)
-        asked = client.request("predict", body, output=output, top=top)
-        labels, (_, answer) = await asyncio.gather(client.predict(features), asked)
-        values = msgpack.unpackb(answer)
-        if values and isinstance(values[0], list):
-            return [_of_many(row, output) for row in values]
-        names = await self._names(model) if output == "probability" else []
-        return [
-            {"label": plain(label)} | _of_two(label, value, names, output)
-            for label, value in zip(labels, values, strict=True)
-        ]
-
-    async def _names(self, model: str) -> list[Any]:
-        """The labels of a binary model's sides −1 and +1."""
-        now = time.monotonic()
-        known = self._labels.get(model)
-        if known is not None and now < known[0]:
-            return known[1]
-        names = list((await self._client.model(model).stats())["labels"] or ())
-        if len(self._labels) >= _MAX_KNOWN:
-            self._labels.clear()
-        self._labels[model] = now + (_KNOWN_S if None not in names else 0.0), names
-        return names
+    @classmethod
+    def of_query(cls, query: Mapping[str, str]) -> Asked:
+        """That of the parameters of a query."""
+        given: dict[str, Any] = dict(query)
+        for name, kind in (("top", int), ("ttl_s", float)):
+            if name in given:
+                try:
+                    given[name] = kind(given[name])
+                except ValueError:
+                    raise _bad("expected a number", name) from None
+        return cls(given, "")
 
 
-def _of_many(row: list[list[Any]], output: str) -> dict[str, Any]:
-    """The prediction of a model of many classes: its labels, the best first."""
-    pairs = [[plain(label_shown(label)), number(value)] for label, value in row]
-    best, value = pairs[0] if pairs else (None, None)
-    of = "probabilities" if output == "probability" else "scores"
-    return {"label": best, output: value, of: pairs}
+def _bad(detail: str, at: str) -> Problem:
+    return Problem(400, "BAD_REQUEST", detail, at=at)
 
 
-def _of_two(label: Any, value: float, names: list[Any], output: str) -> dict[str, Any]:
-    """The rest of the prediction of a binary model."""
-    if output == "margin":
-        return {"margin": number(value)}
-    positive = len(names) == 2 and label == names[1]
-    return {"probability": value if positive else 1.0 - value}
+async def predict(client: AsyncClient, batch: Batch, asked: Asked) -> list[dict[str, Any]]:
+    """The prediction of each sample, as JSON has it. Raises Problem, what the client raises."""
+    keys: dict[str, Any] = {"output": asked.output, "top": asked.top, "pairs": True}
+    if batch.is_held:
+        keys |= {"hold": True, **asked.hold}
+    elif asked.hold:
+        raise _bad(f"expected {min(asked.hold)} with hold alone", "$")
+    try:
+        header, body = await client.request("predict", batch.body(), **keys)
+    except RequestRefused as error:
+        raise batch.problem_of(error) from None
+    found = msgpack.unpackb(body, strict_map_key=False)
+    if asked.output == "label":
+        rows = [{"label": plain(label)} for label in found]
+    else:
+        rows = [_of(row, asked) for row in found]
+    for place in header.get("duplicate", ()):
+        rows[place]["duplicate"] = True
+    return [row | id for row, id in zip(rows, batch.ids(), strict=True)]
 
 
-def plain(label: Any) -> Any:
-    """A label as JSON has it: NumPy's numbers become Python's, what is not UTF-8 is replaced."""
-    label = label.item() if hasattr(label, "item") else label
-    if isinstance(label, str):
-        return label.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return label
-
-
-def number(value: float) -> float | None:
-    """A number as JSON has it; None for a score that a label does not have."""
-    return value if math.isfinite(value) else None
+def _of(row: list[list[Any]], asked: Asked) -> dict[str, Any]:
+    """A prediction: its labels come the best first."""
+    pairs = [[plain(label), plain(score)] for label, score in row]
+    best, score = pairs[0] if pairs else (None, None)
+    found = {"label": best, asked.output: score}
+    if asked.top != 1:
+        found["probabilities" if asked.output == "probability" else "margins"] = pairs
+    return found

@@ -21,7 +21,7 @@ from onlinesvm.metrics.monitor import NAMES
 from onlinesvm.model.asking import B, distances_of, worth_asking
 from onlinesvm.model.model import Model
 from onlinesvm.service.errors import NotDurable
-from onlinesvm.service.labels import encode_page, encode_top
+from onlinesvm.service.labels import encode_page, encode_pairs, encode_top
 from onlinesvm.service.protocol import (
     DEFAULT_MODEL,
     Reply,
@@ -52,13 +52,23 @@ from onlinesvm.version import __version__
 __all__ = ["Handlers", "LeaderHandlers", "ReaderHandlers"]
 
 
-def encode_predictions(model: Model, margins: NDArray[np.float64], output: str) -> bytes:
-    """The body of a binary model's reply to predict: margins, labels, or probabilities of +1."""
+def encode_predictions(
+    model: Model, margins: NDArray[np.float64], output: str, *, pairs: bool = False
+) -> bytes:
+    """The body of a binary model's reply to predict: margins, labels, or probabilities of +1; as
+    pairs, each label with its score.
+    """
+    scores = model.probabilities(margins) if output == "probability" else margins
+    if output != "label" and not pairs:
+        return encode_margins(scores)
+    _, labels = model.binary
+    names = [labels.name(-1.0), labels.name(1.0)]
+    sides = margins > model.config.threshold
     if output == "label":
-        _, labels = model.binary
-        names = [labels.name(-1.0), labels.name(1.0)]
-        return encode_labels(names, (margins > model.config.threshold).astype(np.intp))
-    return encode_margins(model.probabilities(margins) if output == "probability" else margins)
+        return encode_labels(names, sides.astype(np.intp))
+    if output == "probability":
+        scores = np.where(sides, scores, 1.0 - scores)
+    return encode_pairs(names, sides.astype(np.intp), scores)
 
 
 class Handlers(ABC):
@@ -127,7 +137,8 @@ class Handlers(ABC):
             body = self._best_labels(model, batch, request, keys)
         else:
             margins = model.score_batch(batch) if margins is None else margins
-            body = encode_predictions(model, margins, request.output)
+            pairs = "pairs" in request.options
+            body = encode_predictions(model, margins, request.output, pairs=pairs)
         if "b" in request.options:
             b = self.ask_b if request.options["b"] is None else request.options["b"]
             starts = sample_starts(samples, len(batch))
