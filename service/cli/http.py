@@ -24,7 +24,8 @@ def add_http(parser: Parser) -> None:
         "example:\n"
         "  onlinesvm http\n"
         "  onlinesvm http --listen 0.0.0.0:8577 --tokens tokens\n"
-        '  curl localhost:8577/v1/models/default/predict --json \'{"features": "free prize"}\''
+        "  curl localhost:8577/v1/models/default/predict \\\n"
+        '    --json \'{"features": "free prize"}\''
     )
     add_connection(parser)
     parser.add_argument(

@@ -76,6 +76,7 @@ def test_a_request_that_asks() -> None:
     ("keys", "message"),
     [
         ({"ask": 1}, "expected ask as true or false, got 1"),
+        ({"pairs": 1}, "expected pairs as true or false, got 1"),
         ({"b": 0.5}, "expected b with ask alone"),
         ({"ask": True, "b": 0}, "expected b above 0, up to 1e+09, got 0"),
         ({"ask": True, "b": True}, "expected b above 0, up to 1e+09, got true"),
