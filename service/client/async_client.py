@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from onlinesvm.data.batch import Features
 from onlinesvm.data.label import Written
+from onlinesvm.data.objects import Worse
 from onlinesvm.model.explanation import Explanation
 from onlinesvm.service.client.async_connection import AsyncConnections
 from onlinesvm.service.client.async_stream import AsyncStream
@@ -62,7 +63,7 @@ class AsyncClient(Configured):
 
     async def predict(self, samples: Iterable[Features]) -> NDArray[Any]:
         """The label of each of `samples`, [n]: int64, bool or text, else objects; None before the
-        first label is known.
+        first label is known. Of a ranking the score of each, float64[n].
 
         Raises LimitError for more than one message may hold.
         """
@@ -81,7 +82,9 @@ class AsyncClient(Configured):
         """
         return await self._ask(self._calls.decision_function(samples))
 
-    async def learn_one(self, features: Features, label: Written, importance: float = 1.0) -> float:
+    async def learn_one(
+        self, features: Features, label: Written | Worse, importance: float = 1.0
+    ) -> float:
         """Learn one sample; its margin before the update."""
         return float((await self.learn([(features, label, importance)]))[0])
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from onlinesvm.config import Limits
 from onlinesvm.data.batch import Features
 from onlinesvm.data.label import Written
+from onlinesvm.data.objects import Worse
 from onlinesvm.service.client.batches import Batch, Cursors, halves_of
 from onlinesvm.service.client.calls import Answer, Call
 from onlinesvm.service.client.pipeline import (
@@ -111,7 +112,7 @@ class ExactlyOnce:
 
     # Samples.
 
-    def add(self, features: Features, label: Written, importance: float) -> bool:
+    def add(self, features: Features, label: Written | Worse, importance: float) -> bool:
         """Add one sample, as `Pipeline.add` does. Raises StreamBroken too."""
         self._check()
         return self._pipeline.add(features, label, importance)

@@ -48,7 +48,11 @@ _MOST_SCORES = 2**20  # in one reply
 
 
 def encode_predictions(model: Model, margins: NDArray[np.float64], output: str) -> bytes:
-    """The body of a binary model's reply to predict: margins, labels, or probabilities of +1."""
+    """The body of a binary model's reply to predict: margins, labels, or probabilities of +1; of a
+    ranking the scores.
+    """
+    if model.is_ranking:
+        return encode_margins(margins)
     if output == "label":
         _, labels = model.binary
         names = [labels.name(-1.0), labels.name(1.0)]
@@ -101,6 +105,13 @@ class Handlers(ABC):
 
     def _predict(self, request: Request) -> Answer:
         model = self._registry.get(request.model, request.id).model
+        if model.is_ranking and request.output == "probability":
+            raise RequestError(
+                "BAD_REQUEST",
+                'expected output "margin" or "label" of a ranking model, got "probability"',
+                None,
+                request.id,
+            )
         batch = model.decode(request.body, labelled=False)
         keys: dict[str, Any] = {"samples": len(batch), "position": model.position}
         if model.is_multiclass:
