@@ -44,10 +44,15 @@ class _Form:
     """
 
     def __init__(
-        self, limits: Limits, labelled: bool, extractor: Extractor | None, pairs: bool
+        self,
+        limits: Limits,
+        labelled: bool,
+        extractor: Extractor | None,
+        bounds: Bounds,
+        pairs: bool,
     ) -> None:
         self.limits = limits
-        self.bounds = Bounds.of(limits, labelled=labelled)
+        self.bounds = bounds
         self.extractor = extractor
         of_learn = self._append_pair if pairs else self._append_sample
         self.append: Callable[[Batch, Any], None] = of_learn if labelled else self._append_features
@@ -127,16 +132,18 @@ def decode(
     labelled: bool,
     extractor: Extractor | None = None,
     pairs: bool = False,
+    learnable: bool = False,
 ) -> Batch:
     """The samples of a learn request, if `labelled`, or of a predict request, validated whole.
 
     pairs: the samples to learn are pairs of items; a sample of the batch then is the difference of
     both, without a label: the features of the better one, then those of the worse one negated.
     Samples of a predict request have no label, and importance 1. extractor: reads records of text
-    and fields; without one these are refused. Raises BodyError, LimitError or SampleError for the
-    first fault in reading order.
+    and fields; without one these are refused. learnable: refuse what could not be learned later,
+    too. Raises BodyError, LimitError or SampleError for the first fault in reading order.
     """
-    form = _Form(limits, labelled, extractor, pairs)
+    bounds = Bounds.of(limits, labelled=labelled or learnable)
+    form = _Form(limits, labelled, extractor, bounds, pairs)
     batch = Batch()
     try:
         for row in _unpack(body, limits, limits.max_samples_per_batch, extractor is not None):
@@ -147,7 +154,13 @@ def decode(
         body = bytes(body)
         first = _first_faulty(body, form)
         raise_first_fault(
-            body, limits, labelled=labelled, first=first, extractor=extractor, pairs=pairs
+            body,
+            limits,
+            labelled=labelled,
+            first=first,
+            extractor=extractor,
+            pairs=pairs,
+            learnable=learnable,
         )
     batch.cut = form.cut
     return batch

@@ -219,6 +219,7 @@ class Kernel(Protocol):
         labelled: bool,
         extractor: Any = None,
         pairs: bool = False,
+        learnable: bool = False,
     ) -> BatchColumns: ...
     def encode(self, batch: BatchColumns, *, labelled: bool) -> bytes: ...
     def parse_block(

@@ -82,6 +82,8 @@ def test_refusals_name_what_was_expected_and_change_nothing(tmp_path: Path) -> N
                 client.learn_packed(packed)
         with pytest.raises(RequestRefused, match=r'BAD_REQUEST.*of a ranking model, got "prob'):
             client.predict_proba([["a"]])
+        with pytest.raises(RequestRefused, match="to hold samples, got a ranking one"):
+            client.predict([["a"]], hold=["key"])
         with pytest.raises(RequestRefused, match="expected a multiclass model"):
             client.labels()
         with pytest.raises(RequestRefused, match="rule: expected hedge or sgd for task ranking"):
