@@ -150,6 +150,8 @@ def test_labels_and_probabilities_are_refused(kernel: Kernel) -> None:
         model.partial_fit(np.ones((2, 3)), [0, 1])
     with pytest.raises(ConfigError, match="expected a model with labels, got a ranking one"):
         model.predict_proba([["a"]])
+    with pytest.raises(ConfigError, match="expected a model with labels, got a ranking one"):
+        model.ask([["a"]])
     assert model.classes_.tolist() == [] and model.position == 0
     binary = OnlineSVM(kernel=kernel.NAME)
     with pytest.raises(SampleError, match=r"expected a label .*, got an array at \$\[1\]"):

@@ -80,8 +80,10 @@ def test_refusals_name_what_was_expected_and_change_nothing(tmp_path: Path) -> N
             packed = msgpack.packb(body)
             with pytest.raises(RequestRefused, match="BAD_SAMPLE.*" + message):
                 client.learn_packed(packed)
-        with pytest.raises(RequestRefused, match=r'BAD_REQUEST.*of a ranking model, got "prob'):
+        with pytest.raises(RequestRefused, match=r'BAD_REQUEST.*ranking model, got output "prob'):
             client.predict_proba([["a"]])
+        with pytest.raises(RequestRefused, match="of a ranking model, got ask"):
+            client.request("predict", msgpack.packb([["a"]]), ask=True)
         with pytest.raises(RequestRefused, match="to hold samples, got a ranking one"):
             client.predict([["a"]], hold=["key"])
         with pytest.raises(RequestRefused, match="expected a multiclass model"):
