@@ -79,7 +79,9 @@ class Window:
 
 
 class Pause:
-    """The pauses of a stream whose daemon takes nothing at present: 10 ms, doubled up to 1 s."""
+    """The pauses of a stream whose daemon takes nothing at present: 10 ms, doubled up to 1 s, or as
+    long as the daemon says, up to 1 s too.
+    """
 
     def __init__(self) -> None:
         self.reason = ""
@@ -91,7 +93,8 @@ class Pause:
         self.reason = "was busy" if refusal.code == "BUSY" else f"refused ({refusal.message})"
         if self.until is None:
             self._seconds = min(max(2 * self._seconds, _FIRST_PAUSE_S), _MAX_PAUSE_S)
-            self.until = _monotonic() + self._seconds
+            asked_s = min(refusal.retry_after_s or 0.0, _MAX_PAUSE_S)
+            self.until = _monotonic() + max(self._seconds, asked_s)
 
     def is_over(self) -> bool:
         """True if batches may be sent."""
