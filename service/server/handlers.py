@@ -99,9 +99,15 @@ class Handlers(ABC):
     def _ping(self, request: Request) -> Answer:
         return Reply({"mode": self.mode})
 
+    def _batch(self, model: Model, request: Request) -> BatchColumns:
+        """The samples in a request to score, which its user's quota pays for."""
+        batch = model.decode(request.body, labelled=False)
+        self._users.quotas.take_features(request, int(batch.indptr[-1]))
+        return batch
+
     def _predict(self, request: Request) -> Answer:
         model = self._registry.get(request.model, request.id).model
-        batch = model.decode(request.body, labelled=False)
+        batch = self._batch(model, request)
         keys: dict[str, Any] = {"samples": len(batch), "position": model.position}
         if model.is_multiclass:
             body = self._best_labels(model, batch, request, keys)
@@ -146,7 +152,7 @@ class Handlers(ABC):
 
     def _explain(self, request: Request) -> Answer:
         model = self._registry.get(request.model, request.id).model
-        batch = model.decode(request.body, labelled=False)
+        batch = self._batch(model, request)
         # Each feature becomes objects and some 40 bytes of the reply, while others wait.
         limit, features = model.limits.max_features_per_sample, int(batch.indptr[-1])
         if features > limit:
@@ -289,7 +295,9 @@ class LeaderHandlers(Handlers):
     def _carry_out(self, request: Request, plan: Change) -> Answer:
         try:
             if isinstance(plan, Plan):
-                return self._learned(plan.carry_out())
+                learned = plan.carry_out()
+                self._users.quotas.take_features(request, int(plan.batch.indptr[-1]))
+                return self._learned(learned)
             if isinstance(plan, Create):
                 return Reply(created(plan.carry_out()))
             if isinstance(plan, DropLabel):

@@ -17,9 +17,18 @@ from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.errors import ConfigError
 from onlinesvm.model.class_labels import ClassLabels
 from onlinesvm.model.model import sided
-from onlinesvm.service.protocol import DEFAULT_MODEL, Id, Request, RequestError
+from onlinesvm.service.protocol import DEFAULT_MODEL, Request, RequestError
 from onlinesvm.service.server.changes import Changes
-from onlinesvm.service.server.plan import Create, Drop, DropLabel, Limit, Plan, Planned, Refusal
+from onlinesvm.service.server.plan import (
+    Create,
+    Drop,
+    DropLabel,
+    Limit,
+    Own,
+    Plan,
+    Planned,
+    Refusal,
+)
 from onlinesvm.service.server.registry import Hosted, Registry, check_many
 from onlinesvm.service.server.turn import PlannedTurn
 from onlinesvm.service.server.writer import Writer
@@ -44,6 +53,9 @@ PART_BYTES = 2**20
 class Policy:
     """How models are made: the limits of requests and models, the producers that each remembers,
     the configuration of a model that its first sample makes, and how many there may be.
+
+    max_user_producers: of a user, in each model. max_user_models: that a user may have created;
+    None for no bound.
     """
 
     limits: Limits
@@ -51,6 +63,8 @@ class Policy:
     given: Mapping[str, Any] = field(default_factory=dict)
     auto_create: bool = False
     max_models: int = 100_000
+    max_user_producers: int = 4096
+    max_user_models: int | None = None
 
     def limits_of(self, config: LearnerConfig) -> Limits:
         """The limits of a model of that configuration."""
@@ -120,7 +134,8 @@ class Leader:
             return self._plan_to_learn(request, turn)
         if request.op == "resume":
             hosted, _ = self._hosted(request, turn)
-            hosted.producers.own(request.producer, request.peer)
+            turn.check_user(request, hosted)
+            hosted.producers.resume(request.producer, request.peer)
         elif request.op == "create" and not has_origin(request):
             return self._plan_to_create(request, turn)
         elif request.op == "drop":
@@ -140,7 +155,7 @@ class Leader:
         if plan is not None:
             return plan
         turn.labels[hosted.name] = labels
-        before: list[Create | Limit] = []
+        before: list[Create | Limit | Own] = []
         if made is not None:
             turn.create(made)
             before.append(made)
@@ -149,6 +164,9 @@ class Leader:
             turn.add(limit)
             turn.limited.add(hosted.name)
             before.append(limit)
+        own = turn.claim(request, hosted, self._changes, self._policy.max_user_producers)
+        if own is not None:
+            before.append(own)
         plan = Plan(request, hosted, batch, self._changes, before)
         turn.learn(plan)
         return plan
@@ -161,7 +179,7 @@ class Leader:
         is_new = request.model in turn.dropped or request.model not in self._registry
         if request.model in turn.created or not is_new or not self._policy.auto_create:
             return self._existing(request, turn), None
-        made = self.creation(request.model, LearnerConfig(**self._policy.given), turn, request.id)
+        made = self.creation(request, LearnerConfig(**self._policy.given), turn)
         return made.hosted, made
 
     def _existing(self, request: Request, turn: PlannedTurn) -> Hosted:
@@ -178,7 +196,7 @@ class Leader:
         created = turn.created.get(request.model)
         stored = None if request.model in turn.dropped else self._registry.stored(request.model)
         if created is None and stored is None:
-            made = self.creation(request.model, config, turn, request.id)
+            made = self.creation(request, config, turn)
             turn.create(made)
             return made
         hosted = created.hosted if created else self._registry.find(request.model)
@@ -195,33 +213,47 @@ class Leader:
 
     def creation(
         self,
-        name: str,
+        request: Request,
         config: LearnerConfig,
         turn: PlannedTurn | None,
-        id: Id,
         origin: tuple[OnlineSVM, str] | None = None,
     ) -> Create:
-        """The creation of a new model, or of one that goes on from `origin`, which has a digest.
+        """The creation of a new model that a request names, or of one that goes on from `origin`,
+        which has a digest.
 
         Raises RequestError where there are too many.
         """
-        policy = self._policy
-        count = len(self._registry)
-        if turn is not None:
-            count += len(turn.created) - len(turn.dropped)
-        if count >= policy.max_models:
-            raise RequestError(
-                "TOO_LARGE", f"expected at most {policy.max_models} models, got one more", None, id
-            )
+        policy, name, user = self._policy, request.model, request.permit.name
+        self._check_count(request, turn)
         limits = policy.limits_of(config)
         model = OnlineSVM(limits=limits, **config.as_dict()) if origin is None else origin[0]
         model.id = os.urandom(16)
         model.limit(limits)
-        state = ModelState(
-            name, model, Producers(policy.max_producers), LogPosition(0, 0), 0, 0
-        )  # fmt: skip
-        hosted = Hosted(name, model, state.producers, state, StoredModel(name, model.id, 0))
+        producers = Producers(policy.max_producers)
+        state = ModelState(name, model, producers, LogPosition(0, 0), 0, 0, user)
+        stored = StoredModel(name, model.id, 0, user=user)
+        hosted = Hosted(name, model, producers, state, stored)
         return Create(hosted, self._registry, self._changes, origin[1] if origin else None)
+
+    def _check_count(self, request: Request, turn: PlannedTurn | None) -> None:
+        """Raise RequestError if there are too many models, or too many of the request's user."""
+        policy, registry, user = self._policy, self._registry, request.permit.name
+        count, owned = len(registry), registry.created_by(user)
+        if turn is not None:
+            count += len(turn.created) - len(turn.dropped)
+            owned += sum(made.user == user for made in turn.created.values())
+            owned -= sum(registry.user_of(name) == user for name in turn.dropped)
+        if count >= policy.max_models:
+            raise RequestError(
+                "TOO_LARGE", f"expected at most {policy.max_models} models, got one more", None,
+                request.id,
+            )  # fmt: skip
+        most = policy.max_user_models
+        if user and most is not None and owned >= most:
+            raise RequestError(
+                "TOO_LARGE", f"expected at most {most} models of {user}, got one more", None,
+                request.id,
+            )  # fmt: skip
 
     def create(self, made: Create) -> None:
         """Write a creation in a turn of its own; `made.carry_out` then serves the model."""

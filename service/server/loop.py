@@ -161,6 +161,7 @@ class Loop:
             peer = sender.user.encode()
             request = parse_request(rest, self._limits, peer, permit or ANYONE)
             self._users.check(permit, request)
+            self._users.quotas.enter(request, frames)
             return _Message(sender, envelope, request)
         except Exception as error:
             return _Message(sender, envelope, error)

@@ -256,9 +256,7 @@ class Transfers:
                 raise exists(request)
             made = creation.made.result()
             origin = made.model, made.digest
-            change = self._leader.creation(
-                request.model, made.model.config, None, request.id, origin
-            )
+            change = self._leader.creation(request, made.model.config, None, origin)
             self._leader.create(change)
             creation.answer.set_result(Reply(created(change.carry_out())))
         except Exception as error:

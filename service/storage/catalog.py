@@ -76,7 +76,7 @@ class Catalog:
             newest = StoredSnapshot(str(path), header["position"], lsn, path.stat().st_size, 0, "")
             model = StoredModel(
                 name, header["id"], attached.created, newest, older, attached.salt,
-                required=required if required > lsn else 0,
+                required=required if required > lsn else 0, user=attached.user,
             )  # fmt: skip
             self._check(model, attached.folder, path)
             return

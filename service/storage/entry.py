@@ -17,6 +17,9 @@
     limits       map {max_features, max_producers, clipped_value,        empty
                  clipped_importance, max_labels_per_feature}
     drop_label   map {label}                                             empty
+    own          map {producer, user, forgotten}: the producer belongs   empty
+                 to the user, whose producer `forgotten` (bin, maybe
+                 empty) is forgotten for it
     term         empty                                                   empty
     close        empty                                                   the next segment's salt, u4
 
@@ -58,6 +61,7 @@ class Kind(IntEnum):
     LABEL = 7
     EXPIRE = 8
     TERM = 9
+    OWN = 10
 
 
 class LogPosition(NamedTuple):

@@ -9,6 +9,9 @@ A snapshot carries these attachments (`snapshot.format`):
     producers       map, producer (bin) → [last sequence, samples, cursor (bin)], the one that was
                     applied furthest back first
     max_producers   how many of them are remembered
+    users           map, producer (bin) → the user whom it belongs to; of each user the one that was
+                    applied furthest back first
+    user            text, the user who created the model; empty where there were no keys
 """
 
 from __future__ import annotations
@@ -32,7 +35,10 @@ from onlinesvm.snapshot.format import Snapshot
 from onlinesvm.snapshot.view import ModelView
 from onlinesvm.svm import OnlineSVM
 
-__all__ = ["Attachments", "ModelState", "Recorded", "model_at", "name_created_by", "snapshot_at"]
+__all__ = [
+    "Attachments", "ModelState", "Recorded", "model_at", "name_created_by", "snapshot_at",
+    "user_created_by",
+]  # fmt: skip
 
 _MAX_COUNT = 2**31 - 2
 # An entry applied once is applied again, whatever the limits are now.
@@ -115,12 +121,14 @@ class Attachments(NamedTuple):
     created: int
     producers: dict[bytes, Applied]
     max_producers: int
+    users: dict[bytes, str]
+    user: str
 
     @classmethod
     def of(cls, taken: dict[str, Any], name: str, lsn: int) -> Attachments:
         """Those of a snapshot of the model `name` that is named for `lsn`. Raises SnapshotError."""
         if not taken:
-            return cls(name, None, LogPosition(0, lsn), 0, 0, {}, _MAX_COUNT)
+            return cls(name, None, LogPosition(0, lsn), 0, 0, {}, _MAX_COUNT, {}, "")
         try:
             folder, log, producers = taken["folder"], taken["log"], taken["producers"]
             _expect(taken["name"] == name, f"the name of its folder, {name}", taken["name"])
@@ -134,10 +142,17 @@ class Attachments(NamedTuple):
                 _expect(isinstance(producer, bytes) and whole, "producers by name", last)
             most = taken["max_producers"]
             _expect(type(most) is int and 1 <= most <= _MAX_COUNT, "max_producers from 1", most)
+            users, user = taken["users"], taken["user"]
+            owned = isinstance(users, dict) and all(
+                isinstance(name, bytes) and isinstance(owner, str) for name, owner in users.items()
+            )
+            _expect(owned, "users as a map from producers to text", users)
+            _expect(isinstance(user, str), "user as text", user)
         except KeyError as error:
             raise SnapshotError(f"attachments: expected {error.args[0]}, got none") from None
         known = {producer: Applied(*last) for producer, last in producers.items()}
-        return cls(name, folder, LogPosition(log[0], log[1]), log[2], log[3], known, most)
+        position = LogPosition(log[0], log[1])
+        return cls(name, folder, position, log[2], log[3], known, most, users, user)
 
 
 def _is_number(value: object) -> bool:
@@ -161,7 +176,8 @@ def _expect(ok: bool, expected: str, got: object) -> None:
 class ModelState:
     """A model, its producers, and the entry of the log that it was last changed by.
 
-    salt: of that entry's segment, 0 if unknown. created: the LSN of its entry `create`.
+    salt: of that entry's segment, 0 if unknown. created: the LSN of its entry `create`. user: who
+    created it; "" where there were no keys.
     """
 
     name: str
@@ -170,6 +186,7 @@ class ModelState:
     position: LogPosition
     salt: int
     created: int
+    user: str = ""
 
     @property
     def recorded(self) -> Recorded:
@@ -178,10 +195,19 @@ class ModelState:
 
     @staticmethod
     def creation(
-        name: str, id: bytes, config: LearnerConfig, recorded: Recorded, origin: str | None = None
+        name: str,
+        id: bytes,
+        config: LearnerConfig,
+        recorded: Recorded,
+        origin: str | None = None,
+        user: str = "",
     ) -> Entry:
-        """The entry `create` of a new model; `origin` is the digest of the file that it is from."""
+        """The entry `create` of a new model; `origin` is the digest of the file that it is from,
+        `user` the one who creates it.
+        """
         keys = {"name": name, "config": config.as_dict(), **recorded._asdict()}
+        if user:
+            keys["user"] = user
         if origin is not None:
             keys["origin"] = origin
         return Entry(Kind.CREATE, id, msgpack.packb(keys))
@@ -205,7 +231,7 @@ class ModelState:
         model.id = record.model
         producers = Producers(recorded.max_producers)
         position = LogPosition(record.term, record.lsn)
-        return cls(name, model, producers, position, salt, record.lsn)
+        return cls(name, model, producers, position, salt, record.lsn, user_created_by(record))
 
     @classmethod
     def restored(
@@ -217,10 +243,11 @@ class ModelState:
             model = OnlineSVM.from_snapshot(taken, limits=limits, kernel=kernel)
         except SnapshotError as error:
             raise SnapshotError(f"{path}: {error}") from None
-        producers = Producers(attached.max_producers, attached.producers)
+        producers = Producers(attached.max_producers, attached.producers, attached.users)
         return cls(
-            attached.name, model, producers, attached.position, attached.salt, attached.created
-        )
+            attached.name, model, producers, attached.position, attached.salt, attached.created,
+            attached.user,
+        )  # fmt: skip
 
     def apply(self, record: Record, salt: int) -> None:
         """Apply an entry of this model. Raises ValueError, OnlineSVMError for one that cannot be;
@@ -235,6 +262,8 @@ class ModelState:
                 self.producers.note(producer, sequence, len(batch), cursor)
         elif record.kind == Kind.DROP_LABEL:
             self._drop_label(_map_of(record.header).get("label"))
+        elif record.kind == Kind.OWN:
+            self._claim(_map_of(record.header))
         elif record.kind == Kind.LIMITS:
             self.limit(Recorded.unpack(_map_of(record.header)))
         else:
@@ -245,6 +274,14 @@ class ModelState:
         if not self.model.is_multiclass:
             raise ValueError("expected a multiclass model for drop_label, got a binary one")
         self.model.drop_label(label)
+
+    def _claim(self, keys: dict[str, Any]) -> None:
+        producer, user, forgotten = map(keys.get, ("producer", "user", "forgotten"))
+        match producer, user, forgotten:
+            case bytes(), str(), bytes():
+                self.producers.claim(producer, user, forgotten)
+            case _:
+                raise ValueError(f"expected producer, user and forgotten, got {keys!r:.80}")
 
     def limit(self, recorded: Recorded) -> None:
         """From the next entry on, hold to these limits."""
@@ -265,6 +302,8 @@ class ModelState:
             "log": [*self.position, self.salt, self.created],
             "producers": self.producers.dump(),
             "max_producers": self.producers.limit,
+            "users": self.producers.ownership.dump(),
+            "user": self.user,
         }
         return view
 
@@ -275,6 +314,14 @@ def name_created_by(record: Record) -> str:
     if not isinstance(name, str) or not is_model_name(name):
         raise ValueError(f"expected the name of a model, got {name!r}")
     return name
+
+
+def user_created_by(record: Record) -> str:
+    """The user whose request an entry `create` is of; "" for none. Raises ValueError."""
+    user = _map_of(record.header).get("user", "")
+    if not isinstance(user, str):
+        raise ValueError(f"expected a user as text, got {user!r:.80}")
+    return user
 
 
 def origin_of(folder: Path, digest: object, limits: Limits, kernel: str | None) -> OnlineSVM:

@@ -24,7 +24,7 @@ class StoredModel:
     that is in the log and not in `newest`, 0 for none. log_bytes: their size as a start found them.
     required: the LSN of a newer snapshot that
     cannot be read, 0 for none: the log has to make up for it. damage: why the model cannot be
-    loaded.
+    loaded. user: who created it, "" where there were no keys.
 
     Takes less than a kilobyte.
     """
@@ -40,6 +40,7 @@ class StoredModel:
     log_bytes: int = 0
     required: int = 0
     damage: str | None = None
+    user: str = ""
     _places: array[int] | None = field(default=None, repr=False)
 
     @property
