@@ -130,11 +130,17 @@ class Loop:
         self._must_reload = True
         self._router.wake()
 
+    def _count(self) -> None:
+        router, counters = self._router, self.counters
+        counters.dropped_requests = router.dropped_requests
+        counters.connections = router.door.connections
+        counters.refused_connections = router.door.refused
+
     def _turn(self, service: Answering) -> None:
         if self._must_reload:
             self._must_reload = False
             self._users.reload()
-        self.counters.dropped_requests = self._router.dropped_requests
+        self._count()
         now = time.monotonic()
         if now >= self._due or self._router.was_woken:
             self._due = min(service.tick(now), now + _LONGEST_SLEEP_S)

@@ -24,14 +24,16 @@ SERVER, STORAGE = "onlinesvm.service.server.", "onlinesvm.service.storage."
 STAGES = {
     "router": {SERVER + "router"},
     "loop": {SERVER + "loop"},
-    "protocol": {"onlinesvm.service.protocol", SERVER + "auth.users"},
+    "protocol": {
+        "onlinesvm.service.protocol", SERVER + "auth.users", SERVER + "auth.quotas",
+    },
     "leader": {
         SERVER + name
         for name in (
             "service", "leader", "writer", "registry", "snapshotter", "changes", "disk_space",
             "background", "memory", "waiting", "turn", "released",
         )
-    } | {STORAGE + "producers"},
+    } | {STORAGE + "producers", STORAGE + "ownership"},
     "log": {
         STORAGE + name for name in ("log", "open_segment", "entry", "posix", "fsync", "state_dir")
     },
