@@ -101,7 +101,7 @@ class Leader:
         self._writer = Writer(log)
         self._changes = changes
         self._snapshots = snapshots
-        self._policy = policy
+        self.policy = policy
         # Under `always` a turn is made durable at once, so it is written at once.
         self._part_bytes = math.inf if log.fsync == "always" else part_bytes
         self._turn: PlannedTurn | None = None  # the last that had anything to write
@@ -164,7 +164,7 @@ class Leader:
             turn.add(limit)
             turn.limited.add(hosted.name)
             before.append(limit)
-        own = turn.claim(request, hosted, self._changes, self._policy.max_user_producers)
+        own = turn.claim(request, hosted, self._changes, self.policy.max_user_producers)
         if own is not None:
             before.append(own)
         plan = Plan(request, hosted, batch, self._changes, before)
@@ -177,9 +177,9 @@ class Leader:
         Raises RequestError.
         """
         is_new = request.model in turn.dropped or request.model not in self._registry
-        if request.model in turn.created or not is_new or not self._policy.auto_create:
+        if request.model in turn.created or not is_new or not self.policy.auto_create:
             return self._existing(request, turn), None
-        made = self.creation(request, LearnerConfig(**self._policy.given), turn)
+        made = self.creation(request, LearnerConfig(**self.policy.given), turn)
         return made.hosted, made
 
     def _existing(self, request: Request, turn: PlannedTurn) -> Hosted:
@@ -223,7 +223,7 @@ class Leader:
 
         Raises RequestError where there are too many.
         """
-        policy, name, user = self._policy, request.model, request.permit.name
+        policy, name, user = self.policy, request.model, request.permit.name
         self._check_count(request, turn)
         limits = policy.limits_of(config)
         model = OnlineSVM(limits=limits, **config.as_dict()) if origin is None else origin[0]
@@ -237,7 +237,7 @@ class Leader:
 
     def _check_count(self, request: Request, turn: PlannedTurn | None) -> None:
         """Raise RequestError if there are too many models, or too many of the request's user."""
-        policy, registry, user = self._policy, self._registry, request.permit.name
+        policy, registry, user = self.policy, self._registry, request.permit.name
         count, owned = len(registry), registry.created_by(user)
         if turn is not None:
             count += len(turn.created) - len(turn.dropped)

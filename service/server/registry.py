@@ -95,6 +95,9 @@ class Registry:
         return self._created_by[user]
 
     def _note(self, name: str) -> None:
+        if not self._names or name > self._names[-1]:
+            self._names.append(name)
+            return
         at = bisect_left(self._names, name)
         if at == len(self._names) or self._names[at] != name:
             insort(self._names, name)

@@ -179,7 +179,7 @@ def test_the_list_comes_in_pages(tmp_path: Path) -> None:
 
 def test_the_first_sample_creates_a_model_where_that_is_wanted(tmp_path: Path) -> None:
     with bench(tmp_path, **SGD) as found:
-        found.service.leader._policy = Policy(Limits(), given=SGD, auto_create=True, max_models=3)
+        found.service.leader.policy = Policy(Limits(), given=SGD, auto_create=True, max_models=3)
         batches = small(3)
         requests = [("learn", body_of(batch), {"model": "new"}, PEER) for batch in batches]
         assert codes(found.turn(*requests)) == [None] * 3
