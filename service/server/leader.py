@@ -224,7 +224,7 @@ class Leader:
         Raises RequestError where there are too many.
         """
         policy, name, user = self.policy, request.model, request.permit.name
-        self._check_count(request, turn)
+        self.expect_room(request, turn)
         limits = policy.limits_of(config)
         model = OnlineSVM(limits=limits, **config.as_dict()) if origin is None else origin[0]
         model.id = os.urandom(16)
@@ -235,25 +235,24 @@ class Leader:
         hosted = Hosted(name, model, producers, state, stored)
         return Create(hosted, self._registry, self._changes, origin[1] if origin else None)
 
-    def _check_count(self, request: Request, turn: PlannedTurn | None) -> None:
-        """Raise RequestError if there are too many models, or too many of the request's user."""
+    def expect_room(self, request: Request, turn: PlannedTurn | None = None) -> None:
+        """Raise RequestError if there are as many models as there may be, or of the request's user;
+        those that `turn` creates count.
+        """
         policy, registry, user = self.policy, self._registry, request.permit.name
         count, owned = len(registry), registry.created_by(user)
         if turn is not None:
             count += len(turn.created) - len(turn.dropped)
             owned += sum(made.user == user for made in turn.created.values())
             owned -= sum(registry.user_of(name) == user for name in turn.dropped)
+        text = ""
         if count >= policy.max_models:
-            raise RequestError(
-                "TOO_LARGE", f"expected at most {policy.max_models} models, got one more", None,
-                request.id,
-            )  # fmt: skip
-        most = policy.max_user_models
-        if user and most is not None and owned >= most:
-            raise RequestError(
-                "TOO_LARGE", f"expected at most {most} models of {user}, got one more", None,
-                request.id,
-            )  # fmt: skip
+            text = f"{policy.max_models} models (max_models)"
+        elif user and policy.max_user_models is not None and owned >= policy.max_user_models:
+            text = f"{policy.max_user_models} models of {user} (max_user_models)"
+        if text:
+            text = f"expected at most {text}, got one more"
+            raise RequestError("TOO_LARGE", text, None, request.id)
 
     def create(self, made: Create) -> None:
         """Write a creation in a turn of its own; `made.carry_out` then serves the model."""

@@ -175,7 +175,9 @@ def test_models_of_a_user_are_bounded(tmp_path: Path) -> None:
     with bench(tmp_path, max_user_models=2) as found:
         answers = found.turn(create("u", "a"), create("u", "b"), create("u", "c"), create("v", "d"))
         assert list(map(code, answers)) == [None, None, "TOO_LARGE", None]
-        assert "expected at most 2 models of u, got one more" in answers[2].message
+        assert (
+            "expected at most 2 models of u (max_user_models), got one more" in answers[2].message
+        )
     with bench(tmp_path, max_user_models=2) as found:
         answers = found.turn(create("u", "c"), drop("v", "a"), create("u", "c"), create("v", "e"))
         assert list(map(code, answers)) == ["TOO_LARGE", None, None, None]
