@@ -31,6 +31,9 @@ chaos: $(VENV)/.dev  ## kill the daemon 500 times on each kernel (CHAOS_KILLS=N 
 mutations: $(VENV)/.dev  ## damage 10,000 state folders (MUTATIONS=N MUTATIONS_SEED=N)
 	MUTATIONS=$(or $(MUTATIONS),10000) $(BIN)/python -m pytest tests/service/storage/test_mutations.py
 
+attacks: $(VENV)/.dev  ## peers that mean harm, for 20 seconds each (ATTACK_S=N)
+	ATTACK_S=$(or $(ATTACK_S),20) $(BIN)/python -m pytest tests/service/test_attacks.py
+
 soak: $(VENV)/.dev  ## all at once, at full load, with kills, for three minutes (SOAK_MINUTES=N)
 	$(BIN)/python -m tests.soak --minutes $(or $(SOAK_MINUTES),3)
 
