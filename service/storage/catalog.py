@@ -78,7 +78,8 @@ class Catalog:
             newest = StoredSnapshot(path, head.position, lsn, head.size, 0, "")
             model = StoredModel(
                 name, head.id, attached.created, newest, older, attached.salt,
-                required=required if required > lsn else 0, user=attached.user,
+                required=required if required > lsn else 0, next_expiry=attached.next_expiry,
+                user=attached.user,
             )  # fmt: skip
             self._check(model, attached.folder, path)
             return
