@@ -13,7 +13,7 @@ BUILT := pyproject.toml setup.py onlinesvm/kernel/constants.py onlinesvm/magnitu
 	onlinesvm/text/constants.py \
 	$(wildcard onlinesvm/kernel/native/*.p[yx][xid] onlinesvm/kernel/csrc/*/*.h)
 
-.PHONY: demo test test-redis fuzz chaos mutations soak test-docs test-install lint types check sanitize \
+.PHONY: demo test test-redis fuzz chaos mutations attacks soak test-docs test-install lint types check sanitize \
 	docs bench bench-full bench-torch clean help
 
 demo: $(VENV)/.runtime  ## stream this machine's Python library through a daemon
