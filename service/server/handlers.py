@@ -106,9 +106,15 @@ class Handlers(ABC):
     def _ping(self, request: Request) -> Answer:
         return Reply({"mode": self.mode})
 
+    def _batch(self, model: Model, request: Request) -> BatchColumns:
+        """The samples in a request to score, which its user's quota pays for."""
+        batch = model.decode(request.body, labelled=False)
+        self._users.quotas.take_features(request, int(batch.indptr[-1]))
+        return batch
+
     def _predict(self, request: Request) -> Answer:
         model = self._registry.get(request.model, request.id).model
-        batch = model.decode(request.body, labelled=False)
+        batch = self._batch(model, request)
         return self._predicted(request, model, batch, request.body)
 
     def _predicted(
@@ -165,7 +171,7 @@ class Handlers(ABC):
 
     def _explain(self, request: Request) -> Answer:
         model = self._registry.get(request.model, request.id).model
-        batch = model.decode(request.body, labelled=False)
+        batch = self._batch(model, request)
         # Each feature becomes objects and some 40 bytes of the reply, while others wait.
         limit, features = model.limits.max_features_per_sample, int(batch.indptr[-1])
         if features > limit:
@@ -311,7 +317,9 @@ class LeaderHandlers(Handlers):
     def _carry_out(self, request: Request, plan: Change) -> Answer:
         try:
             if isinstance(plan, Plan):
-                return self._learned(plan.carry_out())
+                learned = plan.carry_out()
+                self._users.quotas.take_features(request, int(plan.batch.indptr[-1]))
+                return self._learned(learned)
             if isinstance(plan, Hold):
                 return self._held(request, plan)
             if isinstance(plan, Label):
@@ -343,6 +351,7 @@ class LeaderHandlers(Handlers):
 
     def _held(self, request: Request, plan: Hold) -> Reply:
         known = plan.carry_out()
+        self._users.quotas.take_features(request, int(plan.batch.indptr[-1]))
         reply = self._predicted(
             request, plan.hosted.model, plan.batch, plan.group.samples, plan.margins
         )
