@@ -26,6 +26,7 @@ from tests.service.test_chaos import DEADLINE_S, SEED, free_endpoint, serves
 
 KILLS = int(os.environ.get("CHAOS_KILLS", "12"))
 MODELS = 50
+IDLE = 70  # more, which learn once
 CONFIG: dict[str, Any] = {"rule": "sgd", "alpha": 0.001}
 
 
