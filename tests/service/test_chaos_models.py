@@ -148,7 +148,7 @@ def test_killed_again_and_again_with_many_models(tmp_path: Path) -> None:
     try:
         with Client(daemons.endpoint, timeout_s=5.0, wait_s=DEADLINE_S) as client:
             steps = Steps(client, chance)
-            for number in (*range(MODELS), *range(MODELS)):
+            for number in (*range(MODELS + IDLE), *range(MODELS + IDLE)):
                 steps.step(number)  # together they are more than the memory takes
             eventually(lambda: client.stats()["unloaded_models"], "a model that is unloaded")
             daemons.begin()
