@@ -22,13 +22,15 @@ from onlinesvm.data.objects import (
     learn_batches,
     moved,
     of_columns,
+    one_decoded,
+    one_packed,
     one_to_learn,
     one_to_predict,
     rows_to_score,
 )
 from onlinesvm.errors import SampleError, SnapshotError
 from onlinesvm.kernel.contract import Rows
-from onlinesvm.model.lookup import name_text
+from onlinesvm.model.fields import with_fields
 from onlinesvm.model.model import Explanation, Model, sided
 from onlinesvm.snapshot.format import Snapshot
 from onlinesvm.snapshot.reader import from_bytes, read
@@ -159,15 +161,16 @@ class OnlineSVM(Model):
         Raises as `predict` does.
         """
         batch = one_to_predict(features, self.kernel, self.limits, self.extractor)
-        return [
-            (name_text(name), float(x)) for name, x in zip(batch.names, batch.values, strict=True)
-        ]
+        return self.features_batch(batch)[0]
 
     def explain(self, features: Features) -> Explanation:
-        """The parts of the margin of one sample; changes nothing. Raises as `predict` does."""
-        return self.explain_batch(
-            one_to_predict(features, self.kernel, self.limits, self.extractor)
-        )[0]
+        """The parts of the margin of one sample, by feature and by field; changes nothing.
+
+        Raises as `predict` does.
+        """
+        body = one_packed(features, self.extractor)
+        batch = one_decoded(body, self.kernel, self.limits, self.extractor)
+        return with_fields(self, self.explain_batch(batch), body)[0]
 
     # Matrices and data frames.
 

@@ -19,7 +19,10 @@ envelope, up to a first empty one, may come before them; the reply echoes them.
                        first is known, or the probabilities of the label of side +1
     explain     yes    samples to score; the reply's body holds the parts of each margin, a map
                        {margin, label, bias, features: array of [name, value, weight,
-                       contribution, seen, known]}
+                       contribution, seen, known], fields: array of [field, contribution,
+                       whole, text: array of [part of the text, contribution]]}
+    features    yes    samples; the reply's body holds the features of each, an array of
+                       [name, value]
     stats              figures, as keys of the header
     snapshot           a snapshot, answered when it is durable
     reload             a reader's look for a newer snapshot, answered when it is loaded
@@ -71,6 +74,7 @@ from onlinesvm.model.labels import label_array
 from onlinesvm.model.lookup import name_bytes, name_text
 from onlinesvm.model.model import Contribution, Explanation
 from onlinesvm.service.errors import RequestRefused
+from onlinesvm.text.attribution import FieldPart, TextPart
 
 __all__ = [
     "CODES",
@@ -86,10 +90,12 @@ __all__ = [
     "RequestError",
     "code_of",
     "decode_explanations",
+    "decode_features",
     "decode_labels",
     "decode_margins",
     "encode_error",
     "encode_explanations",
+    "encode_features",
     "encode_labels",
     "encode_reply",
     "encode_request",
@@ -127,6 +133,7 @@ OPERATIONS = {
     "learn": True,
     "predict": True,
     "explain": True,
+    "features": True,
     "stats": False,
     "snapshot": False,
     "reload": False,
@@ -578,6 +585,15 @@ def encode_explanations(explanations: Sequence[Explanation]) -> bytes:
                 "features": [
                     [_wire_name(part.name), *part[1:]] for part in explained.contributions
                 ],
+                "fields": [
+                    [
+                        _wire_name(part.field),
+                        part.contribution,
+                        part.whole,
+                        [[_wire_name(text), contribution] for text, contribution in part.text],
+                    ]
+                    for part in explained.fields
+                ],
             }
             for explained in explanations
         ]
@@ -592,13 +608,37 @@ def decode_explanations(body: bytes) -> list[Explanation]:
             explained["margin"],
             label_shown(explained["label"]),
             explained["bias"],
+            [Contribution(_text(name), *rest) for name, *rest in explained["features"]],
             [
-                Contribution(name_text(name_bytes(name)), *rest)
-                for name, *rest in explained["features"]
+                FieldPart(
+                    _text(field),
+                    contribution,
+                    whole,
+                    [TextPart(_text(text), part) for text, part in texts],
+                )
+                for field, contribution, whole, texts in explained["fields"]
             ],
         )
         for explained in msgpack.unpackb(body)
     ]
+
+
+def encode_features(features: Sequence[Sequence[tuple[str, float]]]) -> bytes:
+    """The body of a reply to features."""
+    packed: bytes = msgpack.packb(
+        [[[_wire_name(name), value] for name, value in sample] for sample in features]
+    )
+    return packed
+
+
+def decode_features(body: bytes) -> list[list[tuple[str, float]]]:
+    """The features in the body of a reply."""
+    return [[(_text(name), value) for name, value in sample] for sample in msgpack.unpackb(body)]
+
+
+def _text(name: str | bytes) -> str:
+    """A name in a reply as Python shows it."""
+    return name_text(name_bytes(name))
 
 
 def _wire_name(name: str) -> str | bytes:

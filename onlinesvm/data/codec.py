@@ -29,7 +29,7 @@ from onlinesvm.errors import SampleError
 from onlinesvm.text.constants import MESSAGE_TEXT_BYTES
 from onlinesvm.text.records import Extractor, extract_unpacked
 
-__all__ = ["cut_body", "decode", "encode", "encode_margins", "pack_array"]
+__all__ = ["cut_body", "decode", "encode", "encode_margins", "pack_array", "parts_of"]
 
 
 class _FaultyBodyError(Exception):
@@ -252,6 +252,11 @@ def encode(batch: BatchColumns, *, labelled: bool) -> bytes:
 def pack_array(parts: Sequence[bytes]) -> bytes:
     """One msgpack array of objects that are packed already."""
     return b"".join((msgpack.Packer().pack_array_header(len(parts)), *parts))
+
+
+def parts_of(body: bytes) -> list[bytes]:
+    """The elements of `body`, an array, each as it is packed."""
+    return [body[start:end] for start, end in pairwise(sample_starts(body, 2**31))]
 
 
 def cut_body(body: bytes, *places: int) -> list[bytes]:

@@ -16,7 +16,8 @@ import os
 import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from threading import RLock
 from typing import Any, NamedTuple, Self
 
@@ -39,6 +40,7 @@ from onlinesvm.model.margins import agreeing, normalized
 from onlinesvm.model.scorer import Scorer
 from onlinesvm.snapshot.format import Snapshot, restoring
 from onlinesvm.snapshot.view import ModelView
+from onlinesvm.text.attribution import FieldPart
 from onlinesvm.text.constants import TEXT_BYTES
 
 __all__ = ["Contribution", "Explanation", "Model", "Pruning", "sided"]
@@ -63,12 +65,16 @@ class Contribution(NamedTuple):
 class Explanation:
     """A margin, the label it means, and its parts, in the order of the sample; added left to right
     from 0.0, the bias last, they give the margin exactly. label: None before one is known.
+
+    fields: the same by field of the record, and by token of its texts; they and the bias add up to
+    the margin but for rounding. Empty where the sample came as features.
     """
 
     margin: float
     label: Written | None
     bias: float
     contributions: list[Contribution]
+    fields: list[FieldPart] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -266,6 +272,14 @@ class Model:
     def label_margins(self, margins: NDArray[np.float64]) -> NDArray[Any]:
         """The labels that these margins mean, [n]: integers, booleans, texts, or objects."""
         return self.labels.pick(margins > self.config.threshold)
+
+    def features_batch(self, batch: BatchColumns) -> list[list[tuple[str, float]]]:
+        """The features of each sample of `batch`: names and values, in order."""
+        names, values, starts = batch.names, list(batch.values), list(map(int, batch.indptr))
+        return [
+            [(name_text(names[j]), float(values[j])) for j in range(first, last)]
+            for first, last in pairwise(starts)
+        ]
 
     def explain_batch(self, batch: BatchColumns) -> list[Explanation]:
         """The parts of the margin of each sample of `batch`; changes nothing."""

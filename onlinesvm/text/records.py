@@ -6,7 +6,7 @@ array of names, or a map. The python kernel's extraction; kernel/csrc/text is th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -38,7 +38,8 @@ from onlinesvm.text.style import style
 from onlinesvm.text.words import tokens
 
 __all__ = [
-    "MOST_BYTES", "Extracted", "Extractor", "extract_unpacked", "is_one_word", "raise_record_fault",
+    "MOST_BYTES", "Extracted", "Extraction", "Extractor", "extract_unpacked", "is_one_word",
+    "raise_record_fault", "unpacked",
 ]  # fmt: skip
 
 MOST_BYTES = 2**30  # of text: offsets have 32 bits, and lower case may take twice the bytes
@@ -91,7 +92,7 @@ class Extractor:
 
         Raises SampleError, or LimitError, for what is no record, with the path to it.
         """
-        return self._begun().extract(_unpacked(packed))
+        return self._begun().extract(unpacked(packed))
 
     @property
     def reads_text(self) -> bool:
@@ -104,8 +105,8 @@ class Extractor:
         options = self._options
         return bool(options.numbers == "prefixes" or options.fields or options.crosses)
 
-    def _begun(self) -> _Extraction:
-        return _Extraction(self._options, self._limits, self._most_bytes)
+    def _begun(self) -> Extraction:
+        return Extraction(self._options, self._limits, self._most_bytes)
 
 
 def extract_unpacked(extractor: Extractor, record: Any) -> tuple[Extracted, int]:
@@ -125,7 +126,7 @@ def raise_record_fault(
     raise AssertionError("a kernel refused a record in which no fault can be found")
 
 
-class _Extraction:
+class Extraction:
     """One record on its way. `_left`: bytes of text that it may still have."""
 
     def __init__(self, options: TextOptions, limits: Limits, most_bytes: int) -> None:
@@ -278,6 +279,12 @@ class _Extraction:
 
     def _add_crosses(self) -> None:
         """``a=x&b=y`` for each pair of different fields, in the order of the fields' names."""
+        names = [name for _, _, name in self._crosses()]
+        self._found.add(names, VIEW_NGRAMS)
+        self._found.crosses = len(names)
+
+    def _crosses(self) -> Iterator[tuple[bytes, bytes, bytes]]:
+        """The crosses of the record: both fields, and the name."""
         everything, pairs = self._options.crosses == "*", self._options.raw_crosses()
         if not everything and not pairs:
             return
@@ -285,13 +292,9 @@ class _Extraction:
         chosen = sorted(c for c in self._categories if everything or c[0] in named)
         chosen = chosen[:CROSS_CATEGORIES]
         for i, (a, first) in enumerate(chosen):
-            crossed = [
-                first + b"&" + second
-                for b, second in chosen[i + 1 :]
-                if a != b and (everything or (a, b) in pairs)
-            ]
-            self._found.add(crossed, VIEW_NGRAMS)
-            self._found.crosses += len(crossed)
+            for b, second in chosen[i + 1 :]:
+                if a != b and (everything or (a, b) in pairs):
+                    yield a, b, first + b"&" + second
 
 
 def is_one_word(raw: bytes) -> bool:
@@ -305,7 +308,7 @@ def is_one_word(raw: bytes) -> bool:
     return all(TEXT_OTHER <= kind != TEXT_ALONE for kind in classes)
 
 
-def _unpacked(packed: bytes) -> Any:
+def unpacked(packed: bytes) -> Any:
     """Text as bytes, maps as tuples of pairs."""
     try:
         return msgpack.unpackb(

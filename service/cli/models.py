@@ -17,6 +17,7 @@ from onlinesvm.data.batch import BatchColumns
 from onlinesvm.data.codec import cut_body
 from onlinesvm.data.label import Written
 from onlinesvm.errors import LimitError
+from onlinesvm.model.fields import with_fields
 from onlinesvm.model.labels import Labels
 from onlinesvm.model.model import Explanation
 from onlinesvm.service.cli.target import check_target, client_of, labels_in, load
@@ -92,7 +93,9 @@ class _FileModel:
         return self._model.probabilities(self.margins(batch, start) if margins is None else margins)
 
     def explain(self, batch: BatchColumns, start: int) -> list[Explanation]:
-        return self._model.explain_batch(batch)
+        body = self._model.kernel.encode(batch, labelled=False)
+        batch = self._model.decode(body, labelled=False)
+        return with_fields(self._model, self._model.explain_batch(batch), body)
 
 
 class _DaemonModel:

@@ -20,6 +20,7 @@ from onlinesvm.errors import LimitError
 from onlinesvm.model.model import Explanation
 from onlinesvm.service.protocol import (
     decode_explanations,
+    decode_features,
     decode_labels,
     decode_margins,
     encode_request,
@@ -87,6 +88,10 @@ def first(values: NDArray[Any]) -> Any:
 
 def _explanations(answer: Answer) -> list[Explanation]:
     return decode_explanations(answer[1])
+
+
+def _shown(answer: Answer) -> list[list[tuple[str, float]]]:
+    return decode_features(answer[1])
 
 
 def whole(answer: Answer) -> Answer:
@@ -159,6 +164,10 @@ class Calls:
     def explain(self, samples: Iterable[Features]) -> Call[list[Explanation]]:
         """An explain request of `samples`. Raises TypeError, SampleError, LimitError."""
         return self.to_model(Call("explain", _explanations, self._features(samples)))
+
+    def features(self, samples: Iterable[Features]) -> Call[list[list[tuple[str, float]]]]:
+        """A features request of `samples`. Raises TypeError, SampleError, LimitError."""
+        return self.to_model(Call("features", _shown, self._features(samples)))
 
     def create(
         self, name: str, config: Mapping[str, Any], if_exists: str, copy_of: str | None

@@ -113,11 +113,18 @@ class Client(Configured):
         return float((self.decision_function([features]))[0])
 
     def explain(self, samples: Iterable[Features]) -> list[Explanation]:
-        """The parts that make up the margin of each of `samples`. Raises as `predict` does.
+        """The parts that make up the margin of each of `samples`, by feature and by field. Raises
+        as `predict` does.
 
-        Together they may have as many features as one sample may.
+        Together they may have as many features as one sample may; a text alone, any number.
         """
         return self._ask(self._calls.explain(samples))
+
+    def features(self, samples: Iterable[Features]) -> list[list[tuple[str, float]]]:
+        """What each of `samples` becomes: the names and values of its features. Raises as `explain`
+        does.
+        """
+        return self._ask(self._calls.features(samples))
 
     def stats(self) -> dict[str, Any]:
         """The daemon's figures; see the README."""

@@ -38,9 +38,9 @@ log = logging.getLogger(__name__)
 # A request waits so long for its model at most.
 WAIT_S = 10.0
 # The operations that need a model in memory.
-_USING = frozenset(("learn", "predict", "explain", "stats", "snapshot", "resume"))
+_USING = frozenset(("learn", "predict", "explain", "features", "stats", "snapshot", "resume"))
 _GROWING = frozenset(("learn", "create"))
-_READING = frozenset(("predict", "explain", "stats"))
+_READING = frozenset(("predict", "explain", "features", "stats"))
 
 
 class Answering(Protocol):

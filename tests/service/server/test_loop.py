@@ -353,8 +353,8 @@ BAD_HEADERS = {
     ),
     "unknown operation": (
         [msgpack.packb({"v": 1, "op": "unlearn"})], "UNKNOWN_OP",
-        "expected one of ping, learn, predict, explain, stats, snapshot, reload, resume, create,"
-        ' drop, models, upload, fetch, got "unlearn"',
+        "expected one of ping, learn, predict, explain, features, stats, snapshot, reload, resume,"
+        ' create, drop, models, upload, fetch, got "unlearn"',
     ),
     "unknown key": (
         [msgpack.packb({"v": 1, "op": "learn", "eta": 1}), b"\x90"], "BAD_REQUEST",
