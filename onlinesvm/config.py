@@ -23,6 +23,9 @@ __all__ = [
 SCHEDULES = ("constant", "invscaling")
 NORMALIZE = ("none", "l2", "mean")
 POLICIES = ("refuse-new", "prune")
+TASKS = ("auto", "binary", "multiclass")
+# The rules of a task; other combinations are refused.
+TASK_RULES = {"multiclass": ("hedge",)}
 
 # The registered rules: the class in onlinesvm.model.rules that is the formula, and the rule's own
 # parameters with their defaults; other rules' parameters are refused. The first parameter is the
@@ -54,7 +57,7 @@ RULE_BOUNDS: dict[str, tuple[float | None, float | None]] = {
 _LATER: dict[str, Any] = {
     "average": False, "normalize": "none", "class_weight": None, "threshold": 0.0,
     "max_features_policy": "refuse-new", "labels": None, "positive": None, "fields": (),
-    "numbers": "raw",
+    "numbers": "raw", "task": "binary",
 }  # fmt: skip
 
 
@@ -81,6 +84,12 @@ class LearnerConfig:
     Raises ConfigError for a value out of range or a parameter of another rule.
     """
 
+    task: str = parameter(
+        "auto",
+        "binary tells two labels apart, multiclass any number, new ones as they come; auto is"
+        " multiclass where three or more labels are named, else binary",
+        TASKS,
+    )
     rule: str = parameter(
         "hedge",
         "update rule: hedge runs six experts on one lookup and follows the best of them, and"
@@ -137,8 +146,8 @@ class LearnerConfig:
     )
     labels: tuple[Written, ...] | None = parameter(
         None,
-        "the only two labels, as spam,ham: any other is refused. Left out, the first two seen are"
-        " the labels",
+        "the only labels, as spam,ham: any other is refused. Left out, they are learned as they"
+        " come",
     )
     positive: tuple[Written, ...] | None = parameter(
         None,
@@ -194,19 +203,52 @@ class LearnerConfig:
         object.__setattr__(self, "class_weight", _checked_class_weight(self.class_weight))
         for name in ("labels", "positive"):
             object.__setattr__(self, name, _checked_labels(name, getattr(self, name)))
-        if self.labels is not None and len(self.labels) != 2:
-            raise ConfigError(f"labels: expected two labels, got {len(self.labels)}")
         if not isinstance(self.bias, bool):
             raise ConfigError(f"bias: expected true or false, got {self.bias!r}")
+        self._check_task()
         if self.text is None:
-            object.__setattr__(self, "text", _text_of(self.rule))
+            object.__setattr__(self, "text", self._own_text())
         object.__setattr__(self, "fields", _checked_fields(self.fields))
         self.text_options()
+
+    def _own_text(self) -> str:
+        """How the model reads text if nothing else is said."""
+        return "default" if self.rule == "hedge" and self.task == "binary" else "off"
 
     def text_options(self) -> TextOptions:
         """How records are read. Raises ConfigError for options that cannot be."""
         assert self.text is not None
         return TextOptions(text=self.text, fields=dict(self.fields), numbers=self.numbers)
+
+    def _check_task(self) -> None:
+        """Decide an automatic task. Raises ConfigError for what the task does not have."""
+        _check_choice("task", self.task, TASKS)
+        labels = 0 if self.labels is None else len(self.labels)
+        if self.task == "auto":
+            object.__setattr__(self, "task", "multiclass" if labels > 2 else "binary")
+        if self.labels is not None and (labels < 2 or (labels > 2 and self.task == "binary")):
+            raise ConfigError(f"labels: expected two labels, got {labels}")
+        having = TASK_RULES.get(self.task, RULES)
+        if self.rule not in having:
+            raise ConfigError(
+                f"rule: expected {' or '.join(having)} for task {self.task}, got {self.rule!r}"
+            )
+        if self.task == "binary":
+            return
+        for name in ("positive", "threshold"):
+            if getattr(self, name):
+                raise ConfigError(
+                    f"{name}: expected none, as task {self.task} has no side +1,"
+                    f" got {getattr(self, name)!r}"
+                )
+        if self.text not in (None, "off"):
+            raise ConfigError(f"text: expected off for task {self.task}, got {self.text!r}")
+        if self.numbers != "raw":
+            raise ConfigError(f"numbers: expected raw for task {self.task}, got {self.numbers!r}")
+        if isinstance(self.class_weight, tuple):
+            raise ConfigError(
+                f"class_weight: expected balanced for task {self.task}, got {self.class_weight!r}"
+            )
 
     def _refuse_foreign(self, name: str, value: object) -> NoReturn:
         having = ", ".join(rule for rule in RULES if name in RULE_PARAMETERS[rule])
@@ -256,7 +298,7 @@ class LearnerConfig:
             for f in fields(self)
             if (f.name in of_rule or f.name not in _RULE_FIELDS)
             and not (f.name in _LATER and getattr(self, f.name) == _LATER[f.name])
-            and not (f.name == "text" and self.text == _text_of(self.rule))
+            and not (f.name == "text" and self.text == self._own_text())
         }
 
     @classmethod
@@ -276,6 +318,8 @@ class LearnerConfig:
             mine = getattr(self, name)
             if mine is None and name in _RULE_FIELDS:
                 self._refuse_foreign(name, given[name])
+            if (name, given[name]) == ("task", "auto"):
+                continue
             if _comparable(name, given[name]) != _comparable(name, mine):
                 raise ConfigError(
                     f"{name}: the model was created with {mine!r},"
@@ -319,11 +363,6 @@ def _comparable(name: str, value: Any) -> object:
         labels = [label_of(label).text for label in _checked_labels(name, value) or ()]
         return labels if name == "labels" else frozenset(labels)
     return value
-
-
-def _text_of(rule: str) -> str:
-    """How a model of this rule reads text if nothing else is said."""
-    return "default" if rule == "hedge" else "off"
 
 
 def _checked_fields(given: object) -> tuple[tuple[str, str], ...]:
@@ -378,6 +417,9 @@ _RANGES = {
 
 
 _BOUNDS = ("max_value", "max_importance")
+_OF_LABELS = ("max_labels", "max_labels_per_feature")
+LEAST_ROW = 8  # labels of a feature: more than one sample updates
+MOST_LABELS = 2**24
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -406,6 +448,17 @@ class Limits:
         " About 100 bytes of"
         " memory each on the native kernel, 400 on the python kernel",
     )
+    max_labels: int = parameter(
+        100_000,
+        "labels a multiclass model may have had, dropped ones too; a sample with one more is"
+        " refused",
+    )
+    max_labels_per_feature: int = parameter(
+        128,
+        "labels whose weights one feature may hold, from 8, in a multiclass model; a new one takes"
+        " the place of the weakest. Fewer are faster and take less memory, and cost some accuracy"
+        " above a thousand labels",
+    )
     max_value: float | None = parameter(
         None,
         "magnitude that a value may have to be learned (sgd, arow, nag: 32; other rules: 1e50): one"
@@ -432,9 +485,14 @@ class Limits:
                 continue
             value = getattr(self, f.name)
             # Offsets within a message are 32-bit; ids are 31-bit, and the last is kept free.
-            high = 2**31 - 2
+            high = MOST_LABELS if f.name in _OF_LABELS else 2**31 - 2
             if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= high:
                 raise ConfigError(f"{f.name}: expected an integer from 1 to {high}, got {value!r}")
+        if self.max_labels_per_feature < LEAST_ROW:
+            raise ConfigError(
+                f"max_labels_per_feature: expected an integer from {LEAST_ROW},"
+                f" got {self.max_labels_per_feature}"
+            )
 
     def under(self, rule: str) -> Limits:
         """These limits, with the rule's bounds of values and importances where none are given.

@@ -1,7 +1,7 @@
 """OnlineSVMClassifier: an OnlineSVM as a scikit-learn estimator (extra ``onlinesvm[sklearn]``).
 
 It works in pipelines, cross-validation, grid searches and calibration, with dense arrays, sparse
-matrices and data frames. Binary only.
+matrices and data frames. Three or more classes take the hedge (task ``multiclass``).
 
 Two of scikit-learn's estimator checks cannot hold: a weight of 2 is not a repeated sample, and a
 weight of 0 is counted by the running means, since order matters to an online learner. SGDClassifier
@@ -44,7 +44,7 @@ _PARAMETERS = (
 
 
 class OnlineSVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A linear SVM that learns one sample at a time, as a scikit-learn classifier of two classes.
+    """A linear SVM that learns one sample at a time, as a scikit-learn classifier.
 
     Parameters are those of LearnerConfig (None: the rule's default; class_weight may be a dict from
     class to weight), and
@@ -53,7 +53,7 @@ class OnlineSVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     max_value, max_importance, clip: as those of Limits.
     kernel: as OnlineSVM takes it.
 
-    Attributes after fitting: classes_ [2], in sorted order; model_, the OnlineSVM; n_features_in_.
+    Attributes after fitting: classes_ [k], in sorted order; model_, the OnlineSVM; n_features_in_.
     """
 
     def __init__(
@@ -100,28 +100,28 @@ class OnlineSVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.kernel = kernel
 
     def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:  # noqa: N803
-        """Learn from scratch. X: [n, m], y: [n] of two classes, sample_weight: [n] or None."""
+        """Learn from scratch. X: [n, m], y: [n] of two or more classes, sample_weight: [n]."""
         from sklearn.utils import check_random_state
 
         if isinstance(self.passes, bool) or not isinstance(self.passes, int) or self.passes < 1:
             raise ValueError(f"passes: expected an integer from 1, got {self.passes!r}")
         X, y, weights = self._checked(X, y, sample_weight, reset=True)  # noqa: N806
-        self.classes_ = _classes_of(y)
+        self.classes_ = np.unique(y)
         if len(self.classes_) < 2:
             raise ValueError(
-                "expected two classes to fit, got one class: partial_fit with classes= starts with"
-                f" fewer ({self.classes_[0]!r} alone is in y)"
+                "expected two classes or more to fit, got one class: partial_fit with classes="
+                f" starts with fewer ({self.classes_[0]!r} alone is in y)"
             )
         self.model_ = self._model()
-        signs = self._signs(y)
+        labels, weights = self._labels(y, weights)
         random = check_random_state(self.random_state)
         for _ in range(self.passes):
             if self.shuffle:
-                order = random.permutation(len(signs))
+                order = random.permutation(len(labels))
                 part = None if weights is None else weights[order]
-                self.model_.partial_fit(X[order], signs[order], part)
+                self.model_.partial_fit(X[order], labels[order], part)
             else:
-                self.model_.partial_fit(X, signs, weights)
+                self.model_.partial_fit(X, labels, weights)
         return self
 
     def partial_fit(
@@ -133,40 +133,45 @@ class OnlineSVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> Self:
         """Learn on, in the order of the rows.
 
-        classes: [2], needed in the first call only, and only if `y` has one class there.
+        classes: [k], all that will come; needed in the first call only, and only if `y` lacks some
+        there.
         """
         first = not hasattr(self, "model_")
         X, y, weights = self._checked(X, y, sample_weight, reset=first)  # noqa: N806
         if first:
-            self.classes_ = _classes_of(np.asarray(y if classes is None else classes))
+            self.classes_ = np.unique(np.asarray(y if classes is None else classes))
             if len(self.classes_) < 2:
                 raise ValueError(
-                    "expected two classes in the first call of partial_fit, got one class: name"
-                    " both by classes="
+                    "expected two classes or more in the first call of partial_fit, got one class:"
+                    " name all by classes="
                 )
             self.model_ = self._model()
         elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
             raise ValueError(
                 f"classes: expected {self.classes_!r} as in the first call, got {classes!r}"
             )
-        self.model_.partial_fit(X, self._signs(y), weights)
+        self.model_.partial_fit(X, *self._labels(y, weights))
         return self
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
-        """The margins, float64[n]; above `threshold` means classes_[1]."""
+        """The margins, float64[n]; above `threshold` means classes_[1]. Of three classes or more
+        their scores, float64[n, k], −∞ of a class without a learned sample.
+        """
         check_is_fitted(self)
         return self.model_.decision_function(self._checked_rows(X))
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
         """The classes of the rows, [n]."""
         margins = self.decision_function(X)
-        classes: NDArray[Any] = self.classes_[(margins > self.threshold).astype(np.intp)]
+        is_binary = margins.ndim == 1
+        places = (margins > self.threshold).astype(np.intp) if is_binary else margins.argmax(axis=1)
+        classes: NDArray[Any] = self.classes_[places]
         return classes
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
-        """The probabilities of classes_, float64[n, 2], calibrated by the progressive margins.
+        """The probabilities of classes_, float64[n, k], calibrated by the progressive margins.
 
-        The larger one is that of the predicted class, unless `threshold` is set.
+        The largest one is that of the predicted class, unless `threshold` is set.
         """
         check_is_fitted(self)
         return self.model_.predict_proba(self._checked_rows(X))
@@ -174,12 +179,17 @@ class OnlineSVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _model(self) -> OnlineSVM:
         given = {name: getattr(self, name) for name in _PARAMETERS}
         given = {name: value for name, value in given.items() if value is not None}
+        if len(self.classes_) > 2:  # a label is the place of its class
+            given |= {"task": "multiclass", "labels": tuple(range(len(self.classes_)))}
         if isinstance(self.class_weight, dict):
             classes = self.classes_.tolist()
             unknown = [name for name in self.class_weight if name not in classes]
             if unknown:
                 raise ValueError(f"class_weight: expected classes of {classes}, got {unknown[0]!r}")
-            given["class_weight"] = tuple(self.class_weight.get(c, 1.0) for c in classes)
+            if len(classes) == 2:
+                given["class_weight"] = tuple(self.class_weight.get(c, 1.0) for c in classes)
+            else:  # of many classes, a factor of the samples' weights
+                given.pop("class_weight")
         limits = Limits(
             max_value=self.max_value, max_importance=self.max_importance, clip=self.clip
         )
@@ -207,26 +217,21 @@ class OnlineSVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _checked_rows(self, X: Any) -> Any:  # noqa: N803
         return validate_data(self, X, reset=False, accept_sparse="csr", dtype=np.float64)
 
-    def _signs(self, y: Any) -> NDArray[np.float64]:
+    def _labels(self, y: Any, weights: Any) -> tuple[NDArray[Any], Any]:
+        """The model's labels of `y`, and the weights to learn by."""
         places = np.searchsorted(self.classes_, y)
         known = np.take(self.classes_, places, mode="clip") == y
         if not known.all():
             i = int((~known).argmax())
             raise ValueError(f"expected classes of {self.classes_!r}, got {y[i]!r} at y[{i}]")
-        return np.where(places == 1, 1.0, -1.0)
+        if len(self.classes_) == 2:
+            return np.where(places == 1, 1.0, -1.0), weights
+        if isinstance(self.class_weight, dict):
+            factors = np.array([self.class_weight.get(c, 1.0) for c in self.classes_], np.float64)
+            weights = factors[places] * (1.0 if weights is None else weights)
+        return places, weights
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
         tags.input_tags.sparse = True
         return tags
-
-
-def _classes_of(y: Any) -> NDArray[Any]:
-    classes = np.unique(y)
-    if len(classes) > 2:
-        raise ValueError(
-            "Only binary classification is supported. The type of the target is multiclass: got"
-            f" {len(classes)} classes"
-        )
-    return classes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Self
 
@@ -28,10 +28,11 @@ from onlinesvm.data.objects import (
     one_to_predict,
     rows_to_score,
 )
-from onlinesvm.errors import SampleError, SnapshotError
+from onlinesvm.errors import ConfigError, SampleError, SnapshotError
 from onlinesvm.kernel.contract import Rows
+from onlinesvm.model.explanation import Explanation
 from onlinesvm.model.fields import with_fields
-from onlinesvm.model.model import Explanation, Model, sided
+from onlinesvm.model.model import Model, sided
 from onlinesvm.snapshot.format import Snapshot
 from onlinesvm.snapshot.reader import from_bytes, read
 from onlinesvm.snapshot.writer import Saved, to_bytes, write
@@ -107,52 +108,84 @@ class OnlineSVM(Model):
     def predict(self, samples: Any) -> NDArray[Any]:
         """The label of each of `samples`, [n]; changes nothing.
 
-        samples: as `decision_function` takes them. The array is of int64, bool or text where both
+        samples: as `decision_function` takes them. The array is of int64, bool or text where all
         labels are of that kind, else of objects; None before the first label is known.
 
         Raises SampleError (LimitError) for the first fault, TypeError for anything but a sample.
         """
-        return self.label_margins(self.decision_function(samples))
+        return _over(self._rows(samples), self.predict_batch)
 
     def predict_proba(self, samples: Any) -> NDArray[np.float64]:
-        """The probabilities of the labels of the sides −1 and +1, float64[n, 2]: the columns are
-        `classes_`, once it has both labels. Raises as `predict` does.
+        """The probabilities of the labels, float64[n, labels]: the columns are `classes_`, once
+        it has two labels; of a binary model those of the sides −1 and +1. Raises as `predict` does.
         """
-        positive = self.probabilities(self.decision_function(samples))
-        return np.column_stack((1.0 - positive, positive))
+        made = self.probabilities(self.decision_function(samples))
+        return made if made.ndim == 2 else np.column_stack((1.0 - made, made))
+
+    def top(self, samples: Any, n: int = 3) -> list[list[tuple[Written, float]]]:
+        """The `n` best labels of each of `samples` with their probabilities, the best first.
+
+        Of a multiclass model; n: 0 for all. Raises as `predict` does, ConfigError for a binary one.
+        """
+        if isinstance(n, bool) or not isinstance(n, int) or n < 0:
+            raise ConfigError(f"n: expected an integer from 0, got {n!r}")
+        _, labels = self.many
+        names = dict(zip(labels.ids.tolist(), labels.names(), strict=True))
+        best = []
+        for rows in self._rows(samples):
+            found = self.top_batch(rows, n, probability=True)
+            for ids, shares in zip(*(part.tolist() for part in found), strict=True):
+                best.append([(names[id], share) for id, share in zip(ids, shares, strict=True)])
+        return best
 
     def decision_function(self, samples: Any) -> NDArray[np.float64]:
         """The margins of `samples`, float64[n]; above the threshold, 0, they mean the label of side
-        +1. Changes nothing.
+        +1. Of many classes the scores of their labels, as `classes_` has them, float64[n, labels];
+        −∞ of a label without a learned sample. Changes nothing.
 
         samples: each an iterable of names or a mapping; or the rows of a matrix or data frame, as
         `partial_fit` takes them.
 
         Raises as `predict` does.
         """
-        return _over(
-            rows_to_score(samples, self.kernel, self.limits, self.extractor), self.score_batch
-        )
+        scores = _over(self._rows(samples), self.score_batch)
+        if self.is_multiclass and not len(scores):
+            return np.empty((0, len(self.classes_)))
+        return scores
 
     def predict_one(self, features: Features) -> Written | None:
         """The label of one sample. Raises as `predict` does."""
-        margin = self.decision_function_one(features)
-        return self.labels.name(1.0 if margin > self.config.threshold else -1.0)
+        labels = self.predict_batch(self._one(features))
+        label: Written | None = labels.tolist()[0]
+        return label
 
     def predict_proba_one(self, features: Features) -> NDArray[np.float64]:
-        """The probabilities of both labels for one sample, float64[2]. Raises as `predict` does."""
-        positive = self.probabilities(np.array([self.decision_function_one(features)]))
-        return np.concatenate((1.0 - positive, positive))
+        """The probabilities of the labels for one sample, float64[labels]. Raises as `predict`
+        does.
+        """
+        scores = self.score_batch(self._one(features))
+        made: NDArray[np.float64] = self.probabilities(scores)[0]
+        return made if made.ndim else np.array([1.0 - made, made])
 
-    def decision_function_one(self, features: Features) -> float:
-        """The margin of one sample. Raises as `predict` does."""
-        return float(
-            self.score_batch(one_to_predict(features, self.kernel, self.limits, self.extractor))[0]
-        )
+    def decision_function_one(self, features: Features) -> float | NDArray[np.float64]:
+        """The margin of one sample; of many classes the scores of its labels, float64[labels].
+
+        Raises as `predict` does.
+        """
+        scores = self.score_batch(self._one(features))[0]
+        return scores if self.is_multiclass else float(scores)
+
+    def _rows(self, samples: Any) -> Iterator[Rows]:
+        """Samples to score, in batches."""
+        return rows_to_score(samples, self.kernel, self.limits, self.extractor)
+
+    def _one(self, features: Features) -> BatchColumns:
+        """A batch of one sample to score."""
+        return one_to_predict(features, self.kernel, self.limits, self.extractor)
 
     @property
     def classes_(self) -> NDArray[Any]:
-        """The labels known so far, that of side −1 first."""
+        """The labels known so far: that of side −1 first, or in order of first sight."""
         return self.labels.classes
 
     def features(self, features: Features) -> list[tuple[str, float]]:
@@ -160,17 +193,19 @@ class OnlineSVM(Model):
 
         Raises as `predict` does.
         """
-        batch = one_to_predict(features, self.kernel, self.limits, self.extractor)
-        return self.features_batch(batch)[0]
+        return self.features_batch(self._one(features))[0]
 
-    def explain(self, features: Features) -> Explanation:
+    def explain(
+        self, features: Features, label: Written | None = None, other: Written | None = None
+    ) -> Explanation:
         """The parts of the margin of one sample, by feature and by field; changes nothing.
 
-        Raises as `predict` does.
+        label, other: of many classes, explain the score of `label`, or its lead over `other`; left
+        out, the score of the predicted label. Raises as `predict` does.
         """
         body = one_packed(features, self.extractor)
         batch = one_decoded(body, self.kernel, self.limits, self.extractor)
-        return with_fields(self, self.explain_batch(batch), body)[0]
+        return with_fields(self, self.explain_batch(batch, label, other), body)[0]
 
     # Matrices and data frames.
 

@@ -13,6 +13,7 @@ __all__ = ["ServeConfig"]
 
 _LONGEST_S = 1e9
 LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("text", "json")
 # A snapshot's header holds all of them, and its size is bounded.
 _MAX_PRODUCERS = 500_000
 _MAX_MODELS = 10_000_000
@@ -44,8 +45,8 @@ class ServeConfig:
     )
     max_producers: int = parameter(
         65_536,
-        "producers whose last sequence is remembered, about 200 bytes each; beyond it the one"
-        " that learned least recently is forgotten",
+        "producers whose last sequence is remembered, about 200 bytes each, and its cursor;"
+        " beyond it the one that learned least recently is forgotten",
     )
     auto_create: bool = parameter(
         False,
@@ -70,6 +71,11 @@ class ServeConfig:
         "stderr's log: warning for faults alone, debug for the whole configuration too",
         LOG_LEVELS,
     )
+    log_format: str = parameter(
+        "text",
+        "stderr's log: lines for a reader, or one JSON object a line for a collector",
+        LOG_FORMATS,
+    )
     insecure: bool = parameter(
         False, "bind an address that other machines can reach, without any protection"
     )
@@ -82,12 +88,13 @@ class ServeConfig:
                 raise ConfigError(f"{name}: expected a folder, got ''")
         for name in ("snapshot_every_s", "reload_every_s"):
             check_number(name, getattr(self, name), 0.01, _LONGEST_S)
-        if self.fsync not in POLICIES:
-            raise ConfigError(f"fsync: expected one of {', '.join(POLICIES)}, got {self.fsync!r}")
-        if self.log_level not in LOG_LEVELS:
-            raise ConfigError(
-                f"log_level: expected one of {', '.join(LOG_LEVELS)}, got {self.log_level!r}"
-            )
+        for name, choices in (
+            ("fsync", POLICIES), ("log_level", LOG_LEVELS), ("log_format", LOG_FORMATS),
+        ):  # fmt: skip
+            if getattr(self, name) not in choices:
+                raise ConfigError(
+                    f"{name}: expected one of {', '.join(choices)}, got {getattr(self, name)!r}"
+                )
         for name, low, high in (
             ("max_producers", 1, _MAX_PRODUCERS),
             ("max_models", 1, _MAX_MODELS),

@@ -73,6 +73,7 @@ class RequestRefused(ServiceError, ValueError):
         self.sample = sample
         self.applied = applied
         self.retry_after_s = retry_after_s
+        self.cursor: bytes | None = None  # of the refused sample of a numbered stream
 
     def __str__(self) -> str:
         where = f" at {self.at}" if self.at else ""

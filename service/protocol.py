@@ -13,21 +13,33 @@ envelope, up to a first empty one, may come before them; the reply echoes them.
     operation   body   asks for
     ping               a sign of life
     learn       yes    samples to learn; the reply's body holds their margins. With producer and
-                       sequence: applied once, however often it is sent
+                       sequence: applied once, however often it is sent; `cursor`, the place in the
+                       producer's source that it reaches to, is kept with the sequence
     predict     yes    samples to score; the reply's body holds their margins, or with `output` in
                        the header (`margin`, `label` or `probability`) their labels, nil before the
-                       first is known, or the probabilities of the label of side +1
+                       first is known, or the probabilities of the label of side +1. Of a
+                       multiclass model `margin` and `probability` are arrays of [label, score], the
+                       best first, `top` of them (in the header; 1, and 0 for all, where the reply's
+                       header has all `labels` in their order); a binary model ignores `top`
     explain     yes    samples to score; the reply's body holds the parts of each margin, a map
                        {margin, label, bias, features: array of [name, value, weight,
-                       contribution, seen, known], fields: array of [field, contribution,
-                       whole, text: array of [part of the text, contribution]]}
+                       contribution, seen, known], fields: array of [field, contribution, whole,
+                       text: array of [part of the text, contribution]]}. Of a multiclass model,
+                       with `label` in the header: of the score of that label; with `other` too: of
+                       its lead over that
     features    yes    samples; the reply's body holds the features of each, an array of
                        [name, value]
+    labels             the labels of a multiclass model from the id `first` (0) on, `count` (100, at
+                       most 1,000): the body is a map {labels: array of maps, next: id or nil,
+                       confusion: map {labels, weights}, nil after the first page}
+    drop_label         a multiclass model to forget `label`: an entry of the log
     stats              figures, as keys of the header
     snapshot           a snapshot, answered when it is durable
     reload             a reader's look for a newer snapshot, answered when it is loaded
-    resume             the last sequence of a producer and its samples, which from then on may
-                       learn from this connection alone
+    resume             the last sequence, the samples and the last cursor of a producer, which from
+                       then on may learn from this connection alone
+    lag                what a producer that has asked to resume has still to read in its source,
+                       as `stats` shows it: `entries`, `seconds`, `bytes`, nil where unknown
     create             a model of the name `model`, with `config` (a map), or that goes on as the
                        model `copy_of` does now, or as the file `upload`. if_exists: "error", or
                        "same": one of that configuration will do
@@ -66,13 +78,13 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.config import Limits
+from onlinesvm.config import MOST_LABELS, Limits
 from onlinesvm.data.codec import pack_array
 from onlinesvm.data.label import Written, packable
 from onlinesvm.errors import BodyError, LimitError, OnlineSVMError, SampleError, format_text
+from onlinesvm.model.explanation import Contribution, Explanation
 from onlinesvm.model.labels import label_array
 from onlinesvm.model.lookup import name_bytes, name_text
-from onlinesvm.model.model import Contribution, Explanation
 from onlinesvm.service.errors import RequestRefused
 from onlinesvm.text.attribution import FieldPart, TextPart
 
@@ -81,10 +93,13 @@ __all__ = [
     "DEFAULT_ENDPOINT",
     "DEFAULT_MODEL",
     "DEFERRING",
+    "LAG_FIGURES",
+    "MAX_CURSOR_BYTES",
     "OPERATIONS",
     "OUTPUTS",
     "VERSION",
     "Id",
+    "Numbering",
     "Reply",
     "Request",
     "RequestError",
@@ -134,10 +149,13 @@ OPERATIONS = {
     "predict": True,
     "explain": True,
     "features": True,
+    "labels": False,
+    "drop_label": False,
     "stats": False,
     "snapshot": False,
     "reload": False,
     "resume": False,
+    "lag": False,
     "create": False,
     "drop": False,
     "models": False,
@@ -148,15 +166,25 @@ OPERATIONS = {
 # Those that run beside the loop and are answered when they are done.
 DEFERRING = frozenset(("snapshot", "reload", "create", "fetch"))
 
+# The keys of lag.
+LAG_FIGURES = ("entries", "seconds", "bytes")
+
 # What predict answers with.
 OUTPUTS = ("margin", "label", "probability")
+
+# Those of a producer.
+_NUMBERED = frozenset(("learn", "resume", "lag"))
 
 _KEYS = frozenset(("v", "op", "id", "model"))
 # Operation → the keys that its header may have.
 _KEYS_OF = dict.fromkeys(OPERATIONS, _KEYS) | {
-    "learn": _KEYS | {"producer", "sequence"},
-    "predict": _KEYS | {"output"},
+    "learn": _KEYS | {"producer", "sequence", "cursor"},
+    "predict": _KEYS | {"output", "top"},
+    "explain": _KEYS | {"label", "other"},
+    "labels": _KEYS | {"first", "count"},
+    "drop_label": _KEYS | {"label"},
     "resume": _KEYS | {"producer"},
+    "lag": _KEYS | {"producer", *LAG_FIGURES},
     "create": _KEYS | {"config", "if_exists", "copy_of", "upload"},
     "models": _KEYS | {"after", "limit"},
     "upload": _KEYS | {"upload", "offset", "size", "checksum"},
@@ -167,6 +195,7 @@ _MAX_HEADER_KEYS = 16
 _MAX_ID_BYTES = 64
 _MODEL_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 _MAX_PRODUCER_BYTES = 64
+MAX_CURSOR_BYTES = 256
 _UPLOAD_BYTES = 16  # of the name of an upload
 _MAX_LISTED = 1000
 _LISTED = 100
@@ -200,12 +229,26 @@ class RequestError(OnlineSVMError):
         self.retry_after_s = retry_after_s
 
 
+class Numbering(NamedTuple):
+    """The producer of a request, its number, and the cursor that it reaches to: b"", 0 and b""
+    where it has none.
+    """
+
+    producer: bytes = b""
+    sequence: int = 0
+    cursor: bytes = b""
+
+
+_UNNUMBERED = Numbering()
+
+
 class Request(NamedTuple):  # a frozen dataclass takes four times as long to make
     """One request. `body` is b"" for an operation without one.
 
-    header: its frame, as it came. producer and sequence: b"" and 0 where it is not numbered. peer:
-    the connection it came from. model: the name of the model it is for. options: the checked
-    keys of an operation that is asked for seldom.
+    header: its frame, as it came. producer, sequence, cursor: see Numbering. peer: the connection
+    it came from. model: the name of the model it is for. top: how many labels of each sample
+    predict answers with. options: the checked keys of an operation that is asked for seldom; a
+    label among them is as it came.
     """
 
     op: str
@@ -217,7 +260,9 @@ class Request(NamedTuple):  # a frozen dataclass takes four times as long to mak
     peer: bytes = b""
     output: str = "margin"
     model: str = DEFAULT_MODEL
+    top: int = 1
     options: Mapping[str, Any] = _NONE
+    cursor: bytes = b""
 
 
 class Reply(NamedTuple):
@@ -298,11 +343,12 @@ def parse_request(frames: Sequence[bytes], limits: Limits, peer: bytes = b"") ->
         raise RequestError(
             "BAD_REQUEST", f"expected output as one of {known}, got {_shown(output)}", None, id
         )
+    top = _integer("top", header.get("top", 1), 0, MOST_LABELS, id)
     if has_body and len(frames) == 1:
         raise RequestError("BAD_REQUEST", f"expected a body for {op}, got none", None, id)
     if not has_body and len(frames) == 2:
         raise RequestError("BAD_REQUEST", f"expected no body for {op}, got one", None, id)
-    producer, sequence = _numbering_of(header, op, id)
+    producer, sequence, cursor = _numbering_of(header, op, id)
     read = _OPTIONS_OF.get(op)
     options = _NONE if read is None else read(header, id)
     size = sum(map(len, frames))
@@ -314,7 +360,9 @@ def parse_request(frames: Sequence[bytes], limits: Limits, peer: bytes = b"") ->
             id,
         )
     body = frames[1] if has_body else b""
-    return Request(op, id, body, frames[0], producer, sequence, peer, output, model, options)
+    return Request(
+        op, id, body, frames[0], producer, sequence, peer, output, model, top, options, cursor
+    )
 
 
 def _creation_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
@@ -384,6 +432,17 @@ def _fetch_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
     }
 
 
+def _lag_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
+    """How far a producer is from the end of its source. Raises RequestError."""
+    figures = {name: header.get(name) for name in LAG_FIGURES}
+    for name, value in figures.items():
+        if value is not None and not (type(value) in (int, float) and 0 <= value < 2**63):
+            raise RequestError(
+                "BAD_REQUEST", f"expected {name} as a number from 0, got {_shown(value)}", None, id
+            )
+    return figures
+
+
 def _integer(name: str, value: object, low: int, high: int, id: Id) -> int:
     if type(value) is not int or not low <= value <= high:
         raise RequestError(
@@ -393,21 +452,50 @@ def _integer(name: str, value: object, low: int, high: int, id: Id) -> int:
     return value
 
 
+def _explained_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
+    """Which labels' scores are to be explained."""
+    return {"label": header.get("label"), "other": header.get("other")}
+
+
+def _page_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
+    """Which labels are to be listed. Raises RequestError."""
+    return {
+        "first": _integer("first", header.get("first", 0), 0, MOST_LABELS, id),
+        "count": _integer("count", header.get("count", _LISTED), 1, _MAX_LISTED, id),
+    }
+
+
+def _dropped_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
+    """Which label is to be dropped."""
+    return {"label": header.get("label")}
+
+
 _OPTIONS_OF: Mapping[str, Callable[[dict[str, Any], Id], Mapping[str, Any]]] = {
+    "explain": _explained_of,
+    "labels": _page_of,
+    "drop_label": _dropped_of,
     "create": _creation_of,
     "models": _listing_of,
     "upload": _piece_of,
     "fetch": _fetch_of,
+    "lag": _lag_of,
 }
 
 
-def _numbering_of(header: dict[str, Any], op: str, id: Id) -> tuple[bytes, int]:
-    """Producer and sequence of a request, b"" and 0 where it has none. Raises RequestError."""
+def _numbering_of(header: dict[str, Any], op: str, id: Id) -> Numbering:
+    """The numbering of a request. Raises RequestError."""
     producer, sequence = header.get("producer"), header.get("sequence")
     if op == "learn" and producer is None and sequence is None:
-        return b"", 0
-    if op not in ("learn", "resume"):
-        return b"", 0
+        if header.get("cursor") is not None:
+            raise RequestError(
+                "BAD_REQUEST",
+                "expected a producer and a sequence with a cursor, got none",
+                None,
+                id,
+            )
+        return _UNNUMBERED
+    if op not in _NUMBERED:
+        return _UNNUMBERED
     if not isinstance(producer, str | bytes):
         raise RequestError(
             "BAD_REQUEST",
@@ -420,20 +508,33 @@ def _numbering_of(header: dict[str, Any], op: str, id: Id) -> tuple[bytes, int]:
             f"expected a producer of 1 to {_MAX_PRODUCER_BYTES} bytes, got {len(raw)}", None, id,
         )  # fmt: skip
     if op != "learn":
-        return raw, 0
+        return Numbering(raw)
     if type(sequence) is not int or not 1 <= sequence < 2**63:
         raise RequestError(
             "BAD_REQUEST",
             f"expected sequence as an integer from 1, got {_shown(sequence)}", None, id,
         )  # fmt: skip
-    return raw, sequence
+    cursor = header.get("cursor")
+    return Numbering(raw, sequence, b"" if cursor is None else _checked_cursor(cursor, id))
 
 
-def numbering_of(frame: bytes) -> tuple[bytes, int]:
-    """Producer and sequence in the header frame of a learn request, b"" and 0 if it has none.
+def _checked_cursor(cursor: object, id: Id) -> bytes:
+    """`cursor` in bytes. Raises RequestError."""
+    if not isinstance(cursor, str | bytes):
+        raise RequestError(
+            "BAD_REQUEST", f"expected a cursor as text or bytes, got {_shown(cursor)}", None, id
+        )
+    raw = cursor.encode("utf-8", "surrogateescape") if isinstance(cursor, str) else cursor
+    if not 1 <= len(raw) <= MAX_CURSOR_BYTES:
+        raise RequestError(
+            "BAD_REQUEST",
+            f"expected a cursor of 1 to {MAX_CURSOR_BYTES} bytes, got {len(raw)}", None, id,
+        )  # fmt: skip
+    return raw
 
-    Raises RequestError.
-    """
+
+def numbering_of(frame: bytes) -> Numbering:
+    """The numbering in the header frame of a learn request. Raises RequestError."""
     return _numbering_of(_parse_header(frame), "learn", None)
 
 

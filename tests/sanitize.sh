@@ -30,7 +30,8 @@ check() { # MASK TEST...
         -k "(native or both_kernels) and not memory and not without_building_it" "$@"
 }
 
-check "" tests/kernel/test_conformance.py tests/data/test_codec_fuzz.py tests/readers/test_line_kernels.py \
+check "" tests/kernel/test_conformance.py tests/kernel/test_multiclass.py tests/model/test_multiclass.py \
+    tests/model/test_classes.py tests/data/test_codec_fuzz.py tests/readers/test_line_kernels.py \
     tests/readers/test_reader.py tests/data/test_codec.py tests/model/test_lookup.py tests/test_svm.py \
     tests/snapshot/test_view.py tests/model/test_pruning.py \
     tests/data/test_matrix.py tests/metrics/test_progressive.py tests/snapshot/test_snapshot.py tests/model/test_rules.py \

@@ -57,6 +57,37 @@ def test_a_fit_is_the_model_of_the_same_rows() -> None:
     assert fitted.score(X, y) > 0.9
 
 
+def test_many_classes_are_the_model_of_their_places() -> None:
+    X, _ = drawn(400)  # noqa: N806
+    y = np.array(["c", "a", "d", "b"])[X[:, :4].argmax(axis=1)]
+    fitted = OnlineSVMClassifier(shuffle=False).fit(X, y)
+    assert fitted.classes_.tolist() == ["a", "b", "c", "d"]
+    places = np.searchsorted(fitted.classes_, y)
+    model = OnlineSVM(task="multiclass", labels=(0, 1, 2, 3)).partial_fit(X, places)
+    scores, shares = fitted.decision_function(X), fitted.predict_proba(X)
+    assert scores.tobytes() == model.decision_function(X).tobytes()
+    assert scores.shape == shares.shape == (400, 4)
+    np.testing.assert_allclose(shares.sum(axis=1), 1.0)
+    assert fitted.classes_[shares.argmax(axis=1)].tolist() == fitted.predict(X).tolist()
+    assert fitted.score(X, y) > 0.85
+    in_parts = OnlineSVMClassifier()
+    for part in (slice(0, 1), slice(1, 400)):
+        in_parts.partial_fit(X[part], y[part], classes=["d", "c", "b", "a"])
+    assert in_parts.decision_function(X).tobytes() == scores.tobytes()
+    assert cross_val_score(OnlineSVMClassifier(random_state=0), X, y, cv=3).min() > 0.8
+    balanced = OnlineSVMClassifier(class_weight="balanced", shuffle=False).fit(X, y)
+    assert balanced.model_.config.class_weight == "balanced"
+
+
+def test_class_weights_of_many_classes_are_factors() -> None:
+    X, _ = drawn(200)  # noqa: N806
+    y = X[:, :3].argmax(axis=1) + 5
+    weights = np.linspace(0.5, 2.0, 200)
+    weighted = OnlineSVMClassifier(class_weight={5: 3.0}, shuffle=False).fit(X, y, weights)
+    given = OnlineSVMClassifier(shuffle=False).fit(X, y, weights * np.where(y == 5, 3.0, 1.0))
+    assert weighted.decision_function(X).tobytes() == given.decision_function(X).tobytes()
+
+
 def test_sparse_matrices_are_dense_ones() -> None:
     X, y = drawn()  # noqa: N806
     X[np.abs(X) < 0.5] = 0.0
@@ -142,9 +173,12 @@ def test_a_pickled_estimator_learns_on_alike() -> None:
     ("call", "error", "text"),
     [
         (lambda e, x, y: e.predict(x), NotFittedError, "not fitted"),
-        (lambda e, x, y: e.fit(x, ["a"] * len(y)), ValueError, "two classes to fit, got one"),
-        (lambda e, x, y: e.fit(x, ["a", "b", "c", "a"] * 50), ValueError, "3 classes"),
-        (lambda e, x, y: e.partial_fit(x[:1], y[:1]), ValueError, "both by classes="),
+        (lambda e, x, y: e.fit(x, ["a"] * len(y)), ValueError, "classes or more to fit, got one"),
+        (
+            lambda e, x, y: e.set_params(rule="pa1").fit(x, ["a", "b", "c", "a"] * 50),
+            ValueError, "expected hedge for task multiclass, got 'pa1'",
+        ),
+        (lambda e, x, y: e.partial_fit(x[:1], y[:1]), ValueError, "all by classes="),
         (lambda e, x, y: e.fit(x, y).partial_fit(x, ["z"] * 200), ValueError, r"'z'\S* at y\[0\]"),
         (lambda e, x, y: e.set_params(passes=0).fit(x, y), ValueError, "passes: expected an int"),
         (lambda e, x, y: e.set_params(rule="svm").fit(x, y), ValueError, "rule: expected one of"),

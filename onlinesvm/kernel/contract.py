@@ -1,8 +1,9 @@
 """The contract of a kernel: the names that both define, and no others.
 
-A kernel module defines the 12 names of MODULE. Its lookups, rules, metrics, views and extractors
-have the members of the protocols below, which share names for like things:
-33 different names in all. A test holds both kernels to exactly these. The python kernel is the
+A kernel module defines the 13 names of MODULE. Its lookups, rules, metrics, learners of many
+classes, views and extractors have the members of the protocols below, which share names for like
+things:
+39 different names in all. A test holds both kernels to exactly these. The python kernel is the
 readable reference; it specifies them.
 
 *Rows* are a decoded batch of the kernel, or Columns of a matrix. Both are rows of names.
@@ -18,12 +19,13 @@ from numpy.typing import NDArray
 
 from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.data.batch import CSR, BatchColumns, Columns
+from onlinesvm.data.learned import Learned
 from onlinesvm.model.rules.layout import Layout
 from onlinesvm.text.options import TextOptions
 
 __all__ = [
     "MEMBERS", "MODULE", "Kernel", "KernelExtracted", "KernelExtractor", "KernelLookup",
-    "KernelMetrics", "KernelRule", "KernelView", "Rows",
+    "KernelMetrics", "KernelMulticlass", "KernelRule", "KernelView", "Rows",
 ]  # fmt: skip
 
 MODULE = (
@@ -32,6 +34,7 @@ MODULE = (
     "RULES",
     "Lookup",
     "Metrics",
+    "Multiclass",
     "decode",
     "encode",
     "learn",
@@ -66,9 +69,13 @@ MEMBERS = {
         "weights",
     ),
     "Metrics": ("dump", "observe", "probabilities", "restore"),
+    "Multiclass": (
+        "coefficients", "drop", "feature", "learn", "max_labels", "max_labels_per_feature",
+        "probabilities", "prune", "reserve", "restore", "score", "states", "view",
+    ),
     "View": ("arrays", "close", "scalars"),
     "Extractor": ("extract", "reads_maps", "reads_text"),
-}
+}  # fmt: skip
 
 # `Any` stands for the kernel's own batch.
 Rows = BatchColumns | Columns
@@ -157,6 +164,30 @@ class KernelExtractor(Protocol):
     def extract(self, packed: bytes) -> KernelExtracted: ...
 
 
+class KernelMulticlass(Protocol):
+    """Weights by id and label. `onlinesvm.model.rules.multiclass.Multiclass` specifies it."""
+
+    max_labels_per_feature: int
+
+    @property
+    def max_labels(self) -> int: ...
+    @property
+    def states(self) -> NDArray[np.uint8]: ...
+    @property
+    def coefficients(self) -> NDArray[np.float64]: ...
+    def learn(self, csr: CSR, labels: Any, importances: Any) -> Learned: ...
+    def score(self, csr: CSR) -> NDArray[np.float32]: ...
+    def probabilities(self, scores: NDArray[np.float32]) -> NDArray[np.float64]: ...
+    def feature(
+        self, id: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32], tuple[float, int, int, int]]: ...
+    def drop(self, label: int) -> None: ...
+    def reserve(self, csr: CSR, labels: Any, n: int = 0) -> None: ...
+    def prune(self, n: int, keep_ids: Any, remaining: int) -> NDArray[np.bool_]: ...
+    def view(self, n: int) -> KernelView: ...
+    def restore(self, arrays: Arrays, scalars: Mapping[str, Any]) -> None: ...
+
+
 class Kernel(Protocol):
     """The module. `onlinesvm.kernel.python` is the reference.
 
@@ -174,6 +205,9 @@ class Kernel(Protocol):
     def Extractor(  # noqa: N802 - a class there
         self, options: TextOptions, limits: Limits, most_bytes: int
     ) -> KernelExtractor: ...
+    def Multiclass(  # noqa: N802 - a class there
+        self, bias: bool, max_labels: int, max_labels_per_feature: int, layout: Any
+    ) -> KernelMulticlass: ...
     def decode(
         self,
         body: bytes | memoryview,

@@ -14,6 +14,7 @@ from onlinesvm.metrics.monitor import Metrics
 from onlinesvm.model.lookup import Lookup, check_first
 from onlinesvm.model.margins import score_fixed, vector_of
 from onlinesvm.model.rules import RULES, Rule
+from onlinesvm.model.rules.multiclass import Multiclass
 from onlinesvm.readers.parsing import parse_block
 from onlinesvm.text.records import Extractor
 
@@ -23,6 +24,7 @@ __all__ = [
     "RULES",
     "Lookup",
     "Metrics",
+    "Multiclass",
     "decode",
     "encode",
     "learn",

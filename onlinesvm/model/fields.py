@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from onlinesvm.data.codec import parts_of
+from onlinesvm.model.explanation import Explanation
 from onlinesvm.model.lookup import name_bytes
-from onlinesvm.model.model import Explanation, Model
+from onlinesvm.model.model import Model
 from onlinesvm.text.attribution import attributed
 from onlinesvm.text.constants import TEXT_BYTES
 

@@ -18,10 +18,13 @@ from numpy.typing import NDArray
 from onlinesvm.data.label import Label, Written, label_of, packable
 from onlinesvm.errors import ConfigError, SampleError, SnapshotError, format_text
 
-__all__ = ["ABOVE_ZERO", "REST", "Labels", "ThirdLabel", "label_array", "shown"]
+__all__ = ["ABOVE_ZERO", "REST", "Labels", "RefusedLabel", "label_array", "shown"]
 
 ABOVE_ZERO = ">0"  # among `positive`: every integer above 0
 REST = "rest"  # the name of side −1 once several labels share it
+
+# Ends the message about a third label.
+_MORE = "; a model of more labels is created with task multiclass (--task multiclass)"
 
 _SIDES = {b"1": 1.0, b"0": -1.0, b"-1": -1.0}
 
@@ -71,7 +74,7 @@ class Labels:
     def learn(self, table: Sequence[Label]) -> None:
         """Take the labels of `table`, each of which may be new.
 
-        Raises ThirdLabel for one that has no side; the labels then stay as they were.
+        Raises RefusedLabel for one that has no side; the labels then stay as they were.
         """
         trial = self.copy()
         for place, label in enumerate(table):
@@ -97,7 +100,7 @@ class Labels:
             sides = [self._sides.get(label.text, 0.0) for label in table]
         return np.array(sides, dtype=np.float64)
 
-    def signs_of(self, rows: Labelled) -> NDArray[np.float64]:
+    def truths_of(self, rows: Labelled) -> NDArray[np.float64]:
         """The side of each sample's label, float64[n], 0 for an unknown one."""
         return self.find(rows.label_table).take(np.asarray(rows.label_ids, np.int32))
 
@@ -148,9 +151,9 @@ class Labels:
                 self._sides = {known: at for known, at in self._sides.items() if at != side}
                 return
         elif len(self._names) == 2:
-            raise ThirdLabel(
+            raise RefusedLabel(
                 f"expected one of the model's two labels, {self.expected()}, got"
-                f" {shown(label.written)}",
+                f" {shown(label.written)}{_MORE}",
                 place,
             )
         else:
@@ -187,8 +190,8 @@ class Labels:
         self._sides, self._names = sides, names
 
 
-class ThirdLabel(SampleError):
-    """A label that a binary model has no side for. place: its place in the table."""
+class RefusedLabel(SampleError):
+    """A label that a model does not take. place: its place in the table."""
 
     def __init__(self, message: str, place: int) -> None:
         super().__init__(message)

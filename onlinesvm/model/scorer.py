@@ -21,7 +21,7 @@ from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.data import matrix
 from onlinesvm.data.batch import CSR, Columns
 from onlinesvm.data.objects import rows_to_score
-from onlinesvm.errors import SnapshotError
+from onlinesvm.errors import ConfigError, SnapshotError
 from onlinesvm.kernel.contract import Kernel, KernelLookup, KernelRule, Rows
 from onlinesvm.model.head import Head
 from onlinesvm.model.margins import checked, known, normalized, rows_over_ids
@@ -54,7 +54,7 @@ class ScoredModel(Protocol):
     _lock: AbstractContextManager[object]
 
     @property
-    def head(self) -> Head: ...
+    def binary(self) -> tuple[Head, Any]: ...
 
 
 class Scorer:
@@ -115,9 +115,11 @@ class Scorer:
 
     def _share(self, model: ScoredModel) -> None:
         self.limits, self.kernel = model.limits, model.kernel
-        self._copy(model.config, model.position, model._lookup, model.head.rule)
+        self._copy(model.config, model.position, model._lookup, model.binary[0].rule)
 
     def _restore(self, taken: Snapshot, limits: Limits | None, kernel: str | None) -> None:
+        if taken.config.task != "binary":
+            raise ConfigError(f"task: expected a binary model, got a {taken.config.task} one")
         self.limits = (limits or taken.limits).under(taken.config.rule)
         self.kernel = kernels.load(kernel)
         lookup = self.kernel.Lookup(self.limits.max_features)

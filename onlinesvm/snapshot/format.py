@@ -16,6 +16,8 @@ A file is a stream of msgpack objects, nothing else:
     id             bin, 16 bytes: random, given to the model when it is created
     config         map, the learner's configuration
     max_features   the bound on the model when it was written
+    max_labels_per_feature
+                   the bound of a multiclass model when it was written; left out otherwise
     bounds         array [max_value, max_importance, clip], float64, float64 and boolean: the limits
                    when it was written; left out where they are the rule's own
     position       samples learned, at most 2**62
@@ -24,8 +26,10 @@ A file is a stream of msgpack objects, nothing else:
     totals         array of 7 float64, the progressive figures (metrics.progressive.TOTALS)
     labels         array of at most 2, that of side −1 first: [label as it was first written, side],
                    side −1.0 or 1.0; a text that is not UTF-8 as bytes
+                   empty for many classes, whose labels are arrays
     counters       map, name → array of float64: monitor, the state of metrics.monitor without the
-                   totals; label_counts, the samples of −1 and of +1 that class_weight counts
+                   totals; label_counts, the samples of −1 and of +1 that class_weight counts (an
+                   array of integers for many classes)
     attachments    map, name → any msgpack value: kept for the caller that saved the model
     arrays         array of [name, dtype, count]
 
@@ -37,6 +41,10 @@ A file is a stream of msgpack objects, nothing else:
     views          |u1, n         each feature's view, plus 4 for one that a text has; left
                                   out where all are 0
 
+A model of many classes has the arrays of `model.rules.class_layout`, then those of its labels, by
+id from 0: label_figures …, reliability (metrics.classes); label_counts <i8, of `class_weight`;
+label_lengths <i4 and label_names |u1, each label as msgpack as it was first written, of 0 bytes for
+a dropped one. Their counts are their own.
 
 Numbers in arrays are little-endian. Keys of maps are text or bytes; extension types are refused.
 `checksum` is the CRC-32 (as zlib has it) of all bytes before the trailer. `digest` is the SHA-256,
@@ -68,6 +76,7 @@ __all__ = [
 
 FORMAT = "onlinesvm-snapshot"
 FORMAT_VERSION = 1
+DEFAULT_ROW = Limits().max_labels_per_feature
 MAX_POSITION = 2**62  # so that no count of samples overflows in the kernels
 CHUNK_BYTES = 2**20
 
@@ -104,17 +113,26 @@ class Snapshot:
     labels: list[list[Any]]
     bounds: tuple[float, float, bool] | None = None
     attachments: dict[str, Any] = field(default_factory=dict)
+    max_labels_per_feature: int = DEFAULT_ROW
 
     @property
     def limits(self) -> Limits:
         """The limits that held when it was taken, as far as it holds them."""
-        limits = Limits(max_features=self.max_features)
+        limits = Limits(
+            max_features=self.max_features, max_labels_per_feature=self.max_labels_per_feature
+        )
         if self.bounds is None:
             return limits.under(self.config.rule)
         return limits.bounded(*self.bounds)
 
     def blocks(self, size: int) -> Iterator[Snapshot]:
-        """Snapshots of `size` features each, the last of fewer; at least one. Shares the memory."""
+        """Snapshots of `size` features each, the last of fewer; at least one. Shares the memory.
+
+        One of many classes is one block.
+        """
+        if self.config.task == "multiclass":
+            yield self
+            return
         ends = np.cumsum(self.lengths, dtype=np.uint64)
         for start in range(0, max(1, len(ends)), size):
             rows = slice(start, start + size)

@@ -17,11 +17,12 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.config import MAX_MAGNITUDE, LearnerConfig
+from onlinesvm.config import LEAST_ROW, MAX_MAGNITUDE, MOST_LABELS, LearnerConfig
 from onlinesvm.data.label import label_of
 from onlinesvm.errors import ConfigError, SnapshotError, format_kind
 from onlinesvm.snapshot.format import (
     CHUNK_BYTES,
+    DEFAULT_ROW,
     FORMAT,
     FORMAT_VERSION,
     MAX_POSITION,
@@ -38,7 +39,7 @@ _MAX_HEADER_MAP = 2**20
 _MAX_TRAILER_BYTES = 4096
 _MAX_FEATURES = 2**31 - 2
 _THREAD_BYTES = 2**18  # of less, the hash is done before a thread has begun
-_DTYPES = {"<u4": 4, "|u1": 1, "<f4": 4, "<f8": 8, "<i8": 8}
+_DTYPES = {"<u4": 4, "|u1": 1, "<i4": 4, "<f4": 4, "<f8": 8, "<i8": 8}
 
 
 def read(path: str | os.PathLike[str]) -> Snapshot:
@@ -165,6 +166,13 @@ class _Reader:
             header["config"] = LearnerConfig.from_dict(header["config"])
         except (ConfigError, TypeError) as error:
             raise self._error(f"header: {error}") from None
+        most = header.setdefault("max_labels_per_feature", DEFAULT_ROW)
+        expect(
+            type(most) is int and LEAST_ROW <= most <= MOST_LABELS,
+            f"max_labels_per_feature from {LEAST_ROW} to {MOST_LABELS}",
+            most,
+        )
+        is_free = header["config"].task == "multiclass"  # the counts of its arrays are their own
         totals = header["totals"]
         expect(
             len(totals) == 7 and all(type(t) is float and 0 <= t < float("inf") for t in totals),
@@ -196,11 +204,10 @@ class _Reader:
             name, dtype, count = entry
             known = isinstance(dtype, str) and dtype in _DTYPES
             expect(known, f"array {name}: a dtype among {', '.join(_DTYPES)}", dtype)
-            wanted = "its count" if name == "names" else f"count {header['features']}"
+            own = name == "names" or (is_free and name != "lengths")
+            wanted = "its count" if own else f"count {header['features']}"
             expect(
-                type(count) is int
-                and count >= 0
-                and (name == "names" or count == header["features"]),
+                type(count) is int and count >= 0 and (own or count == header["features"]),
                 f"array {name}: {wanted}",
                 count,
             )
@@ -287,6 +294,7 @@ class _Reader:
             id=header["id"],
             config=header["config"],
             max_features=header["max_features"],
+            max_labels_per_feature=header["max_labels_per_feature"],
             bounds=header["bounds"],
             kernel=header["kernel"],
             position=header["position"],

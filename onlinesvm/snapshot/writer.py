@@ -115,6 +115,12 @@ def _bounds(snapshot: Snapshot) -> dict[str, list[float]]:
     return {} if is_own or bounds is None else {"bounds": list(bounds)}
 
 
+def _row_bound(snapshot: Snapshot) -> dict[str, int]:
+    if snapshot.config.task != "multiclass":
+        return {}
+    return {"max_labels_per_feature": snapshot.max_labels_per_feature}
+
+
 def _write_stream(file: BinaryIO, snapshot: Snapshot) -> tuple[int, str]:
     """Write all of `snapshot`; its checksum and digest."""
     arrays = snapshot.all_arrays()
@@ -129,6 +135,7 @@ def _write_stream(file: BinaryIO, snapshot: Snapshot) -> tuple[int, str]:
             "id": snapshot.id,
             "config": snapshot.config.as_dict(),
             "max_features": snapshot.max_features,
+            **_row_bound(snapshot),
             **_bounds(snapshot),
             "position": snapshot.position,
             "features": len(snapshot.lengths),

@@ -120,11 +120,11 @@ def inspect(arguments: argparse.Namespace) -> None:
         "written_at": _date(header["written_at"]),
         "path": str(path.absolute()),
         "config": model.config.as_dict(),
-        "labels": list(model.labels.names()),
+        "labels": len(model.labels.names()) if model.is_multiclass else list(model.labels.names()),
         "id": header["id"].hex(),
         "producers": len(header["attachments"].get("producers", {})),
         "digest": model.snapshot().digest(),
-        "bias": model.bias,
+        **({} if model.is_multiclass else {"bias": model.bias}),
         "progressive_error": figures.error,
         "progressive_hinge_loss": figures.hinge_loss,
         "recent_error": figures.recent_error,
@@ -136,6 +136,10 @@ def inspect(arguments: argparse.Namespace) -> None:
         header["experts"] = experts
     for name in ("arrays", "totals", "scalars", "counters", "attachments"):
         header.pop(name, None)
+    if model.is_multiclass:  # the command `labels` shows the rest
+        text = json.dumps(header) if arguments.json else "\n".join(_figures(header, experts))
+        write(text + "\n")
+        return
     up, down = model.strongest(arguments.top)
     if arguments.json:
         write(json.dumps({**header, "positive": up, "negative": down}) + "\n")
@@ -166,6 +170,20 @@ def _table(
     up: list[tuple[str, float]],
     down: list[tuple[str, float]],
 ) -> list[str]:
+    lines = _figures(header, experts)
+    down_name, up_name = header["labels"]
+    for label, sign, rows in ((up_name, "+1", up), (down_name, "-1", down)):
+        title = sign if label is None else one_line(str(label))
+        lines.append(f"\nstrongest features for {title}")
+        for name, weight in rows:
+            # A name may hold anything, also the commands of a terminal.
+            lines.append(f"  {weight:+12.6f}  {name if name.isprintable() else ascii(name)}")
+    return lines
+
+
+def _figures(
+    header: dict[str, Any], experts: dict[str, dict[str, float | None]] | None
+) -> list[str]:
     lines = []
     for key, value in header.items():
         if key == "experts":
@@ -178,11 +196,4 @@ def _table(
         for name, figures in experts.items():
             cells = ("-" if (v := figures[c]) is None else f"{v:.4f}" for c in columns)
             lines.append(f"  {name:14}" + "".join(f"{cell:>14}" for cell in cells))
-    down_name, up_name = header["labels"]
-    for label, sign, rows in ((up_name, "+1", up), (down_name, "-1", down)):
-        title = sign if label is None else one_line(str(label))
-        lines.append(f"\nstrongest features for {title}")
-        for name, weight in rows:
-            # A name may hold anything, also the commands of a terminal.
-            lines.append(f"  {weight:+12.6f}  {name if name.isprintable() else ascii(name)}")
     return lines

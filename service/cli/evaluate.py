@@ -14,6 +14,7 @@ from onlinesvm.data.batch import BatchColumns
 from onlinesvm.errors import SampleError
 from onlinesvm.metrics.held_out import HeldOut
 from onlinesvm.model.labels import Labels, shown
+from onlinesvm.service.cli.classes import evaluated, table
 from onlinesvm.service.cli.flags import add_flags, limits_of
 from onlinesvm.service.cli.models import opened
 from onlinesvm.service.cli.output import one_line, write
@@ -45,6 +46,11 @@ def evaluate(arguments: argparse.Namespace) -> None:
     run = Run(arguments, limits, labelled=True)
     held_out = HeldOut()
     with opened(arguments, limits) as model:
+        if model.is_multiclass:
+            report = evaluated(run, model, files)
+            write(json.dumps(report) + "\n" if arguments.json else table(report))
+            return
+        assert isinstance(model.labels, Labels)
         run.limits, run.check = model.limits, partial(_check_known, model.labels)
         run.threshold, run.labels, run.positive = model.threshold, model.labels, model.positive
         for batch in run.batches(files):

@@ -8,12 +8,13 @@ import sys
 from typing import Any
 
 from onlinesvm.config import Limits
-from onlinesvm.data.label import Written
-from onlinesvm.model.model import Explanation
+from onlinesvm.model.class_labels import AnyLabels
+from onlinesvm.model.explanation import Explanation
+from onlinesvm.model.labels import Labels
 from onlinesvm.service.cli.flags import add_flags, limits_of
 from onlinesvm.service.cli.models import opened
 from onlinesvm.service.cli.output import write
-from onlinesvm.service.cli.parser import Parser
+from onlinesvm.service.cli.parser import Parser, UsageError
 from onlinesvm.service.cli.run import Run, add_files, files_of
 from onlinesvm.service.cli.shading import Shading, has_colours
 from onlinesvm.service.cli.target import add_target
@@ -37,6 +38,14 @@ def add_explain(parser: Parser) -> None:
         help="text: each text shaded by what its tokens add, for a human (the default on a"
         " terminal; without colours where NO_COLOR is set); json: one object a line (else)",
     )
+    for flag, help in (
+        (
+            "label",
+            "of a multiclass model: explain this label's score (default: the predicted one)",
+        ),
+        ("other", "with --label: explain its lead over this label"),
+    ):
+        parser.add_argument(f"--{flag}", metavar="LABEL", help=help)
     add_flags(parser, Limits, "limits")
 
 
@@ -46,19 +55,22 @@ def explain(arguments: argparse.Namespace) -> None:
     """
     limits = limits_of(arguments)
     files = files_of(arguments)
+    if arguments.other is not None and arguments.label is None:
+        raise UsageError("--other needs --label: a lead is of one label over another")
     run = Run(arguments, limits, labelled=False)
     output = arguments.output or ("text" if sys.stdout.isatty() else "json")
+    named = arguments.label, arguments.other
     with opened(arguments, limits) as model:
         run.limits = model.limits
         shading: Shading | None = None
         for piece in run.pieces(files):
-            explained = model.explain(piece.batch, run.samples) if piece.batch else []
+            batch = piece.batch
+            explained = model.explain(batch, run.samples, *named) if batch else []
             if output == "json":
                 lines = [json.dumps(_shown(explanation)) + "\n" for explanation in explained]
             else:
                 if shading is None:
-                    up, down = model.labels.name(1.0), model.labels.name(-1.0)
-                    shading = Shading(_side(up, "+1"), _side(down, "-1"), has_colours(sys.stdout))
+                    shading = Shading(*_sides(model.labels), has_colours(sys.stdout))
                     write(shading.legend())
                 lines = [shading.shown(explanation) for explanation in explained]
             write(piece.joined(lines, "null\n" if output == "json" else "-\n\n"))
@@ -79,5 +91,9 @@ def _shown(explanation: Explanation) -> dict[str, Any]:
     }
 
 
-def _side(label: Written | None, unknown: str) -> str:
-    return unknown if label is None else str(label)
+def _sides(labels: AnyLabels) -> tuple[str, str]:
+    """What parts above and below 0 speak for."""
+    if not isinstance(labels, Labels):
+        return "for the label", "against it"
+    up, down = labels.name(1.0), labels.name(-1.0)
+    return "+1" if up is None else str(up), "-1" if down is None else str(down)

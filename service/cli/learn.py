@@ -19,8 +19,11 @@ from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.data.batch import CSR, BatchColumns
 from onlinesvm.data.codec import cut_body
 from onlinesvm.data.label import Label
+from onlinesvm.errors import OnlineSVMError
+from onlinesvm.model.class_labels import AnyLabels
 from onlinesvm.model.labels import Labels, shown
 from onlinesvm.model.model import sided
+from onlinesvm.service.cli import settings
 from onlinesvm.service.cli.flags import add_flags, count, limits_of, parameters_of, size
 from onlinesvm.service.cli.interrupt import uninterrupted
 from onlinesvm.service.cli.output import naming, note, plural, write
@@ -99,6 +102,8 @@ def add_learn(parser: Parser) -> None:
 
 def learn(arguments: argparse.Namespace) -> None:
     """Learn files, by a daemon or into a snapshot file."""
+    if arguments.snapshot is None:  # a daemon's learner has its own
+        settings.drop(arguments, LearnerConfig)
     limits, parameters = limits_of(arguments), parameters_of(arguments)
     files = files_of(arguments)
     _check_usage(arguments, parameters, files)
@@ -185,7 +190,7 @@ def _learn_file(
         model = load(path, arguments, limits)
         model.config.check_given(parameters)
     else:
-        model = OnlineSVM(limits=limits, **parameters)
+        model = OnlineSVM(limits=limits, **_with_task(parameters, files, run))
     run.limits = model.limits
     if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
         raise StateError(f"{folder}: expected a folder that can be written")
@@ -199,7 +204,7 @@ def _learn_file(
                 batches = with_positive(batches, Labels(run.positive))
             for batch, ids in batches:
                 if not number:
-                    run.label_run.count(read.labels.signs_of(batch))
+                    run.label_run.count(read.labels.truths_of(batch))
                 with uninterrupted():
                     margins = model.learn_batch(batch, ids)
                     run.labels = model.labels
@@ -215,16 +220,45 @@ def _learn_file(
     passes = {"passes": arguments.passes} if arguments.passes > 1 else {}
     return {
         **passes,
-        "labels": list(model.labels.names()),
+        "labels": len(model.labels.names()) if model.is_multiclass else list(model.labels.names()),
         "features": len(model.lookup),
         "position": model.position,
     }
 
 
+def _with_task(parameters: dict[str, Any], files: list[str], run: Run) -> dict[str, Any]:
+    """The parameters of a new model: a multiclass one where the first 10,000 samples of `files`
+    have more than two labels and the parameters leave the task open.
+    """
+    config = LearnerConfig(**parameters)
+    is_open = parameters.get("task", "auto") == "auto" and config.labels is None
+    only_binary = config.rule != "hedge" or config.positive or config.threshold
+    if not is_open or only_binary or isinstance(config.class_weight, tuple):
+        return parameters
+    seen: set[bytes] = set()
+    samples = 0
+    for source in files:
+        if not os.path.isfile(source):  # a pipe is read once
+            break
+        try:
+            with run.reader(source) as reader:
+                for batch in reader:
+                    seen.update(label.text for label in batch.label_table)
+                    samples += len(batch)
+                    if len(seen) > 2:
+                        note("more than two labels: the new model is a multiclass one")
+                        return {**parameters, "task": "multiclass"}
+                    if samples >= _LOOK_AHEAD:
+                        return parameters
+        except (OnlineSVMError, OSError):  # reported when the file is learned
+            break
+    return parameters
+
+
 class _LabelsRead:
     """The labels of a model and those read since, as the model will have them."""
 
-    def __init__(self, labels: Labels) -> None:
+    def __init__(self, labels: AnyLabels) -> None:
         self.labels = labels
 
     def __call__(self, batch: BatchColumns) -> None:
@@ -310,7 +344,8 @@ def _learn_daemon(
         # any order.
         first = max(index for index in waiting if index <= start)
         batch, left = waiting.pop(first)
-        if not run.labels.find(batch.label_table).all():
+        labels = run.labels
+        if isinstance(labels, Labels) and not labels.find(batch.label_table).all():
             # Those that were learned just now; a daemon that is lost is reported by the stream.
             with contextlib.suppress(ServiceError):
                 run.labels = labels_in(client.stats())
@@ -333,7 +368,9 @@ def _learn_daemon(
                 start = 0
                 batches = ((batch, None) for batch in run.batches(files, settle=stream.flush))
                 for batch, _ in with_positive(batches, Labels(run.positive)) if given else batches:
-                    run.label_run.count(read.labels.signs_of(batch))
+                    run.label_run.count(read.labels.truths_of(batch))
+                    if not isinstance(read.labels, Labels):
+                        run.labels = read.labels
                     known = min(max(before - start, 0), len(batch))  # learned in an earlier run
                     if known < len(batch):
                         waiting[start] = batch, len(batch) - known
@@ -362,7 +399,7 @@ def _learn_daemon(
     known_samples = {"known": before} if producer is not None else {}
     return {
         **known_samples,
-        "labels": list(labels_in(figures).names()),
+        "labels": figures["labels"],
         "features": figures["features"],
         "position": figures["position"],
     }

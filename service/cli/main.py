@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 
 from onlinesvm.errors import OnlineSVMError
+from onlinesvm.service.cli import settings
 from onlinesvm.service.cli.interrupt import interruptible
 from onlinesvm.service.cli.output import BYTES_AS_GIVEN, naming
 from onlinesvm.service.cli.parser import Parser, UsageError
@@ -34,6 +35,7 @@ COMMANDS = {
     "predict": ("predict", "print the label, margin or probability of each sample, one a line"),
     "evaluate": ("evaluate", "measure error, AUC, log loss, calibration on held-out files"),
     "explain": ("explain", "print the parts of each sample's margin, one JSON object a line"),
+    "labels": ("classes", "print the labels of a multiclass model with their figures, or drop one"),
     "features": ("features", "print the features of each sample, one JSON object a line"),
     "ping": ("ping", "print one line if a daemon answers; else exit with 1"),
     "stats": ("admin", "print a daemon's figures as a JSON object"),
@@ -64,12 +66,24 @@ def parser() -> Parser:
         def fill(added: Parser, name: str = name, module: str = module) -> None:
             room = importlib.import_module(f"onlinesvm.service.cli.{module}")
             getattr(room, f"add_{name}")(added)
+            settings.add_config(added)
             added.set_defaults(run=getattr(room, name), parser=added)
 
         commands.add_parser(
-            name, help=help, description=help[0].upper() + help[1:] + ".", fill=fill
+            name,
+            help=help,
+            description=help[0].upper() + help[1:] + ".",
+            fill=fill,
+            prepare=_take_settings,
         )
     return top
+
+
+def _take_settings(command: Parser, words: Sequence[str]) -> None:
+    """Let a file and the environment give the flags that `words` leave out. Raises UsageError."""
+    if not {"-h", "--help"} & set(words):
+        taken = settings.apply(command._actions, words, os.environ)
+        command.set_defaults(settings=taken)
 
 
 class _Version(argparse.Action):

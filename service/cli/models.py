@@ -15,14 +15,15 @@ from onlinesvm import kernel as kernels
 from onlinesvm.config import Limits
 from onlinesvm.data.batch import BatchColumns
 from onlinesvm.data.codec import cut_body
-from onlinesvm.data.label import Written
+from onlinesvm.data.label import Written, packable
 from onlinesvm.errors import LimitError
+from onlinesvm.model.class_labels import AnyLabels
+from onlinesvm.model.explanation import Explanation
 from onlinesvm.model.fields import with_fields
-from onlinesvm.model.labels import Labels
-from onlinesvm.model.model import Explanation
 from onlinesvm.service.cli.target import check_target, client_of, labels_in, load
 from onlinesvm.service.client.client import Client
 from onlinesvm.service.errors import RequestRefused
+from onlinesvm.service.labels import decode_top
 from onlinesvm.service.protocol import decode_explanations, decode_margins
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Model", "opened"]
 
 Floats = NDArray[np.float64]
+Best = list[list[tuple[Written | None, float]]]
 
 
 class Model(Protocol):
@@ -47,7 +49,10 @@ class Model(Protocol):
         ...
 
     @property
-    def labels(self) -> Labels: ...
+    def labels(self) -> AnyLabels: ...
+
+    @property
+    def is_multiclass(self) -> bool: ...
 
     @property
     def positive(self) -> Sequence[Written]:
@@ -60,7 +65,15 @@ class Model(Protocol):
         """The probabilities of +1; `margins` are those of the batch, where they are known."""
         ...
 
-    def explain(self, batch: BatchColumns, start: int) -> list[Explanation]: ...
+    def top(self, batch: BatchColumns, start: int, n: int, output: str) -> Best:
+        """The best `n` labels of each sample of a multiclass model, with their scores (`margin`) or
+        probabilities (`probability`).
+        """
+        ...
+
+    def explain(
+        self, batch: BatchColumns, start: int, label: str | None, other: str | None
+    ) -> list[Explanation]: ...
 
 
 @contextlib.contextmanager
@@ -84,6 +97,7 @@ class _FileModel:
         self.threshold = model.config.threshold
         self.limits = model.limits.scoring
         self.labels = model.labels
+        self.is_multiclass = model.is_multiclass
         self.positive = model.config.positive or ()
 
     def margins(self, batch: BatchColumns, start: int) -> Floats:
@@ -92,10 +106,20 @@ class _FileModel:
     def probabilities(self, batch: BatchColumns, start: int, margins: Floats | None) -> Floats:
         return self._model.probabilities(self.margins(batch, start) if margins is None else margins)
 
-    def explain(self, batch: BatchColumns, start: int) -> list[Explanation]:
+    def top(self, batch: BatchColumns, start: int, n: int, output: str) -> Best:
+        names = self._model.many[1].name
+        found = self._model.top_batch(batch, n, probability=output == "probability")
+        return [
+            [(names(id), score) for id, score in zip(*row, strict=True)]
+            for row in zip(*(part.tolist() for part in found), strict=True)
+        ]
+
+    def explain(
+        self, batch: BatchColumns, start: int, label: str | None, other: str | None
+    ) -> list[Explanation]:
         body = self._model.kernel.encode(batch, labelled=False)
         batch = self._model.decode(body, labelled=False)
-        return with_fields(self._model, self._model.explain_batch(batch), body)
+        return with_fields(self._model, self._model.explain_batch(batch, label, other), body)
 
 
 class _DaemonModel:
@@ -119,8 +143,12 @@ class _DaemonModel:
         return float(self._config.get("threshold", 0.0))
 
     @cached_property
-    def labels(self) -> Labels:
+    def labels(self) -> AnyLabels:
         return labels_in(self._stats)
+
+    @property
+    def is_multiclass(self) -> bool:
+        return bool(self._stats["task"] == "multiclass")
 
     @property
     def positive(self) -> Sequence[Written]:
@@ -132,17 +160,26 @@ class _DaemonModel:
     def probabilities(self, batch: BatchColumns, start: int, margins: Floats | None) -> Floats:
         return self._scores(batch, start, output="probability")
 
+    def top(self, batch: BatchColumns, start: int, n: int, output: str) -> Best:
+        body = self._kernel.encode(batch, labelled=False)
+        answers = self._answers("predict", body, len(batch), start, output=output, top=n)
+        return [row for answer in answers for row in decode_top(answer)]
+
     def _scores(self, batch: BatchColumns, start: int, **keys: str) -> Floats:
         body = self._kernel.encode(batch, labelled=False)
         answers = self._answers("predict", body, len(batch), start, **keys)
         return np.concatenate([decode_margins(answer) for answer in answers])
 
-    def explain(self, batch: BatchColumns, start: int) -> list[Explanation]:
+    def explain(
+        self, batch: BatchColumns, start: int, label: str | None, other: str | None
+    ) -> list[Explanation]:
         body = self._kernel.encode(batch, labelled=False)
-        answers = self._answers("explain", body, len(batch), start)
+        named = {"label": label, "other": other}
+        keys = {key: packable(name) for key, name in named.items() if name is not None}
+        answers = self._answers("explain", body, len(batch), start, **keys)
         return [explanation for answer in answers for explanation in decode_explanations(answer)]
 
-    def _answers(self, op: str, body: bytes, samples: int, start: int, **keys: str) -> list[bytes]:
+    def _answers(self, op: str, body: bytes, samples: int, start: int, **keys: Any) -> list[bytes]:
         """The answers to `body`, asked for in pieces where one message cannot hold it.
 
         A refusal names its sample by its place in the run.

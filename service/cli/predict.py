@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 
+import numpy as np
+from numpy.typing import NDArray
+
 from onlinesvm.config import Limits
-from onlinesvm.data.label import Written
-from onlinesvm.service.cli.flags import add_flags, limits_of
-from onlinesvm.service.cli.models import opened
+from onlinesvm.data.batch import BatchColumns
+from onlinesvm.data.label import Written, label_of
+from onlinesvm.service.cli.flags import add_flags, count, limits_of
+from onlinesvm.service.cli.models import Model, opened
 from onlinesvm.service.cli.output import one_line, plural, write
-from onlinesvm.service.cli.parser import Parser
+from onlinesvm.service.cli.parser import Parser, UsageError
 from onlinesvm.service.cli.run import Run, add_files, files_of
 from onlinesvm.service.cli.target import add_target
 
@@ -40,6 +45,13 @@ def add_predict(parser: Parser) -> None:
         action="store_true",
         help="print the id of each sample (VW's tag, JSON's id) and a TAB first; - without one",
     )
+    parser.add_argument(
+        "--top",
+        type=count,
+        metavar="N",
+        help="of a multiclass model: print a JSON array of the N best labels with their scores, or"
+        " probabilities (the default), 0 for all; with --output alone N is 1",
+    )
     add_flags(parser, Limits, "limits")
 
 
@@ -50,6 +62,8 @@ def predict(arguments: argparse.Namespace) -> None:
     run = Run(arguments, limits, labelled=False, ids=arguments.with_id)
     with opened(arguments, limits) as model:
         run.limits = model.limits
+        if arguments.top is not None and not model.is_multiclass:
+            raise UsageError("--top needs a multiclass model: a binary one has two labels")
         run.labels, run.positive = model.labels, model.positive
         for piece in run.pieces(files):
             if (batch := piece.batch) is None:
@@ -57,6 +71,9 @@ def predict(arguments: argparse.Namespace) -> None:
                 continue
             if run.samples == 0:
                 run.threshold = model.threshold
+            if model.is_multiclass:
+                write(piece.joined(_best(arguments, model, batch, run), "-\n"))
+                continue
             margins = model.margins(batch, run.samples)
             if arguments.output == "label":
                 names = [_line(model.labels.name(side)) for side in (-1.0, 1.0)]
@@ -72,6 +89,29 @@ def predict(arguments: argparse.Namespace) -> None:
     if run.error is not None:
         labelled = plural(run.samples, "labelled sample")
         print(f"error {run.error:.6f} of {labelled}", file=sys.stderr)
+
+
+def _best(arguments: argparse.Namespace, model: Model, batch: BatchColumns, run: Run) -> list[str]:
+    """A line for each sample of a multiclass model; its mistakes are counted."""
+    output, top = arguments.output, arguments.top
+    if output == "label" and top is not None:
+        output = "probability"
+    wanted = 1 if top is None else top
+    best = model.top(batch, run.samples, wanted, "margin" if output == "label" else output)
+    first = [row[0][0] if row else None for row in best]
+    run.count(batch, _outcomes(batch, first))
+    if output == "label":
+        return [_line(label) for label in first]
+    return [json.dumps(row) + "\n" for row in best]
+
+
+def _outcomes(batch: BatchColumns, predicted: list[Written | None]) -> NDArray[np.float64]:
+    """1 for each sample whose label was predicted, else −1."""
+    texts = [None if name is None else label_of(name).text for name in predicted]
+    table = [label.text for label in batch.label_table]
+    truths = [table[k] if k >= 0 else b"" for k in np.asarray(batch.label_ids).tolist()]
+    right = [text == truth for text, truth in zip(texts, truths, strict=True)]
+    return np.where(right, 1.0, -1.0)
 
 
 def _line(label: Written | None) -> str:

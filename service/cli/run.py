@@ -18,6 +18,7 @@ from onlinesvm.errors import FormatError, OnlineSVMError, SampleError
 from onlinesvm.kernel.contract import KernelMetrics
 from onlinesvm.metrics.label_run import LabelRun
 from onlinesvm.metrics.progressive import TOTALS, Progressive
+from onlinesvm.model.class_labels import AnyLabels
 from onlinesvm.model.labels import Labels
 from onlinesvm.readers.reader import NAMES, Keys, Reader
 from onlinesvm.service.cli.flags import from_flags
@@ -126,7 +127,7 @@ class Run:
         self.skipped = 0
         self.first_bad: FormatError | None = None
         self.all_labelled = True
-        self.labels = Labels()  # of the model
+        self.labels: AnyLabels = Labels()  # of the model
         self.check: Callable[[BatchColumns], None] = lambda batch: None  # of a batch's labels
         self.positive: Sequence[Written] = ()
         self.label_run = LabelRun()
@@ -145,7 +146,7 @@ class Run:
         settle: called at the end of a file, before its bar is left; it has all batches counted.
         """
         for source in files:
-            with naming("stdin" if source == "-" else source), self._reader(source) as reader:
+            with naming("stdin" if source == "-" else source), self.reader(source) as reader:
                 self._begin(reader)
                 try:
                     with ProgressBar(reader, self.samples) as bar:
@@ -178,7 +179,8 @@ class Run:
                 note(f"{reader.source}: {sentence}")
         self._begun.add(reader.source)
 
-    def _reader(self, source: str) -> Reader:
+    def reader(self, source: str) -> Reader:
+        """A reader of one file, by the command's flags."""
         given = self._arguments
         with from_flags():
             return Reader(
@@ -219,7 +221,12 @@ class Run:
             self._metrics.observe(margins, signs, importances)
 
     def signs_of(self, batch: BatchColumns) -> NDArray[np.float64]:
-        """The side of each sample's label, 0 without one or for one that the model lacks."""
+        """The side of each sample's label, 0 without one or for one that the model lacks.
+
+        Of many classes 1 with a label: a margin is then that of the sample's own.
+        """
+        if not isinstance(self.labels, Labels):
+            return (np.asarray(batch.label_ids) >= 0).astype(np.float64)
         sides = np.append(self.labels.find(batch.label_table), 0.0)  # the last: of no label
         signs: NDArray[np.float64] = sides[np.asarray(batch.label_ids, dtype=np.intp)]
         return signs

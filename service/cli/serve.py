@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
 from onlinesvm import kernel as kernels
 from onlinesvm.config import LearnerConfig, Limits
+from onlinesvm.service.cli import settings
 from onlinesvm.service.cli.flags import (
     add_flags,
     from_flags,
@@ -17,6 +19,8 @@ from onlinesvm.service.cli.flags import (
     limits_of,
     parameters_of,
 )
+from onlinesvm.service.cli.log_lines import write_log_lines
+from onlinesvm.service.cli.output import write
 from onlinesvm.service.cli.parser import Parser, UsageError
 from onlinesvm.service.cli.replay_progress import ReplayProgress
 from onlinesvm.service.config import ServeConfig
@@ -42,6 +46,11 @@ def add_serve(parser: Parser) -> None:
         "  onlinesvm serve --state ./state\n"
         "  onlinesvm serve --bind tcp://127.0.0.1:5578 --follow ./state"
     )
+    parser.add_argument(
+        "--print-config",
+        action="store_true",
+        help="print a TOML file of all flags with their help, those given here set, and end",
+    )
     add_flags(parser, ServeConfig, "the daemon")
     add_flags(parser, LearnerConfig, "the learner (fixed when the model is created)")
     add_flags(parser, Limits, "limits")
@@ -49,6 +58,8 @@ def add_serve(parser: Parser) -> None:
 
 def serve(arguments: argparse.Namespace) -> None:
     """Run a daemon until it is stopped."""
+    if getattr(arguments, "follow", None) is not None:  # a reader takes the model as it is
+        settings.drop(arguments, LearnerConfig)
     limits, parameters = limits_of(arguments), parameters_of(arguments)
     with from_flags():
         config = ServeConfig(**given_flags(arguments, ServeConfig))
@@ -60,12 +71,10 @@ def serve(arguments: argparse.Namespace) -> None:
         raise UsageError(
             "--reload-every-s goes with --follow, --snapshot-every-s with a learner's --state"
         )
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(message)s",
-    )
-    logging.getLogger("onlinesvm").setLevel(config.log_level.upper())
+    if arguments.print_config:
+        _print_config(arguments, config, limits, parameters)
+        return
+    write_log_lines(config.log_level, config.log_format)
     # All paths that are reported later are absolute.
     config = replace(config, state=str(Path(config.state).absolute()))
     progress = ReplayProgress()
@@ -84,17 +93,37 @@ def serve(arguments: argparse.Namespace) -> None:
     keep_freed_memory()
     sys.setswitchinterval(_SWITCH_S)
     daemon = Daemon(load, config.bind, limits)
-    settings = asdict(config) | asdict(limits)
-    log.debug("settings: %s", " ".join(f"{key}={value}" for key, value in settings.items()))
+    every = asdict(config) | asdict(limits)
+    log.debug("settings: %s", " ".join(f"{key}={value}" for key, value in every.items()))
 
     def ready(service: Service) -> None:
         progress.close()
-        print(
-            f"onlinesvm {__version__} {service.mode} at {daemon.endpoint}: {source}\n"
-            f"{kernels.in_use()}, {service.describe()}\nready",
-            file=sys.stderr,
-            flush=True,
+        lines = (
+            f"onlinesvm {__version__} {service.mode} at {daemon.endpoint}: {source}",
+            f"{kernels.in_use()}, {service.describe()}",
+            "ready",
         )
+        if config.log_format == "json":
+            log.info("; ".join(lines))
+        else:
+            print(*lines, sep="\n", file=sys.stderr, flush=True)
 
     with progress:
         daemon.run(ready)
+
+
+def _print_config(
+    arguments: argparse.Namespace,
+    config: ServeConfig,
+    limits: Limits,
+    parameters: dict[str, Any],
+) -> None:
+    """Print the file of settings that would start this daemon."""
+    values = asdict(config) | dict.fromkeys(f.name for f in fields(LearnerConfig))
+    values |= asdict(limits) | parameters
+    given = vars(arguments).keys()
+    write(
+        f"# onlinesvm {__version__}: `onlinesvm serve --config FILE` takes flags from this file.\n"
+    )
+    for line in settings.printed(arguments.parser._actions, values, given):
+        write(line + "\n")

@@ -6,7 +6,7 @@ import os
 from typing import TextIO
 
 from onlinesvm.data.label import Written
-from onlinesvm.model.model import Explanation
+from onlinesvm.model.explanation import Explanation
 from onlinesvm.service.cli.output import one_line
 from onlinesvm.text.attribution import FieldPart
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from onlinesvm.config import Limits
+from onlinesvm.model.class_labels import AnyLabels, ClassLabels
 from onlinesvm.model.labels import Labels
 from onlinesvm.service.cli.flags import duration, from_flags
 from onlinesvm.service.cli.output import note
@@ -108,14 +109,20 @@ def load(path: str, arguments: argparse.Namespace, limits: Limits) -> OnlineSVM:
     taken = read(path)
     if "max_features" not in arguments:
         limits = replace(limits, max_features=taken.max_features)
+    if "max_labels_per_feature" not in arguments:
+        limits = replace(limits, max_labels_per_feature=taken.max_labels_per_feature)
     if not {"max_value", "max_importance", "clip"} & vars(arguments).keys():
         limits = limits.bounded(*taken.limits.bounds)
     return OnlineSVM.from_snapshot(taken, limits=limits)
 
 
-def labels_in(stats: dict[str, Any]) -> Labels:
-    """The labels of a daemon's model, by its figures."""
+def labels_in(stats: dict[str, Any]) -> AnyLabels:
+    """The labels of a daemon's model, by its figures; those of a multiclass model come as they
+    are read.
+    """
     config = stats["config"] or {}
+    if stats["task"] == "multiclass":
+        return ClassLabels(config.get("labels") or ())
     labels = Labels(config.get("positive") or (), config.get("labels") or ())
     names = zip(stats["labels"] or (), (-1.0, 1.0), strict=False)
     labels.restore([[name, side] for name, side in names if name is not None])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from onlinesvm.data.batch import Features
 from onlinesvm.data.label import Written
-from onlinesvm.model.model import Explanation
+from onlinesvm.model.explanation import Explanation
 from onlinesvm.service.client.async_connection import AsyncConnections
 from onlinesvm.service.client.async_stream import AsyncStream
 from onlinesvm.service.client.calls import Answer, Call, Sample, first
@@ -69,11 +69,16 @@ class AsyncClient(Configured):
         return await self._ask(self._calls.predict(samples))
 
     async def predict_proba(self, samples: Iterable[Features]) -> NDArray[np.float64]:
-        """The probabilities of the labels of the sides −1 and +1, float64[n, 2]; see `predict`."""
+        """The probabilities of the labels, float64[n, labels]; of two classes those of the sides −1
+        and +1. See `predict`.
+        """
         return await self._ask(self._calls.predict_proba(samples))
 
     async def decision_function(self, samples: Iterable[Features]) -> NDArray[np.float64]:
-        """The margins of `samples`, float64[n]; see `predict`."""
+        """The margins of `samples`, float64[n], or the scores of all labels, float64[n, labels].
+
+        See `predict`.
+        """
         return await self._ask(self._calls.decision_function(samples))
 
     async def learn_one(self, features: Features, label: Written, importance: float = 1.0) -> float:
@@ -86,17 +91,43 @@ class AsyncClient(Configured):
         return label
 
     async def predict_proba_one(self, features: Features) -> NDArray[np.float64]:
-        """The probabilities of both labels for one sample, float64[2]."""
+        """The probabilities of the labels for one sample, float64[labels]."""
         probabilities: NDArray[np.float64] = (await self.predict_proba([features]))[0]
         return probabilities
 
-    async def decision_function_one(self, features: Features) -> float:
-        """The margin of one sample."""
-        return float((await self.decision_function([features]))[0])
+    async def decision_function_one(self, features: Features) -> float | NDArray[np.float64]:
+        """The margin of one sample; of many classes the scores of its labels, float64[labels]."""
+        scores: NDArray[np.float64] = (await self.decision_function([features]))[0]
+        return scores if scores.ndim else float(scores)
 
-    async def explain(self, samples: Iterable[Features]) -> list[Explanation]:
+    async def top(
+        self, samples: Iterable[Features], n: int = 3
+    ) -> list[list[tuple[Written, float]]]:
+        """The `n` best labels of each sample of a multiclass model with their probabilities, the
+        best first; 0 for all.
+        """
+        return await self._ask(self._calls.top(samples, n))
+
+    async def labels(self, first: int = 0, count: int = 100) -> dict[str, Any]:
+        """A page of the labels of a multiclass model, from id `first` on.
+
+        A map: `labels`, the `next` id or None, and on the first page the `confusion` of the recent
+        past.
+        """
+        return await self._ask(self._calls.labels(first, count))
+
+    async def drop_label(self, label: Written) -> dict[str, Any]:
+        """Drop a label of a multiclass model; a later sample with its name brings a new label."""
+        return await self._ask(self._calls.drop_label(label))
+
+    async def explain(
+        self,
+        samples: Iterable[Features],
+        label: Written | None = None,
+        other: Written | None = None,
+    ) -> list[Explanation]:
         """The parts that make up the margin of each of `samples`; see `Client.explain`."""
-        return await self._ask(self._calls.explain(samples))
+        return await self._ask(self._calls.explain(samples, label, other))
 
     async def features(self, samples: Iterable[Features]) -> list[list[tuple[str, float]]]:
         """What each of `samples` becomes; see `Client.features`."""

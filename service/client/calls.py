@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from onlinesvm.config import Limits
 from onlinesvm.data.batch import Features
 from onlinesvm.data.codec import pack_array
-from onlinesvm.data.label import Written
+from onlinesvm.data.label import Written, packable
 from onlinesvm.data.objects import Packer, refuse_unlabelled
 from onlinesvm.data.rows import samples_of
 from onlinesvm.errors import LimitError
-from onlinesvm.model.model import Explanation
+from onlinesvm.model.explanation import Explanation
+from onlinesvm.service.labels import decode_page, decode_scores, decode_top
 from onlinesvm.service.protocol import (
     decode_explanations,
     decode_features,
@@ -27,12 +28,22 @@ from onlinesvm.service.protocol import (
     refusal_of,
 )
 
-__all__ = ["Answer", "Call", "Calls", "Sample", "checked", "first", "frames_of", "whole"]
+__all__ = ["Answer", "Call", "Calls", "Lag", "Sample", "checked", "first", "frames_of", "whole"]
 
 # The header and the body of a reply.
 Answer = tuple[dict[str, Any], bytes]
 Sample = tuple[Features, Written] | tuple[Features, Written, float]
 T = TypeVar("T")
+
+
+class Lag(NamedTuple):
+    """What a producer has still to read in its source: entries, bytes, and the time between the
+    last one that was learned and the newest; None where that is not known.
+    """
+
+    entries: int | None = None
+    seconds: float | None = None
+    bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +87,19 @@ def _labels(answer: Answer) -> NDArray[Any]:
     return decode_labels(answer[1])
 
 
+def _scores(answer: Answer) -> NDArray[np.float64]:
+    if "labels" in answer[0]:
+        return decode_scores(answer[0]["labels"], answer[1], -np.inf)
+    return decode_margins(answer[1])
+
+
+def _best(answer: Answer) -> list[list[tuple[Written, float]]]:
+    return decode_top(answer[1])
+
+
 def _probabilities(answer: Answer) -> NDArray[np.float64]:
+    if "labels" in answer[0]:
+        return decode_scores(answer[0]["labels"], answer[1], 0.0)
     positive = decode_margins(answer[1])
     return np.column_stack((1.0 - positive, positive))
 
@@ -92,6 +115,10 @@ def _explanations(answer: Answer) -> list[Explanation]:
 
 def _shown(answer: Answer) -> list[list[tuple[str, float]]]:
     return decode_features(answer[1])
+
+
+def _page(answer: Answer) -> dict[str, Any]:
+    return decode_page(answer[1])
 
 
 def whole(answer: Answer) -> Answer:
@@ -126,8 +153,12 @@ class Calls:
         return self.to_model(Call(op, _header, keys=keys))
 
     def resume(self, producer: str | bytes) -> Call[dict[str, Any]]:
-        """The last sequence of a producer and its samples."""
+        """The last sequence of a producer, its samples and its last cursor."""
         return self.plain("resume", producer=producer)
+
+    def lag(self, producer: str | bytes, lag: Lag) -> Call[Answer]:
+        """What a producer has still to read, for the figures of its model."""
+        return self.to_model(Call("lag", whole, keys={"producer": producer, **lag._asdict()}))
 
     def any(self, op: str, body: bytes | None, keys: Mapping[str, Any]) -> Call[Answer]:
         """Any operation, answered by header and body."""
@@ -153,17 +184,35 @@ class Calls:
         return self.to_model(Call("predict", _labels, self._features(samples), keys))
 
     def predict_proba(self, samples: Iterable[Features]) -> Call[NDArray[np.float64]]:
-        """A predict request for the probabilities of both labels. Raises as `predict` does."""
-        keys = {"output": "probability"}
+        """A predict request for the probabilities of all labels. Raises as `predict` does."""
+        keys = {"output": "probability", "top": 0}
         return self.to_model(Call("predict", _probabilities, self._features(samples), keys))
 
     def decision_function(self, samples: Iterable[Features]) -> Call[NDArray[np.float64]]:
-        """A predict request for margins. Raises as `predict` does."""
-        return self.to_model(Call("predict", _margins, self._features(samples)))
+        """A predict request for margins, or the scores of all labels. Raises as `predict` does."""
+        keys = {"top": 0}
+        return self.to_model(Call("predict", _scores, self._features(samples), keys))
 
-    def explain(self, samples: Iterable[Features]) -> Call[list[Explanation]]:
+    def top(self, samples: Iterable[Features], n: int) -> Call[list[list[tuple[Written, float]]]]:
+        """A predict request for the best `n` labels. Raises as `predict` does."""
+        keys = {"output": "probability", "top": n}
+        return self.to_model(Call("predict", _best, self._features(samples), keys))
+
+    def labels(self, first: int, count: int) -> Call[dict[str, Any]]:
+        """A page of the labels."""
+        return self.to_model(Call("labels", _page, keys={"first": first, "count": count}))
+
+    def drop_label(self, label: Written) -> Call[dict[str, Any]]:
+        """A request to drop a label."""
+        return self.to_model(Call("drop_label", _header, keys={"label": packable(label)}))
+
+    def explain(
+        self, samples: Iterable[Features], label: Written | None, other: Written | None
+    ) -> Call[list[Explanation]]:
         """An explain request of `samples`. Raises TypeError, SampleError, LimitError."""
-        return self.to_model(Call("explain", _explanations, self._features(samples)))
+        given = {"label": label, "other": other}
+        keys = {name: packable(value) for name, value in given.items() if value is not None}
+        return self.to_model(Call("explain", _explanations, self._features(samples), keys))
 
     def features(self, samples: Iterable[Features]) -> Call[list[list[tuple[str, float]]]]:
         """A features request of `samples`. Raises TypeError, SampleError, LimitError."""

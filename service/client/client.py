@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from onlinesvm.data.batch import Features
 from onlinesvm.data.label import Written
-from onlinesvm.model.model import Explanation
+from onlinesvm.model.explanation import Explanation
 from onlinesvm.service.client.calls import Answer, Call, Sample, first
 from onlinesvm.service.client.configured import Configured
 from onlinesvm.service.client.exactly_once import delivery_of
@@ -87,11 +87,16 @@ class Client(Configured):
         return self._ask(self._calls.predict(samples))
 
     def predict_proba(self, samples: Iterable[Features]) -> NDArray[np.float64]:
-        """The probabilities of the labels of the sides −1 and +1, float64[n, 2]; see `predict`."""
+        """The probabilities of the labels, float64[n, labels]; of two classes those of the sides −1
+        and +1. See `predict`.
+        """
         return self._ask(self._calls.predict_proba(samples))
 
     def decision_function(self, samples: Iterable[Features]) -> NDArray[np.float64]:
-        """The margins of `samples`, float64[n]; see `predict`."""
+        """The margins of `samples`, float64[n], or the scores of all labels, float64[n, labels].
+
+        See `predict`.
+        """
         return self._ask(self._calls.decision_function(samples))
 
     def learn_one(self, features: Features, label: Written, importance: float = 1.0) -> float:
@@ -104,21 +109,46 @@ class Client(Configured):
         return label
 
     def predict_proba_one(self, features: Features) -> NDArray[np.float64]:
-        """The probabilities of both labels for one sample, float64[2]."""
+        """The probabilities of the labels for one sample, float64[labels]."""
         probabilities: NDArray[np.float64] = (self.predict_proba([features]))[0]
         return probabilities
 
-    def decision_function_one(self, features: Features) -> float:
-        """The margin of one sample."""
-        return float((self.decision_function([features]))[0])
+    def decision_function_one(self, features: Features) -> float | NDArray[np.float64]:
+        """The margin of one sample; of many classes the scores of its labels, float64[labels]."""
+        scores: NDArray[np.float64] = (self.decision_function([features]))[0]
+        return scores if scores.ndim else float(scores)
 
-    def explain(self, samples: Iterable[Features]) -> list[Explanation]:
+    def top(self, samples: Iterable[Features], n: int = 3) -> list[list[tuple[Written, float]]]:
+        """The `n` best labels of each sample of a multiclass model with their probabilities, the
+        best first; 0 for all.
+        """
+        return self._ask(self._calls.top(samples, n))
+
+    def labels(self, first: int = 0, count: int = 100) -> dict[str, Any]:
+        """A page of the labels of a multiclass model, from id `first` on.
+
+        A map: `labels`, the `next` id or None, and on the first page the `confusion` of the recent
+        past.
+        """
+        return self._ask(self._calls.labels(first, count))
+
+    def drop_label(self, label: Written) -> dict[str, Any]:
+        """Drop a label of a multiclass model; a later sample with its name brings a new label."""
+        return self._ask(self._calls.drop_label(label))
+
+    def explain(
+        self,
+        samples: Iterable[Features],
+        label: Written | None = None,
+        other: Written | None = None,
+    ) -> list[Explanation]:
         """The parts that make up the margin of each of `samples`, by feature and by field. Raises
         as `predict` does.
 
+        label, other: of many classes, explain the score of `label`, or its lead over `other`.
         Together they may have as many features as one sample may; a text alone, any number.
         """
-        return self._ask(self._calls.explain(samples))
+        return self._ask(self._calls.explain(samples, label, other))
 
     def features(self, samples: Iterable[Features]) -> list[list[tuple[str, float]]]:
         """What each of `samples` becomes: the names and values of its features. Raises as `explain`

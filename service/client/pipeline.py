@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onlinesvm.config import Limits
 from onlinesvm.data.batch import Features
 from onlinesvm.data.label import Written
-from onlinesvm.service.client.batches import Batch, Gatherer, halves_of, without
+from onlinesvm.service.client.batches import Batch, Cursors, Gatherer, halves_of, without
 from onlinesvm.service.client.calls import Answer, Call, whole
 from onlinesvm.service.errors import DaemonLost, DaemonTimeout, RequestRefused
 from onlinesvm.service.protocol import decode_margins, refusal_of
@@ -116,6 +116,7 @@ class Pipeline:
     """
 
     producer: str | bytes | None = None
+    cursor: bytes | None = None
 
     def __init__(
         self, limits: Limits, on_margins: OnMargins | None, *, reserved_bytes: int = 0
@@ -150,10 +151,14 @@ class Pipeline:
             or _monotonic() >= self._look_at
         )
 
-    def add_packed(self, body: bytes, samples: int) -> None:
+    def note(self, cursor: bytes) -> None:
+        """The sample added last reaches to `cursor`."""
+        self.gatherer.note(cursor)
+
+    def add_packed(self, body: bytes, samples: int, cursors: Cursors = ()) -> None:
         """Add `samples` samples, packed as a learn request's body."""
         self.cut()
-        for piece in self.gatherer.pieces(body, samples):
+        for piece in self.gatherer.pieces(body, samples, cursors):
             self.put(piece)
 
     def put(self, batch: Batch) -> None:
@@ -240,6 +245,8 @@ class Pipeline:
         if index is not None and index >= batch.samples:
             index = None  # of no sample that was sent
         refusal.sample = batch.start + (index or 0)
+        if index is not None and batch.cursors:
+            refusal.cursor = batch.cursors[index]
         self._refused.append(refusal)
         if index is not None:
             return without(batch, index)

@@ -18,6 +18,7 @@ from onlinesvm.metrics.monitor import NAMES
 from onlinesvm.model.fields import with_fields
 from onlinesvm.model.model import Model
 from onlinesvm.service.errors import NotDurable
+from onlinesvm.service.labels import encode_page, encode_top
 from onlinesvm.service.protocol import (
     DEFAULT_MODEL,
     Reply,
@@ -33,9 +34,9 @@ from onlinesvm.service.server.counters import Counters
 from onlinesvm.service.server.leader import Leader, has_origin
 from onlinesvm.service.server.log_health import LogHealth
 from onlinesvm.service.server.memory import Memory
-from onlinesvm.service.server.plan import Change, Create, Drop, Learned, Plan, Planned
+from onlinesvm.service.server.plan import Change, Create, Drop, DropLabel, Learned, Plan, Planned
 from onlinesvm.service.server.reader import Look, Reader
-from onlinesvm.service.server.registry import Hosted, Registry
+from onlinesvm.service.server.registry import Hosted, Registry, check_many
 from onlinesvm.service.server.snapshotter import Snapshotter, Written
 from onlinesvm.service.server.transfers import Transfers, piece_of
 from onlinesvm.service.storage.log import Log
@@ -46,10 +47,14 @@ __all__ = ["Handlers", "LeaderHandlers", "ReaderHandlers"]
 _SHOWN_FEATURES = 2**18  # of one sample; a text of 65,536 bytes has at most 210,000
 
 
+_MOST_SCORES = 2**20  # in one reply
+
+
 def encode_predictions(model: Model, margins: NDArray[np.float64], output: str) -> bytes:
-    """The body of a reply to predict: margins, probabilities of side +1, or labels."""
+    """The body of a binary model's reply to predict: margins, labels, or probabilities of +1."""
     if output == "label":
-        names = [model.labels.name(-1.0), model.labels.name(1.0)]
+        _, labels = model.binary
+        names = [labels.name(-1.0), labels.name(1.0)]
         return encode_labels(names, (margins > model.config.threshold).astype(np.intp))
     return encode_margins(model.probabilities(margins) if output == "probability" else margins)
 
@@ -67,10 +72,12 @@ class Handlers(ABC):
             "predict": self._predict,
             "explain": self._explain,
             "features": self._features,
+            "labels": self._labels,
             "stats": self._stats,
             "snapshot": self._snapshot,
             "reload": self._reload,
             "resume": self._resume,
+            "lag": self._lag,
             "models": self._models,
             "create": self._create,
             "drop": self._drop,
@@ -98,18 +105,56 @@ class Handlers(ABC):
     def _predict(self, request: Request) -> Answer:
         model = self._registry.get(request.model, request.id).model
         batch = model.decode(request.body, labelled=False)
-        margins = model.score_batch(batch)
+        keys: dict[str, Any] = {"samples": len(batch), "position": model.position}
+        if model.is_multiclass:
+            body = self._best_labels(model, batch, request, keys)
+        else:
+            body = encode_predictions(model, model.score_batch(batch), request.output)
         self._counters.samples += len(batch)
-        return Reply(
-            {"samples": len(batch), "position": model.position},
-            encode_predictions(model, margins, request.output),
-        )
+        return Reply(keys, body)
+
+    def _best_labels(
+        self, model: Model, batch: BatchColumns, request: Request, keys: dict[str, Any]
+    ) -> bytes:
+        """The body of a multiclass model's reply; adds to the keys of its header."""
+        _, labels = model.many
+        names, ids = labels.names(), labels.ids
+        top = 1 if request.output == "label" else request.top
+        width = min(top, len(names)) if top else len(names)
+        if len(batch) * width > _MOST_SCORES:
+            raise RequestError(
+                "TOO_LARGE",
+                f"expected at most {_MOST_SCORES} scores in a reply, got {len(batch)} samples of"
+                f" {width} labels",
+                None,
+                request.id,
+            )
+        is_share = request.output == "probability"
+        found, scores = model.top_batch(batch, top, probability=is_share)
+        if not top:
+            keys["labels"] = [packable(name) for name in names]
+        if request.output == "label":
+            if not found.size:
+                return encode_labels([None], np.zeros(len(batch), dtype=np.intp))
+            return encode_labels(names, np.searchsorted(ids, found[:, 0]))
+        return encode_top(names, ids, found, scores)
+
+    def _labels(self, request: Request) -> Answer:
+        model = self._registry.get(request.model, request.id).model
+        check_many(model, request)
+        first = request.options["first"]
+        rows, following = model.label_figures(first, request.options["count"])
+        confusion = None if first else model.confusion()
+        return Reply({"position": model.position}, encode_page(rows, following, confusion))
 
     def _explain(self, request: Request) -> Answer:
         model = self._registry.get(request.model, request.id).model
         batch = model.decode(request.body, labelled=False)
         self._check_shown(batch, model, request)
-        explained = with_fields(model, model.explain_batch(batch), request.body)
+        label, other = request.options.get("label"), request.options.get("other")
+        if label is not None or other is not None:
+            check_many(model, request)
+        explained = with_fields(model, model.explain_batch(batch, label, other), request.body)
         self._counters.samples += len(explained)
         return self._shown(request, model, len(batch), encode_explanations(explained))
 
@@ -196,6 +241,9 @@ class Handlers(ABC):
     @abstractmethod
     def _resume(self, request: Request) -> Answer: ...
 
+    @abstractmethod
+    def _lag(self, request: Request) -> Answer: ...
+
     def _stats(self, request: Request) -> Answer:
         """The figures that all modes share; nil where there is no model yet."""
         if request.model != DEFAULT_MODEL:
@@ -211,7 +259,8 @@ class Handlers(ABC):
             features=len(model.lookup) if model else None,
             kernel=model.kernel.NAME if model else None,
             rule=model.config.rule if model else None,
-            labels=[packable(name) for name in model.labels.names()] if model else None,
+            task=model.config.task if model else None,
+            labels=_labels_of(model) if model else None,
             config=model.config.as_dict() if model else None,
             progressive_error=progressive.error if progressive else None,
             progressive_hinge_loss=progressive.hinge_loss if progressive else None,
@@ -258,6 +307,9 @@ class LeaderHandlers(Handlers):
                 return self._learned(plan.carry_out())
             if isinstance(plan, Create):
                 return Reply(created(plan.carry_out()))
+            if isinstance(plan, DropLabel):
+                plan.carry_out()
+                return Reply({"position": plan.hosted.model.position})
             assert isinstance(plan, Drop)
             hosted = self._registry.find(request.model)
             plan.carry_out()
@@ -294,7 +346,16 @@ class LeaderHandlers(Handlers):
 
     def _resume(self, request: Request) -> Answer:
         hosted = self._registry.get(request.model, request.id)
-        return Reply(hosted.producers.last(request.producer)._asdict())
+        last = hosted.producers.last(request.producer)
+        return Reply({**last._asdict(), "cursor": last.cursor or None})
+
+    def _lag(self, request: Request) -> Answer:
+        hosted = self._registry.get(request.model, request.id)
+        if not hosted.producers.has_resumed(request.producer, request.peer):
+            text = "expected the connection that last asked to resume this producer, got another"
+            raise RequestError("SEQUENCE_GAP", text, None, request.id)
+        hosted.lags.note(request.producer, request.options)
+        return Reply({})
 
     def _snapshot(self, request: Request) -> Answer:
         hosted = self._registry.get(request.model, request.id)
@@ -329,6 +390,7 @@ class LeaderHandlers(Handlers):
             **self._snapshotter.report(hosted),
             **report,
             "producers": len(hosted.producers),
+            "ingest": hosted.lags.report(hosted.producers),
             "label_run": hosted.label_order.longest,
             "refused_features": model.refused_features,
             "prunes": model.pruning.prunes,
@@ -345,12 +407,12 @@ class ReaderHandlers(Handlers):
     def __init__(self, registry: Registry, counters: Counters, reader: Reader) -> None:
         super().__init__(registry, counters)
         self._reader = reader
-        self._handlers["learn"] = self._learn
+        self._handlers |= {"learn": self._learn, "drop_label": self._learn}
 
     def _learn(self, request: Request) -> Answer:
         raise RequestError("READ_ONLY", "a reader does not learn; ask its leader", None, request.id)
 
-    _resume = _create = _drop = _upload = _learn
+    _resume = _lag = _create = _drop = _upload = _learn
 
     def _fetch(self, request: Request) -> Answer:
         return Reply(*piece_of(self._reader.folder, request))
@@ -376,3 +438,10 @@ class ReaderHandlers(Handlers):
 
     def _report(self, request: Request, hosted: Hosted | None) -> dict[str, Any]:
         return self._reader.report(request.model)
+
+
+def _labels_of(model: Model) -> list[Any] | int:
+    """The labels of both sides; of many classes how many there are."""
+    if model.is_multiclass:
+        return len(model.many[1].ids)
+    return [packable(name) for name in model.binary[1].names()]

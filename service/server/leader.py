@@ -11,15 +11,16 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.errors import ConfigError
+from onlinesvm.model.class_labels import ClassLabels
 from onlinesvm.model.model import sided
 from onlinesvm.service.protocol import DEFAULT_MODEL, Id, Request, RequestError
 from onlinesvm.service.server.changes import Changes
-from onlinesvm.service.server.plan import Create, Drop, Limit, Plan, Planned, Refusal
-from onlinesvm.service.server.registry import Hosted, Registry
+from onlinesvm.service.server.plan import Create, Drop, DropLabel, Limit, Plan, Planned, Refusal
+from onlinesvm.service.server.registry import Hosted, Registry, check_many
 from onlinesvm.service.server.turn import PlannedTurn
 from onlinesvm.service.server.writer import Writer
 from onlinesvm.service.storage.entry import LogPosition
@@ -124,6 +125,8 @@ class Leader:
             return self._plan_to_create(request, turn)
         elif request.op == "drop":
             return self._plan_to_drop(request, turn)
+        elif request.op == "drop_label":
+            return self._plan_to_drop_label(request, turn)
         return None
 
     def _plan_to_learn(self, request: Request, turn: PlannedTurn) -> Plan:
@@ -155,18 +158,20 @@ class Leader:
 
         Raises RequestError.
         """
-        created = turn.created.get(request.model)
-        if created is not None:
-            return created.hosted, None
         is_new = request.model in turn.dropped or request.model not in self._registry
-        if not is_new or not self._policy.auto_create:
-            if request.model in turn.dropped:
-                raise RequestError(
-                    "NO_MODEL", f"model {request.model} was dropped", None, request.id
-                )
-            return self._registry.get(request.model, request.id), None
+        if request.model in turn.created or not is_new or not self._policy.auto_create:
+            return self._existing(request, turn), None
         made = self.creation(request.model, LearnerConfig(**self._policy.given), turn, request.id)
         return made.hosted, made
+
+    def _existing(self, request: Request, turn: PlannedTurn) -> Hosted:
+        """The model of a request, in memory once the turn is carried out. Raises RequestError."""
+        created = turn.created.get(request.model)
+        if created is not None:
+            return created.hosted
+        if request.model in turn.dropped:
+            raise RequestError("NO_MODEL", f"model {request.model} was dropped", None, request.id)
+        return self._registry.get(request.model, request.id)
 
     def _plan_to_create(self, request: Request, turn: PlannedTurn) -> Planned:
         config = _config_of(request)
@@ -241,6 +246,16 @@ class Leader:
             raise RequestError("DAMAGED", stored.damage, None, request.id)
         drop = Drop(stored, self._registry, self._changes, self._snapshots)
         turn.drop(drop)
+        return drop
+
+    def _plan_to_drop_label(self, request: Request, turn: PlannedTurn) -> DropLabel:
+        hosted = self._existing(request, turn)
+        check_many(hosted.model, request)
+        labels = cast(ClassLabels, turn.labels_of(hosted)).copy()
+        id = labels.id_of(request.options["label"])
+        drop = DropLabel(hosted, self._changes, labels.name(id))
+        labels.drop(id)
+        turn.drop_label(drop, labels)
         return drop
 
     @property

@@ -8,10 +8,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgpack
 from numpy import float64
 from numpy.typing import NDArray
 
 from onlinesvm.data.batch import BatchColumns
+from onlinesvm.data.label import Written, packable
 from onlinesvm.errors import OnlineSVMError
 from onlinesvm.service.errors import NotDurable
 from onlinesvm.service.protocol import Reply, Request
@@ -24,7 +26,8 @@ from onlinesvm.service.storage.snapshots import Snapshots
 from onlinesvm.service.storage.stored_model import StoredModel
 
 __all__ = [
-    "Change", "Create", "Drop", "Fatal", "Learned", "Limit", "Plan", "Planned", "Refusal",
+    "Change", "Create", "Drop", "DropLabel", "Fatal", "Learned", "Limit", "Plan", "Planned",
+    "Refusal",
 ]  # fmt: skip
 
 Refusal = NotDurable | MemoryError
@@ -134,6 +137,32 @@ class Limit(Change):
 
 
 @dataclass(slots=True)
+class DropLabel(Change):
+    """The end of a label of a multiclass model."""
+
+    hosted: Hosted
+    changes: Changes
+    label: Written | None
+
+    def entry(self) -> Entry:
+        _, stored = self.hosted.learning
+        return Entry(Kind.DROP_LABEL, stored.id, msgpack.packb({"label": packable(self.label)}))
+
+    def carry_out(self) -> None:
+        """Drop the label. Raises NotDurable, MemoryError: then it stays; Fatal if it cannot be."""
+        if (refusal := self.why_not()) is not None:
+            raise refusal
+        state, stored = self.hosted.learning
+        assert self.part is not None
+        try:
+            self.hosted.model.drop_label(self.label)
+        except Exception as error:
+            raise Fatal(f"a label could not be dropped ({error!r}); start again") from error
+        state.reached(self.part.written, self.index)
+        self.changes.note(stored, self.lsn)
+
+
+@dataclass(slots=True)
 class Drop(Change):
     """The end of a model."""
 
@@ -211,7 +240,8 @@ class Plan(Change):
             ) from error
         hosted.label_order.note(model.labels, self.batch)
         if self.request.producer:
-            hosted.producers.note(self.request.producer, self.request.sequence, samples)
+            request = self.request
+            hosted.producers.note(request.producer, request.sequence, samples, request.cursor)
         if self.part is not None:
             state, stored = hosted.learning
             state.reached(self.part.written, self.index)

@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from onlinesvm.service.protocol import DEFAULT_MODEL, Id, RequestError
+from onlinesvm.model.model import Model
+from onlinesvm.service.protocol import DEFAULT_MODEL, Id, Request, RequestError
 from onlinesvm.service.server.label_order import LabelOrder
+from onlinesvm.service.server.lags import Lags
 from onlinesvm.service.storage.model_state import ModelState
 from onlinesvm.service.storage.producers import Producers
 from onlinesvm.service.storage.stored_model import StoredModel
 from onlinesvm.svm import OnlineSVM
 
-__all__ = ["Hosted", "Registry"]
+__all__ = ["Hosted", "Registry", "check_many"]
 
 _SHOWN = 5  # names in an error
 
@@ -37,6 +39,7 @@ class Hosted:
     bytes: int = 0
     must_log_limits: bool = False
     label_order: LabelOrder = field(default_factory=LabelOrder)
+    lags: Lags = field(default_factory=Lags)
     drifts: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -157,3 +160,14 @@ class Registry:
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+def check_many(model: Model, request: Request) -> None:
+    """Raise RequestError unless the model is one of many classes."""
+    if not model.is_multiclass:
+        raise RequestError(
+            "BAD_REQUEST",
+            f"expected a multiclass model for {request.op}, got a binary one",
+            None,
+            request.id,
+        )

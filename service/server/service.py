@@ -38,9 +38,14 @@ log = logging.getLogger(__name__)
 # A request waits so long for its model at most.
 WAIT_S = 10.0
 # The operations that need a model in memory.
-_USING = frozenset(("learn", "predict", "explain", "features", "stats", "snapshot", "resume"))
+_USING = frozenset(
+    (
+        "learn", "predict", "explain", "features", "labels", "drop_label", "stats", "snapshot",
+        "resume", "lag",
+    )
+)  # fmt: skip
 _GROWING = frozenset(("learn", "create"))
-_READING = frozenset(("predict", "explain", "features", "stats"))
+_READING = frozenset(("predict", "explain", "features", "labels", "stats"))
 
 
 class Answering(Protocol):

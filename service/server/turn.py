@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from onlinesvm.data.batch import BatchColumns
-from onlinesvm.model.labels import Labels
+from onlinesvm.model.class_labels import AnyLabels
 from onlinesvm.service.errors import NotDurable
 from onlinesvm.service.protocol import Request, RequestError
 from onlinesvm.service.server.changes import Changes
-from onlinesvm.service.server.plan import Change, Create, Drop, Plan, Refusal
+from onlinesvm.service.server.plan import Change, Create, Drop, DropLabel, Plan, Refusal
 from onlinesvm.service.server.registry import Hosted, Registry
 from onlinesvm.service.server.writer import Part, Writer
 from onlinesvm.service.storage.entry import Entry
@@ -20,8 +20,8 @@ class PlannedTurn:
     """A turn of the loop while it is planned.
 
     hosted: the models that learn, by name. created, dropped, limited: what the turn does to models,
-    by name; a model that is created and dropped is in neither. labels: of each model that learns,
-    with those of the requests so far.
+    by name; a model that is created and dropped is in neither. labels: of each model whose
+    labels it changes, those after the requests so far.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class PlannedTurn:
         self.created: dict[str, Create] = {}
         self.dropped: set[str] = set()
         self.limited: set[str] = set()
-        self.labels: dict[str, Labels] = {}
+        self.labels: dict[str, AnyLabels] = {}
         self.has_changes = False
         self._batches: dict[str, list[BatchColumns]] = {}  # of the whole turn, by model
         self._part: list[Change] = []
@@ -52,7 +52,7 @@ class PlannedTurn:
         error = self._last.wait()  # the first that fails fails all after it
         return error if isinstance(error, NotDurable | MemoryError) else None
 
-    def labels_of(self, hosted: Hosted) -> Labels:
+    def labels_of(self, hosted: Hosted) -> AnyLabels:
         """The labels that a model will have once the requests so far are applied."""
         return self.labels.get(hosted.name, hosted.model.labels)
 
@@ -99,6 +99,11 @@ class PlannedTurn:
         self.hosted.pop(name, None)
         self.limited.discard(name)
         self.labels.pop(name, None)
+        self.add(drop)
+
+    def drop_label(self, drop: DropLabel, labels: AnyLabels) -> None:
+        """Have the end of a label written; `labels` are those that stay."""
+        self.labels[drop.hosted.name] = labels
         self.add(drop)
 
     def learn(self, plan: Plan) -> None:

@@ -15,7 +15,8 @@
     learn        the request's own frame                                 the request's own frame
     create       map {name, config} and the keys of `limits`             empty
     limits       map {max_features, max_producers, clipped_value,        empty
-                 clipped_importance}
+                 clipped_importance, max_labels_per_feature}
+    drop_label   map {label}                                             empty
     term         empty                                                   empty
     close        empty                                                   the next segment's salt, u4
 

@@ -24,7 +24,7 @@ from onlinesvm.service.storage.segment import (
 from onlinesvm.service.storage.snapshots import StoredSnapshot, model_folder, snapshots_in
 from onlinesvm.service.storage.stored_model import StoredModel
 
-__all__ = ["DamagedModel", "Loaded", "Progress", "load", "salvage", "set_aside"]
+__all__ = ["DamagedModel", "Loaded", "Progress", "Steps", "load", "salvage", "set_aside"]
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,22 @@ log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 _PROGRESS_BYTES = 2**20
 _HEAD_BYTES = 8  # the head of an array of samples
+
+
+class Steps:
+    """Calls `on_progress` about once a mebibyte of `total`."""
+
+    def __init__(self, on_progress: Progress, total: int) -> None:
+        self._on_progress = on_progress
+        self._done = self._reported = 0
+        self._total = total
+
+    def add(self, size: int) -> None:
+        """Note that `size` bytes more are applied."""
+        self._done += size
+        if self._done - self._reported >= _PROGRESS_BYTES:
+            self._reported = self._done
+            self._on_progress(self._done, max(self._done, self._total))
 
 
 class DamagedModel(OnlineSVMError):
@@ -105,7 +121,7 @@ def load(
                 if is_noted
                 else _entries_after(folder, taken.id, lsn, model.reached)
             )
-            _apply(state, entries, _Steps(on_progress, model.log_bytes))
+            _apply(state, entries, Steps(on_progress, model.log_bytes))
         except (ValueError, FileNotFoundError, DamagedModel) as error:  # of snapshot or segment
             log.warning("snapshot passed over: %s", error)
             errors.append(str(error))
@@ -114,7 +130,7 @@ def load(
         else:
             return Loaded(state, stored, damaged)
     try:
-        steps = _Steps(on_progress, model.log_bytes)
+        steps = Steps(on_progress, model.log_bytes)
         return Loaded(_created(folder, model, kernel, steps), None, damaged)
     except DamagedModel as error:
         errors.append(str(error))
@@ -128,7 +144,9 @@ def load(
     )
 
 
-def salvage(folder: Path, model: StoredModel, last: int, kernel: str | None = None) -> Salvaged:
+def salvage(
+    folder: Path, model: StoredModel, last: int, kernel: str | None, steps: Steps
+) -> Salvaged:
     """As much of a model as its newest readable snapshot and the entries after it make, up to LSN
     `last`.
 
@@ -147,7 +165,7 @@ def salvage(folder: Path, model: StoredModel, last: int, kernel: str | None = No
             log.warning("snapshot passed over: %s", error)
             damaged.append(path)
             continue
-        return _rest_of(state, _entries_after(folder, taken.id, lsn, last), damaged)
+        return _rest_of(state, _entries_after(folder, taken.id, lsn, last), damaged, steps)
     entries = _entries_after(folder, model.id, model.created - 1, last)
     try:
         first = next(entries)
@@ -156,15 +174,18 @@ def salvage(folder: Path, model: StoredModel, last: int, kernel: str | None = No
         )
     except (StopIteration, OnlineSVMError, ValueError) as error:
         raise DamagedModel(f"model {model.name}: nothing of it can be read ({error})") from None
-    return _rest_of(state, entries, damaged)
+    return _rest_of(state, entries, damaged, steps)
 
 
-def _rest_of(state: ModelState, entries: Iterator[Found], damaged: list[Path]) -> Salvaged:
+def _rest_of(
+    state: ModelState, entries: Iterator[Found], damaged: list[Path], steps: Steps
+) -> Salvaged:
     """Apply entries up to the first that cannot be; the others are lost."""
     lost: list[Record] = []
     reason = None
     try:
         for path, record, salt in entries:
+            steps.add(record.end - record.offset)
             if reason is None:
                 try:
                     state.apply(record, salt)
@@ -191,7 +212,7 @@ def set_aside(damaged: list[Path]) -> list[str]:
     return aside
 
 
-def _created(folder: Path, model: StoredModel, kernel: str | None, steps: _Steps) -> ModelState:
+def _created(folder: Path, model: StoredModel, kernel: str | None, steps: Steps) -> ModelState:
     """The model by the log alone, from its entry `create` on. Raises DamagedModel, OSError."""
     entries = (
         _noted(folder, model)
@@ -212,22 +233,7 @@ def _created(folder: Path, model: StoredModel, kernel: str | None, steps: _Steps
     return state
 
 
-class _Steps:
-    """Calls back about once a mebibyte."""
-
-    def __init__(self, on_progress: Progress, total: int) -> None:
-        self._on_progress = on_progress
-        self._done = self._reported = 0
-        self._total = total
-
-    def add(self, size: int) -> None:
-        self._done += size
-        if self._done - self._reported >= _PROGRESS_BYTES or self._done == self._total:
-            self._reported = self._done
-            self._on_progress(self._done, max(self._done, self._total))
-
-
-def _apply(state: ModelState, entries: Iterator[Found], steps: _Steps) -> None:
+def _apply(state: ModelState, entries: Iterator[Found], steps: Steps) -> None:
     """Apply entries. Raises DamagedModel, OSError, and what `steps` raises."""
     for path, record, salt in entries:
         try:

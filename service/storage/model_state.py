@@ -6,8 +6,8 @@ A snapshot carries these attachments (`snapshot.format`):
     folder          bin, 16 bytes: id of the state folder
     log             array of 4: term and LSN of the last entry that the snapshot holds, the salt of
                     the segment that has it, the LSN of the model's entry `create`
-    producers       map, producer (bin) → [last sequence, samples], the one that was applied
-                    furthest back first
+    producers       map, producer (bin) → [last sequence, samples, cursor (bin)], the one that was
+                    applied furthest back first
     max_producers   how many of them are remembered
 """
 
@@ -20,12 +20,12 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from onlinesvm.config import MAX_MAGNITUDE, LearnerConfig, Limits
+from onlinesvm.config import LEAST_ROW, MAX_MAGNITUDE, MOST_LABELS, LearnerConfig, Limits
 from onlinesvm.errors import SnapshotError
-from onlinesvm.service.protocol import is_model_name, numbering_of
+from onlinesvm.service.protocol import MAX_CURSOR_BYTES, is_model_name, numbering_of
 from onlinesvm.service.storage.entry import Entry, Kind, LogPosition, Record
 from onlinesvm.service.storage.log import Written
-from onlinesvm.service.storage.producers import Producers
+from onlinesvm.service.storage.producers import Applied, Producers
 from onlinesvm.service.storage.snapshots import ORIGIN
 from onlinesvm.snapshot import reader
 from onlinesvm.snapshot.format import Snapshot
@@ -42,6 +42,7 @@ _UNLIMITED = Limits(
     max_name_bytes=_MAX_COUNT,
     max_message_bytes=_MAX_COUNT,
     max_header_bytes=_MAX_COUNT,
+    max_labels=MOST_LABELS,
     max_value=MAX_MAGNITUDE,
     max_importance=MAX_MAGNITUDE,
 )
@@ -57,18 +58,23 @@ class Recorded(NamedTuple):
     max_producers: int
     clipped_value: float
     clipped_importance: float
+    max_labels_per_feature: int
 
     @classmethod
     def of(cls, limits: Limits, max_producers: int) -> Recorded:
         """Those among the limits of a model."""
-        return cls(limits.max_features, max_producers, *limits.clipped)
+        row = limits.max_labels_per_feature
+        value, importance = limits.clipped
+        return cls(limits.max_features, max_producers, value, importance, row)
 
     @property
     def limits(self) -> Limits:
         """These limits, and no others."""
         value, importance = self.clipped_value, self.clipped_importance
         clips = min(value, importance) < MAX_MAGNITUDE
-        return replace(_UNLIMITED, max_features=self.max_features).bounded(value, importance, clips)
+        row = self.max_labels_per_feature
+        limits = replace(_UNLIMITED, max_features=self.max_features, max_labels_per_feature=row)
+        return limits.bounded(value, importance, clips)
 
     def entry(self, model: bytes) -> Entry:
         """The entry `limits` of the model of that id."""
@@ -90,7 +96,13 @@ class Recorded(NamedTuple):
                     f"{name}: expected a float64 from 1 to {MAX_MAGNITUDE:g}, got {bound}"
                 )
             bounds.append(bound)
-        return cls(*counts, *bounds)
+        row = keys.get("max_labels_per_feature")
+        if type(row) is not int or not LEAST_ROW <= row <= MOST_LABELS:
+            raise ValueError(
+                f"max_labels_per_feature: expected an integer from {LEAST_ROW} to {MOST_LABELS},"
+                f" got {row}"
+            )
+        return cls(counts[0], counts[1], bounds[0], bounds[1], row)
 
 
 class Attachments(NamedTuple):
@@ -101,7 +113,7 @@ class Attachments(NamedTuple):
     position: LogPosition
     salt: int
     created: int
-    producers: dict[bytes, tuple[int, int]]
+    producers: dict[bytes, Applied]
     max_producers: int
 
     @classmethod
@@ -118,18 +130,26 @@ class Attachments(NamedTuple):
             _expect(log[1] == lsn, f"the LSN of its name, {lsn}", log[1])
             _expect(isinstance(producers, dict), "producers as a map", producers)
             for producer, last in producers.items():
-                whole = isinstance(last, list) and len(last) == 2 and all(map(_is_number, last))
+                whole = _is_applied(last)
                 _expect(isinstance(producer, bytes) and whole, "producers by name", last)
             most = taken["max_producers"]
             _expect(type(most) is int and 1 <= most <= _MAX_COUNT, "max_producers from 1", most)
         except KeyError as error:
             raise SnapshotError(f"attachments: expected {error.args[0]}, got none") from None
-        known = {producer: (last[0], last[1]) for producer, last in producers.items()}
+        known = {producer: Applied(*last) for producer, last in producers.items()}
         return cls(name, folder, LogPosition(log[0], log[1]), log[2], log[3], known, most)
 
 
 def _is_number(value: object) -> bool:
     return type(value) is int and 0 <= value < 2**63
+
+
+def _is_applied(value: object) -> bool:
+    if not isinstance(value, list) or len(value) != 3:
+        return False
+    *numbers, cursor = value
+    whole = isinstance(cursor, bytes) and len(cursor) <= MAX_CURSOR_BYTES
+    return whole and all(map(_is_number, numbers))
 
 
 def _expect(ok: bool, expected: str, got: object) -> None:
@@ -207,16 +227,24 @@ class ModelState:
         nothing has changed then.
         """
         if record.kind == Kind.LEARN:
-            producer, sequence = numbering_of(record.header)
+            numbering = numbering_of(record.header)
             batch = self.model.decode(record.body, labelled=True)
             self.model.learn_batch(batch)
-            if producer:
-                self.producers.note(producer, sequence, len(batch))
+            if numbering.producer:
+                producer, sequence, cursor = numbering
+                self.producers.note(producer, sequence, len(batch), cursor)
+        elif record.kind == Kind.DROP_LABEL:
+            self._drop_label(_map_of(record.header).get("label"))
         elif record.kind == Kind.LIMITS:
             self.limit(Recorded.unpack(_map_of(record.header)))
         else:
             raise ValueError(f"expected an entry of a kind known here, got kind {record.kind}")
         self.position, self.salt = LogPosition(record.term, record.lsn), salt
+
+    def _drop_label(self, label: object) -> None:
+        if not self.model.is_multiclass:
+            raise ValueError("expected a multiclass model for drop_label, got a binary one")
+        self.model.drop_label(label)
 
     def limit(self, recorded: Recorded) -> None:
         """From the next entry on, hold to these limits."""

@@ -1,4 +1,4 @@
-"""The last sequence of each producer, so that no numbered request is applied twice."""
+"""The last sequence and cursor of each producer, so that no numbered request is applied twice."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ __all__ = ["Applied", "Producers", "Turn"]
 
 
 class Applied(NamedTuple):
-    """The requests of a producer that were applied: the last sequence, and samples in all."""
+    """The requests of a producer that were applied: the last sequence, the samples in all, and the
+    last cursor; b"" where none had one.
+    """
 
     sequence: int
     samples: int
+    cursor: bytes = b""
 
 
 _NOTHING = Applied(0, 0)
@@ -31,35 +34,45 @@ class Producers:
     producer already sends others under its number.
     """
 
-    def __init__(self, limit: int, known: Mapping[bytes, tuple[int, int]] | None = None) -> None:
+    def __init__(self, limit: int, known: Mapping[bytes, Applied] | None = None) -> None:
         self.limit = limit
+        self.cursor_bytes = 0  # of all cursors
         self._applied: dict[bytes, Applied] = {}
-        for name, (sequence, samples) in (known or {}).items():
-            self._put(name, Applied(sequence, samples))
+        for name, applied in (known or {}).items():
+            self._put(name, applied)
         self._owners: OrderedDict[bytes, bytes] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._applied)
 
     def last(self, name: bytes) -> Applied:
-        """The requests of `name` that were applied; (0, 0) where it is unknown."""
+        """The requests of `name` that were applied; (0, 0, b"") where it is unknown."""
         return self._applied.get(name, _NOTHING)
 
-    def note(self, name: bytes, sequence: int, samples: int) -> None:
-        """Request `sequence` of `name` with `samples` samples was applied."""
-        before = self._applied.pop(name, _NOTHING)
-        self._put(name, Applied(sequence, before.samples + samples))
+    def note(self, name: bytes, sequence: int, samples: int, cursor: bytes = b"") -> None:
+        """Request `sequence` of `name` with `samples` samples was applied.
+
+        The last cursor stays where the request has none.
+        """
+        before = self._remove(name)
+        self._put(name, Applied(sequence, before.samples + samples, cursor or before.cursor))
 
     def _put(self, name: bytes, applied: Applied) -> None:
         self._applied[name] = applied
+        self.cursor_bytes += len(applied.cursor)
         if len(self._applied) > self.limit:
-            del self._applied[next(iter(self._applied))]
+            self._remove(next(iter(self._applied)))
+
+    def _remove(self, name: bytes) -> Applied:
+        removed = self._applied.pop(name, _NOTHING)
+        self.cursor_bytes -= len(removed.cursor)
+        return removed
 
     def bound(self, limit: int) -> None:
         """From now on, remember at most `limit`."""
         self.limit = limit
         for name in list(islice(self._applied, max(0, len(self._applied) - limit))):
-            del self._applied[name]
+            self._remove(name)
         while len(self._owners) > limit:
             self._owners.popitem(last=False)
 
@@ -87,7 +100,11 @@ class Producers:
         """True if `peer` was the last connection to resume `name`, or none was."""
         return self._owners.get(name, peer) == peer
 
-    def dump(self) -> dict[bytes, tuple[int, int]]:
+    def has_resumed(self, name: bytes, peer: bytes) -> bool:
+        """True if `peer` was the last connection to resume `name`."""
+        return self._owners.get(name) == peer
+
+    def dump(self) -> dict[bytes, Applied]:
         """All of them, as a snapshot holds them, in order."""
         return dict(self._applied)
 

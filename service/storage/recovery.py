@@ -17,7 +17,14 @@ from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.service.errors import LogError, NotDurable, StateError
 from onlinesvm.service.storage.catalog import Catalog, remove_orphans
 from onlinesvm.service.storage.entry import NO_MODEL, Entry, Kind, LogPosition
-from onlinesvm.service.storage.loading import DamagedModel, Progress, load, salvage, set_aside
+from onlinesvm.service.storage.loading import (
+    DamagedModel,
+    Progress,
+    Steps,
+    load,
+    salvage,
+    set_aside,
+)
 from onlinesvm.service.storage.log import Log, LogEnd
 from onlinesvm.service.storage.model_state import ModelState, Recorded
 from onlinesvm.service.storage.posix import Files
@@ -201,9 +208,10 @@ def recover(
         end = found.end
         report = losses(segments_in(state.log), stop, end.lsn, found.newest_known)
         wanted = [each for each in found.stored.values() if name in (None, each.name)]
-        for i, stored in enumerate(wanted):
-            on_progress(i, len(wanted))
-            written += _salvage(state, snapshots, stored, end, report, kernel)
+        steps = Steps(on_progress, sum(stored.log_bytes for stored in wanted))
+        for stored in wanted:
+            written += _salvage(state, snapshots, stored, end, report, kernel, steps)
+        found.report_end(on_progress)
         if not written:
             which = "a snapshot or a log" if name is None else f"a snapshot of model {name}"
             raise StateError(
@@ -219,7 +227,7 @@ def recover(
             report["set_aside"] += _mend(state, stop)
             # A start reads the last segment that is left, which may be damaged as well.
             for _ in segments_in(state.log):
-                stop = _Found(state, on_progress, is_thorough=True).stop
+                stop = _Found(state, lambda done, total: None, is_thorough=True).stop
                 if stop is None:
                     break
                 report["set_aside"] += _mend(state, stop)
@@ -233,12 +241,13 @@ def _salvage(
     end: LogEnd,
     report: dict[str, Any],
     kernel: str | None,
+    steps: Steps,
 ) -> list[dict[str, Any]]:
     """Write a snapshot of what is left of a model, and add to `report`; the snapshot, if there is
     anything left. Raises OSError.
     """
     try:
-        state_, damaged, lost, reason = salvage(state.path, stored, end.lsn, kernel)
+        state_, damaged, lost, reason = salvage(state.path, stored, end.lsn, kernel, steps)
     except DamagedModel as error:
         log.warning("%s", error)
         return []
@@ -284,6 +293,7 @@ class _Found:
             self.unreadable = catalog.unreadable
             self.newest_known = catalog.newest_known
             self.segments = segments_in(state.log)
+            self._log_bytes = sum(path.stat().st_size for _, path in self.segments)
             self.is_adopted = bool(self.stored) and catalog.folder is None
             if self.is_adopted and self.segments:
                 raise StateError(
@@ -297,7 +307,7 @@ class _Found:
                 held = catalog.held(marked)
             replay = Replay(
                 self.segments, catalog.folder, self.stored, held, catalog.term,
-                lambda done, total: on_progress(0, 1),
+                lambda done, total: on_progress(0, self._log_bytes),
             )  # fmt: skip
             self.stop = replay.run()
         self.foreign: Stop | None = None
@@ -342,7 +352,13 @@ class _Found:
         for stored in list(self.stored.values()):
             if stored.damage is None and (stored.name == DEFAULT_MODEL or self.is_adopted):
                 self._load(stored, models, kernel, on_progress)
+        self.report_end(on_progress)
         return models
+
+    def report_end(self, on_progress: Progress) -> None:
+        """Report the whole log as replayed, if there is one."""
+        if self._log_bytes:
+            on_progress(self._log_bytes, self._log_bytes)
 
     def _load(
         self,

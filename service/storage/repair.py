@@ -93,7 +93,7 @@ def count(producers: dict[str, dict[str, int]], found: Record) -> int:
         unpacker = msgpack.Unpacker(max_buffer_size=max(1, len(found.body)))
         unpacker.feed(found.body)
         samples: int = unpacker.read_array_header()
-        producer, sequence = numbering_of(found.header)
+        producer, sequence, _ = numbering_of(found.header)
     except (RequestError, msgpack.UnpackException, ValueError):
         return 0
     if producer:

@@ -14,6 +14,7 @@ from onlinesvm.errors import KernelError
 from onlinesvm.kernel import contract
 from onlinesvm.model.head import Head
 from onlinesvm.model.rules import Rule
+from onlinesvm.model.rules.class_layout import ClassLayout
 from onlinesvm.model.rules.records import RecordRule
 from onlinesvm.text.options import TextOptions
 
@@ -34,6 +35,9 @@ def test_a_kernel_defines_exactly_the_contract(kernel: kernels.Kernel) -> None:
     assert members(kernel.Metrics(0.0)) == set(contract.MEMBERS["Metrics"])
     extractor = kernel.Extractor(TextOptions(), config.Limits(), 9)
     assert members(extractor) == set(contract.MEMBERS["Extractor"])
+    classes = kernel.Multiclass(True, 9, 9, ClassLayout)
+    assert members(classes) == set(contract.MEMBERS["Multiclass"])
+    assert members(classes.view(0)) == set(contract.MEMBERS["View"])
 
 
 @pytest.mark.parametrize("average", [False, True])

@@ -18,12 +18,15 @@ from onlinesvm.service import protocol
 from onlinesvm.service.errors import RequestRefused
 from onlinesvm.service.protocol import (
     CODES,
+    LAG_FIGURES,
     OPERATIONS,
+    Numbering,
     Request,
     RequestError,
     encode_error,
     encode_reply,
     encode_request,
+    numbering_of,
     parse_reply,
     parse_request,
     refusal_of,
@@ -67,6 +70,10 @@ def fault(frames: list[bytes], limits: Limits = LIMITS) -> RequestError:
 PIECE = {"offset": 0, "size": 9, "checksum": 1}
 WITH_KEYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "resume": ({"producer": "p"}, {}),
+    "lag": (
+        {"producer": "p", "entries": 3, "seconds": 0.5},
+        {"entries": 3, "seconds": 0.5, "bytes": None},
+    ),
     "create": (
         {"config": {"rule": "sgd"}, "if_exists": "same"},
         {"config": {"rule": "sgd"}, "copy_of": None, "if_exists": "same", "upload": None},
@@ -83,7 +90,7 @@ def test_a_request_is_read_as_it_was_written(op: str, id: Any, body: bytes) -> N
     keys, options = WITH_KEYS.get(op, ({}, {}))
     header = encode_request(op, id, **keys)
     parsed = parse_request([header, body] if OPERATIONS[op] else [header], LIMITS)
-    producer = b"p" if op == "resume" else b""
+    producer = b"p" if op in ("resume", "lag") else b""
     expected = Request(op, id, body if OPERATIONS[op] else b"", header, producer, options=options)
     assert parsed == expected
     assert type(parsed.id) is type(id)
@@ -467,3 +474,47 @@ def test_keys_that_name_no_model_or_piece(op: str, keys: dict[str, Any], text: s
     refused = fault([encode_request(op, 1, **keys)])
     assert refused.code == "BAD_REQUEST"
     assert text in refused.message
+
+
+@pytest.mark.parametrize(
+    ("cursor", "kept"),
+    [("1-0", b"1-0"), (b"\xff\0", b"\xff\0"), ("c" * 256, b"c" * 256), (None, b"")],
+)
+def test_a_numbered_request_may_have_a_cursor(cursor: Any, kept: bytes) -> None:
+    header = encode_request("learn", 1, producer="p", sequence=5, cursor=cursor)
+    parsed = parse_request([header, b"\x90"], Limits())
+    assert (parsed.producer, parsed.sequence, parsed.cursor) == (b"p", 5, kept)
+    assert numbering_of(header) == Numbering(b"p", 5, kept)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"cursor": "c"}, "expected a producer and a sequence with a cursor, got none"),
+        (
+            {"producer": "p", "sequence": 1, "cursor": ""},
+            "expected a cursor of 1 to 256 bytes, got 0",
+        ),
+        (
+            {"producer": "p", "sequence": 1, "cursor": "é" * 129},
+            "expected a cursor of 1 to 256 bytes, got 258",
+        ),
+        (
+            {"producer": "p", "sequence": 1, "cursor": 7},
+            "expected a cursor as text or bytes, got 7",
+        ),
+    ],
+)
+def test_cursors_that_are_none(keys: dict[str, Any], message: str) -> None:
+    error = fault([encode_request("learn", 1, **keys), b"\x90"], Limits())
+    assert (error.code, error.message, error.id) == ("BAD_REQUEST", message, 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(-1, "-1"), (2**63, str(2**63)), (float("nan"), "nan"), ("1", '"1"'), (True, "true")],
+)
+@pytest.mark.parametrize("name", LAG_FIGURES)
+def test_lags_that_are_none(name: str, value: Any, shown: str) -> None:
+    error = fault([encode_request("lag", 1, producer="p", **{name: value})])
+    assert error.message == f"expected {name} as a number from 0, got {shown}"

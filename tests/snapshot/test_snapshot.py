@@ -461,11 +461,12 @@ WRONG_HEADERS: list[tuple[dict[str, Any], str]] = [
     ({"arrays": [5]}, "header: expected arrays to be [name, dtype, count] each, got '5'"),
     (
         {"arrays": [["lengths", ["<u4"], 8]]},
-        "header: expected array lengths: a dtype among <u4, |u1, <f4, <f8, <i8, got \"['<u4']\"",
+        "header: expected array lengths: a dtype among <u4, |u1, <i4, <f4, <f8, <i8, got"
+        " \"['<u4']\"",
     ),
     (
         {"arrays": [["lengths", "<U4", 8]]},
-        "header: expected array lengths: a dtype among <u4, |u1, <f4, <f8, <i8, got '<U4'",
+        "header: expected array lengths: a dtype among <u4, |u1, <i4, <f4, <f8, <i8, got '<U4'",
     ),
     (
         {"arrays": [["lengths", "<u4", 8], ["names", "|u1", -1]]},

@@ -322,3 +322,57 @@ cdef extern from "text/decode.h" nogil:
     void records_begin(extraction *x)
     int records_decode(void *records, batch *b, reader *r)
     bint records_end(extraction *x, batch *b)
+cdef extern from "rules/multiclass.h" nogil:
+    const size_t CLASS_EXPERTS, CLASS_JUDGED
+    ctypedef struct pieces:
+        size_t total
+    ctypedef struct lanes:
+        pass
+    ctypedef struct class_mixture:
+        pass
+    ctypedef struct temperature:
+        pass
+    ctypedef struct class_feature:
+        double scale2
+        uint64_t counts
+    ctypedef struct multiclass:
+        blocks state
+        pieces rows
+        size_t labels, known, dropped
+        bint has_bias
+        uint8_t *states
+        lanes *bias
+        lanes bias_second
+        uint32_t most
+        class_mixture mixture
+        temperature temperature
+        double log_importance
+        int64_t samples
+        double *judged_weights
+    ctypedef struct class_arrays:
+        double *mean_squares
+        int64_t *ages
+        int64_t *runs
+        int64_t *seen
+        float *second_orders
+        int32_t *row_lengths
+        int32_t *row_labels
+        float *row_weights
+    void multiclass_init(multiclass *m, bint has_bias, uint32_t most)
+    void multiclass_clear(multiclass *m)
+    bint multiclass_reserve_labels(multiclass *m, size_t n)
+    bint multiclass_reserve_row(multiclass *m, size_t longest)
+    bint multiclass_reserve_entries(multiclass *m, const rows *x, size_t samples)
+    void multiclass_drop(multiclass *m, size_t label)
+    void multiclass_score(multiclass *m, const rows *x, size_t samples, float *mixed)
+    void multiclass_learn(multiclass *m, const rows *x, size_t samples, const int32_t *labels,
+                          const double *importances, double *margins, int32_t *predicted,
+                          double *confidences)
+    void multiclass_coefficients(const multiclass *m, double *coefficients)
+    void multiclass_strengths(const multiclass *m, uint32_t first, size_t n, double *strengths)
+    void multiclass_release(multiclass *m, size_t n, const uint8_t *kept)
+    size_t multiclass_entries(const multiclass *m, size_t first, size_t n)
+    void multiclass_dump(const multiclass *m, size_t first, size_t n, const class_arrays *to)
+    double *multiclass_judged(multiclass *m)
+    bint multiclass_take(multiclass *m, size_t n, size_t labels, const class_arrays *arrays,
+                         const uint8_t *states, const float *bias)

@@ -17,9 +17,12 @@ from onlinesvm import config as _config
 from onlinesvm.data.batch import CSR, Columns
 from onlinesvm.data.bounds import Bounds
 from onlinesvm.data.label import joined, label_of_packed, label_of_text, packed
+from onlinesvm.data.learned import Learned
 from onlinesvm.data.validation import raise_first_fault, refuse_text
 from onlinesvm.errors import LimitError
 from onlinesvm.metrics.drift import LOG_ONE, LOG_TWO
+from onlinesvm.metrics.temperature import SIZE as TEMPERATURE_SIZE
+from onlinesvm.metrics.temperature import Temperature
 from onlinesvm.readers.fasttext import FastTextParser
 from onlinesvm.readers.labelled_text import TextParser
 from onlinesvm.readers.parsing import Parsed
@@ -54,6 +57,7 @@ __all__ = [
     "RULES",
     "Lookup",
     "Metrics",
+    "Multiclass",
     "decode",
     "encode",
     "learn",
@@ -140,6 +144,7 @@ include "sgd.pxi"
 include "records.pxi"
 include "hedge.pxi"
 include "metrics.pxi"
+include "multiclass.pxi"
 include "matrix.pxi"
 include "learn.pxi"
 include "lines.pxi"

@@ -55,7 +55,7 @@ left out gains nothing on it, and costs 4.3 percent at worst.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -83,16 +83,13 @@ from onlinesvm.model.rules.constants import HEDGE_LEAST_SQUARE as LEAST_SQUARE
 from onlinesvm.model.rules.constants import HEDGE_LEAST_VARIANCE as LEAST_VARIANCE
 from onlinesvm.model.rules.constants import HEDGE_MOST_AGE as MOST_AGE
 from onlinesvm.model.rules.constants import HEDGE_MOST_IMPORTANCE as MOST_IMPORTANCE
-from onlinesvm.model.rules.constants import HEDGE_OUTLIER_ABOVE as OUTLIER_ABOVE
-from onlinesvm.model.rules.constants import HEDGE_OUTLIER_BELOW as OUTLIER_BELOW
-from onlinesvm.model.rules.constants import HEDGE_PROPORTION as PROPORTION
 from onlinesvm.model.rules.constants import HEDGE_RUN as RUN
-from onlinesvm.model.rules.constants import HEDGE_YOUNG as YOUNG
 from onlinesvm.model.rules.layout import SAMPLES, Layout, Span
 from onlinesvm.model.rules.mixture import Mixture
 from onlinesvm.model.rules.mixture import check_state as check_mixture
 from onlinesvm.model.rules.mixture import spans as mixture_spans
 from onlinesvm.model.rules.rule import Arrays, Rule, Scalars
+from onlinesvm.model.rules.scale import counted
 from onlinesvm.text.constants import OF_TEXT, VIEWS
 
 __all__ = ["EXPERTS", "Hedge", "experts"]
@@ -154,24 +151,8 @@ class _Feature:
 
     def take(self, x: float) -> None:
         """Count a value, not 0, into the scale."""
-        x2 = x * x
         self.seen += 1
-        if self.age == 0 or (self.age < YOUNG and x2 < OUTLIER_BELOW * self.s2):
-            self.s2 = x2
-            self.age = 1
-            self.run = 0
-            return
-        strange = x2 > PROPORTION * self.s2 or x2 * PROPORTION < self.s2
-        self.run = self.run + 1 if strange else 0
-        if self.run == RUN:
-            self.s2 = x2
-            self.age = 1
-            self.run = 0
-            return
-        if self.age >= YOUNG:
-            x2 = min(x2, OUTLIER_ABOVE * self.s2)
-        self.age = min(self.age + 1, MOST_AGE)
-        self.s2 += (x2 - self.s2) / self.age
+        self.s2, self.age, self.run = counted(self.s2, self.age, self.run, x)
 
     def numbers(self) -> tuple[float, ...]:
         """The floats, in the order of NUMBERS."""
@@ -584,14 +565,16 @@ def _names(scalars: Mapping[str, Any]) -> list[str]:
     return [*names, "stack"]
 
 
-def experts(scalars: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
+def experts(
+    scalars: Mapping[str, Any], names: Sequence[str] | None = None
+) -> dict[str, dict[str, float | None]]:
     """The trust in each expert, and in the stack over them, and their errors, by a view's scalars.
 
     `weight` is its share of the trust; `error` and `loss` (the hinge loss of its margin on the
     sample scaled to norm 1) are means over all and over the recent past, None before the first.
     """
     report: dict[str, dict[str, float | None]] = {}
-    for j, name in enumerate(_names(scalars)):
+    for j, name in enumerate(_names(scalars) if names is None else (*names, "stack")):
         figures: dict[str, float | None] = {"weight": float(scalars[f"mixture_weights_{j}"])}
         for figure, total, weight in (
             ("error", "errors", "judged_weight"),

@@ -363,7 +363,7 @@ def test_a_third_label_is_refused_with_its_line(shuffled: bool, tmp_path: Path) 
         ' "spam" or "ham", got "eggs"'
     )
     path, model = write(tmp_path / "labels.tsv", text), tmp_path / "m"
-    flags = ("--shuffle", "1") if shuffled else ()
+    flags = ("--task", "binary", *(("--shuffle", "1") if shuffled else ()))
     assert_failed(run("learn", "--file", model, *flags, path), says)
     assert not model.exists()
     if not shuffled:

@@ -225,7 +225,7 @@ def test_flags_that_make_no_sense(
         ("predict --file half.msgpack nothere", ("nothere: No such file or directory",)),
         ("learn --file m empty", ("empty: Is a directory",)),
         ("learn --file m labels.tsv", ("labels.tsv, line 1: ", '"0.5"', "--positive '>0'")),
-        ("learn --file m more.svm", ("more.svm, line 3: ", "-1 or 1, got 3")),
+        ("learn --file m --task binary more.svm", ("more.svm, line 3: ", "-1 or 1, got 3")),
         ("learn --file m good.svm nothere", ("nothere: No such file or directory",)),
         ("learn --file m --format json good.svm", ("good.svm, line 1: ",)),
         ("predict --file nothere good.svm", ("nothere: No such file or directory",)),

@@ -81,12 +81,13 @@ def body_for(op: str) -> bytes:
 OPTIONS: dict[str, dict[str, Any]] = {
     "create": {"config": {}, "copy_of": None, "if_exists": "error", "upload": None},
     "models": {"after": "", "limit": 10},
+    "lag": {"entries": 3, "seconds": None, "bytes": None},
     "upload": {"upload": None, "offset": 0, "size": 9, "checksum": zlib.crc32(b"piece")},
 }
 
 
 ANSWERED = {
-    "leader": set(OPERATIONS) - {"reload"},
+    "leader": set(OPERATIONS) - {"reload", "labels", "drop_label"},  # of a binary model
     "reader": {"ping", "predict", "explain", "features", "stats", "reload", "models", "fetch"},
 }
 
@@ -104,10 +105,13 @@ def test_every_operation_is_answered_or_refused(
         newest = found.hosted.learning[1].newest
         assert newest is not None
         keys["options"] = {"lsn": newest.lsn, "offset": 0}
+    if op == "lag" and mode == "leader":
+        assert refusal(service, op, **keys).code == "SEQUENCE_GAP"
+        answer(service, "resume", **keys)
     if op in ANSWERED[mode]:
         assert isinstance(answer(service, op, body_for(op), **keys), Reply)
     else:
-        code = "BAD_REQUEST" if mode == "leader" else "READ_ONLY"
+        code = "BAD_REQUEST" if mode == "leader" or op == "labels" else "READ_ONLY"
         assert refusal(service, op, body_for(op), **keys).code == code
 
 

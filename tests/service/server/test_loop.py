@@ -320,7 +320,8 @@ BAD_BODIES: dict[str, tuple[str, Any, str, str, str | None]] = {
     ),
     "the last of many": (
         "learn", [GOOD] * 49 + [[3, []]], "BAD_SAMPLE",
-        "expected one of the model's two labels, -1 or 1, got 3",
+        "expected one of the model's two labels, -1 or 1, got 3; a model of more labels is created"
+        " with task multiclass (--task multiclass)",
         "$[49][0]",
     ),
     "over the message's limit": (
@@ -353,8 +354,8 @@ BAD_HEADERS = {
     ),
     "unknown operation": (
         [msgpack.packb({"v": 1, "op": "unlearn"})], "UNKNOWN_OP",
-        "expected one of ping, learn, predict, explain, features, stats, snapshot, reload, resume,"
-        ' create, drop, models, upload, fetch, got "unlearn"',
+        "expected one of ping, learn, predict, explain, features, labels, drop_label, stats,"
+        ' snapshot, reload, resume, lag, create, drop, models, upload, fetch, got "unlearn"',
     ),
     "unknown key": (
         [msgpack.packb({"v": 1, "op": "learn", "eta": 1}), b"\x90"], "BAD_REQUEST",

@@ -251,7 +251,7 @@ def test_requests_without_samples_fill_no_disk(tmp_path: Path) -> None:
         size = sum(path.stat().st_size for _, path in segments_of(tmp_path))
         assert size < found.log.bytes / 2
     with bench(tmp_path) as found:
-        assert found.resume("p") == {"sequence": 1999, "samples": 0}
+        assert found.resume("p") == {"sequence": 1999, "samples": 0, "cursor": None}
 
 
 def test_a_snapshot_falls_due_by_time_where_no_sample_came(tmp_path: Path) -> None:
@@ -487,8 +487,8 @@ def test_a_sequence_is_applied_once(tmp_path: Path) -> None:
             refused = found.numbered("p", 7, small(1)[0])
             assert isinstance(refused, RequestError)
             assert (refused.code, refused.message) == ("SEQUENCE_GAP", "expected sequence 6, got 7")
-            assert found.resume("p") == {"sequence": 5, "samples": 7}
-            assert found.resume("q") == {"sequence": 0, "samples": 0}
+            assert found.resume("p") == {"sequence": 5, "samples": 7, "cursor": None}
+            assert found.resume("q") == {"sequence": 0, "samples": 0, "cursor": None}
             assert digest_of(found.model) == digest_after(small(5))
 
 
@@ -504,7 +504,7 @@ def test_retries_in_one_turn_are_applied_once(tmp_path: Path) -> None:
         assert codes == [False, True, "SEQUENCE_GAP", False, True, False, True, "SEQUENCE_GAP"]
         assert found.model.position == 3
     with bench(tmp_path) as found:
-        assert found.resume("p") == {"sequence": 3, "samples": 3}
+        assert found.resume("p") == {"sequence": 3, "samples": 3, "cursor": None}
 
 
 def test_a_numbered_request_without_samples_counts(tmp_path: Path) -> None:
@@ -515,11 +515,11 @@ def test_a_numbered_request_without_samples_counts(tmp_path: Path) -> None:
         found.snapshot()
         found.numbered("p", 4, [])
     with bench(tmp_path) as found:
-        assert found.resume("p") == {"sequence": 4, "samples": 1}
+        assert found.resume("p") == {"sequence": 4, "samples": 1, "cursor": None}
         found.numbered("p", 5, small(1)[0])
         found.numbered("p", 6, [])
     with bench(tmp_path) as found:
-        assert found.resume("p") == {"sequence": 6, "samples": 2}
+        assert found.resume("p") == {"sequence": 6, "samples": 2, "cursor": None}
 
 
 def test_the_producer_applied_furthest_back_is_forgotten(tmp_path: Path) -> None:
@@ -586,7 +586,7 @@ def test_forgetting_does_not_depend_on_turns_or_restarts(
                     ]
                     assert reported == expected
                     assert found.started.default.producers.dump() == {
-                        producer.encode(): last for producer, last in known.items()
+                        producer.encode(): (*last, b"") for producer, last in known.items()
                     }
                     if restart:
                         break
@@ -602,7 +602,7 @@ def test_one_who_resumed_shuts_out_what_was_under_way_before(tmp_path: Path) -> 
             ("learn", body_of(batches[3]), {"producer": "p", "sequence": 3}, b"old"),
             ("learn", body_of(batches[2]), {"producer": "p", "sequence": 3}, b"new"),
         )
-        assert answers[1] == {"sequence": 2, "samples": 3}
+        assert answers[1] == {"sequence": 2, "samples": 3, "cursor": None}
         assert answers[2].code == "SEQUENCE_GAP"
         assert "another connection" in answers[2].message
         assert digest_of(found.model) == digest_after(batches[:3])
@@ -904,7 +904,7 @@ def test_a_changed_bound_on_producers_holds_from_where_it_changed(
             newest.write_bytes(newest.read_bytes()[:-1])
         with bench(folder, max_producers=9) as found:
             assert found.started.default.producers.dump() == {
-                name.encode(): last for name, last in known.items()
+                name.encode(): (*last, b"") for name, last in known.items()
             }
 
 

@@ -17,6 +17,7 @@
 #include "memory/blocks.h"
 #include "memory/vector.h"
 #include "rules/mixture.h"
+#include "rules/scale.h"
 #include "rules/score.h"
 
 #define HEDGE_STRIDE 8
@@ -230,32 +231,6 @@ static int hedge_score(const hedge *r, const rows *x, size_t samples, double *ma
                       hedge_weight_at, hedge_fetch, HEDGE_PREFETCH);
 }
 
-/* Count a value, not 0, into the scale of a feature that has been seen before or not. */
-static inline void hedge_count_value(hedge_feature *f, double x)
-{
-    const uint64_t seen = (f->counts >> 24) + 1;
-    uint64_t age = f->counts >> 6 & HEDGE_MOST_AGE, run = f->counts & 63;
-    double x2 = x * x;
-    if (age == 0 || (age < HEDGE_YOUNG && x2 < HEDGE_OUTLIER_BELOW * f->scale2)) {
-        f->scale2 = x2;
-        age = 1;
-        run = 0;
-    } else {
-        run = x2 > HEDGE_PROPORTION * f->scale2 || x2 * HEDGE_PROPORTION < f->scale2 ? run + 1 : 0;
-        if (run == HEDGE_RUN) {
-            f->scale2 = x2;
-            age = 1;
-            run = 0;
-        } else {
-            if (age >= HEDGE_YOUNG)
-                x2 = mixture_least(x2, HEDGE_OUTLIER_ABOVE * f->scale2);
-            age = age < HEDGE_MOST_AGE ? age + 1 : HEDGE_MOST_AGE;
-            f->scale2 += (x2 - f->scale2) / (double)age;
-        }
-    }
-    f->counts = seen << 24 | age << 6 | run;
-}
-
 /* Alpha and beta of SCW-I. */
 static inline void hedge_scw(double signed_margin, double v, double c, double phi, double *alpha,
                              double *beta)
@@ -406,7 +381,7 @@ static inline double hedge_add_scaled(hedge_sums *sums, hedge_feature *f, const 
         sums->old03 += w03 * all4(before);
         sums->old45 += w45 * all2(before);
     }
-    hedge_count_value(f, value);
+    scale_count(&f->scale2, &f->counts, value);
     after = value / sqrt(f->scale2);
     square = after * after;
     sums->norm2 += square;
@@ -610,7 +585,7 @@ static INLINED double hedge_walk_views(hedge *r, const rows *x, size_t i, int64_
                 at->old03 += w03 * all4(before);
                 at->old45 += w45 * all2(before);
             }
-            hedge_count_value(f, value);
+            scale_count(&f->scale2, &f->counts, value);
             after = value / sqrt(f->scale2) * idf;
         }
         square = after * after;
