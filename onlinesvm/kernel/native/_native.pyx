@@ -25,7 +25,7 @@ from onlinesvm.metrics.temperature import SIZE as TEMPERATURE_SIZE
 from onlinesvm.metrics.temperature import Temperature
 from onlinesvm.readers.fasttext import FastTextParser
 from onlinesvm.readers.labelled_text import TextParser
-from onlinesvm.readers.parsing import Parsed
+from onlinesvm.readers.parsing import Parsed, as_record, extracted
 from onlinesvm.readers.svmlight import SvmlightParser
 from onlinesvm.readers.tokens import LineError
 from onlinesvm.readers.vw import VWParser
@@ -47,7 +47,7 @@ from cpython.pythread cimport (
 )
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 
@@ -147,8 +147,8 @@ include "metrics.pxi"
 include "multiclass.pxi"
 include "matrix.pxi"
 include "learn.pxi"
-include "lines.pxi"
 include "text.pxi"
+include "lines.pxi"
 
 
 def _sgd(config, layout):
