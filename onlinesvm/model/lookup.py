@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm.config import MAX_MAGNITUDE, MIN_MAGNITUDE
-from onlinesvm.data.batch import CSR, Batch, Columns, Name
+from onlinesvm.data.batch import CSR, Batch, BatchColumns, Columns, Name
 from onlinesvm.model.view import View
 
-__all__ = ["PAD", "Lookup", "name_bytes", "name_text", "prune_target"]
+__all__ = ["PAD", "Lookup", "features_of", "name_bytes", "name_text", "prune_target"]
 
 PAD = 0
 
@@ -40,6 +40,15 @@ def name_bytes(name: Name) -> bytes:
 def name_text(name: bytes) -> str:
     """`name` as the views show it; `name_bytes` gives it back."""
     return name.decode("utf-8", "surrogateescape")
+
+
+def features_of(batch: BatchColumns) -> list[list[tuple[str, float]]]:
+    """The names and values of each sample, in order."""
+    names, values = batch.names, list(batch.values)
+    return [
+        [(name_text(names[j]), float(values[j])) for j in range(int(first), int(last))]
+        for first, last in pairwise(batch.indptr)
+    ]
 
 
 def prune_target(max_features: int) -> int:

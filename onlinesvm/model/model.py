@@ -17,7 +17,6 @@ import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from itertools import pairwise
 from threading import RLock
 from typing import Any, Self
 
@@ -38,7 +37,7 @@ from onlinesvm.model.classes import ClassHead
 from onlinesvm.model.explanation import Explanation, of_binary, of_classes
 from onlinesvm.model.head import Head
 from onlinesvm.model.labels import Labels, RefusedLabel
-from onlinesvm.model.lookup import name_text, prune_target
+from onlinesvm.model.lookup import features_of, name_text, prune_target
 from onlinesvm.model.mappings import LookupView, WeightsView, names_of
 from onlinesvm.model.margins import agreeing, normalized
 from onlinesvm.model.rules.class_state import DROPPED, KNOWN
@@ -356,11 +355,7 @@ class Model:
 
     def features_batch(self, batch: BatchColumns) -> list[list[tuple[str, float]]]:
         """The features of each sample of `batch`: names and values, in order."""
-        names, values, starts = batch.names, list(batch.values), list(map(int, batch.indptr))
-        return [
-            [(name_text(names[j]), float(values[j])) for j in range(first, last)]
-            for first, last in pairwise(starts)
-        ]
+        return features_of(batch)
 
     def explain_batch(
         self, batch: BatchColumns, label: object = None, other: object = None

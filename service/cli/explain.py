@@ -61,7 +61,7 @@ def explain(arguments: argparse.Namespace) -> None:
     output = arguments.output or ("text" if sys.stdout.isatty() else "json")
     named = arguments.label, arguments.other
     with opened(arguments, limits) as model:
-        run.extractor, run.keeps = model.extractor, model.keeps
+        run.extractor, run.keeps = model.extractor, True  # the fields are those of the records
         run.limits = model.limits
         shading: Shading | None = None
         for piece in run.pieces(files):

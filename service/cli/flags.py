@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import Field, fields
 from typing import Any
 
@@ -97,13 +97,16 @@ _METAVARS = {
 }  # fmt: skip
 
 
-def add_flags(parser: Parser, config: type, title: str) -> None:
-    """Give `parser` one flag for each field of the dataclass `config`, under `title`.
+def add_flags(parser: Parser, config: type, title: str, names: Sequence[str] | None = None) -> None:
+    """Give `parser` one flag for each field of the dataclass `config`, of these `names` alone if
+    given, under `title`.
 
     A field named ``…_bytes``, or max_memory, takes a size, one named ``…_s`` a duration.
     """
     group = parser.add_argument_group(title)
     for field in fields(config):
+        if names is not None and field.name not in names:
+            continue
         options: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS}
         options["help"] = _help_of(field)
         if field.type == "bool":

@@ -43,10 +43,9 @@ class Shading:
 
     def shown(self, explanation: Explanation) -> str:
         """The lines of one explanation, an empty one after them."""
-        fields = explanation.fields
-        most = max([abs(p.contribution) for f in fields for p in f.text], default=0.0)
+        most = _strongest(explanation)
         lines = [f"{_label(explanation.label)}  {explanation.margin:+.3g}"]
-        for field in fields:
+        for field in explanation.fields:
             name = f"{one_line(field.field)}  " if field.field else ""
             text = self._text(field, most) if field.text else ""
             lines.append(f"  {name}{field.contribution:+.3g}  {text}".rstrip())
@@ -55,6 +54,11 @@ class Shading:
             lines.append(f"  {others}")
         lines.append(f"  bias {explanation.bias:+.3g}")
         return "\n".join(lines) + "\n\n"
+
+    def texts(self, explanation: Explanation) -> str:
+        """The texts of one explanation, on one line."""
+        most = _strongest(explanation)
+        return " ".join(self._text(field, most) for field in explanation.fields if field.text)
 
     def _text(self, field: FieldPart, most: float) -> str:
         shown = []
@@ -79,6 +83,12 @@ class Shading:
         shown = [f"{one_line(part.name)} {part.contribution:+.2g}" for part in parts[:_FEW]]
         more = f", {len(parts) - _FEW} more" if len(parts) > _FEW else ""
         return ", ".join(shown) + more
+
+
+def _strongest(explanation: Explanation) -> float:
+    """The most that a token adds, either way."""
+    parts = [part for field in explanation.fields for part in field.text]
+    return max([abs(part.contribution) for part in parts], default=0.0)
 
 
 def _label(label: Written | None) -> str:

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from onlinesvm import OnlineSVM
+from onlinesvm import Client, OnlineSVM
 from onlinesvm.service.cli.shading import Shading
+from tests.daemons import on_a_thread
 from tests.model.test_text import MESSAGES
 from tests.shell import DEADLINE_S, done, started
 
@@ -46,6 +47,30 @@ def test_without_colours_the_strong_tokens_have_numbers(model: tuple[OnlineSVM, 
     assert "\x1b" not in text
     assert re.search(r"^  text  -[0-9.]+  a.* prize\[-[0-9.]+\]$", text, re.MULTILINE)
     assert re.search(r"^  from  [+-][0-9.e-]+$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("place", ["file", "daemon"])
+def test_records_of_files_are_explained_by_field(
+    model: tuple[OnlineSVM, Path], tmp_path: Path, place: str
+) -> None:
+    asked: list[Any] = ["my dear FREE prize", {"text": "see a prize", "from": "shop", "n": 3}]
+    text = b"".join(json.dumps({"features": one}).encode() + b"\n" for one in asked)
+    learned = OnlineSVM()
+    learned.learn(MESSAGES)
+    learned.save(tmp_path / "m")
+    with on_a_thread(tmp_path / "state") as endpoint, Client(endpoint) as client:
+        client.learn(MESSAGES)
+        target = ("--file", tmp_path / "m") if place == "file" else ("--connect", endpoint)
+        rows = [json.loads(line) for line in done("explain", *target, stdin=text).out.splitlines()]
+        shaded = done("explain", "--output", "text", *target, stdin=text).out
+    for row, one in zip(rows, asked, strict=True):
+        explained = learned.explain(one)
+        assert row["margin"] == explained.margin
+        assert [field["field"] for field in row["fields"]] == [f.field for f in explained.fields]
+        joined = ["".join(part["text"] for part in field["text"]) for field in row["fields"]]
+        assert "".join(joined) == (one if isinstance(one, str) else one["text"])
+    assert "  text  " in shaded
+    assert "prize[-" in shaded
 
 
 def test_features_are_named_where_there_is_no_text(model: tuple[OnlineSVM, Path]) -> None:
