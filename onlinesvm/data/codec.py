@@ -12,7 +12,7 @@ the values of a map text, booleans, nil and arrays of names (`onlinesvm.text.rec
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -73,7 +73,7 @@ class _Form:
 
     def _columns(self, features: Any) -> _Features:
         if self.extractor is None or not self._is_record(features):
-            return *_columns(features, self.limits, self.bounds), ()
+            return *_columns(features, self.limits, self.bounds), (), {}
         try:
             found, of_text = extract_unpacked(self.extractor, features)
         except SampleError:
@@ -86,7 +86,7 @@ class _Form:
             values.append(fitting)
         self.of_text += of_text
         self.cut += found.cut
-        return found.names, values, found.views
+        return found.names, values, found.views, found.marks
 
     def _is_record(self, features: Any) -> bool:
         """True for what has more than names and numbers; what is no sample is none either."""
@@ -98,7 +98,8 @@ class _Form:
         return type(features) is not list
 
 
-_Features = tuple[Sequence[bytes], Sequence[float], Sequence[int]]
+_Marks = Mapping[int, tuple[bytes, ...]]
+_Features = tuple[Sequence[bytes], Sequence[float], Sequence[int], _Marks]
 
 
 def decode(

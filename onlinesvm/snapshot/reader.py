@@ -29,6 +29,7 @@ from onlinesvm.snapshot.format import (
     digested_head,
 )
 from onlinesvm.snapshot.hashing import hashing
+from onlinesvm.text.categories import check_categories
 
 __all__ = ["from_bytes", "read", "read_header", "verify"]
 
@@ -183,6 +184,10 @@ class _Reader:
                 type(number) is float and abs(number) < float("inf") for number in numbers
             )
             expect(isinstance(name, str) and finite, "counters to be finite float64", numbers)
+        try:
+            header["categories"] = check_categories(header.get("categories", []))
+        except ValueError as error:
+            raise self._error(f"header: {error}") from None
         for name in header["attachments"]:
             expect(isinstance(name, str), "attachments with names as text", name)
         labels = header["labels"]
@@ -222,7 +227,15 @@ class _Reader:
             raise self._error(f"expected arrays of {needed} bytes, got a file of {self._size}")
         # Of the configuration as the file has it: a parameter that came later is not in its digest.
         self._sha.update(
-            digested_head(stored, header["position"], header["scalars"], totals, counters, labels)
+            digested_head(
+                stored,
+                header["position"],
+                header["scalars"],
+                totals,
+                counters,
+                labels,
+                header["categories"],
+            )
         )
 
     def verify(self) -> tuple[int, str]:
@@ -298,6 +311,7 @@ class _Reader:
             totals=header["totals"],
             counters=header["counters"],
             labels=header["labels"],
+            categories=header["categories"],
             lengths=lengths,
             names=names,
             arrays=arrays,

@@ -51,7 +51,8 @@ class Extracted:
 
     A name may come twice. views: one of constants.VIEW_…, plus OF_TEXT for what a text has. cut:
     texts that were longer than they may be. crosses: how many of the last features are crosses;
-    whether their fields have few enough values is not decided here.
+    whether their fields have few enough values is not decided here. marks: by the number of the
+    feature, the field of a category that is crossed, and both fields of a cross.
     """
 
     names: list[bytes] = field(default_factory=list)
@@ -59,6 +60,7 @@ class Extracted:
     views: list[int] = field(default_factory=list)
     cut: int = 0
     crosses: int = 0
+    marks: dict[int, tuple[bytes, ...]] = field(default_factory=dict)
 
     def add(self, names: Iterable[bytes], view: int, value: float = 1.0) -> None:
         """Add features of one view and one value."""
@@ -135,7 +137,7 @@ class Extraction:
         self._most_bytes = self._left = most_bytes
         self._kinds = options.raw_fields()
         self._found = Extracted()
-        self._categories: list[tuple[bytes, bytes]] = []  # field, name
+        self._categories: list[tuple[bytes, bytes, int]] = []  # field, name, feature
 
     @property
     def used(self) -> int:
@@ -274,14 +276,16 @@ class Extraction:
 
     def _add_category(self, name: bytes, value: bytes) -> None:
         category = _category(name, value)
+        self._categories.append((name, category, len(self._found.names)))
         self._found.add([category], VIEW_WORDS)
-        self._categories.append((name, category))
 
     def _add_crosses(self) -> None:
         """``a=x&b=y`` for each pair of different fields, in the order of the fields' names."""
-        names = [name for _, _, name in self._crosses()]
-        self._found.add(names, VIEW_NGRAMS)
-        self._found.crosses = len(names)
+        found = self._found
+        for a, b, name in self._crosses():
+            found.marks[len(found.names)] = a, b
+            found.add([name], VIEW_NGRAMS)
+            found.crosses += 1
 
     def _crosses(self) -> Iterator[tuple[bytes, bytes, bytes]]:
         """The crosses of the record: both fields, and the name."""
@@ -290,9 +294,10 @@ class Extraction:
             return
         named = {name for pair in pairs for name in pair}
         chosen = sorted(c for c in self._categories if everything or c[0] in named)
+        self._found.marks.update({feature: (field,) for field, _, feature in chosen})
         chosen = chosen[:CROSS_CATEGORIES]
-        for i, (a, first) in enumerate(chosen):
-            for b, second in chosen[i + 1 :]:
+        for i, (a, first, _) in enumerate(chosen):
+            for b, second, _ in chosen[i + 1 :]:
                 if a != b and (everything or (a, b) in pairs):
                     yield a, b, first + b"&" + second
 

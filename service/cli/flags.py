@@ -81,6 +81,18 @@ def _fields(text: str) -> object:
     return tuple((name, kind) for name, _, kind in pairs)
 
 
+def _crosses(text: str) -> object:
+    """``*``, or ``a:b``, with commas between."""
+    if text == "*":
+        return text
+    pairs = tuple(part.partition(":") for part in text.split(",") if part)
+    if not all(a and b for a, _, b in pairs):
+        raise argparse.ArgumentTypeError(
+            f"expected * or pairs of fields as carrier:origin,origin:dest, got {text!r}"
+        )
+    return tuple((a, b) for a, _, b in pairs)
+
+
 _PARSERS: dict[str, Callable[[str], object]] = {
     "float": float,
     "int": int,
@@ -90,10 +102,11 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "str | tuple[float, float] | None": _class_weight,
     "tuple[Written, ...] | None": lambda text: tuple(text.split(",")),
     "tuple[tuple[str, str], ...]": _fields,
+    "str | tuple[tuple[str, str], ...]": _crosses,
 }
 _METAVARS = {
     "bind": "ENDPOINT", "state": "DIR", "follow": "DIR", "class_weight": "WEIGHTS",
-    "labels": "LABELS", "positive": "LABEL", "fields": "FIELDS",
+    "labels": "LABELS", "positive": "LABEL", "fields": "FIELDS", "crosses": "PAIRS",
 }  # fmt: skip
 
 

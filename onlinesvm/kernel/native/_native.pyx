@@ -30,6 +30,7 @@ from onlinesvm.readers.svmlight import SvmlightParser
 from onlinesvm.readers.tokens import LineError
 from onlinesvm.readers.vw import VWParser
 from onlinesvm.text import unicode_table as _unicode
+from onlinesvm.text.categories import check_categories
 from onlinesvm.text.numbers import prefix_text
 from onlinesvm.text.records import MOST_BYTES, raise_record_fault
 

@@ -42,6 +42,19 @@ cdef class Extracted:
         return self.batch.values.tolist()
 
     @property
+    def marks(self):
+        cdef size_t k
+        cdef mark *m
+        cdef bytes name
+        found, names = {}, self.batch.names
+        for k in range(self.batch.columns.mark_count):
+            m = &self.batch.columns.marks[k]
+            name = names[m.feature]
+            found[m.feature] = (name[:m.field],) if not m.other_at else (
+                name[:m.field], name[m.other_at:m.other_at + m.other])
+        return found
+
+    @property
     def views(self):
         cdef size_t j
         return [self.batch.columns.tags[j] for j in range(self.batch.columns.count)]
