@@ -106,7 +106,8 @@ _PARSERS: dict[str, Callable[[str], object]] = {
 }
 _METAVARS = {
     "bind": "ENDPOINT", "state": "DIR", "follow": "DIR", "class_weight": "WEIGHTS",
-    "labels": "LABELS", "positive": "LABEL", "fields": "FIELDS", "crosses": "PAIRS",
+    "key": "FILE", "allow": "DIR", "labels": "LABELS", "positive": "LABEL", "fields": "FIELDS",
+    "crosses": "PAIRS",
 }  # fmt: skip
 
 
