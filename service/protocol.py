@@ -170,7 +170,7 @@ OPERATIONS = {
 
 # Operation → the least role that may ask for it, where there are keys; admin for any other.
 ROLE_OF = dict.fromkeys(
-    ("ping", "predict", "explain", "labels", "stats", "models", "fetch"), "read"
+    ("ping", "predict", "explain", "features", "labels", "stats", "models", "fetch"), "read"
 ) | {
     "learn": "learn",
     "resume": "learn",

@@ -312,6 +312,8 @@ cdef int _restore_fields(lookup *made, list categories) except -1:
     for name, values in categories:
         fields_add(made.fields, <const uint8_t *>PyBytes_AS_STRING(name),
                    PyBytes_GET_SIZE(name), values)
+
+
 cdef class _Scratch:
     """Rows of `count` elements at most, for one walk, in a buffer that is used again."""
 
