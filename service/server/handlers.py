@@ -38,9 +38,11 @@ from onlinesvm.service.server.memory import Memory
 from onlinesvm.service.server.plan import Change, Create, Drop, DropLabel, Learned, Plan, Planned
 from onlinesvm.service.server.reader import Look, Reader
 from onlinesvm.service.server.registry import Hosted, Registry, check_many
-from onlinesvm.service.server.snapshotter import Snapshotter, Written
+from onlinesvm.service.server.snapshot_round import Written
+from onlinesvm.service.server.snapshotter import Snapshotter
 from onlinesvm.service.server.transfers import Transfers, piece_of
 from onlinesvm.service.storage.log import Log
+from onlinesvm.service.storage.snapshots import DroppedModel
 from onlinesvm.version import __version__
 
 __all__ = ["Handlers", "LeaderHandlers", "ReaderHandlers"]
@@ -375,6 +377,8 @@ class LeaderHandlers(Handlers):
         def reply(written: Future[Written]) -> Reply:
             try:
                 return Reply(written.result().stored._asdict())
+            except DroppedModel as error:
+                raise RequestError("NO_MODEL", str(error), None, request.id) from None
             except Exception as error:
                 text = f"the snapshot failed: {error}"
                 raise RequestError("INTERNAL", text, None, request.id) from None

@@ -193,6 +193,14 @@ class Leader:
             )  # fmt: skip
         raise exists(request)
 
+    def expect_room(self, id: Id, more: int = 0) -> None:
+        """Raise RequestError where there are as many models as there may be; `more` are planned."""
+        most = self.policy.max_models
+        if len(self._registry) + more >= most:
+            raise RequestError(
+                "TOO_LARGE", f"expected at most {most} models (max_models), got one more", None, id
+            )
+
     def creation(
         self,
         name: str,
@@ -206,13 +214,7 @@ class Leader:
         Raises RequestError where there are too many.
         """
         policy = self.policy
-        count = len(self._registry)
-        if turn is not None:
-            count += len(turn.created) - len(turn.dropped)
-        if count >= policy.max_models:
-            raise RequestError(
-                "TOO_LARGE", f"expected at most {policy.max_models} models, got one more", None, id
-            )
+        self.expect_room(id, 0 if turn is None else len(turn.created) - len(turn.dropped))
         limits = policy.limits_of(config)
         model = OnlineSVM(limits=limits, **config.as_dict()) if origin is None else origin[0]
         model.id = os.urandom(16)

@@ -19,6 +19,7 @@ from onlinesvm.service.server.auth.users import Users
 from onlinesvm.service.server.changes import Changes
 from onlinesvm.service.server.counters import Counters
 from onlinesvm.service.server.handlers import LeaderHandlers, ReaderHandlers
+from onlinesvm.service.server.last_snapshots import write_last
 from onlinesvm.service.server.leader import PART_BYTES, Leader, Policy
 from onlinesvm.service.server.log_health import LogHealth
 from onlinesvm.service.server.memory import Memory
@@ -246,6 +247,7 @@ class Leading:
             is_known = self._registry.stored(stored.name) is stored
             if is_known and self._registry.find(stored.name) is None:
                 self._take_one(stored, outcome)
+            self.snapshotter.loaded(stored)
             self._served = stored.name  # it stays until its requests are answered
             carry_out(self, self._waiting.take(stored.name))
             self._served = None
@@ -261,13 +263,13 @@ class Leading:
         except Exception as error:  # what may pass; its requests are refused as BUSY
             log.error("model %s could not be loaded: %s", stored.name, error or "out of memory")
             self._waiting.refuse(stored.name)
+            self.snapshotter.not_loaded(stored, error)
             return
         hosted = self._policy.host(loaded, stored)
         if loaded.damaged:
             self._fall_back(stored, loaded)
         stored.applied()
         self._host(hosted)
-        self.snapshotter.loaded(hosted)
 
     def _fall_back(self, stored: StoredModel, loaded: Loaded) -> None:
         """Go on from an older snapshot than the newest."""
@@ -298,7 +300,10 @@ class Leading:
         self.leader.report_drifts()
         self.snapshotter.finish()
         try:
-            self.snapshotter.write_last(all_of_them=self._started.log.failure is not None)
+            write_last(
+                self._registry, self._changes, self._started,
+                all_of_them=self._started.log.failure is not None,
+            )  # fmt: skip
         finally:
             try:
                 self._started.log.close()
