@@ -55,7 +55,8 @@ Numbers in arrays are little-endian. Keys of maps are text or bytes; extension t
 `checksum` is the CRC-32 (as zlib has it) of all bytes before the trailer. `digest` is the SHA-256,
 in hex, of the msgpack of ``[config, position, scalars, totals, counters, labels]`` (maps sorted by
 key, labels as their texts; `categories` at the end, where there are any) followed by the arrays'
-bytes: equal digests, equal models, whatever kernel wrote them and when. The id, the attachments and the blobs are not part of it.
+bytes: equal digests, equal models, whatever kernel wrote them and when. The id, the attachments and
+the blobs are not part of it.
 """
 
 from __future__ import annotations
