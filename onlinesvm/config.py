@@ -57,7 +57,7 @@ RULE_BOUNDS: dict[str, tuple[float | None, float | None]] = {
 _LATER: dict[str, Any] = {
     "average": False, "normalize": "none", "class_weight": None, "threshold": 0.0,
     "max_features_policy": "refuse-new", "labels": None, "positive": None, "fields": (),
-    "numbers": "raw", "crosses": (), "task": "binary",
+    "numbers": "raw", "crosses": (), "vectors": None, "task": "binary",
 }  # fmt: skip
 
 
@@ -189,6 +189,13 @@ class LearnerConfig:
         " categories mean more together than each alone",
     )
 
+    vectors: str | None = parameter(
+        None,
+        "the fastText .bin file whose word vectors texts have beside their words, known by its"
+        " SHA-256. Where few samples can be labelled and vectors of much text are at hand; slow: 10"
+        " µs a word",
+    )
+
     def __post_init__(self) -> None:
         _check_choice("rule", self.rule, RULES)
         defaults = RULE_PARAMETERS[self.rule]
@@ -226,8 +233,9 @@ class LearnerConfig:
         """How records are read. Raises ConfigError for options that cannot be."""
         assert self.text is not None
         return TextOptions(
-            text=self.text, fields=dict(self.fields), numbers=self.numbers, crosses=self.crosses
-        )
+            text=self.text, fields=dict(self.fields), numbers=self.numbers,
+            crosses=self.crosses, vectors=self.vectors,
+        )  # fmt: skip
 
     def _check_task(self) -> None:
         """Decide an automatic task. Raises ConfigError for what the task does not have."""

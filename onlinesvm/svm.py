@@ -41,6 +41,7 @@ from onlinesvm.model.model import Model, sided
 from onlinesvm.snapshot.format import Snapshot
 from onlinesvm.snapshot.reader import from_bytes, read
 from onlinesvm.snapshot.writer import Saved, to_bytes, write
+from onlinesvm.text.word_vectors import named
 
 __all__ = ["OnlineSVM"]
 
@@ -51,7 +52,8 @@ _CHECKED_FEATURES = 2**16  # of a snapshot at a time, some megabytes
 class OnlineSVM(Model):
     """A sparse online linear SVM: hinge loss, features named by strings, no vocabulary beforehand.
 
-    `parameters` are the fields of LearnerConfig (``rule="sgd", eta0=0.1``). `kernel` forces
+    `parameters` are the fields of LearnerConfig (``rule="sgd", eta0=0.1``); `vectors` may be a
+    file's name. `kernel` forces
     ``"native"`` or ``"python"``; without it the best available is used.
 
     A Model whose samples are Python objects and matrices, and that lies in files. One thread learns
@@ -71,6 +73,8 @@ class OnlineSVM(Model):
     def __init__(
         self, *, limits: Limits | None = None, kernel: str | None = None, **parameters: Any
     ) -> None:
+        if "vectors" in parameters:
+            parameters["vectors"] = named(parameters["vectors"])
         super().__init__(LearnerConfig(**parameters), limits or Limits(), kernel)
 
     # Python objects.

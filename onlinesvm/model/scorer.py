@@ -153,7 +153,7 @@ class Scorer:
         own = self._config
         config = LearnerConfig(
             rule="pa1", normalize=normalize, text=own.text, fields=own.fields,
-            numbers=own.numbers, crosses=own.crosses,
+            numbers=own.numbers, crosses=own.crosses, vectors=own.vectors,
         )  # fmt: skip
         return to_bytes(
             Snapshot(

@@ -2,9 +2,9 @@
 
 A feature's contribution goes to the field that it is of. Within a text it is spread evenly over the
 places where the feature occurs, and there over the tokens: a word, its shape too, belongs to its
-token; a word n-gram is shared evenly by its words, a character n-gram by its characters. Length and
-the shares of capitals, digits and symbols belong to the text as a whole. A cross is halved between
-its two fields. So the fields add up to the margin without its bias.
+token; a word n-gram is shared evenly by its words, a character n-gram by its characters. Length,
+the shares of capitals, digits and symbols and word vectors belong to the text as a whole. A cross
+is halved between its two fields. So the fields add up to the margin without its bias.
 """
 
 from __future__ import annotations
@@ -228,6 +228,7 @@ class _Located(Extraction):
 
     def _add_text(self, name: bytes, raw: bytes) -> None:
         self._text = _Text(name, raw, self._left, self._options)
+        self._add_vectors(name + b"^" if name else b"", raw, self._left)
         self._left -= min(self._left, len(raw))
 
     def _add_category(self, name: bytes, value: bytes) -> None:

@@ -35,6 +35,7 @@ from onlinesvm.text.ngrams import character_grams, word_grams
 from onlinesvm.text.numbers import prefix_names
 from onlinesvm.text.options import TextOptions
 from onlinesvm.text.style import style
+from onlinesvm.text.word_vectors import embedding
 from onlinesvm.text.words import tokens
 
 __all__ = [
@@ -85,6 +86,8 @@ class Extractor:
     def __init__(self, options: TextOptions, limits: Limits, most_bytes: int) -> None:
         if not 1 <= most_bytes <= MOST_BYTES:
             raise ValueError(f"most_bytes: expected 1 to {MOST_BYTES}, got {most_bytes}")
+        if options.vectors is not None:
+            embedding(options.vectors)  # or there is none
         self.options = options
         self._limits = limits
         self._most_bytes = most_bytes
@@ -137,6 +140,7 @@ class Extraction:
         self._most_bytes = self._left = most_bytes
         self._kinds = options.raw_fields()
         self._found = Extracted()
+        self._embedding = None if options.vectors is None else embedding(options.vectors)
         self._categories: list[tuple[bytes, bytes, int]] = []  # field, name, feature
 
     @property
@@ -234,8 +238,8 @@ class Extraction:
 
     def _add_text(self, name: bytes, raw: bytes) -> None:
         """The features of a text in field `name`, empty for a bare text."""
-        options, add = self._options, self._found.add
-        given = characters(raw, self._left)
+        options, add, most = self._options, self._found.add, self._left
+        given = characters(raw, most)
         self._left -= min(self._left, len(raw))
         self._found.cut += given.cut
         head = name + b"^"
@@ -244,6 +248,7 @@ class Extraction:
         if options.text == "words":
             words = (prefix + encoded(token.text) for token in cut if token.word)
             add(dict.fromkeys(words), VIEW_WORDS + OF_TEXT)
+            self._add_vectors(prefix, raw, most)
             return
         add(dict.fromkeys(prefix + encoded(token.text) for token in cut), VIEW_WORDS + OF_TEXT)
         add((head + encoded(part) for part in style(given, cut)), VIEW_WORDS + OF_TEXT)
@@ -251,6 +256,15 @@ class Extraction:
         add(dict.fromkeys(prefix + encoded(gram) for gram in grams), VIEW_NGRAMS + OF_TEXT)
         chars = character_grams(given, options.chars)
         add(dict.fromkeys(head + b"~" + encoded(gram) for gram in chars), VIEW_CHARACTERS + OF_TEXT)
+        self._add_vectors(prefix, raw, most)
+
+    def _add_vectors(self, prefix: bytes, raw: bytes, most: int) -> None:
+        """``vec[0]``, ``vec[1]`` … of a text's word vectors."""
+        if self._embedding is None:
+            return
+        for i, number in enumerate(self._embedding.of_text(raw, most).tolist()):
+            if abs(number) >= MIN_MAGNITUDE:
+                self._found.add([b"%bvec[%d]" % (prefix, i)], VIEW_NUMBERS, number)
 
     def _add_number(self, name: bytes, value: float, kind: str | None, path: Path) -> None:
         number = float(value)

@@ -23,7 +23,7 @@ from onlinesvm.service.cli.target import add_target, extractor_of
 __all__ = ["add_features", "features"]
 
 # The learner's parameters that say what a record becomes.
-_READING = ("text", "fields", "numbers", "crosses")
+_READING = ("text", "fields", "numbers", "crosses", "vectors")
 
 
 def add_features(parser: Parser) -> None:

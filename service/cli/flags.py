@@ -11,7 +11,7 @@ from dataclasses import Field, fields
 from typing import Any
 
 from onlinesvm.config import LearnerConfig, Limits, check_parameters
-from onlinesvm.errors import ConfigError
+from onlinesvm.errors import ConfigError, OnlineSVMError
 from onlinesvm.service.cli.parser import Parser, UsageError
 
 __all__ = [
@@ -93,6 +93,16 @@ def _crosses(text: str) -> object:
     return tuple((a, b) for a, _, b in pairs)
 
 
+def _vectors(text: str) -> object:
+    """The digest of a fastText file, by its name or as it is."""
+    from onlinesvm.text.word_vectors import named
+
+    try:
+        return named(text)
+    except (OSError, OnlineSVMError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 _PARSERS: dict[str, Callable[[str], object]] = {
     "float": float,
     "int": int,
@@ -142,6 +152,8 @@ def _kind_of(field: Field[Any]) -> tuple[Callable[[str], object], str]:
         return size, "SIZE"
     if field.name.endswith("_s"):
         return duration, "TIME"
+    if field.name == "vectors":
+        return _vectors, "FILE"
     return _PARSERS[str(field.type)], _METAVARS.get(field.name, "N")
 
 

@@ -275,7 +275,7 @@ class Leading:
             return
         except Exception as error:  # what may pass; its requests are refused as BUSY
             log.error("model %s could not be loaded: %s", stored.name, error or "out of memory")
-            self._waiting.refuse(stored.name)
+            self._waiting.refuse(stored.name, str(error))
             self.snapshotter.not_loaded(stored, error)
             return
         hosted = self._policy.host(loaded, stored)

@@ -310,6 +310,10 @@ cdef extern from "text/extraction.h" nogil:
         const span *cross_fields
         const span *crosses
         size_t most_bytes, most_features, most_name
+        int (*vector_of)(void *vectors, const uint8_t *text, size_t length, size_t most,
+                         double *out) noexcept nogil
+        void *vectors
+        size_t dim
     ctypedef struct extraction:
         const text_options *options
         size_t cut, crosses, of_text
