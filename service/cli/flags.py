@@ -106,6 +106,7 @@ def _vectors(text: str) -> object:
 _PARSERS: dict[str, Callable[[str], object]] = {
     "float": float,
     "int": int,
+    "int | None": int,
     "str": str,
     "str | None": str,
     "float | None": float,
@@ -125,7 +126,8 @@ def add_flags(parser: Parser, config: type, title: str, names: Sequence[str] | N
     """Give `parser` one flag for each field of the dataclass `config`, of these `names` alone if
     given, under `title`.
 
-    A field named ``…_bytes``, or max_memory, takes a size, one named ``…_s`` a duration.
+    A field named ``…_bytes`` or ``…_bytes_per_s``, or max_memory, takes a size, one named ``…_s`` a
+    duration, but a number where it is ``…_per_s``.
     """
     group = parser.add_argument_group(title)
     for field in fields(config):
@@ -148,8 +150,10 @@ def add_flags(parser: Parser, config: type, title: str, names: Sequence[str] | N
 
 def _kind_of(field: Field[Any]) -> tuple[Callable[[str], object], str]:
     """The type and the metavar of a field that takes a value."""
-    if field.name.endswith("_bytes") or field.name == "max_memory":
+    if field.name.endswith(("_bytes", "_bytes_per_s")) or field.name == "max_memory":
         return size, "SIZE"
+    if field.name.endswith("_per_s"):
+        return int, "N"
     if field.name.endswith("_s"):
         return duration, "TIME"
     if field.name == "vectors":

@@ -111,9 +111,15 @@ class Handlers(ABC):
     def _ping(self, request: Request) -> Answer:
         return Reply({"mode": self.mode})
 
+    def _batch(self, model: Model, request: Request) -> BatchColumns:
+        """The samples in a request to score, which its user's quota pays for."""
+        batch = model.decode(request.body, labelled=False)
+        self._users.quotas.take_features(request, int(batch.indptr[-1]))
+        return batch
+
     def _predict(self, request: Request) -> Answer:
         model = self._registry.get(request.model, request.id).model
-        batch = model.decode(request.body, labelled=False)
+        batch = self._batch(model, request)
         return self._predicted(request, model, batch, request.body)
 
     def _predicted(
@@ -170,7 +176,7 @@ class Handlers(ABC):
 
     def _explain(self, request: Request) -> Answer:
         model = self._registry.get(request.model, request.id).model
-        batch = model.decode(request.body, labelled=False)
+        batch = self._batch(model, request)
         self._check_shown(batch, model, request)
         label, other = request.options.get("label"), request.options.get("other")
         if label is not None or other is not None:
@@ -181,7 +187,7 @@ class Handlers(ABC):
 
     def _features(self, request: Request) -> Answer:
         model = self._registry.get(request.model, request.id).model
-        batch = model.decode(request.body, labelled=False)
+        batch = self._batch(model, request)
         self._check_shown(batch, model, request)
         body = encode_features(model.features_batch(batch))
         return self._shown(request, model, len(batch), body)
@@ -337,7 +343,9 @@ class LeaderHandlers(Handlers):
     def _carry_out(self, request: Request, plan: Change) -> Answer:
         try:
             if isinstance(plan, Plan):
-                return self._learned(plan.carry_out())
+                learned = plan.carry_out()
+                self._users.quotas.take_features(request, int(plan.batch.indptr[-1]))
+                return self._learned(learned)
             if isinstance(plan, Hold):
                 return self._held(request, plan)
             if isinstance(plan, Label):
@@ -369,6 +377,7 @@ class LeaderHandlers(Handlers):
 
     def _held(self, request: Request, plan: Hold) -> Reply:
         known = plan.carry_out()
+        self._users.quotas.take_features(request, int(plan.batch.indptr[-1]))
         reply = self._predicted(
             request, plan.hosted.model, plan.batch, plan.group.samples, plan.margins
         )
