@@ -3,7 +3,7 @@
 A kernel module defines the 13 names of MODULE. Its lookups, rules, metrics, learners of many
 classes, views and extractors have the members of the protocols below, which share names for like
 things:
-42 different names in all. A test holds both kernels to exactly these. The python kernel is the
+43 different names in all. A test holds both kernels to exactly these. The python kernel is the
 readable reference; it specifies them.
 
 *Rows* are a decoded batch of the kernel, or Columns of a matrix. Both are rows of names.
@@ -53,6 +53,7 @@ MEMBERS = {
         "ids",
         "left_out",
         "max_features",
+        "name_bytes",
         "prune",
         "refused",
         "reserve",
@@ -108,6 +109,8 @@ class KernelLookup(Protocol):
     def refused(self) -> int: ...
     @property
     def categories(self) -> list[tuple[bytes, int]]: ...
+    @property
+    def name_bytes(self) -> int: ...
     def left_out(self, batch: Any) -> list[int]: ...
     def __len__(self) -> int: ...
     def id(self, name: bytes) -> int: ...
@@ -230,6 +233,7 @@ class Kernel(Protocol):
         *,
         labelled: bool,
         extractor: Any = None,
+        pairs: bool = False,
         learnable: bool = False,
     ) -> BatchColumns: ...
     def encode(self, batch: BatchColumns, *, labelled: bool) -> bytes: ...
