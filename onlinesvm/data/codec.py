@@ -72,12 +72,13 @@ class _Form:
         the worse one with their values negated. The lookup sums those that both have.
         """
         importance = self._importance(pair)
-        names, values, tags = self._columns(pair[0])
-        of_worse, worse_values, worse_tags = self._columns(pair[1])
+        names, values, tags, marks = self._columns(pair[0])
+        of_worse, worse_values, worse_tags, worse_marks = self._columns(pair[1])
         if tags or worse_tags:
             tags = [*(tags or [0] * len(names)), *(worse_tags or [0] * len(of_worse))]
         values = [*values, *(-value for value in worse_values)]
-        batch.append(None, importance, [*names, *of_worse], values, tags)
+        marks = {**marks, **{len(names) + j: fields for j, fields in worse_marks.items()}}
+        batch.append(None, importance, [*names, *of_worse], values, tags, marks)
 
     def _importance(self, sample: Any) -> float:
         """The importance of a sample or a pair, an array of 2 or 3."""
