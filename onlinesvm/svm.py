@@ -18,27 +18,32 @@ from onlinesvm.data.label import Written
 from onlinesvm.data.objects import (
     Packer,
     Sample,
+    Worse,
     alone,
     labelled_batches,
     learn_batches,
     moved,
     of_columns,
+    one_decoded,
+    one_packed,
     one_to_learn,
     one_to_predict,
     predict_batches,
     rows_to_score,
 )
+from onlinesvm.data.pairs import one_pair, pair_batches
 from onlinesvm.data.rows import samples_of
 from onlinesvm.errors import ConfigError, SampleError, SnapshotError
 from onlinesvm.kernel.contract import Rows
 from onlinesvm.model.asking import B, distances_of, worth_asking
 from onlinesvm.model.explanation import Explanation
+from onlinesvm.model.fields import with_fields
 from onlinesvm.model.labels import label_array
-from onlinesvm.model.lookup import name_text
 from onlinesvm.model.model import Model, sided
 from onlinesvm.snapshot.format import Snapshot
 from onlinesvm.snapshot.reader import from_bytes, read
 from onlinesvm.snapshot.writer import Saved, to_bytes, write
+from onlinesvm.text.word_vectors import named
 
 __all__ = ["OnlineSVM"]
 
@@ -49,7 +54,8 @@ _CHECKED_FEATURES = 2**16  # of a snapshot at a time, some megabytes
 class OnlineSVM(Model):
     """A sparse online linear SVM: hinge loss, features named by strings, no vocabulary beforehand.
 
-    `parameters` are the fields of LearnerConfig (``rule="sgd", eta0=0.1``). `kernel` forces
+    `parameters` are the fields of LearnerConfig (``rule="sgd", eta0=0.1``); `vectors` may be a
+    file's name. `kernel` forces
     ``"native"`` or ``"python"``; without it the best available is used.
 
     A Model whose samples are Python objects and matrices, and that lies in files. One thread learns
@@ -69,12 +75,15 @@ class OnlineSVM(Model):
     def __init__(
         self, *, limits: Limits | None = None, kernel: str | None = None, **parameters: Any
     ) -> None:
+        if "vectors" in parameters:
+            parameters["vectors"] = named(parameters["vectors"])
         super().__init__(LearnerConfig(**parameters), limits or Limits(), kernel)
 
     # Python objects.
 
     def learn(self, samples: Iterable[Sample]) -> NDArray[np.float64]:
-        """Learn ``(features, label)`` or ``(features, label, importance)``, one after the other.
+        """Learn ``(features, label)`` or ``(features, label, importance)``, one after the other; of
+        a ranking ``(better, worse)`` or ``(better, worse, importance)``, two items each.
 
         features: an iterable of names, or a mapping name → value. label: text, an integer or a
         boolean. All samples are validated before the first is learned. Returns the margin of each
@@ -83,7 +92,8 @@ class OnlineSVM(Model):
         Raises SampleError (LimitError) for the first fault, a third label too, TypeError for
         anything but a sample.
         """
-        batches = list(learn_batches(samples, self.kernel, self.limits, self.extractor))
+        made = pair_batches if self.is_ranking else learn_batches
+        batches = list(made(samples, self.kernel, self.limits, self.extractor))
         self._check_labels(batches)
         return _over(batches, self.learn_batch)
 
@@ -97,19 +107,28 @@ class OnlineSVM(Model):
                 raise moved(error, start) from None
             start += len(batch)
 
-    def learn_one(self, features: Features, label: Written, importance: float = 1.0) -> float:
+    def learn_one(
+        self, features: Features, label: Written | Worse | Features, importance: float = 1.0
+    ) -> float:
         """Learn one sample; its margin before the update. Raises as `learn` does.
 
-        features: an iterable of names, a mapping, a text, or a matrix or frame of one row.
+        features: an iterable of names, a mapping, a text, or a matrix or frame of one row. Of a
+        ranking it is the better item, and `label` the worse one.
         """
-        batch = one_to_learn(features, label, importance, self.kernel, self.limits, self.extractor)
+        if self.is_ranking:
+            worse: Any = label
+            batch = one_pair(features, worse, importance, self.kernel, self.limits, self.extractor)
+            return float(self.learn_batch(batch)[0])
+        truth: Any = label
+        batch = one_to_learn(features, truth, importance, self.kernel, self.limits, self.extractor)
         try:
             return float(self.learn_batch(batch)[0])
         except SampleError as error:
             raise alone(error) from None
 
     def predict(self, samples: Any) -> NDArray[Any]:
-        """The label of each of `samples`, [n]; changes nothing.
+        """The label of each of `samples`, [n], or the score of each, float64[n], of a ranking: the
+        better the larger. Changes nothing.
 
         samples: as `decision_function` takes them. The array is of int64, bool or text where all
         labels are of that kind, else of objects; None before the first label is known.
@@ -176,10 +195,10 @@ class OnlineSVM(Model):
         worth = worth_asking(np.concatenate([np.empty(0), *distances]), packed, self.position, b)
         return label_array([label for part in labels for label in part]), worth
 
-    def predict_one(self, features: Features) -> Written | None:
-        """The label of one sample. Raises as `predict` does."""
+    def predict_one(self, features: Features) -> Written | float | None:
+        """The label of one sample, or its score. Raises as `predict` does."""
         labels = self.predict_batch(self._one(features))
-        label: Written | None = labels.tolist()[0]
+        label: Written | float | None = labels.tolist()[0]
         return label
 
     def predict_proba_one(self, features: Features) -> NDArray[np.float64]:
@@ -216,20 +235,19 @@ class OnlineSVM(Model):
 
         Raises as `predict` does.
         """
-        batch = self._one(features)
-        return [
-            (name_text(name), float(x)) for name, x in zip(batch.names, batch.values, strict=True)
-        ]
+        return self.features_batch(self._one(features))[0]
 
     def explain(
         self, features: Features, label: Written | None = None, other: Written | None = None
     ) -> Explanation:
-        """The parts of the margin of one sample; changes nothing. Raises as `predict` does.
+        """The parts of the margin of one sample, by feature and by field; changes nothing.
 
         label, other: of many classes, explain the score of `label`, or its lead over `other`; left
-        out, the score of the predicted label.
+        out, the score of the predicted label. Raises as `predict` does.
         """
-        return self.explain_batch(self._one(features), label, other)[0]
+        body = one_packed(features, self.extractor)
+        batch = one_decoded(body, self.kernel, self.limits, self.extractor)
+        return with_fields(self, self.explain_batch(batch, label, other), body)[0]
 
     # Matrices and data frames.
 

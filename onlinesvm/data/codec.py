@@ -2,6 +2,8 @@
 
     learn    array of [label, features] or [label, features, importance]; a label is str (or bin),
              int, bool, or a float that is an integer
+             of a ranking model: array of [better, worse] or [better, worse, importance], where
+             both items are features
     predict  array of features
     reply    array of float64 margins
 
@@ -12,7 +14,7 @@ the values of a map text, booleans, nil and arrays of names (`onlinesvm.text.rec
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -29,7 +31,7 @@ from onlinesvm.errors import SampleError
 from onlinesvm.text.constants import MESSAGE_TEXT_BYTES
 from onlinesvm.text.records import Extractor, extract_unpacked
 
-__all__ = ["cut_body", "decode", "encode", "encode_margins", "pack_array"]
+__all__ = ["cut_body", "decode", "encode", "encode_margins", "pack_array", "parts_of"]
 
 
 class _FaultyBodyError(Exception):
@@ -42,32 +44,53 @@ class _Form:
     """
 
     def __init__(
-        self, limits: Limits, labelled: bool, extractor: Extractor | None, bounds: Bounds
+        self,
+        limits: Limits,
+        labelled: bool,
+        extractor: Extractor | None,
+        bounds: Bounds,
+        pairs: bool,
     ) -> None:
         self.limits = limits
         self.bounds = bounds
         self.extractor = extractor
-        self.append = self._append_sample if labelled else self._append_features
+        of_learn = self._append_pair if pairs else self._append_sample
+        self.append: Callable[[Batch, Any], None] = of_learn if labelled else self._append_features
         self.of_text = self.cut = 0
 
     def _append_sample(self, batch: Batch, sample: Any) -> None:
         """Add a row of a learn request to `batch`."""
+        importance = self._importance(sample)
+        columns = self._columns(sample[1])
+        try:
+            batch.append(label_of(sample[0]), importance, *columns)
+        except (TypeError, ValueError):
+            raise _FaultyBodyError from None
+
+    def _append_pair(self, batch: Batch, pair: Any) -> None:
+        """Add a pair of a learn request to `batch`: the features of the better item, then those of
+        the worse one with their values negated. The lookup sums those that both have.
+        """
+        importance = self._importance(pair)
+        names, values, tags, marks = self._columns(pair[0])
+        of_worse, worse_values, worse_tags, worse_marks = self._columns(pair[1])
+        if tags or worse_tags:
+            tags = [*(tags or [0] * len(names)), *(worse_tags or [0] * len(of_worse))]
+        values = [*values, *(-value for value in worse_values)]
+        marks = {**marks, **{len(names) + j: fields for j, fields in worse_marks.items()}}
+        batch.append(None, importance, [*names, *of_worse], values, tags, marks)
+
+    def _importance(self, sample: Any) -> float:
+        """The importance of a sample or a pair, an array of 2 or 3."""
         if type(sample) is not list or not 2 <= len(sample) <= 3:
             raise _FaultyBodyError
-        label = sample[0]
         importance: Any = sample[2] if len(sample) == 3 else 1.0
         if type(importance) not in _NUMBERS:
             raise _FaultyBodyError
         importance = self.bounds.fit_importance(importance)
         if importance is None:
             raise _FaultyBodyError
-        columns = self._columns(sample[1])
-        if importance < MIN_MAGNITUDE:
-            importance = 0.0
-        try:
-            batch.append(label_of(label), float(importance), *columns)
-        except (TypeError, ValueError):
-            raise _FaultyBodyError from None
+        return float(importance) if importance >= MIN_MAGNITUDE else 0.0
 
     def _append_features(self, batch: Batch, features: Any) -> None:
         """Add a row of a predict request to `batch`."""
@@ -75,7 +98,7 @@ class _Form:
 
     def _columns(self, features: Any) -> _Features:
         if self.extractor is None or not self._is_record(features):
-            return *_columns(features, self.limits, self.bounds), ()
+            return *_columns(features, self.limits, self.bounds), (), {}
         try:
             found, of_text = extract_unpacked(self.extractor, features)
         except SampleError:
@@ -88,7 +111,7 @@ class _Form:
             values.append(fitting)
         self.of_text += of_text
         self.cut += found.cut
-        return found.names, values, found.views
+        return found.names, values, found.views, found.marks
 
     def _is_record(self, features: Any) -> bool:
         """True for what has more than names and numbers; what is no sample is none either."""
@@ -100,7 +123,8 @@ class _Form:
         return type(features) is not list
 
 
-_Features = tuple[Sequence[bytes], Sequence[float], Sequence[int]]
+_Marks = Mapping[int, tuple[bytes, ...]]
+_Features = tuple[Sequence[bytes], Sequence[float], Sequence[int], _Marks]
 
 
 def decode(
@@ -109,15 +133,19 @@ def decode(
     *,
     labelled: bool,
     extractor: Extractor | None = None,
+    pairs: bool = False,
     learnable: bool = False,
 ) -> Batch:
     """The samples of a learn request, if `labelled`, or of a predict request, validated whole.
 
+    pairs: the samples to learn are pairs of items; a sample of the batch then is the difference of
+    both, without a label: the features of the better one, then those of the worse one negated.
     Samples of a predict request have no label, and importance 1. extractor: reads records of text
     and fields; without one these are refused. learnable: refuse what could not be learned later,
     too. Raises BodyError, LimitError or SampleError for the first fault in reading order.
     """
-    form = _Form(limits, labelled, extractor, Bounds.of(limits, labelled=labelled or learnable))
+    bounds = Bounds.of(limits, labelled=labelled or learnable)
+    form = _Form(limits, labelled, extractor, bounds, pairs)
     batch = Batch()
     try:
         for row in _unpack(body, limits, limits.max_samples_per_batch, extractor is not None):
@@ -128,7 +156,13 @@ def decode(
         body = bytes(body)
         first = _first_faulty(body, form)
         raise_first_fault(
-            body, limits, labelled=labelled, first=first, extractor=extractor, learnable=learnable
+            body,
+            limits,
+            labelled=labelled,
+            first=first,
+            extractor=extractor,
+            pairs=pairs,
+            learnable=learnable,
         )
     batch.cut = form.cut
     return batch
@@ -156,11 +190,11 @@ _NUMBERS = frozenset((int, float))
 def _unpack(body: bytes | memoryview, limits: Limits, max_samples: int, records: bool) -> list[Any]:
     """The array in `body`: maps as tuples of pairs, text as bytes.
 
-    A sample has two containers, itself and its features. Stopping at the first one more bounds
-    the memory that a nest of empty arrays could take. The values of a record may be arrays, too,
-    each after a name: a container in three bytes.
+    A sample has three containers at most, itself and two items. Stopping at the first one more
+    bounds the memory that a nest of empty arrays could take. The values of a record may be arrays,
+    too, each after a name: a container in three bytes.
     """
-    remaining = 2 * max_samples + 1 + (len(body) // 2 if records else 0)
+    remaining = 3 * max_samples + 1 + (len(body) // 2 if records else 0)
 
     def array(items: list[Any]) -> list[Any]:
         nonlocal remaining
@@ -259,6 +293,11 @@ def encode(batch: BatchColumns, *, labelled: bool) -> bytes:
 def pack_array(parts: Sequence[bytes]) -> bytes:
     """One msgpack array of objects that are packed already."""
     return b"".join((msgpack.Packer().pack_array_header(len(parts)), *parts))
+
+
+def parts_of(body: bytes) -> list[bytes]:
+    """The elements of `body`, an array, each as it is packed."""
+    return [body[start:end] for start, end in pairwise(sample_starts(body, 2**31))]
 
 
 def cut_body(body: bytes, *places: int) -> list[bytes]:

@@ -32,12 +32,13 @@ from onlinesvm.errors import ConfigError
 from onlinesvm.kernel.contract import KernelExtractor, Rows
 from onlinesvm.metrics.monitor import report
 from onlinesvm.metrics.progressive import Progressive
+from onlinesvm.model import ranking
 from onlinesvm.model.class_labels import AnyLabels, ClassLabels
 from onlinesvm.model.classes import ClassHead
-from onlinesvm.model.explanation import Explanation, of_binary, of_classes
+from onlinesvm.model.explanation import Explanation, distinct, of_binary, of_classes
 from onlinesvm.model.head import Head
 from onlinesvm.model.labels import Labels, RefusedLabel
-from onlinesvm.model.lookup import name_text, prune_target
+from onlinesvm.model.lookup import features_of, name_text, prune_target
 from onlinesvm.model.mappings import LookupView, WeightsView, names_of
 from onlinesvm.model.margins import agreeing, normalized
 from onlinesvm.model.rules.class_state import DROPPED, KNOWN
@@ -78,7 +79,8 @@ class Model:
             most = limits.max_labels_per_feature
             self.head = ClassHead(self.kernel, config.bias, MOST_LABELS, most, weight)
         else:
-            self.labels = Labels(config.positive or (), config.labels or ())
+            named = config.positive or (), config.labels or ()
+            self.labels = ranking.NoLabels() if self.is_ranking else Labels(*named)
             self.head = Head(self.kernel, config)
         self.position = 0
         self.pruning = Pruning()
@@ -91,7 +93,7 @@ class Model:
 
     @property
     def binary(self) -> tuple[Head, Labels]:
-        """Head and labels of a binary model. Raises ConfigError for another."""
+        """Head and labels of a binary model or a ranking. Raises ConfigError for another."""
         if isinstance(self.head, Head) and isinstance(self.labels, Labels):
             return self.head, self.labels
         raise ConfigError(f"task: expected a binary model, got a {self.config.task} one")
@@ -107,6 +109,11 @@ class Model:
     def is_multiclass(self) -> bool:
         """True for a model of many classes, False for a binary one."""
         return isinstance(self.head, ClassHead)
+
+    @property
+    def is_ranking(self) -> bool:
+        """True where samples to learn are pairs, and predictions the scores of items."""
+        return self.config.task == "ranking"
 
     def limit(self, limits: Limits) -> None:
         """From the next sample on, hold to these limits. Raises ConfigError."""
@@ -125,9 +132,16 @@ class Model:
     def decode(
         self, body: bytes | memoryview, *, labelled: bool, learnable: bool = False
     ) -> BatchColumns:
-        """The samples of a request, records among them. See `onlinesvm.data.codec.decode`."""
+        """The samples of a request, records among them, or the pairs to learn of a ranking. See
+        `onlinesvm.data.codec.decode`.
+        """
         return self.kernel.decode(
-            body, self.limits, labelled=labelled, extractor=self.extractor, learnable=learnable
+            body,
+            self.limits,
+            labelled=labelled,
+            extractor=self.extractor,
+            pairs=labelled and self.is_ranking,
+            learnable=learnable,
         )
 
     # Learning.
@@ -312,7 +326,8 @@ class Model:
     def predict_batch(self, rows: Rows) -> NDArray[Any]:
         """The label of each sample, [n]; None before the first is known. Changes nothing."""
         if not self.is_multiclass:
-            return self.label_margins(self.score_batch(rows))
+            scores = self.score_batch(rows)
+            return scores if self.is_ranking else self.label_margins(scores)
         with self._lock:
             head, labels = self.many
             ids, _ = head.top(self._ids(rows), 1)
@@ -359,6 +374,8 @@ class Model:
             scores[:, labels.ids[there]] = margins[:, there]
             made = _columns(head.rule.probabilities(scores), labels.ids, 0.0)
             return np.asarray(made, dtype=np.float64)
+        if self.is_ranking:
+            raise ConfigError("task: expected a model with labels, got a ranking one")
         of = self.head.metrics.probabilities
         if self.config.threshold != 0.0:
             return of(margins)
@@ -374,6 +391,11 @@ class Model:
             return labels.pick(np.where(margins.max(axis=1) > -np.inf, best, -1))
         return self.binary[1].pick(margins > self.config.threshold)
 
+    def features_batch(self, batch: BatchColumns) -> list[list[tuple[str, float]]]:
+        """The features of each sample of `batch`: names and values, in order."""
+        with self._lock:
+            return features_of(batch, self._lookup.left_out(batch))
+
     def explain_batch(
         self, batch: BatchColumns, label: object = None, other: object = None
     ) -> list[Explanation]:
@@ -385,11 +407,12 @@ class Model:
         """
         with self._lock:
             csr = self._ids(batch)
+            names = distinct(batch, self._lookup.left_out(batch))
             if self.is_multiclass:
-                return of_classes(*self.many, batch, csr, label, other)
+                return of_classes(*self.many, names, csr, label, other)
             if label is not None or other is not None:
                 raise ConfigError("label: expected none for a binary model, whose margin says both")
-            return of_binary(*self.binary, batch, csr, self.config.threshold)
+            return of_binary(*self.binary, names, csr, self.config.threshold)
 
     def label_figures(self, first: int, count: int) -> tuple[list[dict[str, Any]], int | None]:
         """Of up to `count` labels from id `first` on: label, id, weight (the importance of its
@@ -467,11 +490,19 @@ class Model:
         """How well the classes are separated (`balanced_error`, `precision`, `recall`, `f1`, over
         all and ``recent_``; `recent_auc`), how far probabilities can be trusted
         (`recent_calibration_error`), and `drifts`, `samples_since_drift`. None where unknown. Of
-        many classes `balanced_error`, `macro_f1`, and the last three.
+        many classes `balanced_error`, `macro_f1`, and the last three; of a ranking `pair_error`,
+        `recent_pair_error`, and the last two.
         """
         if isinstance(self.head, ClassHead):
             return self.head.metrics_report
+        if self.is_ranking:
+            return ranking.report(self.head)
         return report(self.head.metrics.dump())
+
+    @property
+    def name_bytes(self) -> int:
+        """The bytes of the names of all features."""
+        return self._lookup.name_bytes
 
     @property
     def refused_features(self) -> int:
@@ -510,6 +541,7 @@ class Model:
                 "bounds": self.limits.bounds,
                 "kernel": self.kernel.NAME,
                 "position": self.position,
+                "categories": self._lookup.categories,
                 "labels": [] if self.is_multiclass else self.binary[1].dump(),
                 **self.head.dump(),
             }
@@ -544,7 +576,7 @@ class Model:
             labels.restore(arrays.pop("label_lengths"), arrays.pop("label_names"))
             if len(arrays["seen"]) != len(taken.lengths):
                 raise ValueError(f"seen: expected {len(taken.lengths)} numbers")
-            self._lookup.restore(taken.lengths, taken.names)
+            self._lookup.restore(taken.lengths, taken.names, taken.categories)
             arrays["progressive"] = np.array([*taken.totals, *taken.counters["monitor"]])
             head.restore(arrays, taken.scalars)
             states = head.rule.states

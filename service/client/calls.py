@@ -15,7 +15,7 @@ from onlinesvm.config import Limits
 from onlinesvm.data.batch import Features
 from onlinesvm.data.codec import pack_array
 from onlinesvm.data.label import Written, packable
-from onlinesvm.data.objects import Packer, refuse_unlabelled
+from onlinesvm.data.objects import Packer, Worse, refuse_unlabelled
 from onlinesvm.data.rows import samples_of
 from onlinesvm.errors import LimitError
 from onlinesvm.model.explanation import Explanation
@@ -23,6 +23,7 @@ from onlinesvm.service.client.held import Hold, Labelled, held_body, hold_keys, 
 from onlinesvm.service.labels import decode_page, decode_scores, decode_top
 from onlinesvm.service.protocol import (
     decode_explanations,
+    decode_features,
     decode_labels,
     decode_margins,
     encode_request,
@@ -33,7 +34,7 @@ __all__ = ["Answer", "Call", "Calls", "Lag", "Sample", "checked", "first", "fram
 
 # The header and the body of a reply.
 Answer = tuple[dict[str, Any], bytes]
-Sample = tuple[Features, Written] | tuple[Features, Written, float]
+Sample = tuple[Features, Written | Worse] | tuple[Features, Written | Worse, float]
 T = TypeVar("T")
 
 
@@ -112,6 +113,10 @@ def first(values: NDArray[Any]) -> Any:
 
 def _explanations(answer: Answer) -> list[Explanation]:
     return decode_explanations(answer[1])
+
+
+def _shown(answer: Answer) -> list[list[tuple[str, float]]]:
+    return decode_features(answer[1])
 
 
 def _asked(answer: Answer) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -251,6 +256,10 @@ class Calls:
         keys = {name: packable(value) for name, value in given.items() if value is not None}
         return self.to_model(Call("explain", _explanations, self._features(samples), keys))
 
+    def features(self, samples: Iterable[Features]) -> Call[list[list[tuple[str, float]]]]:
+        """A features request of `samples`. Raises TypeError, SampleError, LimitError."""
+        return self.to_model(Call("features", _shown, self._features(samples)))
+
     def create(
         self, name: str, config: Mapping[str, Any], if_exists: str, copy_of: str | None
     ) -> Call[dict[str, Any]]:
@@ -286,7 +295,7 @@ class Calls:
             )
 
 
-def _sample(sample: Any, index: int) -> tuple[Features, Written, float]:
+def _sample(sample: Any, index: int) -> tuple[Features, Written | Worse, float]:
     """`sample` as (features, label, importance). Raises TypeError."""
     if not isinstance(sample, tuple | list) or not 2 <= len(sample) <= 3:
         raise TypeError(

@@ -23,7 +23,7 @@ from onlinesvm.service.http.predictions import Asked, predict
 from onlinesvm.service.http.problem import Problem, problem_of
 from onlinesvm.service.http.samples import Batch, Labels, in_body
 from onlinesvm.service.http.tokens import Tokens
-from onlinesvm.service.protocol import decode_explanations, decode_margins
+from onlinesvm.service.protocol import decode_explanations, decode_features, decode_margins
 
 __all__ = ["Door", "application"]
 
@@ -56,6 +56,7 @@ class Door:
             Route(of_model + "/predict", self._for("read", self.predict), methods=["POST"]),
             Route(of_model + "/label", self._for("learn", self.label), methods=["POST"]),
             Route(of_model + "/explain", self._for("read", self.explain), methods=["POST"]),
+            Route(of_model + "/features", self._for("read", self.features), methods=["POST"]),
         ]
 
     def _for(self, role: str | None, handler: Handler) -> Handler:
@@ -167,24 +168,42 @@ class Door:
         """Explain predictions."""
         async with self._bodies.object_in(request) as body:
             batch, is_one = in_body(body, labelled=False)
-            if batch.is_held:
-                raise Problem(400, "BAD_REQUEST", "expected hold with predict alone", at="$.hold")
             keys = {name: body[name] for name in ("label", "other") if body.get(name) is not None}
             body.clear()
-            try:
-                _, answer = await self._of(request).request("explain", batch.body(), **keys)
-            except RequestRefused as error:
-                raise batch.problem_of(error) from None
+            answer = await self._shown(request, "explain", batch, keys)
         explained = [
             {
                 "margin": one.margin,
                 "label": one.label,
                 "bias": one.bias,
                 "contributions": [part._asdict() for part in one.contributions],
+                "fields": [
+                    part._asdict() | {"text": [text._asdict() for text in part.text]}
+                    for part in one.fields
+                ],
             }
             for one in decode_explanations(answer)
         ]
         return Json(plain(explained[0] if is_one else {"explanations": explained}))
+
+    async def features(self, request: Request) -> Response:
+        """Show the features that the model makes of samples."""
+        async with self._bodies.object_in(request) as body:
+            batch, is_one = in_body(body, labelled=False)
+            body.clear()
+            answer = await self._shown(request, "features", batch, {})
+        found = [plain(features) for features in decode_features(answer)]
+        return Json({"features": found[0]} if is_one else {"samples": found})
+
+    async def _shown(self, request: Request, op: str, batch: Batch, keys: dict[str, Any]) -> bytes:
+        """The body of the daemon's answer to an operation that shows more of samples."""
+        if batch.is_held:
+            raise Problem(400, "BAD_REQUEST", "expected hold with predict alone", at="$.hold")
+        try:
+            _, answer = await self._of(request).request(op, batch.body(), **keys)
+        except RequestRefused as error:
+            raise batch.problem_of(error) from None
+        return answer
 
     async def _lines(self, request: Request, *, labelled: bool) -> AsyncGenerator[bytes]:
         """The answer to each line, as a line; as many samples at a time as have come."""

@@ -34,22 +34,31 @@ _FEATURES: _Schema = {
     "description": "names, a map from name to number, a text, or a record of fields",
     "type": ["array", "object", "string"],
 }
+_PAIR: _Schema = {"type": "array", "description": "name and value"}
 _PAIRS: _Schema = _array({"type": "array", "description": "label and score, the best first"})
 _LEARNED = _object("features", "label", features=_FEATURES, label=_LABEL, importance=_IMPORTANCE,
                    id=_ID)  # fmt: skip
+_BETTER = _object("better", "worse", better=_FEATURES, worse=_FEATURES, importance=_IMPORTANCE,
+                  id=_ID) | {"description": "a pair of a ranking"}  # fmt: skip
 _SAMPLE = _object("features", features=_FEATURES, hold=_KEY, id=_ID)
 _MARGIN = _object("margin", margin=_SCORE, id=_ID)
-_PREDICTION = _object(
+_SCORED = _object("margin", margin=_SCORE, id=_ID) | {"description": "of a ranking"}
+_LABELLING = _object(
     "label", label=_KNOWN, probability=_SCORE, margin=_SCORE, probabilities=_PAIRS, margins=_PAIRS,
     duplicate={"type": "boolean", "description": "its key was known: it is not held again"}, id=_ID,
 )  # fmt: skip
+_PREDICTION: _Schema = {"anyOf": [_LABELLING, _SCORED]}
 _CONTRIBUTION = _object(
     "name", "value", "weight", "contribution", name=_TEXT, value=_NUMBER, weight=_NUMBER,
     contribution=_NUMBER,
 )  # fmt: skip
+_FIELD = _object(
+    "field", "contribution", "whole", "text", field=_TEXT, contribution=_NUMBER, whole=_NUMBER,
+    text=_array(_ANY),
+)  # fmt: skip
 _EXPLANATION = _object(
     "margin", "label", "bias", "contributions", margin=_SCORE, label=_KNOWN, bias=_NUMBER,
-    contributions=_array(_CONTRIBUTION),
+    contributions=_array(_CONTRIBUTION), fields=_array(_FIELD),
 )  # fmt: skip
 _LABELLED = _object("key", "label", key=_KEY, label=_LABEL, importance=_IMPORTANCE)
 _OUTCOME: _Schema = {"enum": ["learned", "duplicate", "expired", "unknown"]}
@@ -138,11 +147,14 @@ def document() -> _Schema:
         model + "/learn": {"post": _operation(
             "Learn a sample, samples, or a line each; the margins that they had before", "learn",
             {"oneOf": [_MARGIN, _object("margins", margins=_array(_SCORE))]},
-            _one_or_many("samples", _LEARNED), line=(_LEARNED, _MARGIN),
+            {"oneOf": [_LEARNED, _BETTER,
+                       _object("samples", samples=_array({"oneOf": [_LEARNED, _BETTER]}))]},
+            line=({"oneOf": [_LEARNED, _BETTER]}, _MARGIN),
         )},
         model + "/predict": {"post": _operation(
             "Predict a sample, samples, or a line each; to hold them takes the role learn", "read",
-            _one_or_many("predictions", _PREDICTION),
+            {"anyOf": [_LABELLING, _SCORED,
+                       _object("predictions", predictions=_array(_PREDICTION))]},
             _one_or_many("samples", _SAMPLE, **_ASKING),
             line=(_SAMPLE, _PREDICTION), query=_ASKING,
         )},
@@ -156,6 +168,12 @@ def document() -> _Schema:
             "Explain predictions, of many classes the score of label, over that of other", "read",
             _one_or_many("explanations", _EXPLANATION),
             _one_or_many("samples", _SAMPLE, label=_LABEL, other=_LABEL),
+        )},
+        model + "/features": {"post": _operation(
+            "Show the features that the model makes of samples", "read",
+            {"oneOf": [_object("features", features=_array(_PAIR)),
+                       _object("samples", samples=_array(_array(_PAIR)))]},
+            _one_or_many("samples", _SAMPLE),
         )},
         "/healthz": {"get": _operation("The door answers", None, _ANY)},
         "/readyz": {"get": _operation("The daemon answers, and serves", None, _ANY)},

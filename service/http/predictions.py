@@ -75,10 +75,10 @@ async def predict(client: AsyncClient, batch: Batch, asked: Asked) -> list[dict[
     except RequestRefused as error:
         raise batch.problem_of(error) from None
     found = msgpack.unpackb(body, strict_map_key=False)
-    if asked.output == "label":
+    if asked.output == "label" and not (found and isinstance(found[0], float)):
         rows = [{"label": plain(label)} for label in found]
     else:
-        rows = [_of(row, asked) for row in found]
+        rows = [_of(row, asked) if isinstance(row, list) else {"margin": row} for row in found]
     for place in header.get("duplicate", ()):
         rows[place]["duplicate"] = True
     return [row | id for row, id in zip(rows, batch.ids(), strict=True)]

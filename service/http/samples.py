@@ -16,7 +16,8 @@ __all__ = ["Batch", "Labels", "finite", "in_body"]
 
 # A path in a request's body, or in the samples of one that has keys too: an index and the rest.
 _ITEM = re.compile(r"\$\[(\d+)\](.*)", re.S)
-# The parts of a sample to learn, and of a label, on the wire.
+# The parts of a sample to learn, of a pair of a ranking, and of a label, on the wire.
+_PAIR_PARTS = {"[0]": ".better", "[1]": ".worse", "[2]": ".importance"}
 _SAMPLE_PARTS = {"[0]": ".label", "[1]": ".features", "[2]": ".importance"}
 _LABEL_PARTS = {"[0]": ".key", "[1]": ".label", "[2]": ".importance"}
 
@@ -41,6 +42,7 @@ class Batch:
         self._parts: list[bytes] = []
         self._places: list[_Place] = []
         self._keys: list[Any] = []
+        self._is_ranking = False
 
     def __len__(self) -> int:
         return len(self._parts)
@@ -63,9 +65,13 @@ class Batch:
         return [{} if place.id is None else {"id": place.id} for place in self._places]
 
     def add(self, given: Any, at: str, index: int, line: int | None = None) -> None:
-        """Add a sample: an object of features, label, importance, hold, id. Raises Problem."""
+        """Add a sample: an object of features, label, importance, hold, id; or a pair of a ranking,
+        of better, worse, importance, id. Raises Problem.
+        """
         place = _Place(at, index, line, given.get("id") if isinstance(given, dict) else None)
         needed = ("features", "label") if self._labelled else ("features",)
+        if self._labelled and isinstance(given, dict) and "better" in given:
+            needed, self._is_ranking = ("better", "worse"), True
         if not isinstance(given, dict) or not all(name in given for name in needed):
             self._refuse(f"expected an object with {' and '.join(needed)}", place)
         key = None if self._labelled else given.get("hold")
@@ -88,6 +94,8 @@ class Batch:
             importance = finite(given.get("importance", 1.0))
         except ValueError as error:
             self._refuse(str(error), place, ".importance")
+        if "better" in given:
+            return self._packer.sample(given["worse"], given["better"], importance)
         return self._packer.sample(given["features"], given["label"], importance)
 
     def _refuse(self, detail: str, place: _Place, rest: str = "") -> NoReturn:
@@ -105,7 +113,8 @@ class Batch:
             return problem_of(error)
         place, rest = self._places[int(found[1])], found[2]
         if self._labelled:
-            rest = _SAMPLE_PARTS.get(rest[:3], "") + rest[3:]
+            parts = _PAIR_PARTS if self._is_ranking else _SAMPLE_PARTS
+            rest = parts.get(rest[:3], "") + rest[3:]
         return problem_of(_moved(error, place.at + part + rest, place.sample), line=place.line)
 
 

@@ -27,6 +27,7 @@ class Counters:
         self.samples = 0
         self.requests = 0
         self.dropped_requests = 0
+        self.connections = self.refused_connections = 0
         self.operations: Counter[str] = Counter()  # well-formed requests, by what they ask for
         self.errors: Counter[str] = Counter()
         self._turns = [0] * (len(TURN_BOUNDS_S) + 1)
@@ -64,6 +65,8 @@ class Counters:
             },
             "errors": dict(self.errors),
             "dropped_requests": self.dropped_requests,
+            "connections": self.connections,
+            "refused_connections": self.refused_connections,
         }
 
 

@@ -19,6 +19,7 @@ from onlinesvm.data.validation import sample_starts
 from onlinesvm.errors import BodyError, SampleError
 from onlinesvm.metrics.monitor import NAMES
 from onlinesvm.model.asking import B, distances_of, worth_asking
+from onlinesvm.model.fields import with_fields
 from onlinesvm.model.model import Model
 from onlinesvm.service.errors import NotDurable
 from onlinesvm.service.labels import encode_page, encode_pairs, encode_top
@@ -28,6 +29,7 @@ from onlinesvm.service.protocol import (
     Request,
     RequestError,
     encode_explanations,
+    encode_features,
     encode_labels,
     is_held,
     request_error_of,
@@ -51,13 +53,17 @@ from onlinesvm.version import __version__
 
 __all__ = ["Handlers", "LeaderHandlers", "ReaderHandlers"]
 
+_SHOWN_FEATURES = 2**18  # of one sample; a text of 65,536 bytes has at most 210,000
+
 
 def encode_predictions(
     model: Model, margins: NDArray[np.float64], output: str, *, pairs: bool = False
 ) -> bytes:
     """The body of a binary model's reply to predict: margins, labels, or probabilities of +1; as
-    pairs, each label with its score.
+    pairs, each label with its score. Of a ranking the scores.
     """
+    if model.is_ranking:
+        return encode_margins(margins)
     scores = model.probabilities(margins) if output == "probability" else margins
     if output != "label" and not pairs:
         return encode_margins(scores)
@@ -86,6 +92,7 @@ class Handlers(ABC):
             "predict": self._predict,
             "label": self._label,
             "explain": self._explain,
+            "features": self._features,
             "labels": self._labels,
             "stats": self._stats,
             "snapshot": self._snapshot,
@@ -116,9 +123,15 @@ class Handlers(ABC):
     def _ping(self, request: Request) -> Answer:
         return Reply({"mode": self.mode})
 
+    def _batch(self, model: Model, request: Request) -> BatchColumns:
+        """The samples in a request to score, which its user's quota pays for."""
+        batch = model.decode(request.body, labelled=False)
+        self._users.quotas.take_features(request, int(batch.indptr[-1]))
+        return batch
+
     def _predict(self, request: Request) -> Answer:
         model = self._registry.get(request.model, request.id).model
-        batch = model.decode(request.body, labelled=False)
+        batch = self._batch(model, request)
         return self._predicted(request, model, batch, request.body)
 
     def _predicted(
@@ -132,6 +145,11 @@ class Handlers(ABC):
         """The reply to predict. samples: as they came; margins: those of a binary model, where they
         are known.
         """
+        is_ask = "b" in request.options
+        if model.is_ranking and (is_ask or request.output == "probability"):
+            got = "ask" if is_ask else 'output "probability"'
+            text = f'expected output "margin" or "label" alone of a ranking model, got {got}'
+            raise RequestError("BAD_REQUEST", text, None, request.id)
         keys: dict[str, Any] = {"samples": len(batch), "position": model.position}
         if model.is_multiclass:
             body = self._best_labels(model, batch, request, keys)
@@ -139,7 +157,7 @@ class Handlers(ABC):
             margins = model.score_batch(batch) if margins is None else margins
             pairs = "pairs" in request.options
             body = encode_predictions(model, margins, request.output, pairs=pairs)
-        if "b" in request.options:
+        if is_ask:
             b = self.ask_b if request.options["b"] is None else request.options["b"]
             starts = sample_starts(samples, len(batch))
             each = [samples[start:end] for start, end in pairwise(starts)]
@@ -176,24 +194,45 @@ class Handlers(ABC):
 
     def _explain(self, request: Request) -> Answer:
         model = self._registry.get(request.model, request.id).model
-        batch = model.decode(request.body, labelled=False)
-        # Each feature becomes objects and some 40 bytes of the reply, while others wait.
-        limit, features = model.limits.max_features_per_sample, int(batch.indptr[-1])
-        if features > limit:
-            raise RequestError(
-                "TOO_LARGE",
-                f"expected at most {limit} features to explain at once, got {features}",
-                "$",
-                request.id,
-            )
+        batch = self._batch(model, request)
+        self._check_shown(batch, model, request)
         label, other = request.options.get("label"), request.options.get("other")
         if label is not None or other is not None:
             check_many(model, request)
-        explained = model.explain_batch(batch, label, other)
+        explained = with_fields(model, model.explain_batch(batch, label, other), request.body)
         self._counters.samples += len(explained)
-        return Reply(
-            {"samples": len(explained), "position": model.position}, encode_explanations(explained)
-        )
+        return self._shown(request, model, len(batch), encode_explanations(explained))
+
+    def _features(self, request: Request) -> Answer:
+        model = self._registry.get(request.model, request.id).model
+        batch = self._batch(model, request)
+        self._check_shown(batch, model, request)
+        body = encode_features(model.features_batch(batch))
+        return self._shown(request, model, len(batch), body)
+
+    def _check_shown(self, batch: BatchColumns, model: Model, request: Request) -> None:
+        """Raise RequestError for more features than one reply shows: each becomes objects and some
+        40 bytes, while others wait.
+        """
+        limit, features = model.limits.max_features_per_sample, int(batch.indptr[-1])
+        if len(batch) == 1:  # a text is cut to have fewer
+            limit = max(limit, _SHOWN_FEATURES)
+        if features > limit:
+            raise RequestError(
+                "TOO_LARGE",
+                f"expected at most {limit} features to {request.op} at once, got {features}",
+                "$",
+                request.id,
+            )
+
+    def _shown(self, request: Request, model: Model, samples: int, body: bytes) -> Reply:
+        limit = model.limits.max_message_bytes
+        if len(body) > limit:
+            raise RequestError(
+                "TOO_LARGE", f"expected a reply of at most {limit} bytes, got {len(body)}", "$",
+                request.id,
+            )  # fmt: skip
+        return Reply({"samples": samples, "position": model.position}, body)
 
     def _carry_out(self, request: Request, plan: Change) -> Answer:
         """Carry out the plan of a request that changes models."""
@@ -322,7 +361,9 @@ class LeaderHandlers(Handlers):
     def _carry_out(self, request: Request, plan: Change) -> Answer:
         try:
             if isinstance(plan, Plan):
-                return self._learned(plan.carry_out())
+                learned = plan.carry_out()
+                self._users.quotas.take_features(request, int(plan.batch.indptr[-1]))
+                return self._learned(learned)
             if isinstance(plan, Hold):
                 return self._held(request, plan)
             if isinstance(plan, Label):
@@ -354,6 +395,7 @@ class LeaderHandlers(Handlers):
 
     def _held(self, request: Request, plan: Hold) -> Reply:
         known = plan.carry_out()
+        self._users.quotas.take_features(request, int(plan.batch.indptr[-1]))
         reply = self._predicted(
             request, plan.hosted.model, plan.batch, plan.group.samples, plan.margins
         )

@@ -139,6 +139,8 @@ def check_schema(value: Any, schema: dict[str, Any], at: str = "$") -> None:
             assert value >= given, f"{at}: {value!r} < {given}"
         elif keyword == "oneOf":
             assert sum(_fits(value, one) for one in given) == 1, f"{at}: {value!r}"
+        elif keyword == "anyOf":
+            assert any(_fits(value, one) for one in given), f"{at}: {value!r}"
         else:
             assert keyword in _NOTES, f"{at}: unknown keyword {keyword}"
 

@@ -280,6 +280,41 @@ def test_a_reader_predicts_and_learns_nothing(tmp_path: Path) -> None:
             assert b"onlinesvm_samples_total" in door.http.get("/metrics").content
 
 
+def test_features_are_shown(door: DoorProcess, document: dict[str, Any], model: str) -> None:
+    own = OnlineSVM()
+    path = "/v1/models/{model}/features"
+    for features in ("Free prize", {"subject": "free", "len": 3}, ["a", "b"]):
+        body = {"features": features}
+        shown = described(document, "post", path, body, door.post(f"{model}/features", body))
+        assert [tuple(pair) for pair in shown["features"]] == own.features(features)
+    body = {"samples": [{"features": ["a"]}, {"features": []}]}
+    shown = described(document, "post", path, body, door.post(f"{model}/features", body))
+    assert shown == {"samples": [[["a", 1.0]], []]}
+    held = {"features": ["a"], "hold": "k"}
+    problem(door.post(f"{model}/features", held), 400, "BAD_REQUEST")
+    problem(door.post(f"{model}/explain", held), 400, "BAD_REQUEST")
+
+
+def test_a_ranking(door: DoorProcess, document: dict[str, Any]) -> None:
+    assert door.http.put("/v1/models/rank", json={"task": "ranking"}).status_code == 201
+    own = OnlineSVM(task="ranking")
+    pairs = [(["new"], ["old"]), (["new", "big"], ["old", "big"])]
+    body = {"samples": [{"better": better, "worse": worse} for better, worse in pairs]}
+    path = "/v1/models/{model}/learn"
+    learned = described(document, "post", path, body, door.post("rank/learn", body))
+    assert learned["margins"] == own.learn(pairs).tolist()
+    one = {"features": ["new"], "output": "margin"}
+    scored = described(
+        document, "post", path.replace("learn", "predict"), one, door.post("rank/predict", one)
+    )
+    assert scored == {"margin": own.decision_function([["new"]])[0]}
+    bad = {"samples": [body["samples"][0], {"better": ["a"], "worse": {"b": {}}}]}
+    found = problem(door.post("rank/learn", bad), 422, "BAD_SAMPLE")
+    assert found["at"] == '$.samples[1].worse["b"]'
+    problem(door.post("rank/predict", {"features": ["new"]}), 400, "BAD_REQUEST")
+    assert door.http.delete("/v1/models/rank").status_code == 204
+
+
 def test_two_models_at_once_keep_to_themselves(door: DoorProcess, model: str) -> None:
     door.post(f"{model}/learn", {"features": ["free"], "label": "yes"})
     door.post("default/learn", {"features": ["free"], "label": "spam"})
