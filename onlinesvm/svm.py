@@ -153,8 +153,7 @@ class OnlineSVM(Model):
 
     def predict_one(self, features: Features) -> Written | None:
         """The label of one sample. Raises as `predict` does."""
-        labels = self.predict_batch(self._one(features))
-        label: Written | None = labels.tolist()[0]
+        label: Written | None = self.predict_batch(self._one(features)).tolist()[0]
         return label
 
     def predict_proba_one(self, features: Features) -> NDArray[np.float64]:

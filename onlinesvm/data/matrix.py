@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from onlinesvm.config import MAX_MAGNITUDE, MIN_MAGNITUDE, Limits
 from onlinesvm.data.batch import Columns
 from onlinesvm.data.bounds import UNBOUNDED, Bounds
-from onlinesvm.data.label import Label, joined, label_of
+from onlinesvm.data.label import AnyLabel, Label, joined, label_of
 from onlinesvm.errors import LimitError, SampleError
 
 __all__ = [
@@ -222,7 +222,7 @@ def with_targets(
     return replace(rows, label_table=table, label_ids=ids, importances=importances)
 
 
-def _labels(y: Any, n: int) -> tuple[list[Label], NDArray[np.int32]]:
+def _labels(y: Any, n: int) -> tuple[list[AnyLabel], NDArray[np.int32]]:
     """The distinct labels of `y` in order of first sight, and the place of each there, int32[n]."""
     given = label_column(y, n)
     if given.dtype.kind in "iufbU" and n:
@@ -236,7 +236,7 @@ def _labels(y: Any, n: int) -> tuple[list[Label], NDArray[np.int32]]:
             order = np.argsort(np.argsort(seen)).astype(np.int32)
             first, ids = np.sort(seen).tolist(), order[inverse.reshape(n)]
         return joined([_label(given[k], k) for k in first], ids, ordered=True)
-    labels: list[Label] = []
+    labels: list[AnyLabel] = []
     places: dict[bytes, int] = {}
     ids = np.empty(n, dtype=np.int32)
     for i, value in enumerate(given.tolist()):

@@ -19,7 +19,7 @@ from typing import Any
 
 from onlinesvm.config import MIN_MAGNITUDE, Limits
 from onlinesvm.data.bounds import Bounds
-from onlinesvm.data.label import Label
+from onlinesvm.data.label import AnyLabel
 from onlinesvm.errors import format_path, format_text
 from onlinesvm.readers.labels import Labels
 from onlinesvm.readers.parsing import Row
@@ -118,14 +118,14 @@ class JSONParser:
         more = ", …" if len(sample) > _SHOWN_KEYS else ""
         return f"expected a key {format_text(key)} (--{meaning}-key names another), got {got}{more}"
 
-    def _label(self, sample: dict[str, Any]) -> Label | None:
+    def _label(self, sample: dict[str, Any]) -> AnyLabel | None:
         key = self.keys.label
         label = sample.get(key, _ABSENT)
         if type(label) is str:
             if not self.labels.labelled and not _is_unicode(label):
                 return None
             return self.labels.value(_encode(label).decode("utf-8", "surrogateescape"))
-        if type(label) in (bool, int, float):
+        if type(label) in (bool, int, float) or (type(label) is list and self.labels.sets):
             return self.labels.value(label)
         if label is _ABSENT:
             return self.labels.missing(self._absent("label", key, sample))

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from onlinesvm.config import Limits
 from onlinesvm.data.batch import Batch, BatchColumns
-from onlinesvm.data.label import Label
+from onlinesvm.data.label import AnyLabel
 from onlinesvm.readers.labels import Labels
 from onlinesvm.readers.tokens import LineError
 
@@ -15,7 +15,7 @@ __all__ = ["LineParser", "Parsed", "Room", "Row", "parse_block"]
 
 # Label (None without one), importance, names, values (zeros dropped, duplicates kept), id (empty
 # where there is none).
-Row = tuple[Label | None, float, Sequence[bytes], Sequence[float], bytes]
+Row = tuple[AnyLabel | None, float, Sequence[bytes], Sequence[float], bytes]
 
 
 class LineParser(Protocol):

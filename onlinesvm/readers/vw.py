@@ -13,7 +13,7 @@ import re
 
 from onlinesvm.config import MIN_MAGNITUDE, Limits
 from onlinesvm.data.bounds import Bounds
-from onlinesvm.data.label import Label
+from onlinesvm.data.label import AnyLabel
 from onlinesvm.errors import format_text
 from onlinesvm.readers.labels import Labels
 from onlinesvm.readers.parsing import Row
@@ -73,7 +73,7 @@ class VWParser:
                 raise too_many_features(_count_features(line, bar), self.limits)
         return (label, importance, *drop_zeros(names, values), tag)
 
-    def _head(self, head: bytes) -> tuple[Label | None, float, bytes]:
+    def _head(self, head: bytes) -> tuple[AnyLabel | None, float, bytes]:
         """Label, importance and tag from the text before the first bar."""
         words, tag = _split_head(head)
         if not words:

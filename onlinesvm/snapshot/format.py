@@ -130,7 +130,7 @@ class Snapshot:
 
         One of many classes is one block.
         """
-        if self.config.task == "multiclass":
+        if self.config.task != "binary":
             yield self
             return
         ends = np.cumsum(self.lengths, dtype=np.uint64)

@@ -172,7 +172,7 @@ class _Reader:
             f"max_labels_per_feature from {LEAST_ROW} to {MOST_LABELS}",
             most,
         )
-        is_free = header["config"].task == "multiclass"  # the counts of its arrays are their own
+        is_free = header["config"].task != "binary"  # the counts of its arrays are their own
         totals = header["totals"]
         expect(
             len(totals) == 7 and all(type(t) is float and 0 <= t < float("inf") for t in totals),

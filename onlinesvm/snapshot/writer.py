@@ -116,7 +116,7 @@ def _bounds(snapshot: Snapshot) -> dict[str, list[float]]:
 
 
 def _row_bound(snapshot: Snapshot) -> dict[str, int]:
-    if snapshot.config.task != "multiclass":
+    if snapshot.config.task == "binary":
         return {}
     return {"max_labels_per_feature": snapshot.max_labels_per_feature}
 

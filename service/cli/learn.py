@@ -18,7 +18,7 @@ from onlinesvm import kernel as kernels
 from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.data.batch import CSR, BatchColumns
 from onlinesvm.data.codec import cut_body
-from onlinesvm.data.label import Label
+from onlinesvm.data.label import AnyLabel, Key
 from onlinesvm.errors import OnlineSVMError
 from onlinesvm.model.class_labels import AnyLabels
 from onlinesvm.model.labels import Labels, shown
@@ -235,7 +235,7 @@ def _with_task(parameters: dict[str, Any], files: list[str], run: Run) -> dict[s
     only_binary = config.rule != "hedge" or config.positive or config.threshold
     if not is_open or only_binary or isinstance(config.class_weight, tuple):
         return parameters
-    seen: set[bytes] = set()
+    seen: set[Key] = set()
     samples = 0
     for source in files:
         if not os.path.isfile(source):  # a pipe is read once
@@ -301,7 +301,7 @@ def with_positive(batches: Iterator[_Looked], labels: Labels) -> Iterator[_Looke
     Raises UsageError where there is none, or none in the whole file.
     """
     ahead: list[_Looked] = []
-    seen: dict[bytes, Label] = {}
+    seen: dict[Key, AnyLabel] = {}
     samples = 0
     for item in batches:
         ahead.append(item)
@@ -318,7 +318,7 @@ def with_positive(batches: Iterator[_Looked], labels: Labels) -> Iterator[_Looke
     return itertools.chain(ahead, batches)
 
 
-def _no_positive(seen: dict[bytes, Label], samples: int) -> UsageError:
+def _no_positive(seen: dict[Key, AnyLabel], samples: int) -> UsageError:
     first = [shown(label.written) for label in itertools.islice(seen.values(), _SHOWN_LABELS)]
     more = ", …" if len(seen) > len(first) else ""
     return UsageError(
