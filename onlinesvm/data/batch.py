@@ -29,7 +29,9 @@ class BatchColumns(Protocol):
     duplicates are still there (the lookup sums them, where it knows them by id). Its label is
     ``label_table[label_ids[i]]``; the table holds each label once, in order of first sight. −1 is
     the place of no label: of a sample to predict. `tags` has the view of each feature, and OF_TEXT;
-    it is empty where all are 0.
+    it is empty where all are 0. `cut` counts texts that were longer than a text may be. `records`
+    has, by the number of its sample, each record that was left packed, for another process: that
+    sample has no features here.
     """
 
     @property
@@ -46,6 +48,10 @@ class BatchColumns(Protocol):
     def values(self) -> Sequence[float]: ...
     @property
     def tags(self) -> Sequence[int]: ...
+    @property
+    def cut(self) -> int: ...
+    @property
+    def records(self) -> Mapping[int, bytes]: ...
     def __len__(self) -> int: ...
 
 
@@ -64,6 +70,8 @@ class Batch:
     names: list[bytes] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
     tags: list[int] = field(default_factory=list)
+    cut: int = 0
+    records: dict[int, bytes] = field(default_factory=dict)
     _places: dict[Key, int] = field(default_factory=dict)  # of labels, by text
 
     def __len__(self) -> int:

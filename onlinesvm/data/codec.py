@@ -38,7 +38,7 @@ class _FaultyBodyError(Exception):
 
 class _Form:
     """What samples may be: their limits, and the extractor of records, if any. `of_text`: bytes of
-    text so far.
+    text so far. cut: texts that were longer than they may be.
     """
 
     def __init__(self, limits: Limits, labelled: bool, extractor: Extractor | None) -> None:
@@ -46,7 +46,7 @@ class _Form:
         self.bounds = Bounds.of(limits, labelled=labelled)
         self.extractor = extractor
         self.append = self._append_sample if labelled else self._append_features
-        self.of_text = 0
+        self.of_text = self.cut = 0
 
     def _append_sample(self, batch: Batch, sample: Any) -> None:
         """Add a row of a learn request to `batch`."""
@@ -85,6 +85,7 @@ class _Form:
                 raise _FaultyBodyError
             values.append(fitting)
         self.of_text += of_text
+        self.cut += found.cut
         return found.names, values, found.views
 
     def _is_record(self, features: Any) -> bool:
@@ -124,6 +125,7 @@ def decode(
         body = bytes(body)
         first = _first_faulty(body, form)
         raise_first_fault(body, limits, labelled=labelled, first=first, extractor=extractor)
+    batch.cut = form.cut
     return batch
 
 
@@ -230,8 +232,8 @@ def _names(names: Sequence[Any], limits: Limits) -> Sequence[bytes]:
 
 def encode(batch: BatchColumns, *, labelled: bool) -> bytes:
     """`batch` as the body of a learn request, if `labelled`, or of a predict request, which leaves
-    out labels and importances. Labels are as they were written. `decode` gives the same columns
-    back.
+    out labels and importances. Labels are as they were written, records as they were packed.
+    `decode` gives the same columns back.
     """
     if not labelled:
         return pack_array(_packed_features(batch))
@@ -272,7 +274,10 @@ def _packed_features(batch: BatchColumns) -> list[bytes]:
     # Without bin types a name takes the shorter head of a str; the daemon reads both as bytes.
     packer = msgpack.Packer(use_bin_type=False)
     packed = []
-    for start, end in pairwise(batch.indptr):
+    for i, (start, end) in enumerate(pairwise(batch.indptr)):
+        if i in batch.records:
+            packed.append(batch.records[i])
+            continue
         names, values = batch.names[start:end], batch.values[start:end]
         if all(value == 1.0 for value in values):
             packed.append(packer.pack(names))

@@ -70,7 +70,7 @@ MEMBERS = {
         "view",
         "weights",
     ),
-    "Metrics": ("dump", "observe", "probabilities", "restore"),
+    "Metrics": ("dump", "observe", "probabilities", "reserve", "restore"),
     "Multiclass": (
         "coefficients", "drop", "feature", "learn", "max_labels", "max_labels_per_feature",
         "probabilities", "prune", "reserve", "restore", "score", "states", "view",
@@ -140,6 +140,7 @@ class KernelMetrics(Protocol):
     def observe(
         self, margins: NDArray[np.float64], signs: Any, importances: Any
     ) -> NDArray[np.float64]: ...
+    def reserve(self) -> None: ...
     def probabilities(self, margins: NDArray[np.float64]) -> NDArray[np.float64]: ...
     def dump(self) -> NDArray[np.float64]: ...
     def restore(self, numbers: NDArray[np.float64]) -> None: ...
@@ -191,6 +192,8 @@ class KernelExtracted(Protocol):
 class KernelExtractor(Protocol):
     """Records to features. `onlinesvm.text.records.Extractor` specifies it."""
 
+    @property
+    def options(self) -> TextOptions: ...
     @property
     def reads_text(self) -> bool: ...
     @property

@@ -251,6 +251,7 @@ class Model:
         """
         parts = list(parts)
         n = self._lookup.reserve(parts)
+        self.head.metrics.reserve()
         if isinstance(self.head, Head):
             self.head.rule.reserve(n, prune=self._prunes and n >= self.limits.max_features)
             return

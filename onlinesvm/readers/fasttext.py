@@ -1,20 +1,18 @@
 """fastText: ``__label__x text``.
 
 The label is the rest of the first word after ``__label__``; a line whose first word is another has
-no label. The features are the tokens of the text (`onlinesvm.text`), each of value 1. fastText
-takes every word that begins with ``__label__`` for a label, and so does this: a line has one, or
-for a multilabel model any number.
+no label. The rest is the text, without the spaces before it, and read as labelled text is
+(`labelled_text`). fastText takes every word that begins with ``__label__`` for a label, and so does
+this: a line has one, or for a multilabel model any number.
 """
 
 from __future__ import annotations
 
 import re
 
-from onlinesvm.config import Limits
 from onlinesvm.errors import format_text
-from onlinesvm.readers.labelled_text import text_names
-from onlinesvm.readers.labels import Labels
-from onlinesvm.readers.parsing import Row
+from onlinesvm.readers.labelled_text import text_row
+from onlinesvm.readers.parsing import LineParser, Row
 
 __all__ = ["FastTextParser", "fits"]
 
@@ -28,13 +26,8 @@ def fits(line: bytes) -> bool:
     return line.lstrip().startswith(PREFIX)
 
 
-class FastTextParser:
+class FastTextParser(LineParser):
     """fastText; the grammar is that of this module's docstring."""
-
-    def __init__(self, labels: Labels, limits: Limits, *, ids: bool = False) -> None:
-        self.labels = labels
-        self.limits = limits
-        self.ids = ids
 
     def parse(self, line: bytes) -> Row:
         """See LineParser."""
@@ -53,5 +46,4 @@ class FastTextParser:
             )
         else:
             label = self.labels.read(found[0].removeprefix(PREFIX))
-        names = text_names(_drop_labels(b"", line) if found else line, self.limits)
-        return label, 1.0, names, [1.0] * len(names), b""
+        return text_row(self, label, (_drop_labels(b"", line) if found else line).lstrip())

@@ -69,7 +69,7 @@ class Extracted:
 
 
 class Extractor:
-    """Turns packed records into features.
+    """Turns packed records into features, as `options` say.
 
     limits: those of names, and of the elements of one array or map, hold for what a record gives.
     most_bytes: of text that one record may have; the rest is cut off. Names that are made of a
@@ -82,7 +82,7 @@ class Extractor:
     def __init__(self, options: TextOptions, limits: Limits, most_bytes: int) -> None:
         if not 1 <= most_bytes <= MOST_BYTES:
             raise ValueError(f"most_bytes: expected 1 to {MOST_BYTES}, got {most_bytes}")
-        self._options = options
+        self.options = options
         self._limits = limits
         self._most_bytes = most_bytes
 
@@ -96,16 +96,16 @@ class Extractor:
     @property
     def reads_text(self) -> bool:
         """True where a record may be a bare text."""
-        return self._options.text != "off"
+        return self.options.text != "off"
 
     @property
     def reads_maps(self) -> bool:
         """True where a map of numbers has further features, or declared fields."""
-        options = self._options
+        options = self.options
         return bool(options.numbers == "prefixes" or options.fields or options.crosses)
 
     def _begun(self) -> _Extraction:
-        return _Extraction(self._options, self._limits, self._most_bytes)
+        return _Extraction(self.options, self._limits, self._most_bytes)
 
 
 def extract_unpacked(extractor: Extractor, record: Any) -> tuple[Extracted, int]:

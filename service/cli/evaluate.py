@@ -46,6 +46,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     run = Run(arguments, limits, labelled=True)
     held_out = HeldOut()
     with opened(arguments, limits) as model:
+        run.extractor, run.keeps = model.extractor, model.keeps
         if model.is_multiclass:
             report = evaluated(run, model, files)
             write(json.dumps(report) + "\n" if arguments.json else table(report))

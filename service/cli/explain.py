@@ -42,6 +42,7 @@ def explain(arguments: argparse.Namespace) -> None:
     run = Run(arguments, limits, labelled=False)
     named = arguments.label, arguments.other
     with opened(arguments, limits) as model:
+        run.extractor, run.keeps = model.extractor, model.keeps
         run.limits = model.limits
         for piece in run.pieces(files):
             lines = []

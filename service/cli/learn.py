@@ -33,6 +33,7 @@ from onlinesvm.service.cli.target import (
     add_target,
     check_target,
     client_of,
+    extractor_of,
     labels_in,
     load,
 )
@@ -60,6 +61,7 @@ def add_learn(parser: Parser) -> None:
     parser.epilog = (
         "example:\n"
         "  onlinesvm learn --file m.msgpack train.svm.gz\n"
+        "  onlinesvm learn --file m.msgpack --label-column survived titanic.csv\n"
         "  zcat clicks.vw.gz | onlinesvm learn --connect tcp://127.0.0.1:5577 -\n"
         "  onlinesvm learn --producer clicks clicks.vw.gz\n"
         "  onlinesvm learn --file m.msgpack --positive spam --shuffle sms.tsv"
@@ -190,8 +192,12 @@ def _learn_file(
         model = load(path, arguments, limits)
         model.config.check_given(parameters)
     else:
-        model = OnlineSVM(limits=limits, **_with_task(parameters, files, run))
-    run.limits = model.limits
+        parameters = _with_task(parameters, files, run)
+        is_table = arguments.label_column is not None
+        if is_table and LearnerConfig(**parameters).task == "binary":
+            parameters = {"numbers": "prefixes", **parameters}  # seldom counts in a table
+        model = OnlineSVM(limits=limits, **parameters)
+    run.limits, run.extractor, run.keeps = model.limits, model.extractor, False
     if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
         raise StateError(f"{folder}: expected a folder that can be written")
     run.threshold, run.positive = model.config.threshold, model.config.positive or ()
@@ -237,6 +243,8 @@ def _with_task(parameters: dict[str, Any], files: list[str], run: Run) -> dict[s
         return parameters
     seen: set[Key] = set()
     samples = 0
+    # For the labels alone: records may stay packed.
+    run.extractor, run.keeps = extractor_of(config, kernels.load(), run.limits), True
     for source in files:
         if not os.path.isfile(source):  # a pipe is read once
             break
@@ -286,8 +294,16 @@ def _ordered(
 
     # A text as seed, so that each pass has an order of its own.
     order = random.Random(f"{arguments.shuffle} {number}")
+    run.keeps = True
     kernel, most = kernels.load(), arguments.max_memory
-    for batch in shuffled(run.batches(files), order, kernel, run.limits, max_bytes=most):
+
+    def decode(body: bytes) -> BatchColumns:
+        return model.decode(body, labelled=True)
+
+    batch_samples = min(1024, run.limits.max_samples_per_batch)
+    for batch in shuffled(
+        run.batches(files), order, kernel, decode, batch_samples=batch_samples, max_bytes=most
+    ):
         yield batch, None
 
 
@@ -362,6 +378,7 @@ def _learn_daemon(
         config.check_given(given)
         run.threshold, run.positive = config.threshold, config.positive or ()
         run.labels = labels_in(figures)
+        run.extractor, run.keeps = extractor_of(config, kernel, limits), True
         run.check = read = _LabelsRead(run.labels)
         try:
             with stream:

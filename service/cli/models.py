@@ -12,14 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm import kernel as kernels
-from onlinesvm.config import Limits
+from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.data.batch import BatchColumns
 from onlinesvm.data.codec import cut_body
 from onlinesvm.data.label import Written, packable
 from onlinesvm.errors import LimitError
+from onlinesvm.kernel.contract import KernelExtractor
 from onlinesvm.model.class_labels import AnyLabels
 from onlinesvm.model.explanation import Explanation
-from onlinesvm.service.cli.target import check_target, client_of, labels_in, load
+from onlinesvm.service.cli.target import check_target, client_of, extractor_of, labels_in, load
 from onlinesvm.service.client.client import Client
 from onlinesvm.service.errors import RequestRefused
 from onlinesvm.service.labels import decode_top
@@ -52,6 +53,16 @@ class Model(Protocol):
 
     @property
     def is_multiclass(self) -> bool: ...
+
+    @property
+    def extractor(self) -> KernelExtractor:
+        """What reads the records of samples."""
+        ...
+
+    @property
+    def keeps(self) -> bool:
+        """True where records are to stay packed; see Reader."""
+        ...
 
     @property
     def positive(self) -> Sequence[Written]:
@@ -96,6 +107,7 @@ class _FileModel:
         self.threshold = model.config.threshold
         self.limits = model.limits.scoring
         self.labels = model.labels
+        self.extractor, self.keeps = model.extractor, False
         self.is_multiclass = model.is_multiclass
         self.positive = model.config.positive or ()
 
@@ -125,6 +137,7 @@ class _DaemonModel:
     def __init__(self, client: Client, limits: Limits) -> None:
         self._client = client
         self.limits = limits.scoring  # the daemon clips
+        self.keeps = True
         self._kernel = kernels.load()
 
     @cached_property
@@ -138,6 +151,10 @@ class _DaemonModel:
     @property
     def threshold(self) -> float:
         return float(self._config.get("threshold", 0.0))
+
+    @cached_property
+    def extractor(self) -> KernelExtractor:
+        return extractor_of(LearnerConfig.from_dict(self._config), self._kernel, self.limits)
 
     @cached_property
     def labels(self) -> AnyLabels:

@@ -61,6 +61,7 @@ def predict(arguments: argparse.Namespace) -> None:
     files = files_of(arguments)
     run = Run(arguments, limits, labelled=False, ids=arguments.with_id)
     with opened(arguments, limits) as model:
+        run.extractor, run.keeps = model.extractor, model.keeps
         run.limits = model.limits
         if arguments.top is not None and not model.is_multiclass:
             raise UsageError("--top needs a multiclass model: a binary one has two labels")

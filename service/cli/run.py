@@ -15,7 +15,7 @@ from onlinesvm.config import Limits
 from onlinesvm.data.batch import CSR, BatchColumns
 from onlinesvm.data.label import Written
 from onlinesvm.errors import FormatError, OnlineSVMError, SampleError
-from onlinesvm.kernel.contract import KernelMetrics
+from onlinesvm.kernel.contract import KernelExtractor, KernelMetrics
 from onlinesvm.metrics.label_run import LabelRun
 from onlinesvm.metrics.progressive import TOTALS, Progressive
 from onlinesvm.model.class_labels import AnyLabels
@@ -115,7 +115,10 @@ class Run:
         labelled: bool,
         ids: bool = False,
     ) -> None:
-        self.look_up: Callable[[BatchColumns], CSR | None] | None = None  # see Reader
+        # Of the model that the samples are for; see Reader.
+        self.look_up: Callable[[BatchColumns], CSR | None] | None = None
+        self.extractor: KernelExtractor | None = None
+        self.keeps = False
         self._arguments = arguments
         self.limits = limits  # of the samples that are read from now on
         self._labelled = labelled
@@ -196,6 +199,8 @@ class Run:
                 batch_samples=self.limits.max_samples_per_batch,
                 ahead=kernels.load().NAME != "python",  # its thread would hold the lock
                 look_up=self.look_up,
+                extractor=self.extractor,
+                keeps=self.keeps,
             )
 
     def count(

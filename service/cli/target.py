@@ -6,13 +6,15 @@ import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from onlinesvm.config import Limits
+from onlinesvm.config import LearnerConfig, Limits
+from onlinesvm.kernel.contract import Kernel, KernelExtractor
 from onlinesvm.model.class_labels import AnyLabels, ClassLabels
 from onlinesvm.model.labels import Labels
 from onlinesvm.service.cli.flags import duration, from_flags
 from onlinesvm.service.cli.output import note
 from onlinesvm.service.cli.parser import Parser, UsageError
 from onlinesvm.service.protocol import DEFAULT_ENDPOINT, DEFAULT_MODEL
+from onlinesvm.text.constants import TEXT_BYTES
 
 if TYPE_CHECKING:
     from onlinesvm.service.client.client import Client
@@ -24,6 +26,7 @@ __all__ = [
     "add_target",
     "check_target",
     "client_of",
+    "extractor_of",
     "labels_in",
     "load",
 ]
@@ -114,6 +117,11 @@ def load(path: str, arguments: argparse.Namespace, limits: Limits) -> OnlineSVM:
     if not {"max_value", "max_importance", "clip"} & vars(arguments).keys():
         limits = limits.bounded(*taken.limits.bounds)
     return OnlineSVM.from_snapshot(taken, limits=limits)
+
+
+def extractor_of(config: LearnerConfig, kernel: Kernel, limits: Limits) -> KernelExtractor:
+    """An extractor for the records of a daemon's model."""
+    return kernel.Extractor(config.text_options(), limits, TEXT_BYTES)
 
 
 def labels_in(stats: dict[str, Any]) -> AnyLabels:

@@ -37,7 +37,7 @@ cdef extern from "codec/decode.h" nogil:
         const uint8_t *body
         feature *features
         uint8_t *tags
-        size_t count, name_bytes, longest, samples, good
+        size_t count, name_bytes, longest, samples, good, cut, side_used, tagged
         int64_t *indptr
         label_spans labels
         int32_t *label_ids
@@ -62,6 +62,7 @@ cdef extern from "codec/decode.h" nogil:
                     size_t *samples, size_t *head)
     int decode_body(batch *b, const uint8_t *body, size_t size, size_t head, size_t samples,
                     const decode_limits *limits)
+    int read_fields(batch *b, reader *r, const decode_limits *limits)
 
 cdef extern from "codec/number.h" nogil:
     const int POWER_LEAST, POWER_MOST
@@ -73,35 +74,13 @@ cdef extern from "memory/seen.h" nogil:
     void seen_init(seen *m)
     void seen_clear(seen *m)
 
-cdef extern from "codec/lines.h" nogil:
-    ctypedef struct line_rules:
-        int format
-        bint labelled, numeric, sets
-        size_t features, name_bytes
-        double value, importance
-        size_t batch_samples, batch_features, batch_name_bytes
-    ctypedef struct lines:
-        const uint8_t *at
-        const uint8_t *end
-        int64_t *ids
-        size_t lines
-        const line_rules *rules
-        batch *batch
-        seen tokens
-    const int OTHER_LINES, SVMLIGHT_LINES, VW_LINES, TEXT_LINES, FASTTEXT_LINES
-    const int LINE_READ, ODD, LINES_NO_MEMORY
-    void lines_init()
-    int lines_read(lines *l)
-    bint lines_add(lines *l, const uint8_t *name, size_t length, double value)
-    bint batch_is_full(const batch *b, const line_rules *rules)
-    void end_sample(batch *b, int32_t label, double importance)
-
 cdef extern from "codec/encode.h" nogil:
-    ctypedef struct packed_label:
+    ctypedef struct packed_bytes:
         const uint8_t *at
         size_t length
     size_t encode_most(const batch *b, size_t label_bytes)
-    size_t encode_batch(uint8_t *out, const batch *b, const packed_label *labels)
+    size_t encode_batch(uint8_t *out, const batch *b, const packed_bytes *labels,
+                        const packed_bytes *records)
 
 cdef extern from "lookup/lookup.h" nogil:
     ctypedef struct arena:
@@ -116,12 +95,13 @@ cdef extern from "lookup/lookup.h" nogil:
         uint8_t *tags
         size_t tagged
     const size_t DIGITS_MOST
-    bint lookup_init(lookup *l)
+    void lookup_init(lookup *l)
     void lookup_clear(lookup *l)
     size_t lookup_room(const lookup *l, size_t limit)
     bint lookup_reserve(lookup *l, size_t names, size_t bytes)
     bint lookup_reserve_tags(lookup *l, size_t names)
-    bint lookup_reserve_seen(lookup *l, size_t longest)
+    bint lookup_begin(lookup *l, size_t longest)
+    void lookup_end(lookup *l)
     uint32_t lookup_id(const lookup *l, const uint8_t *name, size_t length)
     ctypedef struct growth:
         size_t first, limit
@@ -247,7 +227,8 @@ cdef extern from "rules/hedge.h" nogil:
         int64_t samples
     void hedge_init(hedge *r, bint has_bias)
     void hedge_clear(hedge *r)
-    bint hedge_reserve_row(hedge *r, size_t longest)
+    bint hedge_begin(hedge *r, size_t longest)
+    void hedge_end(hedge *r)
     size_t rows_longest(const rows *r, size_t samples)
     double hedge_bias(const hedge *r)
     void hedge_learn(hedge *r, const rows *x, size_t samples, const double *labels,
@@ -258,6 +239,7 @@ cdef extern from "rules/hedge.h" nogil:
     void hedge_set_logs()
     double hedge_log(uint64_t n)
     void hedge_expect_views(hedge *r)
+    bint hedge_widen(hedge *r)
     void hedge_enter(hedge *r, uint32_t first, const uint8_t *tags, size_t n)
     size_t hedge_copy(hedge *r, double *numbers, bint restores)
     void hedge_unpack(const double *records, size_t n, double **columns, size_t at)
@@ -309,7 +291,6 @@ cdef extern from "text/extraction.h" nogil:
         size_t most_bytes, most_features, most_name
     ctypedef struct extraction:
         const text_options *options
-        uint8_t *views
         size_t cut, crosses, of_text
     void extraction_init(extraction *x)
     void extraction_clear(extraction *x)
@@ -320,8 +301,35 @@ cdef extern from "text/records.h" nogil:
 
 cdef extern from "text/decode.h" nogil:
     void records_begin(extraction *x)
+    bint records_tag(extraction *x, batch *b)
     int records_decode(void *records, batch *b, reader *r)
     bint records_end(extraction *x, batch *b)
+
+cdef extern from "codec/lines.h" nogil:
+    ctypedef struct line_rules:
+        int format
+        bint labelled, numeric, sets
+        size_t features, name_bytes
+        double value, importance
+        bint fields
+        size_t batch_samples, batch_features, batch_name_bytes
+    ctypedef struct lines:
+        const uint8_t *at
+        const uint8_t *end
+        int64_t *ids
+        size_t lines
+        const line_rules *rules
+        batch *batch
+        seen tokens
+        extraction *records
+    const int OTHER_LINES, SVMLIGHT_LINES, VW_LINES, TEXT_LINES, FASTTEXT_LINES
+    const int LINE_READ, ODD, LINES_NO_MEMORY
+    void lines_init()
+    int lines_read(lines *l)
+    bint lines_add(lines *l, const uint8_t *name, size_t length, double value)
+    bint batch_is_full(const batch *b, const line_rules *rules)
+    void end_sample(batch *b, int32_t label, double importance)
+
 cdef extern from "rules/multilabel.h" nogil:
     const size_t CLASS_EXPERTS, CLASS_JUDGED
     ctypedef struct pieces:

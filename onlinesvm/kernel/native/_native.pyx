@@ -28,7 +28,7 @@ from onlinesvm.metrics.temperature import Temperature
 from onlinesvm.model.rules.threshold import Threshold
 from onlinesvm.readers.fasttext import FastTextParser
 from onlinesvm.readers.labelled_text import TextParser
-from onlinesvm.readers.parsing import Parsed
+from onlinesvm.readers.parsing import Parsed, as_record, extracted
 from onlinesvm.readers.svmlight import SvmlightParser
 from onlinesvm.readers.tokens import LineError
 from onlinesvm.readers.vw import VWParser
@@ -50,7 +50,7 @@ from cpython.pythread cimport (
 )
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 
@@ -151,8 +151,8 @@ include "metrics.pxi"
 include "multiclass.pxi"
 include "matrix.pxi"
 include "learn.pxi"
-include "lines.pxi"
 include "text.pxi"
+include "lines.pxi"
 
 
 def _sgd(config, layout):

@@ -5,7 +5,8 @@ cdef class Batch:
 
     label_table: the distinct labels; label_ids: int32[n], each sample's place there, −1 without one.
     importances: float64[n]. indptr: int64[n + 1]. names: list of bytes, values: float64, one a
-    feature; these two are made when they are asked for.
+    feature; these two are made when they are asked for. records: of the samples whose records were
+    left packed.
     """
 
     cdef batch columns
@@ -13,12 +14,14 @@ cdef class Batch:
     cdef bint held
     cdef object _label_ids, _importances
     cdef readonly list label_table
+    cdef readonly dict records
     cdef readonly object indptr
 
     def __cinit__(self):
         batch_init(&self.columns)
         self.held = False
         self.label_table = []
+        self.records = {}
 
     def __dealloc__(self):
         batch_clear(&self.columns)
@@ -57,6 +60,10 @@ cdef class Batch:
         if not self.columns.tags:
             return []
         return [self.columns.tags[j] for j in range(self.columns.count)]
+
+    @property
+    def cut(self):
+        return self.columns.cut
 
     @property
     def values(self):
@@ -141,26 +148,39 @@ def encode(Batch b not None, *, bint labelled):
     cdef batch columns = b.columns
     cdef uint8_t *out
     cdef size_t size, i
-    cdef packed_label *labels = NULL
+    cdef packed_bytes *labels = NULL
+    cdef packed_bytes *records = NULL
+    cdef size_t room
     cdef list written = [packed(label) for label in b.label_table] if labelled else []
     if labelled:
         if (b.label_ids < 0).any():
             raise ValueError("expected a label for every sample, got a batch without")
         columns.label_ids = <int32_t *>_memory(b.label_ids)
         columns.importances = <double *>_memory(b.importances)
-        labels = <packed_label *>malloc((len(written) + 1) * sizeof(packed_label))
+        labels = <packed_bytes *>malloc((len(written) + 1) * sizeof(packed_bytes))
         if not labels:
             raise MemoryError
         for i in range(<size_t>len(written)):
             labels[i].at = <const uint8_t *>PyBytes_AS_STRING(written[i])
             labels[i].length = PyBytes_GET_SIZE(written[i])
-    out = <uint8_t *>malloc(encode_most(&columns, max(map(len, written), default=0)))
+    room = encode_most(&columns, max(map(len, written), default=0))
+    room += sum(map(len, b.records.values()))
+    out = <uint8_t *>malloc(room)
     try:
         if not out:
             raise MemoryError
+        if b.records:
+            records = <packed_bytes *>calloc(columns.samples, sizeof(packed_bytes))
+            if not records:
+                raise MemoryError
+            for sample, record in b.records.items():
+                i = sample
+                records[i].at = <const uint8_t *>PyBytes_AS_STRING(record)
+                records[i].length = PyBytes_GET_SIZE(record)
         with nogil:
-            size = encode_batch(out, &columns, labels)
+            size = encode_batch(out, &columns, labels, records)
         return PyBytes_FromStringAndSize(<const char *>out, size)
     finally:
         free(out)
         free(labels)
+        free(records)

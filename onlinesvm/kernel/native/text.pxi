@@ -31,7 +31,6 @@ cdef class Extracted:
     """See onlinesvm.text.records.Extracted. The lists are made when they are asked for."""
 
     cdef Batch batch
-    cdef bytes _views
     cdef readonly size_t cut, crosses
 
     @property
@@ -44,7 +43,8 @@ cdef class Extracted:
 
     @property
     def views(self):
-        return list(self._views)
+        cdef size_t j
+        return [self.batch.columns.tags[j] for j in range(self.batch.columns.count)]
 
 
 cdef span _span(bytes given):
@@ -104,6 +104,10 @@ cdef class Extractor:
             PyThread_free_lock(self.lock)
 
     @property
+    def options(self):
+        return self.given[0]
+
+    @property
     def reads_text(self):
         return self.rules.text != TEXT_OFF
 
@@ -155,8 +159,6 @@ cdef class Extractor:
                 raise MemoryError
             if problem == EXTRACTED and r.at == r.end:
                 found.batch = b
-                found._views = PyBytes_FromStringAndSize(
-                    <const char *>self.work.views, b.columns.count)
                 found.cut, found.crosses = self.work.cut, self.work.crosses
                 return found
         finally:

@@ -115,6 +115,8 @@ def test_keys_and_columns_have_the_names_that_are_given(tmp_path: Path) -> None:
 
 def test_features_of_each_line(tmp_path: Path) -> None:
     for format, (text, samples) in FILES.items():
+        if format == "text":  # no model is named that reads it: its words are shown
+            continue
         shown = done("features", "--format", format, stdin=text + UNLABELLED[format][0])
         *rows, last = map(json.loads, shown.out.splitlines())
         assert last["label"] is None

@@ -24,7 +24,11 @@ typedef struct {
     size_t side_used, side_room;
     feature *features;
     size_t count, room;
-    uint8_t *tags; /* of the features, their views and OF_TEXT; NULL where all are 0 */
+    /* Of the features, their views and OF_TEXT; NULL where all are 0. While records are read, those
+     * of the first `tagged` features are there. */
+    uint8_t *tags;
+    size_t tags_room, tagged;
+    size_t cut;        /* texts that were longer than a text may be */
     size_t name_bytes; /* of all names */
     size_t longest;    /* features that the longest sample has */
     size_t samples;

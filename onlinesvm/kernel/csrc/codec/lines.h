@@ -12,6 +12,7 @@
 #include "codec/scan.h"
 #include "memory/hash.h"
 #include "memory/seen.h"
+#include "text/decode.h"
 
 enum { OTHER_LINES = 0, SVMLIGHT_LINES, VW_LINES, TEXT_LINES, FASTTEXT_LINES };
 enum { LINE_READ = 0, BLANK, ODD, LINES_NO_MEMORY };
@@ -24,6 +25,7 @@ typedef struct {
     int sets;             /* labels are sets, with commas between */
     size_t features, name_bytes; /* the limits of a sample */
     double value, importance;    /* larger ones, in magnitude, are refused or clipped: ODD */
+    int fields; /* VW: a named namespace may be a text, ODD */
     /* A batch that holds so much takes no further sample. */
     size_t batch_samples, batch_features, batch_name_bytes;
 } line_rules;
@@ -39,6 +41,7 @@ typedef struct {
     double importance;
     const uint8_t *tag, *tag_end;
     int64_t *ids; /* of the samples: offsets in the body, from and to; NULL if not asked for */
+    extraction *records; /* texts are read by it; NULL where a text is its words */
 } lines;
 
 static int is_blank(const uint8_t *p, const uint8_t *end)
@@ -259,6 +262,8 @@ static inline __attribute__((always_inline)) int vw_line(lines *l, batch *b)
                 return ODD;
         }
         if (UNLIKELY(p == section && e > p)) {
+            if (UNLIKELY(rules->fields))
+                return ODD;
             prefix = p;
             prefixed = (size_t)(e - p) + 1;
             weight = value;
@@ -362,7 +367,27 @@ static inline int fasttext_label(lines *l, const uint8_t *end, const uint8_t **t
     return LINE_READ;
 }
 
-/* A label and a text: the distinct words of the text, small, each of value 1 */
+/* The text from p to `end`, the line's, as a record. */
+static int text_record(lines *l, const uint8_t *p, const uint8_t *end, int format)
+{
+    extraction *x = l->records;
+    batch *b = l->batch;
+    span text, bare;
+    if (end > p && end[-1] == '\r')
+        end--;
+    while (format == FASTTEXT_LINES && p < end && is_space(*p))
+        p++;
+    text.at = bare.at = p;
+    text.length = (size_t)(end - p);
+    bare.length = 0;
+    extraction_begin(x, b);
+    if (!records_tag(x, b) || record_add_text(x, bare, text) != EXTRACTED)
+        return LINES_NO_MEMORY;
+    records_added(x);
+    return LINE_READ;
+}
+
+/* A label and a text: its record, or the distinct words of it, small, each of value 1 */
 static inline __attribute__((always_inline)) int text_line(lines *l, batch *b, int format)
 {
     const line_rules *rules = l->rules;
@@ -379,6 +404,11 @@ static inline __attribute__((always_inline)) int text_line(lines *l, batch *b, i
     }
     if ((format == TEXT_LINES ? text_label : fasttext_label)(l, end, &words) != LINE_READ)
         return ODD;
+    if (LIKELY(l->records != NULL)) {
+        const int what = text_record(l, words, end, format);
+        l->at = end + 1;
+        return what;
+    }
     p = words;
     /* Words take a byte and one between; one more than a sample may have is refused. */
     limit = (size_t)(end - p) / 2 + 1;

@@ -4,11 +4,7 @@
 
 #include "text/records.h"
 
-static void records_begin(extraction *x)
-{
-    x->tagged = 0;
-    x->of_text = 0;
-}
+static void records_begin(extraction *x) { x->of_text = 0; }
 
 /* Features that no record has made lie in view 0. */
 static int records_tag(extraction *x, batch *b)
@@ -16,10 +12,17 @@ static int records_tag(extraction *x, batch *b)
     x->batch = b;
     if (!extraction_reserve(x, 0))
         return 0;
-    if (b->count > x->tagged)
-        memset(x->views + x->tagged, 0, b->count - x->tagged);
-    x->tagged = b->count;
+    if (b->count > b->tagged)
+        memset(b->tags + b->tagged, 0, b->count - b->tagged);
+    b->tagged = b->count;
     return 1;
+}
+
+/* Count the record that was read. */
+static void records_added(extraction *x)
+{
+    x->batch->tagged = x->batch->count;
+    x->batch->cut += x->cut;
 }
 
 /* A read_record of decode.h. */
@@ -33,27 +36,26 @@ static int records_decode(void *records, batch *b, reader *r)
     problem = record_read(x, r);
     if (problem)
         return problem == NO_RECORD ? FAULTY : NO_MEMORY;
-    x->tagged = b->count;
+    records_added(x);
     x->of_text += x->options->most_bytes - x->left;
     return DECODED;
 }
 
-/* Give the batch the tags of its features, if any is not 0. 0 without memory. */
+/* End the records of a batch: without tags where all are 0. 0 without memory. */
 static int records_end(extraction *x, batch *b)
 {
     size_t i;
-    if (!x->tagged)
+    if (!b->tags)
         return 1;
     if (!records_tag(x, b))
         return 0;
-    for (i = 0; i < b->count && !x->views[i]; i++)
+    for (i = 0; i < b->count && !b->tags[i]; i++)
         ;
-    if (i == b->count)
-        return 1;
-    b->tags = malloc(b->count);
-    if (!b->tags)
-        return 0;
-    memcpy(b->tags, x->views, b->count);
+    if (i == b->count) {
+        free(b->tags);
+        b->tags = NULL;
+        b->tags_room = 0;
+    }
     return 1;
 }
 

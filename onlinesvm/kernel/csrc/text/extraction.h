@@ -54,8 +54,6 @@ typedef struct {
 typedef struct {
     const text_options *options;
     batch *batch;
-    uint8_t *views; /* of the batch's features */
-    size_t views_room;
     characters characters;
     token *tokens;
     size_t tokens_room;
@@ -64,7 +62,6 @@ typedef struct {
     size_t category_count, category_room;
     uint8_t *head; /* the field's name and what follows it in every name of a text */
     size_t head_room;
-    size_t tagged;  /* features of the message whose views are known */
     size_t of_text; /* bytes of text that the message had so far */
     size_t left; /* bytes of text that the record may still have */
     size_t cut, crosses;
@@ -80,7 +77,6 @@ static void extraction_clear(extraction *x)
 {
     characters_clear(&x->characters);
     seen_clear(&x->seen);
-    free(x->views);
     free(x->tokens);
     free(x->categories);
     free(x->head);
@@ -95,6 +91,7 @@ static void extraction_begin(extraction *x, batch *b)
     x->left = x->options->most_bytes;
     x->cut = x->crosses = 0;
 }
+
 
 /* field and `more`, until the next call; at is NULL without memory. */
 static span extraction_head(extraction *x, span field, const char *more)
@@ -114,19 +111,20 @@ static span extraction_head(extraction *x, span field, const char *more)
     return head;
 }
 
-/* Room for `more` features and their views, as 0 or 1. */
+/* Room for `more` features and their tags, as 0 or 1. */
 static int extraction_reserve(extraction *x, size_t more)
 {
-    uint8_t *views;
-    if (!batch_reserve(x->batch, more))
+    batch *b = x->batch;
+    uint8_t *tags;
+    if (!batch_reserve(b, more))
         return 0;
-    if (LIKELY(x->batch->room <= x->views_room))
+    if (LIKELY(b->room <= b->tags_room))
         return 1;
-    views = realloc(x->views, x->batch->room);
-    if (!views)
+    tags = realloc(b->tags, b->room);
+    if (!tags)
         return 0;
-    x->views = views;
-    x->views_room = x->batch->room;
+    b->tags = tags;
+    b->tags_room = b->room;
     return 1;
 }
 
@@ -156,7 +154,7 @@ static inline void extraction_add_hashed(extraction *x, size_t length, uint64_t 
     f->length = (uint32_t)length | IN_SIDE;
     f->hash = hash;
     f->value = value;
-    x->views[b->count++] = (uint8_t)view;
+    b->tags[b->count++] = (uint8_t)view;
     b->side_used += length;
     b->name_bytes += length;
 }
