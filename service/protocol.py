@@ -20,7 +20,8 @@ envelope, up to a first empty one, may come before them; the reply echoes them.
                        first is known, or the probabilities of the label of side +1. Of a
                        multiclass model `margin` and `probability` are arrays of [label, score], the
                        best first, `top` of them (in the header; 1, and 0 for all, where the reply's
-                       header has all `labels` in their order); a binary model ignores `top`
+                       header has all `labels` in their order); of a multilabel model those above
+                       its threshold, and `label` is an array; a binary model ignores `top`
     explain     yes    samples to score; the reply's body holds the parts of each margin, a map
                        {margin, label, bias, features: array of [name, value, weight,
                        contribution, seen, known]}. Of a multiclass model, with `label` in the
@@ -252,7 +253,7 @@ class Request(NamedTuple):  # a frozen dataclass takes four times as long to mak
     peer: bytes = b""
     output: str = "margin"
     model: str = DEFAULT_MODEL
-    top: int = 1
+    top: int | None = None
     options: Mapping[str, Any] = _NONE
     cursor: bytes = b""
 
@@ -335,7 +336,9 @@ def parse_request(frames: Sequence[bytes], limits: Limits, peer: bytes = b"") ->
         raise RequestError(
             "BAD_REQUEST", f"expected output as one of {known}, got {_shown(output)}", None, id
         )
-    top = _integer("top", header.get("top", 1), 0, MOST_LABELS, id)
+    top = header.get("top")
+    if top is not None:
+        _integer("top", top, 0, MOST_LABELS, id)
     if has_body and len(frames) == 1:
         raise RequestError("BAD_REQUEST", f"expected a body for {op}, got none", None, id)
     if not has_body and len(frames) == 2:
@@ -717,8 +720,16 @@ def encode_labels(names: Sequence[Written | None], chosen: NDArray[np.intp]) -> 
 
 
 def decode_labels(body: bytes) -> NDArray[Any]:
-    """The labels in the body of a reply, [n]: int64, bool, text, or objects."""
-    return label_array([label_shown(label) for label in msgpack.unpackb(body)])
+    """The labels in the body of a reply, [n]: int64, bool, text, or objects; of several labels a
+    sample tuples.
+    """
+    labels = msgpack.unpackb(body)
+    if not any(type(label) is list for label in labels):
+        return label_array([label_shown(label) for label in labels])
+    sets = np.empty(len(labels), dtype=object)  # of a multilabel model
+    for i, label in enumerate(labels):
+        sets[i] = tuple(map(label_shown, label))
+    return sets
 
 
 def label_shown(label: Written | bytes | None) -> Written | None:

@@ -70,7 +70,9 @@ Key = bytes | tuple[bytes, ...]  # the text of one
 
 def set_of(labels: Iterable[Label]) -> LabelSet:
     """The set of these labels. Raises ValueError for too many."""
-    distinct = {label.text: label for label in labels}
+    distinct: dict[bytes, Label] = {}
+    for label in labels:
+        distinct.setdefault(label.text, label)
     if len(distinct) > MOST_IN_SET:
         raise ValueError(f"expected at most {MOST_IN_SET} labels a sample, got {len(distinct)}")
     return LabelSet(tuple(sorted(distinct)), tuple(distinct.values()))

@@ -3,7 +3,7 @@
 A kernel module defines the 14 names of MODULE. Its lookups, rules, metrics, learners of many
 classes, views and extractors have the members of the protocols below, which share names for like
 things:
-39 different names in all. A test holds both kernels to exactly these. The python kernel is the
+42 different names in all. A test holds both kernels to exactly these. The python kernel is the
 readable reference; it specifies them.
 
 *Rows* are a decoded batch of the kernel, or Columns of a matrix. Both are rows of names.
@@ -80,7 +80,7 @@ MEMBERS = {
         "probabilities", "prune", "reserve", "restore", "score", "states", "threshold", "view",
     ),
     "View": ("arrays", "close", "scalars"),
-    "Extractor": ("extract", "reads_maps", "reads_text"),
+    "Extractor": ("extract", "options", "reads_maps", "reads_text"),
 }  # fmt: skip
 
 # `Any` stands for the kernel's own batch.
@@ -192,6 +192,8 @@ class KernelExtracted(Protocol):
 class KernelExtractor(Protocol):
     """Records to features. `onlinesvm.text.records.Extractor` specifies it."""
 
+    @property
+    def options(self) -> TextOptions: ...
     @property
     def options(self) -> TextOptions: ...
     @property

@@ -64,6 +64,8 @@ class Labels:
                 f" {' and '.join(shown(value) for value in closed)}"
             )
 
+    takes_sets = False
+
     def copy(self) -> Labels:
         """Labels of the same state that share nothing with these."""
         made = Labels.__new__(Labels)

@@ -417,9 +417,11 @@ class Model:
         """The most frequent labels of the recent past, and the weights of its samples by label and
         prediction, [m + 1, m + 1], the last of both for all other labels.
 
-        Raises ConfigError for a binary model.
+        Raises ConfigError for a model that is not multiclass.
         """
         head, labels = self.many
+        if self.is_multilabel:
+            raise ConfigError("task: expected a multiclass model, got a multilabel one")
         ids, weights = head.by_label.confusion()
         return [labels.name(id) for id in ids], weights
 

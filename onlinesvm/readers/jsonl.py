@@ -178,8 +178,9 @@ class JSONParser(LineParser):
             return self.labels.value(label)
         if label is _ABSENT:
             return self.labels.missing(self._absent("label", key, sample))
+        several = "; several labels need --task multilabel" if type(label) is list else ""
         return self.labels.missing(
-            f"expected a label as text, integer or boolean, got {_shown(label)}"
+            f"expected a label as text, integer or boolean, got {_shown(label)}{several}"
         )
 
     def _importance(self, sample: dict[str, Any]) -> float:

@@ -11,6 +11,7 @@ import msgpack
 from onlinesvm.config import Limits
 from onlinesvm.data.batch import Batch, BatchColumns
 from onlinesvm.data.bounds import Bounds
+from onlinesvm.data.label import AnyLabel
 from onlinesvm.errors import SampleError
 from onlinesvm.readers.labels import Labels
 from onlinesvm.readers.tokens import LineError

@@ -20,6 +20,7 @@ from onlinesvm.data.batch import CSR, BatchColumns
 from onlinesvm.data.codec import cut_body
 from onlinesvm.data.label import AnyLabel, Key
 from onlinesvm.errors import OnlineSVMError
+from onlinesvm.metrics.label_run import LabelRun
 from onlinesvm.model.class_labels import AnyLabels
 from onlinesvm.model.labels import Labels, shown
 from onlinesvm.model.model import sided
@@ -201,6 +202,7 @@ def _learn_file(
     if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
         raise StateError(f"{folder}: expected a folder that can be written")
     run.threshold, run.positive = model.config.threshold, model.config.positive or ()
+    run.labels = model.labels
     run.check = read = _LabelsRead(model.labels)
     is_saved = False
     try:
@@ -210,7 +212,7 @@ def _learn_file(
                 batches = with_positive(batches, Labels(run.positive))
             for batch, ids in batches:
                 if not number:
-                    run.label_run.count(read.labels.truths_of(batch))
+                    read.count(batch, run.label_run)
                 with uninterrupted():
                     margins = model.learn_batch(batch, ids)
                     run.labels = model.labels
@@ -229,6 +231,7 @@ def _learn_file(
         "labels": len(model.labels.names()) if model.is_multiclass else list(model.labels.names()),
         "features": len(model.lookup),
         "position": model.position,
+        **({"micro_f1": model.metrics["micro_f1"]} if model.is_multilabel else {}),
     }
 
 
@@ -272,6 +275,11 @@ class _LabelsRead:
     def __call__(self, batch: BatchColumns) -> None:
         """Add those of `batch`. Raises SampleError for a label that has no side beside them."""
         self.labels = sided(self.labels, batch)
+
+    def count(self, batch: BatchColumns, runs: LabelRun) -> None:
+        """Count the runs of labels in `batch`; sets of labels have none."""
+        if not self.labels.takes_sets:
+            runs.count(self.labels.truths_of(batch))
 
 
 def _ordered(
@@ -385,7 +393,7 @@ def _learn_daemon(
                 start = 0
                 batches = ((batch, None) for batch in run.batches(files, settle=stream.flush))
                 for batch, _ in with_positive(batches, Labels(run.positive)) if given else batches:
-                    run.label_run.count(read.labels.truths_of(batch))
+                    read.count(batch, run.label_run)
                     if not isinstance(read.labels, Labels):
                         run.labels = read.labels
                     known = min(max(before - start, 0), len(batch))  # learned in an earlier run

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.data.batch import BatchColumns
 from onlinesvm.data.codec import encode_margins
 from onlinesvm.data.label import packable
 from onlinesvm.errors import BodyError, SampleError
 from onlinesvm.metrics.monitor import NAMES
 from onlinesvm.model.model import Model
 from onlinesvm.service.errors import NotDurable
-from onlinesvm.service.labels import encode_page, encode_top
+from onlinesvm.service.labels import encode_page
 from onlinesvm.service.protocol import (
     DEFAULT_MODEL,
     Reply,
@@ -28,6 +27,7 @@ from onlinesvm.service.protocol import (
     request_error_of,
 )
 from onlinesvm.service.server.answer import Answer, created, later
+from onlinesvm.service.server.best_labels import best_labels
 from onlinesvm.service.server.counters import Counters
 from onlinesvm.service.server.leader import Leader, has_origin
 from onlinesvm.service.server.log_health import LogHealth
@@ -41,9 +41,6 @@ from onlinesvm.service.storage.log import Log
 from onlinesvm.version import __version__
 
 __all__ = ["Handlers", "LeaderHandlers", "ReaderHandlers"]
-
-
-_MOST_SCORES = 2**20  # in one reply
 
 
 def encode_predictions(model: Model, margins: NDArray[np.float64], output: str) -> bytes:
@@ -100,46 +97,20 @@ class Handlers(ABC):
     def _predict(self, request: Request) -> Answer:
         model = self._registry.get(request.model, request.id).model
         batch = model.decode(request.body, labelled=False)
-        keys: dict[str, Any] = {"samples": len(batch), "position": model.position}
         if model.is_multiclass:
-            body = self._best_labels(model, batch, request, keys)
+            reply = best_labels(model, batch, request)
         else:
             body = encode_predictions(model, model.score_batch(batch), request.output)
+            reply = Reply({"samples": len(batch), "position": model.position}, body)
         self._counters.samples += len(batch)
-        return Reply(keys, body)
-
-    def _best_labels(
-        self, model: Model, batch: BatchColumns, request: Request, keys: dict[str, Any]
-    ) -> bytes:
-        """The body of a multiclass model's reply; adds to the keys of its header."""
-        _, labels = model.many
-        names, ids = labels.names(), labels.ids
-        top = 1 if request.output == "label" else request.top
-        width = min(top, len(names)) if top else len(names)
-        if len(batch) * width > _MOST_SCORES:
-            raise RequestError(
-                "TOO_LARGE",
-                f"expected at most {_MOST_SCORES} scores in a reply, got {len(batch)} samples of"
-                f" {width} labels",
-                None,
-                request.id,
-            )
-        is_share = request.output == "probability"
-        found, scores = model.top_batch(batch, top, probability=is_share)
-        if not top:
-            keys["labels"] = [packable(name) for name in names]
-        if request.output == "label":
-            if not found.size:
-                return encode_labels([None], np.zeros(len(batch), dtype=np.intp))
-            return encode_labels(names, np.searchsorted(ids, found[:, 0]))
-        return encode_top(names, ids, found, scores)
+        return reply
 
     def _labels(self, request: Request) -> Answer:
         model = self._registry.get(request.model, request.id).model
         check_many(model, request)
         first = request.options["first"]
         rows, following = model.label_figures(first, request.options["count"])
-        confusion = None if first else model.confusion()
+        confusion = None if first or model.is_multilabel else model.confusion()
         return Reply({"position": model.position}, encode_page(rows, following, confusion))
 
     def _explain(self, request: Request) -> Answer:

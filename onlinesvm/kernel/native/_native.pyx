@@ -25,7 +25,7 @@ from onlinesvm.errors import LimitError
 from onlinesvm.metrics.drift import LOG_ONE, LOG_TWO
 from onlinesvm.metrics.temperature import SIZE as TEMPERATURE_SIZE
 from onlinesvm.metrics.temperature import Temperature
-from onlinesvm.model.rules.threshold import Threshold
+from onlinesvm.metrics.threshold import Threshold
 from onlinesvm.readers.fasttext import FastTextParser
 from onlinesvm.readers.labelled_text import TextParser
 from onlinesvm.readers.parsing import Parsed, as_record, extracted

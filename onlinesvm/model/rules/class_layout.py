@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.metrics import temperature
-from onlinesvm.model.rules import mixture, threshold
+from onlinesvm.metrics import temperature, threshold
+from onlinesvm.model.rules import mixture
 from onlinesvm.model.rules.constants import CLASS_EXPERTS as EXPERTS
 from onlinesvm.model.rules.constants import CLASS_LEAST_ROW as LEAST_ROW
 from onlinesvm.model.rules.constants import CLASS_MOST_LABELS as MOST_LABELS
@@ -141,7 +141,7 @@ class ClassLayout:
 
 class SetLayout(ClassLayout):
     """The state of the learner of several labels a sample: without temperature, with `threshold`,
-    float64[402], as `onlinesvm.model.rules.threshold` dumps it.
+    float64[402], as `onlinesvm.metrics.threshold` dumps it.
     """
 
     scalars = _set_scalars()

@@ -61,7 +61,5 @@ CLASS_MOST_AROW_LOSS = 1024.0
 CLASS_MOST_COEFFICIENT = 1048576.0
 SET_RIVALS = 16  # of a sample with several labels
 SET_MOST_PREDICTED = 256  # labels that learning a sample reports
-SET_BINS = 200  # of scores from -1 to 1, among which the threshold is chosen
-SET_DISCOUNT = 0.9999  # of the counts in these, a sample
 CLASS_LEAST_ROW = 8  # the fewest labels a feature may be bound to: more than one sample updates
 CLASS_MOST_LABELS = 2**24  # a bound of max_labels

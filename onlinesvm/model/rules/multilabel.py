@@ -30,6 +30,7 @@ from numpy.typing import ArrayLike, NDArray
 from onlinesvm.data.batch import CSR
 from onlinesvm.data.label_sets import LabelSets, LearnedSets
 from onlinesvm.metrics.fpmath import exp
+from onlinesvm.metrics.threshold import Threshold
 from onlinesvm.model.rules.class_layout import N, SetLayout
 from onlinesvm.model.rules.class_rows import Singles, narrow
 from onlinesvm.model.rules.class_state import KNOWN
@@ -40,7 +41,6 @@ from onlinesvm.model.rules.constants import MIXTURE_RATE_DECAY as RATE_DECAY
 from onlinesvm.model.rules.constants import SET_MOST_PREDICTED as MOST_PREDICTED
 from onlinesvm.model.rules.constants import SET_RIVALS as RIVALS
 from onlinesvm.model.rules.multiclass import Multiclass
-from onlinesvm.model.rules.threshold import Threshold
 
 __all__ = ["Multilabel"]
 

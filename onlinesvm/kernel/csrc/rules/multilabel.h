@@ -1,5 +1,5 @@
-/* The learner of several labels a sample: see onlinesvm.model.rules.multilabel and threshold, of
- * which this is the same arithmetic in the same order. Scores and rows are those of multiclass.h;
+/* The learner of several labels a sample: see onlinesvm.model.rules.multilabel and
+ * onlinesvm.metrics.threshold, of which this is the same arithmetic in the same order. Scores and rows are those of multiclass.h;
  * of the mixture only coefficients and losses are used.
  */
 #ifndef ONLINESVM_MULTILABEL_H

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from onlinesvm.metrics.calibration import rising
 from onlinesvm.metrics.constants import LARGEST_GAIN
-from onlinesvm.model.rules.constants import SET_BINS as BINS
-from onlinesvm.model.rules.constants import SET_DISCOUNT as DISCOUNT
+from onlinesvm.metrics.constants import SET_BINS as BINS
+from onlinesvm.metrics.constants import SET_DISCOUNT as DISCOUNT
 
 __all__ = ["SIZE", "Threshold", "bin_of", "check_state"]
 
