@@ -83,7 +83,7 @@ def any_label_of(value: object) -> AnyLabel:
 
     Raises as `label_of` does.
     """
-    if isinstance(value, list | tuple):
+    if isinstance(value, list):
         if len(value) > MOST_IN_SET:
             raise ValueError(f"expected at most {MOST_IN_SET} labels a sample, got {len(value)}")
         return set_of(map(label_of, value))
