@@ -87,7 +87,7 @@ class Leader:
         self._writer = Writer(log)
         self._changes = changes
         self._snapshots = snapshots
-        self._policy = policy
+        self.policy = policy
         # Under `always` a turn is made durable at once, so it is written at once.
         self._part_bytes = math.inf if log.fsync == "always" else part_bytes
         self._turn: PlannedTurn | None = None  # the last that had anything to write
@@ -159,9 +159,9 @@ class Leader:
         Raises RequestError.
         """
         is_new = request.model in turn.dropped or request.model not in self._registry
-        if request.model in turn.created or not is_new or not self._policy.auto_create:
+        if request.model in turn.created or not is_new or not self.policy.auto_create:
             return self._existing(request, turn), None
-        made = self.creation(request.model, LearnerConfig(**self._policy.given), turn, request.id)
+        made = self.creation(request.model, LearnerConfig(**self.policy.given), turn, request.id)
         return made.hosted, made
 
     def _existing(self, request: Request, turn: PlannedTurn) -> Hosted:
@@ -193,6 +193,14 @@ class Leader:
             )  # fmt: skip
         raise exists(request)
 
+    def expect_room(self, id: Id, more: int = 0) -> None:
+        """Raise RequestError where there are as many models as there may be; `more` are planned."""
+        most = self.policy.max_models
+        if len(self._registry) + more >= most:
+            raise RequestError(
+                "TOO_LARGE", f"expected at most {most} models (max_models), got one more", None, id
+            )
+
     def creation(
         self,
         name: str,
@@ -205,14 +213,8 @@ class Leader:
 
         Raises RequestError where there are too many.
         """
-        policy = self._policy
-        count = len(self._registry)
-        if turn is not None:
-            count += len(turn.created) - len(turn.dropped)
-        if count >= policy.max_models:
-            raise RequestError(
-                "TOO_LARGE", f"expected at most {policy.max_models} models, got one more", None, id
-            )
+        policy = self.policy
+        self.expect_room(id, 0 if turn is None else len(turn.created) - len(turn.dropped))
         limits = policy.limits_of(config)
         model = OnlineSVM(limits=limits, **config.as_dict()) if origin is None else origin[0]
         model.id = os.urandom(16)

@@ -7,15 +7,19 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
 from onlinesvm.config import Limits
+from onlinesvm.service.config import ServeConfig
 from onlinesvm.service.protocol import Request, RequestError
 from onlinesvm.service.server.answer import Answer
+from onlinesvm.service.server.auth.users import Users
 from onlinesvm.service.server.changes import Changes
 from onlinesvm.service.server.counters import Counters
 from onlinesvm.service.server.handlers import LeaderHandlers, ReaderHandlers
+from onlinesvm.service.server.last_snapshots import write_last
 from onlinesvm.service.server.leader import PART_BYTES, Leader, Policy
 from onlinesvm.service.server.log_health import LogHealth
 from onlinesvm.service.server.memory import Memory
@@ -70,6 +74,9 @@ class Service(Answering, Protocol):
     def describe(self) -> str:
         """The models served, for the line that a daemon prints at its start."""
 
+    def reconfigure(self, config: ServeConfig) -> None:
+        """Take the settings that may change while it runs (RELOADED)."""
+
     def stop(self) -> None:
         """Leave everything on disk. Raises OSError if that fails."""
 
@@ -89,13 +96,15 @@ class Leading:
         policy: Policy = Policy(Limits()),  # noqa: B008 - frozen
         max_memory_bytes: int | None = None,
         part_bytes: int = PART_BYTES,
+        users: Users | None = None,
     ) -> None:
+        users = Users() if users is None else users
         started.log.wake = wake
         self._started = started
         self._state = state
         self._counters = counters
         self._policy = policy
-        self._registry = registry = Registry()
+        self._registry = registry = Registry(names_models=not users.has_keys)
         self._changes = changes = Changes(schedule.every_s, started.log.lsn)
         self._loader = ModelLoader(partial(load, state.path), wake)
         self.snapshotter = Snapshotter(registry, started, changes, schedule, wake, self._loader.ask)
@@ -113,13 +122,14 @@ class Leading:
         self._wanted: list[StoredModel] = []  # to be loaded once there is room in memory
         self._served: str | None = None  # the model whose requests that waited are answered
         self.handlers = LeaderHandlers(
-            registry, counters, self.leader, self.snapshotter, started.log, self.health,
+            registry, counters, users, self.leader, self.snapshotter, started.log, self.health,
             self._memory, self._transfers,
         )  # fmt: skip
         self._take(started)
 
     def _take(self, started: Started) -> None:
         """Serve the models that a start has found."""
+        self._registry.list_names(stored.name for stored in started.stored.values())
         for stored in sorted(started.stored.values(), key=lambda stored: stored.first):
             self._registry.add(stored)
             if stored.damage is not None:
@@ -236,6 +246,7 @@ class Leading:
             is_known = self._registry.stored(stored.name) is stored
             if is_known and self._registry.find(stored.name) is None:
                 self._take_one(stored, outcome)
+            self.snapshotter.loaded(stored)
             self._served = stored.name  # it stays until its requests are answered
             carry_out(self, self._waiting.take(stored.name))
             self._served = None
@@ -251,13 +262,13 @@ class Leading:
         except Exception as error:  # what may pass; its requests are refused as BUSY
             log.error("model %s could not be loaded: %s", stored.name, error or "out of memory")
             self._waiting.refuse(stored.name)
+            self.snapshotter.not_loaded(stored, error)
             return
         hosted = self._policy.host(loaded, stored)
         if loaded.damaged:
             self._fall_back(stored, loaded)
         stored.applied()
         self._host(hosted)
-        self.snapshotter.loaded(hosted)
 
     def _fall_back(self, stored: StoredModel, loaded: Loaded) -> None:
         """Go on from an older snapshot than the newest."""
@@ -271,6 +282,14 @@ class Leading:
         self._changes.forget(stored)
         self._changes.add(stored, first + 1)
 
+    def reconfigure(self, config: ServeConfig) -> None:
+        """Take the settings that may change while it runs."""
+        self._changes.every_s = config.snapshot_every_s
+        self._memory.max_bytes = config.max_memory
+        self._policy = self.leader.policy = replace(
+            self._policy, auto_create=config.auto_create, max_models=config.max_models
+        )
+
     def stop(self) -> None:
         """Write last snapshots of the models that were changed. Raises OSError."""
         self._loader.close()
@@ -280,7 +299,10 @@ class Leading:
         self.leader.report_drifts()
         self.snapshotter.finish()
         try:
-            self.snapshotter.write_last(all_of_them=self._started.log.failure is not None)
+            write_last(
+                self._registry, self._changes, self._started,
+                all_of_them=self._started.log.failure is not None,
+            )  # fmt: skip
         finally:
             try:
                 self._started.log.close()
@@ -318,15 +340,17 @@ class Reading:
         *,
         reload_every_s: float,
         max_memory_bytes: int | None = None,
+        users: Users | None = None,
     ) -> None:
-        registry = Registry()
+        users = Users() if users is None else users
+        registry = Registry(names_models=not users.has_keys)
         self._counters = counters
         self._waiting = Waiting(WAIT_S, _late)
         self.reader = Reader(
             folder, limits, registry, wake, reload_every_s=reload_every_s,
             max_memory_bytes=max_memory_bytes,
         )  # fmt: skip
-        self.handlers = ReaderHandlers(registry, counters, self.reader)
+        self.handlers = ReaderHandlers(registry, counters, users, self.reader)
 
     def plan(self, requests: Sequence[Request]) -> Sequence[Planned]:
         return [self._park(request) for request in requests]
@@ -352,6 +376,10 @@ class Reading:
                 answer(self, parked)  # planned again, it would wait again where nothing was found
         self._waiting.tick(now)
         return min(due, now + 1.0 if self._waiting else math.inf)
+
+    def reconfigure(self, config: ServeConfig) -> None:
+        """Take the settings that may change while it runs."""
+        self.reader.reconfigure(config.reload_every_s, config.max_memory)
 
     def stop(self) -> None:
         self._waiting.refuse_all()

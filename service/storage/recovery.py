@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 # A start that finds more segments has snapshots written soon, which let older ones go: many starts
 # leave many.
 _MAX_SEGMENTS = 64
+_SHOWN = 5  # names in an error
 
 
 @dataclass(slots=True)
@@ -202,6 +203,13 @@ def recover(
         raise LogError(
             f"{stop}: expected damage of model {name} alone; repair all: leave --model out"
         )
+    known = sorted({*(stored.name for stored in found.stored.values()), *found.unreadable})
+    if name is not None and name not in known:
+        shown = ", ".join(known[:_SHOWN]) + (", ..." if len(known) > _SHOWN else "")
+        raise StateError(
+            f"state folder {state.path}: expected the name of a model ({shown or 'none'}), got"
+            f" {name}"
+        )
     snapshots = Snapshots(state.path, state.check)
     written: list[dict[str, Any]] = []
     with state.errors():
@@ -212,11 +220,15 @@ def recover(
         for stored in wanted:
             written += _salvage(state, snapshots, stored, end, report, kernel, steps)
         found.report_end(on_progress)
-        if not written:
-            which = "a snapshot or a log" if name is None else f"a snapshot of model {name}"
+        if not written and name is not None:
             raise StateError(
-                f"state folder {state.path}: expected {which}, got none whole: start in another"
-                " folder"
+                f"state folder {state.path}: model {name}: expected a snapshot of it, got none"
+                " whole: put back a copy of one, or move its folder away"
+            )
+        if not written:
+            raise StateError(
+                f"state folder {state.path}: expected a snapshot or a log, got none whole: start in"
+                " another folder"
             )
         for other in found.unreadable:
             if name is None:

@@ -104,6 +104,7 @@ def decode(object body, object limits, *, bint labelled, object extractor=None):
         bounds.records = NULL
         bounds.of_text = NULL
         bounds.reads_maps = False
+        batch_expect(&b.columns, size)
         if extractor is None:
             with nogil:
                 problem = decode_body(&b.columns, at, size, head, samples, &bounds)

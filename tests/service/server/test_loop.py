@@ -382,7 +382,7 @@ BAD_HEADERS = {
     ),
     "reload at a learner": (
         [msgpack.packb({"v": 1, "op": "reload"})], "BAD_REQUEST",
-        "expected reload at a reader, got it at a leader",
+        "expected reload at a reader, or at a leader with keys, got it at one without",
     ),
 }  # fmt: skip
 
@@ -601,7 +601,7 @@ def test_a_snapshot_is_durable_when_it_is_answered(tmp_path: Path) -> None:
         assert len(kept) == 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_with_everything_on_disk(tmp_path: Path, number: int) -> None:
     """Then another process goes on, bit for bit, as if nothing had been."""
     state = tmp_path / "state"
