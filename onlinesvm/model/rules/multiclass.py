@@ -77,7 +77,7 @@ class Multiclass(ClassState):
     Samples are rows over ids, distinct within a row.
     """
 
-    rivals = RIVALS  # that a sample updates
+    _rivals = RIVALS  # that a sample updates
 
     # Scoring.
 
@@ -220,7 +220,7 @@ class Multiclass(ClassState):
         mixed = self._mixed(c, scores)
         mixed[truth] = -np.inf
         mixed[~(scores > _BIRTH).any(axis=1)] = -np.inf
-        order = np.argsort(-mixed, kind="stable")[: self.rivals]
+        order = np.argsort(-mixed, kind="stable")[: self._rivals]
         updated = np.array([*truth, *order[mixed[order] > -np.inf].tolist()], dtype=np.int32)
         signs = np.full((len(updated), 1), -1.0, dtype=np.float32)
         signs[: len(truth)] = 1.0

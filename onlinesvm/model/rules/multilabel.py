@@ -71,7 +71,7 @@ class Weights:
 class Multilabel(Multiclass):
     """The learner of several labels a sample; see the module's docstring."""
 
-    rivals = RIVALS
+    _rivals = RIVALS
 
     def __init__(
         self, bias: bool, max_labels: int, max_labels_per_feature: int, layout: type[SetLayout]
