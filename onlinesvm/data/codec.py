@@ -41,9 +41,11 @@ class _Form:
     text so far. cut: texts that were longer than they may be.
     """
 
-    def __init__(self, limits: Limits, labelled: bool, extractor: Extractor | None) -> None:
+    def __init__(
+        self, limits: Limits, labelled: bool, extractor: Extractor | None, bounds: Bounds
+    ) -> None:
         self.limits = limits
-        self.bounds = Bounds.of(limits, labelled=labelled)
+        self.bounds = bounds
         self.extractor = extractor
         self.append = self._append_sample if labelled else self._append_features
         self.of_text = self.cut = 0
@@ -107,14 +109,15 @@ def decode(
     *,
     labelled: bool,
     extractor: Extractor | None = None,
+    learnable: bool = False,
 ) -> Batch:
     """The samples of a learn request, if `labelled`, or of a predict request, validated whole.
 
     Samples of a predict request have no label, and importance 1. extractor: reads records of text
-    and fields; without one these are refused. Raises BodyError, LimitError or SampleError for the
-    first fault in reading order.
+    and fields; without one these are refused. learnable: refuse what could not be learned later,
+    too. Raises BodyError, LimitError or SampleError for the first fault in reading order.
     """
-    form = _Form(limits, labelled, extractor)
+    form = _Form(limits, labelled, extractor, Bounds.of(limits, labelled=labelled or learnable))
     batch = Batch()
     try:
         for row in _unpack(body, limits, limits.max_samples_per_batch, extractor is not None):
@@ -124,7 +127,9 @@ def decode(
     except _FaultyBodyError:
         body = bytes(body)
         first = _first_faulty(body, form)
-        raise_first_fault(body, limits, labelled=labelled, first=first, extractor=extractor)
+        raise_first_fault(
+            body, limits, labelled=labelled, first=first, extractor=extractor, learnable=learnable
+        )
     batch.cut = form.cut
     return batch
 

@@ -10,11 +10,10 @@ from onlinesvm.data.batch import BatchColumns
 from onlinesvm.data.label import packable
 from onlinesvm.model.model import Model
 from onlinesvm.service.labels import encode_sets, encode_top
-from onlinesvm.service.protocol import Reply, Request, RequestError, encode_labels
+from onlinesvm.service.protocol import Reply, Request, encode_labels
+from onlinesvm.service.server.answer import check_scores
 
 __all__ = ["best_labels"]
-
-_MOST_SCORES = 2**20  # in one reply
 
 
 def best_labels(model: Model, batch: BatchColumns, request: Request) -> Reply:
@@ -34,15 +33,7 @@ def best_labels(model: Model, batch: BatchColumns, request: Request) -> Reply:
         )
     if top is None or _wants_labels(request):
         top = 1
-    width = min(top, len(names)) if top else len(names)
-    if len(batch) * width > _MOST_SCORES:
-        raise RequestError(
-            "TOO_LARGE",
-            f"expected at most {_MOST_SCORES} scores in a reply, got {len(batch)} samples of"
-            f" {width} labels",
-            None,
-            request.id,
-        )
+    check_scores(model, len(batch), request)
     found, scores = model.top_batch(batch, top, probability=is_share)
     if not top:
         keys["labels"] = [packable(name) for name in names]

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
+from onlinesvm.data.batch import BatchColumns
 from onlinesvm.data.codec import encode_margins
 from onlinesvm.data.label import packable
 from onlinesvm.errors import BodyError, SampleError
@@ -24,12 +26,14 @@ from onlinesvm.service.protocol import (
     RequestError,
     encode_explanations,
     encode_labels,
+    is_held,
     request_error_of,
 )
 from onlinesvm.service.server.answer import Answer, created, later
 from onlinesvm.service.server.auth.users import Users
 from onlinesvm.service.server.best_labels import best_labels
 from onlinesvm.service.server.counters import Counters
+from onlinesvm.service.server.held import Hold, Label
 from onlinesvm.service.server.leader import Leader, has_origin
 from onlinesvm.service.server.log_health import LogHealth
 from onlinesvm.service.server.memory import Memory
@@ -67,6 +71,7 @@ class Handlers(ABC):
         self._handlers: dict[str, Callable[[Request], Answer]] = {
             "ping": self._ping,
             "predict": self._predict,
+            "label": self._label,
             "explain": self._explain,
             "labels": self._labels,
             "stats": self._stats,
@@ -100,11 +105,21 @@ class Handlers(ABC):
 
     def _predict(self, request: Request) -> Answer:
         model = self._registry.get(request.model, request.id).model
-        batch = model.decode(request.body, labelled=False)
+        return self._predicted(request, model, model.decode(request.body, labelled=False))
+
+    def _predicted(
+        self,
+        request: Request,
+        model: Model,
+        batch: BatchColumns,
+        margins: NDArray[np.float64] | None = None,
+    ) -> Reply:
+        """The reply to predict; margins: those of a binary model, where they are known."""
         if model.is_multiclass:
             reply = best_labels(model, batch, request)
         else:
-            body = encode_predictions(model, model.score_batch(batch), request.output)
+            margins = model.score_batch(batch) if margins is None else margins
+            body = encode_predictions(model, margins, request.output)
             reply = Reply({"samples": len(batch), "position": model.position}, body)
         self._counters.samples += len(batch)
         return reply
@@ -176,6 +191,9 @@ class Handlers(ABC):
             return {}
         errors = self._users.reload()
         return {"keys": len(self._users), "key_errors": errors}
+
+    @abstractmethod
+    def _label(self, request: Request) -> Answer: ...
 
     @abstractmethod
     def _create(self, request: Request) -> Answer: ...
@@ -263,6 +281,10 @@ class LeaderHandlers(Handlers):
         try:
             if isinstance(plan, Plan):
                 return self._learned(plan.carry_out())
+            if isinstance(plan, Hold):
+                return self._held(request, plan)
+            if isinstance(plan, Label):
+                return self._labelled(plan)
             if isinstance(plan, Create):
                 return Reply(created(plan.carry_out()))
             if isinstance(plan, DropLabel):
@@ -287,6 +309,23 @@ class LeaderHandlers(Handlers):
             return Reply({**keys, "duplicate": True})
         self._counters.samples += learned.samples
         return Reply(keys, encode_margins(learned.margins))
+
+    def _held(self, request: Request, plan: Hold) -> Reply:
+        known = plan.carry_out()
+        reply = self._predicted(request, plan.hosted.model, plan.batch, plan.margins)
+        reply.keys["duplicate"] = known
+        return reply
+
+    def _labelled(self, plan: Label) -> Reply:
+        outcomes = plan.carry_out()
+        learned = len(plan.due.keys)
+        self._counters.samples += learned
+        return Reply(
+            {"samples": learned, "position": plan.hosted.model.position}, msgpack.packb(outcomes)
+        )
+
+    def _label(self, request: Request) -> Answer:
+        raise AssertionError("no plan was made to label held samples")
 
     def _create(self, request: Request) -> Answer:
         if has_origin(request):
@@ -349,11 +388,13 @@ class LeaderHandlers(Handlers):
         }
         if hosted is None:
             return report
-        model = hosted.model
+        model, (state, _) = hosted.model, hosted.learning
         return {
             **self._snapshotter.report(hosted),
             **report,
             "producers": len(hosted.producers),
+            "held": len(state.held),
+            **state.held.figures.report(),
             "ingest": hosted.lags.report(hosted.producers),
             "label_run": hosted.label_order.longest,
             "refused_features": model.refused_features,
@@ -378,7 +419,14 @@ class ReaderHandlers(Handlers):
     def _learn(self, request: Request) -> Answer:
         raise RequestError("READ_ONLY", "a reader does not learn; ask its leader", None, request.id)
 
-    _resume = _lag = _create = _drop = _upload = _learn
+    _resume = _lag = _create = _drop = _upload = _label = _learn
+
+    def _predict(self, request: Request) -> Answer:
+        if is_held(request):
+            raise RequestError(
+                "READ_ONLY", "a reader holds no samples; ask its leader", None, request.id
+            )
+        return super()._predict(request)
 
     def _fetch(self, request: Request) -> Answer:
         return Reply(*piece_of(self._reader.folder, request))

@@ -27,7 +27,8 @@ def bytes_of(hosted: Hosted) -> int:
         size, each = _HEDGE_BYTES, _HEDGE_FEATURE_BYTES
     size += len(model.lookup) * each
     size *= _PYTHON if model.kernel.NAME == "python" else 1
-    return size + len(hosted.producers) * _PRODUCER_BYTES + hosted.producers.cursor_bytes
+    size += len(hosted.producers) * _PRODUCER_BYTES + hosted.producers.cursor_bytes
+    return size + (hosted.state.held.memory_bytes if hosted.state else 0)
 
 
 class Memory:

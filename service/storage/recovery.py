@@ -17,6 +17,7 @@ from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.service.errors import LogError, NotDurable, StateError
 from onlinesvm.service.storage.catalog import Catalog, remove_orphans
 from onlinesvm.service.storage.entry import NO_MODEL, Entry, Kind, LogPosition
+from onlinesvm.service.storage.held import Held
 from onlinesvm.service.storage.loading import (
     DamagedModel,
     Progress,
@@ -76,6 +77,7 @@ def start(
     *,
     fsync: str = "everysec",
     max_producers: int = 65_536,
+    max_held: int = 100_000,
     kernel: str | None = None,
     files: Files | None = None,
     on_progress: Progress = lambda done, total: None,
@@ -99,7 +101,7 @@ def start(
             model.model.config.check_given(given)
 
     def wanted(config: LearnerConfig) -> Recorded:
-        return Recorded.of(limits.under(config.rule), max_producers)
+        return Recorded.of(limits.under(config.rule), max_producers, max_held)
 
     snapshots = Snapshots(state.path, state.check)
     with state.errors():
@@ -134,6 +136,7 @@ def start(
         raise
     for model in models.values():
         model.producers.bound(max_producers)
+        model.held.bound(max_held)
         model.model.limit(limits)
     removed = found.segments[0][0] - 1 if found.segments else end.lsn
     has_many = len(found.segments) > _MAX_SEGMENTS
@@ -152,9 +155,9 @@ def _create(
         written = writer.append([ModelState.creation(DEFAULT_MODEL, model.id, config, recorded)])
     except NotDurable as error:
         raise StateError(f"state folder {writer.folder.parent}: {error}") from None
-    producers = Producers(recorded.max_producers)
+    producers, held = Producers(recorded.max_producers), Held(recorded.max_held)
     position = LogPosition(written.term, written.lsn)
-    return ModelState(DEFAULT_MODEL, model, producers, position, written.salt, written.lsn)
+    return ModelState(DEFAULT_MODEL, model, producers, held, position, written.salt, written.lsn)
 
 
 def _release(

@@ -75,7 +75,8 @@ cdef class Batch:
         return values
 
 
-def decode(object body, object limits, *, bint labelled, object extractor=None):
+def decode(object body, object limits, *, bint labelled, object extractor=None,
+           bint learnable=False):
     """The samples of a request, validated whole. See onlinesvm.data.codec.decode."""
     cdef Batch b = Batch.__new__(Batch)
     cdef decode_limits bounds
@@ -91,7 +92,8 @@ def decode(object body, object limits, *, bint labelled, object extractor=None):
     bounds.samples = limits.max_samples_per_batch
     bounds.features = limits.max_features_per_sample
     bounds.name_bytes = limits.max_name_bytes
-    bounds.value, bounds.importance, bounds.clips = Bounds.of(limits, labelled=labelled)
+    bounds.value, bounds.importance, bounds.clips = Bounds.of(
+        limits, labelled=labelled or learnable)
     problem = decode_head(at, size, &bounds, &samples, &head)
     if problem == DECODED:
         b.indptr = _empty(samples + 1, _int64)
@@ -118,7 +120,8 @@ def decode(object body, object limits, *, bint labelled, object extractor=None):
         if problem == MUCH_TEXT:
             refuse_text(bytes(body), b.columns.good)
         raise_first_fault(
-            bytes(body), limits, labelled=labelled, first=b.columns.good, extractor=extractor)
+            bytes(body), limits, labelled=labelled, first=b.columns.good, extractor=extractor,
+            learnable=learnable)
     if labelled:
         labels = _read_labels(b, body, limits, extractor)
         b.label_table, b._label_ids = joined(labels, b._label_ids, ordered=True)
