@@ -84,7 +84,7 @@ from numpy.typing import NDArray
 
 from onlinesvm.config import MOST_LABELS, Limits
 from onlinesvm.data.codec import pack_array
-from onlinesvm.data.label import Written, label_of, packable, packed
+from onlinesvm.data.label import Written, any_label_of, packable, packed
 from onlinesvm.errors import BodyError, LimitError, OnlineSVMError, SampleError, format_text
 from onlinesvm.model.explanation import Contribution, Explanation
 from onlinesvm.model.labels import label_array
@@ -434,7 +434,7 @@ def _predicting_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
             None, id,
         )  # fmt: skip
     try:
-        default = None if label is None else packed(label_of(label))
+        default = None if label is None else packed(any_label_of(label))
     except TypeError:
         text = f"expected default_label as text, integer or boolean, got {_shown(label)}"
         raise RequestError("BAD_REQUEST", text, None, id) from None

@@ -119,7 +119,7 @@ def test_held_samples_get_sets_of_labels(tmp_path: Path) -> None:
     model = OnlineSVM(task="multilabel")
     with on_a_thread(tmp_path, task="multilabel") as endpoint, Client(endpoint) as client:
         client.predict([["w1"], ["w2"]], hold=["a", "b"])
-        outcomes = client.label([("a", ["L1", "L2"]), ("b", "L2"), ("c", ["L1"])])  # type: ignore[list-item]
+        outcomes = client.label([("a", ["L1", "L2"]), ("b", "L2"), ("c", ["L1"])])
         assert outcomes == ["learned", "learned", "unknown"]
         model.learn([(["w1"], ["L1", "L2"]), (["w2"], "L2")])
         assert digest_of(OnlineSVM.load(client.snapshot()["path"])) == digest_of(model)
