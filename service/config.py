@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from onlinesvm.config import check_number, parameter
 from onlinesvm.errors import ConfigError
 from onlinesvm.service.endpoint import check_endpoint, is_local
-from onlinesvm.service.protocol import DEFAULT_ENDPOINT
+from onlinesvm.service.protocol import DEFAULT_ENDPOINT, MAX_B
 from onlinesvm.service.storage.fsync import POLICIES
 
 __all__ = ["RELOADED", "ServeConfig"]
@@ -61,6 +61,11 @@ class ServeConfig:
         100_000,
         "samples that a model holds until their labels come, and keys that it remembers afterwards;"
         " each KiB that is sent counts as one sample at least. Beyond it those held longest leave",
+    )
+    ask_b: float = parameter(
+        0.2,
+        "where a request asks which labels are worth asking for: at a margin of so much, half of"
+        " them are; larger asks for more",
     )
     auto_create: bool = parameter(
         False,
@@ -121,6 +126,7 @@ class ServeConfig:
             )
         for name in ("snapshot_every_s", "reload_every_s"):
             check_number(name, getattr(self, name), 0.01, _LONGEST_S)
+        check_number("ask_b", self.ask_b, 1e-9, MAX_B)
         for name, choices in (
             ("fsync", POLICIES), ("log_level", LOG_LEVELS), ("log_format", LOG_FORMATS),
         ):  # fmt: skip

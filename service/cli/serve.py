@@ -91,6 +91,7 @@ def serve(arguments: argparse.Namespace) -> None:
             reload_every_s=config.reload_every_s,
             max_memory_bytes=config.max_memory,
             users=access.users,
+            ask_b=config.ask_b,
         )
         source = f"follows {folder}"
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future
+from itertools import pairwise
 from typing import Any
 
 import msgpack
@@ -14,8 +15,10 @@ from numpy.typing import NDArray
 from onlinesvm.data.batch import BatchColumns
 from onlinesvm.data.codec import encode_margins
 from onlinesvm.data.label import packable
+from onlinesvm.data.validation import sample_starts
 from onlinesvm.errors import BodyError, SampleError
 from onlinesvm.metrics.monitor import NAMES
+from onlinesvm.model.asking import B, distances_of, worth_asking
 from onlinesvm.model.model import Model
 from onlinesvm.service.errors import NotDurable
 from onlinesvm.service.labels import encode_page
@@ -63,6 +66,7 @@ class Handlers(ABC):
     """The operations that every daemon has, and the names of those that depend on its mode."""
 
     mode: str
+    ask_b = B  # where a request that asks has none
 
     def __init__(self, registry: Registry, counters: Counters, users: Users) -> None:
         self._registry = registry
@@ -105,22 +109,32 @@ class Handlers(ABC):
 
     def _predict(self, request: Request) -> Answer:
         model = self._registry.get(request.model, request.id).model
-        return self._predicted(request, model, model.decode(request.body, labelled=False))
+        batch = model.decode(request.body, labelled=False)
+        return self._predicted(request, model, batch, request.body)
 
     def _predicted(
         self,
         request: Request,
         model: Model,
         batch: BatchColumns,
+        samples: bytes,
         margins: NDArray[np.float64] | None = None,
     ) -> Reply:
-        """The reply to predict; margins: those of a binary model, where they are known."""
+        """The reply to predict. samples: as they came; margins: those of a binary model, where they
+        are known.
+        """
         if model.is_multiclass:
             reply = best_labels(model, batch, request)
         else:
             margins = model.score_batch(batch) if margins is None else margins
             body = encode_predictions(model, margins, request.output)
             reply = Reply({"samples": len(batch), "position": model.position}, body)
+        if "b" in request.options:
+            b = self.ask_b if request.options["b"] is None else request.options["b"]
+            starts = sample_starts(samples, len(batch))
+            each = [samples[start:end] for start, end in pairwise(starts)]
+            distances = distances_of(model, batch, margins)
+            reply.keys["ask"] = worth_asking(distances, each, model.position, b).tolist()
         self._counters.samples += len(batch)
         return reply
 
@@ -312,7 +326,9 @@ class LeaderHandlers(Handlers):
 
     def _held(self, request: Request, plan: Hold) -> Reply:
         known = plan.carry_out()
-        reply = self._predicted(request, plan.hosted.model, plan.batch, plan.margins)
+        reply = self._predicted(
+            request, plan.hosted.model, plan.batch, plan.group.samples, plan.margins
+        )
         reply.keys["duplicate"] = known
         return reply
 
