@@ -187,7 +187,10 @@ def test_what_a_binary_model_has_alone_is_refused(kernel: Kernel) -> None:
         ({"positive": ("a",)}, "positive: expected none, as task multiclass has no side"),
         ({"class_weight": (1.0, 2.0)}, "class_weight: expected balanced for task multiclass"),
         ({"task": "binary", "labels": ("a", "b", "c")}, "labels: expected two labels, got 3"),
-        ({"task": "rank"}, "task: expected one of auto, binary, multiclass, got 'rank'"),
+        (
+            {"task": "rank"},
+            "task: expected one of auto, binary, multiclass, multilabel, got 'rank'",
+        ),
         ({"labels": ("a",)}, "labels: expected two labels, got 1"),
     ],
 )
