@@ -283,7 +283,7 @@ class OnlineSVMMultilabelClassifier(MultiOutputMixin, ClassifierMixin, BaseEstim
 
     def partial_fit(
         self,
-        X: Any,
+        X: Any,  # noqa: N803
         y: Any,
         sample_weight: ArrayLike | None = None,
     ) -> Self:
@@ -329,7 +329,7 @@ class OnlineSVMMultilabelClassifier(MultiOutputMixin, ClassifierMixin, BaseEstim
 
     def _checked(
         self,
-        X: Any,
+        X: Any,  # noqa: N803
         y: Any,
         sample_weight: ArrayLike | None,
         *,

@@ -255,6 +255,7 @@ class Kernel(Protocol):
         *,
         labelled: bool,
         extractor: Any = None,
+        pairs: bool = False,
         learnable: bool = False,
     ) -> BatchColumns: ...
     def encode(self, batch: BatchColumns, *, labelled: bool) -> bytes: ...

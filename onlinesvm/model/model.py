@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm import kernel as kernels
-from onlinesvm.config import MOST_LABELS, LearnerConfig, Limits
+from onlinesvm.config import MANY_LABELS, MOST_LABELS, LearnerConfig, Limits
 from onlinesvm.data import matrix
 from onlinesvm.data.batch import CSR, BatchColumns, Columns
 from onlinesvm.data.label import Written
@@ -33,6 +33,7 @@ from onlinesvm.errors import ConfigError
 from onlinesvm.kernel.contract import KernelExtractor, Rows
 from onlinesvm.metrics.monitor import report
 from onlinesvm.metrics.progressive import Progressive
+from onlinesvm.model import ranking
 from onlinesvm.model.class_labels import AnyLabels, ClassLabels, SetLabels
 from onlinesvm.model.classes import ClassHead
 from onlinesvm.model.explanation import Explanation, of_binary, of_classes
@@ -74,7 +75,7 @@ class Model:
         self.kernel = kernels.load(kernel)
         self.labels: AnyLabels
         self.head: Head | ClassHead
-        if config.task in ("multiclass", "multilabel"):
+        if config.task in MANY_LABELS:
             has_sets = config.task == "multilabel"
             kind = SetLabels if has_sets else ClassLabels
             self.labels = kind(config.labels or (), limits.max_labels)
@@ -83,7 +84,8 @@ class Model:
             head = SetHead if has_sets else ClassHead
             self.head = head(self.kernel, config.bias, MOST_LABELS, most, weight)
         else:
-            self.labels = Labels(config.positive or (), config.labels or ())
+            named = config.positive or (), config.labels or ()
+            self.labels = ranking.NoLabels() if self.is_ranking else Labels(*named)
             self.head = Head(self.kernel, config)
         self.position = 0
         self.pruning = Pruning()
@@ -96,7 +98,7 @@ class Model:
 
     @property
     def binary(self) -> tuple[Head, Labels]:
-        """Head and labels of a binary model. Raises ConfigError for another."""
+        """Head and labels of a binary model or a ranking. Raises ConfigError for another."""
         if isinstance(self.head, Head) and isinstance(self.labels, Labels):
             return self.head, self.labels
         raise ConfigError(f"task: expected a binary model, got a {self.config.task} one")
@@ -118,6 +120,11 @@ class Model:
         """True where a sample has a set of labels."""
         return isinstance(self.head, SetHead)
 
+    @property
+    def is_ranking(self) -> bool:
+        """True where samples to learn are pairs, and predictions the scores of items."""
+        return self.config.task == "ranking"
+
     def limit(self, limits: Limits) -> None:
         """From the next sample on, hold to these limits. Raises ConfigError."""
         self.limits = limits.under(self.config.rule)
@@ -135,9 +142,16 @@ class Model:
     def decode(
         self, body: bytes | memoryview, *, labelled: bool, learnable: bool = False
     ) -> BatchColumns:
-        """The samples of a request, records among them. See `onlinesvm.data.codec.decode`."""
+        """The samples of a request, records among them, or the pairs to learn of a ranking. See
+        `onlinesvm.data.codec.decode`.
+        """
         return self.kernel.decode(
-            body, self.limits, labelled=labelled, extractor=self.extractor, learnable=learnable
+            body,
+            self.limits,
+            labelled=labelled,
+            extractor=self.extractor,
+            pairs=labelled and self.is_ranking,
+            learnable=learnable,
         )
 
     # Learning.
@@ -324,7 +338,8 @@ class Model:
         tuple of labels each, best first. Changes nothing.
         """
         if not self.is_multiclass:
-            return self.label_margins(self.score_batch(rows))
+            scores = self.score_batch(rows)
+            return scores if self.is_ranking else self.label_margins(scores)
         with self._lock:
             head, labels = self.many
             if isinstance(head, SetHead) and isinstance(labels, SetLabels):
@@ -384,6 +399,8 @@ class Model:
             scores[:, labels.ids[there]] = margins[:, there]
             made = _columns(head.rule.probabilities(scores), labels.ids, 0.0)
             return np.asarray(made, dtype=np.float64)
+        if self.is_ranking:
+            raise ConfigError("task: expected a model with labels, got a ranking one")
         of = self.head.metrics.probabilities
         if self.config.threshold != 0.0:
             return of(margins)
@@ -494,10 +511,13 @@ class Model:
         """How well the classes are separated (`balanced_error`, `precision`, `recall`, `f1`, over
         all and ``recent_``; `recent_auc`), how far probabilities can be trusted
         (`recent_calibration_error`), and `drifts`, `samples_since_drift`. None where unknown. Of
-        many classes `balanced_error`, `macro_f1`, and the last three.
+        many classes `balanced_error`, `macro_f1`, and the last three; of a ranking `pair_error`,
+        `recent_pair_error`, and the last two.
         """
         if isinstance(self.head, ClassHead):
             return self.head.metrics_report
+        if self.is_ranking:
+            return ranking.report(self.head)
         return report(self.head.metrics.dump())
 
     @property

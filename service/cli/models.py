@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm import kernel as kernels
-from onlinesvm.config import LearnerConfig, Limits
+from onlinesvm.config import MANY_LABELS, LearnerConfig, Limits
 from onlinesvm.data.batch import BatchColumns
 from onlinesvm.data.codec import cut_body
 from onlinesvm.data.label import Written, packable
@@ -176,7 +176,7 @@ class _DaemonModel:
 
     @property
     def is_multiclass(self) -> bool:
-        return self._stats["task"] in ("multiclass", "multilabel")
+        return self._stats["task"] in MANY_LABELS
 
     @property
     def positive(self) -> Sequence[Written]:

@@ -128,7 +128,7 @@ def load_leader(
             planned = schedule or Schedule(every_s=config.snapshot_every_s)
             policy = Policy(
                 limits, config.max_producers, given, config.auto_create, config.max_models,
-                config.max_held,
+                config.max_held, config.max_user_producers, config.max_user_models,
             )  # fmt: skip
             leading = Leading(
                 state, started, counters, wake, planned, policy, config.max_memory, users=users

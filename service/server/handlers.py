@@ -54,7 +54,11 @@ __all__ = ["Handlers", "LeaderHandlers", "ReaderHandlers"]
 
 
 def encode_predictions(model: Model, margins: NDArray[np.float64], output: str) -> bytes:
-    """The body of a binary model's reply to predict: margins, labels, or probabilities of +1."""
+    """The body of a binary model's reply to predict: margins, labels, or probabilities of +1; of a
+    ranking the scores.
+    """
+    if model.is_ranking:
+        return encode_margins(margins)
     if output == "label":
         _, labels = model.binary
         names = [labels.name(-1.0), labels.name(1.0)]
@@ -107,9 +111,15 @@ class Handlers(ABC):
     def _ping(self, request: Request) -> Answer:
         return Reply({"mode": self.mode})
 
+    def _batch(self, model: Model, request: Request) -> BatchColumns:
+        """The samples in a request to score, which its user's quota pays for."""
+        batch = model.decode(request.body, labelled=False)
+        self._users.quotas.take_features(request, int(batch.indptr[-1]))
+        return batch
+
     def _predict(self, request: Request) -> Answer:
         model = self._registry.get(request.model, request.id).model
-        batch = model.decode(request.body, labelled=False)
+        batch = self._batch(model, request)
         return self._predicted(request, model, batch, request.body)
 
     def _predicted(
@@ -123,13 +133,18 @@ class Handlers(ABC):
         """The reply to predict. samples: as they came; margins: those of a binary model, where they
         are known.
         """
+        is_ask = "b" in request.options
+        if model.is_ranking and (is_ask or request.output == "probability"):
+            got = "ask" if is_ask else 'output "probability"'
+            text = f'expected output "margin" or "label" alone of a ranking model, got {got}'
+            raise RequestError("BAD_REQUEST", text, None, request.id)
         if model.is_multiclass:
             reply = best_labels(model, batch, request)
         else:
             margins = model.score_batch(batch) if margins is None else margins
             body = encode_predictions(model, margins, request.output)
             reply = Reply({"samples": len(batch), "position": model.position}, body)
-        if "b" in request.options:
+        if is_ask:
             b = self.ask_b if request.options["b"] is None else request.options["b"]
             starts = sample_starts(samples, len(batch))
             each = [samples[start:end] for start, end in pairwise(starts)]
@@ -148,7 +163,7 @@ class Handlers(ABC):
 
     def _explain(self, request: Request) -> Answer:
         model = self._registry.get(request.model, request.id).model
-        batch = model.decode(request.body, labelled=False)
+        batch = self._batch(model, request)
         # Each feature becomes objects and some 40 bytes of the reply, while others wait.
         limit, features = model.limits.max_features_per_sample, int(batch.indptr[-1])
         if features > limit:
@@ -294,7 +309,9 @@ class LeaderHandlers(Handlers):
     def _carry_out(self, request: Request, plan: Change) -> Answer:
         try:
             if isinstance(plan, Plan):
-                return self._learned(plan.carry_out())
+                learned = plan.carry_out()
+                self._users.quotas.take_features(request, int(plan.batch.indptr[-1]))
+                return self._learned(learned)
             if isinstance(plan, Hold):
                 return self._held(request, plan)
             if isinstance(plan, Label):
@@ -326,6 +343,7 @@ class LeaderHandlers(Handlers):
 
     def _held(self, request: Request, plan: Hold) -> Reply:
         known = plan.carry_out()
+        self._users.quotas.take_features(request, int(plan.batch.indptr[-1]))
         reply = self._predicted(
             request, plan.hosted.model, plan.batch, plan.group.samples, plan.margins
         )

@@ -53,6 +53,7 @@ cdef extern from "codec/decode.h" nogil:
         int (*read_record)(void *records, batch *b, reader *r) noexcept nogil
         const size_t *of_text
         bint reads_maps
+        bint pairs
     const int DECODED, NO_MEMORY, MUCH_TEXT
     void batch_init(batch *b)
     void batch_clear(batch *b)

@@ -75,7 +75,7 @@ cdef class Batch:
         return values
 
 
-def decode(object body, object limits, *, bint labelled, object extractor=None,
+def decode(object body, object limits, *, bint labelled, object extractor=None, bint pairs=False,
            bint learnable=False):
     """The samples of a request, validated whole. See onlinesvm.data.codec.decode."""
     cdef Batch b = Batch.__new__(Batch)
@@ -99,13 +99,15 @@ def decode(object body, object limits, *, bint labelled, object extractor=None,
         b.indptr = _empty(samples + 1, _int64)
         b.columns.indptr = <int64_t *>_memory(b.indptr)
         if labelled:
-            b._label_ids = _empty(samples, _int32)
             b._importances = _empty(samples)
-            b.columns.label_ids = <int32_t *>_memory(b._label_ids)
             b.columns.importances = <double *>_memory(b._importances)
+            if not pairs:
+                b._label_ids = _empty(samples, _int32)
+                b.columns.label_ids = <int32_t *>_memory(b._label_ids)
         bounds.records = NULL
         bounds.of_text = NULL
         bounds.reads_maps = False
+        bounds.pairs = pairs
         batch_expect(&b.columns, size)
         if extractor is None:
             with nogil:
@@ -121,8 +123,8 @@ def decode(object body, object limits, *, bint labelled, object extractor=None,
             refuse_text(bytes(body), b.columns.good)
         raise_first_fault(
             bytes(body), limits, labelled=labelled, first=b.columns.good, extractor=extractor,
-            learnable=learnable)
-    if labelled:
+            pairs=pairs, learnable=learnable)
+    if labelled and not pairs:
         labels = _read_labels(b, body, limits, extractor)
         b.label_table, b._label_ids = joined(labels, b._label_ids, ordered=True)
         b.columns.label_ids = <int32_t *>_memory(b._label_ids)
