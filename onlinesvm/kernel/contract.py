@@ -3,7 +3,11 @@
 A kernel module defines the 14 names of MODULE. Its lookups, rules, metrics, learners of many
 classes, views and extractors have the members of the protocols below, which share names for like
 things:
+<<<<<<< HEAD
 42 different names in all. A test holds both kernels to exactly these. The python kernel is the
+=======
+41 different names in all. A test holds both kernels to exactly these. The python kernel is the
+>>>>>>> trunk
 readable reference; it specifies them.
 
 *Rows* are a decoded batch of the kernel, or Columns of a matrix. Both are rows of names.
@@ -53,6 +57,7 @@ MEMBERS = {
         "id",
         "ids",
         "max_features",
+        "name_bytes",
         "prune",
         "refused",
         "reserve",
@@ -110,6 +115,8 @@ class KernelLookup(Protocol):
 
     @property
     def refused(self) -> int: ...
+    @property
+    def name_bytes(self) -> int: ...
     def __len__(self) -> int: ...
     def id(self, name: bytes) -> int: ...
     def ids(self, rows: Any, *, grow: bool = False, first: int = 0) -> CSR: ...

@@ -171,7 +171,7 @@ def test_what_a_binary_model_has_alone_is_refused(kernel: Kernel) -> None:
         lambda: Scorer(model), lambda: Scorer.from_bytes(model.to_bytes()),
     ):  # fmt: skip
         with pytest.raises(
-            ConfigError, match="expected a binary (or ranking )?model, got a multiclass one"
+            ConfigError, match=r"expected a binary (or ranking )?model, got a multiclass one"
         ):
             use()
     for use in (lambda: binary.top([["x"]]), lambda: binary.drop_label("x")):
