@@ -3,11 +3,7 @@
 A kernel module defines the 14 names of MODULE. Its lookups, rules, metrics, learners of many
 classes, views and extractors have the members of the protocols below, which share names for like
 things:
-<<<<<<< HEAD
-42 different names in all. A test holds both kernels to exactly these. The python kernel is the
-=======
-41 different names in all. A test holds both kernels to exactly these. The python kernel is the
->>>>>>> trunk
+43 different names in all. A test holds both kernels to exactly these. The python kernel is the
 readable reference; it specifies them.
 
 *Rows* are a decoded batch of the kernel, or Columns of a matrix. Both are rows of names.
