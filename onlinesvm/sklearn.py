@@ -21,7 +21,6 @@ from onlinesvm.config import Limits
 from onlinesvm.svm import OnlineSVM
 
 try:
-    from scipy import sparse
     from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
@@ -337,6 +336,8 @@ class OnlineSVMMultilabelClassifier(MultiOutputMixin, ClassifierMixin, BaseEstim
     ) -> tuple[Any, list[list[int]], Any]:
         """The rows, the labels of each and the weights; the first time with a new model."""
         X = validate_data(self, X, reset=first, accept_sparse="csr", dtype=np.float64)  # noqa: N806
+        from scipy import sparse
+
         indicator = sparse.csr_matrix(y)
         if indicator.shape[0] != X.shape[0]:
             raise ValueError(
