@@ -126,7 +126,7 @@ class Door:
         """The labels of a model: a page of many, or both."""
         client, first = self._of(request), _integer(request, "first", 0)
         task = await client.stats()
-        if task["task"] == "multiclass":
+        if task["task"] in ("multiclass", "multilabel"):
             return Json(plain(await client.labels(first, _integer(request, "count", 100))))
         known = [{"label": label} for label in task["labels"] or () if label is not None]
         return Json(plain({"labels": known, "next": None, "confusion": None}))

@@ -25,8 +25,11 @@ _NUMBER: _Schema = {"type": "number"}
 _SCORE: _Schema = {"type": ["number", "null"]}
 _COUNT: _Schema = {"type": "integer", "minimum": 0}
 _ANY: _Schema = {"type": "object"}
-_LABEL: _Schema = {"type": ["string", "integer", "boolean"]}
-_KNOWN: _Schema = {"type": ["string", "integer", "boolean", "null"]}
+_NAME: _Schema = {"type": ["string", "integer", "boolean"]}
+_LABEL: _Schema = {
+    "type": ["string", "integer", "boolean", "array"], "description": "an array: multilabel",
+}  # fmt: skip
+_KNOWN: _Schema = {"type": ["string", "integer", "boolean", "null", "array"]}
 _KEY: _Schema = {"type": ["string", "integer"], "description": "1 to 64 bytes"}
 _IMPORTANCE: _Schema = {"type": "number", "minimum": 0, "default": 1}
 _ID: _Schema = {"description": "comes back with the answer"}
@@ -69,9 +72,9 @@ _PROBLEM = {"description": "RFC 9457, with the daemon's code, and the place in t
 )  # fmt: skip
 _ASKING: _Schema = {
     "output": {"enum": list(OUTPUTS), "default": "probability"},
-    "top": {"type": "integer", "minimum": 0, "default": 1, "description": "labels; 0 is all"},
+    "top": {"type": "integer", "minimum": 0, "description": "labels; 0 is all"},
     "ttl_s": {"type": "number", "description": "with hold: seconds that the samples are held"},
-    "default_label": _LABEL,
+    "default_label": _NAME,
 }
 
 
@@ -167,7 +170,7 @@ def document() -> _Schema:
         model + "/explain": {"post": _operation(
             "Explain predictions, of many classes the score of label, over that of other", "read",
             _one_or_many("explanations", _EXPLANATION),
-            _one_or_many("samples", _SAMPLE, label=_LABEL, other=_LABEL),
+            _one_or_many("samples", _SAMPLE, label=_NAME, other=_NAME),
         )},
         model + "/features": {"post": _operation(
             "Show the features that the model makes of samples", "read",

@@ -23,16 +23,16 @@ OUTPUTS = ("probability", "label", "margin")
 class Asked:
     """How samples are to be predicted, by the members of a body or the parameters of a query.
 
-    output: the label alone, or with its probability or margin. top: of how many labels, 0 for all.
-    ttl_s, default_label: for samples that are held. Raises Problem.
+    output: the label alone, or with its probability or margin. top: of how many labels, 0 for all;
+    None as the model decides. ttl_s, default_label: for samples that are held. Raises Problem.
     """
 
     def __init__(self, given: Mapping[str, Any], root: str = "$.") -> None:
         self.output = given.get("output", "probability")
-        self.top = given.get("top", 1)
+        self.top = given.get("top")
         if self.output not in OUTPUTS:
             raise _bad(f"expected one of {', '.join(OUTPUTS)}", root + "output")
-        if type(self.top) is not int or not 0 <= self.top <= MOST_LABELS:
+        if self.top is not None and not (type(self.top) is int and 0 <= self.top <= MOST_LABELS):
             raise _bad(f"expected an integer from 0 to {MOST_LABELS}", root + "top")
         self.hold: dict[str, Any] = {}
         try:
@@ -65,7 +65,9 @@ def _bad(detail: str, at: str) -> Problem:
 
 async def predict(client: AsyncClient, batch: Batch, asked: Asked) -> list[dict[str, Any]]:
     """The prediction of each sample, as JSON has it. Raises Problem, what the client raises."""
-    keys: dict[str, Any] = {"output": asked.output, "top": asked.top, "pairs": True}
+    keys: dict[str, Any] = {"output": asked.output, "pairs": True}
+    if asked.top is not None:
+        keys["top"] = asked.top
     if batch.is_held:
         keys |= {"hold": True, **asked.hold}
     elif asked.hold:
@@ -85,10 +87,10 @@ async def predict(client: AsyncClient, batch: Batch, asked: Asked) -> list[dict[
 
 
 def _of(row: list[list[Any]], asked: Asked) -> dict[str, Any]:
-    """A prediction: its labels come the best first."""
+    """A prediction, the best labels first; all of them where `top` is given, or not one came."""
     pairs = [[plain(label), plain(score)] for label, score in row]
     best, score = pairs[0] if pairs else (None, None)
     found = {"label": best, asked.output: score}
-    if asked.top != 1:
+    if asked.top is not None or len(pairs) != 1:
         found["probabilities" if asked.output == "probability" else "margins"] = pairs
     return found

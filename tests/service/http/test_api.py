@@ -137,7 +137,10 @@ def test_a_model_of_many_labels(door: DoorProcess, document: dict[str, Any]) -> 
     assert len(found["probabilities"]) == 3
     assert found["probabilities"][0] == ["green", found["probability"]]
     assert sum(share for _, share in found["probabilities"]) == pytest.approx(1)
-    assert door.post("many/predict", body | {"top": 1}).json().keys() == {"label", "probability"}
+    assert door.post("many/predict", {"features": ["green"]}).json().keys() == {
+        "label",
+        "probability",
+    }
     scored = door.post("many/predict", body | {"output": "margin", "top": 2}).json()
     assert scored["margins"][0] == ["green", scored["margin"]]
     assert len(scored["margins"]) == 2
@@ -149,6 +152,29 @@ def test_a_model_of_many_labels(door: DoorProcess, document: dict[str, Any]) -> 
     )  # fmt: skip
     assert [row["label"] for row in page["labels"]] == ["green"]
     assert page["next"] == 2
+
+
+def test_a_model_of_sets_of_labels(door: DoorProcess, document: dict[str, Any]) -> None:
+    assert door.http.put("/v1/models/sets", json={"task": "multilabel"}).status_code == 201
+    rows = [{"features": ["a", "b"], "label": ["x", "y"]}, {"features": ["c"], "label": []}] * 30
+    body: dict[str, Any] = {"samples": rows}
+    path = "/v1/models/{model}/learn"
+    assert len(described(document, "post", path, body, door.post("sets/learn", body))) == 1
+    path = "/v1/models/{model}/predict"
+    for more, names in ({}, {"x", "y"}), ({"top": 1}, None), ({"output": "label"}, {"x", "y"}):
+        body = {"features": ["a", "b"], **more}
+        found = described(document, "post", path, body, door.post("sets/predict", body))
+        if "output" in more:
+            assert set(found["label"]) == names
+        elif names:
+            assert {label for label, _ in found["probabilities"]} == names
+        else:
+            assert found["probabilities"] == [[found["label"], found["probability"]]]
+    none = door.post("sets/predict", {"features": ["c"]}).json()
+    assert none == {"label": None, "probability": None, "probabilities": []}
+    known = door.http.get("/v1/models/sets/labels").json()["labels"]
+    assert {row["label"] for row in known} == {"x", "y"}
+    assert door.http.delete("/v1/models/sets").status_code == 204
 
 
 def test_labels_that_come_later(door: DoorProcess, document: dict[str, Any], model: str) -> None:
