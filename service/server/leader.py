@@ -134,10 +134,11 @@ class Leader:
         self._writer.settle()
         self.report_drifts()
         turn = PlannedTurn(self._writer, self._registry, self._part_bytes, refusal)
+        now = self.clock()  # of all requests: it may go back, and a replay knows entries alone
         plans: list[Planned] = []
         for request in requests:
             try:
-                plans.append(self._plan_one(request, turn))
+                plans.append(self._plan_one(request, turn, now))
             except Exception as error:  # answers this request, and stops no other
                 plans.append(error)
         turn.write(more=False)
@@ -146,13 +147,13 @@ class Leader:
             self._watched.update(turn.hosted)
         return plans
 
-    def _plan_one(self, request: Request, turn: PlannedTurn) -> Planned:
+    def _plan_one(self, request: Request, turn: PlannedTurn, now: int) -> Planned:
         if request.op == "learn":
             return self._plan_to_learn(request, turn)
         if is_held(request):
-            return self._plan_to_hold(request, turn)
+            return self._plan_to_hold(request, turn, now)
         if request.op == "label":
-            return self._plan_to_label(request, turn)
+            return self._plan_to_label(request, turn, now)
         if request.op == "resume":
             hosted, _ = self._hosted(request, turn)
             turn.check_user(request, hosted)
@@ -198,19 +199,19 @@ class Leader:
         turn.limited.add(hosted.name)
         return [limit]
 
-    def _plan_to_hold(self, request: Request, turn: PlannedTurn) -> Hold:
+    def _plan_to_hold(self, request: Request, turn: PlannedTurn, now: int) -> Hold:
         hosted = self._existing(request, turn)
         labels = turn.labels_of(hosted)
-        plan = plan_to_hold(request, hosted, self._changes, self.clock(), labels)
+        plan = plan_to_hold(request, hosted, self._changes, now, labels)
         plan.before = self._before(hosted, turn)
         turn.add(plan)
         return plan
 
-    def _plan_to_label(self, request: Request, turn: PlannedTurn) -> Label:
+    def _plan_to_label(self, request: Request, turn: PlannedTurn, now: int) -> Label:
         hosted = self._existing(request, turn)
         labelled = turn.labelled.setdefault(hosted.model.id, set())
         plan, labels = plan_to_label(
-            request, hosted, self._changes, self.clock(), turn.labels_of(hosted), labelled
+            request, hosted, self._changes, now, turn.labels_of(hosted), labelled
         )
         if not plan.due.keys:
             return plan
@@ -227,7 +228,9 @@ class Leader:
         """
         self._writer.settle()
         plan = plan_to_expire(hosted, self._changes, self.clock())
-        if plan is None:
+        if plan is None:  # what was to leave has left already
+            state, stored = hosted.learning
+            stored.next_expiry = state.held.next_expiry or 0
             return
         turn = PlannedTurn(self._writer, self._registry, math.inf, refusal)
         plan.before = self._before(hosted, turn)

@@ -53,10 +53,10 @@ class Group:
     """Samples that came in one request: the msgpack array that they are in.
 
     given: the numbers that predicting gave, in the order of the samples, as `keys` are. since: when
-    they came; they are held for `ttl`. default: the label, packed, that they are learned with when
-    their time is up; None: they are dropped. user: whom they belong to; "" where there are no keys
-    of users. left: how many are still held; first: none of those
-    before is.
+    they came, or the latest time before; they are held for `ttl`. default: the label, packed, that
+    they are learned with when their time is up; None: they are dropped. user: whom they belong to;
+    "" where there are no keys of users. left: how many are still held; first: none of those before
+    is.
     """
 
     samples: bytes
@@ -172,6 +172,7 @@ class Held:
     def hold(self, group: Group) -> list[int]:
         """Hold the samples of a group; the places of those whose keys were known already."""
         self._pass(group.since)
+        group.since = self.now  # the leader's clock may go back: its time begins now all the same
         keys, held = group.keys, self._held
         known: list[int] = []
         before = len(held)
