@@ -158,6 +158,8 @@ class Leader:
             hosted, _ = self._hosted(request, turn)
             turn.check_user(request, hosted)
             hosted.producers.resume(request.producer, request.peer)
+        elif request.op == "lag":
+            turn.check_user(request, self._existing(request, turn))
         elif request.op == "create" and not has_origin(request):
             return self._plan_to_create(request, turn)
         elif request.op == "drop":

@@ -104,8 +104,8 @@ class Round:
             assert newest is not None
             try:
                 snapshots.verify(newest)
-            except (OSError, SnapshotError) as error:
-                self.damaged.append(Damaged(stored, newest, str(error)))
+            except (OSError, SnapshotError, MemoryError) as error:
+                self.damaged.append(Damaged(stored, newest, str(error) or "out of memory"))
         if not self.damaged:
             released.remove(snapshots, release)
 
