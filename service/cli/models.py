@@ -20,12 +20,13 @@ from onlinesvm.errors import LimitError
 from onlinesvm.kernel.contract import KernelExtractor
 from onlinesvm.model.class_labels import AnyLabels
 from onlinesvm.model.explanation import Explanation
+from onlinesvm.model.fields import with_fields
 from onlinesvm.service.cli.target import check_target, client_of, extractor_of, labels_in, load
 from onlinesvm.service.client.client import Client
 from onlinesvm.service.client.held import Hold, held_body, hold_keys
 from onlinesvm.service.errors import RequestRefused
 from onlinesvm.service.labels import decode_top
-from onlinesvm.service.protocol import decode_explanations, decode_margins
+from onlinesvm.service.protocol import decode_explanations, decode_features, decode_margins
 
 if TYPE_CHECKING:
     from onlinesvm.svm import OnlineSVM
@@ -56,6 +57,9 @@ class Model(Protocol):
     def is_multiclass(self) -> bool: ...
 
     @property
+    def is_ranking(self) -> bool: ...
+
+    @property
     def extractor(self) -> KernelExtractor:
         """What reads the records of samples."""
         ...
@@ -76,6 +80,10 @@ class Model(Protocol):
         """The margins of samples that are held from now on, by a key each; none of many classes."""
         ...
 
+    def scores(self, body: bytes, items: int, start: int) -> Floats:
+        """The scores of a predict request's items, of a ranking."""
+        ...
+
     def probabilities(self, batch: BatchColumns, start: int, margins: Floats | None) -> Floats:
         """The probabilities of +1; `margins` are those of the batch, where they are known."""
         ...
@@ -88,7 +96,13 @@ class Model(Protocol):
 
     def explain(
         self, batch: BatchColumns, start: int, label: str | None, other: str | None
-    ) -> list[Explanation]: ...
+    ) -> list[Explanation]:
+        """The parts of each margin; the batch has the records packed."""
+        ...
+
+    def features(self, batch: BatchColumns, start: int) -> list[list[tuple[str, float]]]:
+        """What the model makes of each sample; the batch has the records packed."""
+        ...
 
 
 @contextlib.contextmanager
@@ -114,6 +128,7 @@ class _FileModel:
         self.labels = model.labels
         self.extractor, self.keeps = model.extractor, False
         self.is_multiclass = model.is_multiclass
+        self.is_ranking = model.is_ranking
         self.positive = model.config.positive or ()
 
     def margins(self, batch: BatchColumns, start: int) -> Floats:
@@ -121,6 +136,9 @@ class _FileModel:
 
     def hold(self, batch: BatchColumns, keys: list[bytes], how: Hold, start: int) -> Floats:
         raise AssertionError("a file holds no samples")
+
+    def scores(self, body: bytes, items: int, start: int) -> Floats:
+        return self._model.score_batch(self._model.decode(body, labelled=False))
 
     def probabilities(self, batch: BatchColumns, start: int, margins: Floats | None) -> Floats:
         return self._model.probabilities(self.margins(batch, start) if margins is None else margins)
@@ -136,7 +154,13 @@ class _FileModel:
     def explain(
         self, batch: BatchColumns, start: int, label: str | None, other: str | None
     ) -> list[Explanation]:
-        return self._model.explain_batch(batch, label, other)
+        body = self._model.kernel.encode(batch, labelled=False)
+        batch = self._model.decode(body, labelled=False)
+        return with_fields(self._model, self._model.explain_batch(batch, label, other), body)
+
+    def features(self, batch: BatchColumns, start: int) -> list[list[tuple[str, float]]]:
+        body = self._model.kernel.encode(batch, labelled=False)
+        return self._model.features_batch(self._model.decode(body, labelled=False))
 
 
 class _DaemonModel:
@@ -173,11 +197,19 @@ class _DaemonModel:
         return bool(self._stats["task"] == "multiclass")
 
     @property
+    def is_ranking(self) -> bool:
+        return bool(self._stats["task"] == "ranking")
+
+    @property
     def positive(self) -> Sequence[Written]:
         return self._config.get("positive") or ()
 
     def margins(self, batch: BatchColumns, start: int) -> Floats:
         return self._scores(batch, start)
+
+    def scores(self, body: bytes, items: int, start: int) -> Floats:
+        answers = self._answers("predict", body, items, start)
+        return np.concatenate([decode_margins(answer) for answer in answers])
 
     def probabilities(self, batch: BatchColumns, start: int, margins: Floats | None) -> Floats:
         return self._scores(batch, start, output="probability")
@@ -221,6 +253,11 @@ class _DaemonModel:
         keys = {key: packable(name) for key, name in named.items() if name is not None}
         answers = self._answers("explain", body, len(batch), start, **keys)
         return [explanation for answer in answers for explanation in decode_explanations(answer)]
+
+    def features(self, batch: BatchColumns, start: int) -> list[list[tuple[str, float]]]:
+        body = self._kernel.encode(batch, labelled=False)
+        answers = self._answers("features", body, len(batch), start)
+        return [sample for answer in answers for sample in decode_features(answer)]
 
     def _answers(self, op: str, body: bytes, samples: int, start: int, **keys: Any) -> list[bytes]:
         """The answers to `body`, asked for in pieces where one message cannot hold it.

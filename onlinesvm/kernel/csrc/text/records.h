@@ -9,6 +9,7 @@
 #include "text/dates.h"
 #include "text/numbers.h"
 #include "text/text.h"
+#include "text/vectors.h"
 
 /* Text or bytes; 0 for anything else, and then nothing is stepped over but the head. */
 static inline int record_text(reader *r, uint8_t first, span *out)
@@ -143,11 +144,15 @@ static int record_add_date(extraction *x, span field, span value)
 static int record_add_text(extraction *x, span field, span value)
 {
     const span head = extraction_head(x, field, "^");
+    const span prefix = {head.at, head.length > 1 ? head.length : 0};
+    const size_t most = x->left;
     size_t count;
+    int problem;
     if (!head.at)
         return EXTRACT_NO_MEMORY;
     count = text_read(x, value);
-    return count == SIZE_MAX ? EXTRACT_NO_MEMORY : text_add(x, head, count);
+    problem = count == SIZE_MAX ? EXTRACT_NO_MEMORY : text_add(x, head, count);
+    return problem || !x->options->dim ? problem : vectors_add(x, prefix, value, most);
 }
 
 static int record_add_text_value(extraction *x, span field, span value, int kind)
