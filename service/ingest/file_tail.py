@@ -204,7 +204,7 @@ class FileTail:
         return Entries([BadEntry(why)], [self._place.pack()])
 
     def _rest(self, file: int) -> Entries:
-        """What comes after the last newline of a file that is over."""
+        """The bytes after the last newline of a file that is over, as a line."""
         size = os.fstat(file).st_size
         if size <= self._place.offset:
             return NOTHING

@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, cast
 
 from onlinesvm.config import LearnerConfig, Limits
@@ -135,7 +136,7 @@ class Leader:
         self._writer.settle()
         self.report_drifts()
         turn = PlannedTurn(self._writer, self._registry, self._part_bytes, refusal)
-        now = self.clock()  # of all requests: it may go back, and a replay knows entries alone
+        now = cache(self.clock)  # one time for all requests: the clock may go back
         plans: list[Planned] = []
         for request in requests:
             try:
@@ -148,13 +149,13 @@ class Leader:
             self._watched.update(turn.hosted)
         return plans
 
-    def _plan_one(self, request: Request, turn: PlannedTurn, now: int) -> Planned:
+    def _plan_one(self, request: Request, turn: PlannedTurn, now: Callable[[], int]) -> Planned:
         if request.op == "learn":
             return self._plan_to_learn(request, turn)
         if is_held(request):
-            return self._plan_to_hold(request, turn, now)
+            return self._plan_to_hold(request, turn, now())
         if request.op == "label":
-            return self._plan_to_label(request, turn, now)
+            return self._plan_to_label(request, turn, now())
         if request.op == "resume":
             hosted, _ = self._hosted(request, turn)
             turn.check_user(request, hosted)

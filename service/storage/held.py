@@ -78,7 +78,7 @@ class Group:
 
     @property
     def units(self) -> int:
-        """What it counts of the limit."""
+        """The units of the limit that it counts as."""
         return max(self.left, -(-len(self.samples) // _UNIT_BYTES)) if self.left else 0
 
     def sample(self, place: int) -> bytes:
@@ -204,7 +204,7 @@ class Held:
         self._sample_bytes += len(group.samples)
 
     def outcomes(self, keys: Iterable[bytes], now: int) -> list[Outcome]:
-        """What a label of each key comes to at `now`; changes nothing."""
+        """The outcome of a label of each key at `now`; changes nothing."""
         found: dict[bytes, Outcome] = {}
         outcomes = []
         for key in keys:
@@ -338,7 +338,7 @@ class Held:
 
     @classmethod
     def restored(cls, raw: bytes, limit: int) -> Held:
-        """What a view has packed. Raises ValueError for other bytes."""
+        """The samples that a view has packed. Raises ValueError for other bytes."""
         held = cls(limit)
         try:
             held._restore(raw)
@@ -383,7 +383,7 @@ class Held:
 
 
 class HeldView(NamedTuple):
-    """What was held at one instant."""
+    """The samples held at one instant."""
 
     now: int
     held: dict[bytes, int]
