@@ -17,12 +17,15 @@ from onlinesvm import config as _config
 from onlinesvm.data.batch import CSR, Columns
 from onlinesvm.data.bounds import Bounds
 from onlinesvm.data.label import joined, label_of_packed, label_of_text, packed
+from onlinesvm.data.constants import MOST_IN_SET
+from onlinesvm.data.label_sets import LabelSets, LearnedSets
 from onlinesvm.data.learned import Learned
 from onlinesvm.data.validation import raise_first_fault, refuse_text
 from onlinesvm.errors import LimitError
 from onlinesvm.metrics.drift import LOG_ONE, LOG_TWO
 from onlinesvm.metrics.temperature import SIZE as TEMPERATURE_SIZE
 from onlinesvm.metrics.temperature import Temperature
+from onlinesvm.metrics.threshold import Threshold
 from onlinesvm.readers.fasttext import FastTextParser
 from onlinesvm.readers.labelled_text import TextParser
 from onlinesvm.readers.parsing import Parsed, as_record, extracted
@@ -60,6 +63,7 @@ __all__ = [
     "Lookup",
     "Metrics",
     "Multiclass",
+    "Multilabel",
     "decode",
     "encode",
     "learn",
