@@ -74,7 +74,7 @@ _ASKING: _Schema = {
     "output": {"enum": list(OUTPUTS), "default": "probability"},
     "top": {"type": "integer", "minimum": 0, "description": "labels; 0 is all"},
     "ttl_s": {"type": "number", "description": "with hold: seconds that the samples are held"},
-    "default_label": _NAME,
+    "default_label": _LABEL,
 }
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import msgpack
 
 from onlinesvm.config import MOST_LABELS
-from onlinesvm.data.label import label_of, packable
 from onlinesvm.service.client.async_client import AsyncClient
+from onlinesvm.service.client.held import hold_keys
 from onlinesvm.service.errors import RequestRefused
 from onlinesvm.service.http.answers import plain
 from onlinesvm.service.http.problem import Problem
@@ -41,8 +41,8 @@ class Asked:
         except ValueError as error:
             raise _bad(str(error), root + "ttl_s") from None
         try:
-            if given.get("default_label") is not None:
-                self.hold["default_label"] = packable(label_of(given["default_label"]).written)
+            if (label := given.get("default_label")) is not None:
+                self.hold["default_label"] = hold_keys(default_label=label)["default_label"]
         except (TypeError, ValueError) as error:
             raise _bad(str(error), root + "default_label") from None
 
