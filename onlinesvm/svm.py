@@ -26,6 +26,7 @@ from onlinesvm.data.objects import (
     one_to_predict,
     rows_to_score,
 )
+from onlinesvm.data.pieces import Decoded
 from onlinesvm.errors import ConfigError, SampleError, SnapshotError
 from onlinesvm.kernel.contract import Rows
 from onlinesvm.model.explanation import Explanation
@@ -82,7 +83,7 @@ class OnlineSVM(Model):
         self._check_labels(batches)
         return _over(batches, self.learn_batch)
 
-    def _check_labels(self, batches: Iterable[BatchColumns]) -> None:
+    def _check_labels(self, batches: Iterable[Decoded]) -> None:
         """Raise SampleError for a label that the model has no side for."""
         labels, start = self.labels, 0
         for batch in batches:

@@ -15,9 +15,8 @@ from onlinesvm.config import Limits
 from onlinesvm.data.bounds import Bounds
 from onlinesvm.data.label import label_of
 from onlinesvm.errors import BodyError, LimitError, Path, SampleError, format_text
-from onlinesvm.text.constants import MESSAGE_TEXT_BYTES
 
-__all__ = ["check_whole", "raise_first_fault", "refuse_text", "sample_starts"]
+__all__ = ["check_whole", "raise_first_fault", "sample_starts"]
 
 _FEATURES = "expected features as an array of names or a map from name to value"
 _SAMPLE = "expected a sample as [label, features] or [label, features, importance]"
@@ -32,16 +31,6 @@ class Extractor(Protocol):
     @property
     def reads_maps(self) -> bool: ...
     def extract(self, packed: bytes) -> Any: ...
-
-
-def refuse_text(body: bytes, first: int) -> NoReturn:
-    """Raise what is wrong with a body whose samples up to `first` have too much text."""
-    check_whole(body)
-    raise LimitError(
-        f"expected at most {MESSAGE_TEXT_BYTES} bytes of text a message, got more (send fewer"
-        " samples at once)",
-        (first,),
-    )
 
 
 def raise_first_fault(

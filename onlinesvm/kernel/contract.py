@@ -6,7 +6,8 @@ things:
 39 different names in all. A test holds both kernels to exactly these. The python kernel is the
 readable reference; it specifies them.
 
-*Rows* are a decoded batch of the kernel, or Columns of a matrix. Both are rows of names.
+*Rows* are a decoded batch of the kernel, Pieces of a large one, or Columns of a matrix. All are
+rows of names; Pieces never come to the kernel as they are.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from numpy.typing import NDArray
 from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.data.batch import CSR, BatchColumns, Columns
 from onlinesvm.data.learned import Learned
+from onlinesvm.data.pieces import Decoded, Pieces
 from onlinesvm.model.rules.layout import Layout
+from onlinesvm.text.constants import PIECE_FEATURES
 from onlinesvm.text.options import TextOptions
 
 __all__ = [
@@ -78,7 +81,7 @@ MEMBERS = {
 }  # fmt: skip
 
 # `Any` stands for the kernel's own batch.
-Rows = BatchColumns | Columns
+Rows = BatchColumns | Columns | Pieces
 Arrays = Mapping[str, NDArray[np.generic]]
 
 
@@ -164,6 +167,7 @@ class KernelExtractor(Protocol):
     @property
     def reads_maps(self) -> bool: ...
     def extract(self, packed: bytes) -> KernelExtracted: ...
+    def check(self, packed: bytes) -> tuple[int, float]: ...
 
 
 class KernelMulticlass(Protocol):
@@ -217,7 +221,8 @@ class Kernel(Protocol):
         *,
         labelled: bool,
         extractor: Any = None,
-    ) -> BatchColumns: ...
+        most_made: int = PIECE_FEATURES,
+    ) -> Decoded: ...
     def encode(self, batch: BatchColumns, *, labelled: bool) -> bytes: ...
     def parse_block(
         self, parser: Any, block: bytes, start: int, room: Any, *, skip_bad: bool = False

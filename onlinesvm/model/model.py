@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 from onlinesvm import kernel as kernels
 from onlinesvm.config import MOST_LABELS, LearnerConfig, Limits
 from onlinesvm.data import matrix
-from onlinesvm.data.batch import CSR, BatchColumns, Columns
+from onlinesvm.data.batch import CSR, BatchColumns, Columns, stacked
 from onlinesvm.data.label import Written
+from onlinesvm.data.pieces import Decoded, Pieces
 from onlinesvm.errors import ConfigError
 from onlinesvm.kernel.contract import KernelExtractor, Rows
 from onlinesvm.metrics.monitor import report
@@ -81,6 +82,7 @@ class Model:
             self.labels = Labels(config.positive or (), config.labels or ())
             self.head = Head(self.kernel, config)
         self.position = 0
+        self.cut_texts = 0  # learned since it was made here that were longer than a text may be
         self.pruning = Pruning()
         self._prunes = config.max_features_policy == "prune"
         self.extractor = self._extractor()
@@ -122,7 +124,7 @@ class Model:
         """What reads the records of this model: `extractor`, for the kernel's decode."""
         return self.kernel.Extractor(self.config.text_options(), self.limits, TEXT_BYTES)
 
-    def decode(self, body: bytes | memoryview, *, labelled: bool) -> BatchColumns:
+    def decode(self, body: bytes | memoryview, *, labelled: bool) -> Decoded:
         """The samples of a request, records among them. See `onlinesvm.data.codec.decode`."""
         return self.kernel.decode(body, self.limits, labelled=labelled, extractor=self.extractor)
 
@@ -133,9 +135,12 @@ class Model:
 
         Returns the margin of each before its update, float64[n]: of many classes, the score of its
         label less the best other one's. Raises SampleError for a label that the model does not
-        take, MemoryError, and nothing has changed then.
+        take, MemoryError, and nothing has changed then; of Pieces those before may be learned.
         """
         with self._lock:
+            if isinstance(rows, Pieces):
+                sided(self.labels, rows)
+                return np.concatenate([self.learn_batch(piece) for piece in rows])
             if csr is not None:
                 return self._learn_looked_up(rows, csr)
             if not (self._prunes or self.is_multiclass) and self.config.normalize == "none":
@@ -173,8 +178,14 @@ class Model:
         weights, counts = self.head.class_weights.of(truths, importances)
         margins = self.head.learn(csr, truths, weights, importances)
         self.labels, self.head.class_weights.counts = labels, counts
-        self.position += len(rows)
+        self._count(rows)
         return margins
+
+    def _count(self, rows: Rows) -> None:
+        """Count rows that were learned."""
+        self.position += len(rows)
+        if not isinstance(rows, Columns | Pieces):
+            self.cut_texts += rows.cut
 
     def _learn(self, rows: Rows) -> NDArray[np.float64]:
         self._scorer = None
@@ -192,7 +203,7 @@ class Model:
                 break
             self._prune(rows, first)
         self.head.class_weights.counts = counts
-        self.position += len(rows)
+        self._count(rows)
         return margins[0] if len(margins) == 1 else np.concatenate(margins)
 
     def _truths(self, rows: Rows) -> tuple[AnyLabels, NDArray[Any]]:
@@ -237,9 +248,9 @@ class Model:
     def reserve(self, parts: Iterable[Rows]) -> None:
         """Reserve the memory that learning all of `parts` can need for new features.
 
-        Raises MemoryError, and nothing has changed then.
+        Pieces reserve memory as they come. Raises MemoryError, and nothing has changed then.
         """
-        parts = list(parts)
+        parts = [part for part in parts if not isinstance(part, Pieces)]
         n = self._lookup.reserve(parts)
         if isinstance(self.head, Head):
             self.head.rule.reserve(n, prune=self._prunes and n >= self.limits.max_features)
@@ -260,6 +271,8 @@ class Model:
                 head, labels = self.many
                 scores = head.score(self._ids(rows))
                 return _columns(scores, labels.ids).astype(np.float64)
+            if isinstance(rows, Pieces):
+                return np.concatenate([self.score_batch(piece) for piece in rows])
             if self._scorer is not None:
                 return self._scorer.score_batch(rows)
             rule, how = self.binary[0].rule, self.config.normalize
@@ -271,6 +284,8 @@ class Model:
 
     def _ids(self, rows: Rows) -> CSR:
         """The rows over ids, as they are scored."""
+        if isinstance(rows, Pieces):
+            return stacked([self._ids(piece) for piece in rows])
         csr = self._lookup.ids(rows)
         how = self.config.normalize
         return csr if how == "none" else normalized(csr, how)

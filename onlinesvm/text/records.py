@@ -38,7 +38,7 @@ from onlinesvm.text.style import style
 from onlinesvm.text.words import tokens
 
 __all__ = [
-    "MOST_BYTES", "Extracted", "Extractor", "extract_unpacked", "is_one_word", "raise_record_fault",
+    "MOST_BYTES", "Extracted", "Extractor", "is_one_word", "raise_record_fault",
 ]  # fmt: skip
 
 MOST_BYTES = 2**30  # of text: offsets have 32 bits, and lower case may take twice the bytes
@@ -91,7 +91,18 @@ class Extractor:
 
         Raises SampleError, or LimitError, for what is no record, with the path to it.
         """
-        return self._begun().extract(_unpacked(packed))
+        return self.extract_unpacked(_unpacked(packed))
+
+    def extract_unpacked(self, record: Any) -> Extracted:
+        """As `extract`, of a record with text as bytes and maps as tuples of pairs."""
+        return _Extraction(self.options, self._limits, self._most_bytes).extract(record)
+
+    def check(self, packed: bytes) -> tuple[int, float]:
+        """How many texts of a packed record are longer than they may be, and the largest magnitude
+        of its values, 1 at least. Raises as `extract` does.
+        """
+        found = self.extract(packed)
+        return found.cut, max(1.0, *map(abs, found.values))
 
     @property
     def reads_text(self) -> bool:
@@ -103,18 +114,6 @@ class Extractor:
         """True where a map of numbers has further features, or declared fields."""
         options = self.options
         return bool(options.numbers == "prefixes" or options.fields or options.crosses)
-
-    def _begun(self) -> _Extraction:
-        return _Extraction(self.options, self._limits, self._most_bytes)
-
-
-def extract_unpacked(extractor: Extractor, record: Any) -> tuple[Extracted, int]:
-    """As `extract`, of a record with text as bytes and maps as tuples of pairs; and how many bytes
-    of text it has, cut.
-    """
-    begun = extractor._begun()
-    found = begun.extract(record)
-    return found, begun.used
 
 
 def raise_record_fault(
@@ -131,15 +130,10 @@ class _Extraction:
     def __init__(self, options: TextOptions, limits: Limits, most_bytes: int) -> None:
         self._options = options
         self._limits = limits
-        self._most_bytes = self._left = most_bytes
+        self._left = most_bytes
         self._kinds = options.raw_fields()
         self._found = Extracted()
         self._categories: list[tuple[bytes, bytes]] = []  # field, name
-
-    @property
-    def used(self) -> int:
-        """The bytes of text so far."""
-        return self._most_bytes - self._left
 
     def extract(self, record: Any) -> Extracted:
         if isinstance(record, bytes):

@@ -46,7 +46,7 @@ def evaluated(run: Run, model: Model, files: list[str]) -> dict[str, Any]:
         weight += float(importances.sum())
         wrong += float(importances[truths != predicted].sum())
         run.samples += len(batch)
-    run.report_skipped()
+    run.report_lines()
     frequent, cells = metrics.confusion()
     figures = metrics.report()
     return {

@@ -57,4 +57,4 @@ def explain(arguments: argparse.Namespace) -> None:
                 lines.append(json.dumps(shown) + "\n")
             write(piece.joined(lines, "null\n"))
             run.samples += len(lines)
-    run.report_skipped()
+    run.report_lines()

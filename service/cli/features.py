@@ -35,7 +35,7 @@ def features(arguments: argparse.Namespace) -> None:
         lines = [json.dumps(sample) + "\n" for sample in _samples(piece.batch)]
         write(piece.joined(lines, "null\n"))
         run.samples += len(lines)
-    run.report_skipped()
+    run.report_lines()
 
 
 def _samples(batch: BatchColumns | None) -> Iterator[dict[str, Any]]:

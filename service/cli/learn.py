@@ -9,7 +9,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.data.batch import CSR, BatchColumns
 from onlinesvm.data.codec import cut_body
 from onlinesvm.data.label import Label
+from onlinesvm.data.pieces import Decoded
 from onlinesvm.errors import OnlineSVMError
 from onlinesvm.model.class_labels import AnyLabels
 from onlinesvm.model.labels import Labels, shown
@@ -52,7 +53,8 @@ if TYPE_CHECKING:
 __all__ = ["add_learn", "learn"]
 
 _MAX_MEMORY = 2**30
-_Looked = tuple[BatchColumns, CSR | None]
+_Looked = tuple[Decoded, CSR | None]
+_Item = TypeVar("_Item", bound=_Looked)
 
 
 def add_learn(parser: Parser) -> None:
@@ -115,7 +117,7 @@ def learn(arguments: argparse.Namespace) -> None:
         outcome = _learn_file(arguments, files, limits, parameters, run)
     else:
         outcome = _learn_daemon(arguments, files, limits, run)
-    run.report_skipped()
+    run.report_lines()
     _warn_of_order(run, arguments)
     progressive = run.progressive
     outcome = {
@@ -297,7 +299,7 @@ def _ordered(
     run.keeps = True
     kernel, most = kernels.load(), arguments.max_memory
 
-    def decode(body: bytes) -> BatchColumns:
+    def decode(body: bytes) -> Decoded:
         return model.decode(body, labelled=True)
 
     batch_samples = min(1024, run.limits.max_samples_per_batch)
@@ -311,12 +313,12 @@ _LOOK_AHEAD = 10_000
 _SHOWN_LABELS = 8
 
 
-def with_positive(batches: Iterator[_Looked], labels: Labels) -> Iterator[_Looked]:
+def with_positive(batches: Iterator[_Item], labels: Labels) -> Iterator[_Item]:
     """`batches` as they are, once a label of side +1 is seen in the first 10,000 samples.
 
     Raises UsageError where there is none, or none in the whole file.
     """
-    ahead: list[_Looked] = []
+    ahead: list[_Item] = []
     seen: dict[bytes, Label] = {}
     samples = 0
     for item in batches:

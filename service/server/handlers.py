@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.data.batch import BatchColumns
 from onlinesvm.data.codec import encode_margins
 from onlinesvm.data.label import packable
+from onlinesvm.data.pieces import Decoded, Pieces
 from onlinesvm.errors import BodyError, SampleError
 from onlinesvm.metrics.monitor import NAMES
 from onlinesvm.model.model import Model
@@ -38,6 +38,7 @@ from onlinesvm.service.server.registry import Hosted, Registry, check_many
 from onlinesvm.service.server.snapshotter import Snapshotter, Written
 from onlinesvm.service.server.transfers import Transfers, piece_of
 from onlinesvm.service.storage.log import Log
+from onlinesvm.text.constants import PIECE_FEATURES
 from onlinesvm.version import __version__
 
 __all__ = ["Handlers", "LeaderHandlers", "ReaderHandlers"]
@@ -109,7 +110,7 @@ class Handlers(ABC):
         return Reply(keys, body)
 
     def _best_labels(
-        self, model: Model, batch: BatchColumns, request: Request, keys: dict[str, Any]
+        self, model: Model, batch: Decoded, request: Request, keys: dict[str, Any]
     ) -> bytes:
         """The body of a multiclass model's reply; adds to the keys of its header."""
         _, labels = model.many
@@ -146,8 +147,9 @@ class Handlers(ABC):
         model = self._registry.get(request.model, request.id).model
         batch = model.decode(request.body, labelled=False)
         # Each feature becomes objects and some 40 bytes of the reply, while others wait.
-        limit, features = model.limits.max_features_per_sample, int(batch.indptr[-1])
-        if features > limit:
+        limit = model.limits.max_features_per_sample
+        features = PIECE_FEATURES if isinstance(batch, Pieces) else int(batch.indptr[-1])
+        if isinstance(batch, Pieces) or features > limit:
             raise RequestError(
                 "TOO_LARGE",
                 f"expected at most {limit} features to explain at once, got {features}",
@@ -367,6 +369,7 @@ class LeaderHandlers(Handlers):
             "ingest": hosted.lags.report(hosted.producers),
             "label_run": hosted.label_order.longest,
             "refused_features": model.refused_features,
+            "cut_texts": model.cut_texts,
             "prunes": model.pruning.prunes,
             "pruned_features": model.pruning.features,
             "longest_prune_s": model.pruning.longest_s,

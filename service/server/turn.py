@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onlinesvm.data.batch import BatchColumns
+from onlinesvm.data.pieces import Decoded
 from onlinesvm.model.class_labels import AnyLabels
 from onlinesvm.service.errors import NotDurable
 from onlinesvm.service.protocol import Request, RequestError
@@ -40,7 +40,7 @@ class PlannedTurn:
         self.limited: set[str] = set()
         self.labels: dict[str, AnyLabels] = {}
         self.has_changes = False
-        self._batches: dict[str, list[BatchColumns]] = {}  # of the whole turn, by model
+        self._batches: dict[str, list[Decoded]] = {}  # of the whole turn, by model
         self._part: list[Change] = []
         self._size = 0
 
@@ -57,7 +57,7 @@ class PlannedTurn:
         return self.labels.get(hosted.name, hosted.model.labels)
 
     def duplicate_of(
-        self, request: Request, hosted: Hosted, batch: BatchColumns, changes: Changes
+        self, request: Request, hosted: Hosted, batch: Decoded, changes: Changes
     ) -> Plan | None:
         """The plan of a numbered request that was applied before, or will be in this turn.
 

@@ -18,14 +18,15 @@ from onlinesvm.data.batch import CSR, Columns
 from onlinesvm.data.bounds import Bounds
 from onlinesvm.data.label import joined, label_of_packed, label_of_text, packed
 from onlinesvm.data.learned import Learned
-from onlinesvm.data.validation import raise_first_fault, refuse_text
+from onlinesvm.data.pieces import Pieces
+from onlinesvm.data.validation import raise_first_fault
 from onlinesvm.errors import LimitError
 from onlinesvm.metrics.drift import LOG_ONE, LOG_TWO
 from onlinesvm.metrics.temperature import SIZE as TEMPERATURE_SIZE
 from onlinesvm.metrics.temperature import Temperature
 from onlinesvm.readers.fasttext import FastTextParser
 from onlinesvm.readers.labelled_text import TextParser
-from onlinesvm.readers.parsing import Parsed, as_record, extracted
+from onlinesvm.readers.parsing import Parsed, as_record, checked, extracted
 from onlinesvm.readers.svmlight import SvmlightParser
 from onlinesvm.readers.tokens import LineError
 from onlinesvm.readers.vw import VWParser
@@ -45,7 +46,7 @@ from cpython.pythread cimport (
     PyThread_release_lock,
     PyThread_type_lock,
 )
-from libc.math cimport INFINITY
+from libc.math cimport INFINITY, fabs
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
@@ -136,6 +137,8 @@ def constants():
     return read
 
 
+include "batch.pxi"
+include "text.pxi"
 include "bodies.pxi"
 include "lookups.pxi"
 include "views.pxi"
@@ -147,7 +150,6 @@ include "metrics.pxi"
 include "multiclass.pxi"
 include "matrix.pxi"
 include "learn.pxi"
-include "text.pxi"
 include "lines.pxi"
 
 

@@ -160,7 +160,7 @@ cdef object _add(lines *l, Extractor extractor, object parser, object row, dict 
                     l, <const uint8_t *>PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), value):
                 raise MemoryError
     elif parser.keeps:
-        extracted(parser, record)
+        b.cut += checked(parser, record)
         records[b.samples] = record
         b.name_bytes += PyBytes_GET_SIZE(record)  # so that the batch is full in time
     elif not _add_record(b, extractor, parser.bounds, record):

@@ -28,7 +28,8 @@ typedef struct {
      * of the first `tagged` features are there. */
     uint8_t *tags;
     size_t tags_room, tagged;
-    size_t cut;        /* texts that were longer than a text may be */
+    size_t cut;  /* texts that were longer than a text may be */
+    size_t made; /* features that records made, and for long names as many more */
     size_t name_bytes; /* of all names */
     size_t longest;    /* features that the longest sample has */
     size_t samples;

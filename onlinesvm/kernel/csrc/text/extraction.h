@@ -62,7 +62,7 @@ typedef struct {
     size_t category_count, category_room;
     uint8_t *head; /* the field's name and what follows it in every name of a text */
     size_t head_room;
-    size_t of_text; /* bytes of text that the message had so far */
+    int checks; /* nothing is made: the record is only checked, but for the values of its numbers */
     size_t left; /* bytes of text that the record may still have */
     size_t cut, crosses;
 } extraction;

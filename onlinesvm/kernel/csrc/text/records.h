@@ -66,6 +66,8 @@ static int record_name(const extraction *x, reader *r, uint8_t *digits, span *ou
 static int record_add(extraction *x, span field, uint8_t join, span rest, int view)
 {
     uint8_t *name, *end;
+    if (x->checks)
+        return EXTRACTED;
     if (!extraction_reserve(x, 1))
         return EXTRACT_NO_MEMORY;
     name = extraction_name(x, field.length + 1 + rest.length);
@@ -100,6 +102,8 @@ static span record_bounded(span value)
 
 static int record_add_category(extraction *x, span field, span value)
 {
+    if (x->checks)
+        return EXTRACTED;
     if (x->category_count == x->category_room) {
         const size_t room = 2 * x->category_room + 16;
         text_category *made = realloc(x->categories, room * sizeof *made);
@@ -142,8 +146,14 @@ static int record_add_date(extraction *x, span field, span value)
 /* A text in a field; with an empty field, a bare one. */
 static int record_add_text(extraction *x, span field, span value)
 {
-    const span head = extraction_head(x, field, "^");
+    span head;
     size_t count;
+    if (x->checks) {
+        x->cut += value.length > x->left;
+        x->left -= value.length < x->left ? value.length : x->left;
+        return EXTRACTED;
+    }
+    head = extraction_head(x, field, "^");
     if (!head.at)
         return EXTRACT_NO_MEMORY;
     count = text_read(x, value);
@@ -188,7 +198,7 @@ static int record_add_number(extraction *x, span field, double value, int kind)
         put(extraction_name(x, field.length), field.at, field.length);
         extraction_add(x, field.length, value, VIEW_WORDS);
     }
-    if (!x->options->prefixes)
+    if (!x->options->prefixes || x->checks)
         return EXTRACTED;
     for (level = 0; level < (value != 0.0 ? NUMBER_LEVELS : 1u); level++) {
         name = extraction_name(x, most);
@@ -306,6 +316,8 @@ static int record_add_names(extraction *x, reader *r, size_t count)
         uint8_t *at;
         if (!record_name(x, r, digits, &name))
             return NO_RECORD;
+        if (x->checks)
+            continue;
         at = extraction_name(x, name.length);
         if (!at)
             return EXTRACT_NO_MEMORY;
