@@ -71,7 +71,7 @@ MEMBERS = {
         "view",
         "weights",
     ),
-    "Metrics": ("dump", "observe", "probabilities", "restore"),
+    "Metrics": ("dump", "observe", "probabilities", "reserve", "restore"),
     "Multiclass": (
         "coefficients", "drop", "feature", "learn", "max_labels", "max_labels_per_feature",
         "probabilities", "prune", "reserve", "restore", "score", "states", "view",
@@ -137,6 +137,7 @@ class KernelMetrics(Protocol):
     def observe(
         self, margins: NDArray[np.float64], signs: Any, importances: Any
     ) -> NDArray[np.float64]: ...
+    def reserve(self) -> None: ...
     def probabilities(self, margins: NDArray[np.float64]) -> NDArray[np.float64]: ...
     def dump(self) -> NDArray[np.float64]: ...
     def restore(self, numbers: NDArray[np.float64]) -> None: ...

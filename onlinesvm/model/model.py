@@ -252,6 +252,7 @@ class Model:
         """
         parts = [part for part in parts if not isinstance(part, Pieces)]
         n = self._lookup.reserve(parts)
+        self.head.metrics.reserve()
         if isinstance(self.head, Head):
             self.head.rule.reserve(n, prune=self._prunes and n >= self.limits.max_features)
             return

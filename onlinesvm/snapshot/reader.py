@@ -8,9 +8,7 @@ import io
 import os
 import stat
 import zlib
-from collections.abc import Callable, Iterator
-from queue import SimpleQueue
-from threading import Thread
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import msgpack
@@ -30,6 +28,7 @@ from onlinesvm.snapshot.format import (
     bytes_of,
     digested_head,
 )
+from onlinesvm.snapshot.hashing import hashing
 
 __all__ = ["from_bytes", "read", "read_header", "verify"]
 
@@ -38,7 +37,6 @@ _MAX_HEADER_ARRAY = 1024  # msgpack takes an array's memory when it sees its hea
 _MAX_HEADER_MAP = 2**20
 _MAX_TRAILER_BYTES = 4096
 _MAX_FEATURES = 2**31 - 2
-_THREAD_BYTES = 2**18  # of less, the hash is done before a thread has begun
 _DTYPES = {"<u4": 4, "|u1": 1, "<i4": 4, "<f4": 4, "<f8": 8, "<i8": 8}
 
 
@@ -280,11 +278,9 @@ class _Reader:
     def snapshot(self) -> Snapshot:
         header = self.header()
         layout = [(name, np.dtype(dtype), count) for name, dtype, count in header["arrays"]]
-        if sum(dtype.itemsize * count for _, dtype, count in layout) < _THREAD_BYTES:
-            arrays = {array[0]: self._array(*array, self._sha.update) for array in layout}
-        else:
-            with _hashing(self._sha) as hashed:
-                arrays = {array[0]: self._array(*array, hashed) for array in layout}
+        size = sum(dtype.itemsize * count for _, dtype, count in layout)
+        with hashing(self._sha, size) as hashed:
+            arrays = {array[0]: self._array(*array, hashed) for array in layout}
         self._check_trailer()
         lengths, names = arrays.pop("lengths"), arrays.pop("names")
         self._check_names(int(lengths.sum(dtype=np.uint64)), len(names))
@@ -375,24 +371,3 @@ _KIND_NAMES: dict[type, str] = {
     str: "text", dict: "a map", int: "an integer", list: "an array", float: "a float",
     bytes: "bytes",
 }  # fmt: skip
-
-
-@contextlib.contextmanager
-def _hashing(sha: hashlib._Hash) -> Iterator[Callable[[memoryview], None]]:
-    """A function that adds bytes to `sha` in a thread, which is done at the end of the context.
-
-    The hash takes as long as reading and checking; neither holds the interpreter's lock.
-    """
-    parts: SimpleQueue[memoryview | None] = SimpleQueue()
-
-    def run() -> None:
-        for part in iter(parts.get, None):
-            sha.update(part)
-
-    thread = Thread(target=run, daemon=True)
-    thread.start()
-    try:
-        yield parts.put
-    finally:
-        parts.put(None)
-        thread.join()

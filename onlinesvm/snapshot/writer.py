@@ -18,6 +18,7 @@ from onlinesvm.config import Limits
 from onlinesvm.errors import SnapshotError, format_kind
 from onlinesvm.snapshot.beside import Beside
 from onlinesvm.snapshot.format import CHUNK_BYTES, FORMAT, FORMAT_VERSION, Snapshot, bytes_of
+from onlinesvm.snapshot.hashing import hashing
 from onlinesvm.snapshot.reader import verify
 from onlinesvm.version import __version__
 
@@ -151,21 +152,23 @@ def _write_stream(file: BinaryIO, snapshot: Snapshot) -> tuple[int, str]:
     checksum = zlib.crc32(header)
     sha = hashlib.sha256(snapshot.digested_head())
     written = 0
-    for array in arrays.values():
-        raw = bytes_of(array)
-        for start in range(0, len(raw), CHUNK_BYTES):
-            chunk = raw[start : start + CHUNK_BYTES]
-            head = b"\xc6" + len(chunk).to_bytes(4, "big")
-            file.write(head)
-            file.write(chunk)
-            written += len(head) + len(chunk)
-            if written >= SYNC_BYTES and not isinstance(file, io.BytesIO):
-                # Synced in parts: a whole model at once delays the writes of others for seconds.
-                file.flush()
-                os.fsync(file.fileno())
-                written = 0
-            checksum = zlib.crc32(chunk, zlib.crc32(head, checksum))
-            sha.update(chunk)
+    with hashing(sha, sum(array.nbytes for array in arrays.values())) as hashed:
+        for array in arrays.values():
+            raw = bytes_of(array)
+            for start in range(0, len(raw), CHUNK_BYTES):
+                chunk = raw[start : start + CHUNK_BYTES]
+                hashed(chunk)
+                head = b"\xc6" + len(chunk).to_bytes(4, "big")
+                file.write(head)
+                file.write(chunk)
+                written += len(head) + len(chunk)
+                if written >= SYNC_BYTES and not isinstance(file, io.BytesIO):
+                    # Synced in parts: a whole model at once delays the writes of others for
+                    # seconds.
+                    file.flush()
+                    os.fsync(file.fileno())
+                    written = 0
+                checksum = zlib.crc32(chunk, zlib.crc32(head, checksum))
     digest = sha.hexdigest()
     file.write(packer.pack({"checksum": checksum, "digest": digest}))
     return checksum, digest

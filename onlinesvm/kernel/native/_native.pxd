@@ -96,12 +96,13 @@ cdef extern from "lookup/lookup.h" nogil:
         uint8_t *tags
         size_t tagged
     const size_t DIGITS_MOST
-    bint lookup_init(lookup *l)
+    void lookup_init(lookup *l)
     void lookup_clear(lookup *l)
     size_t lookup_room(const lookup *l, size_t limit)
     bint lookup_reserve(lookup *l, size_t names, size_t bytes)
     bint lookup_reserve_tags(lookup *l, size_t names)
-    bint lookup_reserve_seen(lookup *l, size_t longest)
+    bint lookup_begin(lookup *l, size_t longest)
+    void lookup_end(lookup *l)
     uint32_t lookup_id(const lookup *l, const uint8_t *name, size_t length)
     ctypedef struct growth:
         size_t first, limit
@@ -227,7 +228,8 @@ cdef extern from "rules/hedge.h" nogil:
         int64_t samples
     void hedge_init(hedge *r, bint has_bias)
     void hedge_clear(hedge *r)
-    bint hedge_reserve_row(hedge *r, size_t longest)
+    bint hedge_begin(hedge *r, size_t longest)
+    void hedge_end(hedge *r)
     size_t rows_longest(const rows *r, size_t samples)
     double hedge_bias(const hedge *r)
     void hedge_learn(hedge *r, const rows *x, size_t samples, const double *labels,
@@ -238,6 +240,7 @@ cdef extern from "rules/hedge.h" nogil:
     void hedge_set_logs()
     double hedge_log(uint64_t n)
     void hedge_expect_views(hedge *r)
+    bint hedge_widen(hedge *r)
     void hedge_enter(hedge *r, uint32_t first, const uint8_t *tags, size_t n)
     size_t hedge_copy(hedge *r, double *numbers, bint restores)
     void hedge_unpack(const double *records, size_t n, double **columns, size_t at)

@@ -15,8 +15,11 @@ cdef class Hedge(Rule):
     cdef double bias_now(self):
         return hedge_bias(&self.rule)
 
-    cdef bint reserve_row(self, size_t longest):
-        return hedge_reserve_row(&self.rule, longest)
+    cdef bint begin_rows(self, size_t longest):
+        return hedge_begin(&self.rule, longest)
+
+    cdef void end_rows(self):
+        hedge_end(&self.rule)
 
     cdef void learn_rows(self, const rows *x, size_t samples, const double *labels,
                          const double *importances, double *margins) noexcept nogil:
@@ -85,6 +88,8 @@ cdef class Hedge(Rule):
                         dtype=np.float64)
         given = <double *>_memory(rest)
         if n > MOST_IDS:
+            raise MemoryError
+        if not plain and not hedge_widen(&self.rule):
             raise MemoryError
         _reserve_fresh(&fresh, self.rule.state.stride, n)
         _lock(self.lock)

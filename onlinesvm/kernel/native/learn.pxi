@@ -59,8 +59,9 @@ cdef object _learn_batch(Lookup lookup, Rule rule, Metrics metrics, Batch b, obj
         rule.reserve_ids(lookup.table.count + min(count, lookup_room(&lookup.table, lookup.bound)))
         if b.columns.tags:
             rule.expect_views()
-        if not rule.reserve_row(b.columns.longest):
+        if not rule.begin_rows(b.columns.longest):
             raise MemoryError
+        metrics.begin()
         with nogil:
             lookup.walk_batch(b, True, first, &out, &samples)
             if lookup.table.tagged:
@@ -70,6 +71,8 @@ cdef object _learn_batch(Lookup lookup, Rule rule, Metrics metrics, Batch b, obj
             rule.learn_rows(&out, samples, y, h, margins)
         metrics.observe_all(margins, y, observed, samples, NULL)
     finally:
+        rule.end_rows()
+        lookup_end(&lookup.table)
         PyThread_release_lock(rule.lock)
         PyThread_release_lock(lookup.lock)
     return made[:samples] if samples < <size_t>len(made) else made
@@ -96,15 +99,15 @@ cdef object _learn_matrix(Lookup lookup, Rule rule, Metrics metrics, _Walk walk,
         names = min(matrix_names(walk.stored, walk.largest),
                     lookup_room(&lookup.table, lookup.limit()))
         limit = lookup.table.count + names
-        if not (lookup_reserve_seen(&lookup.table, walk.longest)
+        if not (lookup_begin(&lookup.table, walk.longest)
                 and column_map_reserve(&lookup.table.columns, walk.largest)
                 and lookup_reserve(&lookup.table, names, names * DIGITS_MOST)
-                and blocks_reserve(rule.state, limit) and rule.reserve_row(walk.longest)
+                and blocks_reserve(rule.state, limit) and rule.begin_rows(walk.longest)
                 and slab_init(&s, walk.longest, walk.largest < lookup.table.columns.size)):
             raise MemoryError
         # Observed beside the metrics that others can see, which are replaced at the end.
-        memcpy(observed.totals, metrics.totals, sizeof(metrics.totals))
-        observed.state = metrics.state
+        observed.copy(metrics)
+        metrics.begin()
         with nogil:
             while start < walk.ends.samples:
                 part = slab_next(&s, &walk.x, &walk.ends, start, walk.stored)
@@ -116,9 +119,10 @@ cdef object _learn_matrix(Lookup lookup, Rule rule, Metrics metrics, _Walk walk,
                     margins + start, y + start, part.importances, part.samples, NULL)
                 start += part.samples
         slab_clear(&s)
-        memcpy(metrics.totals, observed.totals, sizeof(metrics.totals))
-        metrics.state = observed.state
+        metrics.copy(observed)
     finally:
+        rule.end_rows()
+        lookup_end(&lookup.table)
         PyThread_release_lock(rule.lock)
         PyThread_release_lock(lookup.lock)
     return made
@@ -146,6 +150,7 @@ cdef object _score_batch(Lookup lookup, Rule rule, Batch b):
             lookup.walk_batch(b, False, 0, &out, &samples)
             rule.score_rows(&out, samples, margins)
     finally:
+        lookup_end(&lookup.table)
         PyThread_release_lock(rule.lock)
         PyThread_release_lock(lookup.lock)
     del held
@@ -163,7 +168,7 @@ cdef object _score_matrix(Lookup lookup, Rule rule, _Walk walk):
     _lock(lookup.lock)
     _lock(rule.lock)
     try:
-        if not (lookup_reserve_seen(&lookup.table, walk.longest)
+        if not (lookup_begin(&lookup.table, walk.longest)
                 and column_map_reserve(&lookup.table.columns, walk.largest)
                 and slab_init(&s, walk.longest, walk.largest < lookup.table.columns.size)):
             raise MemoryError
@@ -175,6 +180,7 @@ cdef object _score_matrix(Lookup lookup, Rule rule, _Walk walk):
                 start += part.samples
         slab_clear(&s)
     finally:
+        lookup_end(&lookup.table)
         PyThread_release_lock(rule.lock)
         PyThread_release_lock(lookup.lock)
     return made

@@ -11,8 +11,9 @@ cdef class Lookup:
     cdef size_t bound  # max_features of the call at hand; under the lock
 
     def __cinit__(self, max_features, prunes=False):
+        lookup_init(&self.table)
         self.lock = PyThread_allocate_lock()
-        if not self.lock or not lookup_init(&self.table):
+        if not self.lock:
             raise MemoryError
         self.max_features = max_features
         self.prunes = prunes
@@ -92,9 +93,9 @@ cdef class Lookup:
             PyThread_release_lock(self.lock)
 
     cdef int reserve_batch(self, Batch b, bint growing, size_t first) except -1:
-        """Memory to bring a batch over ids; under the lock."""
+        """Memory to bring a batch over ids; under the lock, before `lookup_end`."""
         cdef size_t count = b.columns.count
-        if not lookup_reserve_seen(&self.table, b.columns.longest):
+        if not lookup_begin(&self.table, b.columns.longest):
             raise MemoryError
         if growing and b.columns.tags and not lookup_reserve_tags(&self.table, count):
             raise MemoryError
@@ -128,6 +129,7 @@ cdef class Lookup:
             with nogil:
                 stored = self.walk_batch(b, growing, first, &out, &samples)
         finally:
+            lookup_end(&self.table)
             PyThread_release_lock(self.lock)
         if stored < count:
             indices, data = indices[:stored], data[:stored]
@@ -149,7 +151,7 @@ cdef class Lookup:
         indptr, indices, data = _rows(x.samples, count, &out)
         _lock(self.lock)
         try:
-            if not lookup_reserve_seen(&self.table, matrix_longest(&x)):
+            if not lookup_begin(&self.table, matrix_longest(&x)):
                 raise MemoryError
             if not column_map_reserve(&self.table.columns, largest):
                 raise MemoryError
@@ -161,6 +163,7 @@ cdef class Lookup:
             with nogil:
                 stored = lookup_columns(&self.table, &x, limit, growing, &out)
         finally:
+            lookup_end(&self.table)
             PyThread_release_lock(self.lock)
         del held
         if stored < count:
@@ -238,8 +241,9 @@ cdef class Lookup:
             raise ValueError(f"expected names of {total} bytes, got {len(names)}")
         sizes = <const uint32_t *>_memory(lengths)
         text = <const uint8_t *>_memory(names)
-        if n > MOST_IDS or not lookup_init(&made):
+        if n > MOST_IDS:
             raise MemoryError
+        lookup_init(&made)
         with nogil:
             done = lookup_restore(&made, sizes, text, n)
         if done != 1:

@@ -22,9 +22,14 @@ cdef class Rule:
         if self.lock:
             PyThread_free_lock(self.lock)
 
-    cdef bint reserve_row(self, size_t longest):
-        """Room for what learning rows of up to `longest` elements takes beside the state."""
+    cdef bint begin_rows(self, size_t longest):
+        """Room for what learning rows of up to `longest` elements takes beside the state, until
+        `end_rows`. Under the lock.
+        """
         return True
+
+    cdef void end_rows(self):
+        """Leave that room to others; under the lock."""
 
     cdef void learn_rows(self, const rows *x, size_t samples, const double *labels,
                          const double *importances, double *margins) noexcept nogil:
@@ -51,7 +56,7 @@ cdef class Rule:
         return self.layout
 
     cdef void expect_views(self):
-        """Before `reserve_row`: features of any view may be in the rows. Under the lock."""
+        """Before `begin_rows`: features of any view may be in the rows. Under the lock."""
 
     cdef void enter_tags(self, uint32_t first, const uint8_t *tags, size_t n) noexcept nogil:
         """The tags of new features, that there is state for; under the lock."""
@@ -94,9 +99,10 @@ cdef class Rule:
         _lock(self.lock)
         try:
             self.reserve_ids(n)
-            if not self.reserve_row(min(n, <size_t>65536)):
+            if not self.begin_rows(1):
                 raise MemoryError
         finally:
+            self.end_rows()
             PyThread_release_lock(self.lock)
         if prune:
             self.reserve_prune(n)
@@ -174,12 +180,13 @@ cdef class Rule:
         largest = _largest_id(&x, samples, held)
         _lock(self.lock)
         try:
-            if not (blocks_reserve(self.state, largest) and self.reserve_row(rows_longest(&x, samples))):
+            if not (blocks_reserve(self.state, largest) and self.begin_rows(rows_longest(&x, samples))):
                 raise MemoryError
             with nogil:
                 views_keep(self.views, self.state, &x, samples, h)
                 self.learn_rows(&x, samples, y, h, out)
         finally:
+            self.end_rows()
             PyThread_release_lock(self.lock)
         del held
         return margins

@@ -12,6 +12,7 @@ four files:
 
 from __future__ import annotations
 
+from functools import lru_cache
 from importlib import import_module
 
 from onlinesvm import config as _config
@@ -31,8 +32,9 @@ def _class_of(formula: str) -> type[Rule]:
 _classes = {name: _class_of(formula) for name, formula in _config.RULE_CLASSES.items()}
 
 
+@lru_cache(maxsize=64)
 def layout_of(config: LearnerConfig) -> Layout:
-    """The layout of the state of the rule of `config`, on both kernels."""
+    """The layout of the state of the rule of `config`, on both kernels. Models share it."""
     return _classes[config.rule].variant(config).layout(config)
 
 

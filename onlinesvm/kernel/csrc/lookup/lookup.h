@@ -18,37 +18,54 @@
 #define NEAR 20
 #define GUESSES 32 /* a power of two above NEAR */
 
+/* What a walk over samples needs beside the lookup: the keys of the sample at hand. A walk that is
+ * over leaves it to the next, of whichever lookup: it is large for a small model, and in the cache. */
+typedef struct walk {
+    struct walk *next;
+    seen known;   /* by id */
+    seen unknown; /* by hash or by column */
+} walk;
+
+#define WALK_MOST_ROOM ((uint32_t)1 << 15) /* of the sets that are left to the next walk */
+
+static walk *walks; /* those that nobody uses; under the interpreter's lock */
+
 typedef struct {
     table table;
     arena arena;
     uint32_t count; /* names, and so the last id */
     size_t reserved; /* the count up to which the table's room was reserved */
     uint64_t refused; /* features that were left out, as the lookup was full */
-    seen known;   /* by id */
-    seen unknown; /* by hash or by column */
+    walk *walk; /* of the walk under way */
     column_map columns;
     uint8_t *tags; /* of the names that the last batch entered */
     size_t tags_room, tagged;
 } lookup;
 
-static int lookup_init(lookup *l)
+static void walk_free(walk *w)
+{
+    if (!w)
+        return;
+    seen_clear(&w->known);
+    seen_clear(&w->unknown);
+    free(w);
+}
+
+static void lookup_init(lookup *l)
 {
     memset(l, 0, sizeof *l);
     arena_init(&l->arena);
-    seen_init(&l->known);
-    seen_init(&l->unknown);
-    return table_open(&l->table, 0);
+    table_init(&l->table);
 }
 
 static void lookup_clear(lookup *l)
 {
     table_clear(&l->table);
     arena_clear(&l->arena);
-    seen_clear(&l->known);
-    seen_clear(&l->unknown);
+    walk_free(l->walk);
     column_map_clear(&l->columns);
     free(l->tags);
-    memset(l, 0, sizeof *l);
+    lookup_init(l);
 }
 
 /* Room for the tags of up to `names` names that a batch enters; 0 without memory. */
@@ -130,14 +147,15 @@ static __attribute__((noinline)) int
 lookup_must_prune(lookup *l, const batch *b, size_t first, size_t end, size_t limit)
 {
     size_t j, fresh = 0, present = 0;
-    seen_begin(&l->known, end - first);
-    seen_begin(&l->unknown, end - first);
+    walk *const w = l->walk;
+    seen_begin(&w->known, end - first);
+    seen_begin(&w->unknown, end - first);
     for (j = first; j < end; j++) {
         const feature *f = &b->features[j];
         const uint8_t *name = batch_name(b, f);
         const uint32_t length = feature_length(f);
         const uint32_t id = table_find(&l->table, f->hash, name, length);
-        seen *m = id ? &l->known : &l->unknown;
+        seen *m = id ? &w->known : &w->unknown;
         const uint32_t key = id ? id : (uint32_t)f->hash;
         uint32_t place = seen_place(m, (uint32_t)f->hash);
         while (m->slots[place].stamp == m->stamp) {
@@ -174,6 +192,7 @@ lookup_rows(lookup *l, const batch *b, const growth *how, rows *out, size_t *row
     const uint8_t *guesses[GUESSES];
     const feature *features = b->features;
     const size_t first = how ? how->first : 0, limit = how ? how->limit : 0, count = b->count;
+    walk *const w = l->walk;
     size_t i, j = (size_t)b->indptr[first], k = 0;
     for (i = j; i < j + FAR && i < count; i++)
         table_prefetch(&l->table, features[i].hash);
@@ -188,8 +207,8 @@ lookup_rows(lookup *l, const batch *b, const growth *how, rows *out, size_t *row
         if (growing && UNLIKELY(how->prunes && l->count + (end - j) > limit)
             && lookup_must_prune(l, b, j, end, limit))
             break;
-        seen_begin(&l->known, end - j);
-        seen_begin(&l->unknown, end - j);
+        seen_begin(&w->known, end - j);
+        seen_begin(&w->unknown, end - j);
         for (; j < end; j++) {
             const feature *f = &features[j];
             const uint8_t *name = batch_name(b, f), *e = guesses[j % GUESSES];
@@ -216,13 +235,13 @@ lookup_rows(lookup *l, const batch *b, const growth *how, rows *out, size_t *row
                 }
             }
             if (LIKELY(id)) {
-                m = &l->known;
+                m = &w->known;
                 key = id;
                 place = seen_place(m, (uint32_t)f->hash);
                 while (m->slots[place].stamp == m->stamp && m->slots[place].key != key)
                     place = (place + 1) & m->last;
             } else {
-                m = &l->unknown;
+                m = &w->unknown;
                 place = seen_place(m, key = (uint32_t)f->hash);
                 while (m->slots[place].stamp == m->stamp) {
                     const feature *other = &features[m->slots[place].feature];
@@ -246,9 +265,32 @@ lookup_rows(lookup *l, const batch *b, const growth *how, rows *out, size_t *row
     return k;
 }
 
-static int lookup_reserve_seen(lookup *l, size_t longest)
+/* Begin a walk over samples of up to `longest` features. 0 without memory. */
+static int lookup_begin(lookup *l, size_t longest)
 {
-    return seen_reserve(&l->known, longest) && seen_reserve(&l->unknown, longest);
+    if (!l->walk) {
+        if ((l->walk = walks)) {
+            walks = walks->next;
+        } else if (!(l->walk = calloc(1, sizeof *l->walk))) {
+            return 0;
+        }
+    }
+    return seen_reserve(&l->walk->known, longest) && seen_reserve(&l->walk->unknown, longest);
+}
+
+/* End the walk, if one is under way. */
+static void lookup_end(lookup *l)
+{
+    walk *const w = l->walk;
+    l->walk = NULL;
+    if (!w)
+        return;
+    if (w->known.room > WALK_MOST_ROOM || w->unknown.room > WALK_MOST_ROOM) {
+        walk_free(w);
+    } else {
+        w->next = walks;
+        walks = w;
+    }
 }
 
 static size_t lookup_grow(lookup *l, const batch *b, const growth *how, rows *out,

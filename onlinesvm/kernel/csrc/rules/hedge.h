@@ -39,6 +39,18 @@ typedef struct {
     float4 rates; /* 1/sqrt(G) of the adaptive experts in lanes 1 to 3, while they learn */
 } hedge_element;
 
+/* The elements of the row at hand, and the bias; where views are, as many for each. A row that was
+ * learned leaves it to the next, of whichever model. */
+typedef struct hedge_row {
+    struct hedge_row *next;
+    size_t room;
+    hedge_element at[];
+} hedge_row;
+
+#define HEDGE_MOST_ROOM ((size_t)1 << 15) /* of the elements that are left to the next row */
+
+static hedge_row *hedge_rows; /* those that nobody uses; under the interpreter's lock */
+
 typedef struct {
     blocks state;
     int has_bias;
@@ -55,8 +67,8 @@ typedef struct {
     /* errors, losses, recent errors, recent losses, each of all experts and the stack */
     double metrics[HEDGE_METRICS * (MIXTURE_MOST + 1)];
     double metrics_weights[2];
-    hedge_element *row; /* room for the longest row, and the bias; where views are, for one each */
-    size_t room;
+    hedge_row *row; /* while rows are learned */
+    size_t room;    /* of it, for each view */
 } hedge;
 
 static inline hedge_feature *hedge_at(const hedge *r, uint32_t id)
@@ -96,30 +108,51 @@ static void hedge_clear(hedge *r)
     blocks_clear(&r->state);
     free(r->row);
     r->row = NULL;
-    r->room = 0;
+    free(r->mixture.many);
+    r->mixture.many = NULL;
 }
 
-/* Room for rows of up to `longest` elements; 0 without memory. */
-static int hedge_reserve_row(hedge *r, size_t longest)
+/* Make room for all views to come. 0 without memory. */
+static int hedge_widen(hedge *r) { return mixture_widen(&r->mixture); }
+
+/* Begin to learn rows of up to `longest` elements; 0 without memory. */
+static int hedge_begin(hedge *r, size_t longest)
 {
-    hedge_element *row;
-    if (longest + 1 <= r->room)
-        return 1;
-    row = realloc(r->row, (r->wide ? VIEWS : 1) * (longest + longest / 2 + 64) * sizeof *row);
-    if (!row)
+    const size_t views = r->wide ? VIEWS : 1;
+    if (r->wide && !hedge_widen(r))
         return 0;
-    r->row = row;
-    r->room = longest + longest / 2 + 64;
+    if (!r->row && (r->row = hedge_rows))
+        hedge_rows = hedge_rows->next;
+    if (!r->row || r->row->room < views * (longest + 1)) {
+        const size_t room = views * (longest + longest / 2 + 64);
+        hedge_row *made = malloc(sizeof *made + room * sizeof *made->at);
+        if (!made)
+            return 0;
+        made->room = room;
+        free(r->row);
+        r->row = made;
+    }
+    r->room = r->row->room / views;
     return 1;
 }
 
-/* Before room is reserved for a row: features of any view may be in it. */
-static void hedge_expect_views(hedge *r)
+/* End it, if it was begun. */
+static void hedge_end(hedge *r)
 {
-    if (!r->wide)
-        r->room = 0;
-    r->wide = 1;
+    hedge_row *const row = r->row;
+    r->row = NULL;
+    if (!row)
+        return;
+    if (row->room > HEDGE_MOST_ROOM) {
+        free(row);
+    } else {
+        row->next = hedge_rows;
+        hedge_rows = row;
+    }
 }
+
+/* Before rows are begun: features of any view may be in them. */
+static void hedge_expect_views(hedge *r) { r->wide = 1; }
 
 /* The tags of the new features `first` .. first + n - 1, that there is state for. */
 static void hedge_enter(hedge *r, uint32_t first, const uint8_t *tags, size_t n)
@@ -399,7 +432,7 @@ static INLINED hedge_element *hedge_walk(hedge *r, const rows *x, size_t i, int6
     const double4 c03 = {c[0], c[1], c[2], c[3]};
     const double2 c45 = {c[4], c[5]};
     const int64_t end = x->indptr[i + 1];
-    hedge_element *row = r->row;
+    hedge_element *row = r->row->at;
     hedge_sums at = *sums;
     int64_t j = x->indptr[i];
     /* While all are plain, scaled is old. */
@@ -526,7 +559,7 @@ static INLINED double hedge_learn_row(hedge *r, const rows *x, size_t i, int64_t
     hedge_margins(&sums, &r->bias[0], inverse, margins, own);
     margins[EXPERTS] = mixture_learn(&r->mixture, EXPERTS, margins, &norm, y, h, wrong);
     hedge_observe(r, EXPERTS, margins, wrong, y, importance);
-    hedge_update(r->row, stop, own, sums.v, y, h, inverse);
+    hedge_update(r->row->at, stop, own, sums.v, y, h, inverse);
     return sums.margin;
 }
 
@@ -613,7 +646,7 @@ static INLINED double hedge_learn_views(hedge *r, const rows *x, size_t i, int64
     memset(sums, 0, sizeof sums);
     for (view = 0; view < VIEWS; view++) {
         const hedge_feature *bias = &r->bias[r->slot[view] < 0 ? VIEWS - 1 : r->slot[view]];
-        begins[view] = stops[view] = r->row + (size_t)view * r->room;
+        begins[view] = stops[view] = r->row->at + (size_t)view * r->room;
         if (!r->has_bias)
             continue;
         sums[view].norm2 = 1.0;
@@ -753,7 +786,7 @@ static void hedge_restore(hedge *r, size_t n, const double *numbers, const int64
 }
 
 #define HEDGE_SCALARS_MOST \
-    (1 + VIEWS * HEDGE_SINGLES + sizeof(mixture) / sizeof(double) \
+    (1 + VIEWS * HEDGE_SINGLES + sizeof(mixture) / sizeof(double) + MIXTURE_MOST * MIXTURE_MOST \
      + 2 + HEDGE_METRICS * (MIXTURE_MOST + 1))
 
 /* The numbers that belong to no feature, but for whole ones, in the order of a dump; how many.

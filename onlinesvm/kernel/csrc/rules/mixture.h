@@ -21,7 +21,8 @@ typedef struct {
     double losses[MIXTURE_MOST + 1];
     double sizes[MIXTURE_MOST + 1];
     double stack[MIXTURE_MOST];
-    double covariance[MIXTURE_MOST * MIXTURE_MOST]; /* `experts` rows of as many */
+    double few[EXPERTS * EXPERTS]; /* the covariance of the experts of one view */
+    double *many;                  /* that of all views, once there is memory for it */
 } mixture;
 
 static inline double mixture_least(double a, double b) { return b < a ? b : a; }
@@ -31,15 +32,34 @@ static inline double mixture_cut(double x, double most)
     return mixture_least(most, mixture_most(-most, x));
 }
 
-/* A mixture of n experts that has learned nothing. */
+/* `experts` rows of as many. */
+static inline double *mixture_covariance(mixture *m) { return m->many ? m->many : m->few; }
+
+/* Make room for the experts of all views. 0 without memory. */
+static int mixture_widen(mixture *m)
+{
+    if (m->many)
+        return 1;
+    m->many = calloc(MIXTURE_MOST * MIXTURE_MOST, sizeof *m->many);
+    if (!m->many)
+        return 0;
+    memcpy(m->many, m->few, sizeof m->few);
+    return 1;
+}
+
+/* A mixture of n experts that has learned nothing; it keeps its room, which has to be enough. */
 static void mixture_init(mixture *m, int n)
 {
+    double *const many = m->many, *covariance;
     int r;
     memset(m, 0, sizeof *m);
+    m->many = many;
     m->experts = n;
+    covariance = mixture_covariance(m);
+    memset(covariance, 0, (size_t)n * (size_t)n * sizeof *covariance);
     for (r = 0; r < n; r++) {
         m->coefficients[r] = m->stack[r] = 1.0 / n;
-        m->covariance[r * n + r] = MIXTURE_STACK_VARIANCE;
+        covariance[r * n + r] = MIXTURE_STACK_VARIANCE;
     }
     for (r = 0; r <= n; r++)
         m->weights[r] = 1.0 / (n + 1);
@@ -81,13 +101,13 @@ static INLINED void mixture_weigh(mixture *m, const int n)
         m->weights[j] /= total;
 }
 
-/* Add the experts of a view that comes to be: their losses are the mean of those of the others, so
+/* Add the experts of a view that comes to be, for which there is room: their losses are the mean of those of the others, so
  * that they have as much to say as these, and the stack gives all the same share. */
 static void mixture_grow(mixture *m)
 {
     const int old = m->experts, n = old + EXPERTS;
     const double share = (double)old / (double)n;
-    double mean = 0.0;
+    double mean = 0.0, *const covariance = m->many;
     int i, j;
     if (!(m->count > 0.0)) {
         mixture_init(m, n);
@@ -100,10 +120,10 @@ static void mixture_grow(mixture *m)
     m->sizes[n] = m->sizes[old];
     for (i = old - 1; i >= 0; i--)
         for (j = old - 1; j >= 0; j--)
-            m->covariance[i * n + j] = m->covariance[i * old + j];
+            covariance[i * n + j] = covariance[i * old + j];
     for (i = 0; i < n; i++)
         for (j = i < old ? old : 0; j < n; j++)
-            m->covariance[i * n + j] = i == j ? MIXTURE_STACK_VARIANCE : 0.0;
+            covariance[i * n + j] = i == j ? MIXTURE_STACK_VARIANCE : 0.0;
     for (j = 0; j < old; j++)
         m->stack[j] *= share;
     for (j = old; j < n; j++) {
@@ -121,6 +141,7 @@ static INLINED int mixture_learn_stack(mixture *m, const int n, const double *sc
                                        double h)
 {
     double z[MIXTURE_MOST], spread[MIXTURE_MOST], margin = 0.0, v = 0.0, loss, beta, step;
+    double *const covariance = mixture_covariance(m);
     int i, j;
     for (i = 0; i < n; i++) {
         z[i] = mixture_cut(scaled[i], MIXTURE_MARGIN_CUT);
@@ -132,7 +153,7 @@ static INLINED int mixture_learn_stack(mixture *m, const int n, const double *sc
     for (i = 0; i < n; i++) {
         double s = 0.0;
         for (j = 0; j < n; j++)
-            s += m->covariance[i * n + j] * z[j];
+            s += covariance[i * n + j] * z[j];
         spread[i] = s;
         v += s * z[i];
     }
@@ -142,10 +163,10 @@ static INLINED int mixture_learn_stack(mixture *m, const int n, const double *sc
         const double shrink = beta * spread[i];
         m->stack[i] += step * spread[i];
         for (j = 0; j < n; j++) {
-            double *c = &m->covariance[i * n + j];
+            double *c = &covariance[i * n + j];
             *c = (*c - shrink * spread[j]) * (1.0 - MIXTURE_STACK_RETURN);
         }
-        m->covariance[i * n + i] += MIXTURE_STACK_RETURN * MIXTURE_STACK_VARIANCE;
+        covariance[i * n + i] += MIXTURE_STACK_RETURN * MIXTURE_STACK_VARIANCE;
     }
     return 1;
 }
@@ -207,7 +228,7 @@ static size_t mixture_copy(mixture *m, double *numbers, int views, int restores)
 {
     const size_t n = (size_t)m->experts, slots = n / EXPERTS;
     double *const parts[] = {&m->count,  m->norms, m->coefficients, m->weights,     m->losses,
-                             m->sizes,   m->stack, m->covariance,   m->counts,      m->norms + 1};
+                             m->sizes,   m->stack, mixture_covariance(m), m->counts, m->norms + 1};
     const size_t sizes[] = {1, 1, n, n + 1, n + 1, n + 1, n, n * n, slots, slots - 1};
     size_t k, at = 0;
     for (k = 0; k < (views ? 10 : 8); k++) {
