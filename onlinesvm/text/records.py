@@ -102,7 +102,7 @@ class Extractor:
         of its values, 1 at least. Raises as `extract` does.
         """
         found = self.extract(packed)
-        return found.cut, max(1.0, *map(abs, found.values))
+        return found.cut, max(map(abs, [1.0, *found.values]))
 
     @property
     def reads_text(self) -> bool:

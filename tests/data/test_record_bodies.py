@@ -183,7 +183,7 @@ def test_a_record_is_checked_as_it_is_extracted(
             extractor.check(pack(record))
         assert str(caught.value) == str(error)
     else:
-        assert extractor.check(pack(record)) == (found.cut, max(1.0, *map(abs, found.values)))
+        assert extractor.check(pack(record)) == (found.cut, max(map(abs, [1.0, *found.values])))
 
 
 def test_tags_stand_at_their_features() -> None:
