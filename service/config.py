@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from onlinesvm.config import check_number, parameter
 from onlinesvm.errors import ConfigError
+from onlinesvm.service.endpoint import check_endpoint, is_local
 from onlinesvm.service.protocol import DEFAULT_ENDPOINT
 from onlinesvm.service.storage.fsync import POLICIES
 
@@ -17,6 +18,7 @@ LOG_FORMATS = ("text", "json")
 # A snapshot's header holds all of them, and its size is bounded.
 _MAX_PRODUCERS = 500_000
 _MAX_MODELS = 10_000_000
+_MAX_CONNECTIONS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,16 +78,35 @@ class ServeConfig:
         "stderr's log: lines for a reader, or one JSON object a line for a collector",
         LOG_FORMATS,
     )
-    insecure: bool = parameter(
-        False, "bind an address that other machines can reach, without any protection"
+    key: str | None = parameter(
+        None,
+        "file of the daemon's keys (NAME.secret); clients then need keys too, and the address may"
+        " be one that other machines reach",
+    )
+    allow: str | None = parameter(
+        None,
+        "with --key, folder of the permitted keys; read again on SIGHUP and by reload",
+    )
+    max_connections: int = parameter(
+        4096, "connections at a time, about 10 kB of memory each; more are refused"
     )
 
     def __post_init__(self) -> None:
         if not self.bind.isprintable():  # a lone surrogate is a byte that is not UTF-8
             raise ConfigError(f"bind: expected an endpoint, got {self.bind!r}")
-        for name in ("state", "follow"):
+        for name in ("state", "follow", "key", "allow"):
             if getattr(self, name) == "":
-                raise ConfigError(f"{name}: expected a folder, got ''")
+                kind = "file" if name == "key" else "folder"
+                raise ConfigError(f"{name}: expected a {kind}, got ''")
+        if (self.key is None) != (self.allow is None):
+            missing = "key" if self.key is None else "allow"
+            raise ConfigError(f"{missing}: expected key and allow together, got one of them")
+        check_endpoint(self.bind)
+        if self.key is None and not is_local(self.bind):
+            raise ConfigError(
+                f"bind: {self.bind} can be reached from other machines, and anyone who reaches it"
+                " could change the models: bind a loopback address, or give keys (--key, --allow)"
+            )
         for name in ("snapshot_every_s", "reload_every_s"):
             check_number(name, getattr(self, name), 0.01, _LONGEST_S)
         for name, choices in (
@@ -98,6 +119,7 @@ class ServeConfig:
         for name, low, high in (
             ("max_producers", 1, _MAX_PRODUCERS),
             ("max_models", 1, _MAX_MODELS),
+            ("max_connections", 1, _MAX_CONNECTIONS),
             ("max_memory", 2**20, 2**62),
         ):
             limit = getattr(self, name)

@@ -4,11 +4,13 @@
     ├── LogError (ValueError)          a log that is damaged before its end, or of another folder
     ├── StateError (OSError)           a state folder that cannot be used
     ├── NotDurable (OSError)           requests that could not be written to the log
+    ├── KeyFileError (ValueError)      a file of keys that cannot be used
     └── ServiceError                   errors of a client
         ├── RequestRefused (ValueError)   the daemon answered with an error
         ├── DaemonTimeout (TimeoutError)  no answer within the deadline
         ├── DaemonLost (ConnectionError)  the connection broke with requests in flight
         │   └── DaemonUnreachable         no connection to a daemon; nothing was learned
+        │       └── ClientRefused         a daemon that refuses this client
         └── StreamBroken                  a numbered stream that cannot go on
 
 Messages say what was expected, what came, and where.
@@ -19,9 +21,11 @@ from __future__ import annotations
 from onlinesvm.errors import OnlineSVMError
 
 __all__ = [
+    "ClientRefused",
     "DaemonLost",
     "DaemonTimeout",
     "DaemonUnreachable",
+    "KeyFileError",
     "LogError",
     "NotDurable",
     "RequestRefused",
@@ -37,6 +41,10 @@ class LogError(OnlineSVMError, ValueError):
 
 class NotDurable(OnlineSVMError, OSError):
     """Requests that could not be written to the log; nothing of them is kept."""
+
+
+class KeyFileError(OnlineSVMError, ValueError):
+    """A file of keys that cannot be used: damaged, or open to others."""
 
 
 class StateError(OnlineSVMError, OSError):
@@ -109,6 +117,12 @@ class DaemonLost(ServiceError, ConnectionError):
 
 class DaemonUnreachable(DaemonLost):
     """No connection to a daemon: refused, or another service answers. Nothing was learned."""
+
+
+class ClientRefused(DaemonUnreachable):
+    """A daemon that refuses this client: its key is missing, wrong or not permitted, or
+    there are too many connections.
+    """
 
 
 class StreamBroken(ServiceError):

@@ -8,7 +8,7 @@ envelope, up to a first empty one, may come before them; the reply echoes them.
     reply header     map: v, id, ok = true, and the operation's own keys
     error header     map: v, id, ok = false, error = {code, message, at, sample}: the path to what
                      is wrong in the body, and the index of its sample; nil where it has none.
-                     BUSY while the daemon loads has retry_after_s too
+                     BUSY has retry_after_s too, where that is known
 
     operation   body   asks for
     ping               a sign of life
@@ -56,6 +56,7 @@ Bodies are described in `onlinesvm.data.codec`.
     NO_MODEL      names a model that the daemon does not have
     EXISTS        would create a model under a name that is taken
     DAMAGED       is for a model that neither its snapshots nor the log make whole
+    FORBIDDEN     is not permitted to its user
     SEQUENCE_GAP  has a number that does not follow the producer's last one
     READ_ONLY     would change a model that is served read-only
     BUSY          cannot be answered now, and may be sent again
@@ -82,6 +83,7 @@ from onlinesvm.model.explanation import Contribution, Explanation
 from onlinesvm.model.labels import label_array
 from onlinesvm.model.lookup import name_bytes, name_text
 from onlinesvm.service.errors import RequestRefused
+from onlinesvm.service.keys.permit import ANYONE, Permit
 
 __all__ = [
     "CODES",
@@ -90,8 +92,10 @@ __all__ = [
     "DEFERRING",
     "LAG_FIGURES",
     "MAX_CURSOR_BYTES",
+    "MODELLESS",
     "OPERATIONS",
     "OUTPUTS",
+    "ROLE_OF",
     "VERSION",
     "Id",
     "Numbering",
@@ -128,6 +132,7 @@ CODES = (
     "NO_MODEL",
     "EXISTS",
     "DAMAGED",
+    "FORBIDDEN",
     "SEQUENCE_GAP",
     "READ_ONLY",
     "BUSY",
@@ -154,6 +159,24 @@ OPERATIONS = {
     "upload": True,
     "fetch": False,
 }
+
+# Operation → the least role that may ask for it, where there are keys; admin for any other.
+ROLE_OF = dict.fromkeys(
+    ("ping", "predict", "explain", "labels", "stats", "models", "fetch"), "read"
+) | {
+    "learn": "learn",
+    "resume": "learn",
+    "lag": "learn",
+    "drop_label": "admin",
+    "snapshot": "admin",
+    "reload": "admin",
+    "create": "admin",
+    "drop": "admin",
+    "upload": "admin",
+}
+
+# Those that are for no model.
+MODELLESS = frozenset(("ping", "models", "upload"))
 
 # Those that run beside the loop and are answered when they are done.
 DEFERRING = frozenset(("snapshot", "reload", "create", "fetch"))
@@ -240,7 +263,7 @@ class Request(NamedTuple):  # a frozen dataclass takes four times as long to mak
     header: its frame, as it came. producer, sequence, cursor: see Numbering. peer: the connection
     it came from. model: the name of the model it is for. top: how many labels of each sample
     predict answers with. options: the checked keys of an operation that is asked for seldom; a
-    label among them is as it came.
+    label among them is as it came. permit: that of its user.
     """
 
     op: str
@@ -255,6 +278,7 @@ class Request(NamedTuple):  # a frozen dataclass takes four times as long to mak
     top: int = 1
     options: Mapping[str, Any] = _NONE
     cursor: bytes = b""
+    permit: Permit = ANYONE
 
 
 class Reply(NamedTuple):
@@ -292,7 +316,9 @@ def split_envelope(frames: Sequence[bytes]) -> tuple[Sequence[bytes], Sequence[b
     return (), frames
 
 
-def parse_request(frames: Sequence[bytes], limits: Limits, peer: bytes = b"") -> Request:
+def parse_request(
+    frames: Sequence[bytes], limits: Limits, peer: bytes = b"", permit: Permit = ANYONE
+) -> Request:
     """The request in `frames`, envelope apart, of `peer`; its body is not read.
 
     Raises RequestError.
@@ -353,7 +379,19 @@ def parse_request(frames: Sequence[bytes], limits: Limits, peer: bytes = b"") ->
         )
     body = frames[1] if has_body else b""
     return Request(
-        op, id, body, frames[0], producer, sequence, peer, output, model, top, options, cursor
+        op,
+        id,
+        body,
+        frames[0],
+        producer,
+        sequence,
+        peer,
+        output,
+        model,
+        top,
+        options,
+        cursor,
+        permit,
     )
 
 

@@ -93,7 +93,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
 }
 _METAVARS = {
     "bind": "ENDPOINT", "state": "DIR", "follow": "DIR", "class_weight": "WEIGHTS",
-    "labels": "LABELS", "positive": "LABEL", "fields": "FIELDS",
+    "key": "FILE", "allow": "DIR", "labels": "LABELS", "positive": "LABEL", "fields": "FIELDS",
 }  # fmt: skip
 
 

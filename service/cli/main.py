@@ -20,7 +20,7 @@ from onlinesvm.service.cli import settings
 from onlinesvm.service.cli.interrupt import interruptible
 from onlinesvm.service.cli.output import BYTES_AS_GIVEN, naming
 from onlinesvm.service.cli.parser import Parser, UsageError
-from onlinesvm.service.errors import DaemonUnreachable
+from onlinesvm.service.errors import ClientRefused, DaemonUnreachable
 from onlinesvm.version import __version__
 
 __all__ = ["COMMANDS", "main", "parser"]
@@ -45,6 +45,7 @@ COMMANDS = {
     "snapshot": ("admin", "have a daemon write a snapshot; print its path as JSON"),
     "inspect": ("admin", "print a snapshot's header and its strongest features"),
     "recover": ("admin", "repair a damaged state folder; print what was lost as JSON"),
+    "keys": ("keys", "make, allow, list and revoke the keys of a daemon's users"),
     "demo": ("demo", "watch a daemon learn this machine's Python library"),
 }
 
@@ -135,6 +136,8 @@ def _run(arguments: argparse.Namespace) -> None:
     """Run the command. The error of a missing daemon gets a note with the remedies."""
     try:
         arguments.run(arguments)
+    except ClientRefused:
+        raise
     except DaemonUnreachable as error:
         takes_file = " --file FILE needs no daemon." if hasattr(arguments, "snapshot") else ""
         error.add_note(f"`onlinesvm serve` starts a daemon; --connect names another.{takes_file}")

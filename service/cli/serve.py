@@ -24,8 +24,8 @@ from onlinesvm.service.cli.output import write
 from onlinesvm.service.cli.parser import Parser, UsageError
 from onlinesvm.service.cli.replay_progress import ReplayProgress
 from onlinesvm.service.config import ServeConfig
-from onlinesvm.service.endpoint import check_exposure
 from onlinesvm.service.server.allocator import keep_freed_memory
+from onlinesvm.service.server.auth.access import Access
 from onlinesvm.service.server.daemon import Daemon, load_leader, load_reader
 from onlinesvm.service.server.service import Service
 from onlinesvm.version import __version__
@@ -44,7 +44,8 @@ def add_serve(parser: Parser) -> None:
     parser.epilog = (
         "example:\n"
         "  onlinesvm serve --state ./state\n"
-        "  onlinesvm serve --bind tcp://127.0.0.1:5578 --follow ./state"
+        "  onlinesvm serve --bind tcp://127.0.0.1:5578 --follow ./state\n"
+        "  onlinesvm serve --bind tcp://0.0.0.0:5577 --key d.secret --allow permits"
     )
     parser.add_argument(
         "--print-config",
@@ -63,7 +64,6 @@ def serve(arguments: argparse.Namespace) -> None:
     limits, parameters = limits_of(arguments), parameters_of(arguments)
     with from_flags():
         config = ServeConfig(**given_flags(arguments, ServeConfig))
-        check_exposure(config.bind, insecure=config.insecure)
     if config.follow is not None and (parameters or "state" in arguments):
         raise UsageError("--follow takes the model as it is: no --state, no learner's flags")
     idle = "reload_every_s" if config.follow is None else "snapshot_every_s"
@@ -78,6 +78,7 @@ def serve(arguments: argparse.Namespace) -> None:
     # All paths that are reported later are absolute.
     config = replace(config, state=str(Path(config.state).absolute()))
     progress = ReplayProgress()
+    access = Access.of(config)
     if config.follow is not None:
         folder = Path(config.follow).absolute()
         load = load_reader(
@@ -85,14 +86,15 @@ def serve(arguments: argparse.Namespace) -> None:
             limits,
             reload_every_s=config.reload_every_s,
             max_memory_bytes=config.max_memory,
+            users=access.users,
         )
         source = f"follows {folder}"
     else:
-        load = load_leader(config, limits, parameters, on_progress=progress)
+        load = load_leader(config, limits, parameters, on_progress=progress, users=access.users)
         source = f"state {config.state}"
     keep_freed_memory()
     sys.setswitchinterval(_SWITCH_S)
-    daemon = Daemon(load, config.bind, limits)
+    daemon = Daemon(load, config.bind, limits, access)
     every = asdict(config) | asdict(limits)
     log.debug("settings: %s", " ".join(f"{key}={value}" for key, value in every.items()))
 

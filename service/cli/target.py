@@ -63,6 +63,16 @@ def add_connection(parser: Parser) -> None:
         metavar="TIME",
         help="wait so long for a daemon that does not run yet (default: a closed port is an error)",
     )
+    parser.add_argument(
+        "--key",
+        metavar="FILE",
+        help="your keys, NAME.secret, where the daemon has keys (default: $ONLINESVM_KEY)",
+    )
+    parser.add_argument(
+        "--server-key",
+        metavar="KEY",
+        help="the daemon's public key, or its file (default: $ONLINESVM_SERVER_KEY)",
+    )
 
 
 def add_target(parser: Parser, help: str) -> None:
@@ -97,6 +107,8 @@ def client_of(arguments: argparse.Namespace, limits: Limits | None = None) -> Cl
             limits=limits,
             model=getattr(arguments, "model", None),
             on_waiting=say,
+            key=arguments.key,
+            server_key=arguments.server_key,
         )
 
 

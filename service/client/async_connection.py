@@ -176,7 +176,8 @@ class AsyncConnection:
             monitor = self._sockets.monitor
             while int(monitor.getsockopt(_EVENTS)) & _POLLIN:
                 frames = monitor.recv_multipart(_NOBLOCK)
-                self._link.take_event(parse_monitor_message(frames)["event"])
+                event = parse_monitor_message(frames)
+                self._link.take_event(event["event"], event["value"])
 
     def _take(self, answer: Answer) -> None:
         self._has_answered = True

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from onlinesvm.config import Limits
 from onlinesvm.service.client.calls import Calls
-from onlinesvm.service.client.settings import Settings, check_seconds
+from onlinesvm.service.client.settings import Place, Settings, check_seconds
 from onlinesvm.service.protocol import DEFAULT_ENDPOINT
 
 __all__ = ["Configured"]
@@ -27,9 +27,11 @@ class Configured(ABC):
         limits: Limits | None = None,
         model: str | None = None,
         on_waiting: Callable[[], None] | None = None,
+        key: Place | None = None,
+        server_key: Place | None = None,
     ) -> None:
         self._settings = Settings(
-            endpoint, timeout_s, wait_s, limits or Limits(), model, on_waiting
+            endpoint, timeout_s, wait_s, limits or Limits(), model, on_waiting, key, server_key
         )
         self._calls = Calls(self._settings.limits, model)
         self._open()

@@ -77,7 +77,8 @@ class Connection:
     def _take_events(self) -> None:
         if self._sockets is not None:
             while self._sockets.monitor.poll(0):
-                self._link.take_event(recv_monitor_message(self._sockets.monitor)["event"])
+                event = recv_monitor_message(self._sockets.monitor)
+                self._link.take_event(event["event"], event["value"])
 
     def _check_open(self) -> None:
         if self._is_closing():

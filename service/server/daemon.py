@@ -7,6 +7,8 @@ from typing import Any
 
 from onlinesvm.config import Limits
 from onlinesvm.service.config import ServeConfig
+from onlinesvm.service.server.auth.access import Access
+from onlinesvm.service.server.auth.users import Users
 from onlinesvm.service.server.counters import Counters
 from onlinesvm.service.server.leader import Policy
 from onlinesvm.service.server.loading import Loading, Progress
@@ -24,15 +26,16 @@ Load = Callable[[Counters, Callable[[], None], Progress], Service]
 
 
 class Daemon:
-    """Serves what `load` returns at the endpoint `bind` until SIGTERM, SIGINT or `stop`.
+    """Serves what `load` returns at the endpoint `bind` until SIGTERM, SIGINT or `stop`, to those
+    who have `access`.
 
     ``tcp://127.0.0.1:*`` binds any free port; `endpoint` is the real one. Raises StateError if it
     cannot be bound; nothing was loaded or created then.
     """
 
-    def __init__(self, load: Load, bind: str, limits: Limits) -> None:
+    def __init__(self, load: Load, bind: str, limits: Limits, access: Access | None = None) -> None:
         self._load = load
-        self._loop = Loop(bind, limits, Counters())
+        self._loop = Loop(bind, limits, Counters(), access)
         self.endpoint = self._loop.endpoint
 
     def stop(self) -> None:
@@ -75,6 +78,7 @@ def load_leader(
     given: Mapping[str, Any],
     schedule: Schedule | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    users: Users | None = None,
 ) -> Load:
     """Loads the models of a state folder to learn on; `given` are a new model's parameters.
 
@@ -102,7 +106,9 @@ def load_leader(
             policy = Policy(
                 limits, config.max_producers, given, config.auto_create, config.max_models
             )
-            return Leading(state, started, counters, wake, planned, policy, config.max_memory)
+            return Leading(
+                state, started, counters, wake, planned, policy, config.max_memory, users=users
+            )
         except BaseException:
             state.close()
             raise
@@ -111,14 +117,19 @@ def load_leader(
 
 
 def load_reader(
-    folder: str, limits: Limits, *, reload_every_s: float, max_memory_bytes: int | None = None
+    folder: str,
+    limits: Limits,
+    *,
+    reload_every_s: float,
+    max_memory_bytes: int | None = None,
+    users: Users | None = None,
 ) -> Load:
     """Loads the newest snapshots of another daemon's state folder to serve them."""
 
     def load(counters: Counters, wake: Callable[[], None], progress: Progress) -> Service:
         return Reading(
             folder, limits, counters, wake, reload_every_s=reload_every_s,
-            max_memory_bytes=max_memory_bytes,
+            max_memory_bytes=max_memory_bytes, users=users,
         )  # fmt: skip
 
     return load

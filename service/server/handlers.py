@@ -28,6 +28,7 @@ from onlinesvm.service.protocol import (
     request_error_of,
 )
 from onlinesvm.service.server.answer import Answer, created, later
+from onlinesvm.service.server.auth.users import Users
 from onlinesvm.service.server.counters import Counters
 from onlinesvm.service.server.leader import Leader, has_origin
 from onlinesvm.service.server.log_health import LogHealth
@@ -61,9 +62,10 @@ class Handlers(ABC):
 
     mode: str
 
-    def __init__(self, registry: Registry, counters: Counters) -> None:
+    def __init__(self, registry: Registry, counters: Counters, users: Users) -> None:
         self._registry = registry
         self._counters = counters
+        self._users = users
         self._handlers: dict[str, Callable[[Request], Answer]] = {
             "ping": self._ping,
             "predict": self._predict,
@@ -170,14 +172,15 @@ class Handlers(ABC):
         raise AssertionError(f"{self.mode}: no plan was made for {request.op}")
 
     def _models(self, request: Request) -> Answer:
-        """A page of the models, by name."""
-        options = request.options
-        names = self._registry.names_after(options["after"], options["limit"] + 1)
+        """A page of the models that the user's role is for, by name."""
+        options, registry, permit = request.options, self._registry, request.permit
+        is_shown = None if permit.models == "*" else permit.has_model
+        names = registry.names_after(options["after"], options["limit"] + 1, is_shown)
         page = names[: options["limit"]]
         return Reply(
             {
                 "models": [self._row(name) for name in page],
-                "count": len(self._registry),
+                "count": len(registry) if is_shown is None else registry.count(is_shown),
                 "next": page[-1] if len(names) > len(page) else None,
             }
         )
@@ -195,6 +198,13 @@ class Handlers(ABC):
         if stored is not None and stored.damage is not None:
             row["damage"] = stored.damage
         return row
+
+    def _reloaded_keys(self) -> dict[str, Any]:
+        """Read the permits again: what a reply says of them."""
+        if not self._users.has_keys:
+            return {}
+        errors = self._users.reload()
+        return {"keys": len(self._users), "key_errors": errors}
 
     @abstractmethod
     def _create(self, request: Request) -> Answer: ...
@@ -262,6 +272,7 @@ class LeaderHandlers(Handlers):
         self,
         registry: Registry,
         counters: Counters,
+        users: Users,
         leader: Leader,
         snapshotter: Snapshotter,
         log: Log,
@@ -269,7 +280,7 @@ class LeaderHandlers(Handlers):
         memory: Memory,
         transfers: Transfers,
     ) -> None:
-        super().__init__(registry, counters)
+        super().__init__(registry, counters, users)
         self._leader = leader
         self._snapshotter = snapshotter
         self._log = log
@@ -347,9 +358,13 @@ class LeaderHandlers(Handlers):
         return later(self._snapshotter.request(hosted, first=True), reply)
 
     def _reload(self, request: Request) -> Answer:
+        if self._users.has_keys:
+            return Reply(self._reloaded_keys())
         raise RequestError(
-            "BAD_REQUEST", "expected reload at a reader, got it at a leader", None, request.id
-        )
+            "BAD_REQUEST",
+            "expected reload at a reader, or at a leader with keys, got it at one without",
+            None, request.id,
+        )  # fmt: skip
 
     def _report(self, request: Request, hosted: Hosted | None) -> dict[str, Any]:
         self._leader.settle()
@@ -381,8 +396,10 @@ class ReaderHandlers(Handlers):
 
     mode = "reader"
 
-    def __init__(self, registry: Registry, counters: Counters, reader: Reader) -> None:
-        super().__init__(registry, counters)
+    def __init__(
+        self, registry: Registry, counters: Counters, users: Users, reader: Reader
+    ) -> None:
+        super().__init__(registry, counters, users)
         self._reader = reader
         self._handlers |= {"learn": self._learn, "drop_label": self._learn}
 
@@ -398,10 +415,13 @@ class ReaderHandlers(Handlers):
         raise RequestError("READ_ONLY", "a reader writes no snapshot", None, request.id)
 
     def _reload(self, request: Request) -> Answer:
+        keys = self._reloaded_keys()
+
         def reply(looked: Future[Look]) -> Reply:
             look = looked.result()
             return Reply(
                 {
+                    **keys,
                     "reloaded": look.is_new,
                     "position": look.served.model.position if look.served else None,
                     "path": str(look.served.path) if look.served else None,

@@ -55,10 +55,11 @@ class Hosted:
 class Registry:
     """Models by name. One may be known and not be in memory: it is damaged, or has to be loaded.
 
-    Owned by the loop's thread.
+    names_models: whether the error for an unknown name lists others. Owned by the loop's thread.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, names_models: bool = True) -> None:
+        self._names_models = names_models
         self._hosted: OrderedDict[str, Hosted] = OrderedDict()  # the one used last comes last
         self._stored: dict[str, StoredModel] = {}
         self._names: list[str] = []  # sorted, of both
@@ -133,6 +134,8 @@ class Registry:
         if stored is not None or name in self._expected:
             reason = self._expected[name]() if stored is None else f"model {name} is being loaded"
             raise RequestError("BUSY", reason, None, id)
+        if not self._names_models:
+            raise RequestError("NO_MODEL", f"expected a model, got {name}", None, id)
         names = sorted({*self._names[: _SHOWN + 1], *list(self._expected)[:_SHOWN]})
         known = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
         raise RequestError(
@@ -142,9 +145,18 @@ class Registry:
     def __contains__(self, name: str) -> bool:
         return name in self._hosted or name in self._stored
 
-    def names_after(self, name: str, most: int) -> list[str]:
-        """At most `most` names that come after `name`, sorted."""
-        return list(islice(self._names, (at := bisect_right(self._names, name)), at + most))
+    def names_after(
+        self, name: str, most: int, is_shown: Callable[[str], bool] | None = None
+    ) -> list[str]:
+        """At most `most` names that come after `name`, sorted; those alone that are shown."""
+        at = bisect_right(self._names, name)
+        if is_shown is None:
+            return self._names[at : at + most]
+        return list(islice(filter(is_shown, islice(self._names, at, None)), most))
+
+    def count(self, is_shown: Callable[[str], bool]) -> int:
+        """How many models are shown."""
+        return sum(map(is_shown, self._names))
 
     def least_used(self) -> list[Hosted]:
         """The models in memory, the one used furthest back first."""

@@ -13,6 +13,7 @@ from typing import Protocol
 from onlinesvm.config import Limits
 from onlinesvm.service.protocol import Request, RequestError
 from onlinesvm.service.server.answer import Answer
+from onlinesvm.service.server.auth.users import Users
 from onlinesvm.service.server.changes import Changes
 from onlinesvm.service.server.counters import Counters
 from onlinesvm.service.server.handlers import LeaderHandlers, ReaderHandlers
@@ -89,13 +90,15 @@ class Leading:
         policy: Policy = Policy(Limits()),  # noqa: B008 - frozen
         max_memory_bytes: int | None = None,
         part_bytes: int = PART_BYTES,
+        users: Users | None = None,
     ) -> None:
+        users = Users() if users is None else users
         started.log.wake = wake
         self._started = started
         self._state = state
         self._counters = counters
         self._policy = policy
-        self._registry = registry = Registry()
+        self._registry = registry = Registry(names_models=not users.has_keys)
         self._changes = changes = Changes(schedule.every_s, started.log.lsn)
         self._loader = ModelLoader(partial(load, state.path), wake)
         self.snapshotter = Snapshotter(registry, started, changes, schedule, wake, self._loader.ask)
@@ -113,7 +116,7 @@ class Leading:
         self._wanted: list[StoredModel] = []  # to be loaded once there is room in memory
         self._served: str | None = None  # the model whose requests that waited are answered
         self.handlers = LeaderHandlers(
-            registry, counters, self.leader, self.snapshotter, started.log, self.health,
+            registry, counters, users, self.leader, self.snapshotter, started.log, self.health,
             self._memory, self._transfers,
         )  # fmt: skip
         self._take(started)
@@ -318,15 +321,17 @@ class Reading:
         *,
         reload_every_s: float,
         max_memory_bytes: int | None = None,
+        users: Users | None = None,
     ) -> None:
-        registry = Registry()
+        users = Users() if users is None else users
+        registry = Registry(names_models=not users.has_keys)
         self._counters = counters
         self._waiting = Waiting(WAIT_S, _late)
         self.reader = Reader(
             folder, limits, registry, wake, reload_every_s=reload_every_s,
             max_memory_bytes=max_memory_bytes,
         )  # fmt: skip
-        self.handlers = ReaderHandlers(registry, counters, self.reader)
+        self.handlers = ReaderHandlers(registry, counters, users, self.reader)
 
     def plan(self, requests: Sequence[Request]) -> Sequence[Planned]:
         return [self._park(request) for request in requests]

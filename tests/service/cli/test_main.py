@@ -182,7 +182,12 @@ def test_dashes_alone_make_no_flag_near() -> None:
         ("serve --max-message-bytes 0", "max_message_bytes: expected an integer"),
         ("serve --bind here", "endpoint: expected tcp://HOST:PORT or ipc://PATH, got 'here'"),
         ("serve --bind tcp://127.0.0.1:99999", "endpoint: expected tcp://HOST:PORT"),
-        ("serve --bind tcp://0.0.0.0:5577", "--insecure"),
+        ("serve --bind tcp://0.0.0.0:5577", "or give keys (--key, --allow)"),
+        ("serve --key daemon.secret", "allow: expected key and allow together"),
+        ("serve --allow permits", "key: expected key and allow together"),
+        ("serve --max-connections 0", "max_connections: expected an integer from 1"),
+        ("keys list --folder=", "--folder: expected a folder, got ''"),
+        ("stats --key alice.secret", "server_key: expected key and server_key together"),
         ("serve --bind ipc://\udcff", "bind: expected an endpoint, got 'ipc://\\udcff'"),
         ("serve --follow d --rule sgd --eta0 0.2", "--follow takes the model as it is"),
         ("serve --follow d --no-bias", "--follow takes the model as it is"),
@@ -448,7 +453,7 @@ def test_a_daemon_starts_with_three_lines_and_obeys_from_then_on(
     shown = "\n".join(lines[:-3])
     for word in (
         "eta0=0.25", "bias=False", "max_name_bytes=99", "max_message_bytes=16777216",
-        "snapshot_every_s=300.0", "insecure=False",
+        "snapshot_every_s=300.0", "max_connections=4096",
     ):  # fmt: skip
         assert (word in shown) == (level == "debug")
     assert list(Path(state, "log").iterdir())

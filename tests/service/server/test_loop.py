@@ -382,7 +382,7 @@ BAD_HEADERS = {
     ),
     "reload at a learner": (
         [msgpack.packb({"v": 1, "op": "reload"})], "BAD_REQUEST",
-        "expected reload at a reader, got it at a leader",
+        "expected reload at a reader, or at a leader with keys, got it at one without",
     ),
 }  # fmt: skip
 

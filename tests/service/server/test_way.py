@@ -24,7 +24,7 @@ SERVER, STORAGE = "onlinesvm.service.server.", "onlinesvm.service.storage."
 STAGES = {
     "router": {SERVER + "router"},
     "loop": {SERVER + "loop"},
-    "protocol": {"onlinesvm.service.protocol"},
+    "protocol": {"onlinesvm.service.protocol", SERVER + "auth.users"},
     "leader": {
         SERVER + name
         for name in (
