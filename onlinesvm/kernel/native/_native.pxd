@@ -58,6 +58,9 @@ cdef extern from "codec/decode.h" nogil:
     const size_t PIECE_FEATURES
     void batch_init(batch *b)
     void batch_clear(batch *b)
+    void batch_expect(batch *b, size_t size)
+    void *spare_take(size_t wanted, size_t *size)
+    void spare_give(void *at, size_t size)
     uint32_t feature_length(const feature *f)
     const uint8_t *batch_name(const batch *b, const feature *f)
     int decode_head(const uint8_t *body, size_t size, const decode_limits *limits,
@@ -131,7 +134,7 @@ cdef extern from "lookup/slab.h" nogil:
         const double *importances
         size_t samples
     ctypedef struct slab:
-        double *margins
+        size_t elements
     size_t values_screen(const double *values, size_t n, double least, double most, int *small)
     ctypedef struct row_ends:
         const int32_t *narrow

@@ -15,6 +15,7 @@ def decode(object body, object limits, *, bint labelled, object extractor=None,
     if problem == DECODED:
         _reserve_samples(b, samples, labelled)
         _set_reader(&r, b, head)
+        batch_expect(&b.columns, b.body.len)
         problem = _decode_body(extractor, b, &r, samples, &bounds)
         if problem == FULL:
             bounds.checks = True
@@ -48,6 +49,7 @@ cdef object _decode_piece(object body, object limits, bint labelled, object extr
     bounds.most_made = most_made or PIECE_FEATURES
     _reserve_samples(b, left, labelled)
     _set_reader(&r, b, offset)
+    batch_expect(&b.columns, min(<size_t>b.body.len - offset, 16 * most_made))
     problem = _decode_body(extractor, b, &r, left, &bounds)
     if problem == NO_MEMORY:
         raise MemoryError

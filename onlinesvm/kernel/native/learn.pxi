@@ -35,14 +35,14 @@ cdef bint _holds(Lookup lookup, _Walk walk) except -1:
 
 cdef object _learn_batch(Lookup lookup, Rule rule, Metrics metrics, Batch b, object signs,
                          object weights, size_t first):
-    cdef rows out
+    cdef _Scratch x
     cdef size_t count, samples = b.columns.samples - first
     cdef const double *y
     cdef const double *h
     cdef const double *observed
     cdef double *margins
     count = b.columns.count - <size_t>b.columns.indptr[first]
-    indptr, indices, data = _rows(samples, count, &out)
+    x = _Scratch(samples, count)
     made = _empty(samples)
     margins = <double *>_memory(made)
     if not b.columns.importances:
@@ -63,12 +63,12 @@ cdef object _learn_batch(Lookup lookup, Rule rule, Metrics metrics, Batch b, obj
             raise MemoryError
         metrics.begin()
         with nogil:
-            lookup.walk_batch(b, True, first, &out, &samples)
+            lookup.walk_batch(b, True, first, &x.out, &samples)
             if lookup.table.tagged:
                 rule.enter_tags(<uint32_t>(lookup.table.count - lookup.table.tagged + 1),
                                 lookup.table.tags, lookup.table.tagged)
-            views_keep(rule.views, rule.state, &out, samples, h)
-            rule.learn_rows(&out, samples, y, h, margins)
+            views_keep(rule.views, rule.state, &x.out, samples, h)
+            rule.learn_rows(&x.out, samples, y, h, margins)
         metrics.observe_all(margins, y, observed, samples, NULL)
     finally:
         rule.end_rows()
@@ -136,10 +136,9 @@ def score(Lookup lookup not None, Rule rule not None, object rows not None):
 
 
 cdef object _score_batch(Lookup lookup, Rule rule, Batch b):
-    cdef rows out
+    cdef _Scratch x = _Scratch(b.columns.samples, b.columns.count)
     cdef size_t samples = b.columns.samples
     cdef double *margins
-    held = _rows(samples, b.columns.count, &out)
     made = _empty(samples)
     margins = <double *>_memory(made)
     _lock(lookup.lock)
@@ -147,13 +146,12 @@ cdef object _score_batch(Lookup lookup, Rule rule, Batch b):
     try:
         lookup.reserve_batch(b, False, 0)
         with nogil:
-            lookup.walk_batch(b, False, 0, &out, &samples)
-            rule.score_rows(&out, samples, margins)
+            lookup.walk_batch(b, False, 0, &x.out, &samples)
+            rule.score_rows(&x.out, samples, margins)
     finally:
         lookup_end(&lookup.table)
         PyThread_release_lock(rule.lock)
         PyThread_release_lock(lookup.lock)
-    del held
     return made
 
 

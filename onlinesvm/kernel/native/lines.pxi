@@ -57,6 +57,7 @@ cdef object _parse(object parser, bytes block, size_t start, Batch b, lines *l, 
     PyObject_GetBuffer(block, &b.body, PyBUF_SIMPLE)
     b.held = True
     b.columns.body = begin
+    batch_expect(&b.columns, min(size - start, l.rules.batch_name_bytes))
     limit = min(l.rules.batch_samples, (size - start + 1) // 2)  # a sample takes 2 bytes at least
     label_ids, importances, indptr = _empty(limit, _int32), _empty(limit), _empty(limit + 1, _int64)
     b.columns.label_ids = <int32_t *>_memory(label_ids)

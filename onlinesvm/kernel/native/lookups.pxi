@@ -259,6 +259,28 @@ cdef class Lookup:
         PyThread_release_lock(self.lock)
 
 
+cdef class _Scratch:
+    """Rows of `count` elements at most, for one walk, in a buffer that is used again."""
+
+    cdef rows out
+    cdef void *at
+    cdef size_t size
+
+    def __cinit__(self, size_t samples, size_t count):
+        cdef size_t wanted = 8 * (samples + 1) + 12 * count
+        self.at = spare_take(wanted, &self.size)
+        if not self.at:
+            self.at, self.size = malloc(wanted), wanted
+        if not self.at:
+            raise MemoryError
+        self.out.indptr = <int64_t *>self.at
+        self.out.data = <double *>(self.out.indptr + samples + 1)
+        self.out.indices = <int32_t *>(self.out.data + count)
+
+    def __dealloc__(self):
+        spare_give(self.at, self.size)
+
+
 cdef tuple _rows(size_t samples, size_t count, rows *out):
     """Arrays for rows of `count` elements at most."""
     indptr, indices, data = _empty(samples + 1, _int64), _empty(count, _int32), _empty(count)

@@ -6,6 +6,7 @@
 
 #include "codec/labels.h"
 #include "memory/pages.h"
+#include "memory/spare.h"
 
 #define IN_SIDE 0x80000000u /* on a length: the name lies at the side, not in the body */
 #define LENGTH_BITS 0x7FFFFFFFu
@@ -45,7 +46,7 @@ static void batch_init(batch *b) { memset(b, 0, sizeof *b); }
 static void batch_clear(batch *b)
 {
     free(b->side);
-    free(b->features);
+    spare_give(b->features, b->room * sizeof *b->features);
     free(b->tags);
     label_spans_clear(&b->labels);
     batch_init(b);
@@ -57,6 +58,15 @@ static inline const uint8_t *batch_name(const batch *b, const feature *f)
 {
     const uint8_t *const in[2] = {b->body, b->side};
     return in[f->length >> 31] + f->offset;
+}
+
+/* Before the first feature of an input of `size` bytes, a name and what is beside it being 16: a
+ * buffer that was used before, if there is one. */
+static void batch_expect(batch *b, size_t size)
+{
+    size_t bytes = 0;
+    b->features = spare_take((size / 16 + 16) * sizeof *b->features, &bytes);
+    b->room = bytes / sizeof *b->features;
 }
 
 /* Room for `more` further features, as 0 or 1. */
