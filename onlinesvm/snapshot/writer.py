@@ -25,6 +25,7 @@ from onlinesvm.version import __version__
 __all__ = ["Saved", "create_beside", "sync_folder", "to_bytes", "write"]
 
 SYNC_BYTES = 32 * 2**20
+_THREAD_FEATURES = 2**13
 
 
 class Saved(NamedTuple):
@@ -42,7 +43,8 @@ def write(
 ) -> Saved:
     """Write `snapshot` to `path`: durable and read back when this returns, or not there at all.
 
-    `check` raises SnapshotError for a snapshot that makes no model; it runs beside the writing.
+    `check` raises SnapshotError for a snapshot that makes no model; it runs beside the writing of
+    a large one.
     Temporary file in the same folder → flush → fsync → read back → rename → fsync of the folder.
     The file can be read by its owner alone. Raises OSError, SnapshotError; the temporary file is
     then removed and an older file at `path` stays as it was. A device or pipe at `path` is refused,
@@ -50,7 +52,7 @@ def write(
     """
     path = os.fspath(path)
     _check_replaceable(path)
-    checked = Beside(lambda: check(snapshot))
+    checked = Beside(lambda: check(snapshot), is_short=len(snapshot.lengths) < _THREAD_FEATURES)
     try:
         descriptor, temporary = create_beside(path)
         try:

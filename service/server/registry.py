@@ -80,6 +80,9 @@ class Registry:
         self._note(stored.name)
 
     def _note(self, name: str) -> None:
+        if not self._names or name > self._names[-1]:
+            self._names.append(name)
+            return
         at = bisect_left(self._names, name)
         if at == len(self._names) or self._names[at] != name:
             insort(self._names, name)

@@ -123,6 +123,7 @@ class Leading:
 
     def _take(self, started: Started) -> None:
         """Serve the models that a start has found."""
+        self._registry.list_names(stored.name for stored in started.stored.values())
         for stored in sorted(started.stored.values(), key=lambda stored: stored.first):
             self._registry.add(stored)
             if stored.damage is not None:

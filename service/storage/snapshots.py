@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from onlinesvm.service.storage.stored_model import StoredModel
 
 __all__ = [
-    "DEFAULT_MODEL", "DROPPED", "ORIGIN", "Snapshots", "StoredSnapshot", "model_folder",
-    "models_in", "set_aside_in", "snapshot_name", "snapshots_in",
+    "DEFAULT_MODEL", "DROPPED", "ORIGIN", "Listing", "Snapshots", "StoredSnapshot", "listing_of",
+    "model_folder", "models_in", "snapshot_name", "snapshots_in",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
@@ -75,21 +75,38 @@ def models_in(state: Path) -> list[str]:
         return []
 
 
+class Listing(NamedTuple):
+    """The snapshots in a model's folder.
+
+    whole: LSN and name of each, the newest first. set_aside: the LSNs of damaged ones that were set
+    aside.
+    """
+
+    whole: list[tuple[int, str]]
+    set_aside: list[int]
+
+
+def listing_of(folder: str | os.PathLike[str]) -> Listing:
+    """The snapshots in a model's folder; none where there is no folder. Raises OSError."""
+    listing = Listing([], [])
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return listing
+    for name in names:
+        if match := _SNAPSHOT.fullmatch(name):
+            listing.whole.append((int(match[1]), name))
+        elif match := _SET_ASIDE.fullmatch(name):
+            listing.set_aside.append(int(match[1]))
+    listing.whole.sort(reverse=True)
+    return listing
+
+
 def snapshots_in(folder: Path) -> list[tuple[int, Path]]:
     """LSN and path of the snapshots in a model's folder, the newest first; none where there is no
     folder. Raises OSError.
     """
-    try:
-        names = os.listdir(folder)
-    except FileNotFoundError:
-        return []
-    found = ((_SNAPSHOT.fullmatch(name), name) for name in names)
-    return sorted(((int(match[1]), folder / name) for match, name in found if match), reverse=True)
-
-
-def set_aside_in(folder: Path) -> list[int]:
-    """The LSNs of the damaged snapshots that were set aside in a model's folder. Raises OSError."""
-    return [int(match[1]) for match in map(_SET_ASIDE.fullmatch, os.listdir(folder)) if match]
+    return [(lsn, folder / name) for lsn, name in listing_of(folder).whole]
 
 
 class Snapshots:

@@ -159,7 +159,8 @@ cdef class RuleView:
         try:
             with nogil:
                 while self.step(rule, self.view.n):
-                    view_pause()
+                    if self.view.copied < self.view.n:
+                        view_pause()
                 while True:
                     record = view_next(&self.view, &walk, rule.state.stride, &id)
                     if not record:
