@@ -2,9 +2,8 @@
 
 A kernel module defines the 13 names of MODULE. Its lookups, rules, metrics, learners of many
 classes, views and extractors have the members of the protocols below, which share names for like
-things:
-39 different names in all. A test holds both kernels to exactly these. The python kernel is the
-readable reference; it specifies them.
+things: 41 different names in all. A test holds both kernels to exactly these. The python kernel is
+the readable reference; it specifies them.
 
 *Rows* are a decoded batch of the kernel, Pieces of a large one, or Columns of a matrix. All are
 rows of names; Pieces never come to the kernel as they are.
@@ -77,7 +76,7 @@ MEMBERS = {
         "probabilities", "prune", "reserve", "restore", "score", "states", "view",
     ),
     "View": ("arrays", "close", "scalars"),
-    "Extractor": ("extract", "reads_maps", "reads_text"),
+    "Extractor": ("check", "extract", "options", "reads_maps", "reads_text"),
 }  # fmt: skip
 
 # `Any` stands for the kernel's own batch.
