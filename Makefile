@@ -14,7 +14,7 @@ BUILT := pyproject.toml setup.py onlinesvm/kernel/constants.py onlinesvm/magnitu
 	$(wildcard onlinesvm/kernel/native/*.p[yx][xid] onlinesvm/kernel/csrc/*/*.h)
 
 .PHONY: demo test fuzz chaos mutations soak test-docs test-install lint types check sanitize \
-	bench bench-full bench-torch clean help
+	docs bench bench-full bench-torch clean help
 
 demo: $(VENV)/.runtime  ## stream this machine's Python library through a daemon
 	@$(BIN)/onlinesvm demo $(if $(LINE),"$(LINE)")
@@ -36,6 +36,10 @@ soak: $(VENV)/.dev  ## all at once, at full load, with kills, for three minutes 
 
 test-docs: $(VENV)/.dev  ## the commands of README and docs, as printed
 	$(BIN)/python -m pytest tests/test_docs.py
+
+docs: $(VENV)/.docs  ## the site of these pages, in build/docs; warnings are errors, doctests run
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs -b html . build/docs
+	$(BIN)/python -m sphinx --quiet --fail-on-warning -c docs -b doctest . build/doctest
 
 test-install: $(VENV)/.dev  ## wheels built with and without a compiler, installed and run
 	$(BIN)/python -m pytest tests/install.py
@@ -82,6 +86,10 @@ $(VENV)/.runtime: $(BUILT) | $(BIN)/python
 
 $(VENV)/.dev: $(BUILT) | $(BIN)/python
 	$(INSTALL) '.[dev]'
+	@touch $@ $(VENV)/.runtime
+
+$(VENV)/.docs: $(BUILT) | $(BIN)/python
+	$(INSTALL) '.[docs,sklearn]'
 	@touch $@ $(VENV)/.runtime
 
 $(VENV)/.bench: $(BUILT) | $(BIN)/python

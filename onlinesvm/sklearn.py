@@ -53,7 +53,8 @@ class OnlineSVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     max_value, max_importance, clip: as those of Limits.
     kernel: as OnlineSVM takes it.
 
-    Attributes after fitting: classes_ [k], in sorted order; model_, the OnlineSVM; n_features_in_.
+    Attributes after fitting: `classes_` [k], in sorted order; `model_`, the OnlineSVM;
+    `n_features_in_`.
     """
 
     def __init__(
@@ -154,7 +155,7 @@ class OnlineSVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
-        """The margins, float64[n]; above `threshold` means classes_[1]. Of three classes or more
+        """The margins, float64[n]; above `threshold` means `classes_[1]`. Of three classes or more
         their scores, float64[n, k], −∞ of a class without a learned sample.
         """
         check_is_fitted(self)
@@ -169,7 +170,7 @@ class OnlineSVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return classes
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
-        """The probabilities of classes_, float64[n, k], calibrated by the progressive margins.
+        """The probabilities of `classes_`, float64[n, k], calibrated by the progressive margins.
 
         The largest one is that of the predicted class, unless `threshold` is set.
         """

@@ -10,11 +10,16 @@ from onlinesvm.service.endpoint import check_endpoint, is_local
 from onlinesvm.service.protocol import DEFAULT_ENDPOINT
 from onlinesvm.service.storage.fsync import POLICIES
 
-__all__ = ["ServeConfig"]
+__all__ = ["RELOADED", "ServeConfig"]
 
 _LONGEST_S = 1e9
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
+# The settings that a running daemon takes when they change; the others wait for a start.
+RELOADED = frozenset(
+    ("log_level", "log_format", "snapshot_every_s", "reload_every_s", "max_memory", "auto_create",
+     "max_models")
+)  # fmt: skip
 # A snapshot's header holds all of them, and its size is bounded.
 _MAX_PRODUCERS = 500_000
 _MAX_MODELS = 10_000_000

@@ -1,4 +1,4 @@
-"""The exceptions that the service raises for its users.
+"""The exceptions that the service raises for its users::
 
     OnlineSVMError                     (onlinesvm.errors)
     ├── LogError (ValueError)          a log that is damaged before its end, or of another folder

@@ -28,7 +28,7 @@ from onlinesvm.data.pieces import Pieces
 from onlinesvm.data.validation import raise_first_fault, sample_starts
 from onlinesvm.errors import SampleError
 from onlinesvm.text.constants import MADE_NAME_BYTES, PIECE_FEATURES
-from onlinesvm.text.records import Extractor
+from onlinesvm.text.records import Extractor, extract_unpacked
 
 __all__ = ["cut_body", "decode", "encode", "encode_margins", "pack_array"]
 
@@ -77,7 +77,7 @@ class _Form:
         if self.extractor is None or not self._is_record(features):
             return *_columns(features, self.limits, self.bounds), ()
         try:
-            found = self.extractor.extract_unpacked(features)
+            found = extract_unpacked(self.extractor, features)
         except SampleError:
             raise _FaultyBodyError from None
         values = []

@@ -8,7 +8,6 @@ stands, ``"007"`` too; it need not be UTF-8. An integer beyond 64 bits is shown 
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -104,6 +103,8 @@ def _of_text(raw: bytes) -> Label:
         return _bounded(label._replace(text=sign + integer[2]))
     if len(raw) > MAX_LABEL_BYTES or _number(raw) is None:
         return _bounded(label)
+    from decimal import Decimal  # for such labels alone
+
     number = Decimal(raw.decode("ascii"))
     if number != number.to_integral_value():
         raise ValueError(f"expected a label as text, integer or boolean, got {format_text(raw)}")

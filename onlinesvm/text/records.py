@@ -38,7 +38,8 @@ from onlinesvm.text.style import style
 from onlinesvm.text.words import tokens
 
 __all__ = [
-    "MOST_BYTES", "Extracted", "Extractor", "is_one_word", "raise_record_fault",
+    "MOST_BYTES", "Extracted", "Extractor", "extract_unpacked", "is_one_word",
+    "raise_record_fault",
 ]  # fmt: skip
 
 MOST_BYTES = 2**30  # of text: offsets have 32 bits, and lower case may take twice the bytes
@@ -91,11 +92,7 @@ class Extractor:
 
         Raises SampleError, or LimitError, for what is no record, with the path to it.
         """
-        return self.extract_unpacked(_unpacked(packed))
-
-    def extract_unpacked(self, record: Any) -> Extracted:
-        """As `extract`, of a record with text as bytes and maps as tuples of pairs."""
-        return _Extraction(self.options, self._limits, self._most_bytes).extract(record)
+        return extract_unpacked(self, _unpacked(packed))
 
     def check(self, packed: bytes) -> tuple[int, float]:
         """How many texts of a packed record are longer than they may be, and the largest magnitude
@@ -114,6 +111,12 @@ class Extractor:
         """True where a map of numbers has further features, or declared fields."""
         options = self.options
         return bool(options.numbers == "prefixes" or options.fields or options.crosses)
+
+
+def extract_unpacked(extractor: Extractor, record: Any) -> Extracted:
+    """As `extract`, of a record with text as bytes and maps as tuples of pairs."""
+    begun = _Extraction(extractor.options, extractor._limits, extractor._most_bytes)
+    return begun.extract(record)
 
 
 def raise_record_fault(

@@ -26,6 +26,7 @@ from onlinesvm.version import __version__
 __all__ = ["COMMANDS", "main", "parser"]
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+_SHELLS = ("bash", "zsh", "tcsh")
 
 # Each command, its module, and its help. The module has a function of the command's name, which
 # runs it, and one named ``add_…``, which adds its flags; it is imported when it is called.
@@ -54,13 +55,19 @@ def parser() -> Parser:
     """The parser of all commands."""
     top = Parser(
         prog="onlinesvm",
-        usage="onlinesvm [--version] COMMAND [FLAGS] ...",
+        usage="onlinesvm [--version] [--completion SHELL] COMMAND [FLAGS] ...",
         description="An always-on linear classifier that learns while it serves.",
         epilog="example:\n  onlinesvm serve &\n  onlinesvm learn --wait 10s train.svm.gz\n"
         "  onlinesvm predict test.svm.gz > labels.txt\n\n"
         "onlinesvm COMMAND --help shows a command's flags and examples.",
     )
     top.add_argument("--version", action=_Version, nargs=0, help="print the version and the kernel")
+    top.add_argument(
+        "--completion",
+        action=_Completion,
+        choices=_SHELLS,
+        help='print a completion script for a shell: eval "$(onlinesvm --completion bash)"',
+    )
     commands = top.add_subparsers(prog="onlinesvm", metavar="COMMAND", required=True)
     for name, (module, help) in COMMANDS.items():
 
@@ -84,7 +91,7 @@ def _take_settings(command: Parser, words: Sequence[str]) -> None:
     """Let a file and the environment give the flags that `words` leave out. Raises UsageError."""
     if not {"-h", "--help"} & set(words):
         taken = settings.apply(command._actions, words, os.environ)
-        command.set_defaults(settings=taken)
+        command.set_defaults(settings=taken, words=list(words))
 
 
 class _Version(argparse.Action):
@@ -97,6 +104,30 @@ class _Version(argparse.Action):
             print(f"onlinesvm {__version__}, {kernels.found()}")
         except OnlineSVMError as error:
             parser.exit(FAILED, f"onlinesvm {__version__}: {error}\n")
+        parser.exit()
+
+
+class _Completion(argparse.Action):
+    """Prints a completion script, and ends."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        try:
+            import shtab
+        except ImportError:
+            raise UsageError(
+                "--completion needs shtab: pip install 'onlinesvm[completion]'"
+            ) from None
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for command in action.choices.values():
+                    command.fill()
+        print(shtab.complete(parser, shell=str(values)))
         parser.exit()
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +25,14 @@ from onlinesvm.service.cli.flags import (
 from onlinesvm.service.cli.log_lines import write_log_lines
 from onlinesvm.service.cli.output import write
 from onlinesvm.service.cli.parser import Parser, UsageError
+from onlinesvm.service.cli.reload import Reload
 from onlinesvm.service.cli.replay_progress import ReplayProgress
 from onlinesvm.service.config import ServeConfig
 from onlinesvm.service.server.allocator import keep_freed_memory
 from onlinesvm.service.server.auth.access import Access
 from onlinesvm.service.server.daemon import Daemon, load_leader, load_reader
 from onlinesvm.service.server.service import Service
+from onlinesvm.service.server.supervisor import Supervisor
 from onlinesvm.version import __version__
 
 __all__ = ["add_serve", "serve"]
@@ -75,8 +80,7 @@ def serve(arguments: argparse.Namespace) -> None:
         _print_config(arguments, config, limits, parameters)
         return
     write_log_lines(config.log_level, config.log_format)
-    # All paths that are reported later are absolute.
-    config = replace(config, state=str(Path(config.state).absolute()))
+    config = _with_absolute_paths(config)
     progress = ReplayProgress()
     access = Access.of(config)
     if config.follow is not None:
@@ -94,7 +98,7 @@ def serve(arguments: argparse.Namespace) -> None:
         source = f"state {config.state}"
     keep_freed_memory()
     sys.setswitchinterval(_SWITCH_S)
-    daemon = Daemon(load, config.bind, limits, access)
+    daemon = Daemon(load, config.bind, limits, access, Supervisor(os.environ))
     every = asdict(config) | asdict(limits)
     log.debug("settings: %s", " ".join(f"{key}={value}" for key, value in every.items()))
 
@@ -111,7 +115,10 @@ def serve(arguments: argparse.Namespace) -> None:
             print(*lines, sep="\n", file=sys.stderr, flush=True)
 
     with progress:
-        daemon.run(ready)
+        daemon.run(
+            ready,
+            Reload(partial(_read_again, arguments.words), config, asdict(limits) | parameters),
+        )
 
 
 def _print_config(
@@ -129,3 +136,16 @@ def _print_config(
     )
     for line in settings.printed(arguments.parser._actions, values, given):
         write(line + "\n")
+
+
+def _read_again(words: Sequence[str]) -> tuple[ServeConfig, dict[str, Any]]:
+    """The settings of `words` as they are now: the daemon's, and those fixed at the start."""
+    arguments = settings.read(add_serve, words)
+    with from_flags():
+        config = ServeConfig(**given_flags(arguments, ServeConfig))
+    return _with_absolute_paths(config), asdict(limits_of(arguments)) | parameters_of(arguments)
+
+
+def _with_absolute_paths(config: ServeConfig) -> ServeConfig:
+    """`config` with the paths that are reported later."""
+    return replace(config, state=str(Path(config.state).absolute()))

@@ -8,15 +8,15 @@ file. A value is read as the flag's own value would be, so all three refuse the 
 from __future__ import annotations
 
 import argparse
+import os
 import textwrap
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from onlinesvm.service.cli.parser import UsageError, suggestion
+from onlinesvm.service.cli.parser import Parser, UsageError, suggestion
 
-__all__ = ["VARIABLE_PREFIX", "add_config", "apply", "drop", "key_of", "printed"]
+__all__ = ["VARIABLE_PREFIX", "add_config", "apply", "drop", "key_of", "printed", "read"]
 
 VARIABLE_PREFIX = "ONLINESVM_"
 _MAX_FILE_BYTES = 2**20
@@ -73,6 +73,17 @@ def apply(
             action.required = False
             applied.add(action.dest)
     return frozenset(applied)
+
+
+def read(add: Callable[[Parser], None], words: Sequence[str]) -> argparse.Namespace:
+    """The arguments that `words` mean to a command, whose flags `add` adds, with the settings as
+    they are now. Raises UsageError.
+    """
+    parser = Parser()
+    add(parser)
+    add_config(parser)
+    parser.set_defaults(settings=apply(parser._actions, words, os.environ))
+    return parser.parse_args(words)
 
 
 def drop(arguments: argparse.Namespace, config: type) -> None:
@@ -137,7 +148,7 @@ def _in_file(path: str, known: Mapping[str, argparse.Action]) -> Iterator[tuple[
     import tomllib  # for this alone
 
     try:
-        with Path(path).open("rb") as file:
+        with open(path, "rb") as file:
             text = file.read(_MAX_FILE_BYTES + 1)
         if len(text) > _MAX_FILE_BYTES:
             raise UsageError(f"{path}: expected at most {_MAX_FILE_BYTES} bytes, got more")

@@ -39,7 +39,7 @@ class Changes:
         self.lsn = lsn
         self.log_bytes = 0
         self.snapshot_bytes = 0  # the newest snapshots of the models changed, in all
-        self._every_s = every_s
+        self.every_s = every_s
         self._changed: dict[bytes, Change] = {}  # by id; the one changed first comes first
         self._held_by: dict[bytes, Change] = {}  # of the snapshots that are being written
         self._due: list[tuple[float, bytes]] = []  # a heap; may name models that are not changed
@@ -74,7 +74,7 @@ class Changes:
 
     def _due_of(self, stored: StoredModel) -> float:
         spread = zlib.crc32(stored.id) / 2**32
-        return time.monotonic() + self._every_s * (1.0 - spread / 5)
+        return time.monotonic() + self.every_s * (1.0 - spread / 5)
 
     def _put(self, change: Change) -> None:
         stored = change.stored
@@ -99,7 +99,7 @@ class Changes:
         self._held_by.pop(stored.id, None)
         self._kept.pop(stored.id, None)
         if not is_verified:
-            self._kept[stored.id] = stored.base, time.monotonic() + self._every_s
+            self._kept[stored.id] = stored.base, time.monotonic() + self.every_s
 
     def fail(self, stored: StoredModel, retry_at: float) -> None:
         """Note that a snapshot failed, and when it is tried again."""

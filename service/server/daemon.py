@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from onlinesvm.config import Limits
@@ -15,6 +16,7 @@ from onlinesvm.service.server.loading import Loading, Progress
 from onlinesvm.service.server.loop import Loop
 from onlinesvm.service.server.service import Leading, Reading, Service
 from onlinesvm.service.server.snapshotter import Schedule
+from onlinesvm.service.server.supervisor import Supervised, Supervisor
 from onlinesvm.service.storage.recovery import start
 from onlinesvm.service.storage.state_dir import StateDir
 
@@ -30,11 +32,19 @@ class Daemon:
     who have `access`.
 
     ``tcp://127.0.0.1:*`` binds any free port; `endpoint` is the real one. Raises StateError if it
-    cannot be bound; nothing was loaded or created then.
+    cannot be bound; nothing was loaded or created then. `supervisor` hears of its states.
     """
 
-    def __init__(self, load: Load, bind: str, limits: Limits, access: Access | None = None) -> None:
+    def __init__(
+        self,
+        load: Load,
+        bind: str,
+        limits: Limits,
+        access: Access | None = None,
+        supervisor: Supervisor | None = None,
+    ) -> None:
         self._load = load
+        self._supervisor = supervisor or Supervisor({})
         self._loop = Loop(bind, limits, Counters(), access)
         self.endpoint = self._loop.endpoint
 
@@ -42,19 +52,27 @@ class Daemon:
         """Have `run` end; from any thread."""
         self._loop.stop()
 
-    def run(self, on_ready: Callable[[Service], None] = lambda service: None) -> None:
+    def run(
+        self,
+        on_ready: Callable[[Service], None] = lambda service: None,
+        on_hangup: Callable[[Service], None] = lambda service: None,
+    ) -> None:
         """Load, serve until stopped, then leave everything on disk.
 
-        `on_ready` is called once the models are served. Raises what loading raises; OSError if
-        something cannot be left on disk; Fatal if the models can no longer be trusted.
+        `on_ready` is called once the models are served, `on_hangup` after each SIGHUP from then
+        on. Raises what loading raises; OSError if something cannot be left on disk; Fatal if the
+        models can no longer be trusted.
         """
         loop = self._loop
         try:
             with loop.signals():
                 loading = Loading(lambda progress: self._load(loop.counters, loop.wake, progress),
                                   loop.wake)  # fmt: skip
-                loop.run(loading, until=lambda: loading.is_done)
+                loop.run(
+                    Supervised(loading, self._supervisor.loading), until=lambda: loading.is_done
+                )
                 if loop.is_stopping:
+                    self._supervisor.stopping()
                     try:
                         loading.stop()
                     finally:
@@ -63,7 +81,10 @@ class Daemon:
                 service = loading.finish()
                 loop.answer_deferred()
                 on_ready(service)
-                loop.run(service)
+                loop.on_hangup = partial(on_hangup, service)
+                self._supervisor.ready(f"{service.mode} at {self.endpoint}, {service.describe()}")
+                loop.run(Supervised(service, self._supervisor.alive))
+                self._supervisor.stopping()
                 try:
                     service.stop()
                 finally:

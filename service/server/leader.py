@@ -87,7 +87,7 @@ class Leader:
         self._writer = Writer(log)
         self._changes = changes
         self._snapshots = snapshots
-        self._policy = policy
+        self.policy = policy
         # Under `always` a turn is made durable at once, so it is written at once.
         self._part_bytes = math.inf if log.fsync == "always" else part_bytes
         self._turn: PlannedTurn | None = None  # the last that had anything to write
@@ -159,9 +159,9 @@ class Leader:
         Raises RequestError.
         """
         is_new = request.model in turn.dropped or request.model not in self._registry
-        if request.model in turn.created or not is_new or not self._policy.auto_create:
+        if request.model in turn.created or not is_new or not self.policy.auto_create:
             return self._existing(request, turn), None
-        made = self.creation(request.model, LearnerConfig(**self._policy.given), turn, request.id)
+        made = self.creation(request.model, LearnerConfig(**self.policy.given), turn, request.id)
         return made.hosted, made
 
     def _existing(self, request: Request, turn: PlannedTurn) -> Hosted:
@@ -205,7 +205,7 @@ class Leader:
 
         Raises RequestError where there are too many.
         """
-        policy = self._policy
+        policy = self.policy
         count = len(self._registry)
         if turn is not None:
             count += len(turn.created) - len(turn.dropped)

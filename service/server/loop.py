@@ -70,8 +70,8 @@ class _Message:
 class Loop:
     """Turns of a socket bound to the endpoint `bind`; each is carried out by a service.
 
-    `endpoint` is the real one. access: who may connect, and what each may do. Raises StateError if
-    it cannot be bound.
+    `endpoint` is the real one. access: who may connect, and what each may do. on_hangup: is
+    called after a SIGHUP, between turns. Raises StateError if it cannot be bound.
     """
 
     def __init__(
@@ -82,7 +82,8 @@ class Loop:
         self.is_stopping = False
         self._limits = limits
         self._users = access.users
-        self._must_reload = False  # the permits
+        self.on_hangup: Callable[[], None] = lambda: None
+        self._has_hung_up = False
         self._router = Router(bind, limits, access)
         self.endpoint = self._router.endpoint
         self._due = 0.0
@@ -109,31 +110,33 @@ class Loop:
 
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:
-        """Let SIGTERM, SIGINT and a hangup stop the loop; with keys, a hangup reloads them."""
+        """Let SIGTERM and SIGINT stop the loop, and a hangup read keys and settings again."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        numbers = [signal.SIGTERM, signal.SIGINT]
+        handlers = {signal.SIGTERM: self.stop, signal.SIGINT: self.stop}
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
-            numbers.append(signal.SIGHUP)
-        before = {number: signal.signal(number, lambda *_: self.stop()) for number in numbers}
-        if signal.SIGHUP in before and self._users.has_keys:
-            signal.signal(signal.SIGHUP, lambda *_: self._reload())
+            handlers[signal.SIGHUP] = self._hang_up
+        before = {
+            number: signal.signal(number, lambda *_, then=then: then())
+            for number, then in handlers.items()
+        }
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _reload(self) -> None:
-        """Have the permits read again; from a signal handler."""
-        self._must_reload = True
+    def _hang_up(self) -> None:
+        """Have keys and settings read again; from a signal handler."""
+        self._has_hung_up = True
         self._router.wake()
 
     def _turn(self, service: Answering) -> None:
-        if self._must_reload:
-            self._must_reload = False
+        if self._has_hung_up:
+            self._has_hung_up = False
             self._users.reload()
+            self.on_hangup()
         self.counters.dropped_requests = self._router.dropped_requests
         now = time.monotonic()
         if now >= self._due or self._router.was_woken:

@@ -97,6 +97,12 @@ class Reader:
             log.warning("no model to serve yet: %s", self._errors.get(DEFAULT_MODEL))
         self._due = time.monotonic() + reload_every_s
 
+    def reconfigure(self, reload_every_s: float, max_memory_bytes: int | None) -> None:
+        """Look so often from now on, and keep the models within `max_memory_bytes`."""
+        self._reload_every_s = reload_every_s
+        self._due = min(self._due, time.monotonic() + reload_every_s)
+        self._memory.max_bytes = max_memory_bytes
+
     @property
     def position(self) -> int | None:
         """The position of the model `default`; None while there is none."""

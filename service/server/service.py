@@ -7,10 +7,12 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
 from onlinesvm.config import Limits
+from onlinesvm.service.config import ServeConfig
 from onlinesvm.service.protocol import Request, RequestError
 from onlinesvm.service.server.answer import Answer
 from onlinesvm.service.server.auth.users import Users
@@ -70,6 +72,9 @@ class Service(Answering, Protocol):
 
     def describe(self) -> str:
         """The models served, for the line that a daemon prints at its start."""
+
+    def reconfigure(self, config: ServeConfig) -> None:
+        """Take the settings that may change while it runs (RELOADED)."""
 
     def stop(self) -> None:
         """Leave everything on disk. Raises OSError if that fails."""
@@ -275,6 +280,14 @@ class Leading:
         self._changes.forget(stored)
         self._changes.add(stored, first + 1)
 
+    def reconfigure(self, config: ServeConfig) -> None:
+        """Take the settings that may change while it runs."""
+        self._changes.every_s = config.snapshot_every_s
+        self._memory.max_bytes = config.max_memory
+        self._policy = self.leader.policy = replace(
+            self._policy, auto_create=config.auto_create, max_models=config.max_models
+        )
+
     def stop(self) -> None:
         """Write last snapshots of the models that were changed. Raises OSError."""
         self._loader.close()
@@ -358,6 +371,10 @@ class Reading:
                 answer(self, parked)  # planned again, it would wait again where nothing was found
         self._waiting.tick(now)
         return min(due, now + 1.0 if self._waiting else math.inf)
+
+    def reconfigure(self, config: ServeConfig) -> None:
+        """Take the settings that may change while it runs."""
+        self.reader.reconfigure(config.reload_every_s, config.max_memory)
 
     def stop(self) -> None:
         self._waiting.refuse_all()

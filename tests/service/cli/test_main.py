@@ -9,6 +9,7 @@ import random
 import re
 import signal
 import socket
+import subprocess
 import threading
 from pathlib import Path
 from typing import IO
@@ -490,3 +491,13 @@ def test_stats_and_snapshot_are_one_json_object(tmp_path: Path) -> None:
         assert saved["position"] == 2
         shown = json.loads(done("inspect", "--json", saved["path"]).out)
         assert shown["digest"] == saved["digest"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_a_completion_script_knows_commands_and_flags(shell: str) -> None:
+    printed = run("--completion", shell)
+    assert printed.code == 0
+    for word in ("serve", "evaluate", "fsync", "label-column"):
+        assert word in printed.out
+    if shell == "bash":
+        subprocess.run(["bash", "-n"], input=printed.out, text=True, check=True, timeout=30)

@@ -17,7 +17,7 @@ from onlinesvm.service.cli import settings
 from onlinesvm.service.cli.flags import add_flags, given_flags
 from onlinesvm.service.cli.parser import Parser
 from onlinesvm.service.config import ServeConfig
-from tests.daemons import flags_of, serve
+from tests.daemons import eventually, flags_of, follow, serve
 from tests.shell import commands, run
 from tests.strategies import configurations
 
@@ -165,3 +165,39 @@ def test_the_environment_configures_a_daemon(
         daemon.signal(signal.SIGTERM)
         assert daemon.wait() == 0
         assert "rule=pa1" in daemon.log
+
+
+def test_a_hangup_reads_the_settings_again(tmp_path: Path) -> None:
+    path = tmp_path / "svm.toml"
+    path.write_text('snapshot_every_s = "1h"\nfsync = "never"\n')
+    with serve(tmp_path / "state", config=path) as daemon, daemon.client() as client:
+        client.learn([(["a"], 1)])
+        path.write_text("auto_create = 1\n")
+        daemon.signal(signal.SIGHUP)
+        eventually(
+            lambda: "settings are as before: " in daemon.log and "auto_create" in daemon.log,
+            "an error",
+        )
+        path.write_text(
+            'snapshot_every_s = "10ms"\nauto_create = true\nmax_memory = "1GiB"\nfsync = "always"\n'
+        )
+        daemon.signal(signal.SIGHUP)
+        changes = "auto_create=True, max_memory=1073741824, snapshot_every_s=0.01\n"
+        eventually(lambda: f"settings read again: {changes}" in daemon.log, "a report")
+        eventually(lambda: "wait for the next start: fsync\n" in daemon.log, "a warning")
+        client.model("new").learn([(["a"], 1)])
+        eventually(lambda: list((tmp_path / "state/models/new").glob("*")), "a snapshot")
+
+
+def test_a_reader_takes_settings_again(tmp_path: Path) -> None:
+    path = tmp_path / "svm.toml"
+    path.write_text('reload_every_s = "1h"\n')
+    with serve(tmp_path / "state") as leader, leader.client() as client:
+        client.learn([(["a"], 1)])
+        client.snapshot()
+        with follow(tmp_path / "state", config=path) as reader, reader.client() as copy:
+            client.learn([(["a"], 1)])
+            client.snapshot()
+            path.write_text('reload_every_s = "50ms"\n')
+            reader.signal(signal.SIGHUP)
+            eventually(lambda: copy.stats()["position"] == 2, "the newer snapshot")

@@ -601,7 +601,7 @@ def test_a_snapshot_is_durable_when_it_is_answered(tmp_path: Path) -> None:
         assert len(kept) == 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_with_everything_on_disk(tmp_path: Path, number: int) -> None:
     """Then another process goes on, bit for bit, as if nothing had been."""
     state = tmp_path / "state"

@@ -231,9 +231,3 @@ def test_a_reader_has_keys_too(ring: Keyring, tmp_path: Path) -> None:
                 with pytest.raises(RequestRefused) as refused:
                     client.reload()
                 assert code_of(refused) == "FORBIDDEN"
-
-
-def test_a_hangup_ends_a_daemon_without_keys(tmp_path: Path) -> None:
-    with serve(tmp_path) as daemon:
-        daemon.signal(signal.SIGHUP)
-        assert daemon.wait() == 0
