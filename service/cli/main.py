@@ -33,6 +33,7 @@ _SHELLS = ("bash", "zsh", "tcsh")
 COMMANDS = {
     "serve": ("serve", "learn and predict for clients, until SIGTERM or Ctrl-C"),
     "learn": ("learn", "learn the samples of files; print the outcome as a JSON object"),
+    "ingest": ("ingest", "learn from a log, a Redis Stream or a file that grows, exactly once"),
     "predict": ("predict", "print the label, margin or probability of each sample, one a line"),
     "evaluate": ("evaluate", "measure error, AUC, log loss, calibration on held-out files"),
     "explain": ("explain", "print the parts of each sample's margin, one JSON object a line"),

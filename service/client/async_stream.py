@@ -15,7 +15,12 @@ from onlinesvm.data.label import Written
 from onlinesvm.service.client.async_connection import AsyncConnection, AsyncConnections, Outcome
 from onlinesvm.service.client.batches import Cursors
 from onlinesvm.service.client.calls import Answer, Calls, Lag
-from onlinesvm.service.client.exactly_once import Delivery, check_cursors, noted_cursor
+from onlinesvm.service.client.exactly_once import (
+    Delivery,
+    ExactlyOnce,
+    check_cursors,
+    noted_cursor,
+)
 from onlinesvm.service.client.pipeline import Pipeline
 from onlinesvm.service.client.settings import Settings
 from onlinesvm.service.errors import DaemonLost, DaemonTimeout, DaemonUnreachable, ServiceError
@@ -98,6 +103,16 @@ class AsyncStream:
         if self._delivery.producer is not None and not self._was_joined:
             await self._turn(settle=False)
         self._delivery.add_packed(body, samples, cursors)
+        await self._turn(settle=False)
+
+    async def mark(self, cursor: str | bytes) -> None:
+        """Have a cursor kept that follows all samples taken so far. Raises as `Stream.mark`."""
+        self._check_loop()
+        noted = noted_cursor(self._delivery, cursor)
+        assert isinstance(self._delivery, ExactlyOnce)
+        if not self._was_joined:
+            await self._turn(settle=False)
+        self._delivery.mark(noted)
         await self._turn(settle=False)
 
     async def report_lag(self, lag: Lag) -> None:

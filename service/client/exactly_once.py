@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from onlinesvm.config import Limits
 from onlinesvm.data.batch import Features
+from onlinesvm.data.codec import pack_array
 from onlinesvm.data.label import Written
 from onlinesvm.service.client.batches import Batch, Cursors, halves_of
 from onlinesvm.service.client.calls import Answer, Call
@@ -120,6 +121,13 @@ class ExactlyOnce:
         """The sample added last reaches to `cursor`."""
         self._pipeline.note(cursor)
 
+    def mark(self, cursor: bytes) -> None:
+        """All samples added so far, and what was left out after them, reach to `cursor`."""
+        self._check()
+        self._pipeline.cut()
+        pipeline = self._pipeline
+        pipeline.put(Batch(pipeline.gatherer.start, 0, pack_array([]), cursors=[cursor]))
+
     def add_packed(self, body: bytes, samples: int, cursors: Cursors = ()) -> None:
         """Add packed samples, as `Pipeline.add_packed` does. Raises StreamBroken too."""
         self._check()
@@ -230,8 +238,8 @@ class ExactlyOnce:
 
     def take_refusal(self) -> RequestRefused | None:
         """The refusal to be raised, once everything before it is settled."""
-        self._hold_at = None
-        return self._pipeline.take_refusal()
+        refusal, self._hold_at = self._pipeline.take_earliest_refusal()
+        return refusal
 
     def take_lag(self, answer: Answer) -> None:
         """Take the answer to a report of the lag. Raises StreamBroken, RequestRefused."""

@@ -245,8 +245,8 @@ class Pipeline:
         if index is not None and index >= batch.samples:
             index = None  # of no sample that was sent
         refusal.sample = batch.start + (index or 0)
-        if index is not None and batch.cursors:
-            refusal.cursor = batch.cursors[index]
+        if batch.cursors and (index is not None or batch.samples == 1):
+            refusal.cursor = batch.cursors[index or 0]
         self._refused.append(refusal)
         if index is not None:
             return without(batch, index)
@@ -264,6 +264,18 @@ class Pipeline:
         if others:
             first.message += f" ({len(others)} more samples were refused)"
         return first
+
+    def take_earliest_refusal(self) -> tuple[RequestRefused | None, int | None]:
+        """The refusal of the earliest sample, and the index of the next one that was refused.
+
+        A batch is refused for its first fault; what comes before that may have one of another kind.
+        """
+        if not self._refused:
+            return None, None
+        self._refused.sort(key=lambda refusal: refusal.sample or 0)
+        earliest = self._refused.pop(0)
+        earliest.applied = self.applied
+        return earliest, self._refused[0].sample if self._refused else None
 
     # Breaks.
 

@@ -15,7 +15,12 @@ from onlinesvm.data.label import Written
 from onlinesvm.service.client.batches import Cursors
 from onlinesvm.service.client.calls import Answer, Calls, Lag
 from onlinesvm.service.client.connection import Connection
-from onlinesvm.service.client.exactly_once import Delivery, check_cursors, noted_cursor
+from onlinesvm.service.client.exactly_once import (
+    Delivery,
+    ExactlyOnce,
+    check_cursors,
+    noted_cursor,
+)
 from onlinesvm.service.client.pipeline import Pipeline
 from onlinesvm.service.client.pool import Pool
 from onlinesvm.service.client.settings import Settings
@@ -112,6 +117,16 @@ class Stream:
         self._check_owner()
         check_cursors(self._delivery, samples, cursors)
         self._delivery.add_packed(body, samples, cursors)
+        self._turn(settle=False)
+
+    def mark(self, cursor: str | bytes) -> None:
+        """Have a cursor kept that follows all samples taken so far, and what was left out after
+        them. Raises ValueError for one that is none.
+        """
+        self._check_owner()
+        noted = noted_cursor(self._delivery, cursor)
+        assert isinstance(self._delivery, ExactlyOnce)
+        self._delivery.mark(noted)
         self._turn(settle=False)
 
     def report_lag(self, lag: Lag) -> None:

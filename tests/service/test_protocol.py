@@ -74,6 +74,9 @@ WITH_KEYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"producer": "p", "entries": 3, "seconds": 0.5},
         {"entries": 3, "seconds": 0.5, "bytes": None},
     ),
+    "explain": ({"label": "a", "other": 7}, {"label": "a", "other": 7}),
+    "labels": ({"first": 3, "count": 4}, {"first": 3, "count": 4}),
+    "drop_label": ({"label": "a"}, {"label": "a"}),
     "create": (
         {"config": {"rule": "sgd"}, "if_exists": "same"},
         {"config": {"rule": "sgd"}, "copy_of": None, "if_exists": "same", "upload": None},

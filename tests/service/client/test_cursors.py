@@ -113,6 +113,27 @@ def test_cursors_that_are_none(daemon: DaemonProcess, cursors: list[Any], text: 
         assert stream.applied == 0
 
 
+def test_a_cursor_may_come_without_samples(daemon: DaemonProcess) -> None:
+    with daemon.client() as client, client.stream("p") as stream:
+        stream.learn(*sample(0), cursor="1")
+        stream.mark("2")
+        stream.flush()
+        assert (stream.applied, stream.cursor) == (1, b"2")
+        with pytest.raises(ValueError, match="a cursor of 1 to 256"):
+            stream.mark(b"")
+
+    async def run() -> None:
+        async with AsyncClient(daemon.endpoint) as client, client.stream("p") as stream:
+            assert stream.cursor == b"2"
+            await stream.mark("3")
+            await stream.flush()
+            assert (stream.applied, stream.cursor) == (1, b"3")
+
+    asyncio.run(run())
+    with daemon.client() as client:
+        assert client.request("resume", producer="p")[0]["cursor"] == b"3"
+
+
 # The lag.
 
 

@@ -49,9 +49,11 @@ class Daemon:
             return self.refusal(code, None)
         if len(numbers) > self.max_samples:
             return self.refusal("TOO_LARGE", None)
-        for i, number in enumerate(numbers):
-            if number in self.bad:
-                return self.refusal("BAD_SAMPLE", i)
+        # Faults of one kind are found in all samples before those of the next.
+        faulty = [i for i, number in enumerate(numbers) if number in self.bad]
+        if faulty:
+            first = min(faulty, key=lambda i: (numbers[i] % 2, i))
+            return self.refusal("BAD_SAMPLE", first)
         if batch.sequence:
             if batch.sequence != self.sequence + 1:
                 return self.refusal("SEQUENCE_GAP", None)
