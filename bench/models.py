@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import itertools
 import os
 import random
 import re
@@ -37,9 +36,29 @@ bench = Bench(
         " that the next request is of the next model.",
         "Predictions of one sample, one at a time: of a model in memory by one client, of models"
         " that are not by another, at the same time.",
+        "A crowd: each model learns 64 samples with 1,000 features in all, one after another, under"
+        " --max-memory; resident_mib is the most that the daemon had.",
+        "The start is timed after a stop that left a snapshot of every model, `held_seconds` after"
+        " one that left most of them to the log.",
     ),
-    short={"rounds": 1, "models": 1_000, "spread": 100, "requests": 2_000, "predictions": 300},
-    full={"rounds": 1, "models": 10_000, "spread": 1_000, "requests": 10_000, "predictions": 1_000},
+    short={
+        "rounds": 1,
+        "models": 1_000,
+        "spread": 100,
+        "requests": 2_000,
+        "predictions": 300,
+        "crowd": 3_000,
+        "memory_mib": 64,
+    },
+    full={
+        "rounds": 1,
+        "models": 10_000,
+        "spread": 1_000,
+        "requests": 10_000,
+        "predictions": 1_000,
+        "crowd": 100_000,
+        "memory_mib": 512,
+    },
     targets=(
         Target("memory: empty", None, "bytes", at_most=8 * 2**10, lower_is_better=True),
         Target("memory: one sample", None, "bytes", at_most=24 * 2**10, lower_is_better=True),
@@ -48,6 +67,9 @@ bench = Bench(
         Target("rate: spread", "rate: one model", "samples_per_s", at_least=0.6),
         Target("start after a clean stop", None, "seconds", at_most=2, lower_is_better=True),
         Target("stop, all changed", None, "seconds", at_most=20, lower_is_better=True),
+        Target(
+            "a crowd under --max-memory", None, "resident_share", at_most=1.25, lower_is_better=True
+        ),
         Target("predictions", None, "loaded_p99_ms", at_most=1, lower_is_better=True),
         Target("predictions", None, "unloaded_p99_ms", at_most=20, lower_is_better=True),
     ),
@@ -173,23 +195,37 @@ def _bodies(number: int, features: int = 1_000) -> list[bytes]:
 
 
 def _send(endpoint: str, names: Sequence[str], bodies: Sequence[bytes], requests: int) -> float:
-    """Learn `requests` requests, each of the next name; the seconds that it takes."""
+    """Learn `requests` requests, each of the next name; the seconds that it takes. One that finds
+    the daemon busy is sent again.
+    """
     import msgpack
     import zmq
 
-    turn = itertools.cycle(range(len(names)))
-    headers = [msgpack.packb({"v": 1, "op": "learn", "id": 1, "model": name}) for name in names]
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
         socket.linger = 0
         socket.connect(endpoint)
+
+        def send(i: int) -> None:
+            header = {"v": 1, "op": "learn", "id": i, "model": names[i % len(names)]}
+            socket.send_multipart([msgpack.packb(header), bodies[i % len(bodies)]])
+
         start = time.perf_counter()
-        for i in range(requests + WINDOW):
-            if i >= WINDOW:
-                reply = msgpack.unpackb(socket.recv_multipart()[0])
-                if not reply["ok"]:
-                    raise RuntimeError(f"{reply['error']}")
-            if i < requests:
-                socket.send_multipart([headers[next(turn)], bodies[i % len(bodies)]])
+        for i in range(min(WINDOW, requests)):
+            send(i)
+        sent = min(WINDOW, requests)
+        done = 0
+        while done < requests:
+            reply = msgpack.unpackb(socket.recv_multipart()[0])
+            if reply["ok"]:
+                done += 1
+                if sent < requests:
+                    send(sent)
+                    sent += 1
+            elif reply["error"]["code"] == "BUSY":
+                time.sleep(reply["error"].get("retry_after_s", 0.1))
+                send(reply["id"])
+            else:
+                raise RuntimeError(f"{reply['error']}")
         return time.perf_counter() - start
 
 
@@ -217,26 +253,55 @@ def spread(job: Job) -> Figures:
     return _rate(job, job.sizes["spread"])
 
 
+def _start(state: str) -> Figures:
+    begun = time.perf_counter()
+    daemon = _Daemon(state)
+    seconds = time.perf_counter() - begun
+    resident = daemon.resident_bytes
+    daemon.stop()
+    return {"seconds": seconds, "resident_mib": resident / 2**20}
+
+
 @bench.contender("start after a clean stop", kernel="native")
 def start(job: Job) -> Figures:
-    """All models are changed at the first stop, none at the second."""
+    from onlinesvm.service import Client
+
     number = job.sizes["models"]
     names = [f"m{i}" for i in range(number)]
     with _folder() as state:
         daemon = _Daemon(state, "--auto-create")
         _send(daemon.endpoint, names, _bodies(64), number)
         daemon.stop()
-        for _ in range(60):  # until snapshots hold all
-            daemon = _Daemon(state, "--snapshot-every-s", "0.1")
-            waited = daemon.stop()
-            if waited < 1:
-                break
-        begun = time.perf_counter()
-        daemon = _Daemon(state)
-        seconds = time.perf_counter() - begun
-        resident = daemon.resident_bytes
+        held = _start(state)
+        daemon = _Daemon(state, "--snapshot-every-s", "1")
+        with Client(daemon.endpoint, timeout_s=60) as client:
+            deadline = time.monotonic() + 600
+            while client.stats()["log_bytes"] and time.monotonic() < deadline:
+                time.sleep(0.5)  # until snapshots hold all
         daemon.stop()
-    return {"seconds": seconds, "resident_mib": resident / 2**20}
+        return {**_start(state), "held_seconds": held["seconds"]}
+
+
+@bench.contender("a crowd under --max-memory", kernel="native")
+def crowd(job: Job) -> Figures:
+    """More models than there is memory for, each of which learns once."""
+    number, memory = job.sizes["crowd"], job.sizes["memory_mib"]
+    bodies, piece = _bodies(64), 500
+    most = 0.0
+    with _folder() as state:
+        daemon = _Daemon(state, "--auto-create", "--max-memory", f"{memory}MiB")
+        try:
+            begun = time.perf_counter()
+            for first in range(0, number, piece):
+                names = [f"m{i}" for i in range(first, min(first + piece, number))]
+                _send(daemon.endpoint, names, bodies, len(names))
+                most = max(most, daemon.resident_bytes / 2**20)
+            seconds = time.perf_counter() - begun
+        finally:
+            daemon.stop()
+    return {
+        "resident_mib": most, "resident_share": most / memory, "models_per_s": number / seconds,
+    }  # fmt: skip
 
 
 @bench.contender("stop, all changed", kernel="native")

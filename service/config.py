@@ -23,6 +23,8 @@ RELOADED = frozenset(
 # A snapshot's header holds all of them, and its size is bounded.
 _MAX_PRODUCERS = 500_000
 _MAX_MODELS = 10_000_000
+# Each snapshot copies the keys while no request is answered, about 20 ms for a million.
+_MAX_HELD = 2_000_000
 _MAX_CONNECTIONS = 1_000_000
 
 
@@ -54,6 +56,11 @@ class ServeConfig:
         65_536,
         "producers whose last sequence is remembered, about 200 bytes each, and its cursor;"
         " beyond it the one that learned least recently is forgotten",
+    )
+    max_held: int = parameter(
+        100_000,
+        "samples that a model holds until their labels come, and keys that it remembers afterwards;"
+        " each KiB that is sent counts as one sample at least. Beyond it those held longest leave",
     )
     auto_create: bool = parameter(
         False,
@@ -124,6 +131,7 @@ class ServeConfig:
         for name, low, high in (
             ("max_producers", 1, _MAX_PRODUCERS),
             ("max_models", 1, _MAX_MODELS),
+            ("max_held", 1, _MAX_HELD),
             ("max_connections", 1, _MAX_CONNECTIONS),
             ("max_memory", 2**20, 2**62),
         ):

@@ -17,10 +17,15 @@ envelope, up to a first empty one, may come before them; the reply echoes them.
                        producer's source that it reaches to, is kept with the sequence
     predict     yes    samples to score; the reply's body holds their margins, or with `output` in
                        the header (`margin`, `label` or `probability`) their labels, nil before the
-                       first is known, or the probabilities of the label of side +1. Of a
+                       first is known, or the probabilities of the label of side +1. With `hold`
+                       the body has keys too, and the samples are held for `ttl_s` seconds, to be
+                       learned by their labels, or by the `default_label` afterwards; the reply's
+                       header has the places of those whose keys were known, `duplicate`. Of a
                        multiclass model `margin` and `probability` are arrays of [label, score], the
                        best first, `top` of them (in the header; 1, and 0 for all, where the reply's
                        header has all `labels` in their order); a binary model ignores `top`
+    label       yes    labels of held samples, by their keys; the reply's body has the outcome of
+                       each: "learned", "duplicate", "expired" or "unknown"
     explain     yes    samples to score; the reply's body holds the parts of each margin, a map
                        {margin, label, bias, features: array of [name, value, weight,
                        contribution, seen, known]}. Of a multiclass model, with `label` in the
@@ -46,7 +51,8 @@ envelope, up to a first empty one, may come before them; the reply echoes them.
     fetch              a piece of the snapshot of a model with that `lsn`, at `offset`; the reply's
                        body is bin, with its checksum and the file's size in the header
 
-Bodies are described in `onlinesvm.data.codec`.
+Bodies are described in `onlinesvm.data.codec`, those about held samples in
+`onlinesvm.service.held_bodies`.
 
     code          the request
     BAD_REQUEST   is not one of this protocol
@@ -77,7 +83,7 @@ from numpy.typing import NDArray
 
 from onlinesvm.config import MOST_LABELS, Limits
 from onlinesvm.data.codec import pack_array
-from onlinesvm.data.label import Written, packable
+from onlinesvm.data.label import Written, label_of, packable, packed
 from onlinesvm.errors import BodyError, LimitError, OnlineSVMError, SampleError, format_text
 from onlinesvm.model.explanation import Contribution, Explanation
 from onlinesvm.model.labels import label_array
@@ -111,6 +117,7 @@ __all__ = [
     "encode_labels",
     "encode_reply",
     "encode_request",
+    "is_held",
     "is_model_name",
     "request_error_of",
     "numbering_of",
@@ -123,6 +130,8 @@ __all__ = [
 VERSION = 1
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5577"
 DEFAULT_MODEL = "default"
+DEFAULT_TTL_S = 3600.0  # that a sample is held
+MAX_TTL_S = 366 * 86_400.0
 
 CODES = (
     "BAD_REQUEST",
@@ -145,6 +154,7 @@ OPERATIONS = {
     "ping": False,
     "learn": True,
     "predict": True,
+    "label": True,
     "explain": True,
     "labels": False,
     "drop_label": False,
@@ -160,13 +170,15 @@ OPERATIONS = {
     "fetch": False,
 }
 
-# Operation → the least role that may ask for it, where there are keys; admin for any other.
+# Operation → the least role that may ask for it, where there are keys; admin for any other. To have
+# samples held takes the role learn.
 ROLE_OF = dict.fromkeys(
     ("ping", "predict", "explain", "labels", "stats", "models", "fetch"), "read"
 ) | {
     "learn": "learn",
     "resume": "learn",
     "lag": "learn",
+    "label": "learn",
     "drop_label": "admin",
     "snapshot": "admin",
     "reload": "admin",
@@ -194,7 +206,7 @@ _KEYS = frozenset(("v", "op", "id", "model"))
 # Operation → the keys that its header may have.
 _KEYS_OF = dict.fromkeys(OPERATIONS, _KEYS) | {
     "learn": _KEYS | {"producer", "sequence", "cursor"},
-    "predict": _KEYS | {"output", "top"},
+    "predict": _KEYS | {"output", "top", "hold", "ttl_s", "default_label"},
     "explain": _KEYS | {"label", "other"},
     "labels": _KEYS | {"first", "count"},
     "drop_label": _KEYS | {"label"},
@@ -395,6 +407,39 @@ def parse_request(
     )
 
 
+def is_held(request: Request) -> bool:
+    """Whether a predict request has its samples held."""
+    return "ttl_ms" in request.options
+
+
+def _predicting_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
+    """Whether the samples are held, for how long, and their default label. Raises RequestError."""
+    hold = header.get("hold", False)
+    if not isinstance(hold, bool):
+        raise RequestError(
+            "BAD_REQUEST", f"expected hold as true or false, got {_shown(hold)}", None, id
+        )
+    if not hold:
+        for name in ("ttl_s", "default_label"):
+            if name in header:
+                raise RequestError("BAD_REQUEST", f"expected {name} with hold alone", None, id)
+        return _NONE
+    ttl, label = header.get("ttl_s", DEFAULT_TTL_S), header.get("default_label")
+    if type(ttl) not in (int, float) or not 0.001 <= ttl <= MAX_TTL_S:
+        raise RequestError(
+            "BAD_REQUEST", f"expected ttl_s from 0.001 to {MAX_TTL_S:.0f}, got {_shown(ttl)}",
+            None, id,
+        )  # fmt: skip
+    try:
+        default = None if label is None else packed(label_of(label))
+    except TypeError:
+        text = f"expected default_label as text, integer or boolean, got {_shown(label)}"
+        raise RequestError("BAD_REQUEST", text, None, id) from None
+    except ValueError as error:
+        raise RequestError("BAD_REQUEST", f"default_label: {error}", None, id) from None
+    return {"ttl_ms": int(ttl * 1000), "default": default}
+
+
 def _creation_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
     """How a model is to be created. Raises RequestError."""
     given = [name for name in ("config", "copy_of", "upload") if header.get(name) is not None]
@@ -501,6 +546,7 @@ def _dropped_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
 
 
 _OPTIONS_OF: Mapping[str, Callable[[dict[str, Any], Id], Mapping[str, Any]]] = {
+    "predict": _predicting_of,
     "explain": _explained_of,
     "labels": _page_of,
     "drop_label": _dropped_of,

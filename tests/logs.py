@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from onlinesvm.data.codec import pack_array
 from onlinesvm.data.objects import Packer
 from onlinesvm.service.protocol import RequestError, encode_request, parse_request
 from onlinesvm.service.server.counters import Counters
+from onlinesvm.service.server.held import wall_ms
 from onlinesvm.service.server.leader import PART_BYTES, Policy
+from onlinesvm.service.server.order import parts_of
 from onlinesvm.service.server.registry import Hosted
 from onlinesvm.service.server.service import Leading
 from onlinesvm.service.server.snapshotter import Schedule
@@ -49,14 +52,16 @@ class Bench:
         schedule: Schedule,
         policy: Policy,
         part_bytes: int,
+        clock: Callable[[], int],
     ) -> None:
         self.started = started
         self.log = started.log
         self.model = started.default.model
         self.stored = started.stored[self.model.id].newest
         self.service = Leading(
-            state, started, Counters(), lambda: None, schedule, policy, part_bytes=part_bytes
-        )
+            state, started, Counters(), lambda: None, schedule, policy, part_bytes=part_bytes,
+            clock=clock,
+        )  # fmt: skip
         self._limits = limits
 
     @property
@@ -73,7 +78,8 @@ class Bench:
                 frames.append(body)
             parsed.append(parse_request(frames, self._limits, peer))
         answers: list[Any] = []
-        for request, plan in zip(parsed, self.service.plan(parsed), strict=True):
+        plans = chain.from_iterable(map(self.service.plan, parts_of(parsed)))
+        for request, plan in zip(parsed, plans, strict=True):
             try:
                 answer = self.service.handle(request, plan)
             except RequestError as error:
@@ -129,16 +135,19 @@ def bench(
     files: Files | None = None,
     max_producers: int = 65_536,
     part_bytes: int = PART_BYTES,
+    max_held: int = 100_000,
+    clock: Callable[[], int] = wall_ms,
     **config: Any,
 ) -> Iterator[Bench]:
     """A leader that ends as a killed process does: nothing is written at the end."""
     with StateDir(folder) as state:
         started = start(
-            state, config, limits, fsync=fsync, files=files, max_producers=max_producers
-        )
+            state, config, limits, fsync=fsync, files=files, max_producers=max_producers,
+            max_held=max_held,
+        )  # fmt: skip
         schedule = Schedule(every_s=every_s, log_bytes=log_bytes)
-        policy = Policy(limits, max_producers, config)
-        opened = Bench(state, started, limits, schedule, policy, part_bytes)
+        policy = Policy(limits, max_producers, config, max_held=max_held)
+        opened = Bench(state, started, limits, schedule, policy, part_bytes, clock)
         try:
             yield opened
         finally:

@@ -43,9 +43,11 @@ class _Form:
     may be.
     """
 
-    def __init__(self, limits: Limits, labelled: bool, extractor: Extractor | None) -> None:
+    def __init__(
+        self, limits: Limits, labelled: bool, extractor: Extractor | None, bounds: Bounds
+    ) -> None:
         self.limits = limits
-        self.bounds = Bounds.of(limits, labelled=labelled)
+        self.bounds = bounds
         self.extractor = extractor
         self.append = self._append_sample if labelled else self._append_features
         self.made = self.cut = 0
@@ -110,15 +112,18 @@ def decode(
     labelled: bool,
     extractor: Extractor | None = None,
     most_made: int = PIECE_FEATURES,
+    learnable: bool = False,
 ) -> Batch | Pieces:
     """The samples of a learn request, if `labelled`, or of a predict request, validated whole.
 
     Samples of a predict request have no label, and importance 1. extractor: reads records of text
     and fields; without one these are refused. most_made: where records make more features, the
-    samples come as Pieces of about so many (0: of PIECE_FEATURES). Raises BodyError, LimitError or
-    SampleError for the first fault in reading order.
+    samples come as Pieces of about so many (0: of PIECE_FEATURES). learnable: refuse what could not
+    be learned later, too. Raises BodyError, LimitError or SampleError for the first fault in
+    reading order.
     """
-    form = _Form(limits, labelled, extractor)
+    bounds = Bounds.of(limits, labelled=labelled or learnable)
+    form = _Form(limits, labelled, extractor, bounds)
     batch = Batch()
     checked: Batch | None = None  # the samples after too many features, which are dropped
     try:
@@ -131,7 +136,9 @@ def decode(
     except _FaultyBodyError:
         body = bytes(body)
         first = _first_faulty(body, form)
-        raise_first_fault(body, limits, labelled=labelled, first=first, extractor=extractor)
+        raise_first_fault(
+            body, limits, labelled=labelled, first=first, extractor=extractor, learnable=learnable
+        )
     batch.cut = form.cut
     if checked is None:
         return batch
@@ -142,7 +149,7 @@ def decode(
     starts = sample_starts(rest, limits.max_samples_per_batch)
 
     def piece(place: int, left: int) -> tuple[Batch, int]:
-        form = _Form(limits, labelled, extractor)
+        form = _Form(limits, labelled, extractor, bounds)
         batch = Batch()
         while len(batch) < left and form.made <= (most_made or PIECE_FEATURES):
             one = pack_array([rest[starts[place] : starts[place + 1]]])

@@ -16,7 +16,9 @@ from onlinesvm.data.bounds import Bounds
 from onlinesvm.data.label import label_of
 from onlinesvm.errors import BodyError, LimitError, Path, SampleError, format_text
 
-__all__ = ["check_whole", "raise_first_fault", "sample_starts"]
+__all__ = [
+    "Reader", "check_whole", "raise_first_fault", "sample_starts", "shown_kind", "walk_label",
+]  # fmt: skip
 
 _FEATURES = "expected features as an array of names or a map from name to value"
 _SAMPLE = "expected a sample as [label, features] or [label, features, importance]"
@@ -40,24 +42,25 @@ def raise_first_fault(
     labelled: bool,
     first: int = 0,
     extractor: Extractor | None = None,
+    learnable: bool = False,
 ) -> NoReturn:
     """Raise the first error in `body`: BodyError, LimitError or SampleError.
 
     `labelled`: whether it was to hold samples to learn, or features to predict. `first`: the
     samples before this one are known to be good; walking them all again would be slow. `extractor`:
-    reads the records among them, where the decoder had one.
+    reads the records among them, where the decoder had one. `learnable`: as it had.
     """
     check_whole(body)
-    reader = _Reader(body)
+    reader = Reader(body)
     what = "samples" if labelled else "samples' features"
     kind, count = reader.next()
     if kind != "array":
-        raise SampleError(f"expected an array of {what}, got {_shown(kind, count)}")
+        raise SampleError(f"expected an array of {what}, got {shown_kind(kind, count)}")
     if count > limits.max_samples_per_batch:
         raise LimitError(
             f"expected at most {limits.max_samples_per_batch} samples a batch, got {count}"
         )
-    bounds = Bounds.of(limits, labelled=labelled)
+    bounds = Bounds.of(limits, labelled=labelled or learnable)
     reader.skip(first)
     for i in range(first, count):
         if labelled:
@@ -118,30 +121,30 @@ def _not_whole(body: bytes) -> BodyError:
 
 
 def _walk_sample(
-    reader: _Reader, limits: Limits, bounds: Bounds, extractor: Extractor | None, path: Path
+    reader: Reader, limits: Limits, bounds: Bounds, extractor: Extractor | None, path: Path
 ) -> None:
     kind, count = reader.next()
     if kind != "array":
-        raise SampleError(f"{_SAMPLE}, got {_shown(kind, count)}", path)
+        raise SampleError(f"{_SAMPLE}, got {shown_kind(kind, count)}", path)
     if not 2 <= count <= 3:
         raise SampleError(f"{_SAMPLE}, got an array of {count}", path)
-    _walk_label(reader, (*path, 0))
+    walk_label(reader, (*path, 0))
     _walk_features(reader, limits, bounds, extractor, (*path, 1))
     if count == 3:
         kind, value = reader.next()
         if kind != "number" or bounds.fit_importance(value) is None:
             raise SampleError(
-                f"expected {bounds.expected_importance}, got {_shown(kind, value)}", (*path, 2)
+                f"expected {bounds.expected_importance}, got {shown_kind(kind, value)}", (*path, 2)
             )
 
 
-def _walk_label(reader: _Reader, path: Path) -> None:
+def walk_label(reader: Reader, path: Path) -> None:
     kind, value = reader.next()
     if kind in ("true", "false"):
         return
     if kind not in ("number", "text", "bytes"):
         raise SampleError(
-            f"expected a label as text, integer or boolean, got {_shown(kind, value)}", path
+            f"expected a label as text, integer or boolean, got {shown_kind(kind, value)}", path
         )
     try:
         label_of(value)
@@ -154,7 +157,7 @@ class _FieldError(Exception):
 
 
 def _walk_features(
-    reader: _Reader, limits: Limits, bounds: Bounds, extractor: Extractor | None, path: Path
+    reader: Reader, limits: Limits, bounds: Bounds, extractor: Extractor | None, path: Path
 ) -> None:
     if extractor is None:
         _walk_names(reader, limits, bounds, path)
@@ -180,12 +183,12 @@ def _walk_features(
 
 
 def _walk_names(
-    reader: _Reader, limits: Limits, bounds: Bounds, path: Path, *, fields: bool = False
+    reader: Reader, limits: Limits, bounds: Bounds, path: Path, *, fields: bool = False
 ) -> None:
     """`fields`: raise _FieldError for a value that is no number."""
     kind, count = reader.next()
     if kind not in ("array", "map"):
-        raise SampleError(f"{_FEATURES}, got {_shown(kind, count)}", path)
+        raise SampleError(f"{_FEATURES}, got {shown_kind(kind, count)}", path)
     if count > limits.max_features_per_sample:
         raise LimitError(
             f"expected at most {limits.max_features_per_sample} features a sample, got {count}",
@@ -199,13 +202,13 @@ def _walk_names(
             _walk_value(reader, bounds, (*path, name))
 
 
-def _walk_name(reader: _Reader, limits: Limits, path: Path) -> bytes:
+def _walk_name(reader: Reader, limits: Limits, path: Path) -> bytes:
     kind, value = reader.next()
     if kind == "number" and isinstance(value, int):
         value = b"%d" % value
     elif kind not in ("text", "bytes"):
         raise SampleError(
-            f"expected a feature name (text, bytes or an integer), got {_shown(kind, value)}",
+            f"expected a feature name (text, bytes or an integer), got {shown_kind(kind, value)}",
             path,
         )
     if len(value) > limits.max_name_bytes:
@@ -217,17 +220,17 @@ def _walk_name(reader: _Reader, limits: Limits, path: Path) -> bytes:
     return name
 
 
-def _walk_value(reader: _Reader, bounds: Bounds, path: Path) -> None:
+def _walk_value(reader: Reader, bounds: Bounds, path: Path) -> None:
     kind, value = reader.next()
     if kind != "number":
-        raise SampleError(f"expected a number, got {_shown(kind, value)}", path)
+        raise SampleError(f"expected a number, got {shown_kind(kind, value)}", path)
     if value != value or value in (float("inf"), -float("inf")):
         raise SampleError(f"expected a finite number, got {value}", path)
     if bounds.fit_value(value) is None:
         raise SampleError(f"expected {bounds.expected_value}, got {value}", path)
 
 
-class _Reader:
+class Reader:
     """msgpack's reader of a whole body, one scalar or one container's head at a time."""
 
     def __init__(self, body: bytes) -> None:
@@ -240,9 +243,9 @@ class _Reader:
         for _ in range(n):
             self._unpacker.skip()
 
-    def copy(self) -> _Reader:
+    def copy(self) -> Reader:
         """Another reader of the rest."""
-        return _Reader(self._body[self._unpacker.tell() :])
+        return Reader(self._body[self._unpacker.tell() :])
 
     def take(self) -> bytes:
         """Step over an object; its bytes."""
@@ -294,7 +297,7 @@ def _kind_of(first: int) -> str:
     return kinds.get(first, "number")
 
 
-def _shown(kind: str, value: Any) -> str:
+def shown_kind(kind: str, value: Any) -> str:
     """A description of the object that came, for a message."""
     if kind == "number":
         return str(value)

@@ -124,14 +124,21 @@ class Model:
         """What reads the records of this model: `extractor`, for the kernel's decode."""
         return self.kernel.Extractor(self.config.text_options(), self.limits, TEXT_BYTES)
 
-    def decode(self, body: bytes | memoryview, *, labelled: bool) -> Decoded:
+    def decode(
+        self, body: bytes | memoryview, *, labelled: bool, learnable: bool = False
+    ) -> Decoded:
         """The samples of a request, records among them. See `onlinesvm.data.codec.decode`."""
-        return self.kernel.decode(body, self.limits, labelled=labelled, extractor=self.extractor)
+        return self.kernel.decode(
+            body, self.limits, labelled=labelled, extractor=self.extractor, learnable=learnable
+        )
 
     # Learning.
 
-    def learn_batch(self, rows: Rows, csr: CSR | None = None) -> NDArray[np.float64]:
-        """Learn the samples of `rows` in order. csr: their ids, of `look_up`.
+    def learn_batch(
+        self, rows: Rows, csr: CSR | None = None, given: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        """Learn the samples of `rows` in order. csr: their ids, of `look_up`. given: of a batch
+        that was predicted before, the margins given then, float64[n]: the metrics go by them.
 
         Returns the margin of each before its update, float64[n]: of many classes, the score of its
         label less the best other one's. Raises SampleError for a label that the model does not
@@ -139,18 +146,28 @@ class Model:
         """
         with self._lock:
             if isinstance(rows, Pieces):
-                sided(self.labels, rows)
-                return np.concatenate([self.learn_batch(piece) for piece in rows])
+                return self._learn_pieces(rows, given)
             if csr is not None:
                 return self._learn_looked_up(rows, csr)
             if not (self._prunes or self.is_multiclass) and self.config.normalize == "none":
-                return self._learn(rows)  # the kernel reserves the memory
+                return self._learn(rows, given)  # the kernel reserves the memory
             # Copies of a matrix, which is walked more than once here.
             parts = [*matrix.pieces(rows)] if isinstance(rows, Columns) else [rows]
             sided(self.labels, rows)
             self.reserve(parts)
-            margins = [self._learn(part) for part in parts]
+            margins = [self._learn(part, given) for part in parts]
             return margins[0] if len(margins) == 1 else np.concatenate([np.empty(0), *margins])
+
+    def _learn_pieces(self, rows: Pieces, given: NDArray[np.float64] | None) -> NDArray[np.float64]:
+        sided(self.labels, rows)
+        margins: list[NDArray[np.float64]] = []
+        start = 0
+        for piece in rows:
+            end = start + len(piece)
+            of_piece = None if given is None else given[start:end]
+            margins.append(self.learn_batch(piece, given=of_piece))
+            start = end
+        return np.concatenate(margins)
 
     def look_up(self, rows: Rows) -> CSR | None:
         """The ids of `rows`, new names entered: the first half of learning them.
@@ -187,7 +204,7 @@ class Model:
         if not isinstance(rows, Columns | Pieces):
             self.cut_texts += rows.cut
 
-    def _learn(self, rows: Rows) -> NDArray[np.float64]:
+    def _learn(self, rows: Rows, given: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
         self._scorer = None
         labels, truths = self._truths(rows)
         importances: Any = rows.importances
@@ -196,7 +213,7 @@ class Model:
         weights, counts = self.head.class_weights.of(truths, importances)
         first, margins = 0, []
         while True:
-            margins.append(self._learn_from(first, rows, truths, weights))
+            margins.append(self._learn_from(first, rows, truths, weights, given))
             self.labels = labels
             first += len(margins[-1])
             if first == len(rows):
@@ -213,13 +230,24 @@ class Model:
         labels = sided(self.labels, rows)
         return labels, labels.truths_of(rows)
 
-    def _learn_from(self, first: int, rows: Rows, truths: Any, weights: Any) -> NDArray[np.float64]:
+    def _learn_from(
+        self, first: int, rows: Rows, truths: Any, weights: Any, given: NDArray[np.float64] | None
+    ) -> NDArray[np.float64]:
         """Learn rows from `first` on, up to one that needs a prune; their margins."""
         head = self.head
         if isinstance(head, Head) and self.config.normalize == "none":
-            return self.kernel.learn(
-                self._lookup, head.rule, head.metrics, rows, truths, weights, first
+            if given is None:
+                return self.kernel.learn(
+                    self._lookup, head.rule, head.metrics, rows, truths, weights, first
+                )
+            unused = self.kernel.Metrics(self.config.threshold)
+            margins = self.kernel.learn(
+                self._lookup, head.rule, unused, rows, truths, weights, first
             )
+            learned = slice(first, first + len(margins))
+            importances = np.ones(len(rows)) if rows.importances is None else rows.importances
+            head.metrics.observe(given[learned], truths[learned], importances[learned])
+            return margins
         csr = self._entered(rows, first)
         learned = slice(first, first + len(csr.indptr) - 1)
         if self.config.normalize != "none":
@@ -229,10 +257,13 @@ class Model:
             csr = normalized(csr, self.config.normalize, counted)
         importances = np.ones(len(rows)) if rows.importances is None else rows.importances
         weights = importances if weights is None else weights
-        margins: NDArray[np.float64] = head.learn(
+        if isinstance(head, Head):
+            given = None if given is None else given[learned]
+            return head.learn(csr, truths[learned], weights[learned], importances[learned], given)
+        leads: NDArray[np.float64] = head.learn(
             csr, truths[learned], weights[learned], importances[learned]
         )
-        return margins
+        return leads
 
     def _prune(self, rows: Rows, first: int) -> None:
         """Make room for the new features of row `first`; those that it has already stay."""

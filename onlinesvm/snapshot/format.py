@@ -4,7 +4,8 @@ A file is a stream of msgpack objects, nothing else:
 
     header    map, see below
     chunks    bin …                       the arrays of the header, in its order; each array is cut
-                                          into chunks of at most 1 MiB (an empty array has none)
+                                          into chunks of at most 1 MiB (an empty array has none);
+                                          then the blobs, cut likewise
     trailer   map {checksum, digest}
 
     header key     value
@@ -32,6 +33,8 @@ A file is a stream of msgpack objects, nothing else:
                    array of integers for many classes)
     attachments    map, name → any msgpack value: kept for the caller that saved the model
     arrays         array of [name, dtype, count]
+    blobs          array of [name, bytes]: as attachments, for what is too large for a header; left
+                   out where there are none
 
     array          dtype, count   meaning
     lengths        <u4, n         bytes of each feature's name, by id from 1
@@ -50,7 +53,7 @@ Numbers in arrays are little-endian. Keys of maps are text or bytes; extension t
 `checksum` is the CRC-32 (as zlib has it) of all bytes before the trailer. `digest` is the SHA-256,
 in hex, of the msgpack of ``[config, position, scalars, totals, counters, labels]`` (maps sorted by
 key, labels as their texts) followed by the arrays' bytes: equal digests, equal models, whatever
-kernel wrote them and when. The id and the attachments are not part of it.
+kernel wrote them and when. The id, the attachments and the blobs are not part of it.
 """
 
 from __future__ import annotations
@@ -113,6 +116,7 @@ class Snapshot:
     labels: list[list[Any]]
     bounds: tuple[float, float, bool] | None = None
     attachments: dict[str, Any] = field(default_factory=dict)
+    blobs: dict[str, bytes] = field(default_factory=dict)
     max_labels_per_feature: int = DEFAULT_ROW
 
     @property

@@ -174,10 +174,25 @@ def check_header(path: str, header: dict[str, Any], size: int) -> dict[str, Any]
         "arrays lengths, names first",
         leading,
     )
+    blobs = header.setdefault("blobs", [])
+    expect(
+        isinstance(blobs, list) and all(map(_is_blob, blobs)),
+        "blobs to be [name, bytes] each",
+        blobs,
+    )
+    blob_names = [name for name, _ in blobs]
+    expect(len(set(blob_names)) == len(blobs), "blobs of distinct names", blob_names)
     needed = sum(DTYPES[dtype] * count for _, dtype, count in header["arrays"])
+    needed += sum(length for _, length in blobs)
     if needed > size:
         raise expect.error(f"expected arrays of {needed} bytes, got a file of {size}")
     return stored
+
+
+def _is_blob(entry: object) -> bool:
+    if not isinstance(entry, list) or len(entry) != 2:
+        return False
+    return isinstance(entry[0], str) and type(entry[1]) is int and 0 <= entry[1] < 2**40
 
 
 _TYPES: dict[str, type] = {

@@ -137,10 +137,9 @@ class _Reader:
             unread = width * count
             split = b""  # the first bytes of a number that goes on in the next chunk
             while unread:
-                size = self._chunk_size(name)
-                self._check_chunk(name, size, min(unread, CHUNK_BYTES))
+                size = self._chunk_size(f"array {name}", min(unread, CHUNK_BYTES))
                 chunk = buffer[:size]
-                self._fill(name, chunk)
+                self._fill(f"array {name}", chunk)
                 self._sha.update(chunk)
                 unread -= size
                 whole = (len(split) + size) // width * width
@@ -150,6 +149,11 @@ class _Reader:
                     name_bytes += int(numbers.sum(dtype=np.uint64))
                 self._check_finite(name, numbers)
         self._check_names(name_bytes, header["arrays"][1][2])
+        for name, unread in header["blobs"]:
+            while unread:
+                size = self._chunk_size(f"blob {name}", min(unread, CHUNK_BYTES))
+                self._fill(f"blob {name}", buffer[:size])
+                unread -= size
         self._check_trailer()
         return self._size, self._sha.hexdigest()
 
@@ -165,17 +169,10 @@ class _Reader:
         if expected != got:
             raise self._error(f"names: expected {expected} bytes, got {got}")
 
-    def _check_chunk(self, name: str, size: int, limit: int) -> None:
-        if not 0 < size <= limit:
-            raise self._error(
-                f"array {name}: expected a chunk of 1 to {limit} bytes at byte"
-                f" {self._file.tell()}, got one of {size}"
-            )
-
-    def _fill(self, name: str, chunk: memoryview) -> None:
+    def _fill(self, what: str, chunk: memoryview) -> None:
         """Read a chunk, and count it in the checksum."""
         if self._file.readinto(chunk) != len(chunk):  # type: ignore[attr-defined]
-            raise self._error(f"array {name}: the file ends early, at byte {self._size}")
+            raise self._error(f"{what}: the file ends early, at byte {self._size}")
         self._checksum = zlib.crc32(chunk, self._checksum)
 
     def snapshot(self) -> Snapshot:
@@ -184,6 +181,7 @@ class _Reader:
         size = sum(dtype.itemsize * count for _, dtype, count in layout)
         with hashing(self._sha, size) as hashed:
             arrays = {array[0]: self._array(*array, hashed) for array in layout}
+        blobs = {name: self._blob(f"blob {name}", size) for name, size in header["blobs"]}
         self._check_trailer()
         lengths, names = arrays.pop("lengths"), arrays.pop("names")
         self._check_names(int(lengths.sum(dtype=np.uint64)), len(names))
@@ -205,6 +203,7 @@ class _Reader:
             names=names,
             arrays=arrays,
             attachments=header["attachments"],
+            blobs=blobs,
         )
 
     def _array(
@@ -215,28 +214,40 @@ class _Reader:
         hashed: Callable[[memoryview], object],
     ) -> NDArray[Any]:
         array = np.empty(count, dtype=dtype)
-        raw = bytes_of(array)
-        filled = 0
-        while filled < len(raw):
-            size = self._chunk_size(name)
-            self._check_chunk(name, size, len(raw) - filled)
-            chunk = raw[filled : filled + size]
-            self._fill(name, chunk)
-            hashed(chunk)
-            filled += size
+        self._read(f"array {name}", bytes_of(array), hashed)
         return array
 
-    def _chunk_size(self, name: str) -> int:
-        """Step over the head of a bin object; its size."""
+    def _blob(self, name: str, size: int) -> bytes:
+        raw = bytearray(size)
+        self._read(f"blob {name}", memoryview(raw), lambda chunk: None)
+        return bytes(raw)
+
+    def _read(self, what: str, raw: memoryview, hashed: Callable[[memoryview], object]) -> None:
+        filled = 0
+        while filled < len(raw):
+            size = self._chunk_size(what, len(raw) - filled)
+            chunk = raw[filled : filled + size]
+            self._fill(what, chunk)
+            hashed(chunk)
+            filled += size
+
+    def _chunk_size(self, what: str, limit: int) -> int:
+        """Step over the head of a bin object of at most `limit` bytes; its size."""
         at = self._file.tell()
         head = self._file.read(1)
         width = {b"\xc4": 1, b"\xc5": 2, b"\xc6": 4}.get(head)
         if width is None:
             got = f"byte {head.hex()}" if head else "the end of the file"
-            raise self._error(f"array {name}: expected a chunk (bin) at byte {at}, got {got}")
-        size = self._file.read(width)
-        self._checksum = zlib.crc32(head + size, self._checksum)
-        return int.from_bytes(size, "big")
+            raise self._error(f"{what}: expected a chunk (bin) at byte {at}, got {got}")
+        raw = self._file.read(width)
+        self._checksum = zlib.crc32(head + raw, self._checksum)
+        size = int.from_bytes(raw, "big")
+        if not 0 < size <= limit:
+            raise self._error(
+                f"{what}: expected a chunk of 1 to {limit} bytes at byte {self._file.tell()},"
+                f" got one of {size}"
+            )
+        return size
 
     def _check_trailer(self) -> None:
         at = self._file.tell()

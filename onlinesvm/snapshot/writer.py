@@ -10,7 +10,7 @@ import stat
 import time
 import zlib
 from collections.abc import Callable
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import msgpack
 
@@ -112,6 +112,11 @@ def sync_folder(folder: str) -> None:
         os.close(descriptor)
 
 
+def _blobs(snapshot: Snapshot) -> dict[str, list[list[Any]]]:
+    sizes = [[name, len(blob)] for name, blob in snapshot.blobs.items()]
+    return {"blobs": sizes} if sizes else {}
+
+
 def _bounds(snapshot: Snapshot) -> dict[str, list[float]]:
     bounds = snapshot.bounds
     is_own = bounds in (None, Limits().under(snapshot.config.rule).bounds)
@@ -148,29 +153,35 @@ def _write_stream(file: BinaryIO, snapshot: Snapshot) -> tuple[int, str]:
             "counters": snapshot.counters,
             "attachments": snapshot.attachments,
             "arrays": [[name, array.dtype.str, len(array)] for name, array in arrays.items()],
+            **_blobs(snapshot),
         }
     )
     file.write(header)
     checksum = zlib.crc32(header)
     sha = hashlib.sha256(snapshot.digested_head())
     written = 0
+
+    def put(raw: memoryview, hashed: Callable[[memoryview], object]) -> None:
+        nonlocal checksum, written
+        for start in range(0, len(raw), CHUNK_BYTES):
+            chunk = raw[start : start + CHUNK_BYTES]
+            hashed(chunk)
+            head = b"\xc6" + len(chunk).to_bytes(4, "big")
+            file.write(head)
+            file.write(chunk)
+            written += len(head) + len(chunk)
+            if written >= SYNC_BYTES and not isinstance(file, io.BytesIO):
+                # Synced in parts: a whole model at once delays the writes of others for seconds.
+                file.flush()
+                os.fsync(file.fileno())
+                written = 0
+            checksum = zlib.crc32(chunk, zlib.crc32(head, checksum))
+
     with hashing(sha, sum(array.nbytes for array in arrays.values())) as hashed:
         for array in arrays.values():
-            raw = bytes_of(array)
-            for start in range(0, len(raw), CHUNK_BYTES):
-                chunk = raw[start : start + CHUNK_BYTES]
-                hashed(chunk)
-                head = b"\xc6" + len(chunk).to_bytes(4, "big")
-                file.write(head)
-                file.write(chunk)
-                written += len(head) + len(chunk)
-                if written >= SYNC_BYTES and not isinstance(file, io.BytesIO):
-                    # Synced in parts: a whole model at once delays the writes of others for
-                    # seconds.
-                    file.flush()
-                    os.fsync(file.fileno())
-                    written = 0
-                checksum = zlib.crc32(chunk, zlib.crc32(head, checksum))
+            put(bytes_of(array), hashed)
+    for blob in snapshot.blobs.values():
+        put(memoryview(blob), lambda chunk: None)  # they are not part of the digest
     digest = sha.hexdigest()
     file.write(packer.pack({"checksum": checksum, "digest": digest}))
     return checksum, digest

@@ -151,11 +151,20 @@ def _snapshot_at(path: Path, name: str | None) -> Path:
     """The snapshot file that `path` names: itself, or the newest of a model in a state folder."""
     if not path.is_dir():
         return path
-    from onlinesvm.service.storage.snapshots import DEFAULT_MODEL, model_folder, snapshots_in
+    from onlinesvm.service.storage.snapshots import (
+        DEFAULT_MODEL,
+        model_folder,
+        models_in,
+        snapshots_in,
+    )
 
     listing = snapshots_in(model_folder(path, name or DEFAULT_MODEL))
     if not listing:
-        raise SnapshotError(f"{path}: expected a snapshot in this folder, got none")
+        known = ", ".join(models_in(path)[:5])
+        raise SnapshotError(
+            f"{path}: expected a snapshot of model {name or DEFAULT_MODEL} in this folder, got"
+            f" {f'those of {known}' if known else 'none'}"
+        )
     return listing[0][1]
 
 

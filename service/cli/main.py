@@ -35,6 +35,7 @@ COMMANDS = {
     "learn": ("learn", "learn the samples of files; print the outcome as a JSON object"),
     "ingest": ("ingest", "learn from a log, a Redis Stream or a file that grows, exactly once"),
     "predict": ("predict", "print the label, margin or probability of each sample, one a line"),
+    "label": ("label", "learn samples that predict --hold left, by their keys and labels"),
     "evaluate": ("evaluate", "measure error, AUC, log loss, calibration on held-out files"),
     "explain": ("explain", "print the parts of each sample's margin, one JSON object a line"),
     "labels": ("classes", "print the labels of a multiclass model with their figures, or drop one"),

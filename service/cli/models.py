@@ -22,6 +22,7 @@ from onlinesvm.model.class_labels import AnyLabels
 from onlinesvm.model.explanation import Explanation
 from onlinesvm.service.cli.target import check_target, client_of, extractor_of, labels_in, load
 from onlinesvm.service.client.client import Client
+from onlinesvm.service.client.held import Hold, held_body, hold_keys
 from onlinesvm.service.errors import RequestRefused
 from onlinesvm.service.labels import decode_top
 from onlinesvm.service.protocol import decode_explanations, decode_margins
@@ -71,6 +72,10 @@ class Model(Protocol):
 
     def margins(self, batch: BatchColumns, start: int) -> Floats: ...
 
+    def hold(self, batch: BatchColumns, keys: list[bytes], how: Hold, start: int) -> Floats:
+        """The margins of samples that are held from now on, by a key each; none of many classes."""
+        ...
+
     def probabilities(self, batch: BatchColumns, start: int, margins: Floats | None) -> Floats:
         """The probabilities of +1; `margins` are those of the batch, where they are known."""
         ...
@@ -113,6 +118,9 @@ class _FileModel:
 
     def margins(self, batch: BatchColumns, start: int) -> Floats:
         return self._model.score_batch(batch)
+
+    def hold(self, batch: BatchColumns, keys: list[bytes], how: Hold, start: int) -> Floats:
+        raise AssertionError("a file holds no samples")
 
     def probabilities(self, batch: BatchColumns, start: int, margins: Floats | None) -> Floats:
         return self._model.probabilities(self.margins(batch, start) if margins is None else margins)
@@ -174,6 +182,27 @@ class _DaemonModel:
     def probabilities(self, batch: BatchColumns, start: int, margins: Floats | None) -> Floats:
         return self._scores(batch, start, output="probability")
 
+    def hold(self, batch: BatchColumns, keys: list[bytes], how: Hold, start: int) -> Floats:
+        body = self._kernel.encode(batch, labelled=False)
+        return np.concatenate([np.empty(0), *self._held(body, keys, hold_keys(**how), start)])
+
+    def _held(
+        self, body: bytes, keys: list[bytes], how: dict[str, Any], start: int
+    ) -> list[Floats]:
+        """The margins of held samples, in halves where one message cannot hold them."""
+        try:
+            answer = self._client.request("predict", held_body(keys, body), **how)[1]
+            return [] if self.is_multiclass else [decode_margins(answer)]
+        except (LimitError, RequestRefused) as error:
+            if not _is_too_large(error, start) or len(keys) == 1:
+                raise
+        middle = len(keys) // 2
+        first, second = cut_body(body, middle)
+        return [
+            *self._held(first, keys[:middle], how, start),
+            *self._held(second, keys[middle:], how, start + middle),
+        ]
+
     def top(self, batch: BatchColumns, start: int, n: int, output: str) -> Best:
         body = self._kernel.encode(batch, labelled=False)
         answers = self._answers("predict", body, len(batch), start, output=output, top=n)
@@ -201,10 +230,7 @@ class _DaemonModel:
         try:
             return [self._client.request(op, body, **keys)[1]]
         except (LimitError, RequestRefused) as error:
-            too_large = isinstance(error, LimitError) or error.code == "TOO_LARGE"
-            if not too_large or error.sample is not None or samples == 1:
-                if isinstance(error, RequestRefused) and error.sample is not None:
-                    error.sample += start
+            if not _is_too_large(error, start) or samples == 1:
                 raise
         middle = samples // 2
         first, second = cut_body(body, middle)
@@ -212,3 +238,15 @@ class _DaemonModel:
             *self._answers(op, first, middle, start, **keys),
             *self._answers(op, second, samples - middle, start + middle, **keys),
         ]
+
+
+def _is_too_large(error: LimitError | RequestRefused, start: int) -> bool:
+    """Whether fewer samples at once may do; else the error names its sample by its place in the
+    run, where the first of the request has the place `start`.
+    """
+    if isinstance(error, LimitError):
+        return error.sample is None
+    if error.sample is not None:
+        error.sample += start
+        return False
+    return error.code == "TOO_LARGE"

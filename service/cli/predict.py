@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 
 import numpy as np
@@ -11,13 +12,15 @@ from numpy.typing import NDArray
 
 from onlinesvm.config import Limits
 from onlinesvm.data.batch import BatchColumns
-from onlinesvm.data.label import Written, label_of
-from onlinesvm.service.cli.flags import add_flags, count, limits_of
+from onlinesvm.data.label import Written, label_of, label_of_text
+from onlinesvm.errors import OnlineSVMError
+from onlinesvm.service.cli.flags import add_flags, count, duration, limits_of
 from onlinesvm.service.cli.models import Model, opened
 from onlinesvm.service.cli.output import one_line, plural, write
 from onlinesvm.service.cli.parser import Parser, UsageError
-from onlinesvm.service.cli.run import Run, add_files, files_of
+from onlinesvm.service.cli.run import Piece, Run, add_files, files_of
 from onlinesvm.service.cli.target import add_target
+from onlinesvm.service.client.held import Hold
 
 __all__ = ["add_predict", "predict"]
 
@@ -46,6 +49,22 @@ def add_predict(parser: Parser) -> None:
         help="print the id of each sample (VW's tag, JSON's id) and a TAB first; - without one",
     )
     parser.add_argument(
+        "--hold",
+        action="store_true",
+        help="have the daemon hold the samples, by their ids, until `label` names their labels",
+    )
+    parser.add_argument(
+        "--ttl",
+        type=duration,
+        metavar="TIME",
+        help="with --hold: for how long (default: 1h)",
+    )
+    parser.add_argument(
+        "--default-label",
+        metavar="LABEL",
+        help="with --hold: learn a sample with this label when its time is up; else it is dropped",
+    )
+    parser.add_argument(
         "--top",
         type=count,
         metavar="N",
@@ -59,7 +78,8 @@ def predict(arguments: argparse.Namespace) -> None:
     """Print a line for each sample of the files; `-` for a bad line that was skipped."""
     limits = limits_of(arguments)
     files = files_of(arguments)
-    run = Run(arguments, limits, labelled=False, ids=arguments.with_id)
+    hold = _hold_of(arguments)
+    run = Run(arguments, limits, labelled=False, ids=arguments.with_id or hold is not None)
     with opened(arguments, limits) as model:
         run.extractor, run.keeps = model.extractor, model.keeps
         run.limits = model.limits
@@ -72,10 +92,15 @@ def predict(arguments: argparse.Namespace) -> None:
                 continue
             if run.samples == 0:
                 run.threshold = model.threshold
+            margins = np.empty(0)
+            if hold is not None:
+                margins = model.hold(batch, _keys_of(piece, run.samples), hold, run.samples)
+            elif not model.is_multiclass:
+                margins = model.margins(batch, run.samples)
+            piece = piece if arguments.with_id else piece._replace(ids=None)
             if model.is_multiclass:
                 write(piece.joined(_best(arguments, model, batch, run), "-\n"))
                 continue
-            margins = model.margins(batch, run.samples)
             if arguments.output == "label":
                 names = [_line(model.labels.name(side)) for side in (-1.0, 1.0)]
                 printed = [names[up] for up in (margins > model.threshold).tolist()]
@@ -90,6 +115,36 @@ def predict(arguments: argparse.Namespace) -> None:
     if run.error is not None:
         labelled = plural(run.samples, "labelled sample")
         print(f"error {run.error:.6f} of {labelled}", file=sys.stderr)
+
+
+def _hold_of(arguments: argparse.Namespace) -> Hold | None:
+    """How the daemon is to hold samples; None without --hold. Raises UsageError."""
+    given = Hold()
+    if arguments.ttl is not None:
+        given["ttl_s"] = arguments.ttl
+    if arguments.default_label is not None:
+        try:
+            given["default_label"] = label_of_text(os.fsencode(arguments.default_label)).written
+        except ValueError as error:
+            raise UsageError(f"--default-label: {error}") from None
+    if not arguments.hold:
+        if given:
+            raise UsageError("--ttl, --default-label: expected them with --hold alone")
+        return None
+    if arguments.snapshot is not None:
+        raise UsageError("--hold: expected a daemon, got --file: a file holds no samples")
+    return given
+
+
+def _keys_of(piece: Piece, start: int) -> list[bytes]:
+    """The ids of samples, to hold them by. Raises OnlineSVMError."""
+    keys = list(piece.ids or ())
+    if b"" in keys:
+        number = start + keys.index(b"") + 1
+        raise OnlineSVMError(
+            f"--hold: expected an id for each sample, got none for sample {number}"
+        )
+    return keys
 
 
 def _best(arguments: argparse.Namespace, model: Model, batch: BatchColumns, run: Run) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from onlinesvm.service.client.async_stream import AsyncStream
 from onlinesvm.service.client.calls import Answer, Call, Sample, first
 from onlinesvm.service.client.configured import Configured
 from onlinesvm.service.client.exactly_once import delivery_of
+from onlinesvm.service.client.held import Hold, HoldOne, Key, Labelled, of_one
 from onlinesvm.service.client.pipeline import OnMargins
 from onlinesvm.service.client.transfer import Steps, fetch, upload
 
@@ -60,44 +61,64 @@ class AsyncClient(Configured):
         """Learn a packed body; see `Client.learn_packed`."""
         return await self._ask(self._calls.learn_packed(body))
 
-    async def predict(self, samples: Iterable[Features]) -> NDArray[Any]:
+    async def predict(self, samples: Iterable[Features], **hold: Unpack[Hold]) -> NDArray[Any]:
         """The label of each of `samples`, [n]: int64, bool or text, else objects; None before the
         first label is known.
 
-        Raises LimitError for more than one message may hold.
+        With `hold` the daemon holds them; see `Client.predict`. Raises LimitError for more than one
+        message may hold.
         """
-        return await self._ask(self._calls.predict(samples))
+        return await self._ask(self._calls.predict(samples, **hold))
 
-    async def predict_proba(self, samples: Iterable[Features]) -> NDArray[np.float64]:
+    async def predict_proba(
+        self, samples: Iterable[Features], **hold: Unpack[Hold]
+    ) -> NDArray[np.float64]:
         """The probabilities of the labels, float64[n, labels]; of two classes those of the sides −1
         and +1. See `predict`.
         """
-        return await self._ask(self._calls.predict_proba(samples))
+        return await self._ask(self._calls.predict_proba(samples, **hold))
 
-    async def decision_function(self, samples: Iterable[Features]) -> NDArray[np.float64]:
+    async def decision_function(
+        self, samples: Iterable[Features], **hold: Unpack[Hold]
+    ) -> NDArray[np.float64]:
         """The margins of `samples`, float64[n], or the scores of all labels, float64[n, labels].
 
         See `predict`.
         """
-        return await self._ask(self._calls.decision_function(samples))
+        return await self._ask(self._calls.decision_function(samples, **hold))
+
+    async def label(self, labels: Iterable[Labelled]) -> list[str]:
+        """Learn held samples by their keys; the outcome of each. See `Client.label`."""
+        return await self._ask(self._calls.label(labels))
 
     async def learn_one(self, features: Features, label: Written, importance: float = 1.0) -> float:
         """Learn one sample; its margin before the update."""
         return float((await self.learn([(features, label, importance)]))[0])
 
-    async def predict_one(self, features: Features) -> Written | None:
-        """The label of one sample."""
-        label: Written | None = first(await self.predict([features]))
+    async def label_one(self, key: Key, label: Written, importance: float = 1.0) -> str:
+        """Learn one held sample; the outcome, as `label` has it."""
+        return (await self.label([(key, label, importance)]))[0]
+
+    async def predict_one(self, features: Features, **hold: Unpack[HoldOne]) -> Written | None:
+        """The label of one sample; see `predict`, with the one key as `hold`."""
+        label: Written | None = first(await self.predict([features], **of_one(hold)))
         return label
 
-    async def predict_proba_one(self, features: Features) -> NDArray[np.float64]:
-        """The probabilities of the labels for one sample, float64[labels]."""
-        probabilities: NDArray[np.float64] = (await self.predict_proba([features]))[0]
-        return probabilities
+    async def predict_proba_one(
+        self, features: Features, **hold: Unpack[HoldOne]
+    ) -> NDArray[np.float64]:
+        """The probabilities of the labels for one sample, float64[labels]; see `predict_one`."""
+        found: NDArray[np.float64] = (await self.predict_proba([features], **of_one(hold)))[0]
+        return found
 
-    async def decision_function_one(self, features: Features) -> float | NDArray[np.float64]:
-        """The margin of one sample; of many classes the scores of its labels, float64[labels]."""
-        scores: NDArray[np.float64] = (await self.decision_function([features]))[0]
+    async def decision_function_one(
+        self, features: Features, **hold: Unpack[HoldOne]
+    ) -> float | NDArray[np.float64]:
+        """The margin of one sample; of many classes the scores of its labels, float64[labels]. See
+        `predict_one`.
+        """
+        found = await self.decision_function([features], **of_one(hold))
+        scores: NDArray[np.float64] = found[0]
         return scores if scores.ndim else float(scores)
 
     async def top(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, Unpack
 
+import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +19,7 @@ from onlinesvm.data.objects import Packer, refuse_unlabelled
 from onlinesvm.data.rows import samples_of
 from onlinesvm.errors import LimitError
 from onlinesvm.model.explanation import Explanation
+from onlinesvm.service.client.held import Hold, Labelled, held_body, hold_keys, labels_body
 from onlinesvm.service.labels import decode_page, decode_scores, decode_top
 from onlinesvm.service.protocol import (
     decode_explanations,
@@ -112,6 +114,11 @@ def _explanations(answer: Answer) -> list[Explanation]:
     return decode_explanations(answer[1])
 
 
+def _outcomes(answer: Answer) -> list[str]:
+    outcomes: list[str] = msgpack.unpackb(answer[1])
+    return outcomes
+
+
 def _page(answer: Answer) -> dict[str, Any]:
     return decode_page(answer[1])
 
@@ -170,23 +177,45 @@ class Calls:
         """A learn request of a packed body."""
         return self.to_model(Call("learn", _margins, body))
 
-    def predict(self, samples: Iterable[Features]) -> Call[NDArray[Any]]:
+    def predict(self, samples: Iterable[Features], **hold: Unpack[Hold]) -> Call[NDArray[Any]]:
         """A predict request of `samples`, for their labels.
 
         Raises TypeError, SampleError, LimitError.
         """
-        keys = {"output": "label"}
-        return self.to_model(Call("predict", _labels, self._features(samples), keys))
+        return self._predict(samples, _labels, {"output": "label"}, hold)
 
-    def predict_proba(self, samples: Iterable[Features]) -> Call[NDArray[np.float64]]:
+    def predict_proba(
+        self, samples: Iterable[Features], **hold: Unpack[Hold]
+    ) -> Call[NDArray[np.float64]]:
         """A predict request for the probabilities of all labels. Raises as `predict` does."""
         keys = {"output": "probability", "top": 0}
-        return self.to_model(Call("predict", _probabilities, self._features(samples), keys))
+        return self._predict(samples, _probabilities, keys, hold)
 
-    def decision_function(self, samples: Iterable[Features]) -> Call[NDArray[np.float64]]:
+    def decision_function(
+        self, samples: Iterable[Features], **hold: Unpack[Hold]
+    ) -> Call[NDArray[np.float64]]:
         """A predict request for margins, or the scores of all labels. Raises as `predict` does."""
-        keys = {"top": 0}
-        return self.to_model(Call("predict", _scores, self._features(samples), keys))
+        return self._predict(samples, _scores, {"top": 0}, hold)
+
+    def _predict(
+        self,
+        samples: Iterable[Features],
+        read: Callable[[Answer], T],
+        keys: dict[str, Any],
+        hold: Hold,
+    ) -> Call[T]:
+        body = self._features(samples)
+        if hold:
+            given = dict(hold)
+            body = held_body(given.pop("hold", None), body)  # type: ignore[arg-type]
+            keys = {**keys, **hold_keys(**given)}
+        return self.to_model(Call("predict", read, body, keys))
+
+    def label(self, labels: Iterable[Labelled]) -> Call[list[str]]:
+        """A label request. Raises TypeError, ValueError, LimitError."""
+        body, count = labels_body(labels)
+        self._check_count(count)
+        return self.to_model(Call("label", _outcomes, body))
 
     def top(self, samples: Iterable[Features], n: int) -> Call[list[list[tuple[Written, float]]]]:
         """A predict request for the best `n` labels. Raises as `predict` does."""
@@ -233,12 +262,15 @@ class Calls:
         return self._body([pack(features, (i,)) for i, features in enumerate(samples_of(samples))])
 
     def _body(self, parts: list[bytes]) -> bytes:
-        if len(parts) > self._limits.max_samples_per_batch:
+        self._check_count(len(parts))
+        return pack_array(parts)
+
+    def _check_count(self, count: int) -> None:
+        if count > self._limits.max_samples_per_batch:
             raise LimitError(
                 f"expected at most {self._limits.max_samples_per_batch} samples a request,"
-                f" got {len(parts)}"
+                f" got {count}"
             )
-        return pack_array(parts)
 
 
 def _sample(sample: Any, index: int) -> tuple[Features, Written, float]:

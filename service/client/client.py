@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from onlinesvm.model.explanation import Explanation
 from onlinesvm.service.client.calls import Answer, Call, Sample, first
 from onlinesvm.service.client.configured import Configured
 from onlinesvm.service.client.exactly_once import delivery_of
+from onlinesvm.service.client.held import Hold, HoldOne, Key, Labelled, of_one
 from onlinesvm.service.client.pipeline import OnMargins
 from onlinesvm.service.client.pool import Pool
 from onlinesvm.service.client.stream import Stream
@@ -78,44 +79,68 @@ class Client(Configured):
         """
         return self._ask(self._calls.learn_packed(body))
 
-    def predict(self, samples: Iterable[Features]) -> NDArray[Any]:
+    def predict(self, samples: Iterable[Features], **hold: Unpack[Hold]) -> NDArray[Any]:
         """The label of each of `samples`, [n]: int64, bool or text, else objects; None before the
         first label is known.
 
-        Raises LimitError for more than one message may hold.
+        With ``hold=KEYS, ttl_s=SECONDS, default_label=LABEL`` the daemon holds the samples until
+        `label` names their labels; see `onlinesvm.service.client.held.Hold`. A key that it knows
+        already keeps its first sample. Raises LimitError for more than one message may hold.
         """
-        return self._ask(self._calls.predict(samples))
+        return self._ask(self._calls.predict(samples, **hold))
 
-    def predict_proba(self, samples: Iterable[Features]) -> NDArray[np.float64]:
+    def predict_proba(
+        self, samples: Iterable[Features], **hold: Unpack[Hold]
+    ) -> NDArray[np.float64]:
         """The probabilities of the labels, float64[n, labels]; of two classes those of the sides −1
         and +1. See `predict`.
         """
-        return self._ask(self._calls.predict_proba(samples))
+        return self._ask(self._calls.predict_proba(samples, **hold))
 
-    def decision_function(self, samples: Iterable[Features]) -> NDArray[np.float64]:
+    def decision_function(
+        self, samples: Iterable[Features], **hold: Unpack[Hold]
+    ) -> NDArray[np.float64]:
         """The margins of `samples`, float64[n], or the scores of all labels, float64[n, labels].
 
         See `predict`.
         """
-        return self._ask(self._calls.decision_function(samples))
+        return self._ask(self._calls.decision_function(samples, **hold))
+
+    def label(self, labels: Iterable[Labelled]) -> list[str]:
+        """Learn held samples by their keys: ``(key, label)`` or ``(key, label, importance)``.
+
+        The outcome of each: "learned"; "duplicate", it was labelled before; "expired", its time is
+        up; "unknown", the daemon does not know the key, or not any more. All or nothing, as
+        `learn`; it may be sent again after any error.
+        """
+        return self._ask(self._calls.label(labels))
 
     def learn_one(self, features: Features, label: Written, importance: float = 1.0) -> float:
         """Learn one sample; its margin before the update."""
         return float((self.learn([(features, label, importance)]))[0])
 
-    def predict_one(self, features: Features) -> Written | None:
-        """The label of one sample."""
-        label: Written | None = first(self.predict([features]))
+    def label_one(self, key: Key, label: Written, importance: float = 1.0) -> str:
+        """Learn one held sample; the outcome, as `label` has it."""
+        return self.label([(key, label, importance)])[0]
+
+    def predict_one(self, features: Features, **hold: Unpack[HoldOne]) -> Written | None:
+        """The label of one sample; see `predict`, with the one key as `hold`."""
+        label: Written | None = first(self.predict([features], **of_one(hold)))
         return label
 
-    def predict_proba_one(self, features: Features) -> NDArray[np.float64]:
-        """The probabilities of the labels for one sample, float64[labels]."""
-        probabilities: NDArray[np.float64] = (self.predict_proba([features]))[0]
+    def predict_proba_one(self, features: Features, **hold: Unpack[HoldOne]) -> NDArray[np.float64]:
+        """The probabilities of the labels for one sample, float64[labels]; see `predict_one`."""
+        probabilities: NDArray[np.float64] = self.predict_proba([features], **of_one(hold))[0]
         return probabilities
 
-    def decision_function_one(self, features: Features) -> float | NDArray[np.float64]:
-        """The margin of one sample; of many classes the scores of its labels, float64[labels]."""
-        scores: NDArray[np.float64] = (self.decision_function([features]))[0]
+    def decision_function_one(
+        self, features: Features, **hold: Unpack[HoldOne]
+    ) -> float | NDArray[np.float64]:
+        """The margin of one sample; of many classes the scores of its labels, float64[labels]. See
+        `predict_one`.
+        """
+        found = self.decision_function([features], **of_one(hold))
+        scores: NDArray[np.float64] = found[0]
         return scores if scores.ndim else float(scores)
 
     def top(self, samples: Iterable[Features], n: int = 3) -> list[list[tuple[Written, float]]]:

@@ -14,6 +14,9 @@ from onlinesvm.service.storage.stored_model import StoredModel
 __all__ = ["Change", "Changes"]
 
 
+_EXPIRED = 1024
+
+
 class Change(NamedTuple):
     """A model with entries that its newest snapshot lacks.
 
@@ -45,7 +48,7 @@ class Changes:
         self._due: list[tuple[float, bytes]] = []  # a heap; may name models that are not changed
         self._damaged: dict[bytes, int] = {}  # the LSN up to which their entries are not needed
         # Of models with a new snapshot: what the one before needs, for as long as the next is due.
-        self._kept: dict[bytes, tuple[int, float]] = {}
+        self._kept: dict[bytes, tuple[StoredModel, float]] = {}
 
     def __len__(self) -> int:
         return len(self._changed)
@@ -99,7 +102,12 @@ class Changes:
         self._held_by.pop(stored.id, None)
         self._kept.pop(stored.id, None)
         if not is_verified:
-            self._kept[stored.id] = stored.base, time.monotonic() + self.every_s
+            self.keep_on(stored)
+
+    def keep_on(self, stored: StoredModel) -> None:
+        """Keep what the snapshot before the newest needs, for as long as the next is due."""
+        self._kept.pop(stored.id, None)
+        self._kept[stored.id] = stored, time.monotonic() + self.every_s
 
     def fail(self, stored: StoredModel, retry_at: float) -> None:
         """Note that a snapshot failed, and when it is tried again."""
@@ -161,14 +169,16 @@ class Changes:
         changed = (change.lsn - 1 for change in self._first())
         return min((*changed, *self._damaged.values()), default=self.lsn)
 
-    def expire(self, now: float) -> bool:
-        """Keep no longer what older snapshots needed; whether there was something."""
-        before = len(self._kept)
-        for id, (_, until) in list(self._kept.items()):
+    def expire(self, now: float) -> list[StoredModel]:
+        """The models, some at a time, whose older snapshots need nothing any more; each once."""
+        found: list[StoredModel] = []
+        while self._kept and len(found) < _EXPIRED:
+            stored, until = next(iter(self._kept.values()))
             if until > now:
                 break
-            del self._kept[id]
-        return len(self._kept) < before
+            del self._kept[stored.id]
+            found.append(stored)
+        return found
 
     def needed_after(self, removed: int) -> int:
         """The LSN after which entries are needed, where those up to `removed` are gone.
@@ -176,7 +186,7 @@ class Changes:
         A model that was changed needs them from its older snapshot on, or from its creation, if the
         log still has all since then.
         """
-        bases = [base for base, _ in self._kept.values()]
+        bases = [stored.base for stored, _ in self._kept.values()]
         bases += [change.stored.base for change in self._held_by.values()]
         bases += [change.stored.base for change in self._changed.values()]
         return min([self.held, *(base for base in bases if base >= removed)])

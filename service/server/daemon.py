@@ -121,12 +121,14 @@ def load_leader(
                 limits,
                 fsync=config.fsync,
                 max_producers=config.max_producers,
+                max_held=config.max_held,
                 on_progress=note,
             )
             planned = schedule or Schedule(every_s=config.snapshot_every_s)
             policy = Policy(
-                limits, config.max_producers, given, config.auto_create, config.max_models
-            )
+                limits, config.max_producers, given, config.auto_create, config.max_models,
+                config.max_held,
+            )  # fmt: skip
             return Leading(
                 state, started, counters, wake, planned, policy, config.max_memory, users=users
             )

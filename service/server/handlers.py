@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,27 +26,28 @@ from onlinesvm.service.protocol import (
     RequestError,
     encode_explanations,
     encode_labels,
+    is_held,
     request_error_of,
 )
-from onlinesvm.service.server.answer import Answer, created, later
+from onlinesvm.service.server.answer import Answer, check_scores, created, later
 from onlinesvm.service.server.auth.users import Users
 from onlinesvm.service.server.counters import Counters
+from onlinesvm.service.server.held import Hold, Label
 from onlinesvm.service.server.leader import Leader, has_origin
 from onlinesvm.service.server.log_health import LogHealth
 from onlinesvm.service.server.memory import Memory
 from onlinesvm.service.server.plan import Change, Create, Drop, DropLabel, Learned, Plan, Planned
 from onlinesvm.service.server.reader import Look, Reader
 from onlinesvm.service.server.registry import Hosted, Registry, check_many
-from onlinesvm.service.server.snapshotter import Snapshotter, Written
+from onlinesvm.service.server.snapshot_round import Written
+from onlinesvm.service.server.snapshotter import Snapshotter
 from onlinesvm.service.server.transfers import Transfers, piece_of
 from onlinesvm.service.storage.log import Log
+from onlinesvm.service.storage.snapshots import DroppedModel
 from onlinesvm.text.constants import PIECE_FEATURES
 from onlinesvm.version import __version__
 
 __all__ = ["Handlers", "LeaderHandlers", "ReaderHandlers"]
-
-
-_MOST_SCORES = 2**20  # in one reply
 
 
 def encode_predictions(model: Model, margins: NDArray[np.float64], output: str) -> bytes:
@@ -69,6 +71,7 @@ class Handlers(ABC):
         self._handlers: dict[str, Callable[[Request], Answer]] = {
             "ping": self._ping,
             "predict": self._predict,
+            "label": self._label,
             "explain": self._explain,
             "labels": self._labels,
             "stats": self._stats,
@@ -102,12 +105,22 @@ class Handlers(ABC):
 
     def _predict(self, request: Request) -> Answer:
         model = self._registry.get(request.model, request.id).model
-        batch = model.decode(request.body, labelled=False)
+        return self._predicted(request, model, model.decode(request.body, labelled=False))
+
+    def _predicted(
+        self,
+        request: Request,
+        model: Model,
+        batch: Decoded,
+        margins: NDArray[np.float64] | None = None,
+    ) -> Reply:
+        """The reply to predict; margins: those of a binary model, where they are known."""
         keys: dict[str, Any] = {"samples": len(batch), "position": model.position}
         if model.is_multiclass:
             body = self._best_labels(model, batch, request, keys)
         else:
-            body = encode_predictions(model, model.score_batch(batch), request.output)
+            margins = model.score_batch(batch) if margins is None else margins
+            body = encode_predictions(model, margins, request.output)
         self._counters.samples += len(batch)
         return Reply(keys, body)
 
@@ -118,15 +131,7 @@ class Handlers(ABC):
         _, labels = model.many
         names, ids = labels.names(), labels.ids
         top = 1 if request.output == "label" else request.top
-        width = min(top, len(names)) if top else len(names)
-        if len(batch) * width > _MOST_SCORES:
-            raise RequestError(
-                "TOO_LARGE",
-                f"expected at most {_MOST_SCORES} scores in a reply, got {len(batch)} samples of"
-                f" {width} labels",
-                None,
-                request.id,
-            )
+        check_scores(model, len(batch), request)
         is_share = request.output == "probability"
         found, scores = model.top_batch(batch, top, probability=is_share)
         if not top:
@@ -205,6 +210,9 @@ class Handlers(ABC):
             return {}
         errors = self._users.reload()
         return {"keys": len(self._users), "key_errors": errors}
+
+    @abstractmethod
+    def _label(self, request: Request) -> Answer: ...
 
     @abstractmethod
     def _create(self, request: Request) -> Answer: ...
@@ -292,6 +300,10 @@ class LeaderHandlers(Handlers):
         try:
             if isinstance(plan, Plan):
                 return self._learned(plan.carry_out())
+            if isinstance(plan, Hold):
+                return self._held(request, plan)
+            if isinstance(plan, Label):
+                return self._labelled(plan)
             if isinstance(plan, Create):
                 return Reply(created(plan.carry_out()))
             if isinstance(plan, DropLabel):
@@ -316,6 +328,23 @@ class LeaderHandlers(Handlers):
             return Reply({**keys, "duplicate": True})
         self._counters.samples += learned.samples
         return Reply(keys, encode_margins(learned.margins))
+
+    def _held(self, request: Request, plan: Hold) -> Reply:
+        known = plan.carry_out()
+        reply = self._predicted(request, plan.hosted.model, plan.batch, plan.margins)
+        reply.keys["duplicate"] = known
+        return reply
+
+    def _labelled(self, plan: Label) -> Reply:
+        outcomes = plan.carry_out()
+        learned = len(plan.due.keys)
+        self._counters.samples += learned
+        return Reply(
+            {"samples": learned, "position": plan.hosted.model.position}, msgpack.packb(outcomes)
+        )
+
+    def _label(self, request: Request) -> Answer:
+        raise AssertionError("no plan was made to label held samples")
 
     def _create(self, request: Request) -> Answer:
         if has_origin(request):
@@ -351,6 +380,8 @@ class LeaderHandlers(Handlers):
         def reply(written: Future[Written]) -> Reply:
             try:
                 return Reply(written.result().stored._asdict())
+            except DroppedModel as error:
+                raise RequestError("NO_MODEL", str(error), None, request.id) from None
             except Exception as error:
                 text = f"the snapshot failed: {error}"
                 raise RequestError("INTERNAL", text, None, request.id) from None
@@ -376,11 +407,13 @@ class LeaderHandlers(Handlers):
         }
         if hosted is None:
             return report
-        model = hosted.model
+        model, (state, _) = hosted.model, hosted.learning
         return {
             **self._snapshotter.report(hosted),
             **report,
             "producers": len(hosted.producers),
+            "held": len(state.held),
+            **state.held.figures.report(),
             "ingest": hosted.lags.report(hosted.producers),
             "label_run": hosted.label_order.longest,
             "refused_features": model.refused_features,
@@ -406,7 +439,14 @@ class ReaderHandlers(Handlers):
     def _learn(self, request: Request) -> Answer:
         raise RequestError("READ_ONLY", "a reader does not learn; ask its leader", None, request.id)
 
-    _resume = _lag = _create = _drop = _upload = _learn
+    _resume = _lag = _create = _drop = _upload = _label = _learn
+
+    def _predict(self, request: Request) -> Answer:
+        if is_held(request):
+            raise RequestError(
+                "READ_ONLY", "a reader holds no samples; ask its leader", None, request.id
+            )
+        return super()._predict(request)
 
     def _fetch(self, request: Request) -> Answer:
         return Reply(*piece_of(self._reader.folder, request))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -17,13 +17,22 @@ from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.errors import ConfigError
 from onlinesvm.model.class_labels import ClassLabels
 from onlinesvm.model.model import sided
-from onlinesvm.service.protocol import DEFAULT_MODEL, Id, Request, RequestError
+from onlinesvm.service.protocol import DEFAULT_MODEL, Id, Request, RequestError, is_held
 from onlinesvm.service.server.changes import Changes
+from onlinesvm.service.server.held import (
+    Hold,
+    Label,
+    plan_to_expire,
+    plan_to_hold,
+    plan_to_label,
+    wall_ms,
+)
 from onlinesvm.service.server.plan import Create, Drop, DropLabel, Limit, Plan, Planned, Refusal
 from onlinesvm.service.server.registry import Hosted, Registry, check_many
 from onlinesvm.service.server.turn import PlannedTurn
 from onlinesvm.service.server.writer import Writer
 from onlinesvm.service.storage.entry import LogPosition
+from onlinesvm.service.storage.held import Held
 from onlinesvm.service.storage.loading import Loaded
 from onlinesvm.service.storage.log import Log
 from onlinesvm.service.storage.model_state import ModelState
@@ -43,7 +52,8 @@ PART_BYTES = 2**20
 @dataclass(frozen=True, slots=True)
 class Policy:
     """How models are made: the limits of requests and models, the producers that each remembers,
-    the configuration of a model that its first sample makes, and how many there may be.
+    the configuration of a model that its first sample makes, how many models there may be, and how
+    many samples each holds.
     """
 
     limits: Limits
@@ -51,6 +61,7 @@ class Policy:
     given: Mapping[str, Any] = field(default_factory=dict)
     auto_create: bool = False
     max_models: int = 100_000
+    max_held: int = 100_000
 
     def limits_of(self, config: LearnerConfig) -> Limits:
         """The limits of a model of that configuration."""
@@ -64,6 +75,7 @@ class Policy:
         state = loaded.state
         before = state.recorded
         state.producers.bound(self.max_producers)
+        state.held.bound(self.max_held)
         state.model.limit(self.limits_of(state.model.config))
         hosted = Hosted(stored.name, state.model, state.producers, state, stored)
         hosted.must_log_limits = state.recorded != before
@@ -71,7 +83,10 @@ class Policy:
 
 
 class Leader:
-    """Plans what changes models. Owns the log's writer; owned by the loop's thread."""
+    """Plans what changes models. Owns the log's writer; owned by the loop's thread.
+
+    clock: milliseconds since 1970, by which held samples' time is up.
+    """
 
     def __init__(
         self,
@@ -82,12 +97,14 @@ class Leader:
         policy: Policy,
         *,
         part_bytes: float = PART_BYTES,
+        clock: Callable[[], int] = wall_ms,
     ) -> None:
         self._registry = registry
         self._writer = Writer(log)
         self._changes = changes
         self._snapshots = snapshots
         self.policy = policy
+        self.clock = clock
         # Under `always` a turn is made durable at once, so it is written at once.
         self._part_bytes = math.inf if log.fsync == "always" else part_bytes
         self._turn: PlannedTurn | None = None  # the last that had anything to write
@@ -118,6 +135,10 @@ class Leader:
     def _plan_one(self, request: Request, turn: PlannedTurn) -> Planned:
         if request.op == "learn":
             return self._plan_to_learn(request, turn)
+        if is_held(request):
+            return self._plan_to_hold(request, turn)
+        if request.op == "label":
+            return self._plan_to_label(request, turn)
         if request.op == "resume":
             hosted, _ = self._hosted(request, turn)
             hosted.producers.own(request.producer, request.peer)
@@ -140,18 +161,69 @@ class Leader:
         if plan is not None:
             return plan
         turn.labels[hosted.name] = labels
-        before: list[Create | Limit] = []
+        before = self._before(hosted, turn) if made is None else [made]
         if made is not None:
             turn.create(made)
-            before.append(made)
-        elif hosted.must_log_limits and hosted.name not in turn.limited:
-            limit = Limit(hosted, self._changes)
-            turn.add(limit)
-            turn.limited.add(hosted.name)
-            before.append(limit)
         plan = Plan(request, hosted, batch, self._changes, before)
         turn.learn(plan)
         return plan
+
+    def _before(self, hosted: Hosted, turn: PlannedTurn) -> list[Create | Limit]:
+        """The changes that have to be written before others of a model."""
+        if not hosted.must_log_limits or hosted.name in turn.limited:
+            return []
+        limit = Limit(hosted, self._changes)
+        turn.add(limit)
+        turn.limited.add(hosted.name)
+        return [limit]
+
+    def _plan_to_hold(self, request: Request, turn: PlannedTurn) -> Hold:
+        hosted = self._existing(request, turn)
+        labels = turn.labels_of(hosted)
+        plan = plan_to_hold(request, hosted, self._changes, self.clock(), labels)
+        plan.before = self._before(hosted, turn)
+        turn.add(plan)
+        return plan
+
+    def _plan_to_label(self, request: Request, turn: PlannedTurn) -> Label:
+        hosted = self._existing(request, turn)
+        labelled = turn.labelled.setdefault(hosted.model.id, set())
+        plan, labels = plan_to_label(
+            request, hosted, self._changes, self.clock(), turn.labels_of(hosted), labelled
+        )
+        if not plan.due.keys:
+            return plan
+        turn.labels[hosted.name] = labels
+        labelled.update(plan.due.keys)
+        plan.before = self._before(hosted, turn)
+        turn.teach(plan, hosted, plan.due.batch)
+        return plan
+
+    def expire(self, hosted: Hosted, refusal: Refusal | None) -> None:
+        """Let some samples of a model leave whose time is up, in a turn of its own.
+
+        Raises NotDurable, MemoryError: then they stay.
+        """
+        self._writer.settle()
+        plan = plan_to_expire(hosted, self._changes, self.clock())
+        if plan is None:
+            return
+        turn = PlannedTurn(self._writer, self._registry, math.inf, refusal)
+        plan.before = self._before(hosted, turn)
+        turn.teach(plan, hosted, plan.due.batch)
+        turn.write(more=False)
+        self._turn = turn
+        self._watched[hosted.name] = hosted
+        plan.carry_out()
+
+    def _existing(self, request: Request, turn: PlannedTurn) -> Hosted:
+        """The model of a request. Raises RequestError."""
+        created = turn.created.get(request.model)
+        if created is not None:
+            return created.hosted
+        if request.model in turn.dropped:
+            raise RequestError("NO_MODEL", f"model {request.model} was dropped", None, request.id)
+        return self._registry.get(request.model, request.id)
 
     def _hosted(self, request: Request, turn: PlannedTurn) -> tuple[Hosted, Create | None]:
         """The model of a request, and its creation where the request makes it.
@@ -163,15 +235,6 @@ class Leader:
             return self._existing(request, turn), None
         made = self.creation(request.model, LearnerConfig(**self.policy.given), turn, request.id)
         return made.hosted, made
-
-    def _existing(self, request: Request, turn: PlannedTurn) -> Hosted:
-        """The model of a request, in memory once the turn is carried out. Raises RequestError."""
-        created = turn.created.get(request.model)
-        if created is not None:
-            return created.hosted
-        if request.model in turn.dropped:
-            raise RequestError("NO_MODEL", f"model {request.model} was dropped", None, request.id)
-        return self._registry.get(request.model, request.id)
 
     def _plan_to_create(self, request: Request, turn: PlannedTurn) -> Planned:
         config = _config_of(request)
@@ -193,6 +256,14 @@ class Leader:
             )  # fmt: skip
         raise exists(request)
 
+    def expect_room(self, id: Id, more: int = 0) -> None:
+        """Raise RequestError where there are as many models as there may be; `more` are planned."""
+        most = self.policy.max_models
+        if len(self._registry) + more >= most:
+            raise RequestError(
+                "TOO_LARGE", f"expected at most {most} models (max_models), got one more", None, id
+            )
+
     def creation(
         self,
         name: str,
@@ -206,19 +277,14 @@ class Leader:
         Raises RequestError where there are too many.
         """
         policy = self.policy
-        count = len(self._registry)
-        if turn is not None:
-            count += len(turn.created) - len(turn.dropped)
-        if count >= policy.max_models:
-            raise RequestError(
-                "TOO_LARGE", f"expected at most {policy.max_models} models, got one more", None, id
-            )
+        self.expect_room(id, 0 if turn is None else len(turn.created) - len(turn.dropped))
         limits = policy.limits_of(config)
         model = OnlineSVM(limits=limits, **config.as_dict()) if origin is None else origin[0]
         model.id = os.urandom(16)
         model.limit(limits)
         state = ModelState(
-            name, model, Producers(policy.max_producers), LogPosition(0, 0), 0, 0
+            name, model, Producers(policy.max_producers), Held(policy.max_held), LogPosition(0, 0),
+            0, 0,
         )  # fmt: skip
         hosted = Hosted(name, model, state.producers, state, StoredModel(name, model.id, 0))
         return Create(hosted, self._registry, self._changes, origin[1] if origin else None)

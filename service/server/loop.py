@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import chain
 
 from onlinesvm.config import Limits
 from onlinesvm.service.keys.permit import ANYONE
@@ -31,6 +32,7 @@ from onlinesvm.service.protocol import (
 )
 from onlinesvm.service.server.auth.access import Access
 from onlinesvm.service.server.counters import Counters
+from onlinesvm.service.server.order import parts_of
 from onlinesvm.service.server.plan import Fatal, Planned
 from onlinesvm.service.server.router import Frames, Router, Sender
 from onlinesvm.service.server.service import Answering
@@ -169,9 +171,9 @@ class Loop:
             return _Message(sender, envelope, error)
 
     def _carry_out(self, service: Answering, messages: Sequence[_Message]) -> None:
-        """Plan all requests of a turn, then answer each message in order."""
+        """Plan the requests of a turn, then answer each message in order."""
         requests = [m.parsed for m in messages if isinstance(m.parsed, Request)]
-        plans = iter(service.plan(requests))
+        plans = chain.from_iterable(map(service.plan, parts_of(requests)))
         for message in messages:
             request = message.parsed
             if isinstance(request, Request):

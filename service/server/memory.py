@@ -13,8 +13,8 @@ _FULL = 1.1
 
 
 # As measured, with names of a dozen bytes: a model with one sample, and each feature.
-_MODEL_BYTES, _FEATURE_BYTES = 36_000, 60
-_HEDGE_BYTES, _HEDGE_FEATURE_BYTES = 54_000, 110
+_MODEL_BYTES, _FEATURE_BYTES = 11_000, 60
+_HEDGE_BYTES, _HEDGE_FEATURE_BYTES = 14_000, 110
 _PYTHON = 5  # times as much as the native kernel
 _PRODUCER_BYTES = 200
 
@@ -27,7 +27,8 @@ def bytes_of(hosted: Hosted) -> int:
         size, each = _HEDGE_BYTES, _HEDGE_FEATURE_BYTES
     size += len(model.lookup) * each
     size *= _PYTHON if model.kernel.NAME == "python" else 1
-    return size + len(hosted.producers) * _PRODUCER_BYTES + hosted.producers.cursor_bytes
+    size += len(hosted.producers) * _PRODUCER_BYTES + hosted.producers.cursor_bytes
+    return size + (hosted.state.held.memory_bytes if hosted.state else 0)
 
 
 class Memory:

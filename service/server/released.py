@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from onlinesvm.service.server.changes import Changes
 from onlinesvm.service.storage.snapshots import Snapshots
+from onlinesvm.service.storage.stored_model import StoredModel
 
 __all__ = ["Release", "Released"]
 
@@ -17,10 +18,15 @@ _LOOK_S = 1.0
 
 
 class Release(NamedTuple):
-    """The log to remove: what the newest snapshots hold, and what is needed."""
+    """The log to remove: what the newest snapshots hold, and what is needed.
+
+    alone: the models whose newest snapshots have to be read back once more first, as they have
+    nothing beside them any more.
+    """
 
     held: int
     needed_after: int
+    alone: tuple[StoredModel, ...] = ()
 
 
 class Released:
@@ -31,6 +37,7 @@ class Released:
         self.removed = removed
         self._release: Release | None = None
         self._look_at = 0.0
+        self._alone: list[StoredModel] = []
 
     @property
     def is_due(self) -> bool:
@@ -40,10 +47,15 @@ class Released:
     def look(self, changes: Changes, *, is_idle: bool) -> None:
         """See what may be removed; about once a second, or where nothing else is to be done."""
         now = time.monotonic()
-        self.has_changed |= changes.expire(now)
+        if expired := changes.expire(now):
+            self._alone += expired
+            self.has_changed = True
         if self.has_changed and (is_idle or now >= self._look_at):
             self.has_changed, self._look_at = False, now + _LOOK_S
-            self._release = Release(changes.held, changes.needed_after(self.removed))
+            alone, self._alone = tuple(self._alone), []
+            if self._release is not None:
+                alone = (*self._release.alone, *alone)
+            self._release = Release(changes.held, changes.needed_after(self.removed), alone)
 
     def take(self) -> Release | None:
         """What may be removed now."""
@@ -53,7 +65,7 @@ class Released:
     def remove(self, snapshots: Snapshots, release: Release) -> None:
         """Remove it. Runs on the worker."""
         try:
-            if snapshots.release(*release):
+            if snapshots.release(release.held, release.needed_after):
                 self.removed = release.needed_after
         except OSError as error:  # nothing is lost by what stays
             log.warning("superfluous segments could not be removed: %s", error)

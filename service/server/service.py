@@ -13,12 +13,15 @@ from typing import Protocol
 
 from onlinesvm.config import Limits
 from onlinesvm.service.config import ServeConfig
-from onlinesvm.service.protocol import Request, RequestError
+from onlinesvm.service.protocol import Request, RequestError, is_held
 from onlinesvm.service.server.answer import Answer
 from onlinesvm.service.server.auth.users import Users
 from onlinesvm.service.server.changes import Changes
 from onlinesvm.service.server.counters import Counters
+from onlinesvm.service.server.expiries import Expiries
 from onlinesvm.service.server.handlers import LeaderHandlers, ReaderHandlers
+from onlinesvm.service.server.held import Hold, Label, wall_ms
+from onlinesvm.service.server.last_snapshots import write_last
 from onlinesvm.service.server.leader import PART_BYTES, Leader, Policy
 from onlinesvm.service.server.log_health import LogHealth
 from onlinesvm.service.server.memory import Memory
@@ -43,10 +46,11 @@ WAIT_S = 10.0
 # The operations that need a model in memory.
 _USING = frozenset(
     (
-        "learn", "predict", "explain", "labels", "drop_label", "stats", "snapshot", "resume", "lag",
+        "learn", "predict", "label", "explain", "labels", "drop_label", "stats", "snapshot",
+        "resume", "lag",
     )
 )  # fmt: skip
-_GROWING = frozenset(("learn", "create"))
+_GROWING = frozenset(("learn", "label", "create"))
 _READING = frozenset(("predict", "explain", "labels", "stats"))
 
 
@@ -95,6 +99,7 @@ class Leading:
         policy: Policy = Policy(Limits()),  # noqa: B008 - frozen
         max_memory_bytes: int | None = None,
         part_bytes: int = PART_BYTES,
+        clock: Callable[[], int] = wall_ms,
         users: Users | None = None,
     ) -> None:
         users = Users() if users is None else users
@@ -108,13 +113,17 @@ class Leading:
         self._loader = ModelLoader(partial(load, state.path), wake)
         self.snapshotter = Snapshotter(registry, started, changes, schedule, wake, self._loader.ask)
         self.leader = Leader(
-            registry, started.log, changes, started.snapshots, policy, part_bytes=part_bytes
-        )
+            registry, started.log, changes, started.snapshots, policy, part_bytes=part_bytes,
+            clock=clock,
+        )  # fmt: skip
         self.health = LogHealth(started.log, self.leader, self.snapshotter)
         self._memory = Memory(
             registry, max_memory_bytes, self._may_leave,
             lambda hosted: self.snapshotter.request(hosted),
         )  # fmt: skip
+        self._expiries = Expiries(
+            registry, self.leader, self._load_to_expire, self.snapshotter.hold_back
+        )
         self._transfers = Transfers(state.path, registry, self.leader, wake)
         self._waiting = Waiting(WAIT_S, _late)
         self._learned: dict[str, Hosted] = {}  # their memory is to be counted
@@ -131,6 +140,7 @@ class Leading:
         self._registry.list_names(stored.name for stored in started.stored.values())
         for stored in sorted(started.stored.values(), key=lambda stored: stored.first):
             self._registry.add(stored)
+            self._expiries.note(stored)
             if stored.damage is not None:
                 self._changes.keep(stored, started.removed)
             elif stored.first:
@@ -191,7 +201,8 @@ class Leading:
     def _refusal_of(self, request: Request) -> RequestError | None:
         """Why a request may not make the models larger now; None where it may."""
         is_alone = self._registry.loaded <= 1  # a model alone may be larger than the bound
-        if request.op not in _GROWING or is_alone or not self._memory.is_full:
+        is_growing = request.op in _GROWING or is_held(request)
+        if not is_growing or is_alone or not self._memory.is_full:
             return None
         return RequestError(
             "BUSY",
@@ -213,8 +224,10 @@ class Leading:
         if isinstance(plan, Future):
             return plan
         answer = self.handlers.handle(request, plan)
-        if isinstance(plan, Plan):
+        if isinstance(plan, Plan | Hold | Label):
             self._learned[plan.hosted.name] = plan.hosted
+            if not isinstance(plan, Plan):
+                self._expiries.note(plan.hosted.learning[1])
         elif isinstance(plan, Create):
             self._memory.count(plan.hosted)
         return answer
@@ -224,11 +237,13 @@ class Leading:
         self.leader.settle()
         self.leader.report_drifts()
         self._take_loaded()
+        next_expiry, expired = self._expiries.tick(now)
+        self._learned.update((hosted.name, hosted) for hosted in expired)
         self._transfers.tick(now)
         self._waiting.tick(now)
         self.snapshotter.collect()
         self._make_room()
-        due = self.health.tick(now)
+        due = min(self.health.tick(now), next_expiry)
         return min(due, self.snapshotter.tick(now), now + 1.0 if self._waiting else math.inf)
 
     def _count(self) -> None:
@@ -245,6 +260,7 @@ class Leading:
             is_known = self._registry.stored(stored.name) is stored
             if is_known and self._registry.find(stored.name) is None:
                 self._take_one(stored, outcome)
+            self.snapshotter.loaded(stored)
             self._served = stored.name  # it stays until its requests are answered
             carry_out(self, self._waiting.take(stored.name))
             self._served = None
@@ -260,13 +276,15 @@ class Leading:
         except Exception as error:  # what may pass; its requests are refused as BUSY
             log.error("model %s could not be loaded: %s", stored.name, error or "out of memory")
             self._waiting.refuse(stored.name)
+            self.snapshotter.not_loaded(stored, error)
             return
         hosted = self._policy.host(loaded, stored)
         if loaded.damaged:
             self._fall_back(stored, loaded)
         stored.applied()
+        stored.next_expiry = loaded.state.held.next_expiry or 0
+        self._expiries.note(stored)
         self._host(hosted)
-        self.snapshotter.loaded(hosted)
 
     def _fall_back(self, stored: StoredModel, loaded: Loaded) -> None:
         """Go on from an older snapshot than the newest."""
@@ -279,6 +297,10 @@ class Leading:
         first = loaded.stored.lsn if loaded.stored else max(0, stored.created - 1)
         self._changes.forget(stored)
         self._changes.add(stored, first + 1)
+
+    def _load_to_expire(self, stored: StoredModel) -> None:
+        if not self._memory.is_full:
+            self._loader.ask(stored)
 
     def reconfigure(self, config: ServeConfig) -> None:
         """Take the settings that may change while it runs."""
@@ -297,7 +319,10 @@ class Leading:
         self.leader.report_drifts()
         self.snapshotter.finish()
         try:
-            self.snapshotter.write_last(all_of_them=self._started.log.failure is not None)
+            write_last(
+                self._registry, self._changes, self._started,
+                all_of_them=self._started.log.failure is not None,
+            )  # fmt: skip
         finally:
             try:
                 self._started.log.close()
@@ -351,7 +376,8 @@ class Reading:
         return [self._park(request) for request in requests]
 
     def _park(self, request: Request) -> Planned:
-        if request.op not in _READING or not self.reader.must_load(request.model):
+        is_reading = request.op in _READING and not is_held(request)
+        if not is_reading or not self.reader.must_load(request.model):
             return None
         try:
             answer = self._waiting.park(request, request.model)

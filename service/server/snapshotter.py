@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import logging
 import math
 import os
 import time
-from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from onlinesvm.service.errors import NotDurable
 from onlinesvm.service.server.background import Background
 from onlinesvm.service.server.changes import Changes
 from onlinesvm.service.server.disk_space import RETRY_S, DiskSpace
 from onlinesvm.service.server.registry import Hosted, Registry
-from onlinesvm.service.server.released import Release, Released
+from onlinesvm.service.server.released import Released
+from onlinesvm.service.server.snapshot_queue import SnapshotQueue
+from onlinesvm.service.server.snapshot_round import Job, Round, Written
 from onlinesvm.service.storage.recovery import Started
 from onlinesvm.service.storage.snapshots import StoredSnapshot
 from onlinesvm.service.storage.stored_model import StoredModel
-from onlinesvm.snapshot.view import ModelView
 
-__all__ = ["Schedule", "Snapshotter", "Written"]
+__all__ = ["Schedule", "Snapshotter"]
 
 log = logging.getLogger(__name__)
-
-_ROUND = 16  # snapshots; each has an open view, which costs learning a little
-_LAST_THREADS = 4
-_LAST_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,54 +44,11 @@ class Schedule:
         return log_bytes > max(self.log_bytes, self.log_snapshots * snapshot_bytes)
 
 
-class Written(NamedTuple):
-    """The outcome of a snapshot. was_verified: whether it was read back once more."""
-
-    stored: StoredSnapshot
-    was_verified: bool = False
-
-
-@dataclass(slots=True)
-class _Job:
-    """A snapshot of a round, and its outcome: `written` or `error`.
-
-    was_verified: whether the one before was read back, on a disk that is short.
-    """
-
-    hosted: Hosted
-    view: ModelView
-    lsn: int
-    asked: Future[Written]
-    was_verified: bool = False
-    written: Written | None = None
-    error: Exception | None = None
-
-    def answer(self) -> None:
-        """Give the outcome to those who have asked for it."""
-        if self.written is not None:
-            self.asked.set_result(self.written)
-        else:
-            self.asked.set_exception(self.error or RuntimeError("the snapshot was not written"))
-
-
-@dataclass(slots=True)
-class _Round:
-    """Work for the worker: snapshots, then what they make superfluous.
-
-    frugal: make room first, with the newest snapshots, up to entry `held`.
-    """
-
-    jobs: list[_Job]
-    release: Release | None
-    frugal: int | None
-    lsn: int
-
-
 class Snapshotter:
     """Writes the snapshots of all models, some at a time, beside the loop.
 
-    load: asks for a model that has to be loaded before its snapshot; `loaded` is called with it.
-    Owned by the loop's thread.
+    load: begins to load a model for its snapshot; `loaded` is called when that has ended. Owned by
+    the loop's thread.
     """
 
     def __init__(
@@ -111,12 +63,11 @@ class Snapshotter:
         self.changes = changes
         self._registry = registry
         self._started = started
-        self._load = load
         self._disk = DiskSpace(started.log, started.snapshots)
         self._schedule = schedule
         self._worker = Background(self._begin, self._end, wake)
-        self._queue: OrderedDict[bytes, tuple[StoredModel, Future[Written]]] = OrderedDict()
-        self._writing: dict[bytes, _Job] = {}
+        self._queue = SnapshotQueue(registry, load)
+        self._writing: dict[bytes, Job] = {}
         self._errors: dict[bytes, str] = {}  # why the last attempt failed, by id
         self._released = Released(started.removed)
         self._makes_room = False  # whether the round under way does
@@ -183,60 +134,49 @@ class Snapshotter:
         return outcome
 
     def _ask(self, stored: StoredModel, *, first: bool = False) -> Future[Written]:
-        if stored.id not in self._queue:
-            self._queue[stored.id] = stored, Future()
-        if first:
-            self._queue.move_to_end(stored.id, last=False)
-        asked = self._queue[stored.id][1]
-        if not self._worker.is_running:
+        asked = self._queue.ask(stored, first=first)
+        if self._queue.is_due and not self._worker.is_running:
             self._launch()
         return asked
 
-    def loaded(self, hosted: Hosted) -> None:
-        """Go on with a model that has been loaded."""
-        _, stored = hosted.learning
-        if stored.id in self._queue:
-            self._ask(stored, first=True)
+    def loaded(self, stored: StoredModel) -> None:
+        """Go on with a model that was loaded, or could not be."""
+        self._queue.loaded(stored)
+        if self._queue.is_due and not self._worker.is_running:
+            self._launch()
+
+    def not_loaded(self, stored: StoredModel, error: Exception) -> None:
+        """Try again later with a model that could not be loaded."""
+        if self._queue.fail(stored, error):
+            self._fail(stored, error)
 
     # Rounds.
 
     def _launch(self) -> None:
         """Begin a round; those who have asked are answered from the worker."""
 
-        def answer(ended: Future[_Round]) -> None:
+        def answer(ended: Future[Round]) -> None:
             if ended.exception() is None:
                 for job in ended.result().jobs:
                     job.answer()
 
         self._worker.ask().add_done_callback(answer)
 
-    def _begin(self) -> Callable[[], _Round]:
+    def _begin(self) -> Callable[[], Round]:
         """The next round. Its snapshots hold everything up to now."""
         log_ = self._started.log
         self._makes_room = self._disk.is_full or self._is_short()
-        round_ = _Round([], self._released.take(), None, self.changes.lsn)
+        round_ = Round([], self._released.take(), None, self.changes.lsn)
         if self._makes_room:
             round_.frugal = self.changes.held
-        loading = 0
-        for id, (stored, asked) in list(self._queue.items()):
-            if len(round_.jobs) == _ROUND:
-                break
-            hosted = self._registry.find(stored.name)
-            if hosted is not None and hosted.stored is stored:
-                del self._queue[id]
-                self._add(round_, hosted, asked)
-            elif self._registry.stored(stored.name) is not stored or stored.damage is not None:
-                del self._queue[id]
-                asked.set_exception(NotDurable("the model was dropped, or is damaged"))
-            elif loading < _ROUND:
-                loading += 1
-                self._load(stored)  # it stays in the queue
+        for hosted, asked in self._queue.take():
+            self._add(round_, hosted, asked)
         if round_.jobs:
             self.changes.log_bytes = log_.bytes
             log_.roll()  # the segments so far go with the snapshots that hold them
-        return lambda: self._run(round_)
+        return lambda: round_.run(self._started.snapshots, self._disk, self._released)
 
-    def _add(self, round_: _Round, hosted: Hosted, asked: Future[Written]) -> None:
+    def _add(self, round_: Round, hosted: Hosted, asked: Future[Written]) -> None:
         state, stored = hosted.learning
         try:
             view = state.view(self._started.folder)
@@ -244,40 +184,12 @@ class Snapshotter:
             self._fail(stored, error)
             asked.set_exception(error)
             return
-        job = _Job(hosted, view, state.position.lsn, asked)
+        job = Job(hosted, view, state.position.lsn, asked)
         round_.jobs.append(job)
         self._writing[stored.id] = job
         self.changes.begin(stored)
 
-    def _run(self, round_: _Round) -> _Round:
-        """Write and remove. Runs on the worker."""
-        snapshots = self._started.snapshots
-        if round_.release is not None:
-            self._released.remove(snapshots, round_.release)
-        if snapshots.has_dropped:
-            snapshots.remove_dropped()
-        if round_.frugal is not None:
-            for job in round_.jobs:
-                newest = job.hosted.learning[1].newest
-                job.was_verified = newest is not None and self._disk.make_room(newest)
-            if round_.jobs and all(job.was_verified for job in round_.jobs):
-                self._released.remove(snapshots, Release(round_.frugal, round_.frugal))
-        for job in round_.jobs:
-            try:
-                job.written = self._write(job, frugal=round_.frugal is not None)
-            except Exception as error:
-                job.error = error
-        return round_
-
-    def _write(self, job: _Job, *, frugal: bool) -> Written:
-        newest = job.hosted.learning[1].newest
-        with contextlib.closing(job.view):
-            if newest is not None and newest.lsn == job.lsn and newest.digest:
-                return Written(newest, job.was_verified)  # it holds everything already
-            stored = self._started.snapshots.write(job.view.snapshot())
-        return Written(stored, frugal and self._disk.make_room(stored))
-
-    def _end(self, ended: Future[_Round]) -> None:
+    def _end(self, ended: Future[Round]) -> None:
         """Take the outcome of a round."""
         self._makes_room = False
         round_ = ended.result()
@@ -300,10 +212,19 @@ class Snapshotter:
             log.info("snapshot %s (%d bytes)", job.written.stored.path, job.written.stored.size)
         if round_.jobs:
             self._released.has_changed = True
-        verified = [job.written is not None and job.written.was_verified for job in round_.jobs]
-        if round_.frugal is not None and verified and all(verified) and not self.changes:
+        if round_.frugal is not None and round_.is_verified and not self.changes:
             self._disk.drop_segment(round_.lsn)
+        for stored, newest in round_.damaged:
+            self._replace(stored, newest)
         self._go_on()
+
+    def _replace(self, stored: StoredModel, newest: StoredSnapshot) -> None:
+        """Write a snapshot anew that can no longer be read; the log is kept until then."""
+        self._released.has_changed = True
+        if self._registry.stored(stored.name) is stored and stored.newest is newest:
+            self.changes.keep_on(stored)
+            stored.newest = newest._replace(digest="")
+            self._ask(stored)
 
     def _fail(self, stored: StoredModel, error: Exception) -> None:
         self._errors[stored.id] = str(error) or type(error).__name__
@@ -314,12 +235,8 @@ class Snapshotter:
         """Begin the next round if there is something to do."""
         self._released.look(self.changes, is_idle=not self._queue)
         has_work = self._released.is_due or self._started.snapshots.has_dropped
-        if has_work or any(self._can_write(stored) for stored, _ in self._queue.values()):
+        if has_work or self._queue.is_due:
             self._launch()
-
-    def _can_write(self, stored: StoredModel) -> bool:
-        hosted = self._registry.find(stored.name)
-        return hosted is not None or self._registry.stored(stored.name) is not stored
 
     # The clock.
 
@@ -388,42 +305,11 @@ class Snapshotter:
     # The end.
 
     def finish(self) -> None:
-        """Wait for everything that was asked for; nothing is due any more."""
+        """Wait for the round under way and what was asked for first; nothing is due any more."""
         self._is_finished = True
+        self._queue.refuse(urgent=False)
         self._worker.finish()
-        for _, asked in self._queue.values():
-            asked.set_exception(NotDurable("the daemon stops"))
-        self._queue.clear()
-
-    def write_last(self, *, all_of_them: bool) -> None:
-        """Write snapshots of the models that were changed, here and now, for about ten seconds: the
-        log holds the rest. all_of_them: also those that take longer, as the log may have lost some.
-
-        Raises OSError, SnapshotError.
-        """
-        deadline = math.inf if all_of_them else time.monotonic() + _LAST_S
-        hosted = (self._registry.find(change.stored.name) for change in self.changes)
-        found = [each for each in hosted if each is not None and _has_learned(each)]
-        with ThreadPoolExecutor(_LAST_THREADS) as workers:
-            written = [workers.submit(self._write_last, hosted, deadline) for hosted in found]
-        left = [each.result() for each in written].count(False)
-        if left:
-            log.info("%d models have no snapshot of their last samples: the log holds them", left)
-
-    def _write_last(self, hosted: Hosted, deadline: float) -> bool:
-        if time.monotonic() >= deadline:
-            return False
-        state, stored = hosted.learning
-        written = self._started.snapshots.write(state.view(self._started.folder).snapshot())
-        stored.take(written)
-        log.info("snapshot %s (%d bytes)", written.path, written.size)
-        return True
-
-
-def _has_learned(hosted: Hosted) -> bool:
-    """Whether the log has more of a model than that it was created."""
-    state, stored = hosted.learning
-    return stored.newest is not None or state.position.lsn > state.created
+        self._queue.refuse(urgent=True)
 
 
 def _age_of(newest: StoredSnapshot) -> float | None:

@@ -25,6 +25,7 @@ from onlinesvm.service.errors import NotDurable
 from onlinesvm.service.protocol import Reply, Request, RequestError
 from onlinesvm.service.server.answer import created
 from onlinesvm.service.server.leader import Leader, exists
+from onlinesvm.service.server.plan import Fatal
 from onlinesvm.service.server.registry import Registry
 from onlinesvm.service.storage.posix import make_private, open_regular
 from onlinesvm.service.storage.snapshots import ORIGIN, model_folder, snapshot_name
@@ -188,6 +189,7 @@ class Transfers:
         name, options = request.model, request.options
         if name in self._registry or name in self._creations:
             raise exists(request)
+        self._leader.expect_room(request.id)
         if len(self._creations) >= _MAX_CREATIONS:
             raise RequestError(
                 "BUSY", f"expected at most {_MAX_CREATIONS} creations at a time, got one more",
@@ -261,8 +263,19 @@ class Transfers:
             )
             self._leader.create(change)
             creation.answer.set_result(Reply(created(change.carry_out())))
+        except Fatal:
+            raise
         except Exception as error:
+            self._discard(request.model)
             creation.answer.set_exception(_error_of(error, request))
+
+    def _discard(self, name: str) -> None:
+        """Remove the file of a model that was not created."""
+        folder = model_folder(self._state, name)
+        with contextlib.suppress(OSError):
+            (folder / ORIGIN).unlink()
+        with contextlib.suppress(OSError):  # it has snapshots of a model that has come meanwhile
+            folder.rmdir()
 
     def close(self) -> None:
         """End the worker; what is under way is refused."""

@@ -21,7 +21,8 @@ class PlannedTurn:
 
     hosted: the models that learn, by name. created, dropped, limited: what the turn does to models,
     by name; a model that is created and dropped is in neither. labels: of each model whose
-    labels it changes, those after the requests so far.
+    labels it changes, those after the requests so far. labelled: the keys whose held samples are
+    learned, by the id of their model.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class PlannedTurn:
         self.dropped: set[str] = set()
         self.limited: set[str] = set()
         self.labels: dict[str, AnyLabels] = {}
+        self.labelled: dict[bytes, set[bytes]] = {}
         self.has_changes = False
         self._batches: dict[str, list[Decoded]] = {}  # of the whole turn, by model
         self._part: list[Change] = []
@@ -108,16 +110,21 @@ class PlannedTurn:
 
     def learn(self, plan: Plan) -> None:
         """Have a learn request written."""
-        request, name = plan.request, plan.hosted.name
+        request = plan.request
         if request.producer:
             key = plan.hosted.producers, request.producer, request.sequence
             self._numbered[key] = plan
+        self.teach(plan, plan.hosted, plan.batch)
+
+    def teach(self, change: Change, hosted: Hosted, batch: Decoded) -> None:
+        """Have a change written that makes a model learn `batch`."""
+        name = hosted.name
         if name not in self.hosted:
-            self.hosted[name] = plan.hosted
+            self.hosted[name] = hosted
             self._batches[name] = []
         if self._refusal is None:
-            self._batches[name].append(plan.batch)
-        self.add(plan)
+            self._batches[name].append(batch)
+        self.add(change)
 
     def add(self, change: Change) -> None:
         """Have a change written, unless the turn is refused already; full parts at once."""

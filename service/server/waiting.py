@@ -7,10 +7,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Protocol
 
 from onlinesvm.service.protocol import Reply, Request, RequestError
 from onlinesvm.service.server.answer import Answer
+from onlinesvm.service.server.order import parts_of
 from onlinesvm.service.server.plan import Fatal, Planned
 
 __all__ = ["Parked", "Waiting", "answer", "carry_out"]
@@ -107,7 +109,8 @@ def carry_out(service: Carrying, waited: Sequence[Parked]) -> None:
     """Have `service` answer requests that have waited, in turns. Raises Fatal."""
     for start in range(0, len(waited), _TURN):
         turn = waited[start : start + _TURN]
-        plans = service.plan([parked.request for parked in turn])
+        parts = parts_of([parked.request for parked in turn])
+        plans = chain.from_iterable(map(service.plan, parts))
         for parked, plan in zip(turn, plans, strict=True):
             answer(service, parked, plan)
 

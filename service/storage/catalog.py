@@ -78,7 +78,7 @@ class Catalog:
             newest = StoredSnapshot(path, head.position, lsn, head.size, 0, "")
             model = StoredModel(
                 name, head.id, attached.created, newest, older, attached.salt,
-                required=required if required > lsn else 0,
+                required=required if required > lsn else 0, next_expiry=attached.next_expiry,
             )  # fmt: skip
             self._check(model, attached.folder, path)
             return

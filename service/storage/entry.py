@@ -14,9 +14,11 @@
     kind         header                                                  body
     learn        the request's own frame                                 the request's own frame
     create       map {name, config} and the keys of `limits`             empty
-    limits       map {max_features, max_producers, clipped_value,        empty
-                 clipped_importance, max_labels_per_feature}
+    limits       map {max_features, max_producers, max_held,             empty
+                 clipped_value, clipped_importance,
+                 max_labels_per_feature}
     drop_label   map {label}                                             empty
+    hold, label, expire: see `held_entries`
     term         empty                                                   empty
     close        empty                                                   the next segment's salt, u4
 

@@ -9,6 +9,10 @@ A snapshot carries these attachments (`snapshot.format`):
     producers       map, producer (bin) → [last sequence, samples, cursor (bin)], the one that was
                     applied furthest back first
     max_producers   how many of them are remembered
+    max_held        how many samples are held
+    next_expiry     when the next one's time is up, in milliseconds since 1970; 0 for none
+
+and the blob ``held``, the samples held (`held`), where there are any.
 """
 
 from __future__ import annotations
@@ -23,7 +27,9 @@ import msgpack
 from onlinesvm.config import LEAST_ROW, MAX_MAGNITUDE, MOST_LABELS, LearnerConfig, Limits
 from onlinesvm.errors import SnapshotError
 from onlinesvm.service.protocol import MAX_CURSOR_BYTES, is_model_name, numbering_of
+from onlinesvm.service.storage import held_entries
 from onlinesvm.service.storage.entry import Entry, Kind, LogPosition, Record
+from onlinesvm.service.storage.held import Held
 from onlinesvm.service.storage.log import Written
 from onlinesvm.service.storage.producers import Applied, Producers
 from onlinesvm.service.storage.snapshots import ORIGIN
@@ -35,6 +41,7 @@ from onlinesvm.svm import OnlineSVM
 __all__ = ["Attachments", "ModelState", "Recorded", "model_at", "name_created_by", "snapshot_at"]
 
 _MAX_COUNT = 2**31 - 2
+HELD = "held"  # the blob of the samples held
 # An entry applied once is applied again, whatever the limits are now.
 _UNLIMITED = Limits(
     max_features_per_sample=_MAX_COUNT,
@@ -56,16 +63,17 @@ class Recorded(NamedTuple):
 
     max_features: int
     max_producers: int
+    max_held: int
     clipped_value: float
     clipped_importance: float
     max_labels_per_feature: int
 
     @classmethod
-    def of(cls, limits: Limits, max_producers: int) -> Recorded:
+    def of(cls, limits: Limits, max_producers: int, max_held: int) -> Recorded:
         """Those among the limits of a model."""
         row = limits.max_labels_per_feature
         value, importance = limits.clipped
-        return cls(limits.max_features, max_producers, value, importance, row)
+        return cls(limits.max_features, max_producers, max_held, value, importance, row)
 
     @property
     def limits(self) -> Limits:
@@ -84,7 +92,7 @@ class Recorded(NamedTuple):
     def unpack(cls, keys: dict[str, Any]) -> Recorded:
         """Those among `keys`. Raises ValueError."""
         counts, bounds = [], []
-        for name in ("max_features", "max_producers"):
+        for name in ("max_features", "max_producers", "max_held"):
             count = keys.get(name)
             if type(count) is not int or not 1 <= count <= _MAX_COUNT:
                 raise ValueError(f"{name}: expected an integer from 1 to {_MAX_COUNT}, got {count}")
@@ -102,7 +110,7 @@ class Recorded(NamedTuple):
                 f"max_labels_per_feature: expected an integer from {LEAST_ROW} to {MOST_LABELS},"
                 f" got {row}"
             )
-        return cls(counts[0], counts[1], bounds[0], bounds[1], row)
+        return cls(counts[0], counts[1], counts[2], bounds[0], bounds[1], row)
 
 
 class Attachments(NamedTuple):
@@ -115,12 +123,14 @@ class Attachments(NamedTuple):
     created: int
     producers: dict[bytes, Applied]
     max_producers: int
+    max_held: int
+    next_expiry: int
 
     @classmethod
     def of(cls, taken: dict[str, Any], name: str, lsn: int) -> Attachments:
         """Those of a snapshot of the model `name` that is named for `lsn`. Raises SnapshotError."""
         if not taken:
-            return cls(name, None, LogPosition(0, lsn), 0, 0, {}, _MAX_COUNT)
+            return cls(name, None, LogPosition(0, lsn), 0, 0, {}, _MAX_COUNT, _MAX_COUNT, 0)
         try:
             folder, log, producers = taken["folder"], taken["log"], taken["producers"]
             _expect(taken["name"] == name, f"the name of its folder, {name}", taken["name"])
@@ -132,12 +142,17 @@ class Attachments(NamedTuple):
             for producer, last in producers.items():
                 whole = _is_applied(last)
                 _expect(isinstance(producer, bytes) and whole, "producers by name", last)
-            most = taken["max_producers"]
-            _expect(type(most) is int and 1 <= most <= _MAX_COUNT, "max_producers from 1", most)
+            for limit in ("max_producers", "max_held"):
+                most = taken[limit]
+                _expect(type(most) is int and 1 <= most <= _MAX_COUNT, f"{limit} from 1", most)
+            _expect(_is_number(taken["next_expiry"]), "next_expiry from 0", taken["next_expiry"])
         except KeyError as error:
             raise SnapshotError(f"attachments: expected {error.args[0]}, got none") from None
         known = {producer: Applied(*last) for producer, last in producers.items()}
-        return cls(name, folder, LogPosition(log[0], log[1]), log[2], log[3], known, most)
+        return cls(
+            name, folder, LogPosition(log[0], log[1]), log[2], log[3], known,
+            taken["max_producers"], taken["max_held"], taken["next_expiry"],
+        )  # fmt: skip
 
 
 def _is_number(value: object) -> bool:
@@ -159,7 +174,8 @@ def _expect(ok: bool, expected: str, got: object) -> None:
 
 @dataclass(slots=True)
 class ModelState:
-    """A model, its producers, and the entry of the log that it was last changed by.
+    """A model, its producers, the samples that it holds, and the entry of the log that it was last
+    changed by.
 
     salt: of that entry's segment, 0 if unknown. created: the LSN of its entry `create`.
     """
@@ -167,6 +183,7 @@ class ModelState:
     name: str
     model: OnlineSVM
     producers: Producers
+    held: Held
     position: LogPosition
     salt: int
     created: int
@@ -174,7 +191,7 @@ class ModelState:
     @property
     def recorded(self) -> Recorded:
         """The limits as they hold now."""
-        return Recorded.of(self.model.limits, self.producers.limit)
+        return Recorded.of(self.model.limits, self.producers.limit, self.held.limit)
 
     @staticmethod
     def creation(
@@ -205,22 +222,27 @@ class ModelState:
         model.id = record.model
         producers = Producers(recorded.max_producers)
         position = LogPosition(record.term, record.lsn)
-        return cls(name, model, producers, position, salt, record.lsn)
+        held = Held(recorded.max_held)
+        return cls(name, model, producers, held, position, salt, record.lsn)
 
     @classmethod
     def restored(
         cls, taken: Snapshot, attached: Attachments, path: Path, kernel: str | None
     ) -> ModelState:
         """The model of a snapshot. Raises SnapshotError if its parts make none."""
-        limits = Recorded.of(taken.limits, attached.max_producers).limits
+        recorded = Recorded.of(taken.limits, attached.max_producers, attached.max_held)
         try:
-            model = OnlineSVM.from_snapshot(taken, limits=limits, kernel=kernel)
-        except SnapshotError as error:
+            model = OnlineSVM.from_snapshot(taken, limits=recorded.limits, kernel=kernel)
+            held = Held(attached.max_held)
+            if HELD in taken.blobs:
+                held = Held.restored(taken.blobs[HELD], attached.max_held)
+        except ValueError as error:
             raise SnapshotError(f"{path}: {error}") from None
         producers = Producers(attached.max_producers, attached.producers)
         return cls(
-            attached.name, model, producers, attached.position, attached.salt, attached.created
-        )
+            attached.name, model, producers, held, attached.position, attached.salt,
+            attached.created,
+        )  # fmt: skip
 
     def apply(self, record: Record, salt: int) -> None:
         """Apply an entry of this model. Raises ValueError, OnlineSVMError for one that cannot be;
@@ -237,6 +259,8 @@ class ModelState:
             self._drop_label(_map_of(record.header).get("label"))
         elif record.kind == Kind.LIMITS:
             self.limit(Recorded.unpack(_map_of(record.header)))
+        elif record.kind in held_entries.KINDS:
+            held_entries.apply(self, record, _map_of(record.header))
         else:
             raise ValueError(f"expected an entry of a kind known here, got kind {record.kind}")
         self.position, self.salt = LogPosition(record.term, record.lsn), salt
@@ -250,6 +274,7 @@ class ModelState:
         """From the next entry on, hold to these limits."""
         self.model.limit(recorded.limits)
         self.producers.bound(recorded.max_producers)
+        self.held.bound(recorded.max_held)
 
     def reached(self, written: Written, index: int) -> None:
         """Note that the entry `index` of those written at once was applied."""
@@ -265,7 +290,11 @@ class ModelState:
             "log": [*self.position, self.salt, self.created],
             "producers": self.producers.dump(),
             "max_producers": self.producers.limit,
+            "max_held": self.held.limit,
+            "next_expiry": self.held.next_expiry or 0,
         }
+        if self.held.memory_bytes:
+            view.blobs[HELD] = self.held.view().pack
         return view
 
 

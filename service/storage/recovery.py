@@ -17,6 +17,7 @@ from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.service.errors import LogError, NotDurable, StateError
 from onlinesvm.service.storage.catalog import Catalog, remove_orphans
 from onlinesvm.service.storage.entry import NO_MODEL, Entry, Kind, LogPosition
+from onlinesvm.service.storage.held import Held
 from onlinesvm.service.storage.loading import (
     DamagedModel,
     Progress,
@@ -44,6 +45,7 @@ log = logging.getLogger(__name__)
 # A start that finds more segments has snapshots written soon, which let older ones go: many starts
 # leave many.
 _MAX_SEGMENTS = 64
+_SHOWN = 5  # names in an error
 
 
 @dataclass(slots=True)
@@ -75,6 +77,7 @@ def start(
     *,
     fsync: str = "everysec",
     max_producers: int = 65_536,
+    max_held: int = 100_000,
     kernel: str | None = None,
     files: Files | None = None,
     on_progress: Progress = lambda done, total: None,
@@ -98,7 +101,7 @@ def start(
             model.model.config.check_given(given)
 
     def wanted(config: LearnerConfig) -> Recorded:
-        return Recorded.of(limits.under(config.rule), max_producers)
+        return Recorded.of(limits.under(config.rule), max_producers, max_held)
 
     snapshots = Snapshots(state.path, state.check)
     with state.errors():
@@ -133,6 +136,7 @@ def start(
         raise
     for model in models.values():
         model.producers.bound(max_producers)
+        model.held.bound(max_held)
         model.model.limit(limits)
     removed = found.segments[0][0] - 1 if found.segments else end.lsn
     has_many = len(found.segments) > _MAX_SEGMENTS
@@ -151,9 +155,9 @@ def _create(
         written = writer.append([ModelState.creation(DEFAULT_MODEL, model.id, config, recorded)])
     except NotDurable as error:
         raise StateError(f"state folder {writer.folder.parent}: {error}") from None
-    producers = Producers(recorded.max_producers)
+    producers, held = Producers(recorded.max_producers), Held(recorded.max_held)
     position = LogPosition(written.term, written.lsn)
-    return ModelState(DEFAULT_MODEL, model, producers, position, written.salt, written.lsn)
+    return ModelState(DEFAULT_MODEL, model, producers, held, position, written.salt, written.lsn)
 
 
 def _release(
@@ -202,6 +206,13 @@ def recover(
         raise LogError(
             f"{stop}: expected damage of model {name} alone; repair all: leave --model out"
         )
+    known = sorted({*(stored.name for stored in found.stored.values()), *found.unreadable})
+    if name is not None and name not in known:
+        shown = ", ".join(known[:_SHOWN]) + (", ..." if len(known) > _SHOWN else "")
+        raise StateError(
+            f"state folder {state.path}: expected the name of a model ({shown or 'none'}), got"
+            f" {name}"
+        )
     snapshots = Snapshots(state.path, state.check)
     written: list[dict[str, Any]] = []
     with state.errors():
@@ -212,11 +223,15 @@ def recover(
         for stored in wanted:
             written += _salvage(state, snapshots, stored, end, report, kernel, steps)
         found.report_end(on_progress)
-        if not written:
-            which = "a snapshot or a log" if name is None else f"a snapshot of model {name}"
+        if not written and name is not None:
             raise StateError(
-                f"state folder {state.path}: expected {which}, got none whole: start in another"
-                " folder"
+                f"state folder {state.path}: model {name}: expected a snapshot of it, got none"
+                " whole: put back a copy of one, or move its folder away"
+            )
+        if not written:
+            raise StateError(
+                f"state folder {state.path}: expected a snapshot or a log, got none whole: start in"
+                " another folder"
             )
         for other in found.unreadable:
             if name is None:

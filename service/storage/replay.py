@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onlinesvm.service.storage.entry import Damage, Kind, Record
+from onlinesvm.service.storage.held_entries import until_of
 from onlinesvm.service.storage.loading import Progress
 from onlinesvm.service.storage.log import LogEnd
 from onlinesvm.service.storage.model_state import name_created_by
@@ -274,6 +275,9 @@ class Replay:
         if model is not None:
             if found.lsn > model.held:
                 model.add(found.lsn, (segment.first, found.offset), found.end - found.offset)
+                if found.kind == Kind.HOLD:
+                    with contextlib.suppress(ValueError):  # reported where it is applied
+                        model.expires(until_of(found))
         elif found.model not in self.unknown and found.lsn > self._held_by_all:
             known = ", ".join(f"{m.name} ({m.id.hex()})" for m in [*self.stored.values()][:_SHOWN])
             self.unknown[found.model] = Stop(

@@ -1,14 +1,13 @@
 """The snapshots of a state folder: listing, writing, and dropping what they make superfluous.
 
 The newest two of a model stay. A model that was changed after its newest needs the log from the
-older of the two on; one that was not needs none, since its newest was read back when it was
-written. Where the disk is full the newest, once it was read back again, counts for both.
+older of the two on; one that was not needs none after a while, once its newest was read back
+again. Where the disk is full that is done at once.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import re
@@ -17,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from onlinesvm.errors import OnlineSVMError
 from onlinesvm.service.storage.posix import make_private
 from onlinesvm.service.storage.segment import drop_segments, mark_held, superfluous_segments
 from onlinesvm.snapshot import reader, writer
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from onlinesvm.service.storage.stored_model import StoredModel
 
 __all__ = [
-    "DEFAULT_MODEL", "DROPPED", "ORIGIN", "Listing", "Snapshots", "StoredSnapshot", "listing_of",
-    "model_folder", "models_in", "snapshot_name", "snapshots_in",
+    "DEFAULT_MODEL", "DROPPED", "ORIGIN", "DroppedModel", "Listing", "Snapshots",
+    "StoredSnapshot", "listing_of", "model_folder", "models_in", "snapshot_name", "snapshots_in",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,10 @@ _SET_ASIDE = re.compile(r"snapshot-(\d{20})\.msgpack\.damaged(?:-\d+)?")
 _KEPT = 2
 ORIGIN = "origin.msgpack"  # in a model's folder: the file that it was created from
 DROPPED = ".dropped-"  # begins the name of a dropped model's folder until it is removed
+
+
+class DroppedModel(OnlineSVMError):
+    """A model that was dropped while its snapshot was asked for."""
 
 
 class StoredSnapshot(NamedTuple):
@@ -125,7 +129,7 @@ class Snapshots:
     def write(self, taken: Snapshot) -> StoredSnapshot:
         """Write a snapshot, durable and read back when this returns; the newest two stay.
 
-        Raises OSError, SnapshotError; all that was there then stays.
+        Raises OSError, SnapshotError, DroppedModel; all that was there then stays.
         """
         self._check_folder()
         name, lsn = taken.attachments["name"], taken.attachments["log"][1]
@@ -136,7 +140,7 @@ class Snapshots:
         saved = writer.write(path, taken, OnlineSVM.check_snapshot)
         if taken.id in self._dropped:  # meanwhile; its folder was renamed, and made again here
             path.unlink(missing_ok=True)
-            raise FileNotFoundError(errno.ENOENT, "the model was dropped", saved.path)
+            raise DroppedModel(f"model {name} was dropped")
         stored = StoredSnapshot(
             saved.path, saved.position, lsn, saved.size, saved.checksum, saved.digest
         )
@@ -151,14 +155,18 @@ class Snapshots:
             log.warning("superfluous files could not be dropped: %s", error)
         return stored
 
+    def verify(self, stored: StoredSnapshot) -> None:
+        """Read a snapshot back. Raises OSError, SnapshotError."""
+        self._check_folder()
+        reader.verify(stored.path)
+
     def keep_alone(self, stored: StoredSnapshot) -> int:
         """Remove the older snapshots of a model once `stored` was read back; returns how many.
 
         Raises OSError, SnapshotError if that fails; nothing is removed then.
         """
-        self._check_folder()
+        self.verify(stored)
         path = Path(stored.path)
-        reader.verify(path)
         older = [found for at, found in snapshots_in(path.parent) if at < stored.lsn]
         for found in older:
             found.unlink(missing_ok=True)

@@ -23,8 +23,9 @@ class StoredModel:
     created: the LSN of its entry `create`. first, last: the LSNs of the first and the last entry
     that is in the log and not in `newest`, 0 for none. log_bytes: their size as a start found them.
     required: the LSN of a newer snapshot that
-    cannot be read, 0 for none: the log has to make up for it. damage: why the model cannot be
-    loaded.
+    cannot be read, 0 for none: the log has to make up for it. next_expiry: when the time of a
+    sample that it holds is up, or earlier, in milliseconds since 1970; 0 for none. damage: why the
+    model cannot be loaded.
 
     Takes less than a kilobyte.
     """
@@ -39,6 +40,7 @@ class StoredModel:
     last: int = 0
     log_bytes: int = 0
     required: int = 0
+    next_expiry: int = 0
     damage: str | None = None
     _places: array[int] | None = field(default=None, repr=False)
 
@@ -71,6 +73,10 @@ class StoredModel:
         if self._places is None:
             self._places = array("Q")
         self._places.extend(place)
+
+    def expires(self, at: int) -> None:
+        """Note that the time of a sample that it holds is up at `at`."""
+        self.next_expiry = min(at, self.next_expiry or at)
 
     def applied(self) -> None:
         """Note that the model in memory holds the entries; `first` stays until a snapshot does."""

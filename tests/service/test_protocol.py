@@ -69,6 +69,7 @@ def fault(frames: list[bytes], limits: Limits = LIMITS) -> RequestError:
 # Operation → its own keys, and what they are read as.
 PIECE = {"offset": 0, "size": 9, "checksum": 1}
 WITH_KEYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "predict": ({"hold": True, "ttl_s": 5}, {"ttl_ms": 5000, "default": None}),
     "resume": ({"producer": "p"}, {}),
     "lag": (
         {"producer": "p", "entries": 3, "seconds": 0.5},

@@ -142,7 +142,12 @@ class Multiclass:
     ) -> None: ...
 
 def decode(
-    body: bytes | memoryview, limits: Limits, *, labelled: bool, extractor: Extractor | None = None
+    body: bytes | memoryview,
+    limits: Limits,
+    *,
+    labelled: bool,
+    extractor: Extractor | None = None,
+    learnable: bool = False,
 ) -> Batch: ...
 def encode(batch: Batch, *, labelled: bool) -> bytes: ...
 def parse_block(

@@ -1,7 +1,7 @@
 # Bodies: msgpack to Batch and back. Part of native.pyx.
 
 def decode(object body, object limits, *, bint labelled, object extractor=None,
-           size_t most_made=PIECE_FEATURES):
+           size_t most_made=PIECE_FEATURES, bint learnable=False):
     """The samples of a request, validated whole. See onlinesvm.data.codec.decode."""
     cdef Batch b = Batch.__new__(Batch)
     cdef decode_limits bounds
@@ -9,7 +9,7 @@ def decode(object body, object limits, *, bint labelled, object extractor=None,
     cdef size_t samples = 0, head = 0
     cdef int problem
     _hold_body(b, body)
-    _set_limits(&bounds, limits, labelled)
+    _set_limits(&bounds, limits, labelled or learnable)
     bounds.most_made = most_made
     problem = decode_head(b.columns.body, b.body.len, &bounds, &samples, &head)
     if problem == DECODED:
@@ -26,26 +26,28 @@ def decode(object body, object limits, *, bint labelled, object extractor=None,
         if labelled and b._label_ids is not None:
             _read_labels(b, body, limits, extractor)  # one of them may be the first fault
         raise_first_fault(
-            bytes(body), limits, labelled=labelled, first=b.columns.good, extractor=extractor)
+            bytes(body), limits, labelled=labelled, first=b.columns.good, extractor=extractor,
+            learnable=learnable)
     if labelled:
         _set_labels(b, body, limits, extractor)
     if bounds.checks:
         def piece(size_t offset, size_t left):
-            return _decode_piece(body, limits, labelled, extractor, most_made, offset, left)
+            return _decode_piece(
+                body, limits, labelled, learnable, extractor, most_made, offset, left)
 
         return Pieces(b.label_table, b.label_ids, b.importances, head, piece)
     return b
 
 
-cdef object _decode_piece(object body, object limits, bint labelled, object extractor,
-                          size_t most_made, size_t offset, size_t left):
+cdef object _decode_piece(object body, object limits, bint labelled, bint learnable,
+                          object extractor, size_t most_made, size_t offset, size_t left):
     """Samples of a body that is valid, from `offset` on, up to `left` of them; where they end."""
     cdef Batch b = Batch.__new__(Batch)
     cdef decode_limits bounds
     cdef reader r
     cdef int problem
     _hold_body(b, body)
-    _set_limits(&bounds, limits, labelled)
+    _set_limits(&bounds, limits, labelled or learnable)
     bounds.most_made = most_made or PIECE_FEATURES
     _reserve_samples(b, left, labelled)
     _set_reader(&r, b, offset)
@@ -78,11 +80,11 @@ cdef void _set_reader(reader *r, Batch b, size_t offset) noexcept:
     r.end = b.columns.body + b.body.len
 
 
-cdef int _set_limits(decode_limits *bounds, object limits, bint labelled) except -1:
+cdef int _set_limits(decode_limits *bounds, object limits, bint learnable) except -1:
     bounds.samples = limits.max_samples_per_batch
     bounds.features = limits.max_features_per_sample
     bounds.name_bytes = limits.max_name_bytes
-    bounds.value, bounds.importance, bounds.clips = Bounds.of(limits, labelled=labelled)
+    bounds.value, bounds.importance, bounds.clips = Bounds.of(limits, labelled=learnable)
     bounds.records = NULL
     bounds.reads_maps = bounds.checks = False
     return 0

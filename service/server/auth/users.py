@@ -9,7 +9,7 @@ from pathlib import Path
 from onlinesvm.service.errors import KeyFileError
 from onlinesvm.service.keys.folder import read_permits
 from onlinesvm.service.keys.permit import ANYONE, ROLES, Permit
-from onlinesvm.service.protocol import MODELLESS, ROLE_OF, Request, RequestError
+from onlinesvm.service.protocol import MODELLESS, ROLE_OF, Request, RequestError, is_held
 
 __all__ = ["Users"]
 
@@ -75,7 +75,7 @@ class Users:
         if permit is None:
             raise _forbidden("expected a permitted key, got one that was revoked", request)
         op = request.op
-        role = ROLE_OF.get(op, ROLES[-1])
+        role = ROLE_OF["label"] if is_held(request) else ROLE_OF.get(op, ROLES[-1])
         if permit.rank < ROLES.index(role):
             raise _forbidden(f"{op}: expected the role {role} or more, got {permit.role}", request)
         models = () if op in MODELLESS else (request.model, request.options.get("copy_of"))

@@ -247,7 +247,10 @@ def test_flags_that_make_no_sense(
         ("learn --file good.svm/m good.svm", ("good.svm: expected a folder that can be written",)),
         ("learn --file empty good.svm", ("empty: ",)),
         ("inspect nothere", ("nothere: No such file or directory",)),
-        ("inspect empty", ("empty: expected a snapshot in this folder, got none",)),
+        (
+            "inspect empty",
+            ("empty: expected a snapshot of model default in this folder, got none",),
+        ),
         ("inspect damaged.msgpack", ("damaged.msgpack: ",)),
         ("inspect --json cut.msgpack", ("cut.msgpack: ",)),
     ],

@@ -69,6 +69,8 @@ def body_for(op: str) -> bytes:
         return b""
     if op == "upload":
         return bytes(msgpack.packb(b"piece"))
+    if op == "label":
+        return bytes(msgpack.packb([["key", 1]]))
     return body_of([(["a"], 1)]) if op == "learn" else bytes(msgpack.packb([["a"]]))
 
 

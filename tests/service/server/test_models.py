@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onlinesvm import Limits, OnlineSVM
+from onlinesvm.service.errors import StateError
 from onlinesvm.service.protocol import RequestError
 from onlinesvm.service.server.leader import Policy
 from onlinesvm.service.server.memory import Memory
@@ -179,7 +181,7 @@ def test_the_list_comes_in_pages(tmp_path: Path) -> None:
 
 def test_the_first_sample_creates_a_model_where_that_is_wanted(tmp_path: Path) -> None:
     with bench(tmp_path, **SGD) as found:
-        found.service.leader._policy = Policy(Limits(), given=SGD, auto_create=True, max_models=3)
+        found.service.leader.policy = Policy(Limits(), given=SGD, auto_create=True, max_models=3)
         batches = small(3)
         requests = [("learn", body_of(batch), {"model": "new"}, PEER) for batch in batches]
         assert codes(found.turn(*requests)) == [None] * 3
@@ -296,6 +298,59 @@ def test_a_model_that_is_not_changed_keeps_no_log(tmp_path: Path) -> None:
     with bench(tmp_path) as found:
         assert digest(found, "idle") == digest_after_all(small(1), **SGD)
         assert found.model.position == 15
+
+
+def test_a_snapshot_of_a_model_that_is_dropped_meanwhile_has_no_model(tmp_path: Path) -> None:
+    with bench(tmp_path) as found:
+        create(found, "spam")
+        learn(found, "spam", small(1)[0])
+        keys = {"model": "spam"}
+        asked, dropped = found.turn(("snapshot", None, keys, PEER), ("drop", None, keys, PEER))
+        assert dropped == {}
+        answer = done(found, asked)
+        if isinstance(answer, RequestError):  # else it was written before
+            assert (answer.code, answer.message) == ("NO_MODEL", "model spam was dropped")
+        again = ask(found, "snapshot", "spam")
+        assert again.code == "NO_MODEL"
+
+
+def test_a_copy_whose_name_is_taken_meanwhile_leaves_no_file(tmp_path: Path) -> None:
+    with bench(tmp_path) as found:
+        learn(found, "default", small(1)[0])
+        (copied,) = found.turn(("create", None, {"model": "spam", "copy_of": "default"}, PEER))
+        create(found, "spam")
+        error = done(found, copied)
+        assert isinstance(error, RequestError)
+        assert error.code == "EXISTS"
+        assert not list(tmp_path.glob("models/spam/*"))
+        ask(found, "snapshot", "spam")
+
+
+def test_there_are_as_many_models_as_there_may_be(tmp_path: Path) -> None:
+    with bench(tmp_path) as found:
+        leader = found.service.leader
+        leader.policy = replace(leader.policy, max_models=2)
+        create(found, "spam")
+        for keys in ({"config": SGD}, {"copy_of": "default"}):
+            error = ask(found, "create", "more", **keys)
+            assert isinstance(error, RequestError)
+            assert error.code == "TOO_LARGE"
+            assert error.message == "expected at most 2 models (max_models), got one more"
+        assert not list(tmp_path.glob("models/more"))
+        ask(found, "drop", "spam")
+        assert ask(found, "create", "more", config=SGD)["model"] == "more"
+
+
+def test_a_repair_names_the_models_that_there_are(tmp_path: Path) -> None:
+    with bench(tmp_path) as found:
+        create(found, "spam")
+    with (
+        StateDir(tmp_path) as state,
+        pytest.raises(
+            StateError, match=r"expected the name of a model \(default, spam\), got ham$"
+        ),
+    ):
+        recover(state, name="ham")
 
 
 def test_a_dropped_model_leaves_no_file(tmp_path: Path) -> None:

@@ -12,12 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onlinesvm import OnlineSVM
+from onlinesvm.errors import SnapshotError
 from onlinesvm.service.server.changes import Changes
 from onlinesvm.service.server.disk_space import RETRY_S
 from onlinesvm.service.server.snapshotter import Schedule
+from onlinesvm.service.storage.loading import Loaded
 from onlinesvm.service.storage.stored_model import StoredModel
+from onlinesvm.snapshot import reader
 from tests.daemons import DEADLINE_S, digest_of, eventually
-from tests.logs import Bench, bench
+from tests.logs import Bench, bench, body_of, newest_snapshot
 
 sizes = st.integers(0, 2**40)
 
@@ -161,3 +164,76 @@ def test_nothing_is_due_after_the_finish(tmp_path: Path) -> None:
         assert asked.done()
         assert snapshotter.report(found.hosted)["snapshot_position"] == 1
         assert snapshotter.tick(time.monotonic()) == math.inf
+
+
+def test_one_that_can_no_longer_be_read_is_written_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before the log that makes up for it is removed."""
+    with bench(tmp_path, every_s=0.1) as found:
+        found.learn([(["a"], 1)])
+        found.snapshot()
+        found.learn([(["b"], -1)])
+        found.snapshot()
+        newest = newest_snapshot(tmp_path)
+        newest.write_bytes(newest.read_bytes()[:-1])
+
+        def is_whole() -> bool:
+            found.service.tick(time.monotonic())
+            try:
+                reader.verify(newest)
+            except SnapshotError:
+                return False
+            return True
+
+        eventually(is_whole, "a whole snapshot")
+        assert "a snapshot can no longer be read" in caplog.text
+        assert digest_of(OnlineSVM.load(newest)) == digest_of(found.model)
+
+
+def test_many_that_are_not_in_memory_are_loaded_some_at_a_time(tmp_path: Path) -> None:
+    with bench(tmp_path) as found:
+        for i in range(50):
+            create = {"config": {"rule": "sgd"}, "model": f"m{i}"}
+            learn = ("learn", body_of([([f"f{i}"], 1)]), {"model": f"m{i}"}, b"peer")
+            found.turn(("create", None, create, b"peer"), learn)
+    with bench(tmp_path) as found:
+        snapshotter = found.service.snapshotter
+        snapshotter.tick(time.monotonic() + 2e9)
+        most = 0
+
+        def is_done() -> bool:
+            nonlocal most
+            most = max(most, len(found.service._loader))
+            found.service.tick(0.0)
+            return not snapshotter.changes and not snapshotter.is_running
+
+        eventually(is_done, "50 snapshots")
+        assert 0 < most <= 16
+        assert len(list(tmp_path.glob("models/*/snapshot-*"))) == 51
+
+
+def test_a_model_that_cannot_be_loaded_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with bench(tmp_path) as found:
+        found.turn(("create", None, {"config": {"rule": "sgd"}, "model": "spam"}, b"peer"))
+    with bench(tmp_path) as found:
+        service, snapshotter = found.service, found.service.snapshotter
+        loads: list[StoredModel] = []
+
+        def load(stored: StoredModel) -> Loaded:
+            loads.append(stored)
+            raise OSError("no luck")
+
+        monkeypatch.setattr(service._loader, "_load", load)
+        snapshotter.tick(time.monotonic() + 2e9)
+
+        def has_failed() -> bool:
+            service.tick(0.0)
+            return bool(snapshotter._errors)
+
+        eventually(has_failed, "a failure")
+        service.tick(0.0)
+        assert len(loads) == 1
+        assert time.monotonic() < snapshotter.changes.next_due <= time.monotonic() + RETRY_S

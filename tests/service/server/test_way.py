@@ -23,7 +23,7 @@ from tests.test_house import HOUSE, files, imports, module_of
 SERVER, STORAGE = "onlinesvm.service.server.", "onlinesvm.service.storage."
 STAGES = {
     "router": {SERVER + "router"},
-    "loop": {SERVER + "loop"},
+    "loop": {SERVER + "loop", SERVER + "order"},
     "protocol": {"onlinesvm.service.protocol", SERVER + "auth.users"},
     "leader": {
         SERVER + name
@@ -37,6 +37,7 @@ STAGES = {
     },
     "plan": {
         SERVER + "handlers", SERVER + "plan", SERVER + "label_order", STORAGE + "model_state",
+        STORAGE + "held",
     },
     "model": {
         "onlinesvm.model.model", "onlinesvm.model.head", "onlinesvm.data.codec",
@@ -129,7 +130,7 @@ def test_the_way_is_the_one_drawn(tmp_path: Path, op: str) -> None:
         # The leader asks the model for memory and for drifts, and a plan for its entry; nothing is
         # carried out then.
         if STAGE_OF[each.module] != "model" or each.function in ("learn_batch", "score_batch")
-        if each.function not in ("entry", "size", "hold_back")
+        if each.function not in ("entry", "size", "hold_back", "is_held", "memory_bytes")
     ]
     assert list(dict.fromkeys(entered)) == drawn
 

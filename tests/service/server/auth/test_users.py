@@ -16,7 +16,7 @@ from tests.keyring import Keyring
 KEY = "0" * 40
 # Written out, so that a role that grows by mistake is noticed.
 READ = {"ping", "predict", "explain", "labels", "stats", "models", "fetch"}
-MAY = {"read": READ, "learn": READ | {"learn", "resume", "lag"}, "admin": set(OPERATIONS)}
+MAY = {"read": READ, "learn": READ | {"learn", "resume", "lag", "label"}, "admin": set(OPERATIONS)}
 
 
 @pytest.fixture
@@ -41,6 +41,13 @@ def test_each_role_on_each_operation_and_model(users: Users, role: str, op: str)
     assert is_allowed(users, permit, op, model="ham") == (op in MAY[role] and op in MODELLESS)
     assert is_allowed(users, ANYONE, op, model="ham")
     assert not is_allowed(users, None, op, model="spam-eu")
+
+
+def test_to_have_samples_held_takes_the_role_of_learning(users: Users) -> None:
+    options = {"ttl_ms": 1000, "default": None}
+    for role, allowed in (("read", False), ("learn", True), ("admin", True)):
+        permit = Permit("alice", KEY, role)
+        assert is_allowed(users, permit, "predict", options=options) == allowed
 
 
 def test_every_operation_has_a_role() -> None:
