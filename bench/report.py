@@ -21,7 +21,7 @@ __all__ = ["ORDER", "main", "table"]
 ORDER = (
     "learn_names", "learn_ids", "stream", "round_trip", "files", "load", "memory", "growth",
     "start", "log", "models", "snapshot", "flat", "embedding_bag", "claims", "recurrent", "packed",
-    "autoencoder", "voices", "cross_features",
+    "autoencoder", "voices", "cross_features", "ingest",
 )  # fmt: skip
 
 _INTRO = """\

@@ -26,7 +26,7 @@ autodoc_class_signature = "separated"
 CHAPTERS = {
     "Using it": "semantics rules formats configuration python threads wire vectors",
     "Cookbook": "cookbook/*",
-    "Operating it": "operations durability security benchmarks /bench/README",
+    "Operating it": "operations durability ingest security benchmarks /bench/README",
     "Its code": "api architecture kernels /CONTRIBUTING /CHANGELOG",
 }
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import overload
 
 from onlinesvm.service.client.calls import Lag
-from onlinesvm.service.ingest.rotation import LogFile, Place, log_files
+from onlinesvm.service.ingest.rotation import PROOF_BYTES, LogFile, Place, log_files
 from onlinesvm.service.ingest.source import NOTHING, BadEntry, Entries, SourceError
 
 __all__ = ["FileTail"]
@@ -29,10 +29,13 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class _Cursors(Sequence[bytes]):
-    """The cursors of the lines of a block, each made when it is asked for."""
+    """The cursors of the lines that end at `ends` in `text`, each made when it is asked for.
 
-    def __init__(self, inode: int, start: int, block: bytes, ends: Sequence[int]) -> None:
-        self._inode, self._start, self._block, self._ends = inode, start, block, ends
+    start: the byte of the file at which `text` begins.
+    """
+
+    def __init__(self, inode: int, start: int, text: bytes, ends: Sequence[int]) -> None:
+        self._inode, self._start, self._text, self._ends = inode, start, text, ends
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -43,9 +46,9 @@ class _Cursors(Sequence[bytes]):
     def __getitem__(self, index: slice) -> _Cursors: ...
     def __getitem__(self, index: int | slice) -> bytes | _Cursors:
         if isinstance(index, slice):
-            return _Cursors(self._inode, self._start, self._block, self._ends[index])
+            return _Cursors(self._inode, self._start, self._text, self._ends[index])
         end = self._ends[index]
-        before = memoryview(self._block)[:end]
+        before = memoryview(self._text)[:end]
         return Place.after(self._inode, self._start + end, before).pack()
 
 
@@ -145,16 +148,16 @@ class FileTail:
 
     def _next_lines(self, file: int) -> Entries:
         """The lines after the place that have ended; none where the file was truncated."""
-        if not self._place.is_in(file):
-            self._find(self._place)
-            return NOTHING
         while True:
             start = self._place.offset
-            block = os.pread(file, _BLOCK_BYTES, start)
-            end = block.rfind(b"\n") + 1
+            text, head = _read(file, start, start + _BLOCK_BYTES)
+            if not self._place.is_in(file):  # looked at last: it may be truncated at any moment
+                self._find(self._place)
+                return NOTHING
+            end = text.rfind(b"\n", head) + 1
             if end:
-                entries = self._lines_of(block[:end], start)
-            elif len(block) < _BLOCK_BYTES:
+                entries = self._lines_of(text[:end], start, head)
+            elif len(text) - head < _BLOCK_BYTES:
                 return NOTHING
             else:
                 entries = self._long_line(file, start)
@@ -163,20 +166,22 @@ class FileTail:
             if entries.values:
                 return entries  # else blank lines alone
 
-    def _lines_of(self, block: bytes, start: int) -> Entries:
-        """The lines of a block of whole lines; the place is after them."""
-        lines = block.split(b"\n")
+    def _lines_of(self, text: bytes, start: int, head: int) -> Entries:
+        """The lines in `text`, which begin at byte `start` of the file and after `head` bytes of
+        what comes before them; the place is after them.
+        """
+        lines = text[head:].split(b"\n")
         if not lines[-1]:
             lines.pop()
-        ends = list(accumulate(len(line) + 1 for line in lines))
-        ends[-1] = min(ends[-1], len(block))  # the last of a file may have no newline
-        self._place = Place.after(self._place.inode, start + len(block), block)
+        ends = list(accumulate((len(line) + 1 for line in lines), initial=head))[1:]
+        ends[-1] = min(ends[-1], len(text))  # the last of a file may have no newline
+        self._place = Place.after(self._place.inode, start - head + len(text), text)
         if start == 0:
             lines[0] = lines[0].removeprefix(_BYTE_ORDER_MARK)
         good = [i for i, line in enumerate(lines) if line and not line.isspace()]
         if len(good) < len(lines):
             lines, ends = [lines[i] for i in good], [ends[i] for i in good]
-        return Entries(lines, _Cursors(self._place.inode, start, block, ends))
+        return Entries(lines, _Cursors(self._place.inode, start - head, text, ends))
 
     def _long_line(self, file: int, start: int) -> Entries:
         """The line that begins at `start` and is longer than a block; none before it has ended."""
@@ -192,10 +197,11 @@ class FileTail:
     def _line(self, file: int, start: int, end: int) -> Entries:
         """The one line from `start` to `end`, its newline with it."""
         if end - start <= self._max_line_bytes:
-            return self._lines_of(os.pread(file, end - start, start), start)
-        self._place = Place.after(self._place.inode, end, os.pread(file, 256, end - 256))
-        text = f"expected at most {self._max_line_bytes} bytes a line, got {end - start}"
-        return Entries([BadEntry(text)], [self._place.pack()])
+            text, head = _read(file, start, end)
+            return self._lines_of(text, start, head)
+        self._place = Place.after(self._place.inode, end, _read(file, end, end)[0])
+        why = f"expected at most {self._max_line_bytes} bytes a line, got {end - start}"
+        return Entries([BadEntry(why)], [self._place.pack()])
 
     def _rest(self, file: int) -> Entries:
         """What comes after the last newline of a file that is over."""
@@ -279,6 +285,11 @@ class FileTail:
 
     def _following(self, status: os.stat_result) -> LogFile | None:
         """The file that was begun after that of `status`; None where there is none."""
+        try:
+            if os.stat(self._path).st_ino == status.st_ino:
+                return None  # without a look at the whole folder, which may be large
+        except FileNotFoundError:
+            return None  # between a renaming and the next file
         files = log_files(self._path)
         if not files or files[-1].path != self._path or files[-1].inode == status.st_ino:
             return None
@@ -287,6 +298,14 @@ class FileTail:
             return files[at + 1]
         later = (file for file in files if file.mtime_ns > status.st_mtime_ns)
         return next(later, files[-1])
+
+
+def _read(file: int, start: int, end: int) -> tuple[bytes, int]:
+    """The bytes from `start` to `end`, after those that prove the place before them; how many those
+    are.
+    """
+    head = min(start, PROOF_BYTES)
+    return os.pread(file, end - start + head, start - head), head
 
 
 def _has(file: LogFile, place: Place) -> bool:

@@ -91,14 +91,18 @@ class Form:
                 raise value
             if self.format != "fields" and not isinstance(value, bytes):
                 value = self._one_of(value)
+            self._check_size(value if isinstance(value, bytes) else b"".join(value))
             packed = read(value)
-            if len(packed) > self.max_bytes:
-                raise BadEntry(
-                    f"expected a sample of at most {self.max_bytes} bytes, got {len(packed)}"
-                )
+            self._check_size(packed)  # numbers take more bytes than their digits
         except BadEntry as error:
             return error
         return packed
+
+    def _check_size(self, sample: bytes) -> None:
+        if len(sample) > self.max_bytes:
+            raise BadEntry(
+                f"expected a sample of at most {self.max_bytes} bytes, got {len(sample)}"
+            )
 
     def _one_of(self, fields: Sequence[bytes]) -> bytes:
         """The field that holds the sample."""

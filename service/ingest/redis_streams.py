@@ -106,6 +106,7 @@ class RedisStream:
         self._number: int | None = None  # entries ever added up to it; None before the first read
         self._is_asked = False
         self._count = self._asked_count = _FIRST_COUNT
+        self._ends_bytes = 0  # of the stream's first and last entry
         self._end = (b"0-0", 0)  # the stream's last id, and the entries ever added
         self._is_down = False
         self._is_missing = False
@@ -176,7 +177,7 @@ class RedisStream:
             ("XINFO", "STREAM", self._stream),
             ("XREAD", "COUNT", self._count, "STREAMS", self._stream, self._id),
             ("EXEC",),
-            max_bytes=_MAX_READ_BYTES if self._count > 1 else None,
+            max_bytes=_MAX_READ_BYTES + self._ends_bytes if self._count > 1 else None,
         )
         self._is_asked = True
 
@@ -191,20 +192,26 @@ class RedisStream:
             return NOTHING
         self._is_missing = False
         rows = found[0][1] if found else []
-        before = self._check(dict(zip(info[::2], info[1::2], strict=True)), rows)
+        figures = dict(zip(info[::2], info[1::2], strict=True))
+        before = self._check(figures, rows)
         self._number = before + len(rows)
         if not rows:
             self.is_ended = not self._follow
             return NOTHING
         ids = [row[0] for row in rows]
         self._id = ids[-1]
-        self._adapt(len(rows))
+        self._adapt(len(rows), _bytes_of(figures[b"first-entry"], figures[b"last-entry"]))
         self._ask()  # redis works while these are learned
         return Entries([row[1] for row in rows], _Cursors(ids, before))
 
-    def _adapt(self, rows: int) -> None:
-        """Ask for about 2 MiB next, of entries as large as these, and not for much more at once."""
-        fitting = _READ_BYTES * rows // max(1, self._connection.answer_bytes)
+    def _adapt(self, rows: int, ends_bytes: int) -> None:
+        """Ask for about 2 MiB next, of entries as large as these, and not for much more at once.
+
+        ends_bytes: of the stream's first and last entry, which come with each answer.
+        """
+        self._ends_bytes = ends_bytes
+        of_rows = max(1, self._connection.answer_bytes - ends_bytes)
+        fitting = _READ_BYTES * rows // of_rows
         self._count = max(1, min(fitting, 2 * self._asked_count, _MAX_COUNT))
 
     def _wait(self, wait_s: float) -> bool:
@@ -276,6 +283,11 @@ class RedisStream:
         if not self._is_missing:
             self._say(f"waiting: there is no stream {self.name} yet")
         self._is_missing = True
+
+
+def _bytes_of(*entries: Any) -> int:
+    """The bytes of entries' fields."""
+    return sum(len(part) for entry in entries if entry is not None for part in entry[1])
 
 
 def _id_of(id: bytes) -> _Id:

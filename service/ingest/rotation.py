@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 from onlinesvm.service.ingest.source import SourceError
 
-__all__ = ["LogFile", "Place", "log_files"]
+__all__ = ["PROOF_BYTES", "LogFile", "Place", "log_files"]
 
 # PATH.1, PATH-20261128, PATH.2026-11-28T10.30: as logrotate and others name what they set aside.
 _ROTATED = re.compile(r"[.-][0-9][0-9.T:_-]*")
 _MAX_COUNTED = 999  # a longer number is a date
-_PROOF_BYTES = 256
+PROOF_BYTES = 256
 _PLACE = re.compile(rb"([0-9]{1,20}) ([0-9]{1,19}) ([0-9]{1,3}) ([0-9a-f]{8})")
 
 
@@ -32,7 +32,7 @@ class Place(NamedTuple):
     @classmethod
     def after(cls, inode: int, offset: int, before: bytes | memoryview) -> Place:
         """The place at byte `offset`; `before`: what the file has before it, or the end of that."""
-        last = before[-_PROOF_BYTES:]
+        last = before[-PROOF_BYTES:]
         return cls(inode, offset, len(last), zlib.crc32(last))
 
     def pack(self) -> bytes:

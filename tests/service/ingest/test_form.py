@@ -157,6 +157,14 @@ def test_a_sample_that_no_message_holds() -> None:
     assert fault(form, msgpack.packb([1, ["n" * 20]])) == (
         "expected a sample of at most 20 bytes, got 24"
     )
+    # Before it is read, and after: 1.5 takes nine bytes.
+    assert fault(Form(max_bytes=20), b" " * 21).endswith("got 21")
+    value = b'{"label":1,"features":{%s}}' % b",".join(b'"%d":1.5' % i for i in range(9))
+    assert fault(Form(max_bytes=len(value)), value).endswith(f"got {3 + 9 * 11}")
+    text = fault(
+        Form(format="fields", label_field="y", max_bytes=20), [b"y", b"1", b"a", b"x" * 20]
+    )
+    assert text == "expected a sample of at most 20 bytes, got 23"
 
 
 def test_what_is_packed_is_learned_as_the_samples_are() -> None:

@@ -291,6 +291,22 @@ def test_answers_are_bounded(
     assert most < 2**22 + 2**20
 
 
+def test_large_entries_at_the_ends_do_not_slow_it_down(server: RedisServer, redis: Any) -> None:
+    """They come with each answer."""
+    pipe = redis.pipeline(transaction=False)
+    for number in range(5000):
+        pad = b"x" * 3 * 2**20 if number in (0, 4999) else b""
+        pipe.xadd("s", {"n": number, "pad": pad})
+    pipe.execute()
+    reads = 0
+    with Tail(f"{server.url}/s") as tail:
+        while len(tail.values) < 5000:
+            reads += 1
+            tail.values += [int(value[1]) for value in tail.source.read(0.01).values]  # type: ignore[index, arg-type]
+    assert tail.values == list(range(5000))
+    assert reads < 30
+
+
 def test_a_server_that_is_away(server: RedisServer, tmp_path: Path) -> None:
     with RedisServer(tmp_path / "data", fsync="always") as own:
         with own.client() as client:
