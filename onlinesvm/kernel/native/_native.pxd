@@ -326,6 +326,7 @@ cdef extern from "codec/lines.h" nogil:
         batch *batch
         seen tokens
         extraction *records
+        bint numbers
     const int OTHER_LINES, SVMLIGHT_LINES, VW_LINES, TEXT_LINES, FASTTEXT_LINES
     const int LINE_READ, ODD, LINES_NO_MEMORY
     void lines_init()

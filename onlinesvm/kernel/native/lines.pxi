@@ -34,7 +34,7 @@ def parse_block(parser, bytes block not None, start, room, *, skip_bad=False):
                 l.records = &extractor.work
     if parser.reads_maps and not parser.keeps:
         if rules.format == SVMLIGHT_LINES or rules.format == VW_LINES:
-            rules.format = OTHER_LINES
+            l.records, l.numbers = &extractor.work, True
     try:
         rules.features = parser.limits.max_features_per_sample
         rules.name_bytes = parser.limits.max_name_bytes
