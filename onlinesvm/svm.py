@@ -16,6 +16,7 @@ from onlinesvm.data.batch import BatchColumns, Features
 from onlinesvm.data.bounds import Bounds
 from onlinesvm.data.label import Written
 from onlinesvm.data.objects import (
+    Packer,
     Sample,
     alone,
     labelled_batches,
@@ -24,12 +25,16 @@ from onlinesvm.data.objects import (
     of_columns,
     one_to_learn,
     one_to_predict,
+    predict_batches,
     rows_to_score,
 )
 from onlinesvm.data.pieces import Decoded
+from onlinesvm.data.rows import samples_of
 from onlinesvm.errors import ConfigError, SampleError, SnapshotError
 from onlinesvm.kernel.contract import Rows
+from onlinesvm.model.asking import B, distances_of, worth_asking
 from onlinesvm.model.explanation import Explanation
+from onlinesvm.model.labels import label_array
 from onlinesvm.model.lookup import name_text
 from onlinesvm.model.model import Model, sided
 from onlinesvm.snapshot.format import Snapshot
@@ -151,6 +156,26 @@ class OnlineSVM(Model):
         if self.is_multiclass and not len(scores):
             return np.empty((0, len(self.classes_)))
         return scores
+
+    def ask(
+        self, samples: Iterable[Features], b: float = B
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """The labels that `predict` gives, and which of the true ones are worth asking for, [n].
+
+        A label of margin m is asked for with probability b/(b + |m|), by a hash of the sample and
+        of the position; up to 100 samples every one is. See `onlinesvm.model.asking`. Changes
+        nothing. Raises as `predict` does, ValueError for a `b` that is not above 0.
+        """
+        if not 0 < b < float("inf"):
+            raise ValueError(f"b: expected a number above 0, got {b!r}")
+        given = list(samples_of(samples))
+        batches = list(predict_batches(given, self.kernel, self.limits, self.extractor))
+        labels = [self.predict_batch(batch).tolist() for batch in batches]
+        distances = [distances_of(self, batch) for batch in batches]
+        pack = Packer(self.extractor.reads_text).features
+        packed = [pack(sample, (i,)) for i, sample in enumerate(given)]
+        worth = worth_asking(np.concatenate([np.empty(0), *distances]), packed, self.position, b)
+        return label_array([label for part in labels for label in part]), worth
 
     def predict_one(self, features: Features) -> Written | None:
         """The label of one sample. Raises as `predict` does."""

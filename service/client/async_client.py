@@ -87,6 +87,12 @@ class AsyncClient(Configured):
         """
         return await self._ask(self._calls.decision_function(samples, **hold))
 
+    async def ask(
+        self, samples: Iterable[Features], b: float | None = None, **hold: Unpack[Hold]
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """The labels, and which of the true ones are worth asking for; see `Client.ask`."""
+        return await self._ask(self._calls.ask(samples, b, **hold))
+
     async def label(self, labels: Iterable[Labelled]) -> list[str]:
         """Learn held samples by their keys; the outcome of each. See `Client.label`."""
         return await self._ask(self._calls.label(labels))

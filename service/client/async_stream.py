@@ -21,9 +21,15 @@ from onlinesvm.service.client.exactly_once import (
     check_cursors,
     noted_cursor,
 )
-from onlinesvm.service.client.pipeline import Pipeline
+from onlinesvm.service.client.pipeline import Pipeline, busy_s
 from onlinesvm.service.client.settings import Settings
-from onlinesvm.service.errors import DaemonLost, DaemonTimeout, DaemonUnreachable, ServiceError
+from onlinesvm.service.errors import (
+    DaemonLost,
+    DaemonTimeout,
+    DaemonUnreachable,
+    RequestRefused,
+    ServiceError,
+)
 
 __all__ = ["AsyncStream"]
 
@@ -226,6 +232,10 @@ class AsyncStream:
                 if time.monotonic() >= self._deadline():
                     raise
                 await asyncio.sleep(_RETRY_PAUSE_S)
+            except RequestRefused as refusal:
+                if refusal.code != "BUSY" or time.monotonic() >= self._deadline():
+                    raise
+                await asyncio.sleep(busy_s(refusal))
             else:
                 self._outcomes.clear()
                 self._is_joined = self._was_joined = True

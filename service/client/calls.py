@@ -114,6 +114,10 @@ def _explanations(answer: Answer) -> list[Explanation]:
     return decode_explanations(answer[1])
 
 
+def _asked(answer: Answer) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    return decode_labels(answer[1]), np.array(answer[0]["ask"], dtype=np.bool_)
+
+
 def _outcomes(answer: Answer) -> list[str]:
     outcomes: list[str] = msgpack.unpackb(answer[1])
     return outcomes
@@ -210,6 +214,15 @@ class Calls:
             body = held_body(given.pop("hold", None), body)  # type: ignore[arg-type]
             keys = {**keys, **hold_keys(**given)}
         return self.to_model(Call("predict", read, body, keys))
+
+    def ask(
+        self, samples: Iterable[Features], b: float | None, **hold: Unpack[Hold]
+    ) -> Call[tuple[NDArray[Any], NDArray[np.bool_]]]:
+        """A predict request for labels, and which are worth asking for. Raises as `predict`."""
+        keys: dict[str, Any] = {"output": "label", "ask": True}
+        if b is not None:
+            keys["b"] = b
+        return self._predict(samples, _asked, keys, hold)
 
     def label(self, labels: Iterable[Labelled]) -> Call[list[str]]:
         """A label request. Raises TypeError, ValueError, LimitError."""

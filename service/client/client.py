@@ -106,6 +106,15 @@ class Client(Configured):
         """
         return self._ask(self._calls.decision_function(samples, **hold))
 
+    def ask(
+        self, samples: Iterable[Features], b: float | None = None, **hold: Unpack[Hold]
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """The labels of `samples`, as `predict` gives them, and which of the true ones are worth
+        asking for, bool[n]: those that the model is least sure of, by chance; all of them up to
+        position 100. Larger `b` asks for more. Raises as `predict` does.
+        """
+        return self._ask(self._calls.ask(samples, b, **hold))
+
     def label(self, labels: Iterable[Labelled]) -> list[str]:
         """Learn held samples by their keys: ``(key, label)`` or ``(key, label, importance)``.
 

@@ -23,7 +23,8 @@ from onlinesvm.service.errors import DaemonLost, DaemonTimeout, RequestRefused
 from onlinesvm.service.protocol import decode_margins, refusal_of
 
 __all__ = [
-    "OnMargins", "Pause", "Pipeline", "Window", "is_too_large", "is_waiting", "with_applied",
+    "OnMargins", "Pause", "Pipeline", "Window", "busy_s", "is_too_large", "is_waiting",
+    "with_applied",
 ]  # fmt: skip
 
 # The window: a producer that outruns the daemon waits here.
@@ -79,7 +80,9 @@ class Window:
 
 
 class Pause:
-    """The pauses of a stream whose daemon takes nothing at present: 10 ms, doubled up to 1 s."""
+    """The pauses of a stream whose daemon takes nothing at present: 10 ms, doubled up to 1 s, or as
+    long as the daemon says, up to 1 s too.
+    """
 
     def __init__(self) -> None:
         self.reason = ""
@@ -91,7 +94,7 @@ class Pause:
         self.reason = "was busy" if refusal.code == "BUSY" else f"refused ({refusal.message})"
         if self.until is None:
             self._seconds = min(max(2 * self._seconds, _FIRST_PAUSE_S), _MAX_PAUSE_S)
-            self.until = _monotonic() + self._seconds
+            self.until = _monotonic() + max(self._seconds, busy_s(refusal))
 
     def is_over(self) -> bool:
         """True if batches may be sent."""
@@ -293,6 +296,11 @@ def with_applied(error: DaemonLost | DaemonTimeout, applied: int) -> DaemonLost 
     named = type(error)(f"{error}; {applied} samples of the stream were acknowledged")
     named.applied = applied
     return named
+
+
+def busy_s(refusal: RequestRefused) -> float:
+    """Seconds after which to ask a daemon again that takes nothing at present: 10 ms to 1 s."""
+    return min(max(refusal.retry_after_s or 0.0, _FIRST_PAUSE_S), _MAX_PAUSE_S)
 
 
 def is_waiting(refusal: RequestRefused) -> bool:

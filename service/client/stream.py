@@ -21,10 +21,16 @@ from onlinesvm.service.client.exactly_once import (
     check_cursors,
     noted_cursor,
 )
-from onlinesvm.service.client.pipeline import Pipeline
+from onlinesvm.service.client.pipeline import Pipeline, busy_s
 from onlinesvm.service.client.pool import Pool
 from onlinesvm.service.client.settings import Settings
-from onlinesvm.service.errors import DaemonLost, DaemonTimeout, DaemonUnreachable, ServiceError
+from onlinesvm.service.errors import (
+    DaemonLost,
+    DaemonTimeout,
+    DaemonUnreachable,
+    RequestRefused,
+    ServiceError,
+)
 
 __all__ = ["Stream"]
 
@@ -232,6 +238,10 @@ class Stream:
                 if time.monotonic() >= self._deadline():
                     raise
                 time.sleep(_RETRY_PAUSE_S)
+            except RequestRefused as refusal:
+                if refusal.code != "BUSY" or time.monotonic() >= self._deadline():
+                    raise
+                time.sleep(busy_s(refusal))
             else:
                 self._is_joined = self._was_joined = True
                 return
