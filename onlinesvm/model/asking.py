@@ -15,6 +15,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from onlinesvm.errors import ConfigError
 from onlinesvm.kernel.contract import Rows
 from onlinesvm.model.model import Model
 
@@ -50,8 +51,11 @@ def distances_of(
 ) -> NDArray[np.float64]:
     """How far samples are from another label, as `worth_asking` takes it, [n]; changes nothing.
 
-    margins: those of a binary model, where they are known.
+    margins: those of a binary model, where they are known. Raises ConfigError for a ranking, which
+    has no labels to ask for.
     """
+    if model.is_ranking:
+        raise ConfigError("task: expected a model with labels, got a ranking one")
     if model.is_multiclass:
         _, scores = model.top_batch(rows, 2)
         if scores.shape[1] < 2:

@@ -15,7 +15,7 @@ from onlinesvm.config import Limits
 from onlinesvm.data.batch import Features
 from onlinesvm.data.codec import pack_array
 from onlinesvm.data.label import Written, packable
-from onlinesvm.data.objects import Packer, refuse_unlabelled
+from onlinesvm.data.objects import Packer, Worse, refuse_unlabelled
 from onlinesvm.data.rows import samples_of
 from onlinesvm.errors import LimitError
 from onlinesvm.model.explanation import Explanation
@@ -33,7 +33,7 @@ __all__ = ["Answer", "Call", "Calls", "Lag", "Sample", "checked", "first", "fram
 
 # The header and the body of a reply.
 Answer = tuple[dict[str, Any], bytes]
-Sample = tuple[Features, Written] | tuple[Features, Written, float]
+Sample = tuple[Features, Written | Worse] | tuple[Features, Written | Worse, float]
 T = TypeVar("T")
 
 
@@ -286,7 +286,7 @@ class Calls:
             )
 
 
-def _sample(sample: Any, index: int) -> tuple[Features, Written, float]:
+def _sample(sample: Any, index: int) -> tuple[Features, Written | Worse, float]:
     """`sample` as (features, label, importance). Raises TypeError."""
     if not isinstance(sample, tuple | list) or not 2 <= len(sample) <= 3:
         raise TypeError(

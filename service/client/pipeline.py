@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from onlinesvm.config import Limits
 from onlinesvm.data.batch import Features
 from onlinesvm.data.label import Written
+from onlinesvm.data.objects import Worse
 from onlinesvm.service.client.batches import Batch, Cursors, Gatherer, halves_of, without
 from onlinesvm.service.client.calls import Answer, Call, whole
 from onlinesvm.service.errors import DaemonLost, DaemonTimeout, RequestRefused
@@ -136,7 +137,7 @@ class Pipeline:
 
     # Samples.
 
-    def add(self, features: Features, label: Written, importance: float) -> bool:
+    def add(self, features: Features, label: Written | Worse, importance: float) -> bool:
         """Add one sample; True if it is time to exchange batches with the daemon.
 
         Raises TypeError, SampleError, LimitError; the sample is then not added.

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from onlinesvm.data.batch import Features
 from onlinesvm.data.label import Written
+from onlinesvm.data.objects import Worse
 from onlinesvm.service.client.batches import Cursors
 from onlinesvm.service.client.calls import Answer, Calls, Lag
 from onlinesvm.service.client.connection import Connection
@@ -97,7 +98,7 @@ class Stream:
     def learn(
         self,
         features: Features,
-        label: Written,
+        label: Written | Worse,
         importance: float = 1.0,
         *,
         cursor: str | bytes | None = None,

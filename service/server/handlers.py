@@ -53,7 +53,11 @@ __all__ = ["Handlers", "LeaderHandlers", "ReaderHandlers"]
 
 
 def encode_predictions(model: Model, margins: NDArray[np.float64], output: str) -> bytes:
-    """The body of a binary model's reply to predict: margins, labels, or probabilities of +1."""
+    """The body of a binary model's reply to predict: margins, labels, or probabilities of +1; of a
+    ranking the scores.
+    """
+    if model.is_ranking:
+        return encode_margins(margins)
     if output == "label":
         _, labels = model.binary
         names = [labels.name(-1.0), labels.name(1.0)]
@@ -128,13 +132,18 @@ class Handlers(ABC):
         """The reply to predict. samples: as they came; margins: those of a binary model, where they
         are known.
         """
+        is_ask = "b" in request.options
+        if model.is_ranking and (is_ask or request.output == "probability"):
+            got = "ask" if is_ask else 'output "probability"'
+            text = f'expected output "margin" or "label" alone of a ranking model, got {got}'
+            raise RequestError("BAD_REQUEST", text, None, request.id)
         keys: dict[str, Any] = {"samples": len(batch), "position": model.position}
         if model.is_multiclass:
             body = self._best_labels(model, batch, request, keys)
         else:
             margins = model.score_batch(batch) if margins is None else margins
             body = encode_predictions(model, margins, request.output)
-        if "b" in request.options:
+        if is_ask:
             b = self.ask_b if request.options["b"] is None else request.options["b"]
             starts = sample_starts(samples, len(batch))
             each = [samples[start:end] for start, end in pairwise(starts)]
