@@ -13,7 +13,7 @@ BUILT := pyproject.toml setup.py onlinesvm/kernel/constants.py onlinesvm/magnitu
 	onlinesvm/text/constants.py \
 	$(wildcard onlinesvm/kernel/native/*.p[yx][xid] onlinesvm/kernel/csrc/*/*.h)
 
-.PHONY: demo test test-redis fuzz chaos mutations soak test-docs test-install lint types check sanitize \
+.PHONY: demo test test-redis fuzz chaos mutations attacks soak test-docs test-install lint types check sanitize \
 	docs bench bench-full bench-torch clean help
 
 demo: $(VENV)/.runtime  ## stream this machine's Python library through a daemon
@@ -30,6 +30,9 @@ chaos: $(VENV)/.dev  ## kill the daemon 500 times on each kernel (CHAOS_KILLS=N 
 
 mutations: $(VENV)/.dev  ## damage 10,000 state folders (MUTATIONS=N MUTATIONS_SEED=N)
 	MUTATIONS=$(or $(MUTATIONS),10000) $(BIN)/python -m pytest tests/service/storage/test_mutations.py
+
+attacks: $(VENV)/.dev  ## peers that mean harm, for 20 seconds each (ATTACK_S=N)
+	ATTACK_S=$(or $(ATTACK_S),20) $(BIN)/python -m pytest tests/service/test_attacks.py
 
 soak: $(VENV)/.dev  ## all at once, at full load, with kills, for three minutes (SOAK_MINUTES=N)
 	$(BIN)/python -m tests.soak --minutes $(or $(SOAK_MINUTES),3)

@@ -23,9 +23,9 @@ __all__ = [
 SCHEDULES = ("constant", "invscaling")
 NORMALIZE = ("none", "l2", "mean")
 POLICIES = ("refuse-new", "prune")
-TASKS = ("auto", "binary", "multiclass")
+TASKS = ("auto", "binary", "multiclass", "ranking")
 # The rules of a task; other combinations are refused.
-TASK_RULES = {"multiclass": ("hedge",)}
+TASK_RULES = {"multiclass": ("hedge",), "ranking": ("hedge", "sgd")}
 
 # The registered rules: the class in onlinesvm.model.rules that is the formula, and the rule's own
 # parameters with their defaults; other rules' parameters are refused. The first parameter is the
@@ -86,8 +86,9 @@ class LearnerConfig:
 
     task: str = parameter(
         "auto",
-        "binary tells two labels apart, multiclass any number, new ones as they come; auto is"
-        " multiclass where three or more labels are named, else binary",
+        "binary tells two labels apart, multiclass any number, new ones as they come; ranking"
+        " scores items, learned from pairs of a better and a worse one; auto is multiclass where"
+        " three or more labels are named, else binary",
         TASKS,
     )
     rule: str = parameter(
@@ -213,7 +214,8 @@ class LearnerConfig:
 
     def _own_text(self) -> str:
         """How the model reads text if nothing else is said."""
-        return "default" if self.rule == "hedge" and self.task == "binary" else "off"
+        reads = self.rule == "hedge" and self.task in ("binary", "ranking")
+        return "default" if reads else "off"
 
     def text_options(self) -> TextOptions:
         """How records are read. Raises ConfigError for options that cannot be."""
@@ -235,6 +237,9 @@ class LearnerConfig:
             )
         if self.task == "binary":
             return
+        if self.task == "ranking":
+            self._check_ranking()
+            return
         for name in ("positive", "threshold"):
             if getattr(self, name):
                 raise ConfigError(
@@ -249,6 +254,20 @@ class LearnerConfig:
             raise ConfigError(
                 f"class_weight: expected balanced for task {self.task}, got {self.class_weight!r}"
             )
+
+    def _check_ranking(self) -> None:
+        """Take away the bias, which cancels out of a pair. Raises ConfigError for what a ranking
+        does not have: labels, and a norm, which the difference of two items would not keep.
+        """
+        for name in ("labels", "positive", "threshold", "class_weight"):
+            if getattr(self, name):
+                raise ConfigError(
+                    f"{name}: expected none, as task ranking has no labels,"
+                    f" got {getattr(self, name)!r}"
+                )
+        if self.normalize != "none":
+            raise ConfigError(f"normalize: expected none for task ranking, got {self.normalize!r}")
+        object.__setattr__(self, "bias", False)
 
     def _refuse_foreign(self, name: str, value: object) -> NoReturn:
         having = ", ".join(rule for rule in RULES if name in RULE_PARAMETERS[rule])

@@ -16,7 +16,9 @@ from onlinesvm.data.batch import BatchColumns, Features
 from onlinesvm.data.bounds import Bounds
 from onlinesvm.data.label import Written
 from onlinesvm.data.objects import (
+    Packer,
     Sample,
+    Worse,
     alone,
     labelled_batches,
     learn_batches,
@@ -24,12 +26,17 @@ from onlinesvm.data.objects import (
     of_columns,
     one_to_learn,
     one_to_predict,
+    predict_batches,
     rows_to_score,
 )
+from onlinesvm.data.pairs import one_pair, pair_batches
 from onlinesvm.data.pieces import Decoded
+from onlinesvm.data.rows import samples_of
 from onlinesvm.errors import ConfigError, SampleError, SnapshotError
 from onlinesvm.kernel.contract import Rows
+from onlinesvm.model.asking import B, distances_of, worth_asking
 from onlinesvm.model.explanation import Explanation
+from onlinesvm.model.labels import label_array
 from onlinesvm.model.lookup import name_text
 from onlinesvm.model.model import Model, sided
 from onlinesvm.snapshot.format import Snapshot
@@ -70,7 +77,8 @@ class OnlineSVM(Model):
     # Python objects.
 
     def learn(self, samples: Iterable[Sample]) -> NDArray[np.float64]:
-        """Learn ``(features, label)`` or ``(features, label, importance)``, one after the other.
+        """Learn ``(features, label)`` or ``(features, label, importance)``, one after the other; of
+        a ranking ``(better, worse)`` or ``(better, worse, importance)``, two items each.
 
         features: an iterable of names, or a mapping name → value. label: text, an integer or a
         boolean. All samples are validated before the first is learned. Returns the margin of each
@@ -79,7 +87,8 @@ class OnlineSVM(Model):
         Raises SampleError (LimitError) for the first fault, a third label too, TypeError for
         anything but a sample.
         """
-        batches = list(learn_batches(samples, self.kernel, self.limits, self.extractor))
+        made = pair_batches if self.is_ranking else learn_batches
+        batches = list(made(samples, self.kernel, self.limits, self.extractor))
         self._check_labels(batches)
         return _over(batches, self.learn_batch)
 
@@ -93,19 +102,28 @@ class OnlineSVM(Model):
                 raise moved(error, start) from None
             start += len(batch)
 
-    def learn_one(self, features: Features, label: Written, importance: float = 1.0) -> float:
+    def learn_one(
+        self, features: Features, label: Written | Worse | Features, importance: float = 1.0
+    ) -> float:
         """Learn one sample; its margin before the update. Raises as `learn` does.
 
-        features: an iterable of names, a mapping, a text, or a matrix or frame of one row.
+        features: an iterable of names, a mapping, a text, or a matrix or frame of one row. Of a
+        ranking it is the better item, and `label` the worse one.
         """
-        batch = one_to_learn(features, label, importance, self.kernel, self.limits, self.extractor)
+        if self.is_ranking:
+            worse: Any = label
+            batch = one_pair(features, worse, importance, self.kernel, self.limits, self.extractor)
+            return float(self.learn_batch(batch)[0])
+        truth: Any = label
+        batch = one_to_learn(features, truth, importance, self.kernel, self.limits, self.extractor)
         try:
             return float(self.learn_batch(batch)[0])
         except SampleError as error:
             raise alone(error) from None
 
     def predict(self, samples: Any) -> NDArray[Any]:
-        """The label of each of `samples`, [n]; changes nothing.
+        """The label of each of `samples`, [n], or the score of each, float64[n], of a ranking: the
+        better the larger. Changes nothing.
 
         samples: as `decision_function` takes them. The array is of int64, bool or text where all
         labels are of that kind, else of objects; None before the first label is known.
@@ -152,10 +170,30 @@ class OnlineSVM(Model):
             return np.empty((0, len(self.classes_)))
         return scores
 
-    def predict_one(self, features: Features) -> Written | None:
-        """The label of one sample. Raises as `predict` does."""
+    def ask(
+        self, samples: Iterable[Features], b: float = B
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """The labels that `predict` gives, and which of the true ones are worth asking for, [n].
+
+        A label of margin m is asked for with probability b/(b + |m|), by a hash of the sample and
+        of the position; up to 100 samples every one is. See `onlinesvm.model.asking`. Changes
+        nothing. Raises as `predict` does, ValueError for a `b` that is not above 0.
+        """
+        if not 0 < b < float("inf"):
+            raise ValueError(f"b: expected a number above 0, got {b!r}")
+        given = list(samples_of(samples))
+        batches = list(predict_batches(given, self.kernel, self.limits, self.extractor))
+        labels = [self.predict_batch(batch).tolist() for batch in batches]
+        distances = [distances_of(self, batch) for batch in batches]
+        pack = Packer(self.extractor.reads_text).features
+        packed = [pack(sample, (i,)) for i, sample in enumerate(given)]
+        worth = worth_asking(np.concatenate([np.empty(0), *distances]), packed, self.position, b)
+        return label_array([label for part in labels for label in part]), worth
+
+    def predict_one(self, features: Features) -> Written | float | None:
+        """The label of one sample, or its score. Raises as `predict` does."""
         labels = self.predict_batch(self._one(features))
-        label: Written | None = labels.tolist()[0]
+        label: Written | float | None = labels.tolist()[0]
         return label
 
     def predict_proba_one(self, features: Features) -> NDArray[np.float64]:

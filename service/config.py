@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from onlinesvm.config import check_number, parameter
 from onlinesvm.errors import ConfigError
 from onlinesvm.service.endpoint import check_endpoint, is_local
-from onlinesvm.service.protocol import DEFAULT_ENDPOINT
+from onlinesvm.service.protocol import DEFAULT_ENDPOINT, MAX_B
 from onlinesvm.service.storage.fsync import POLICIES
 
 __all__ = ["RELOADED", "ServeConfig"]
@@ -26,6 +26,8 @@ _MAX_MODELS = 10_000_000
 # Each snapshot copies the keys while no request is answered, about 20 ms for a million.
 _MAX_HELD = 2_000_000
 _MAX_CONNECTIONS = 1_000_000
+# Without them there is no bound.
+_UNBOUNDED = ("max_memory", "max_user_models", "max_user_bytes_per_s", "max_user_features_per_s")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,6 +63,11 @@ class ServeConfig:
         100_000,
         "samples that a model holds until their labels come, and keys that it remembers afterwards;"
         " each KiB that is sent counts as one sample at least. Beyond it those held longest leave",
+    )
+    ask_b: float = parameter(
+        0.2,
+        "where a request asks which labels are worth asking for: at a margin of so much, half of"
+        " them are; larger asks for more",
     )
     auto_create: bool = parameter(
         False,
@@ -102,6 +109,20 @@ class ServeConfig:
     max_connections: int = parameter(
         4096, "connections at a time, about 10 kB of memory each; more are refused"
     )
+    max_user_producers: int = parameter(
+        4096,
+        "producers of a user that each model remembers; beyond it the user's own that learned least"
+        " recently is forgotten",
+    )
+    max_user_models: int | None = parameter(None, "models that a user may have created")
+    max_user_bytes_per_s: int | None = parameter(
+        None, "bytes that a user may send in a second, on average; beyond it requests are BUSY"
+    )
+    max_user_features_per_s: int | None = parameter(
+        None,
+        "features that a user may have learned and scored in a second, on average; beyond it"
+        " requests are BUSY",
+    )
 
     def __post_init__(self) -> None:
         if not self.bind.isprintable():  # a lone surrogate is a byte that is not UTF-8
@@ -113,6 +134,10 @@ class ServeConfig:
         if (self.key is None) != (self.allow is None):
             missing = "key" if self.key is None else "allow"
             raise ConfigError(f"{missing}: expected key and allow together, got one of them")
+        quotas = [field.name for field in fields(self) if field.name.startswith("max_user_")]
+        for name in quotas:
+            if self.key is None and getattr(self, name) != _DEFAULTS[name]:
+                raise ConfigError(f"{name}: expected keys (--key, --allow) too, got none")
         check_endpoint(self.bind)
         if self.key is None and not is_local(self.bind):
             raise ConfigError(
@@ -121,6 +146,7 @@ class ServeConfig:
             )
         for name in ("snapshot_every_s", "reload_every_s"):
             check_number(name, getattr(self, name), 0.01, _LONGEST_S)
+        check_number("ask_b", self.ask_b, 1e-9, MAX_B)
         for name, choices in (
             ("fsync", POLICIES), ("log_level", LOG_LEVELS), ("log_format", LOG_FORMATS),
         ):  # fmt: skip
@@ -134,11 +160,18 @@ class ServeConfig:
             ("max_held", 1, _MAX_HELD),
             ("max_connections", 1, _MAX_CONNECTIONS),
             ("max_memory", 2**20, 2**62),
+            ("max_user_producers", 1, _MAX_PRODUCERS),
+            ("max_user_models", 0, _MAX_MODELS),
+            ("max_user_bytes_per_s", 1, 2**62),
+            ("max_user_features_per_s", 1, 2**62),
         ):
             limit = getattr(self, name)
-            if limit is None and name == "max_memory":
+            if limit is None and name in _UNBOUNDED:
                 continue
             if type(limit) is not int or not low <= limit <= high:
                 raise ConfigError(
                     f"{name}: expected an integer from {low} to {high}, got {limit!r}"
                 )
+
+
+_DEFAULTS = {field.name: field.default for field in fields(ServeConfig)}

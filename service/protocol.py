@@ -20,7 +20,9 @@ envelope, up to a first empty one, may come before them; the reply echoes them.
                        first is known, or the probabilities of the label of side +1. With `hold`
                        the body has keys too, and the samples are held for `ttl_s` seconds, to be
                        learned by their labels, or by the `default_label` afterwards; the reply's
-                       header has the places of those whose keys were known, `duplicate`. Of a
+                       header has the places of those whose keys were known, `duplicate`. With `ask`
+                       the reply's header has, in `ask`, which labels are worth asking for, by
+                       `b`. Of a
                        multiclass model `margin` and `probability` are arrays of [label, score], the
                        best first, `top` of them (in the header; 1, and 0 for all, where the reply's
                        header has all `labels` in their order); a binary model ignores `top`
@@ -132,6 +134,7 @@ DEFAULT_ENDPOINT = "tcp://127.0.0.1:5577"
 DEFAULT_MODEL = "default"
 DEFAULT_TTL_S = 3600.0  # that a sample is held
 MAX_TTL_S = 366 * 86_400.0
+MAX_B = 1e9  # of asking for labels
 
 CODES = (
     "BAD_REQUEST",
@@ -206,7 +209,7 @@ _KEYS = frozenset(("v", "op", "id", "model"))
 # Operation → the keys that its header may have.
 _KEYS_OF = dict.fromkeys(OPERATIONS, _KEYS) | {
     "learn": _KEYS | {"producer", "sequence", "cursor"},
-    "predict": _KEYS | {"output", "top", "hold", "ttl_s", "default_label"},
+    "predict": _KEYS | {"output", "top", "hold", "ttl_s", "default_label", "ask", "b"},
     "explain": _KEYS | {"label", "other"},
     "labels": _KEYS | {"first", "count"},
     "drop_label": _KEYS | {"label"},
@@ -413,6 +416,33 @@ def is_held(request: Request) -> bool:
 
 
 def _predicting_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
+    """What is asked for beside predictions. Raises RequestError."""
+    held, asked = _held_of(header, id), _asked_of(header, id)
+    return {**held, **asked} if asked else held
+
+
+def _asked_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
+    """Whether it is asked which labels are worth asking for, and by which b; None: the daemon's.
+
+    Raises RequestError.
+    """
+    ask, b = header.get("ask", False), header.get("b")
+    if not isinstance(ask, bool):
+        raise RequestError(
+            "BAD_REQUEST", f"expected ask as true or false, got {_shown(ask)}", None, id
+        )
+    if not ask:
+        if b is not None:
+            raise RequestError("BAD_REQUEST", "expected b with ask alone", None, id)
+        return _NONE
+    if b is not None and not (type(b) in (int, float) and 0 < b <= MAX_B):
+        raise RequestError(
+            "BAD_REQUEST", f"expected b above 0, up to {MAX_B:g}, got {_shown(b)}", None, id
+        )
+    return {"b": b}
+
+
+def _held_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
     """Whether the samples are held, for how long, and their default label. Raises RequestError."""
     hold = header.get("hold", False)
     if not isinstance(hold, bool):

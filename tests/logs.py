@@ -70,13 +70,15 @@ class Bench:
         return self.service.handlers._registry.get("default")
 
     def turn(self, *requests: tuple[Any, ...]) -> list[Any]:
-        """One turn with `requests`, each (op, body or None, keys, peer): replies and errors."""
+        """One turn with `requests`, each (op, body or None, keys, peer), perhaps with a permit:
+        replies and errors.
+        """
         parsed = []
-        for op, body, keys, peer in requests:
+        for op, body, keys, peer, *permit in requests:
             frames = [encode_request(op, None, **keys)]
             if body is not None:
                 frames.append(body)
-            parsed.append(parse_request(frames, self._limits, peer))
+            parsed.append(parse_request(frames, self._limits, peer, *permit))
         answers: list[Any] = []
         plans = chain.from_iterable(map(self.service.plan, parts_of(parsed)))
         for request, plan in zip(parsed, plans, strict=True):
@@ -134,6 +136,8 @@ def bench(
     fsync: str = "never",
     files: Files | None = None,
     max_producers: int = 65_536,
+    max_user_producers: int = 4096,
+    max_user_models: int | None = None,
     part_bytes: int = PART_BYTES,
     max_held: int = 100_000,
     clock: Callable[[], int] = wall_ms,
@@ -146,7 +150,10 @@ def bench(
             max_held=max_held,
         )  # fmt: skip
         schedule = Schedule(every_s=every_s, log_bytes=log_bytes)
-        policy = Policy(limits, max_producers, config, max_held=max_held)
+        policy = Policy(
+            limits, max_producers, config, max_held=max_held,
+            max_user_producers=max_user_producers, max_user_models=max_user_models,
+        )  # fmt: skip
         opened = Bench(state, started, limits, schedule, policy, part_bytes, clock)
         try:
             yield opened
@@ -257,3 +264,13 @@ class Disk:
 
 
 ENOSPC, EIO = errno.ENOSPC, errno.EIO
+
+
+def failing_at(write: int, planned: Planned) -> FaultyFiles:
+    """Files whose write number `write` fails as `planned`; what was not cut off stays."""
+    left = iter(range(write + 1))
+
+    def plan(call: str) -> Planned:
+        return planned if call == "write" and next(left, None) == write else None
+
+    return FaultyFiles(plan)

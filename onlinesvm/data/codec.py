@@ -2,6 +2,8 @@
 
     learn    array of [label, features] or [label, features, importance]; a label is str (or bin),
              int, bool, or a float that is an integer
+             of a ranking model: array of [better, worse] or [better, worse, importance], where
+             both items are features
     predict  array of features
     reply    array of float64 margins
 
@@ -12,7 +14,7 @@ the values of a map text, booleans, nil and arrays of names (`onlinesvm.text.rec
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -44,32 +46,52 @@ class _Form:
     """
 
     def __init__(
-        self, limits: Limits, labelled: bool, extractor: Extractor | None, bounds: Bounds
+        self,
+        limits: Limits,
+        labelled: bool,
+        extractor: Extractor | None,
+        bounds: Bounds,
+        pairs: bool,
     ) -> None:
         self.limits = limits
         self.bounds = bounds
         self.extractor = extractor
-        self.append = self._append_sample if labelled else self._append_features
+        of_learn = self._append_pair if pairs else self._append_sample
+        self.append: Callable[[Batch, Any], None] = of_learn if labelled else self._append_features
         self.made = self.cut = 0
 
     def _append_sample(self, batch: Batch, sample: Any) -> None:
         """Add a row of a learn request to `batch`."""
+        importance = self._importance(sample)
+        columns = self._columns(sample[1])
+        try:
+            batch.append(label_of(sample[0]), importance, *columns)
+        except (TypeError, ValueError):
+            raise _FaultyBodyError from None
+
+    def _append_pair(self, batch: Batch, pair: Any) -> None:
+        """Add a pair of a learn request to `batch`: the features of the better item, then those of
+        the worse one with their values negated. The lookup sums those that both have.
+        """
+        importance = self._importance(pair)
+        names, values, tags = self._columns(pair[0])
+        of_worse, worse_values, worse_tags = self._columns(pair[1])
+        if tags or worse_tags:
+            tags = [*(tags or [0] * len(names)), *(worse_tags or [0] * len(of_worse))]
+        values = [*values, *(-value for value in worse_values)]
+        batch.append(None, importance, [*names, *of_worse], values, tags)
+
+    def _importance(self, sample: Any) -> float:
+        """The importance of a sample or a pair, an array of 2 or 3."""
         if type(sample) is not list or not 2 <= len(sample) <= 3:
             raise _FaultyBodyError
-        label = sample[0]
         importance: Any = sample[2] if len(sample) == 3 else 1.0
         if type(importance) not in _NUMBERS:
             raise _FaultyBodyError
         importance = self.bounds.fit_importance(importance)
         if importance is None:
             raise _FaultyBodyError
-        columns = self._columns(sample[1])
-        if importance < MIN_MAGNITUDE:
-            importance = 0.0
-        try:
-            batch.append(label_of(label), float(importance), *columns)
-        except (TypeError, ValueError):
-            raise _FaultyBodyError from None
+        return float(importance) if importance >= MIN_MAGNITUDE else 0.0
 
     def _append_features(self, batch: Batch, features: Any) -> None:
         """Add a row of a predict request to `batch`."""
@@ -112,10 +134,13 @@ def decode(
     labelled: bool,
     extractor: Extractor | None = None,
     most_made: int = PIECE_FEATURES,
+    pairs: bool = False,
     learnable: bool = False,
 ) -> Batch | Pieces:
     """The samples of a learn request, if `labelled`, or of a predict request, validated whole.
 
+    pairs: the samples to learn are pairs of items; a sample of the batch then is the difference of
+    both, without a label: the features of the better one, then those of the worse one negated.
     Samples of a predict request have no label, and importance 1. extractor: reads records of text
     and fields; without one these are refused. most_made: where records make more features, the
     samples come as Pieces of about so many (0: of PIECE_FEATURES). learnable: refuse what could not
@@ -123,7 +148,7 @@ def decode(
     reading order.
     """
     bounds = Bounds.of(limits, labelled=labelled or learnable)
-    form = _Form(limits, labelled, extractor, bounds)
+    form = _Form(limits, labelled, extractor, bounds, pairs)
     batch = Batch()
     checked: Batch | None = None  # the samples after too many features, which are dropped
     try:
@@ -137,7 +162,13 @@ def decode(
         body = bytes(body)
         first = _first_faulty(body, form)
         raise_first_fault(
-            body, limits, labelled=labelled, first=first, extractor=extractor, learnable=learnable
+            body,
+            limits,
+            labelled=labelled,
+            first=first,
+            extractor=extractor,
+            pairs=pairs,
+            learnable=learnable,
         )
     batch.cut = form.cut
     if checked is None:
@@ -149,7 +180,7 @@ def decode(
     starts = sample_starts(rest, limits.max_samples_per_batch)
 
     def piece(place: int, left: int) -> tuple[Batch, int]:
-        form = _Form(limits, labelled, extractor, bounds)
+        form = _Form(limits, labelled, extractor, bounds, pairs)
         batch = Batch()
         while len(batch) < left and form.made <= (most_made or PIECE_FEATURES):
             one = pack_array([rest[starts[place] : starts[place + 1]]])
@@ -183,11 +214,11 @@ _NUMBERS = frozenset((int, float))
 def _unpack(body: bytes | memoryview, limits: Limits, max_samples: int, records: bool) -> list[Any]:
     """The array in `body`: maps as tuples of pairs, text as bytes.
 
-    A sample has two containers, itself and its features. Stopping at the first one more bounds
-    the memory that a nest of empty arrays could take. The values of a record may be arrays, too,
-    each after a name: a container in three bytes.
+    A sample has three containers at most, itself and two items. Stopping at the first one more
+    bounds the memory that a nest of empty arrays could take. The values of a record may be arrays,
+    too, each after a name: a container in three bytes.
     """
-    remaining = 2 * max_samples + 1 + (len(body) // 2 if records else 0)
+    remaining = 3 * max_samples + 1 + (len(body) // 2 if records else 0)
 
     def array(items: list[Any]) -> list[Any]:
         nonlocal remaining

@@ -27,10 +27,14 @@ from onlinesvm.text.constants import PIECE_FEATURES
 __all__ = [
     "Packer",
     "Sample",
+    "Worse",
     "alone",
+    "alone_in",
+    "bodies",
     "labelled_batches",
     "learn_batches",
     "moved",
+    "moved_by",
     "of_columns",
     "one_to_learn",
     "one_to_predict",
@@ -39,7 +43,20 @@ __all__ = [
     "rows_to_score",
 ]
 
-Sample = tuple[Features, Written] | tuple[Features, Written, float]
+
+class Worse:
+    """The worse item of a pair, in the place of a label: ``learn_one(better, Worse(item))``."""
+
+    __slots__ = ("features",)
+
+    def __init__(self, features: Features) -> None:
+        self.features = features
+
+    def __repr__(self) -> str:
+        return f"Worse({self.features!r})"
+
+
+Sample = tuple[Features, Written | Worse] | tuple[Features, Written | Worse, float]
 
 # Samples are packed and decoded in pieces of this size, so that a long list costs little more than
 # its columns.
@@ -57,6 +74,7 @@ class Decoder(Protocol):
         labelled: bool,
         extractor: Any = None,
         most_made: int = PIECE_FEATURES,
+        pairs: bool = False,
     ) -> Decoded: ...
     def screen_matrix(
         self, indptr: NDArray[Any], values: NDArray[np.float64], limit: float
@@ -86,7 +104,7 @@ def learn_batches(
     refuse_unlabelled(samples)
     packer = Packer(extractor is None or extractor.reads_text)
     room = PIECE_FEATURES
-    for start, body in _bodies(samples, pack, limits):
+    for start, body in bodies(samples, pack, limits):
         try:
             batch = kernel.decode(body, limits, labelled=True, extractor=extractor, most_made=room)
         except SampleError as error:
@@ -103,11 +121,11 @@ def predict_batches(
     Raises as `learn_batches` does.
     """
     packer = Packer(extractor is None or extractor.reads_text)
-    for start, body in _bodies(samples_of(samples), lambda i, s: packer.features(s, (i,)), limits):
+    for start, body in bodies(samples_of(samples), lambda i, s: packer.features(s, (i,)), limits):
         try:
             yield kernel.decode(body, limits, labelled=False, extractor=extractor)
         except SampleError as error:
-            raise type(error)(error.message, _moved(error.path, start)) from None
+            raise type(error)(error.message, moved_by(error.path, start)) from None
 
 
 def rows_to_score(
@@ -182,7 +200,7 @@ def refuse_unlabelled(samples: Any) -> None:
 
 def one_to_learn(
     features: Features,
-    label: Written,
+    label: Written | Worse,
     importance: float,
     kernel: Decoder,
     limits: Limits,
@@ -196,7 +214,7 @@ def one_to_learn(
     except SampleError as error:
         raise type(error)(error.message, error.path[1:], alone=True) from None
     try:
-        return _one(kernel.decode(body, limits, labelled=True, extractor=extractor))
+        return alone_in(kernel.decode(body, limits, labelled=True, extractor=extractor))
     except SampleError as error:
         raise alone(error) from None
 
@@ -215,18 +233,18 @@ def one_to_predict(
     except SampleError as error:
         raise type(error)(error.message, error.path, alone=True) from None
     try:
-        return _one(kernel.decode(body, limits, labelled=False, extractor=extractor))
+        return alone_in(kernel.decode(body, limits, labelled=False, extractor=extractor))
     except SampleError as error:
         raise type(error)(error.message, error.path[1:], alone=True) from None
 
 
-def _one(batch: Decoded) -> BatchColumns:
+def alone_in(batch: Decoded) -> BatchColumns:
     """A batch of one sample, which is never in pieces."""
     assert not isinstance(batch, Pieces)
     return batch
 
 
-def _bodies(
+def bodies(
     samples: Iterable[Any], pack: Callable[[int, Any], bytes], limits: Limits
 ) -> Iterator[tuple[int, bytes]]:
     """`samples` packed in pieces: the index of the first of a piece, and the piece."""
@@ -244,7 +262,7 @@ def _bodies(
 
 def moved(error: SampleError, start: int) -> SampleError:
     """An error in a batch of samples, of which `start` came before, as one in the samples."""
-    return type(error)(error.message, _moved(_features_first(error.path), start))
+    return type(error)(error.message, moved_by(_features_first(error.path), start))
 
 
 def _features_first(path: Path) -> Path:
@@ -254,7 +272,7 @@ def _features_first(path: Path) -> Path:
     return (path[0], 1 - int(path[1]), *path[2:])
 
 
-def _moved(path: Path, start: int) -> Path:
+def moved_by(path: Path, start: int) -> Path:
     """A path into a piece as one into the whole."""
     return (int(path[0]) + start, *path[1:]) if path else path
 
@@ -287,9 +305,11 @@ class Packer:
         return self._packed(self._container(features, path), path)
 
     def sample(
-        self, features: Features, label: Written, importance: float = 1, index: int = 0
+        self, features: Features, label: Written | Worse, importance: float = 1, index: int = 0
     ) -> bytes:
         """``[label, features(, importance)]`` packed; `index` is for the message of an error."""
+        if type(label) is Worse:
+            return self.pair(features, label, importance, index)
         body: object = features
         kind = type(features)
         is_names = kind is list and (not features or type(features[0]) is str)  # type: ignore[index]
@@ -304,6 +324,17 @@ class Packer:
         except (OverflowError, TypeError, ValueError):
             packed = self._packed(sample, (index,))
         return packed
+
+    def pair(
+        self, better: Features, worse: Features | Worse, importance: float = 1, index: int = 0
+    ) -> bytes:
+        """``[better, worse(, importance)]`` packed; `index` is for the message of an error."""
+        if isinstance(worse, Worse):
+            worse = worse.features
+        items = self.features(better, (index, 0)), self.features(worse, (index, 1))
+        if importance == 1 and type(importance) in _PLAIN_NUMBERS:
+            return b"".join((b"\x92", *items))
+        return b"".join((b"\x93", *items, self._packed(importance, (index, 2))))
 
     def _container(self, features: Features, path: tuple[int, ...]) -> object:
         if self._reads_text and isinstance(features, str):

@@ -1,35 +1,74 @@
-"""Pairs of items, better and worse, as rows of differences: what ranking learns from."""
+"""Pairs of items, better and worse: what a ranking is learned from.
+
+On the wire a pair is ``[better, worse]`` or ``[better, worse, importance]``. Decoded, it is one
+sample without a label, the difference of both: the features of the better item, then those of the
+worse one with their values negated. A name that both have is summed by the lookup, as any name that
+comes twice.
+
+A model of task ``ranking`` takes ``(better, worse)`` as it takes ``(features, label)`` else. A
+client does not know the model's task; there `Worse` marks the worse item.
+"""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Iterable, Iterator
+from typing import Any
 
-from onlinesvm.config import MIN_MAGNITUDE
-from onlinesvm.data.batch import CSR
+from onlinesvm.config import Limits
+from onlinesvm.data.batch import BatchColumns, Features
+from onlinesvm.data.codec import pack_array
+from onlinesvm.data.objects import (
+    Decoder,
+    Packer,
+    Worse,
+    alone_in,
+    bodies,
+    moved_by,
+    refuse_unlabelled,
+)
+from onlinesvm.data.pieces import Decoded
+from onlinesvm.errors import SampleError
 
-__all__ = ["differences"]
+__all__ = ["Worse", "one_pair", "pair_batches"]
 
 
-def differences(csr: CSR) -> CSR:
-    """Row 2k less row 2k + 1 of `csr`, for each k, by ascending id.
+def pair_batches(
+    pairs: Iterable[Any], kernel: Decoder, limits: Limits, extractor: Any = None
+) -> Iterator[Decoded]:
+    """``(better, worse)`` or ``(better, worse, importance)`` in batches of bounded size.
 
-    Values of a magnitude below MIN_MAGNITUDE are 0, as those of a sample are, and left out; so is
-    PAD. Raises ValueError for an odd number of rows.
+    Raises SampleError (LimitError) for the first fault, TypeError for anything but a pair.
     """
-    indptr, indices, data = csr
-    lengths = np.diff(indptr)
-    if len(lengths) % 2:
-        raise ValueError(f"pairs: expected an even number of rows, got {len(lengths)}")
-    rows = np.repeat(np.arange(len(lengths)), lengths)
-    stored = slice(int(indptr[0]), int(indptr[-1]))
-    order = np.lexsort((rows, indices[stored], rows // 2))
-    order = order[indices[stored][order] != 0]
-    pairs, ids = rows[order] // 2, indices[stored][order]
-    signed = np.where(rows[order] % 2, -data[stored][order], data[stored][order])
-    first = np.ones(len(ids), dtype=bool)
-    first[1:] = (ids[1:] != ids[:-1]) | (pairs[1:] != pairs[:-1])
-    starts = np.flatnonzero(first)
-    sums = np.add.reduceat(signed, starts) if len(starts) else signed
-    kept = np.abs(sums) >= MIN_MAGNITUDE
-    ends = np.searchsorted(pairs[starts][kept], np.arange(len(lengths) // 2 + 1))
-    return CSR(ends.astype(np.int64), ids[starts][kept].astype(np.int32), sums[kept])
+
+    def pack(i: int, pair: Any) -> bytes:
+        if not isinstance(pair, tuple | list) or not 2 <= len(pair) <= 3:
+            raise TypeError(
+                "expected (better, worse) or (better, worse, importance), got"
+                f" {type(pair).__name__} at $[{i}]"
+            )
+        return packer.pair(pair[0], pair[1], pair[2] if len(pair) == 3 else 1.0, i)
+
+    refuse_unlabelled(pairs)
+    packer = Packer(extractor is None or extractor.reads_text)
+    for start, body in bodies(pairs, pack, limits):
+        try:
+            yield kernel.decode(body, limits, labelled=True, extractor=extractor, pairs=True)
+        except SampleError as error:
+            raise type(error)(error.message, moved_by(error.path, start)) from None
+
+
+def one_pair(
+    better: Features,
+    worse: Features | Worse,
+    importance: float,
+    kernel: Decoder,
+    limits: Limits,
+    extractor: Any = None,
+) -> BatchColumns:
+    """One pair to learn. Raises as `pair_batches` does."""
+    packer = Packer(extractor is None or extractor.reads_text)
+    try:
+        body = pack_array([packer.pair(better, worse, importance)])
+        return alone_in(kernel.decode(body, limits, labelled=True, extractor=extractor, pairs=True))
+    except SampleError as error:
+        raise type(error)(error.message, error.path[1:], alone=True) from None

@@ -22,6 +22,7 @@ __all__ = [
 
 _FEATURES = "expected features as an array of names or a map from name to value"
 _SAMPLE = "expected a sample as [label, features] or [label, features, importance]"
+_PAIR = "expected a pair as [better, worse] or [better, worse, importance]"
 
 # The library counts an extension's type byte with its bytes, in 32 bits: this one is empty to it.
 _LONGEST_EXTENSION = b"\xc9\xff\xff\xff\xff"
@@ -42,13 +43,15 @@ def raise_first_fault(
     labelled: bool,
     first: int = 0,
     extractor: Extractor | None = None,
+    pairs: bool = False,
     learnable: bool = False,
 ) -> NoReturn:
     """Raise the first error in `body`: BodyError, LimitError or SampleError.
 
-    `labelled`: whether it was to hold samples to learn, or features to predict. `first`: the
-    samples before this one are known to be good; walking them all again would be slow. `extractor`:
-    reads the records among them, where the decoder had one. `learnable`: as it had.
+    `labelled`: whether it was to hold samples to learn, or features to predict. `pairs`: the
+    samples to learn are pairs of items. `first`: the samples before this one are known to be good;
+    walking them all again would be slow. `extractor`: reads the records among them, where the
+    decoder had one. `learnable`: as it had.
     """
     check_whole(body)
     reader = Reader(body)
@@ -64,7 +67,7 @@ def raise_first_fault(
     reader.skip(first)
     for i in range(first, count):
         if labelled:
-            _walk_sample(reader, limits, bounds, extractor, (i,))
+            _walk_sample(reader, limits, bounds, extractor, (i,), pairs)
         else:
             _walk_features(reader, limits, bounds, extractor, (i,))
     raise AssertionError("a decoder refused a body in which no fault can be found")
@@ -121,14 +124,23 @@ def _not_whole(body: bytes) -> BodyError:
 
 
 def _walk_sample(
-    reader: Reader, limits: Limits, bounds: Bounds, extractor: Extractor | None, path: Path
+    reader: Reader,
+    limits: Limits,
+    bounds: Bounds,
+    extractor: Extractor | None,
+    path: Path,
+    is_pair: bool,
 ) -> None:
+    expected = _PAIR if is_pair else _SAMPLE
     kind, count = reader.next()
     if kind != "array":
-        raise SampleError(f"{_SAMPLE}, got {shown_kind(kind, count)}", path)
+        raise SampleError(f"{expected}, got {shown_kind(kind, count)}", path)
     if not 2 <= count <= 3:
-        raise SampleError(f"{_SAMPLE}, got an array of {count}", path)
-    walk_label(reader, (*path, 0))
+        raise SampleError(f"{expected}, got an array of {count}", path)
+    if is_pair:
+        _walk_features(reader, limits, bounds, extractor, (*path, 0))
+    else:
+        walk_label(reader, (*path, 0))
     _walk_features(reader, limits, bounds, extractor, (*path, 1))
     if count == 3:
         kind, value = reader.next()

@@ -222,6 +222,7 @@ class Kernel(Protocol):
         labelled: bool,
         extractor: Any = None,
         most_made: int = PIECE_FEATURES,
+        pairs: bool = False,
         learnable: bool = False,
     ) -> Decoded: ...
     def encode(self, batch: BatchColumns, *, labelled: bool) -> bytes: ...

@@ -205,6 +205,8 @@ class RefusedLabel(SampleError):
 def label_array(labels: Sequence[Written | None]) -> NDArray[Any]:
     """Labels as an array: int64, bool or text where all are of that kind, else objects."""
     kinds = {type(label) for label in labels}
+    if kinds == {float}:  # scores of a ranking, which has no labels
+        return np.array(labels)
     if kinds == {int} and all(-(2**63) <= label < 2**63 for label in labels):  # type: ignore[operator]
         return np.array(labels, dtype=np.int64)
     if kinds in ({bool}, {str}):

@@ -33,6 +33,7 @@ from onlinesvm.errors import ConfigError
 from onlinesvm.kernel.contract import KernelExtractor, Rows
 from onlinesvm.metrics.monitor import report
 from onlinesvm.metrics.progressive import Progressive
+from onlinesvm.model import ranking
 from onlinesvm.model.class_labels import AnyLabels, ClassLabels
 from onlinesvm.model.classes import ClassHead
 from onlinesvm.model.explanation import Explanation, of_binary, of_classes
@@ -79,7 +80,8 @@ class Model:
             most = limits.max_labels_per_feature
             self.head = ClassHead(self.kernel, config.bias, MOST_LABELS, most, weight)
         else:
-            self.labels = Labels(config.positive or (), config.labels or ())
+            named = config.positive or (), config.labels or ()
+            self.labels = ranking.NoLabels() if self.is_ranking else Labels(*named)
             self.head = Head(self.kernel, config)
         self.position = 0
         self.cut_texts = 0  # learned since it was made here that were longer than a text may be
@@ -93,7 +95,7 @@ class Model:
 
     @property
     def binary(self) -> tuple[Head, Labels]:
-        """Head and labels of a binary model. Raises ConfigError for another."""
+        """Head and labels of a binary model or a ranking. Raises ConfigError for another."""
         if isinstance(self.head, Head) and isinstance(self.labels, Labels):
             return self.head, self.labels
         raise ConfigError(f"task: expected a binary model, got a {self.config.task} one")
@@ -109,6 +111,11 @@ class Model:
     def is_multiclass(self) -> bool:
         """True for a model of many classes, False for a binary one."""
         return isinstance(self.head, ClassHead)
+
+    @property
+    def is_ranking(self) -> bool:
+        """True where samples to learn are pairs, and predictions the scores of items."""
+        return self.config.task == "ranking"
 
     def limit(self, limits: Limits) -> None:
         """From the next sample on, hold to these limits. Raises ConfigError."""
@@ -127,9 +134,16 @@ class Model:
     def decode(
         self, body: bytes | memoryview, *, labelled: bool, learnable: bool = False
     ) -> Decoded:
-        """The samples of a request, records among them. See `onlinesvm.data.codec.decode`."""
+        """The samples of a request, records among them, or the pairs to learn of a ranking. See
+        `onlinesvm.data.codec.decode`.
+        """
         return self.kernel.decode(
-            body, self.limits, labelled=labelled, extractor=self.extractor, learnable=learnable
+            body,
+            self.limits,
+            labelled=labelled,
+            extractor=self.extractor,
+            pairs=labelled and self.is_ranking,
+            learnable=learnable,
         )
 
     # Learning.
@@ -337,7 +351,8 @@ class Model:
     def predict_batch(self, rows: Rows) -> NDArray[Any]:
         """The label of each sample, [n]; None before the first is known. Changes nothing."""
         if not self.is_multiclass:
-            return self.label_margins(self.score_batch(rows))
+            scores = self.score_batch(rows)
+            return scores if self.is_ranking else self.label_margins(scores)
         with self._lock:
             head, labels = self.many
             ids, _ = head.top(self._ids(rows), 1)
@@ -384,6 +399,8 @@ class Model:
             scores[:, labels.ids[there]] = margins[:, there]
             made = _columns(head.rule.probabilities(scores), labels.ids, 0.0)
             return np.asarray(made, dtype=np.float64)
+        if self.is_ranking:
+            raise ConfigError("task: expected a model with labels, got a ranking one")
         of = self.head.metrics.probabilities
         if self.config.threshold != 0.0:
             return of(margins)
@@ -492,10 +509,13 @@ class Model:
         """How well the classes are separated (`balanced_error`, `precision`, `recall`, `f1`, over
         all and ``recent_``; `recent_auc`), how far probabilities can be trusted
         (`recent_calibration_error`), and `drifts`, `samples_since_drift`. None where unknown. Of
-        many classes `balanced_error`, `macro_f1`, and the last three.
+        many classes `balanced_error`, `macro_f1`, and the last three; of a ranking `pair_error`,
+        `recent_pair_error`, and the last two.
         """
         if isinstance(self.head, ClassHead):
             return self.head.metrics_report
+        if self.is_ranking:
+            return ranking.report(self.head)
         return report(self.head.metrics.dump())
 
     @property

@@ -118,8 +118,10 @@ class Scorer:
         self._copy(model.config, model.position, model._lookup, model.binary[0].rule)
 
     def _restore(self, taken: Snapshot, limits: Limits | None, kernel: str | None) -> None:
-        if taken.config.task != "binary":
-            raise ConfigError(f"task: expected a binary model, got a {taken.config.task} one")
+        if taken.config.task not in ("binary", "ranking"):
+            raise ConfigError(
+                f"task: expected a binary or ranking model, got a {taken.config.task} one"
+            )
         self.limits = (limits or taken.limits).under(taken.config.rule)
         self.kernel = kernels.load(kernel)
         lookup = self.kernel.Lookup(self.limits.max_features)

@@ -84,6 +84,7 @@ def _fields(text: str) -> object:
 _PARSERS: dict[str, Callable[[str], object]] = {
     "float": float,
     "int": int,
+    "int | None": int,
     "str": str,
     "str | None": str,
     "float | None": float,
@@ -100,7 +101,8 @@ _METAVARS = {
 def add_flags(parser: Parser, config: type, title: str) -> None:
     """Give `parser` one flag for each field of the dataclass `config`, under `title`.
 
-    A field named ``…_bytes``, or max_memory, takes a size, one named ``…_s`` a duration.
+    A field named ``…_bytes`` or ``…_bytes_per_s``, or max_memory, takes a size, one named ``…_s`` a
+    duration, but a number where it is ``…_per_s``.
     """
     group = parser.add_argument_group(title)
     for field in fields(config):
@@ -121,8 +123,10 @@ def add_flags(parser: Parser, config: type, title: str) -> None:
 
 def _kind_of(field: Field[Any]) -> tuple[Callable[[str], object], str]:
     """The type and the metavar of a field that takes a value."""
-    if field.name.endswith("_bytes") or field.name == "max_memory":
+    if field.name.endswith(("_bytes", "_bytes_per_s")) or field.name == "max_memory":
         return size, "SIZE"
+    if field.name.endswith("_per_s"):
+        return int, "N"
     if field.name.endswith("_s"):
         return duration, "TIME"
     return _PARSERS[str(field.type)], _METAVARS.get(field.name, "N")

@@ -32,9 +32,10 @@ def add_label(parser: Parser) -> None:
     parser.usage = "onlinesvm label [FLAGS] [FILE ...]"
     parser.epilog = (
         "example:\n"
-        "  onlinesvm predict --hold --ttl 30m --default-label -1 shown.jsonl > labels.txt\n"
+        "  onlinesvm label clicks.txt\n"
         "  echo 'visit-17 1' | onlinesvm label\n\n"
-        "A line is KEY LABEL or KEY LABEL IMPORTANCE, with a TAB or spaces between."
+        "A line is KEY LABEL or KEY LABEL IMPORTANCE, with a TAB or spaces between;\n"
+        "the keys are those of predict --hold."
     )
     parser.add_argument(
         "files", nargs="*", metavar="FILE", help="a file of keys and labels; - is stdin"

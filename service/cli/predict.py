@@ -33,7 +33,8 @@ def add_predict(parser: Parser) -> None:
     parser.epilog = (
         "example:\n"
         "  onlinesvm predict --file m.msgpack test.svm.gz > labels.txt\n"
-        "  echo '| free prize' | onlinesvm predict -"
+        "  echo '| free prize' | onlinesvm predict -\n"
+        "  onlinesvm predict --hold --ttl 30m --default-label=-1 shown.jsonl"
     )
     add_files(parser)
     add_target(parser, "predict by this snapshot file")

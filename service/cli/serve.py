@@ -31,6 +31,7 @@ from onlinesvm.service.config import ServeConfig
 from onlinesvm.service.server.allocator import keep_freed_memory
 from onlinesvm.service.server.auth.access import Access
 from onlinesvm.service.server.daemon import Daemon, load_leader, load_reader
+from onlinesvm.service.server.descriptors import room_for
 from onlinesvm.service.server.service import Service
 from onlinesvm.service.server.supervisor import Supervisor
 from onlinesvm.version import __version__
@@ -83,6 +84,14 @@ def serve(arguments: argparse.Namespace) -> None:
     config = _with_absolute_paths(config)
     progress = ReplayProgress()
     access = Access.of(config)
+    room = room_for(config.max_connections)
+    if room < config.max_connections:
+        log.warning(
+            "at most %d connections: the system's limit of file descriptors has room for no more"
+            " (max_connections is %d)",
+            room, config.max_connections,
+        )  # fmt: skip
+        access = replace(access, max_connections=room)
     if config.follow is not None:
         folder = Path(config.follow).absolute()
         load = load_reader(
@@ -91,6 +100,7 @@ def serve(arguments: argparse.Namespace) -> None:
             reload_every_s=config.reload_every_s,
             max_memory_bytes=config.max_memory,
             users=access.users,
+            ask_b=config.ask_b,
         )
         source = f"follows {folder}"
     else:

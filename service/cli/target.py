@@ -10,6 +10,7 @@ from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.kernel.contract import Kernel, KernelExtractor
 from onlinesvm.model.class_labels import AnyLabels, ClassLabels
 from onlinesvm.model.labels import Labels
+from onlinesvm.model.ranking import NoLabels
 from onlinesvm.service.cli.flags import duration, from_flags
 from onlinesvm.service.cli.output import note
 from onlinesvm.service.cli.parser import Parser, UsageError
@@ -143,6 +144,8 @@ def labels_in(stats: dict[str, Any]) -> AnyLabels:
     config = stats["config"] or {}
     if stats["task"] == "multiclass":
         return ClassLabels(config.get("labels") or ())
+    if stats["task"] == "ranking":
+        return NoLabels()
     labels = Labels(config.get("positive") or (), config.get("labels") or ())
     names = zip(stats["labels"] or (), (-1.0, 1.0), strict=False)
     labels.restore([[name, side] for name, side in names if name is not None])

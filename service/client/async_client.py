@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from onlinesvm.data.batch import Features
 from onlinesvm.data.label import Written
+from onlinesvm.data.objects import Worse
 from onlinesvm.model.explanation import Explanation
 from onlinesvm.service.client.async_connection import AsyncConnections
 from onlinesvm.service.client.async_stream import AsyncStream
@@ -63,7 +64,7 @@ class AsyncClient(Configured):
 
     async def predict(self, samples: Iterable[Features], **hold: Unpack[Hold]) -> NDArray[Any]:
         """The label of each of `samples`, [n]: int64, bool or text, else objects; None before the
-        first label is known.
+        first label is known. Of a ranking the score of each, float64[n].
 
         With `hold` the daemon holds them; see `Client.predict`. Raises LimitError for more than one
         message may hold.
@@ -87,11 +88,19 @@ class AsyncClient(Configured):
         """
         return await self._ask(self._calls.decision_function(samples, **hold))
 
+    async def ask(
+        self, samples: Iterable[Features], b: float | None = None, **hold: Unpack[Hold]
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """The labels, and which of the true ones are worth asking for; see `Client.ask`."""
+        return await self._ask(self._calls.ask(samples, b, **hold))
+
     async def label(self, labels: Iterable[Labelled]) -> list[str]:
         """Learn held samples by their keys; the outcome of each. See `Client.label`."""
         return await self._ask(self._calls.label(labels))
 
-    async def learn_one(self, features: Features, label: Written, importance: float = 1.0) -> float:
+    async def learn_one(
+        self, features: Features, label: Written | Worse, importance: float = 1.0
+    ) -> float:
         """Learn one sample; its margin before the update."""
         return float((await self.learn([(features, label, importance)]))[0])
 
@@ -99,9 +108,11 @@ class AsyncClient(Configured):
         """Learn one held sample; the outcome, as `label` has it."""
         return (await self.label([(key, label, importance)]))[0]
 
-    async def predict_one(self, features: Features, **hold: Unpack[HoldOne]) -> Written | None:
-        """The label of one sample; see `predict`, with the one key as `hold`."""
-        label: Written | None = first(await self.predict([features], **of_one(hold)))
+    async def predict_one(
+        self, features: Features, **hold: Unpack[HoldOne]
+    ) -> Written | float | None:
+        """The label of one sample, or its score; see `predict`, with the one key as `hold`."""
+        label: Written | float | None = first(await self.predict([features], **of_one(hold)))
         return label
 
     async def predict_proba_one(

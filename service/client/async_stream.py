@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from onlinesvm.data.batch import Features
 from onlinesvm.data.label import Written
+from onlinesvm.data.objects import Worse
 from onlinesvm.service.client.async_connection import AsyncConnection, AsyncConnections, Outcome
 from onlinesvm.service.client.batches import Cursors
 from onlinesvm.service.client.calls import Answer, Calls, Lag
@@ -21,9 +22,15 @@ from onlinesvm.service.client.exactly_once import (
     check_cursors,
     noted_cursor,
 )
-from onlinesvm.service.client.pipeline import Pipeline
+from onlinesvm.service.client.pipeline import Pipeline, busy_s
 from onlinesvm.service.client.settings import Settings
-from onlinesvm.service.errors import DaemonLost, DaemonTimeout, DaemonUnreachable, ServiceError
+from onlinesvm.service.errors import (
+    DaemonLost,
+    DaemonTimeout,
+    DaemonUnreachable,
+    RequestRefused,
+    ServiceError,
+)
 
 __all__ = ["AsyncStream"]
 
@@ -74,7 +81,7 @@ class AsyncStream:
     async def learn(
         self,
         features: Features,
-        label: Written,
+        label: Written | Worse,
         importance: float = 1.0,
         *,
         cursor: str | bytes | None = None,
@@ -226,6 +233,10 @@ class AsyncStream:
                 if time.monotonic() >= self._deadline():
                     raise
                 await asyncio.sleep(_RETRY_PAUSE_S)
+            except RequestRefused as refusal:
+                if refusal.code != "BUSY" or time.monotonic() >= self._deadline():
+                    raise
+                await asyncio.sleep(busy_s(refusal))
             else:
                 self._outcomes.clear()
                 self._is_joined = self._was_joined = True

@@ -9,7 +9,7 @@ from onlinesvm.config import Limits
 from onlinesvm.data.batch import Features
 from onlinesvm.data.codec import cut_body, pack_array
 from onlinesvm.data.label import Written
-from onlinesvm.data.objects import Packer
+from onlinesvm.data.objects import Packer, Worse
 from onlinesvm.errors import LimitError
 
 __all__ = ["Batch", "Gatherer", "halves_of", "without"]
@@ -64,7 +64,7 @@ class Gatherer:
         self._max_samples = limits.max_samples_per_batch
         self.batch_samples = min(_BATCH_SAMPLES, limits.max_samples_per_batch)
 
-    def add(self, features: Features, label: Written, importance: float) -> Batch | None:
+    def add(self, features: Features, label: Written | Worse, importance: float) -> Batch | None:
         """Add one sample; the batch it did not fit into, if it did not.
 
         Raises TypeError for an object that is no sample, LimitError for a sample that no message

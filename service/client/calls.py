@@ -15,7 +15,7 @@ from onlinesvm.config import Limits
 from onlinesvm.data.batch import Features
 from onlinesvm.data.codec import pack_array
 from onlinesvm.data.label import Written, packable
-from onlinesvm.data.objects import Packer, refuse_unlabelled
+from onlinesvm.data.objects import Packer, Worse, refuse_unlabelled
 from onlinesvm.data.rows import samples_of
 from onlinesvm.errors import LimitError
 from onlinesvm.model.explanation import Explanation
@@ -33,7 +33,7 @@ __all__ = ["Answer", "Call", "Calls", "Lag", "Sample", "checked", "first", "fram
 
 # The header and the body of a reply.
 Answer = tuple[dict[str, Any], bytes]
-Sample = tuple[Features, Written] | tuple[Features, Written, float]
+Sample = tuple[Features, Written | Worse] | tuple[Features, Written | Worse, float]
 T = TypeVar("T")
 
 
@@ -112,6 +112,10 @@ def first(values: NDArray[Any]) -> Any:
 
 def _explanations(answer: Answer) -> list[Explanation]:
     return decode_explanations(answer[1])
+
+
+def _asked(answer: Answer) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    return decode_labels(answer[1]), np.array(answer[0]["ask"], dtype=np.bool_)
 
 
 def _outcomes(answer: Answer) -> list[str]:
@@ -211,6 +215,15 @@ class Calls:
             keys = {**keys, **hold_keys(**given)}
         return self.to_model(Call("predict", read, body, keys))
 
+    def ask(
+        self, samples: Iterable[Features], b: float | None, **hold: Unpack[Hold]
+    ) -> Call[tuple[NDArray[Any], NDArray[np.bool_]]]:
+        """A predict request for labels, and which are worth asking for. Raises as `predict`."""
+        keys: dict[str, Any] = {"output": "label", "ask": True}
+        if b is not None:
+            keys["b"] = b
+        return self._predict(samples, _asked, keys, hold)
+
     def label(self, labels: Iterable[Labelled]) -> Call[list[str]]:
         """A label request. Raises TypeError, ValueError, LimitError."""
         body, count = labels_body(labels)
@@ -273,7 +286,7 @@ class Calls:
             )
 
 
-def _sample(sample: Any, index: int) -> tuple[Features, Written, float]:
+def _sample(sample: Any, index: int) -> tuple[Features, Written | Worse, float]:
     """`sample` as (features, label, importance). Raises TypeError."""
     if not isinstance(sample, tuple | list) or not 2 <= len(sample) <= 3:
         raise TypeError(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from onlinesvm.data.batch import Features
 from onlinesvm.data.label import Written
+from onlinesvm.data.objects import Worse
 from onlinesvm.model.explanation import Explanation
 from onlinesvm.service.client.calls import Answer, Call, Sample, first
 from onlinesvm.service.client.configured import Configured
@@ -64,7 +65,8 @@ class Client(Configured):
         return self._ask(self._calls.plain("ping"))
 
     def learn(self, samples: Iterable[Sample]) -> NDArray[np.float64]:
-        """Learn ``(features, label)`` or ``(features, label, importance)`` in one request.
+        """Learn ``(features, label)`` or ``(features, label, importance)`` in one request; of a
+        ranking the worse item of a pair stands for the label: ``(better, Worse(worse))``.
 
         All or nothing: a faulty sample leaves the model as it was. Returns the margin of each
         before its update, float64[n]. Raises LimitError for more than one message may hold (use
@@ -81,7 +83,7 @@ class Client(Configured):
 
     def predict(self, samples: Iterable[Features], **hold: Unpack[Hold]) -> NDArray[Any]:
         """The label of each of `samples`, [n]: int64, bool or text, else objects; None before the
-        first label is known.
+        first label is known. Of a ranking the score of each, float64[n].
 
         With ``hold=KEYS, ttl_s=SECONDS, default_label=LABEL`` the daemon holds the samples until
         `label` names their labels; see `onlinesvm.service.client.held.Hold`. A key that it knows
@@ -106,6 +108,15 @@ class Client(Configured):
         """
         return self._ask(self._calls.decision_function(samples, **hold))
 
+    def ask(
+        self, samples: Iterable[Features], b: float | None = None, **hold: Unpack[Hold]
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """The labels of `samples`, as `predict` gives them, and which of the true ones are worth
+        asking for, bool[n]: those that the model is least sure of, by chance; all of them up to
+        position 100. Larger `b` asks for more. Raises as `predict` does.
+        """
+        return self._ask(self._calls.ask(samples, b, **hold))
+
     def label(self, labels: Iterable[Labelled]) -> list[str]:
         """Learn held samples by their keys: ``(key, label)`` or ``(key, label, importance)``.
 
@@ -115,7 +126,9 @@ class Client(Configured):
         """
         return self._ask(self._calls.label(labels))
 
-    def learn_one(self, features: Features, label: Written, importance: float = 1.0) -> float:
+    def learn_one(
+        self, features: Features, label: Written | Worse, importance: float = 1.0
+    ) -> float:
         """Learn one sample; its margin before the update."""
         return float((self.learn([(features, label, importance)]))[0])
 
@@ -123,9 +136,9 @@ class Client(Configured):
         """Learn one held sample; the outcome, as `label` has it."""
         return self.label([(key, label, importance)])[0]
 
-    def predict_one(self, features: Features, **hold: Unpack[HoldOne]) -> Written | None:
-        """The label of one sample; see `predict`, with the one key as `hold`."""
-        label: Written | None = first(self.predict([features], **of_one(hold)))
+    def predict_one(self, features: Features, **hold: Unpack[HoldOne]) -> Written | float | None:
+        """The label of one sample, or its score; see `predict`, with the one key as `hold`."""
+        label: Written | float | None = first(self.predict([features], **of_one(hold)))
         return label
 
     def predict_proba_one(self, features: Features, **hold: Unpack[HoldOne]) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ from onlinesvm.config import Limits
 from onlinesvm.data.batch import Features
 from onlinesvm.data.codec import pack_array
 from onlinesvm.data.label import Written
+from onlinesvm.data.objects import Worse
 from onlinesvm.service.client.batches import Batch, Cursors, halves_of
 from onlinesvm.service.client.calls import Answer, Call
 from onlinesvm.service.client.pipeline import (
@@ -112,7 +113,7 @@ class ExactlyOnce:
 
     # Samples.
 
-    def add(self, features: Features, label: Written, importance: float) -> bool:
+    def add(self, features: Features, label: Written | Worse, importance: float) -> bool:
         """Add one sample, as `Pipeline.add` does. Raises StreamBroken too."""
         self._check()
         return self._pipeline.add(features, label, importance)

@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 from onlinesvm.config import Limits
 from onlinesvm.data.batch import Features
 from onlinesvm.data.label import Written
+from onlinesvm.data.objects import Worse
 from onlinesvm.service.client.batches import Batch, Cursors, Gatherer, halves_of, without
 from onlinesvm.service.client.calls import Answer, Call, whole
 from onlinesvm.service.errors import DaemonLost, DaemonTimeout, RequestRefused
 from onlinesvm.service.protocol import decode_margins, refusal_of
 
 __all__ = [
-    "OnMargins", "Pause", "Pipeline", "Window", "is_too_large", "is_waiting", "with_applied",
+    "OnMargins", "Pause", "Pipeline", "Window", "busy_s", "is_too_large", "is_waiting",
+    "with_applied",
 ]  # fmt: skip
 
 # The window: a producer that outruns the daemon waits here.
@@ -79,7 +81,9 @@ class Window:
 
 
 class Pause:
-    """The pauses of a stream whose daemon takes nothing at present: 10 ms, doubled up to 1 s."""
+    """The pauses of a stream whose daemon takes nothing at present: 10 ms, doubled up to 1 s, or as
+    long as the daemon says, up to 1 s too.
+    """
 
     def __init__(self) -> None:
         self.reason = ""
@@ -91,7 +95,7 @@ class Pause:
         self.reason = "was busy" if refusal.code == "BUSY" else f"refused ({refusal.message})"
         if self.until is None:
             self._seconds = min(max(2 * self._seconds, _FIRST_PAUSE_S), _MAX_PAUSE_S)
-            self.until = _monotonic() + self._seconds
+            self.until = _monotonic() + max(self._seconds, busy_s(refusal))
 
     def is_over(self) -> bool:
         """True if batches may be sent."""
@@ -133,7 +137,7 @@ class Pipeline:
 
     # Samples.
 
-    def add(self, features: Features, label: Written, importance: float) -> bool:
+    def add(self, features: Features, label: Written | Worse, importance: float) -> bool:
         """Add one sample; True if it is time to exchange batches with the daemon.
 
         Raises TypeError, SampleError, LimitError; the sample is then not added.
@@ -293,6 +297,11 @@ def with_applied(error: DaemonLost | DaemonTimeout, applied: int) -> DaemonLost 
     named = type(error)(f"{error}; {applied} samples of the stream were acknowledged")
     named.applied = applied
     return named
+
+
+def busy_s(refusal: RequestRefused) -> float:
+    """Seconds after which to ask a daemon again that takes nothing at present: 10 ms to 1 s."""
+    return min(max(refusal.retry_after_s or 0.0, _FIRST_PAUSE_S), _MAX_PAUSE_S)
 
 
 def is_waiting(refusal: RequestRefused) -> bool:

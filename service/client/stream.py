@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from onlinesvm.data.batch import Features
 from onlinesvm.data.label import Written
+from onlinesvm.data.objects import Worse
 from onlinesvm.service.client.batches import Cursors
 from onlinesvm.service.client.calls import Answer, Calls, Lag
 from onlinesvm.service.client.connection import Connection
@@ -21,10 +22,16 @@ from onlinesvm.service.client.exactly_once import (
     check_cursors,
     noted_cursor,
 )
-from onlinesvm.service.client.pipeline import Pipeline
+from onlinesvm.service.client.pipeline import Pipeline, busy_s
 from onlinesvm.service.client.pool import Pool
 from onlinesvm.service.client.settings import Settings
-from onlinesvm.service.errors import DaemonLost, DaemonTimeout, DaemonUnreachable, ServiceError
+from onlinesvm.service.errors import (
+    DaemonLost,
+    DaemonTimeout,
+    DaemonUnreachable,
+    RequestRefused,
+    ServiceError,
+)
 
 __all__ = ["Stream"]
 
@@ -91,7 +98,7 @@ class Stream:
     def learn(
         self,
         features: Features,
-        label: Written,
+        label: Written | Worse,
         importance: float = 1.0,
         *,
         cursor: str | bytes | None = None,
@@ -232,6 +239,10 @@ class Stream:
                 if time.monotonic() >= self._deadline():
                     raise
                 time.sleep(_RETRY_PAUSE_S)
+            except RequestRefused as refusal:
+                if refusal.code != "BUSY" or time.monotonic() >= self._deadline():
+                    raise
+                time.sleep(busy_s(refusal))
             else:
                 self._is_joined = self._was_joined = True
                 return

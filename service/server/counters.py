@@ -22,6 +22,7 @@ class Counters:
         self.samples = 0
         self.requests = 0
         self.dropped_requests = 0
+        self.connections = self.refused_connections = 0
         self.errors: Counter[str] = Counter()
         # (time, samples, requests), about one a second; the oldest is the start of the window.
         self._marks: deque[tuple[float, int, int]] = deque([(self._started, 0, 0)])
@@ -45,6 +46,8 @@ class Counters:
             "memory_bytes": memory_bytes(),
             "errors": dict(self.errors),
             "dropped_requests": self.dropped_requests,
+            "connections": self.connections,
+            "refused_connections": self.refused_connections,
         }
 
 

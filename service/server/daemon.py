@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from onlinesvm.config import Limits
+from onlinesvm.model.asking import B
 from onlinesvm.service.config import ServeConfig
 from onlinesvm.service.server.auth.access import Access
 from onlinesvm.service.server.auth.users import Users
@@ -127,11 +128,13 @@ def load_leader(
             planned = schedule or Schedule(every_s=config.snapshot_every_s)
             policy = Policy(
                 limits, config.max_producers, given, config.auto_create, config.max_models,
-                config.max_held,
+                config.max_held, config.max_user_producers, config.max_user_models,
             )  # fmt: skip
-            return Leading(
+            leading = Leading(
                 state, started, counters, wake, planned, policy, config.max_memory, users=users
             )
+            leading.handlers.ask_b = config.ask_b
+            return leading
         except BaseException:
             state.close()
             raise
@@ -146,13 +149,16 @@ def load_reader(
     reload_every_s: float,
     max_memory_bytes: int | None = None,
     users: Users | None = None,
+    ask_b: float = B,
 ) -> Load:
     """Loads the newest snapshots of another daemon's state folder to serve them."""
 
     def load(counters: Counters, wake: Callable[[], None], progress: Progress) -> Service:
-        return Reading(
+        reading = Reading(
             folder, limits, counters, wake, reload_every_s=reload_every_s,
             max_memory_bytes=max_memory_bytes, users=users,
         )  # fmt: skip
+        reading.handlers.ask_b = ask_b
+        return reading
 
     return load

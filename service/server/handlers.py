@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future
+from itertools import pairwise
 from typing import Any
 
 import msgpack
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 
 from onlinesvm.data.codec import encode_margins
 from onlinesvm.data.label import packable
-from onlinesvm.data.pieces import Decoded, Pieces
+from onlinesvm.data.pieces import Decoded, Pieces, feature_count
+from onlinesvm.data.validation import sample_starts
 from onlinesvm.errors import BodyError, SampleError
 from onlinesvm.metrics.monitor import NAMES
+from onlinesvm.model.asking import B, distances_of, worth_asking
 from onlinesvm.model.model import Model
 from onlinesvm.service.errors import NotDurable
 from onlinesvm.service.labels import encode_page, encode_top
@@ -44,14 +47,17 @@ from onlinesvm.service.server.snapshotter import Snapshotter
 from onlinesvm.service.server.transfers import Transfers, piece_of
 from onlinesvm.service.storage.log import Log
 from onlinesvm.service.storage.snapshots import DroppedModel
-from onlinesvm.text.constants import PIECE_FEATURES
 from onlinesvm.version import __version__
 
 __all__ = ["Handlers", "LeaderHandlers", "ReaderHandlers"]
 
 
 def encode_predictions(model: Model, margins: NDArray[np.float64], output: str) -> bytes:
-    """The body of a binary model's reply to predict: margins, labels, or probabilities of +1."""
+    """The body of a binary model's reply to predict: margins, labels, or probabilities of +1; of a
+    ranking the scores.
+    """
+    if model.is_ranking:
+        return encode_margins(margins)
     if output == "label":
         _, labels = model.binary
         names = [labels.name(-1.0), labels.name(1.0)]
@@ -63,6 +69,7 @@ class Handlers(ABC):
     """The operations that every daemon has, and the names of those that depend on its mode."""
 
     mode: str
+    ask_b = B  # where a request that asks has none
 
     def __init__(self, registry: Registry, counters: Counters, users: Users) -> None:
         self._registry = registry
@@ -103,24 +110,45 @@ class Handlers(ABC):
     def _ping(self, request: Request) -> Answer:
         return Reply({"mode": self.mode})
 
+    def _batch(self, model: Model, request: Request) -> Decoded:
+        """The samples in a request to score, which its user's quota pays for."""
+        batch = model.decode(request.body, labelled=False)
+        self._users.quotas.take_features(request, feature_count(batch, request.body))
+        return batch
+
     def _predict(self, request: Request) -> Answer:
         model = self._registry.get(request.model, request.id).model
-        return self._predicted(request, model, model.decode(request.body, labelled=False))
+        batch = self._batch(model, request)
+        return self._predicted(request, model, batch, request.body)
 
     def _predicted(
         self,
         request: Request,
         model: Model,
         batch: Decoded,
+        samples: bytes,
         margins: NDArray[np.float64] | None = None,
     ) -> Reply:
-        """The reply to predict; margins: those of a binary model, where they are known."""
+        """The reply to predict. samples: as they came; margins: those of a binary model, where they
+        are known.
+        """
+        is_ask = "b" in request.options
+        if model.is_ranking and (is_ask or request.output == "probability"):
+            got = "ask" if is_ask else 'output "probability"'
+            text = f'expected output "margin" or "label" alone of a ranking model, got {got}'
+            raise RequestError("BAD_REQUEST", text, None, request.id)
         keys: dict[str, Any] = {"samples": len(batch), "position": model.position}
         if model.is_multiclass:
             body = self._best_labels(model, batch, request, keys)
         else:
             margins = model.score_batch(batch) if margins is None else margins
             body = encode_predictions(model, margins, request.output)
+        if is_ask:
+            b = self.ask_b if request.options["b"] is None else request.options["b"]
+            starts = sample_starts(samples, len(batch))
+            each = [samples[start:end] for start, end in pairwise(starts)]
+            distances = distances_of(model, batch, margins)
+            keys["ask"] = worth_asking(distances, each, model.position, b).tolist()
         self._counters.samples += len(batch)
         return Reply(keys, body)
 
@@ -152,10 +180,10 @@ class Handlers(ABC):
 
     def _explain(self, request: Request) -> Answer:
         model = self._registry.get(request.model, request.id).model
-        batch = model.decode(request.body, labelled=False)
+        batch = self._batch(model, request)
         # Each feature becomes objects and some 40 bytes of the reply, while others wait.
         limit = model.limits.max_features_per_sample
-        features = PIECE_FEATURES if isinstance(batch, Pieces) else int(batch.indptr[-1])
+        features = feature_count(batch, request.body)
         if isinstance(batch, Pieces) or features > limit:
             raise RequestError(
                 "TOO_LARGE",
@@ -299,7 +327,9 @@ class LeaderHandlers(Handlers):
     def _carry_out(self, request: Request, plan: Change) -> Answer:
         try:
             if isinstance(plan, Plan):
-                return self._learned(plan.carry_out())
+                learned = plan.carry_out()
+                self._users.quotas.take_features(request, feature_count(plan.batch, request.body))
+                return self._learned(learned)
             if isinstance(plan, Hold):
                 return self._held(request, plan)
             if isinstance(plan, Label):
@@ -331,7 +361,10 @@ class LeaderHandlers(Handlers):
 
     def _held(self, request: Request, plan: Hold) -> Reply:
         known = plan.carry_out()
-        reply = self._predicted(request, plan.hosted.model, plan.batch, plan.margins)
+        self._users.quotas.take_features(request, feature_count(plan.batch, request.body))
+        reply = self._predicted(
+            request, plan.hosted.model, plan.batch, plan.group.samples, plan.margins
+        )
         reply.keys["duplicate"] = known
         return reply
 

@@ -172,6 +172,9 @@ def plan_to_hold(
     labels: the model's, as they will be. Raises BodyError, SampleError, RequestError.
     """
     model, (state, _) = hosted.model, hosted.learning
+    if model.is_ranking:
+        text = "expected a model with labels to hold samples, got a ranking one"
+        raise RequestError("BAD_REQUEST", text, None, request.id)
     options, limit = request.options, state.held.limit
     keys, samples = split_held(request.body, model.limits)
     try:

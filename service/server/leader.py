@@ -17,7 +17,7 @@ from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.errors import ConfigError
 from onlinesvm.model.class_labels import ClassLabels
 from onlinesvm.model.model import sided
-from onlinesvm.service.protocol import DEFAULT_MODEL, Id, Request, RequestError, is_held
+from onlinesvm.service.protocol import DEFAULT_MODEL, Request, RequestError, is_held
 from onlinesvm.service.server.changes import Changes
 from onlinesvm.service.server.held import (
     Hold,
@@ -27,7 +27,16 @@ from onlinesvm.service.server.held import (
     plan_to_label,
     wall_ms,
 )
-from onlinesvm.service.server.plan import Create, Drop, DropLabel, Limit, Plan, Planned, Refusal
+from onlinesvm.service.server.plan import (
+    Create,
+    Drop,
+    DropLabel,
+    Limit,
+    Own,
+    Plan,
+    Planned,
+    Refusal,
+)
 from onlinesvm.service.server.registry import Hosted, Registry, check_many
 from onlinesvm.service.server.turn import PlannedTurn
 from onlinesvm.service.server.writer import Writer
@@ -54,6 +63,9 @@ class Policy:
     """How models are made: the limits of requests and models, the producers that each remembers,
     the configuration of a model that its first sample makes, how many models there may be, and how
     many samples each holds.
+
+    max_user_producers: of a user, in each model. max_user_models: that a user may have created;
+    None for no bound.
     """
 
     limits: Limits
@@ -62,6 +74,8 @@ class Policy:
     auto_create: bool = False
     max_models: int = 100_000
     max_held: int = 100_000
+    max_user_producers: int = 4096
+    max_user_models: int | None = None
 
     def limits_of(self, config: LearnerConfig) -> Limits:
         """The limits of a model of that configuration."""
@@ -141,7 +155,8 @@ class Leader:
             return self._plan_to_label(request, turn)
         if request.op == "resume":
             hosted, _ = self._hosted(request, turn)
-            hosted.producers.own(request.producer, request.peer)
+            turn.check_user(request, hosted)
+            hosted.producers.resume(request.producer, request.peer)
         elif request.op == "create" and not has_origin(request):
             return self._plan_to_create(request, turn)
         elif request.op == "drop":
@@ -161,9 +176,15 @@ class Leader:
         if plan is not None:
             return plan
         turn.labels[hosted.name] = labels
-        before = self._before(hosted, turn) if made is None else [made]
+        before: list[Create | Limit | Own] = []
         if made is not None:
             turn.create(made)
+            before.append(made)
+        else:
+            before += self._before(hosted, turn)
+        own = turn.claim(request, hosted, self._changes, self.policy.max_user_producers)
+        if own is not None:
+            before.append(own)
         plan = Plan(request, hosted, batch, self._changes, before)
         turn.learn(plan)
         return plan
@@ -233,7 +254,7 @@ class Leader:
         is_new = request.model in turn.dropped or request.model not in self._registry
         if request.model in turn.created or not is_new or not self.policy.auto_create:
             return self._existing(request, turn), None
-        made = self.creation(request.model, LearnerConfig(**self.policy.given), turn, request.id)
+        made = self.creation(request, LearnerConfig(**self.policy.given), turn)
         return made.hosted, made
 
     def _plan_to_create(self, request: Request, turn: PlannedTurn) -> Planned:
@@ -241,7 +262,7 @@ class Leader:
         created = turn.created.get(request.model)
         stored = None if request.model in turn.dropped else self._registry.stored(request.model)
         if created is None and stored is None:
-            made = self.creation(request.model, config, turn, request.id)
+            made = self.creation(request, config, turn)
             turn.create(made)
             return made
         hosted = created.hosted if created else self._registry.find(request.model)
@@ -256,38 +277,48 @@ class Leader:
             )  # fmt: skip
         raise exists(request)
 
-    def expect_room(self, id: Id, more: int = 0) -> None:
-        """Raise RequestError where there are as many models as there may be; `more` are planned."""
-        most = self.policy.max_models
-        if len(self._registry) + more >= most:
-            raise RequestError(
-                "TOO_LARGE", f"expected at most {most} models (max_models), got one more", None, id
-            )
-
     def creation(
         self,
-        name: str,
+        request: Request,
         config: LearnerConfig,
         turn: PlannedTurn | None,
-        id: Id,
         origin: tuple[OnlineSVM, str] | None = None,
     ) -> Create:
-        """The creation of a new model, or of one that goes on from `origin`, which has a digest.
+        """The creation of a new model that a request names, or of one that goes on from `origin`,
+        which has a digest.
 
         Raises RequestError where there are too many.
         """
-        policy = self.policy
-        self.expect_room(id, 0 if turn is None else len(turn.created) - len(turn.dropped))
+        policy, name, user = self.policy, request.model, request.permit.name
+        self.expect_room(request, turn)
         limits = policy.limits_of(config)
         model = OnlineSVM(limits=limits, **config.as_dict()) if origin is None else origin[0]
         model.id = os.urandom(16)
         model.limit(limits)
-        state = ModelState(
-            name, model, Producers(policy.max_producers), Held(policy.max_held), LogPosition(0, 0),
-            0, 0,
-        )  # fmt: skip
-        hosted = Hosted(name, model, state.producers, state, StoredModel(name, model.id, 0))
+        producers, held = Producers(policy.max_producers), Held(policy.max_held)
+        state = ModelState(name, model, producers, held, LogPosition(0, 0), 0, 0, user)
+        stored = StoredModel(name, model.id, 0, user=user)
+        hosted = Hosted(name, model, producers, state, stored)
         return Create(hosted, self._registry, self._changes, origin[1] if origin else None)
+
+    def expect_room(self, request: Request, turn: PlannedTurn | None = None) -> None:
+        """Raise RequestError if there are as many models as there may be, or of the request's user;
+        those that `turn` creates count.
+        """
+        policy, registry, user = self.policy, self._registry, request.permit.name
+        count, owned = len(registry), registry.created_by(user)
+        if turn is not None:
+            count += len(turn.created) - len(turn.dropped)
+            owned += sum(made.user == user for made in turn.created.values())
+            owned -= sum(registry.user_of(name) == user for name in turn.dropped)
+        text = ""
+        if count >= policy.max_models:
+            text = f"{policy.max_models} models (max_models)"
+        elif user and policy.max_user_models is not None and owned >= policy.max_user_models:
+            text = f"{policy.max_user_models} models of {user} (max_user_models)"
+        if text:
+            text = f"expected at most {text}, got one more"
+            raise RequestError("TOO_LARGE", text, None, request.id)
 
     def create(self, made: Create) -> None:
         """Write a creation in a turn of its own; `made.carry_out` then serves the model."""

@@ -139,7 +139,10 @@ class Loop:
             self._has_hung_up = False
             self._users.reload()
             self.on_hangup()
-        self.counters.dropped_requests = self._router.dropped_requests
+        router, counters = self._router, self.counters
+        counters.dropped_requests = router.dropped_requests
+        counters.connections = router.door.connections
+        counters.refused_connections = router.door.refused
         now = time.monotonic()
         if now >= self._due or self._router.was_woken:
             self._due = min(service.tick(now), now + _LONGEST_SLEEP_S)
@@ -166,6 +169,7 @@ class Loop:
             peer = sender.user.encode()
             request = parse_request(rest, self._limits, peer, permit or ANYONE)
             self._users.check(permit, request)
+            self._users.quotas.enter(request, frames)
             return _Message(sender, envelope, request)
         except Exception as error:
             return _Message(sender, envelope, error)

@@ -26,7 +26,7 @@ from onlinesvm.service.storage.snapshots import Snapshots
 from onlinesvm.service.storage.stored_model import StoredModel
 
 __all__ = [
-    "Change", "Create", "Drop", "DropLabel", "Fatal", "Learned", "Limit", "Plan", "Planned",
+    "Change", "Create", "Drop", "DropLabel", "Fatal", "Learned", "Limit", "Own", "Plan", "Planned",
     "Refusal",
 ]  # fmt: skip
 
@@ -94,10 +94,17 @@ class Create(Change):
     changes: Changes
     origin: str | None = None
 
+    @property
+    def user(self) -> str:
+        """The user who creates it."""
+        return self.hosted.learning[0].user
+
     def entry(self) -> Entry:
         state, stored = self.hosted.learning
         config = state.model.config
-        return ModelState.creation(state.name, stored.id, config, state.recorded, self.origin)
+        return ModelState.creation(
+            state.name, stored.id, config, state.recorded, self.origin, state.user
+        )
 
     def carry_out(self) -> Hosted:
         """Serve the model. Raises NotDurable, MemoryError: then it is not created."""
@@ -134,6 +141,35 @@ class Limit(Change):
             self.changes.note(stored, self.lsn)
             self.hosted.must_log_limits = False
             self.part = None
+
+
+@dataclass(slots=True)
+class Own(Change):
+    """The claim of a producer, which belongs to `user` from then on; `forgotten` is the producer of
+    the user that is forgotten for it, b"" for none. It is in the part of its request, so both are
+    in the log or neither is.
+    """
+
+    hosted: Hosted
+    changes: Changes
+    producer: bytes
+    user: str
+    forgotten: bytes
+
+    def entry(self) -> Entry:
+        _, stored = self.hosted.learning
+        names = {"producer": self.producer, "user": self.user, "forgotten": self.forgotten}
+        return Entry(Kind.OWN, stored.id, msgpack.packb(names))
+
+    def carry_out(self) -> None:
+        """Claim the producer. Raises NotDurable, MemoryError: then it is not claimed."""
+        if (refusal := self.why_not()) is not None:
+            raise refusal
+        state, stored = self.hosted.learning
+        assert self.part is not None
+        self.hosted.producers.claim(self.producer, self.user, self.forgotten)
+        state.reached(self.part.written, self.index)
+        self.changes.note(stored, self.lsn)
 
 
 @dataclass(slots=True)
@@ -202,7 +238,7 @@ class Plan(Change):
     hosted: Hosted
     batch: Decoded
     changes: Changes
-    before: Sequence[Create | Limit] = field(default=())
+    before: Sequence[Create | Limit | Own] = field(default=())
     is_duplicate: bool = False
     first: Plan | None = None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -62,6 +62,7 @@ class Registry:
         self._names_models = names_models
         self._hosted: OrderedDict[str, Hosted] = OrderedDict()  # the one used last comes last
         self._stored: dict[str, StoredModel] = {}
+        self._created_by: Counter[str] = Counter()  # how many, by user
         self._names: list[str] = []  # sorted, of both
         self._expected: dict[str, Callable[[], str]] = {}
 
@@ -71,13 +72,27 @@ class Registry:
         self._hosted.move_to_end(hosted.name)
         self._expected.pop(hosted.name, None)
         if hosted.stored is not None:
-            self._stored[hosted.name] = hosted.stored
+            self._store(hosted.stored)
         self._note(hosted.name)
 
     def add(self, stored: StoredModel) -> None:
         """Know a model that is not in memory."""
-        self._stored[stored.name] = stored
+        self._store(stored)
         self._note(stored.name)
+
+    def _store(self, stored: StoredModel) -> None:
+        self._created_by[self.user_of(stored.name)] -= stored.name in self._stored
+        self._stored[stored.name] = stored
+        self._created_by[stored.user] += 1
+
+    def user_of(self, name: str) -> str:
+        """The user who created a model; "" for none."""
+        stored = self._stored.get(name)
+        return "" if stored is None else stored.user
+
+    def created_by(self, user: str) -> int:
+        """How many models a user has created."""
+        return self._created_by[user]
 
     def _note(self, name: str) -> None:
         if not self._names or name > self._names[-1]:
@@ -98,6 +113,7 @@ class Registry:
     def remove(self, name: str) -> None:
         """Forget a model."""
         self._hosted.pop(name, None)
+        self._created_by[self.user_of(name)] -= name in self._stored
         self._stored.pop(name, None)
         at = bisect_left(self._names, name)
         if at < len(self._names) and self._names[at] == name:

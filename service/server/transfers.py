@@ -189,7 +189,7 @@ class Transfers:
         name, options = request.model, request.options
         if name in self._registry or name in self._creations:
             raise exists(request)
-        self._leader.expect_room(request.id)
+        self._leader.expect_room(request)
         if len(self._creations) >= _MAX_CREATIONS:
             raise RequestError(
                 "BUSY", f"expected at most {_MAX_CREATIONS} creations at a time, got one more",
@@ -258,9 +258,7 @@ class Transfers:
                 raise exists(request)
             made = creation.made.result()
             origin = made.model, made.digest
-            change = self._leader.creation(
-                request.model, made.model.config, None, request.id, origin
-            )
+            change = self._leader.creation(request, made.model.config, None, origin)
             self._leader.create(change)
             creation.answer.set_result(Reply(created(change.carry_out())))
         except Fatal:

@@ -7,7 +7,7 @@ from onlinesvm.model.class_labels import AnyLabels
 from onlinesvm.service.errors import NotDurable
 from onlinesvm.service.protocol import Request, RequestError
 from onlinesvm.service.server.changes import Changes
-from onlinesvm.service.server.plan import Change, Create, Drop, DropLabel, Plan, Refusal
+from onlinesvm.service.server.plan import Change, Create, Drop, DropLabel, Own, Plan, Refusal
 from onlinesvm.service.server.registry import Hosted, Registry
 from onlinesvm.service.server.writer import Part, Writer
 from onlinesvm.service.storage.entry import Entry
@@ -66,14 +66,15 @@ class PlannedTurn:
         None where it is the next of its producer. Raises RequestError if it is neither.
         """
         producers = hosted.producers
-        if not producers.is_owner(request.producer, request.peer):
+        self.check_user(request, hosted)
+        if not producers.may_send(request.producer, request.peer):
             raise RequestError(
                 "SEQUENCE_GAP",
                 "another connection has asked to resume this producer; ask to resume it first",
                 None,
                 request.id,
             )
-        sequences = self._sequences.setdefault(producers, Turn(producers))
+        sequences = self._sequences_of(hosted)
         expected = sequences.last_sequence(request.producer) + 1
         if request.sequence > expected:
             raise RequestError(
@@ -87,6 +88,36 @@ class PlannedTurn:
             return None
         first = self._numbered.get((producers, request.producer, request.sequence))
         return Plan(request, hosted, batch, changes, is_duplicate=True, first=first)
+
+    def _sequences_of(self, hosted: Hosted) -> Turn:
+        producers = hosted.producers
+        return self._sequences.setdefault(producers, Turn(producers))
+
+    def check_user(self, request: Request, hosted: Hosted) -> None:
+        """Raise RequestError if the producer of a request belongs to another user."""
+        user = request.permit.name
+        if user and self._sequences_of(hosted).user_of(request.producer) not in ("", user):
+            raise RequestError(
+                "FORBIDDEN",
+                f"expected a producer that belongs to {user} or to nobody yet, got another user's",
+                None,
+                request.id,
+            )
+
+    def claim(
+        self, request: Request, hosted: Hosted, changes: Changes, max_producers: int
+    ) -> Own | None:
+        """Have a producer claimed for the user of a request, who may have `max_producers`; None
+        where it is the user's already, or where there are no users.
+        """
+        user, producer = request.permit.name, request.producer
+        sequences = self._sequences_of(hosted)
+        if not user or not producer or sequences.user_of(producer):
+            return None
+        forgotten = sequences.claim(producer, user, max_producers)
+        own = Own(hosted, changes, producer, user, forgotten)
+        self.add(own)
+        return own
 
     def create(self, made: Create) -> None:
         """Have a creation written."""

@@ -79,6 +79,7 @@ class Catalog:
             model = StoredModel(
                 name, head.id, attached.created, newest, older, attached.salt,
                 required=required if required > lsn else 0, next_expiry=attached.next_expiry,
+                user=attached.user,
             )  # fmt: skip
             self._check(model, attached.folder, path)
             return

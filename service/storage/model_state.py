@@ -11,6 +11,9 @@ A snapshot carries these attachments (`snapshot.format`):
     max_producers   how many of them are remembered
     max_held        how many samples are held
     next_expiry     when the next one's time is up, in milliseconds since 1970; 0 for none
+    users           map, producer (bin) → the user whom it belongs to; of each user the one that was
+                    applied furthest back first
+    user            text, the user who created the model; empty where there were no keys
 
 and the blob ``held``, the samples held (`held`), where there are any.
 """
@@ -38,7 +41,10 @@ from onlinesvm.snapshot.format import Snapshot
 from onlinesvm.snapshot.view import ModelView
 from onlinesvm.svm import OnlineSVM
 
-__all__ = ["Attachments", "ModelState", "Recorded", "model_at", "name_created_by", "snapshot_at"]
+__all__ = [
+    "Attachments", "ModelState", "Recorded", "model_at", "name_created_by", "snapshot_at",
+    "user_created_by",
+]  # fmt: skip
 
 _MAX_COUNT = 2**31 - 2
 HELD = "held"  # the blob of the samples held
@@ -125,12 +131,15 @@ class Attachments(NamedTuple):
     max_producers: int
     max_held: int
     next_expiry: int
+    users: dict[bytes, str]
+    user: str
 
     @classmethod
     def of(cls, taken: dict[str, Any], name: str, lsn: int) -> Attachments:
         """Those of a snapshot of the model `name` that is named for `lsn`. Raises SnapshotError."""
         if not taken:
-            return cls(name, None, LogPosition(0, lsn), 0, 0, {}, _MAX_COUNT, _MAX_COUNT, 0)
+            position = LogPosition(0, lsn)
+            return cls(name, None, position, 0, 0, {}, _MAX_COUNT, _MAX_COUNT, 0, {}, "")
         try:
             folder, log, producers = taken["folder"], taken["log"], taken["producers"]
             _expect(taken["name"] == name, f"the name of its folder, {name}", taken["name"])
@@ -146,12 +155,18 @@ class Attachments(NamedTuple):
                 most = taken[limit]
                 _expect(type(most) is int and 1 <= most <= _MAX_COUNT, f"{limit} from 1", most)
             _expect(_is_number(taken["next_expiry"]), "next_expiry from 0", taken["next_expiry"])
+            users, user = taken["users"], taken["user"]
+            owned = isinstance(users, dict) and all(
+                isinstance(name, bytes) and isinstance(owner, str) for name, owner in users.items()
+            )
+            _expect(owned, "users as a map from producers to text", users)
+            _expect(isinstance(user, str), "user as text", user)
         except KeyError as error:
             raise SnapshotError(f"attachments: expected {error.args[0]}, got none") from None
         known = {producer: Applied(*last) for producer, last in producers.items()}
         return cls(
             name, folder, LogPosition(log[0], log[1]), log[2], log[3], known,
-            taken["max_producers"], taken["max_held"], taken["next_expiry"],
+            taken["max_producers"], taken["max_held"], taken["next_expiry"], users, user,
         )  # fmt: skip
 
 
@@ -177,7 +192,8 @@ class ModelState:
     """A model, its producers, the samples that it holds, and the entry of the log that it was last
     changed by.
 
-    salt: of that entry's segment, 0 if unknown. created: the LSN of its entry `create`.
+    salt: of that entry's segment, 0 if unknown. created: the LSN of its entry `create`. user: who
+    created it; "" where there were no keys.
     """
 
     name: str
@@ -187,6 +203,7 @@ class ModelState:
     position: LogPosition
     salt: int
     created: int
+    user: str = ""
 
     @property
     def recorded(self) -> Recorded:
@@ -195,10 +212,19 @@ class ModelState:
 
     @staticmethod
     def creation(
-        name: str, id: bytes, config: LearnerConfig, recorded: Recorded, origin: str | None = None
+        name: str,
+        id: bytes,
+        config: LearnerConfig,
+        recorded: Recorded,
+        origin: str | None = None,
+        user: str = "",
     ) -> Entry:
-        """The entry `create` of a new model; `origin` is the digest of the file that it is from."""
+        """The entry `create` of a new model; `origin` is the digest of the file that it is from,
+        `user` the one who creates it.
+        """
         keys = {"name": name, "config": config.as_dict(), **recorded._asdict()}
+        if user:
+            keys["user"] = user
         if origin is not None:
             keys["origin"] = origin
         return Entry(Kind.CREATE, id, msgpack.packb(keys))
@@ -222,8 +248,8 @@ class ModelState:
         model.id = record.model
         producers = Producers(recorded.max_producers)
         position = LogPosition(record.term, record.lsn)
-        held = Held(recorded.max_held)
-        return cls(name, model, producers, held, position, salt, record.lsn)
+        held, user = Held(recorded.max_held), user_created_by(record)
+        return cls(name, model, producers, held, position, salt, record.lsn, user)
 
     @classmethod
     def restored(
@@ -238,10 +264,10 @@ class ModelState:
                 held = Held.restored(taken.blobs[HELD], attached.max_held)
         except ValueError as error:
             raise SnapshotError(f"{path}: {error}") from None
-        producers = Producers(attached.max_producers, attached.producers)
+        producers = Producers(attached.max_producers, attached.producers, attached.users)
         return cls(
             attached.name, model, producers, held, attached.position, attached.salt,
-            attached.created,
+            attached.created, attached.user,
         )  # fmt: skip
 
     def apply(self, record: Record, salt: int) -> None:
@@ -257,6 +283,8 @@ class ModelState:
                 self.producers.note(producer, sequence, len(batch), cursor)
         elif record.kind == Kind.DROP_LABEL:
             self._drop_label(_map_of(record.header).get("label"))
+        elif record.kind == Kind.OWN:
+            self._claim(_map_of(record.header))
         elif record.kind == Kind.LIMITS:
             self.limit(Recorded.unpack(_map_of(record.header)))
         elif record.kind in held_entries.KINDS:
@@ -269,6 +297,14 @@ class ModelState:
         if not self.model.is_multiclass:
             raise ValueError("expected a multiclass model for drop_label, got a binary one")
         self.model.drop_label(label)
+
+    def _claim(self, keys: dict[str, Any]) -> None:
+        producer, user, forgotten = map(keys.get, ("producer", "user", "forgotten"))
+        match producer, user, forgotten:
+            case bytes(), str(), bytes():
+                self.producers.claim(producer, user, forgotten)
+            case _:
+                raise ValueError(f"expected producer, user and forgotten, got {keys!r:.80}")
 
     def limit(self, recorded: Recorded) -> None:
         """From the next entry on, hold to these limits."""
@@ -292,6 +328,8 @@ class ModelState:
             "max_producers": self.producers.limit,
             "max_held": self.held.limit,
             "next_expiry": self.held.next_expiry or 0,
+            "users": self.producers.ownership.dump(),
+            "user": self.user,
         }
         if self.held.memory_bytes:
             view.blobs[HELD] = self.held.view().pack
@@ -304,6 +342,14 @@ def name_created_by(record: Record) -> str:
     if not isinstance(name, str) or not is_model_name(name):
         raise ValueError(f"expected the name of a model, got {name!r}")
     return name
+
+
+def user_created_by(record: Record) -> str:
+    """The user whose request an entry `create` is of; "" for none. Raises ValueError."""
+    user = _map_of(record.header).get("user", "")
+    if not isinstance(user, str):
+        raise ValueError(f"expected a user as text, got {user!r:.80}")
+    return user
 
 
 def origin_of(folder: Path, digest: object, limits: Limits, kernel: str | None) -> OnlineSVM:

@@ -16,7 +16,7 @@ from onlinesvm.service.storage.entry import Damage, Kind, Record
 from onlinesvm.service.storage.held_entries import until_of
 from onlinesvm.service.storage.loading import Progress
 from onlinesvm.service.storage.log import LogEnd
-from onlinesvm.service.storage.model_state import name_created_by
+from onlinesvm.service.storage.model_state import name_created_by, user_created_by
 from onlinesvm.service.storage.posix import contents_of
 from onlinesvm.service.storage.segment import (
     HEADER_BYTES,
@@ -268,7 +268,8 @@ class Replay:
         model = self.stored.get(found.model)
         if model is None and found.kind == Kind.CREATE:
             try:
-                model = StoredModel(name_created_by(found), found.model, found.lsn)
+                user = user_created_by(found)
+                model = StoredModel(name_created_by(found), found.model, found.lsn, user=user)
             except ValueError as error:
                 raise _StoppedError(path, found.offset, str(error)) from None
             self.stored[found.model] = model

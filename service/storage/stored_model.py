@@ -25,7 +25,7 @@ class StoredModel:
     required: the LSN of a newer snapshot that
     cannot be read, 0 for none: the log has to make up for it. next_expiry: when the time of a
     sample that it holds is up, or earlier, in milliseconds since 1970; 0 for none. damage: why the
-    model cannot be loaded.
+    model cannot be loaded. user: who created it, "" where there were no keys.
 
     Takes less than a kilobyte.
     """
@@ -42,6 +42,7 @@ class StoredModel:
     required: int = 0
     next_expiry: int = 0
     damage: str | None = None
+    user: str = ""
     _places: array[int] | None = field(default=None, repr=False)
 
     @property

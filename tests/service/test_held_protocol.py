@@ -62,3 +62,27 @@ def test_keys_that_are_refused(keys: dict[str, Any], message: str) -> None:
 def test_other_operations_hold_nothing(op: str) -> None:
     with pytest.raises(RequestError, match="expected no key"):
         parsed(op, hold=True)
+
+
+def test_a_request_that_asks() -> None:
+    assert parsed(ask=True).options == {"b": None}
+    assert parsed(ask=True, b=2).options == {"b": 2}
+    assert not is_held(parsed(ask=True))
+    both = parsed(ask=True, hold=True).options
+    assert both == {"ttl_ms": 3_600_000, "default": None, "b": None}
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"ask": 1}, "expected ask as true or false, got 1"),
+        ({"b": 0.5}, "expected b with ask alone"),
+        ({"ask": True, "b": 0}, "expected b above 0, up to 1e+09, got 0"),
+        ({"ask": True, "b": True}, "expected b above 0, up to 1e+09, got true"),
+        ({"ask": True, "b": float("nan")}, "expected b above 0, up to 1e+09, got nan"),
+    ],
+)
+def test_keys_of_asking_that_are_refused(keys: dict[str, Any], message: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        parsed(**keys)
+    assert (caught.value.code, caught.value.message) == ("BAD_REQUEST", message)

@@ -54,6 +54,7 @@ cdef extern from "codec/decode.h" nogil:
         size_t most_made
         bint checks
         bint reads_maps
+        bint pairs
     const int DECODED, FAULTY, NO_MEMORY, FULL
     const size_t PIECE_FEATURES
     void batch_init(batch *b)

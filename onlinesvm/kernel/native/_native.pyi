@@ -147,6 +147,7 @@ def decode(
     *,
     labelled: bool,
     extractor: Extractor | None = None,
+    pairs: bool = False,
     learnable: bool = False,
 ) -> Batch: ...
 def encode(batch: Batch, *, labelled: bool) -> bytes: ...

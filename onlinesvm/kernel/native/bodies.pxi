@@ -1,7 +1,7 @@
 # Bodies: msgpack to Batch and back. Part of native.pyx.
 
 def decode(object body, object limits, *, bint labelled, object extractor=None,
-           size_t most_made=PIECE_FEATURES, bint learnable=False):
+           size_t most_made=PIECE_FEATURES, bint pairs=False, bint learnable=False):
     """The samples of a request, validated whole. See onlinesvm.data.codec.decode."""
     cdef Batch b = Batch.__new__(Batch)
     cdef decode_limits bounds
@@ -13,8 +13,9 @@ def decode(object body, object limits, *, bint labelled, object extractor=None,
     bounds.most_made = most_made
     problem = decode_head(b.columns.body, b.body.len, &bounds, &samples, &head)
     if problem == DECODED:
-        _reserve_samples(b, samples, labelled)
+        _reserve_samples(b, samples, labelled, pairs)
         _set_reader(&r, b, head)
+        bounds.pairs = pairs
         batch_expect(&b.columns, b.body.len)
         problem = _decode_body(extractor, b, &r, samples, &bounds)
         if problem == FULL:
@@ -27,19 +28,19 @@ def decode(object body, object limits, *, bint labelled, object extractor=None,
             _read_labels(b, body, limits, extractor)  # one of them may be the first fault
         raise_first_fault(
             bytes(body), limits, labelled=labelled, first=b.columns.good, extractor=extractor,
-            learnable=learnable)
-    if labelled:
+            pairs=pairs, learnable=learnable)
+    if labelled and not pairs:
         _set_labels(b, body, limits, extractor)
     if bounds.checks:
         def piece(size_t offset, size_t left):
             return _decode_piece(
-                body, limits, labelled, learnable, extractor, most_made, offset, left)
+                body, limits, labelled, pairs, learnable, extractor, most_made, offset, left)
 
         return Pieces(b.label_table, b.label_ids, b.importances, head, piece)
     return b
 
 
-cdef object _decode_piece(object body, object limits, bint labelled, bint learnable,
+cdef object _decode_piece(object body, object limits, bint labelled, bint pairs, bint learnable,
                           object extractor, size_t most_made, size_t offset, size_t left):
     """Samples of a body that is valid, from `offset` on, up to `left` of them; where they end."""
     cdef Batch b = Batch.__new__(Batch)
@@ -49,7 +50,8 @@ cdef object _decode_piece(object body, object limits, bint labelled, bint learna
     _hold_body(b, body)
     _set_limits(&bounds, limits, labelled or learnable)
     bounds.most_made = most_made or PIECE_FEATURES
-    _reserve_samples(b, left, labelled)
+    bounds.pairs = pairs
+    _reserve_samples(b, left, labelled, pairs)
     _set_reader(&r, b, offset)
     batch_expect(&b.columns, min(<size_t>b.body.len - offset, 16 * most_made))
     problem = _decode_body(extractor, b, &r, left, &bounds)
@@ -60,8 +62,9 @@ cdef object _decode_piece(object body, object limits, bint labelled, bint learna
     b.columns.samples = b.columns.good
     b.indptr = b.indptr[:b.columns.good + 1]
     if labelled:
-        b._label_ids = b._label_ids[:b.columns.good]
         b._importances = b._importances[:b.columns.good]
+    if labelled and not pairs:
+        b._label_ids = b._label_ids[:b.columns.good]
         _set_labels(b, body, limits, extractor)
     return b, r.at - b.columns.body
 
@@ -86,18 +89,19 @@ cdef int _set_limits(decode_limits *bounds, object limits, bint learnable) excep
     bounds.name_bytes = limits.max_name_bytes
     bounds.value, bounds.importance, bounds.clips = Bounds.of(limits, labelled=learnable)
     bounds.records = NULL
-    bounds.reads_maps = bounds.checks = False
+    bounds.reads_maps = bounds.checks = bounds.pairs = False
     return 0
 
 
-cdef int _reserve_samples(Batch b, size_t samples, bint labelled) except -1:
+cdef int _reserve_samples(Batch b, size_t samples, bint labelled, bint pairs) except -1:
     b.indptr = _empty(samples + 1, _int64)
     b.columns.indptr = <int64_t *>_memory(b.indptr)
     if labelled:
-        b._label_ids = _empty(samples, _int32)
         b._importances = _empty(samples)
-        b.columns.label_ids = <int32_t *>_memory(b._label_ids)
         b.columns.importances = <double *>_memory(b._importances)
+    if labelled and not pairs:
+        b._label_ids = _empty(samples, _int32)
+        b.columns.label_ids = <int32_t *>_memory(b._label_ids)
     return 0
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from onlinesvm.service.config import ServeConfig
 from onlinesvm.service.keys.pair import KeyPair, read_pair
+from onlinesvm.service.server.auth.quotas import Quotas
 from onlinesvm.service.server.auth.users import Users
 
 __all__ = ["Access"]
@@ -25,4 +26,6 @@ class Access:
         """That of a configuration. Raises KeyFileError, OSError for files that cannot be read."""
         if config.key is None:
             return cls(max_connections=config.max_connections)
-        return cls(Users(config.allow), read_pair(Path(config.key)), config.max_connections)
+        quotas = Quotas(config.max_user_bytes_per_s, config.max_user_features_per_s)
+        pair = read_pair(Path(config.key))
+        return cls(Users(config.allow, quotas), pair, config.max_connections)

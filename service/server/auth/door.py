@@ -22,14 +22,14 @@ import zmq
 from zmq.utils import z85
 from zmq.utils.monitor import parse_monitor_message
 
-__all__ = ["HANDSHAKE_S", "Door"]
+__all__ = ["ANSWERED", "HANDSHAKE_S", "Door"]
 
 log = logging.getLogger(__name__)
 
 # A connection that has not shaken hands by then is closed. A long turn of the loop delays the door.
 HANDSHAKE_S = 10.0
 # So many above the bound get an answer that says why; those above are cut off at once.
-_ANSWERED = 32
+ANSWERED = 32
 _ZAP = "inproc://zeromq.zap.01"
 _MONITOR = "inproc://door"
 _VERSION = b"1.0"
@@ -81,10 +81,8 @@ class Door:
 
     @property
     def connections(self) -> int:
-        """The connections that are open, those that have not shaken hands too."""
-        with self._lock:
-            self._take_events()
-            return len(self._accepted)
+        """The connections that are open, with or without a handshake. Any thread may ask."""
+        return len(self._accepted)
 
     def is_open(self, descriptor: int, number: int) -> bool:
         """True if the connection of that `number` is open; its messages came from `descriptor`.
@@ -144,7 +142,7 @@ class Door:
                 else:
                     self._accepted.pop(descriptor, None)
                     self._cut.discard(descriptor)
-        while accepted and self._excess > _ANSWERED:
+        while accepted and self._excess > ANSWERED:
             descriptor = accepted.pop()
             if descriptor in self._accepted and descriptor not in self._cut:
                 self._cut.add(descriptor)

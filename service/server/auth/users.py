@@ -1,4 +1,4 @@
-"""The users of a daemon: their permits, and the check of a request."""
+"""The users of a daemon: their permits and quotas, and the check of a request."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from onlinesvm.service.errors import KeyFileError
 from onlinesvm.service.keys.folder import read_permits
 from onlinesvm.service.keys.permit import ANYONE, ROLES, Permit
 from onlinesvm.service.protocol import MODELLESS, ROLE_OF, Request, RequestError, is_held
+from onlinesvm.service.server.auth.quotas import Quotas
 
 __all__ = ["Users"]
 
@@ -22,7 +23,10 @@ class Users:
     Raises KeyFileError, OSError if the folder or a permit cannot be read.
     """
 
-    def __init__(self, allow: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self, allow: str | os.PathLike[str] | None = None, quotas: Quotas | None = None
+    ) -> None:
+        self.quotas = Quotas() if quotas is None else quotas
         self._folder = None if allow is None else Path(allow)
         self._permits = {"": ANYONE}
         if self._folder is not None:
@@ -34,6 +38,7 @@ class Users:
         """Read the permits; why some cannot be used. Raises KeyFileError, OSError."""
         permits, errors = read_permits(folder)
         self._permits = {permit.public: permit for permit in permits}
+        self.quotas.keep({permit.name for permit in permits})
         return errors
 
     @property

@@ -187,6 +187,7 @@ def test_dashes_alone_make_no_flag_near() -> None:
         ("serve --key daemon.secret", "allow: expected key and allow together"),
         ("serve --allow permits", "key: expected key and allow together"),
         ("serve --max-connections 0", "max_connections: expected an integer from 1"),
+        ("serve --max-user-models 5", "max_user_models: expected keys (--key, --allow) too"),
         ("keys list --folder=", "--folder: expected a folder, got ''"),
         ("stats --key alice.secret", "server_key: expected key and server_key together"),
         ("serve --bind ipc://\udcff", "bind: expected an endpoint, got 'ipc://\\udcff'"),

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from onlinesvm import OnlineSVM
 from onlinesvm.service import AsyncClient, Client
 from onlinesvm.service.errors import RequestRefused
-from tests.daemons import eventually, on_a_thread
+from tests.daemons import eventually, following_on_a_thread, on_a_thread
 
 TAUGHT = [(["a"], "yes"), (["b"], "no")] * 5
 
@@ -89,3 +90,38 @@ def test_labels_that_are_no_labels() -> None:
             client.label(labels)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="64 bits"):
         client.label([(2**70, 1)])
+
+
+def test_asking_is_alike_everywhere(tmp_path: Path) -> None:
+    """By a leader, a reader, and a model without a daemon; text too."""
+    rows: list[Any] = [([f"f{i % 50}", f"g{i % 7}"], 1 if i % 3 else -1) for i in range(300)]
+    asked: list[Any] = [features for features, _ in rows]
+    asked += ["Free prize!", {"f1": 2.0, "known": True}]
+    model = OnlineSVM()
+    model.learn(rows)
+    expected = model.ask(asked), model.ask(asked, b=1.5)
+    assert 0 < expected[0][1].sum() < expected[1][1].sum() < len(asked)
+    with on_a_thread(tmp_path) as endpoint, Client(endpoint) as client:
+        client.learn(rows)
+        client.snapshot()
+        with following_on_a_thread(tmp_path, reload_every_s=60) as reader:
+            found = [client.ask(asked), client.ask(asked, 1.5)]
+            keys = [f"k{i}" for i in range(len(asked))]
+            found += [client.ask(asked, hold=keys), client.ask(asked, b=1.5)]
+            with Client(reader.endpoint) as other:
+                found += [other.ask(asked), other.ask(asked, b=1.5)]
+        assert client.stats()["held"] == len(asked)
+    for i, (labels, worth) in enumerate(found):
+        assert labels.tolist() == expected[i % 2][0].tolist()
+        assert worth.tolist() == expected[i % 2][1].tolist(), i
+
+
+def test_asking_in_asyncio(tmp_path: Path) -> None:
+    async def run(endpoint: str) -> None:
+        async with AsyncClient(endpoint) as client:
+            await client.learn(TAUGHT)
+            labels, worth = await client.ask([["a"], ["b"]], 0.5, hold=["k1", "k2"])
+            assert (labels.tolist(), worth.tolist()) == (["yes", "no"], [True, True])
+
+    with on_a_thread(tmp_path) as endpoint:
+        asyncio.run(run(endpoint))

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import socket
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -276,6 +277,13 @@ def test_a_signal_ends_it_while_the_daemon_is_away(tmp_path: Path) -> None:
 )
 def test_wrong_usage(arguments: tuple[object, ...], text: str) -> None:
     assert_failed(run("ingest", *arguments), text, code=2)
+
+
+@pytest.mark.parametrize("package", ["redis", "hiredis"])
+def test_packages_that_are_not_there(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    outcome = run("ingest", "redis://h/s")
+    assert_failed(outcome, "source: expected the packages of onlinesvm[redis], got none", code=2)
 
 
 def test_a_file_that_is_not_there(endpoint: str, tmp_path: Path) -> None:

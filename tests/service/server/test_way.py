@@ -22,16 +22,18 @@ from tests.test_house import HOUSE, files, imports, module_of
 # The stages, and the modules that each is made of.
 SERVER, STORAGE = "onlinesvm.service.server.", "onlinesvm.service.storage."
 STAGES = {
-    "router": {SERVER + "router"},
+    "router": {SERVER + "router", SERVER + "auth.door"},
     "loop": {SERVER + "loop", SERVER + "order"},
-    "protocol": {"onlinesvm.service.protocol", SERVER + "auth.users"},
+    "protocol": {
+        "onlinesvm.service.protocol", SERVER + "auth.users", SERVER + "auth.quotas",
+    },
     "leader": {
         SERVER + name
         for name in (
             "service", "leader", "writer", "registry", "snapshotter", "changes", "disk_space",
             "background", "memory", "waiting", "turn", "released",
         )
-    } | {STORAGE + "producers"},
+    } | {STORAGE + "producers", STORAGE + "ownership"},
     "log": {
         STORAGE + name for name in ("log", "open_segment", "entry", "posix", "fsync", "state_dir")
     },

@@ -31,6 +31,7 @@ typedef struct {
     size_t most_made; /* features that records may make; there are more samples then: FULL */
     int checks;       /* the samples are only checked: their features are dropped */
     int reads_maps; /* maps of numbers are records, too */
+    int pairs; /* samples are pairs of items, better and worse */
 } decode_limits;
 
 static inline size_t remaining(const reader *r) { return (size_t)(r->end - r->at); }
@@ -284,10 +285,26 @@ static inline int read_label(batch *b, reader *r, int32_t *id)
     return LIKELY(*id >= 0) ? DECODED : NO_MEMORY;
 }
 
+/* The importance of a sample; 1 where it has none. */
+static inline int read_given_importance(reader *r, const decode_limits *limits, int is_given,
+                                        double *importance)
+{
+    double number = 1.0;
+    if (is_given) {
+        if (!read_number(r, &number) || !(number >= 0.0)
+            || (UNLIKELY(!(number <= limits->importance))
+                && !clipped(&number, limits->importance, limits)))
+            return FAULTY;
+        if (number < MIN_MAGNITUDE)
+            number = 0.0;
+    }
+    *importance = number;
+    return DECODED;
+}
+
 static inline int read_sample(batch *b, reader *r, const decode_limits *limits, size_t i)
 {
     size_t parts;
-    double number;
     int map, problem;
     if (!read_container(r, &map, &parts) || map || parts < 2 || parts > 3)
         return FAULTY;
@@ -297,17 +314,31 @@ static inline int read_sample(batch *b, reader *r, const decode_limits *limits, 
     problem = read_features(b, r, limits);
     if (UNLIKELY(problem))
         return problem;
-    number = 1.0;
-    if (parts == 3) {
-        if (!read_number(r, &number) || !(number >= 0.0)
-            || (UNLIKELY(!(number <= limits->importance))
-                && !clipped(&number, limits->importance, limits)))
-            return FAULTY;
-        if (number < MIN_MAGNITUDE)
-            number = 0.0;
-    }
-    b->importances[i] = number;
-    return DECODED;
+    return read_given_importance(r, limits, parts == 3, b->importances + i);
+}
+
+/* A pair: the features of the better item, then those of the worse one with their values negated;
+ * the lookup sums those that both have. */
+static __attribute__((noinline)) int read_pair(batch *b, reader *r, const decode_limits *limits,
+                                               size_t i)
+{
+    const size_t start = b->count;
+    size_t parts, j;
+    int map, problem;
+    if (!read_container(r, &map, &parts) || map || parts < 2 || parts > 3)
+        return FAULTY;
+    problem = read_features(b, r, limits);
+    if (UNLIKELY(problem))
+        return problem;
+    j = b->count;
+    problem = read_features(b, r, limits);
+    if (UNLIKELY(problem))
+        return problem;
+    for (; j < b->count; j++)
+        b->features[j].value = -b->features[j].value;
+    if (b->count - start > b->longest)
+        b->longest = b->count - start;
+    return read_given_importance(r, limits, parts == 3, b->importances + i);
 }
 
 /* The number of samples that a body announces, checked against the limit and against the bytes
@@ -325,8 +356,8 @@ static int decode_head(const uint8_t *body, size_t size, const decode_limits *li
 }
 
 /* The samples of a body into `b`, from b->good on, of `samples` for which its columns have room; `r`
- * stands before them. To learn where b->label_ids is set, else to predict. FULL before the end of
- * the samples: b->good of them are there. */
+ * stands before them. Pairs to learn where the limits say so, samples to learn where b->label_ids is
+ * set, else to predict. FULL before the end of the samples: b->good of them are there. */
 static int decode_body(batch *b, reader *r, size_t samples, const decode_limits *limits)
 {
     const size_t count = b->count, side_used = b->side_used, name_bytes = b->name_bytes;
@@ -337,7 +368,11 @@ static int decode_body(batch *b, reader *r, size_t samples, const decode_limits 
     if (!batch_reserve(b, limits->checks ? 0 : remaining(r) / 16 + 16))
         return NO_MEMORY;
     for (i = b->good; i < samples; i++) {
-        int problem = b->label_ids ? read_sample(b, r, limits, i) : read_features(b, r, limits);
+        int problem;
+        if (UNLIKELY(limits->pairs))
+            problem = read_pair(b, r, limits, i);
+        else
+            problem = b->label_ids ? read_sample(b, r, limits, i) : read_features(b, r, limits);
         if (UNLIKELY(problem))
             return problem;
         if (UNLIKELY(limits->checks)) {

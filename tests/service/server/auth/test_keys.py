@@ -217,6 +217,40 @@ def test_a_key_is_revoked_under_a_stream(tmp_path: Path, by: str) -> None:
             assert back.stats()["position"] == 100
 
 
+def test_a_producer_is_its_users_after_a_restart(ring: Keyring, tmp_path: Path) -> None:
+    for keys in ("learn", "admin"):
+        with serve(tmp_path / "state", **ring.served) as daemon:
+            with daemon.client(**ring.of("learn")) as client, client.stream("p") as stream:
+                stream.learn(["a"], 1)
+            with daemon.client(**ring.of("admin")) as other:
+                with pytest.raises(RequestRefused) as refused:
+                    other.stream("p")
+                assert code_of(refused) == "FORBIDDEN"
+                if keys == "learn":
+                    other.snapshot()
+            daemon.kill()
+
+
+def test_a_stream_waits_for_its_quota_and_others_do_not(ring: Keyring, tmp_path: Path) -> None:
+    with (
+        serve(tmp_path, max_user_bytes_per_s="20KB", **ring.served) as daemon,
+        daemon.client(**ring.of("learn")) as client,
+        daemon.client(**ring.of("read")) as other,
+    ):
+        body = client._calls.learn([(["word" + "x" * 500], 1)] * 50).body  # 25 kB
+        client.learn_packed(body)
+        with pytest.raises(RequestRefused) as refused:
+            client.learn_packed(body)
+        assert code_of(refused) == "BUSY"
+        assert refused.value.retry_after_s is not None
+        assert 0.0 < refused.value.retry_after_s < 1.0
+        assert other.stats()["position"] == 50
+        with client.stream("p") as stream:
+            for _ in range(40):
+                stream.learn(["x" * 500], 1)
+        assert other.stats()["position"] == 90
+
+
 def test_a_reader_has_keys_too(ring: Keyring, tmp_path: Path) -> None:
     with serve(tmp_path / "state", **ring.served) as leader:
         with leader.client(**ring.of("admin")) as client:
