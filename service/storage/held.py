@@ -178,9 +178,10 @@ class Held:
         self._number += 1
         group.number = self._number
         first = group.number << _PLACE_BITS
-        is_fresh = held.keys().isdisjoint(keys) and self._remembered.keys().isdisjoint(keys)
-        if is_fresh and len(set(keys)) == len(keys):
-            held.update(zip(keys, range(first, first + len(keys)), strict=True))
+        fresh = dict(zip(keys, range(first, first + len(keys)), strict=True))
+        others = (held, self._remembered)
+        if len(fresh) == len(keys) and all(d.keys().isdisjoint(fresh) for d in others if d):
+            held.update(fresh)
         else:
             for i, key in enumerate(keys):
                 if key in held or self._remembers(key):
