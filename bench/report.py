@@ -20,8 +20,8 @@ __all__ = ["ORDER", "main", "table"]
 
 ORDER = (
     "learn_names", "learn_ids", "stream", "round_trip", "files", "load", "memory", "growth",
-    "start", "log", "keys", "models", "snapshot", "flat", "embedding_bag", "claims", "recurrent",
-    "packed", "autoencoder", "voices", "cross_features", "ingest",
+    "start", "log", "keys", "models", "held", "snapshot", "flat", "embedding_bag", "claims",
+    "recurrent", "packed", "autoencoder", "voices", "cross_features", "ingest",
 )  # fmt: skip
 
 _INTRO = """\

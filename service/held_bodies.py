@@ -20,7 +20,15 @@ from onlinesvm.data.label import label_of, packed
 from onlinesvm.data.validation import Reader, check_whole, shown_kind, walk_label
 from onlinesvm.errors import LimitError, SampleError
 
-__all__ = ["MAX_KEY_BYTES", "SAMPLES_AT", "Labelled", "learnable", "parse_labels", "split_held"]
+__all__ = [
+    "KEYS_AT",
+    "MAX_KEY_BYTES",
+    "SAMPLES_AT",
+    "Labelled",
+    "learnable",
+    "parse_labels",
+    "split_held",
+]
 
 MAX_KEY_BYTES = 64
 # In the body of predict with hold:

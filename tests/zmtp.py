@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import msgpack
 
@@ -15,12 +17,19 @@ def _property(name: bytes, value: bytes) -> bytes:
 
 
 class Peer:
-    """A DEALER's side of a connection to `endpoint`, that claims an `identity`.
+    """A DEALER's side of a connection to `endpoint`, that claims an `identity` and `more`
+    properties.
 
     Raises OSError where there is no connection, or it ends before the handshake does.
     """
 
-    def __init__(self, endpoint: str, identity: bytes = b"", within_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        identity: bytes = b"",
+        within_s: float = 5.0,
+        more: Mapping[bytes, bytes] = MappingProxyType({}),
+    ) -> None:
         host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
         self.socket = socket.create_connection((host, int(port)), within_s)
         self.socket.settimeout(within_s)
@@ -28,6 +37,7 @@ class Peer:
         self.socket.sendall(GREETING)
         ready = b"\x05READY" + _property(b"Socket-Type", b"DEALER")
         ready += _property(b"Identity", identity)
+        ready += b"".join(_property(name, value) for name, value in more.items())
         self.socket.sendall(b"\x04" + bytes([len(ready)]) + ready)
         self._take(64)
         self.command = self._take(self._take(2)[1])

@@ -2,7 +2,7 @@
 
 A kernel module defines the 13 names of MODULE. Its lookups, rules, metrics, learners of many
 classes, views and extractors have the members of the protocols below, which share names for like
-things: 41 different names in all. A test holds both kernels to exactly these. The python kernel is
+things: 42 different names in all. A test holds both kernels to exactly these. The python kernel is
 the readable reference; it specifies them.
 
 *Rows* are a decoded batch of the kernel, Pieces of a large one, or Columns of a matrix. All are
@@ -53,6 +53,7 @@ MEMBERS = {
         "id",
         "ids",
         "max_features",
+        "name_bytes",
         "prune",
         "refused",
         "reserve",
@@ -106,6 +107,8 @@ class KernelLookup(Protocol):
 
     @property
     def refused(self) -> int: ...
+    @property
+    def name_bytes(self) -> int: ...
     def __len__(self) -> int: ...
     def id(self, name: bytes) -> int: ...
     def ids(self, rows: Any, *, grow: bool = False, first: int = 0) -> CSR: ...

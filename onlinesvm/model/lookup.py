@@ -58,11 +58,12 @@ class Lookup:
 
     `max_features` bounds it: at the bound, new features are left out, and `refused` counts each
     time that one is; unless it `prunes`, then room is made before a sample that has new ones.
+    `name_bytes`: those of all names.
     """
 
     def __init__(self, max_features: int, prunes: bool = False) -> None:
         self.max_features = max_features
-        self.refused = 0
+        self.refused = self.name_bytes = 0
         self._prunes = prunes
         self._ids: dict[bytes, int] = {}
         self._names: list[bytes] = []  # by id from 1
@@ -105,6 +106,7 @@ class Lookup:
                         continue
                     id = self._ids[name] = len(self._ids) + 1
                     self._names.append(name)
+                    self.name_bytes += len(name)
                     if tags:
                         self._entered.append(tags[j])
                 key = id or name  # a name without an id stands for itself
@@ -134,6 +136,7 @@ class Lookup:
             raise ValueError(f"kept: expected {len(self._names)} elements, got {len(kept)}")
         self._names = [name for name, stays in zip(self._names, kept, strict=True) if stays]
         self._ids = {name: i for i, name in enumerate(self._names, 1)}
+        self.name_bytes = sum(map(len, self._names))
 
     def reserve(self, parts: Iterable[Batch | Columns]) -> int:
         """Reserve memory for all names of `parts`, as if all were new, so that growing by them
@@ -166,7 +169,7 @@ class Lookup:
         ids = {name: i for i, name in enumerate(found, 1)}
         if len(ids) != len(found):
             raise ValueError("expected distinct names, got one twice")
-        self._ids, self._names = ids, found
+        self._ids, self._names, self.name_bytes = ids, found, total
 
 
 def _bounded(total: float) -> float:

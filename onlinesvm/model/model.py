@@ -519,6 +519,11 @@ class Model:
         return report(self.head.metrics.dump())
 
     @property
+    def name_bytes(self) -> int:
+        """The bytes of the names of all features."""
+        return self._lookup.name_bytes
+
+    @property
     def refused_features(self) -> int:
         """How often a new feature was left out as the model was full, since it was made here."""
         return self._lookup.refused

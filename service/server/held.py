@@ -17,7 +17,7 @@ from onlinesvm.data.pieces import Decoded
 from onlinesvm.errors import SampleError
 from onlinesvm.model.class_labels import AnyLabels
 from onlinesvm.model.model import Model, sided
-from onlinesvm.service.held_bodies import SAMPLES_AT, parse_labels, split_held
+from onlinesvm.service.held_bodies import KEYS_AT, SAMPLES_AT, parse_labels, split_held
 from onlinesvm.service.protocol import Request, RequestError
 from onlinesvm.service.server.answer import check_scores
 from onlinesvm.service.server.changes import Changes
@@ -25,7 +25,7 @@ from onlinesvm.service.server.plan import Change, Create, Fatal, Limit
 from onlinesvm.service.server.registry import Hosted
 from onlinesvm.service.storage import held_entries
 from onlinesvm.service.storage.entry import Entry
-from onlinesvm.service.storage.held import Group, Outcome
+from onlinesvm.service.storage.held import Group, Held, Outcome
 from onlinesvm.service.storage.held_entries import Due
 
 __all__ = ["Expire", "Hold", "Label", "plan_to_expire", "plan_to_hold", "plan_to_label", "wall_ms"]
@@ -177,6 +177,7 @@ def plan_to_hold(
         raise RequestError("BAD_REQUEST", text, None, request.id)
     options, limit = request.options, state.held.limit
     keys, samples = split_held(request.body, model.limits)
+    _check_user(request, state.held, keys, KEYS_AT)
     try:
         batch = model.decode(samples, labelled=False, learnable=True)
     except SampleError as error:
@@ -196,7 +197,8 @@ def plan_to_hold(
     else:
         margins = model.score_batch(batch)
         given = margins.tolist()
-    group = Group(samples, keys, given, now, options["ttl_ms"], default, left=len(keys))
+    user = request.permit.name
+    group = Group(samples, keys, given, now, options["ttl_ms"], default, user, left=len(keys))
     if group.units > limit:
         raise RequestError(
             "TOO_LARGE",
@@ -205,6 +207,24 @@ def plan_to_hold(
             None, request.id,
         )  # fmt: skip
     return Hold(hosted, changes, request, group, batch, margins)
+
+
+def _check_user(request: Request, held: Held, keys: Sequence[bytes], at: str) -> None:
+    """Raise RequestError if a sample is held under one of the keys, which are `at` that place, for
+    another user.
+    """
+    user = request.permit.name
+    if not user:
+        return
+    for i, key in enumerate(keys):
+        if held.user_of(key) not in ("", user):
+            raise RequestError(
+                "FORBIDDEN",
+                f"expected a key that {user} holds or nobody does, got another user's",
+                f"{at}[{i}]",
+                request.id,
+                i,
+            )
 
 
 def _best_of(model: Model, batch: Decoded) -> list[Any]:
@@ -229,6 +249,7 @@ def plan_to_label(
     state, _ = hosted.learning
     limits = hosted.model.limits
     given = parse_labels(request.body, limits)
+    _check_user(request, state.held, [label.key for label in given], "$")
     outcomes, due = held_entries.labelled(state, given, now, planned, limits.max_message_bytes)
     try:
         labels = sided(labels, due.batch)

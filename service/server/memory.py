@@ -12,9 +12,9 @@ __all__ = ["Memory", "bytes_of"]
 _FULL = 1.1
 
 
-# As measured, with names of a dozen bytes: a model with one sample, and each feature.
-_MODEL_BYTES, _FEATURE_BYTES = 11_000, 60
-_HEDGE_BYTES, _HEDGE_FEATURE_BYTES = 14_000, 110
+# As measured: a model with one sample, and each feature without its name.
+_MODEL_BYTES, _FEATURE_BYTES = 11_000, 48
+_HEDGE_BYTES, _HEDGE_FEATURE_BYTES = 14_000, 98
 _PYTHON = 5  # times as much as the native kernel
 _PRODUCER_BYTES = 200
 
@@ -25,7 +25,7 @@ def bytes_of(hosted: Hosted) -> int:
     size, each = _MODEL_BYTES, _FEATURE_BYTES
     if model.config.rule == "hedge":
         size, each = _HEDGE_BYTES, _HEDGE_FEATURE_BYTES
-    size += len(model.lookup) * each
+    size += len(model.lookup) * each + model.name_bytes
     size *= _PYTHON if model.kernel.NAME == "python" else 1
     size += len(hosted.producers) * _PRODUCER_BYTES + hosted.producers.cursor_bytes
     return size + (hosted.state.held.memory_bytes if hosted.state else 0)

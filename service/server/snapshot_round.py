@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -16,9 +15,7 @@ from onlinesvm.service.storage.snapshots import Snapshots, StoredSnapshot
 from onlinesvm.service.storage.stored_model import StoredModel
 from onlinesvm.snapshot.view import ModelView
 
-__all__ = ["ROUND", "Job", "Round", "Written"]
-
-log = logging.getLogger(__name__)
+__all__ = ["ROUND", "Damaged", "Job", "Round", "Written"]
 
 ROUND = 16  # snapshots; each has an open view, which costs learning a little
 
@@ -28,6 +25,14 @@ class Written(NamedTuple):
 
     stored: StoredSnapshot
     was_verified: bool = False
+
+
+class Damaged(NamedTuple):
+    """A model, its newest snapshot, and why that cannot be read."""
+
+    stored: StoredModel
+    newest: StoredSnapshot
+    reason: str
 
 
 @dataclass(slots=True)
@@ -58,15 +63,14 @@ class Round:
     """Work for the worker: snapshots, then what they make superfluous.
 
     frugal: make room first, with the newest snapshots, up to entry `held`. lsn: that of the last
-    entry when it began. damaged: models whose newest snapshots could not be read back once more,
-    and these.
+    entry when it began. damaged: newest snapshots that could not be read back once more.
     """
 
     jobs: list[Job]
     release: Release | None
     frugal: int | None
     lsn: int
-    damaged: list[tuple[StoredModel, StoredSnapshot]] = field(default_factory=list)
+    damaged: list[Damaged] = field(default_factory=list)
 
     @property
     def is_verified(self) -> bool:
@@ -100,12 +104,8 @@ class Round:
             assert newest is not None
             try:
                 snapshots.verify(newest)
-            except FileNotFoundError:
-                log.warning("a snapshot is gone: %s", newest.path)
-                self.damaged.append((stored, newest))
             except (OSError, SnapshotError) as error:
-                log.error("a snapshot can no longer be read: %s", error)
-                self.damaged.append((stored, newest))
+                self.damaged.append(Damaged(stored, newest, str(error)))
         if not self.damaged:
             released.remove(snapshots, release)
 

@@ -19,7 +19,7 @@ from onlinesvm.service.server.disk_space import RETRY_S, DiskSpace
 from onlinesvm.service.server.registry import Hosted, Registry
 from onlinesvm.service.server.released import Released
 from onlinesvm.service.server.snapshot_queue import SnapshotQueue
-from onlinesvm.service.server.snapshot_round import Job, Round, Written
+from onlinesvm.service.server.snapshot_round import Damaged, Job, Round, Written
 from onlinesvm.service.storage.recovery import Started
 from onlinesvm.service.storage.snapshots import StoredSnapshot
 from onlinesvm.service.storage.stored_model import StoredModel
@@ -214,14 +214,16 @@ class Snapshotter:
             self._released.has_changed = True
         if round_.frugal is not None and round_.is_verified and not self.changes:
             self._disk.drop_segment(round_.lsn)
-        for stored, newest in round_.damaged:
-            self._replace(stored, newest)
+        for damaged in round_.damaged:
+            self._replace(damaged)
         self._go_on()
 
-    def _replace(self, stored: StoredModel, newest: StoredSnapshot) -> None:
+    def _replace(self, damaged: Damaged) -> None:
         """Write a snapshot anew that can no longer be read; the log is kept until then."""
         self._released.has_changed = True
+        stored, newest, reason = damaged
         if self._registry.stored(stored.name) is stored and stored.newest is newest:
+            log.error("a snapshot can no longer be read, and is written anew: %s", reason)
             self.changes.keep_on(stored)
             stored.newest = newest._replace(digest="")
             self._ask(stored)

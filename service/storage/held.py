@@ -10,8 +10,9 @@ are more. Beyond it those held longest leave, unlearned. As many keys are rememb
 In a snapshot (`snapshot.format`, blob ``held``) they are a stream of msgpack arrays:
 
     head          now; how many groups; how many keys are remembered
-    group         since, ttl, default (a label, packed, as bin, or nil), samples (bin: the array in
-                  which they came), keys, the place of each key's sample, the numbers given for it
+    group         since, ttl, default (a label, packed, as bin, or nil), user (text), samples (bin:
+                  the array in which they came), keys, the place of each key's sample, the numbers
+                  given for it
     remembered    key, until, "duplicate" (it was labelled) or "expired"
 """
 
@@ -53,7 +54,8 @@ class Group:
 
     given: the numbers that predicting gave, in the order of the samples, as `keys` are. since: when
     they came; they are held for `ttl`. default: the label, packed, that they are learned with when
-    their time is up; None: they are dropped. left: how many are still held; first: none of those
+    their time is up; None: they are dropped. user: whom they belong to; "" where there are no keys
+    of users. left: how many are still held; first: none of those
     before is.
     """
 
@@ -63,6 +65,7 @@ class Group:
     since: int
     ttl: int
     default: bytes | None
+    user: str = ""
     number: int = 0
     left: int = 0
     first: int = 0
@@ -175,9 +178,10 @@ class Held:
         self._number += 1
         group.number = self._number
         first = group.number << _PLACE_BITS
-        is_fresh = held.keys().isdisjoint(keys) and self._remembered.keys().isdisjoint(keys)
-        if is_fresh and len(set(keys)) == len(keys):
-            held.update(zip(keys, range(first, first + len(keys)), strict=True))
+        fresh = dict(zip(keys, range(first, first + len(keys)), strict=True))
+        others = (held, self._remembered)
+        if len(fresh) == len(keys) and all(d.keys().isdisjoint(fresh) for d in others if d):
+            held.update(fresh)
         else:
             for i, key in enumerate(keys):
                 if key in held or self._remembers(key):
@@ -218,6 +222,11 @@ class Held:
             return Outcome.LEARNED if until > now else Outcome.EXPIRED
         until, outcome = self._remembered.get(key, (0, Outcome.UNKNOWN))
         return outcome if until > now else Outcome.UNKNOWN
+
+    def user_of(self, key: bytes) -> str:
+        """The user whom the sample held under a key belongs to; "" for none."""
+        at = self._held.get(key)
+        return "" if at is None else self._groups[at >> _PLACE_BITS].user
 
     def sample(self, key: bytes) -> HeldSample:
         """The sample that is held under a key."""
@@ -342,16 +351,19 @@ class Held:
         now, groups, remembered = unpacker.unpack()
         self._pass(_time(now))
         for _ in range(groups):
-            since, ttl, default, samples, keys, places, given = unpacker.unpack()
+            since, ttl, default, user, samples, keys, places, given = unpacker.unpack()
             if not (isinstance(samples, bytes) and isinstance(default, bytes | None)):
                 raise ValueError("samples and default as bytes")
+            if not isinstance(user, str):
+                raise ValueError(f"a user as text, got {user!r:.60}")
             count = len(sample_starts(samples, 2**31)) - 1
             every = [_NONE] * count, [None] * count  # of those that are not held any more, too
             for key, place, numbers in zip(keys, places, given, strict=True):
                 if not 0 <= place < count:
                     raise ValueError(f"a place, got {place}")
                 every[0][place], every[1][place] = _key(key), numbers
-            self._restore_group(Group(samples, *every, _time(since), _time(ttl), default), places)
+            group = Group(samples, *every, _time(since), _time(ttl), default, user)
+            self._restore_group(group, places)
         for _ in range(remembered):
             key, until, outcome = unpacker.unpack()
             self._remembered[_key(key)] = _time(until), Outcome(outcome)
@@ -391,7 +403,8 @@ class HeldView(NamedTuple):
                 [i for i, _ in rows],
                 [group.given[i] for i, _ in rows],
             )
-            parts.append(pack([group.since, group.ttl, group.default, group.samples, *columns]))
+            head = group.since, group.ttl, group.default, group.user, group.samples
+            parts.append(pack([*head, *columns]))
         parts += [pack([key, *last]) for key, last in self.remembered.items()]
         return b"".join(parts)
 

@@ -1,9 +1,10 @@
 """Entries of the log about held samples, and what they do to a model.
 
     kind     header                                                      body
-    hold     map {now, ttl, default, given}: milliseconds; the default   the request's own frame
-             label, packed, or nil; the numbers given for the samples,
-             a msgpack array, as bin
+    hold     map {now, ttl, default, given, user}: milliseconds; the     the request's own frame
+             default label, packed, or nil; the numbers given for the
+             samples, a msgpack array, as bin; the user whom the keys
+             belong to from now on, as text
     label    map {now}                                                   the request's own frame
     expire   map {now, count}: the first `count` whose time is up at     empty
              `now` leave
@@ -54,7 +55,7 @@ class Due(NamedTuple):
 def hold_entry(model: bytes, group: Group, given: bytes, body: bytes) -> Entry:
     """The entry of samples that are to be held; `given`: a msgpack array."""
     keys = {"now": group.since, "ttl": group.ttl, "default": group.default, "given": given}
-    return Entry(Kind.HOLD, model, msgpack.packb(keys), body)
+    return Entry(Kind.HOLD, model, msgpack.packb({**keys, "user": group.user}), body)
 
 
 def label_entry(model: bytes, now: int, body: bytes) -> Entry:
@@ -86,10 +87,14 @@ def apply(state: ModelState, record: Record, keys: Mapping[str, Any]) -> None:
         default, given = keys.get("default"), keys.get("given")
         if not (isinstance(default, bytes | None) and isinstance(given, bytes)):
             raise ValueError("expected default and given as bytes in an entry hold")
+        user = keys.get("user")
+        if not isinstance(user, str):
+            raise ValueError(f"expected a user as text in an entry hold, got {user!r:.60}")
         numbers = msgpack.unpackb(given)
         if not isinstance(numbers, list) or len(numbers) != len(names):
             raise ValueError(f"expected the numbers of {len(names)} samples in an entry hold")
-        state.held.hold(Group(samples, names, numbers, now, _number(keys, "ttl"), default))
+        ttl = _number(keys, "ttl")
+        state.held.hold(Group(samples, names, numbers, now, ttl, default, user))
     elif record.kind == Kind.LABEL:
         _, due = labelled(state, parse_labels(record.body, limits), now)
         label(state, due, now)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from onlinesvm.errors import OnlineSVMError
+from onlinesvm.errors import OnlineSVMError, SnapshotError
 from onlinesvm.service.storage.posix import make_private
 from onlinesvm.service.storage.segment import drop_segments, mark_held, superfluous_segments
 from onlinesvm.snapshot import reader, writer
@@ -137,7 +137,12 @@ class Snapshots:
         make_private(folder.parent)
         make_private(folder)
         path = folder / snapshot_name(lsn)
-        saved = writer.write(path, taken, OnlineSVM.check_snapshot)
+        try:
+            saved = writer.write(path, taken, OnlineSVM.check_snapshot)
+        except (OSError, SnapshotError):
+            if taken.id in self._dropped:  # its folder was renamed meanwhile
+                raise DroppedModel(f"model {name} was dropped") from None
+            raise
         if taken.id in self._dropped:  # meanwhile; its folder was renamed, and made again here
             path.unlink(missing_ok=True)
             raise DroppedModel(f"model {name} was dropped")

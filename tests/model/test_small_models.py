@@ -75,6 +75,19 @@ def test_a_small_lookup_is_pruned(kernel: Kernel) -> None:
     assert model.lookup["all"]
 
 
+def test_the_bytes_of_all_names(kernel: Kernel) -> None:
+    """As they are learned, pruned and restored."""
+    limits = Limits(max_features=30)
+    model = OnlineSVM(
+        rule="pa1", kernel=kernel.NAME, limits=limits, max_features_policy="prune"
+    )  # fmt: skip
+    for i in range(100):
+        model.learn_one([f"{'name' * (i % 9)}{i}", "alle \u00e9"], i % 2)
+        assert model.name_bytes == sum(len(name.encode()) for name in model.lookup)
+    restored = OnlineSVM.from_snapshot(model.snapshot(), kernel=kernel.NAME)
+    assert restored.name_bytes == model.name_bytes > 0
+
+
 def test_threads_share_no_row() -> None:
     """What a walk needs is left to the next, of whichever model: one at a time."""
 

@@ -70,6 +70,11 @@ cdef class Lookup:
         """How often a new feature was left out, as the lookup was full."""
         return self.table.refused
 
+    @property
+    def name_bytes(self):
+        """The bytes of all names."""
+        return self.table.arena.bytes
+
     def ids(self, object rows not None, *, bint grow=False, size_t first=0):
         """`rows` over ids. See onlinesvm.model.lookup.Lookup.ids."""
         cdef size_t n = len(rows)

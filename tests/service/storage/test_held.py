@@ -175,7 +175,7 @@ def test_delays_are_reported() -> None:
 
 GOOD = [
     [7, 1, 1],
-    [1, 9, None, msgpack.packb([["x"], ["y"]]), [b"a", b"b"], [0, 1], [0.5, 0.5]],
+    [1, 9, None, "u", msgpack.packb([["x"], ["y"]]), [b"a", b"b"], [0, 1], [0.5, 0.5]],
     [b"k", 12, "expired"],
 ]
 
@@ -199,11 +199,12 @@ def test_a_restored_table_goes_on() -> None:
         [*GOOD, b"more"],
         [[-1, 1, 1], *GOOD[1:]],
         [GOOD[0], [1, 9, "x", *GOOD[1][3:]], GOOD[2]],
-        [GOOD[0], [*GOOD[1][:3], "samples", *GOOD[1][4:]], GOOD[2]],
-        [GOOD[0], [*GOOD[1][:4], [b"a", b"a"], *GOOD[1][5:]], GOOD[2]],
-        [GOOD[0], [*GOOD[1][:4], [b"a", b""], *GOOD[1][5:]], GOOD[2]],
-        [GOOD[0], [*GOOD[1][:5], [0, 2], *GOOD[1][6:]], GOOD[2]],
-        [GOOD[0], [*GOOD[1][:6], [0.5]], GOOD[2]],
+        [GOOD[0], [*GOOD[1][:3], b"user", *GOOD[1][4:]], GOOD[2]],
+        [GOOD[0], [*GOOD[1][:4], "samples", *GOOD[1][5:]], GOOD[2]],
+        [GOOD[0], [*GOOD[1][:5], [b"a", b"a"], *GOOD[1][6:]], GOOD[2]],
+        [GOOD[0], [*GOOD[1][:5], [b"a", b""], *GOOD[1][6:]], GOOD[2]],
+        [GOOD[0], [*GOOD[1][:6], [0, 2], *GOOD[1][7:]], GOOD[2]],
+        [GOOD[0], [*GOOD[1][:7], [0.5]], GOOD[2]],
         [*GOOD[:2], [b"k", 12, "lost"]],
     ],
 )

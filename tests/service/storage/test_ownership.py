@@ -6,6 +6,7 @@ from errno import EIO
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -161,6 +162,30 @@ def test_a_claim_and_its_request_are_logged_together(tmp_path: Path, write: int,
     with bench(tmp_path, max_user_producers=1) as found:
         producers = found.started.default.producers
         assert (producers.dump(), producers.ownership.dump()) == live
+
+
+def test_a_held_key_is_its_users_after_any_start(tmp_path: Path) -> None:
+    def hold(user: str, key: bytes) -> tuple[Any, ...]:
+        body = msgpack.packb([[key], [["a"]]])
+        return "predict", body, {"hold": True}, b"peer", USERS[user] if user else ANYONE
+
+    def label(user: str, *keys: bytes) -> tuple[Any, ...]:
+        body = msgpack.packb([[key, 1] for key in keys])
+        return "label", body, {}, b"peer", USERS[user]
+
+    with bench(tmp_path) as found:
+        assert list(map(code, found.turn(hold("u", b"k"), hold("u", b"l"), hold("", b"n")))) == (
+            [None] * 3
+        )
+        refused = found.turn(hold("v", b"k"), label("v", b"other", b"k"), label("v", b"n"))
+        assert list(map(code, refused)) == ["FORBIDDEN", "FORBIDDEN", None]
+        assert (refused[0].at, refused[1].at, refused[1].sample) == ("$[0][0]", "$[1]", 1)
+    for key in (b"k", b"l"):
+        with bench(tmp_path) as found:
+            answers = found.turn(label("v", key), label("u", key))
+            assert list(map(code, answers)) == ["FORBIDDEN", None]
+            assert answers[1]["samples"] == 1
+            found.snapshot()
 
 
 def test_models_of_a_user_are_bounded(tmp_path: Path) -> None:

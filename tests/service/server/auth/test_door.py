@@ -111,6 +111,17 @@ def test_an_answer_that_is_late_is_not_for_the_heir_of_an_identity() -> None:
                 heir.receive()
 
 
+def test_a_client_cannot_claim_a_user_or_a_descriptor() -> None:
+    """Properties of its handshake that have the names of ours."""
+    claims = {b"User-Id": b"1 " + b"0" * 40, b"__fd": b"0", b"Peer-Address": b"10.0.0.1"}
+    with bound() as router, Peer(router.endpoint, more=claims) as peer:
+        peer.send({"v": 1, "op": "ping"})
+        sender = next_sender(router)
+        assert (sender.key, sender.descriptor == 0) == ("", False)
+        assert router.is_open(sender)
+        assert sender.frame.get("Peer-Address") == "127.0.0.1"
+
+
 def test_connections_are_counted_and_bounded() -> None:
     with bound(Access(max_connections=3)) as router:
         with contextlib.ExitStack() as exit:
