@@ -13,7 +13,14 @@ copyright = "the onlinesvm authors"
 version = release = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.doctest"]
 root_doc = "README"
-include_patterns = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/**.md", "bench/README.md"]
+include_patterns = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "docs/**.md",
+    "bench/README.md",
+]
 html_theme = "furo"
 html_title = f"onlinesvm {__version__}"
 html_show_sphinx = False
@@ -24,10 +31,10 @@ autodoc_class_signature = "separated"
 
 # The pages of the site by chapter. README has no list of its own: a reader of the file has a table.
 CHAPTERS = {
-    "Using it": "semantics rules formats configuration python threads wire vectors",
+    "Using it": "semantics rules formats later configuration python threads wire vectors",
     "Cookbook": "cookbook/*",
     "Operating it": "operations durability ingest security benchmarks /bench/README",
-    "Its code": "api architecture kernels /CONTRIBUTING /CHANGELOG",
+    "Its code": "api architecture kernels /CONTRIBUTING /SECURITY /CHANGELOG",
 }
 
 

@@ -75,7 +75,7 @@ class Door:
         self._zap = context.socket(zmq.REP)
         self._zap.linger = 0
         self._zap.bind(_ZAP)
-        self._wake_in, self._wake_out = os.pipe2(os.O_CLOEXEC)
+        self._wake_in, self._wake_out = os.pipe()
         self._thread = threading.Thread(target=self._run, name="onlinesvm-door", daemon=True)
         self._thread.start()
 
