@@ -8,7 +8,7 @@ from typing import Any
 from onlinesvm.data.batch import BatchColumns
 from onlinesvm.data.label import Label
 
-__all__ = ["Decoded", "Pieces", "feature_count", "in_pieces"]
+__all__ = ["Decoded", "Pieces", "in_pieces"]
 
 
 class Pieces:
@@ -45,13 +45,6 @@ class Pieces:
 
 
 Decoded = BatchColumns | Pieces
-
-
-def feature_count(decoded: Decoded, body: bytes) -> int:
-    """The features of what was decoded from `body`; of Pieces, which have none yet, two a byte, as
-    texts have.
-    """
-    return 2 * len(body) if isinstance(decoded, Pieces) else int(decoded.indptr[-1])
 
 
 def in_pieces(rows: Any) -> Iterable[Any]:

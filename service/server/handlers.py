@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from onlinesvm.data.codec import encode_margins
 from onlinesvm.data.label import packable
-from onlinesvm.data.pieces import Decoded, Pieces, feature_count
+from onlinesvm.data.pieces import Decoded, Pieces
 from onlinesvm.data.validation import sample_starts
 from onlinesvm.errors import BodyError, SampleError
 from onlinesvm.metrics.monitor import NAMES
@@ -113,7 +113,7 @@ class Handlers(ABC):
     def _batch(self, model: Model, request: Request) -> Decoded:
         """The samples in a request to score, which its user's quota pays for."""
         batch = model.decode(request.body, labelled=False)
-        self._users.quotas.take_features(request, feature_count(batch, request.body))
+        self._users.quotas.take_features(request, _feature_count(batch, request.body))
         return batch
 
     def _predict(self, request: Request) -> Answer:
@@ -183,7 +183,7 @@ class Handlers(ABC):
         batch = self._batch(model, request)
         # Each feature becomes objects and some 40 bytes of the reply, while others wait.
         limit = model.limits.max_features_per_sample
-        features = feature_count(batch, request.body)
+        features = _feature_count(batch, request.body)
         if isinstance(batch, Pieces) or features > limit:
             raise RequestError(
                 "TOO_LARGE",
@@ -299,6 +299,13 @@ class Handlers(ABC):
         """The figures of this mode alone."""
 
 
+def _feature_count(decoded: Decoded, body: bytes) -> int:
+    """The features of what was decoded from `body`; of Pieces, which have none yet, two a byte, as
+    texts have.
+    """
+    return 2 * len(body) if isinstance(decoded, Pieces) else int(decoded.indptr[-1])
+
+
 class LeaderHandlers(Handlers):
     """The operations of a daemon that learns."""
 
@@ -328,7 +335,7 @@ class LeaderHandlers(Handlers):
         try:
             if isinstance(plan, Plan):
                 learned = plan.carry_out()
-                self._users.quotas.take_features(request, feature_count(plan.batch, request.body))
+                self._users.quotas.take_features(request, _feature_count(plan.batch, request.body))
                 return self._learned(learned)
             if isinstance(plan, Hold):
                 return self._held(request, plan)
@@ -361,7 +368,7 @@ class LeaderHandlers(Handlers):
 
     def _held(self, request: Request, plan: Hold) -> Reply:
         known = plan.carry_out()
-        self._users.quotas.take_features(request, feature_count(plan.batch, request.body))
+        self._users.quotas.take_features(request, _feature_count(plan.batch, request.body))
         reply = self._predicted(
             request, plan.hosted.model, plan.batch, plan.group.samples, plan.margins
         )
