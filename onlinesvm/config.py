@@ -57,7 +57,7 @@ RULE_BOUNDS: dict[str, tuple[float | None, float | None]] = {
 _LATER: dict[str, Any] = {
     "average": False, "normalize": "none", "class_weight": None, "threshold": 0.0,
     "max_features_policy": "refuse-new", "labels": None, "positive": None, "fields": (),
-    "numbers": "raw", "task": "binary",
+    "numbers": "raw", "crosses": (), "vectors": None, "task": "binary",
 }  # fmt: skip
 
 
@@ -183,6 +183,19 @@ class LearnerConfig:
         " fewer errors where the response is not linear, and six times the features",
         NUMBERS,
     )
+    crosses: str | tuple[tuple[str, str], ...] = parameter(
+        (),
+        "fields whose categories make features in pairs, as carrier:origin,origin:dest; * for all"
+        " pairs. Two fields are crossed while they have at most 5,000 pairs of values. Where two"
+        " categories mean more together than each alone",
+    )
+
+    vectors: str | None = parameter(
+        None,
+        "the fastText .bin file whose word vectors texts have beside their words, known by its"
+        " SHA-256. Where few samples can be labelled and vectors of much text are at hand; slow: 10"
+        " µs a word",
+    )
 
     def __post_init__(self) -> None:
         _check_choice("rule", self.rule, RULES)
@@ -210,6 +223,7 @@ class LearnerConfig:
         if self.text is None:
             object.__setattr__(self, "text", self._own_text())
         object.__setattr__(self, "fields", _checked_fields(self.fields))
+        object.__setattr__(self, "crosses", _checked_crosses(self.crosses))
         self.text_options()
 
     def _own_text(self) -> str:
@@ -220,7 +234,10 @@ class LearnerConfig:
     def text_options(self) -> TextOptions:
         """How records are read. Raises ConfigError for options that cannot be."""
         assert self.text is not None
-        return TextOptions(text=self.text, fields=dict(self.fields), numbers=self.numbers)
+        return TextOptions(
+            text=self.text, fields=dict(self.fields), numbers=self.numbers,
+            crosses=self.crosses, vectors=self.vectors,
+        )  # fmt: skip
 
     def _check_task(self) -> None:
         """Decide an automatic task. Raises ConfigError for what the task does not have."""
@@ -378,6 +395,8 @@ def _comparable(name: str, value: Any) -> object:
         return _checked_class_weight(value)
     if name == "fields":
         return _checked_fields(value)
+    if name == "crosses":
+        return _checked_crosses(value)
     if name in ("labels", "positive") and value is not None:
         labels = [label_of(label).text for label in _checked_labels(name, value) or ()]
         return labels if name == "labels" else frozenset(labels)
@@ -394,6 +413,22 @@ def _checked_fields(given: object) -> tuple[tuple[str, str], ...]:
         if not isinstance(name, str) or not isinstance(kind, str):
             raise ConfigError(f"fields: expected names and kinds as text, got {given!r}")
     return tuple(sorted(found.items()))
+
+
+def _checked_crosses(given: object) -> str | tuple[tuple[str, str], ...]:
+    """Pairs of fields, each once and the lesser name first; or ``*``."""
+    if given == "*":
+        return "*"
+    pairs = given if isinstance(given, Iterable) and not isinstance(given, str | bytes) else None
+    found = set()
+    for pair in (given,) if pairs is None else pairs:
+        fields = tuple(pair) if isinstance(pair, tuple | list) else ()
+        if len(fields) != 2 or not all(isinstance(field, str) for field in fields):
+            raise ConfigError(f"crosses: expected * or pairs of fields, got {given!r}")
+        if fields[0] == fields[1]:
+            raise ConfigError(f"crosses: expected pairs of two fields, got {fields[0]!r} twice")
+        found.add((min(fields), max(fields)))
+    return tuple(sorted(found))
 
 
 def _checked_class_weight(given: object) -> str | tuple[float, float] | None:

@@ -10,18 +10,27 @@ fails the same two. EXPECTED_FAILED_CHECKS names them for `check_estimator`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from onlinesvm.config import Limits
+from onlinesvm.data.frames import is_frame
 from onlinesvm.svm import OnlineSVM
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin
     from sklearn.utils.multiclass import check_classification_targets
-    from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+    from sklearn.utils.validation import (
+        _check_sample_weight,
+        assert_all_finite,
+        check_consistent_length,
+        check_is_fitted,
+        column_or_1d,
+        validate_data,
+    )
 except ImportError as error:
     raise ImportError(
         "onlinesvm.sklearn needs scikit-learn 1.6 or later: pip install 'onlinesvm[sklearn]'"
@@ -39,8 +48,11 @@ EXPECTED_FAILED_CHECKS = {
 # The learner's parameters, by the names of LearnerConfig.
 _PARAMETERS = (
     "rule", "eta0", "schedule", "alpha", "average", "C", "r", "forgetting", "bias", "normalize",
-    "class_weight", "threshold",
+    "class_weight", "threshold", "text", "fields", "numbers", "crosses",
 )  # fmt: skip
+
+
+_LOOKED_AT = 100  # rows of a frame, to see if it has texts
 
 
 class OnlineSVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -53,8 +65,13 @@ class OnlineSVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     max_value, max_importance, clip: as those of Limits.
     kernel: as OnlineSVM takes it.
 
+    X is a matrix or a frame of numbers, [n, m]; or n texts or records, as OnlineSVM takes them
+    ("free prize", {"subject": "free", "known": True}, ["a", "b"]), which `text`, `fields`,
+    `numbers` and `crosses` say how to read; or a frame of pandas or polars with columns of text,
+    whose rows are records.
+
     Attributes after fitting: `classes_` [k], in sorted order; `model_`, the OnlineSVM;
-    `n_features_in_`.
+    `n_features_in_`, of a matrix or frame of numbers.
     """
 
     def __init__(
@@ -72,6 +89,10 @@ class OnlineSVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         normalize: str = "none",
         class_weight: str | dict[Any, float] | tuple[float, float] | None = None,
         threshold: float = 0.0,
+        text: str | None = None,
+        fields: Any = (),
+        numbers: str = "raw",
+        crosses: Any = (),
         max_value: float | None = None,
         max_importance: float | None = None,
         clip: bool = False,
@@ -92,6 +113,10 @@ class OnlineSVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.normalize = normalize
         self.class_weight = class_weight
         self.threshold = threshold
+        self.text = text
+        self.fields = fields
+        self.numbers = numbers
+        self.crosses = crosses
         self.max_value = max_value
         self.max_importance = max_importance
         self.clip = clip
@@ -204,9 +229,19 @@ class OnlineSVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         *,
         reset: bool,
     ) -> tuple[Any, Any, Any]:
-        X, y = validate_data(  # noqa: N806
-            self, X, y, reset=reset, accept_sparse="csr", dtype=np.float64, accept_large_sparse=True
-        )
+        records = _records_of(X)
+        if records is None:
+            X, y = validate_data(  # noqa: N806
+                self, X, y, reset=reset, accept_sparse="csr", dtype=np.float64,
+                accept_large_sparse=True,
+            )  # fmt: skip
+        else:
+            X, y = records, column_or_1d(y, warn=True)  # noqa: N806
+            check_consistent_length(X, y)
+            assert_all_finite(y, input_name="y")
+            if reset:
+                for name in ("n_features_in_", "feature_names_in_"):
+                    self.__dict__.pop(name, None)
         check_classification_targets(y)
         weights = None
         if sample_weight is not None:
@@ -216,6 +251,9 @@ class OnlineSVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return X, y, weights
 
     def _checked_rows(self, X: Any) -> Any:  # noqa: N803
+        records = _records_of(X)
+        if records is not None:
+            return records
         return validate_data(self, X, reset=False, accept_sparse="csr", dtype=np.float64)
 
     def _labels(self, y: Any, weights: Any) -> tuple[NDArray[Any], Any]:
@@ -235,4 +273,37 @@ class OnlineSVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.input_tags.string = tags.input_tags.dict = True
         return tags
+
+
+def _records_of(X: Any) -> NDArray[np.object_] | None:  # noqa: N803
+    """Texts and records, [n]; None for a matrix, a frame of numbers, and what is neither."""
+    if is_frame(X):
+        first = _rows_of(X.head(_LOOKED_AT)) if hasattr(X, "head") else []
+        if not any(isinstance(value, str) for row in first for value in row.values()):
+            return None
+        X = _rows_of(X)  # noqa: N806
+    elif getattr(X, "ndim", 1) != 1 or not hasattr(X, "__len__") or isinstance(X, str | bytes):
+        return None
+    rows = X.tolist() if hasattr(X, "tolist") else list(X)
+    if not rows or not _is_record(rows[0]):
+        return None
+    found = np.empty(len(rows), dtype=object)
+    for i, row in enumerate(rows):
+        found[i] = row
+    return found
+
+
+def _rows_of(frame: Any) -> list[dict[str, Any]]:
+    """The rows of a frame of pandas or polars; none of another library's."""
+    if hasattr(frame, "to_dicts"):
+        rows: list[dict[str, Any]] = frame.to_dicts()
+        return rows
+    return frame.to_dict("records") if hasattr(frame, "to_dict") else []
+
+
+def _is_record(row: Any) -> bool:
+    if isinstance(row, str | Mapping):
+        return True
+    return isinstance(row, list | tuple) and bool(row) and isinstance(row[0], str | bytes)

@@ -24,6 +24,8 @@ from onlinesvm.data.objects import (
     learn_batches,
     moved,
     of_columns,
+    one_decoded,
+    one_packed,
     one_to_learn,
     one_to_predict,
     predict_batches,
@@ -36,12 +38,13 @@ from onlinesvm.errors import ConfigError, SampleError, SnapshotError
 from onlinesvm.kernel.contract import Rows
 from onlinesvm.model.asking import B, distances_of, worth_asking
 from onlinesvm.model.explanation import Explanation
+from onlinesvm.model.fields import with_fields
 from onlinesvm.model.labels import label_array
-from onlinesvm.model.lookup import name_text
 from onlinesvm.model.model import Model, sided
 from onlinesvm.snapshot.format import Snapshot
 from onlinesvm.snapshot.reader import from_bytes, read
 from onlinesvm.snapshot.writer import Saved, to_bytes, write
+from onlinesvm.text.word_vectors import named
 
 __all__ = ["OnlineSVM"]
 
@@ -52,7 +55,8 @@ _CHECKED_FEATURES = 2**16  # of a snapshot at a time, some megabytes
 class OnlineSVM(Model):
     """A sparse online linear SVM: hinge loss, features named by strings, no vocabulary beforehand.
 
-    `parameters` are the fields of LearnerConfig (``rule="sgd", eta0=0.1``). `kernel` forces
+    `parameters` are the fields of LearnerConfig (``rule="sgd", eta0=0.1``); `vectors` may be a
+    file's name. `kernel` forces
     ``"native"`` or ``"python"``; without it the best available is used.
 
     A Model whose samples are Python objects and matrices, and that lies in files. One thread learns
@@ -72,6 +76,8 @@ class OnlineSVM(Model):
     def __init__(
         self, *, limits: Limits | None = None, kernel: str | None = None, **parameters: Any
     ) -> None:
+        if "vectors" in parameters:
+            parameters["vectors"] = named(parameters["vectors"])
         super().__init__(LearnerConfig(**parameters), limits or Limits(), kernel)
 
     # Python objects.
@@ -230,20 +236,19 @@ class OnlineSVM(Model):
 
         Raises as `predict` does.
         """
-        batch = self._one(features)
-        return [
-            (name_text(name), float(x)) for name, x in zip(batch.names, batch.values, strict=True)
-        ]
+        return self.features_batch(self._one(features))[0]
 
     def explain(
         self, features: Features, label: Written | None = None, other: Written | None = None
     ) -> Explanation:
-        """The parts of the margin of one sample; changes nothing. Raises as `predict` does.
+        """The parts of the margin of one sample, by feature and by field; changes nothing.
 
         label, other: of many classes, explain the score of `label`, or its lead over `other`; left
-        out, the score of the predicted label.
+        out, the score of the predicted label. Raises as `predict` does.
         """
-        return self.explain_batch(self._one(features), label, other)[0]
+        body = one_packed(features, self.extractor)
+        batch = one_decoded(body, self.kernel, self.limits, self.extractor)
+        return with_fields(self, self.explain_batch(batch, label, other), body)[0]
 
     # Matrices and data frames.
 

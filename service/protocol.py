@@ -30,8 +30,12 @@ envelope, up to a first empty one, may come before them; the reply echoes them.
                        each: "learned", "duplicate", "expired" or "unknown"
     explain     yes    samples to score; the reply's body holds the parts of each margin, a map
                        {margin, label, bias, features: array of [name, value, weight,
-                       contribution, seen, known]}. Of a multiclass model, with `label` in the
-                       header: of the score of that label; with `other` too: of its lead over that
+                       contribution, seen, known], fields: array of [field, contribution, whole,
+                       text: array of [part of the text, contribution]]}. Of a multiclass model,
+                       with `label` in the header: of the score of that label; with `other` too: of
+                       its lead over that
+    features    yes    samples; the reply's body holds the features of each, an array of
+                       [name, value]
     labels             the labels of a multiclass model from the id `first` (0) on, `count` (100, at
                        most 1,000): the body is a map {labels: array of maps, next: id or nil,
                        confusion: map {labels, weights}, nil after the first page}
@@ -92,6 +96,7 @@ from onlinesvm.model.labels import label_array
 from onlinesvm.model.lookup import name_bytes, name_text
 from onlinesvm.service.errors import RequestRefused
 from onlinesvm.service.keys.permit import ANYONE, Permit
+from onlinesvm.text.attribution import FieldPart, TextPart
 
 __all__ = [
     "CODES",
@@ -112,10 +117,12 @@ __all__ = [
     "RequestError",
     "code_of",
     "decode_explanations",
+    "decode_features",
     "decode_labels",
     "decode_margins",
     "encode_error",
     "encode_explanations",
+    "encode_features",
     "encode_labels",
     "encode_reply",
     "encode_request",
@@ -159,6 +166,7 @@ OPERATIONS = {
     "predict": True,
     "label": True,
     "explain": True,
+    "features": True,
     "labels": False,
     "drop_label": False,
     "stats": False,
@@ -176,7 +184,7 @@ OPERATIONS = {
 # Operation → the least role that may ask for it, where there are keys; admin for any other. To have
 # samples held takes the role learn.
 ROLE_OF = dict.fromkeys(
-    ("ping", "predict", "explain", "labels", "stats", "models", "fetch"), "read"
+    ("ping", "predict", "explain", "features", "labels", "stats", "models", "fetch"), "read"
 ) | {
     "learn": "learn",
     "resume": "learn",
@@ -792,6 +800,15 @@ def encode_explanations(explanations: Sequence[Explanation]) -> bytes:
                 "features": [
                     [_wire_name(part.name), *part[1:]] for part in explained.contributions
                 ],
+                "fields": [
+                    [
+                        _wire_name(part.field),
+                        part.contribution,
+                        part.whole,
+                        [[_wire_name(text), contribution] for text, contribution in part.text],
+                    ]
+                    for part in explained.fields
+                ],
             }
             for explained in explanations
         ]
@@ -806,13 +823,37 @@ def decode_explanations(body: bytes) -> list[Explanation]:
             explained["margin"],
             label_shown(explained["label"]),
             explained["bias"],
+            [Contribution(_text(name), *rest) for name, *rest in explained["features"]],
             [
-                Contribution(name_text(name_bytes(name)), *rest)
-                for name, *rest in explained["features"]
+                FieldPart(
+                    _text(field),
+                    contribution,
+                    whole,
+                    [TextPart(_text(text), part) for text, part in texts],
+                )
+                for field, contribution, whole, texts in explained["fields"]
             ],
         )
         for explained in msgpack.unpackb(body)
     ]
+
+
+def encode_features(features: Sequence[Sequence[tuple[str, float]]]) -> bytes:
+    """The body of a reply to features."""
+    packed: bytes = msgpack.packb(
+        [[[_wire_name(name), value] for name, value in sample] for sample in features]
+    )
+    return packed
+
+
+def decode_features(body: bytes) -> list[list[tuple[str, float]]]:
+    """The features in the body of a reply."""
+    return [[(_text(name), value) for name, value in sample] for sample in msgpack.unpackb(body)]
+
+
+def _text(name: str | bytes) -> str:
+    """A name in a reply as Python shows it."""
+    return name_text(name_bytes(name))
 
 
 def _wire_name(name: str) -> str | bytes:

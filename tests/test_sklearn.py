@@ -57,6 +57,62 @@ def test_a_fit_is_the_model_of_the_same_rows() -> None:
     assert fitted.score(X, y) > 0.9
 
 
+RECORDS: list[Any] = [
+    "Free prize now!!", {"subject": "minutes", "known": True, "n": 3}, ["free", "prize"],
+    {"subject": "the next meeting", "known": True, "n": 1},
+] * 10  # fmt: skip
+
+
+@pytest.mark.parametrize("given", [list, tuple, lambda rows: np.array(rows, dtype=object)])
+def test_texts_and_records_are_learned_as_the_model_learns_them(given: Any) -> None:
+    settings = {"fields": {"subject": "text"}, "numbers": "prefixes", "crosses": "*"}
+    fitted = OnlineSVMClassifier(shuffle=False, **settings).fit(given(RECORDS), KINDS)
+    model, pairs = OnlineSVM(**settings), zip(RECORDS, KINDS, strict=True)
+    model.learn([(row, 1 if kind == "spam" else -1) for row, kind in pairs])
+    assert fitted.decision_function(given(RECORDS)).tobytes() == (
+        model.decision_function(RECORDS).tobytes()
+    )
+    asked = ["a free prize", {"subject": "next meeting", "known": True}]
+    assert fitted.predict(asked).tolist() == ["spam", "ham"]
+    assert not hasattr(fitted, "n_features_in_")
+    assert "n@1:3" in fitted.model_.lookup
+    again = pickle.loads(pickle.dumps(fitted))
+    assert again.predict(given(RECORDS)).tolist() == fitted.predict(given(RECORDS)).tolist()
+
+
+def test_texts_go_through_scikit_learns_tools() -> None:
+    assert cross_val_score(OnlineSVMClassifier(), TEXTS, KINDS, cv=4).mean() == 1.0
+    search = GridSearchCV(OnlineSVMClassifier(), {"text": ["words", "default"]}, cv=2)
+    assert search.fit(TEXTS, KINDS).best_score_ == 1.0
+    weighted = OnlineSVMClassifier(passes=2, random_state=1)
+    weighted.fit(TEXTS, KINDS, sample_weight=np.arange(40))
+    assert weighted.partial_fit(TEXTS[:2], KINDS[:2]).score(TEXTS, KINDS) == 1.0
+    calibrated = CalibratedClassifierCV(OnlineSVMClassifier(), cv=2).fit(TEXTS, KINDS)
+    assert calibrated.predict(TEXTS[:2]).tolist() == KINDS[:2]
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_rows_of_a_frame_with_text_are_records(library: str) -> None:
+    frame = pytest.importorskip(library).DataFrame(
+        {"from": ["shop", "mum"] * 9, "text": ["free prize", "at home"] * 9, "n": range(18)}
+    )
+    kinds = ["spam", "ham"] * 9
+    fitted = OnlineSVMClassifier(shuffle=False, crosses=[("from", "text")]).fit(frame, kinds)
+    assert {"from=shop", "text^free prize", "n"} <= set(fitted.model_.lookup)
+    assert fitted.score(frame, kinds) == 1.0
+    numbers = OnlineSVMClassifier().fit(frame[["n"]], kinds)
+    assert numbers.n_features_in_ == 1
+    numbers.fit(frame, kinds)
+    assert not hasattr(numbers, "n_features_in_")
+
+
+def test_texts_and_labels_of_other_lengths_are_refused() -> None:
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        OnlineSVMClassifier().fit(TEXTS, KINDS[1:])
+    with pytest.raises(ValueError, match="2D array"):
+        OnlineSVMClassifier().fit([1.0, 2.0], KINDS[:2])
+
+
 def test_many_classes_are_the_model_of_their_places() -> None:
     X, _ = drawn(400)  # noqa: N806
     y = np.array(["c", "a", "d", "b"])[X[:, :4].argmax(axis=1)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -19,6 +20,8 @@ __all__ = ["CSR", "Batch", "BatchColumns", "Columns", "Features", "Name", "stack
 
 Name = str | bytes | int
 Value = float | str | bytes | bool | Iterable[Name] | None  # of a record's field
+_NONE: Mapping[int, tuple[bytes, ...]] = MappingProxyType({})
+
 Features = Mapping[Name, Value] | Iterable[Name]  # a text too: a str
 
 
@@ -60,7 +63,8 @@ class Batch:
     """The Python kernel's batch: plain lists, one element a sample or a feature.
 
     importances: finite, ≥ 0. tags: the features' views, and OF_TEXT (`onlinesvm.text.constants`);
-    empty where all are 0.
+    empty where all are 0. marks: of the features that are categories, or crosses of two, of fields
+    that are crossed: these one or two fields.
     """
 
     label_table: list[Label] = field(default_factory=list)
@@ -72,6 +76,7 @@ class Batch:
     tags: list[int] = field(default_factory=list)
     cut: int = 0
     records: dict[int, bytes] = field(default_factory=dict)
+    marks: dict[int, tuple[bytes, ...]] = field(default_factory=dict)
     _places: dict[bytes, int] = field(default_factory=dict)  # of labels, by text
 
     def __len__(self) -> int:
@@ -84,6 +89,7 @@ class Batch:
         names: Iterable[bytes],
         values: Iterable[float],
         tags: Iterable[int] = (),
+        marks: Mapping[int, tuple[bytes, ...]] = _NONE,
     ) -> None:
         """Add one sample whose names and values were validated, zeros dropped."""
         before = len(self.names)
@@ -100,11 +106,12 @@ class Batch:
         if self.tags or any(tags):
             self.tags.extend([0] * (before - len(self.tags)))
             self.tags.extend(tags or [0] * (len(self.names) - before))
+        self.marks.update({before + j: fields for j, fields in marks.items()})
         self.indptr.append(len(self.names))
 
     def drop_features(self) -> None:
         """Leave the samples without features."""
-        self.names, self.values, self.tags = [], [], []
+        self.names, self.values, self.tags, self.marks = [], [], [], {}
         self.indptr = [0] * (len(self) + 1)
 
     def features(self, i: int) -> Iterator[tuple[bytes, float]]:

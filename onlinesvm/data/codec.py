@@ -14,7 +14,7 @@ the values of a map text, booleans, nil and arrays of names (`onlinesvm.text.rec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -32,7 +32,7 @@ from onlinesvm.errors import SampleError
 from onlinesvm.text.constants import MADE_NAME_BYTES, PIECE_FEATURES
 from onlinesvm.text.records import Extractor, extract_unpacked
 
-__all__ = ["cut_body", "decode", "encode", "encode_margins", "pack_array"]
+__all__ = ["cut_body", "decode", "encode", "encode_margins", "pack_array", "parts_of"]
 
 
 class _FaultyBodyError(Exception):
@@ -74,12 +74,13 @@ class _Form:
         the worse one with their values negated. The lookup sums those that both have.
         """
         importance = self._importance(pair)
-        names, values, tags = self._columns(pair[0])
-        of_worse, worse_values, worse_tags = self._columns(pair[1])
+        names, values, tags, marks = self._columns(pair[0])
+        of_worse, worse_values, worse_tags, worse_marks = self._columns(pair[1])
         if tags or worse_tags:
             tags = [*(tags or [0] * len(names)), *(worse_tags or [0] * len(of_worse))]
         values = [*values, *(-value for value in worse_values)]
-        batch.append(None, importance, [*names, *of_worse], values, tags)
+        marks = {**marks, **{len(names) + j: fields for j, fields in worse_marks.items()}}
+        batch.append(None, importance, [*names, *of_worse], values, tags, marks)
 
     def _importance(self, sample: Any) -> float:
         """The importance of a sample or a pair, an array of 2 or 3."""
@@ -99,7 +100,7 @@ class _Form:
 
     def _columns(self, features: Any) -> _Features:
         if self.extractor is None or not self._is_record(features):
-            return *_columns(features, self.limits, self.bounds), ()
+            return *_columns(features, self.limits, self.bounds), (), {}
         try:
             found = extract_unpacked(self.extractor, features)
         except SampleError:
@@ -112,7 +113,7 @@ class _Form:
             values.append(fitting)
         self.made += len(found.names) + sum(map(len, found.names)) // MADE_NAME_BYTES
         self.cut += found.cut
-        return found.names, values, found.views
+        return found.names, values, found.views, found.marks
 
     def _is_record(self, features: Any) -> bool:
         """True for what has more than names and numbers; what is no sample is none either."""
@@ -124,7 +125,8 @@ class _Form:
         return type(features) is not list
 
 
-_Features = tuple[Sequence[bytes], Sequence[float], Sequence[int]]
+_Marks = Mapping[int, tuple[bytes, ...]]
+_Features = tuple[Sequence[bytes], Sequence[float], Sequence[int], _Marks]
 
 
 def decode(
@@ -317,6 +319,11 @@ def encode(batch: BatchColumns, *, labelled: bool) -> bytes:
 def pack_array(parts: Sequence[bytes]) -> bytes:
     """One msgpack array of objects that are packed already."""
     return b"".join((msgpack.Packer().pack_array_header(len(parts)), *parts))
+
+
+def parts_of(body: bytes) -> list[bytes]:
+    """The elements of `body`, an array, each as it is packed."""
+    return [body[start:end] for start, end in pairwise(sample_starts(body, 2**31))]
 
 
 def cut_body(body: bytes, *places: int) -> list[bytes]:

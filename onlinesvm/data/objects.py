@@ -36,6 +36,8 @@ __all__ = [
     "moved",
     "moved_by",
     "of_columns",
+    "one_decoded",
+    "one_packed",
     "one_to_learn",
     "one_to_predict",
     "predict_batches",
@@ -228,10 +230,21 @@ def one_to_predict(
     features: Features, kernel: Decoder, limits: Limits, extractor: Any = None
 ) -> BatchColumns:
     """One sample to score. Raises as `learn_batches` does."""
+    return one_decoded(one_packed(features, extractor), kernel, limits, extractor)
+
+
+def one_packed(features: Features, extractor: Any = None) -> bytes:
+    """The body of a predict request of one sample. Raises as `learn_batches` does."""
     try:
-        body = pack_array([Packer(extractor is None or extractor.reads_text).features(features)])
+        return pack_array([Packer(extractor is None or extractor.reads_text).features(features)])
     except SampleError as error:
         raise type(error)(error.message, error.path, alone=True) from None
+
+
+def one_decoded(
+    body: bytes, kernel: Decoder, limits: Limits, extractor: Any = None
+) -> BatchColumns:
+    """The sample of `one_packed`. Raises as `learn_batches` does."""
     try:
         return alone_in(kernel.decode(body, limits, labelled=False, extractor=extractor))
     except SampleError as error:

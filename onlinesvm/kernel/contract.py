@@ -2,7 +2,7 @@
 
 A kernel module defines the 13 names of MODULE. Its lookups, rules, metrics, learners of many
 classes, views and extractors have the members of the protocols below, which share names for like
-things: 42 different names in all. A test holds both kernels to exactly these. The python kernel is
+things: 44 different names in all. A test holds both kernels to exactly these. The python kernel is
 the readable reference; it specifies them.
 
 *Rows* are a decoded batch of the kernel, Pieces of a large one, or Columns of a matrix. All are
@@ -49,9 +49,11 @@ MODULE = (
 # Of each kind of object, the public members.
 MEMBERS = {
     "Lookup": (
+        "categories",
         "entered",
         "id",
         "ids",
+        "left_out",
         "max_features",
         "name_bytes",
         "prune",
@@ -108,7 +110,10 @@ class KernelLookup(Protocol):
     @property
     def refused(self) -> int: ...
     @property
+    def categories(self) -> list[tuple[bytes, int]]: ...
+    @property
     def name_bytes(self) -> int: ...
+    def left_out(self, batch: Any) -> list[int]: ...
     def __len__(self) -> int: ...
     def id(self, name: bytes) -> int: ...
     def ids(self, rows: Any, *, grow: bool = False, first: int = 0) -> CSR: ...
@@ -116,7 +121,12 @@ class KernelLookup(Protocol):
     def reserve(self, parts: Iterable[Any]) -> int: ...
     def prune(self, kept: NDArray[np.bool_]) -> None: ...
     def view(self) -> KernelView: ...
-    def restore(self, lengths: NDArray[np.uint32], names: NDArray[np.uint8]) -> None: ...
+    def restore(
+        self,
+        lengths: NDArray[np.uint32],
+        names: NDArray[np.uint8],
+        categories: Sequence[tuple[bytes, int]] = (),
+    ) -> None: ...
 
 
 class KernelRule(Protocol):
@@ -158,6 +168,8 @@ class KernelExtracted(Protocol):
     def cut(self) -> int: ...
     @property
     def crosses(self) -> int: ...
+    @property
+    def marks(self) -> Mapping[int, tuple[bytes, ...]]: ...
 
 
 class KernelExtractor(Protocol):

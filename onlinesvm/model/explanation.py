@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from onlinesvm.data.batch import CSR, BatchColumns
@@ -12,10 +13,11 @@ from onlinesvm.model.class_labels import ClassLabels
 from onlinesvm.model.classes import ClassHead
 from onlinesvm.model.head import Head
 from onlinesvm.model.labels import Labels
-from onlinesvm.model.lookup import name_text
+from onlinesvm.model.lookup import features_of
 from onlinesvm.model.rules.class_state import KNOWN
+from onlinesvm.text.attribution import FieldPart
 
-__all__ = ["Contribution", "Explanation", "of_binary", "of_classes"]
+__all__ = ["Contribution", "Explanation", "distinct", "of_binary", "of_classes"]
 
 
 class Contribution(NamedTuple):
@@ -37,32 +39,36 @@ class Contribution(NamedTuple):
 class Explanation:
     """A margin, the label it means, and its parts, in the order of the sample; added left to right
     from 0.0, the bias last, they give the margin exactly. label: None before one is known.
+
+    fields: the same by field of the record, and by token of its texts; they and the bias add up to
+    the margin but for rounding. Empty where the sample came as features.
     """
 
     margin: float
     label: Written | None
     bias: float
     contributions: list[Contribution]
+    fields: list[FieldPart] = field(default_factory=list)
 
 
-def _distinct(batch: BatchColumns) -> list[list[str]]:
-    """The distinct names of each sample, in its order: as the rows have them."""
-    names, starts = batch.names, [int(start) for start in batch.indptr]
+def distinct(batch: BatchColumns, left_out: Collection[int]) -> list[list[str]]:
+    """The distinct names of each sample, in its order, without those left out: as the rows have
+    them.
+    """
     return [
-        [name_text(name) for name in dict.fromkeys(names[starts[i] : starts[i + 1]])]
-        for i in range(len(batch))
+        list(dict.fromkeys(name for name, _ in pairs)) for pairs in features_of(batch, left_out)
     ]
 
 
 def of_binary(
-    head: Head, labels: Labels, batch: BatchColumns, csr: CSR, threshold: float
+    head: Head, labels: Labels, names_of: list[list[str]], csr: CSR, threshold: float
 ) -> list[Explanation]:
-    """The parts of the margin of each sample; `csr` is `batch` over ids."""
+    """The parts of the margin of each sample; `csr` is the samples over ids, `names_of` their
+    distinct names.
+    """
     explained = []
     bias = head.bias
-    for i, (margin, names) in enumerate(
-        zip(head.rule.score(csr).tolist(), _distinct(batch), strict=True)
-    ):
+    for i, (margin, names) in enumerate(zip(head.rule.score(csr).tolist(), names_of, strict=True)):
         parts = []
         _, ids, values = csr.rows(i, i + 1)
         for name, id, x in zip(names, ids.tolist(), values.tolist(), strict=True):
@@ -76,13 +82,13 @@ def of_binary(
 def of_classes(
     head: ClassHead,
     labels: ClassLabels,
-    batch: BatchColumns,
+    names_of: list[list[str]],
     csr: CSR,
     label: object,
     other: object,
 ) -> list[Explanation]:
     """The parts of the score of `label`, of the predicted one for None, or of its lead over
-    `other`, of each sample; `csr` is `batch` over ids.
+    `other`, of each sample; `csr` is the samples over ids, `names_of` their distinct names.
 
     Raises SampleError for a label that is not known or has no learned sample.
     """
@@ -96,7 +102,7 @@ def of_classes(
             )
     best = head.top(csr, 1)[0]
     explained = []
-    for i, names in enumerate(_distinct(batch)):
+    for i, names in enumerate(names_of):
         id = wanted if wanted is not None else int(best[i, 0]) if best.size else None
         if id is None:
             none = [Contribution(name, 0.0, 0.0, 0.0, 0, False) for name in names]

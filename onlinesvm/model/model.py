@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from onlinesvm import kernel as kernels
 from onlinesvm.config import MOST_LABELS, LearnerConfig, Limits
 from onlinesvm.data import matrix
-from onlinesvm.data.batch import CSR, BatchColumns, Columns, stacked
+from onlinesvm.data.batch import CSR, Columns, stacked
 from onlinesvm.data.label import Written
 from onlinesvm.data.pieces import Decoded, Pieces
 from onlinesvm.errors import ConfigError
@@ -36,10 +36,10 @@ from onlinesvm.metrics.progressive import Progressive
 from onlinesvm.model import ranking
 from onlinesvm.model.class_labels import AnyLabels, ClassLabels
 from onlinesvm.model.classes import ClassHead
-from onlinesvm.model.explanation import Explanation, of_binary, of_classes
+from onlinesvm.model.explanation import Explanation, distinct, of_binary, of_classes
 from onlinesvm.model.head import Head
 from onlinesvm.model.labels import Labels, RefusedLabel
-from onlinesvm.model.lookup import name_text, prune_target
+from onlinesvm.model.lookup import features_of, name_text, prune_target
 from onlinesvm.model.mappings import LookupView, WeightsView, names_of
 from onlinesvm.model.margins import agreeing, normalized
 from onlinesvm.model.rules.class_state import DROPPED, KNOWN
@@ -416,8 +416,15 @@ class Model:
             return labels.pick(np.where(margins.max(axis=1) > -np.inf, best, -1))
         return self.binary[1].pick(margins > self.config.threshold)
 
+    def features_batch(self, batch: Decoded) -> list[list[tuple[str, float]]]:
+        """The features of each sample of `batch`: names and values, in order."""
+        if isinstance(batch, Pieces):
+            return [shown for piece in batch for shown in self.features_batch(piece)]
+        with self._lock:
+            return features_of(batch, self._lookup.left_out(batch))
+
     def explain_batch(
-        self, batch: BatchColumns, label: object = None, other: object = None
+        self, batch: Decoded, label: object = None, other: object = None
     ) -> list[Explanation]:
         """The parts of the margin of each sample of `batch`; changes nothing.
 
@@ -425,13 +432,16 @@ class Model:
         each sample. other: with it, the lead of `label` over this label is. Raises SampleError for
         one that is not known or has no learned sample, ConfigError for a binary model.
         """
+        if isinstance(batch, Pieces):
+            return [shown for piece in batch for shown in self.explain_batch(piece, label, other)]
         with self._lock:
             csr = self._ids(batch)
+            names = distinct(batch, self._lookup.left_out(batch))
             if self.is_multiclass:
-                return of_classes(*self.many, batch, csr, label, other)
+                return of_classes(*self.many, names, csr, label, other)
             if label is not None or other is not None:
                 raise ConfigError("label: expected none for a binary model, whose margin says both")
-            return of_binary(*self.binary, batch, csr, self.config.threshold)
+            return of_binary(*self.binary, names, csr, self.config.threshold)
 
     def label_figures(self, first: int, count: int) -> tuple[list[dict[str, Any]], int | None]:
         """Of up to `count` labels from id `first` on: label, id, weight (the importance of its
@@ -560,6 +570,7 @@ class Model:
                 "bounds": self.limits.bounds,
                 "kernel": self.kernel.NAME,
                 "position": self.position,
+                "categories": self._lookup.categories,
                 "labels": [] if self.is_multiclass else self.binary[1].dump(),
                 **self.head.dump(),
             }
@@ -594,7 +605,7 @@ class Model:
             labels.restore(arrays.pop("label_lengths"), arrays.pop("label_names"))
             if len(arrays["seen"]) != len(taken.lengths):
                 raise ValueError(f"seen: expected {len(taken.lengths)} numbers")
-            self._lookup.restore(taken.lengths, taken.names)
+            self._lookup.restore(taken.lengths, taken.names, taken.categories)
             arrays["progressive"] = np.array([*taken.totals, *taken.counters["monitor"]])
             head.restore(arrays, taken.scalars)
             states = head.rule.states

@@ -101,10 +101,13 @@ class Scorer:
         else:
             with source._lock:
                 self._share(source)
-                if source._prunes:  # and then gives the same ids to others
+                # A prune gives the same ids to others; new values end crosses.
+                if source._prunes or source.config.crosses:
                     names = source._lookup.view().arrays()
                     self._lookup = self.kernel.Lookup(self.limits.max_features)
-                    self._lookup.restore(names["lengths"], names["names"])
+                    self._lookup.restore(
+                        names["lengths"], names["names"], source._lookup.categories
+                    )
 
     @classmethod
     def sharing(cls, model: ScoredModel) -> Scorer:
@@ -151,8 +154,9 @@ class Scorer:
         normalize = "none" if self.reduce == "sum" else self.reduce
         own = self._config
         config = LearnerConfig(
-            rule="pa1", normalize=normalize, text=own.text, fields=own.fields, numbers=own.numbers
-        )
+            rule="pa1", normalize=normalize, text=own.text, fields=own.fields,
+            numbers=own.numbers, crosses=own.crosses, vectors=own.vectors,
+        )  # fmt: skip
         return to_bytes(
             Snapshot(
                 id=bytes(16),  # of no model: it cannot learn
@@ -163,6 +167,7 @@ class Scorer:
                 position=self.position,
                 scalars={"bias": self.bias},
                 labels=[],  # it gives margins alone
+                categories=self._lookup.categories,
                 lengths=lengths,
                 names=named["names"][: int(lengths.sum(dtype=np.uint64))],
                 arrays={"weights": self.weights[1:]},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgpack
@@ -153,11 +153,11 @@ def parse_block(
             continue
         if row is None:
             continue
-        names, values, tags, cut = columns
+        names, values, tags, marks, cut = columns
         if parser.keeps and row.record is not None:
             batch.records[len(batch)] = row.record
             name_bytes += len(row.record)
-        batch.append(row.label, row.importance, names, values, tags)
+        batch.append(row.label, row.importance, names, values, tags, marks)
         name_bytes += sum(map(len, names))
         batch.cut += cut
         if ids is not None:
@@ -165,15 +165,16 @@ def parse_block(
     return Parsed(batch, start, lines, stopped_by, skipped, first_fault, ids)
 
 
-_Columns = tuple[Sequence[bytes], Sequence[float], Sequence[int], int]
+_Marks = Mapping[int, tuple[bytes, ...]]
+_Columns = tuple[Sequence[bytes], Sequence[float], Sequence[int], _Marks, int]
 
 
 def _columns(parser: LineParser, row: Row) -> _Columns:
-    """Names, values, tags, and how many texts were cut; none of a record that is kept."""
+    """Names, values, tags, marks, and how many texts were cut; none of a record that is kept."""
     if row.record is None:
-        return row.names, row.values, (), 0
+        return row.names, row.values, (), {}, 0
     if parser.keeps:
-        return (), (), (), checked(parser, row.record)
+        return (), (), (), {}, checked(parser, row.record)
     return extracted(parser, row.record)
 
 
@@ -213,7 +214,7 @@ def extracted(parser: LineParser, record: bytes) -> _Columns:
             expected = f"expected {parser.bounds.expected_value}, got {value:g}"
             raise parser.fault(SampleError(expected, (name,)))
         values.append(fitting)
-    return found.names, values, found.views, found.cut
+    return found.names, values, found.views, found.marks, found.cut
 
 
 def pack_fields(fields: Iterable[tuple[bytes, Any]]) -> bytes:

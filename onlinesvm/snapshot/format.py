@@ -21,6 +21,8 @@ A file is a stream of msgpack objects, nothing else:
                    the bound of a multiclass model when it was written; left out otherwise
     bounds         array [max_value, max_importance, clip], float64, float64 and boolean: the limits
                    when it was written; left out where they are the rule's own
+    categories     array of [field, values], bin and integer: where categories are crossed, how many
+                   values of each field the lookup has entered; left out where there are none
     position       samples learned, at most 2**62
     features       n, the number of features
     scalars        map, the rule's numbers that belong to no feature
@@ -52,15 +54,16 @@ a dropped one. Their counts are their own.
 Numbers in arrays are little-endian. Keys of maps are text or bytes; extension types are refused.
 `checksum` is the CRC-32 (as zlib has it) of all bytes before the trailer. `digest` is the SHA-256,
 in hex, of the msgpack of ``[config, position, scalars, totals, counters, labels]`` (maps sorted by
-key, labels as their texts) followed by the arrays' bytes: equal digests, equal models, whatever
-kernel wrote them and when. The id, the attachments and the blobs are not part of it.
+key, labels as their texts; `categories` at the end, where there are any) followed by the arrays'
+bytes: equal digests, equal models, whatever kernel wrote them and when. The id, the attachments and
+the blobs are not part of it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -87,7 +90,12 @@ CHUNK_BYTES = 2**20
 class TakesNames(Protocol):
     """A kernel's lookup, as far as a snapshot needs it."""
 
-    def restore(self, lengths: NDArray[np.uint32], names: NDArray[np.uint8]) -> None: ...
+    def restore(
+        self,
+        lengths: NDArray[np.uint32],
+        names: NDArray[np.uint8],
+        categories: Sequence[tuple[bytes, int]] = (),
+    ) -> None: ...
 
 
 class TakesState(Protocol):
@@ -115,6 +123,7 @@ class Snapshot:
     counters: dict[str, list[float]]
     labels: list[list[Any]]
     bounds: tuple[float, float, bool] | None = None
+    categories: list[tuple[bytes, int]] = field(default_factory=list)
     attachments: dict[str, Any] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
     max_labels_per_feature: int = DEFAULT_ROW
@@ -174,6 +183,7 @@ class Snapshot:
             self.totals,
             self.counters,
             self.labels,
+            self.categories,
         )
 
     def restore(self, lookup: TakesNames, rule: TakesState) -> None:
@@ -187,7 +197,7 @@ class Snapshot:
                     raise ValueError(
                         f"{name}: expected {len(self.lengths)} numbers, got {len(array)}"
                     )
-            lookup.restore(self.lengths, self.names)
+            lookup.restore(self.lengths, self.names, self.categories)
             rule.restore(self.arrays, self.scalars)
 
 
@@ -203,12 +213,14 @@ def digested_head(
     totals: list[float],
     counters: dict[str, list[float]],
     labels: list[list[Any]],
+    categories: Sequence[Sequence[Any]] = (),
 ) -> bytes:
     """The bytes that the digest of such a model covers before its arrays."""
     compared = [[label_of(label).text, side] for label, side in labels]
-    packed: bytes = msgpack.packb(
-        [_sorted(config), position, _sorted(scalars), totals, _sorted(counters), compared]
-    )
+    head = [_sorted(config), position, _sorted(scalars), totals, _sorted(counters), compared]
+    if categories:
+        head.append([[field, values] for field, values in categories])
+    packed: bytes = msgpack.packb(head)
     return packed
 
 

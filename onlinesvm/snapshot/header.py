@@ -11,6 +11,7 @@ from onlinesvm.config import LEAST_ROW, MAX_MAGNITUDE, MOST_LABELS, LearnerConfi
 from onlinesvm.data.label import label_of
 from onlinesvm.errors import ConfigError, SnapshotError
 from onlinesvm.snapshot.format import DEFAULT_ROW, FORMAT, FORMAT_VERSION, MAX_POSITION
+from onlinesvm.text.categories import check_categories
 
 __all__ = ["DTYPES", "check_header", "check_identity", "refuse_extension", "unpack_header"]
 
@@ -142,6 +143,10 @@ def check_header(path: str, header: dict[str, Any], size: int) -> dict[str, Any]
             and all(map(math.isfinite, numbers))
         )
         expect(isinstance(name, str) and finite, "counters to be finite float64", numbers)
+    try:
+        header["categories"] = check_categories(header.get("categories", []))
+    except ValueError as error:
+        raise SnapshotError(f"{path}: header: {error}") from None
     labels = header["labels"]
     for entry in labels:
         known = isinstance(entry, list) and len(entry) == 2 and entry[1] in (-1.0, 1.0)

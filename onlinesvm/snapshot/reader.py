@@ -121,7 +121,7 @@ class _Reader:
         self._sha.update(
             digested_head(
                 stored, header["position"], header["scalars"], header["totals"],
-                header["counters"], header["labels"],
+                header["counters"], header["labels"], header["categories"],
             )
         )  # fmt: skip
         self._file.seek(0)
@@ -199,6 +199,7 @@ class _Reader:
             totals=header["totals"],
             counters=header["counters"],
             labels=header["labels"],
+            categories=header["categories"],
             lengths=lengths,
             names=names,
             arrays=arrays,

@@ -145,6 +145,7 @@ def _write_stream(file: BinaryIO, snapshot: Snapshot) -> tuple[int, str]:
             "max_features": snapshot.max_features,
             **_row_bound(snapshot),
             **_bounds(snapshot),
+            **({"categories": snapshot.categories} if snapshot.categories else {}),
             "position": snapshot.position,
             "features": len(snapshot.lengths),
             "scalars": snapshot.scalars,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from onlinesvm.text.constants import TEXT_CODE_POINTS, TEXT_IGNORED
 from onlinesvm.text.unicode_table import KINDS, RUNS
 
-__all__ = ["Characters", "boundary", "characters", "encoded"]
+__all__ = ["Characters", "boundary", "characters", "encoded", "kept_places"]
 
 
 @cache  # when the first text is read: the native kernel has a table of its own
@@ -62,6 +62,12 @@ def characters(raw: bytes, most: int) -> Characters:
         text = "".join(compress(text, kept))
         classes = bytes(compress(classes, kept))
     return Characters(classes, text.translate(lower_of), end < len(raw))
+
+
+def kept_places(text: str) -> list[int]:
+    """The places of the characters of `text` that are not ignored."""
+    class_of, _ = _table()
+    return [i for i, character in enumerate(text) if class_of[ord(character)] != TEXT_IGNORED]
 
 
 def encoded(text: str) -> bytes:

@@ -38,5 +38,6 @@ VIEWS = 4
 OF_TEXT = 4  # added to the view of a feature that a text has, not a category, number or name
 
 NUMBER_LEVELS = 5  # names of a number: 0 to 4 bits of its mantissa
-CROSS_MOST = 5000  # combinations of values up to which two categories are crossed
+CROSS_MOST = 5000  # combinations of values up to which two fields are crossed
+CROSS_FIELDS = 1024  # whose values are counted; a power of two
 CROSS_CATEGORIES = 64  # of a record that are crossed: the first by the names of their fields

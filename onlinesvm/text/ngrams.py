@@ -8,7 +8,7 @@ from onlinesvm.text.characters import Characters
 from onlinesvm.text.constants import TEXT_SPACE
 from onlinesvm.text.words import Token
 
-__all__ = ["character_grams", "word_grams"]
+__all__ = ["character_grams", "chunks", "word_grams"]
 
 
 def word_grams(tokens: Sequence[Token], most: int) -> Iterator[str]:
@@ -26,14 +26,14 @@ def character_grams(given: Characters, sizes: Sequence[int]) -> Iterator[str]:
     all of it where it is shorter. Size by size.
     """
     for size in sizes:
-        for start, end in _chunks(given.classes):
+        for start, end in chunks(given.classes):
             spaced = f" {given.lower[start:end]} "
             for i in range(max(1, len(spaced) - size + 1)):
                 yield spaced[i : i + size]
 
 
-def _chunks(classes: bytes) -> Iterator[tuple[int, int]]:
-    """Where white space is not: from and to."""
+def chunks(classes: bytes) -> Iterator[tuple[int, int]]:
+    """The runs of characters between white space: from and to."""
     start = 0
     for at in range(len(classes) + 1):
         if at == len(classes) or classes[at] == TEXT_SPACE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -27,6 +28,7 @@ class TextOptions:
     fields: what a field holds, by its name; one that is not named holds a category where its text
     is one word, else text.
     crosses: pairs of fields whose categories are crossed, or `*` for all pairs.
+    vectors: the digest of the fastText file whose vectors texts have, see `word_vectors`.
 
     Raises ConfigError for anything else.
     """
@@ -37,6 +39,7 @@ class TextOptions:
     numbers: str = "raw"
     fields: Mapping[str, str] = field(default_factory=dict)
     crosses: str | tuple[tuple[str, str], ...] = ()
+    vectors: str | None = None
 
     def __post_init__(self) -> None:
         _check_choice("text", self.text, TEXTS)
@@ -51,6 +54,13 @@ class TextOptions:
         for name, kind in self.fields.items():
             allowed = FIELD_KINDS if self.text != "off" else FIELD_KINDS[1:]
             _check_choice(f"fields: {name}", kind, allowed)
+        if self.vectors is not None:
+            if re.fullmatch("[0-9a-f]{64}", str(self.vectors)) is None:
+                raise ConfigError(
+                    f"vectors: expected a file's SHA-256 as 64 hex digits, got {self.vectors!r}"
+                )
+            if self.text == "off":
+                raise ConfigError("vectors: expected none, as the model reads no text, got a file")
         if self.crosses == "*":
             return
         if not isinstance(self.crosses, tuple):

@@ -6,7 +6,7 @@ array of names, or a map. The python kernel's extraction; kernel/csrc/text is th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -35,11 +35,12 @@ from onlinesvm.text.ngrams import character_grams, word_grams
 from onlinesvm.text.numbers import prefix_names
 from onlinesvm.text.options import TextOptions
 from onlinesvm.text.style import style
+from onlinesvm.text.word_vectors import embedding
 from onlinesvm.text.words import tokens
 
 __all__ = [
-    "MOST_BYTES", "Extracted", "Extractor", "extract_unpacked", "is_one_word",
-    "raise_record_fault",
+    "MOST_BYTES", "Extracted", "Extraction", "Extractor", "extract_unpacked", "is_one_word",
+    "raise_record_fault", "unpacked",
 ]  # fmt: skip
 
 MOST_BYTES = 2**30  # of text: offsets have 32 bits, and lower case may take twice the bytes
@@ -51,7 +52,8 @@ class Extracted:
 
     A name may come twice. views: one of constants.VIEW_…, plus OF_TEXT for what a text has. cut:
     texts that were longer than they may be. crosses: how many of the last features are crosses;
-    whether their fields have few enough values is not decided here.
+    whether their fields have few enough values is not decided here. marks: by the number of the
+    feature, the field of a category that is crossed, and both fields of a cross.
     """
 
     names: list[bytes] = field(default_factory=list)
@@ -59,6 +61,7 @@ class Extracted:
     views: list[int] = field(default_factory=list)
     cut: int = 0
     crosses: int = 0
+    marks: dict[int, tuple[bytes, ...]] = field(default_factory=dict)
 
     def add(self, names: Iterable[bytes], view: int, value: float = 1.0) -> None:
         """Add features of one view and one value."""
@@ -83,6 +86,8 @@ class Extractor:
     def __init__(self, options: TextOptions, limits: Limits, most_bytes: int) -> None:
         if not 1 <= most_bytes <= MOST_BYTES:
             raise ValueError(f"most_bytes: expected 1 to {MOST_BYTES}, got {most_bytes}")
+        if options.vectors is not None:
+            embedding(options.vectors)  # or there is none
         self.options = options
         self._limits = limits
         self._most_bytes = most_bytes
@@ -92,7 +97,7 @@ class Extractor:
 
         Raises SampleError, or LimitError, for what is no record, with the path to it.
         """
-        return extract_unpacked(self, _unpacked(packed))
+        return extract_unpacked(self, unpacked(packed))
 
     def check(self, packed: bytes) -> tuple[int, float]:
         """How many texts of a packed record are longer than they may be, and the largest magnitude
@@ -115,7 +120,7 @@ class Extractor:
 
 def extract_unpacked(extractor: Extractor, record: Any) -> Extracted:
     """As `extract`, of a record with text as bytes and maps as tuples of pairs."""
-    begun = _Extraction(extractor.options, extractor._limits, extractor._most_bytes)
+    begun = Extraction(extractor.options, extractor._limits, extractor._most_bytes)
     return begun.extract(record)
 
 
@@ -127,7 +132,7 @@ def raise_record_fault(
     raise AssertionError("a kernel refused a record in which no fault can be found")
 
 
-class _Extraction:
+class Extraction:
     """One record on its way. `_left`: bytes of text that it may still have."""
 
     def __init__(self, options: TextOptions, limits: Limits, most_bytes: int) -> None:
@@ -136,7 +141,8 @@ class _Extraction:
         self._left = most_bytes
         self._kinds = options.raw_fields()
         self._found = Extracted()
-        self._categories: list[tuple[bytes, bytes]] = []  # field, name
+        self._embedding = None if options.vectors is None else embedding(options.vectors)
+        self._categories: list[tuple[bytes, bytes, int]] = []  # field, name, feature
 
     def extract(self, record: Any) -> Extracted:
         if isinstance(record, bytes):
@@ -228,8 +234,8 @@ class _Extraction:
 
     def _add_text(self, name: bytes, raw: bytes) -> None:
         """The features of a text in field `name`, empty for a bare text."""
-        options, add = self._options, self._found.add
-        given = characters(raw, self._left)
+        options, add, most = self._options, self._found.add, self._left
+        given = characters(raw, most)
         self._left -= min(self._left, len(raw))
         self._found.cut += given.cut
         head = name + b"^"
@@ -238,6 +244,7 @@ class _Extraction:
         if options.text == "words":
             words = (prefix + encoded(token.text) for token in cut if token.word)
             add(dict.fromkeys(words), VIEW_WORDS + OF_TEXT)
+            self._add_vectors(prefix, raw, most)
             return
         add(dict.fromkeys(prefix + encoded(token.text) for token in cut), VIEW_WORDS + OF_TEXT)
         add((head + encoded(part) for part in style(given, cut)), VIEW_WORDS + OF_TEXT)
@@ -245,6 +252,15 @@ class _Extraction:
         add(dict.fromkeys(prefix + encoded(gram) for gram in grams), VIEW_NGRAMS + OF_TEXT)
         chars = character_grams(given, options.chars)
         add(dict.fromkeys(head + b"~" + encoded(gram) for gram in chars), VIEW_CHARACTERS + OF_TEXT)
+        self._add_vectors(prefix, raw, most)
+
+    def _add_vectors(self, prefix: bytes, raw: bytes, most: int) -> None:
+        """``vec[0]``, ``vec[1]`` … of a text's word vectors."""
+        if self._embedding is None:
+            return
+        for i, number in enumerate(self._embedding.of_text(raw, most).tolist()):
+            if abs(number) >= MIN_MAGNITUDE:
+                self._found.add([b"%bvec[%d]" % (prefix, i)], VIEW_NUMBERS, number)
 
     def _add_number(self, name: bytes, value: float, kind: str | None, path: Path) -> None:
         number = float(value)
@@ -270,25 +286,30 @@ class _Extraction:
 
     def _add_category(self, name: bytes, value: bytes) -> None:
         category = _category(name, value)
+        self._categories.append((name, category, len(self._found.names)))
         self._found.add([category], VIEW_WORDS)
-        self._categories.append((name, category))
 
     def _add_crosses(self) -> None:
         """``a=x&b=y`` for each pair of different fields, in the order of the fields' names."""
+        found = self._found
+        for a, b, name in self._crosses():
+            found.marks[len(found.names)] = a, b
+            found.add([name], VIEW_NGRAMS)
+            found.crosses += 1
+
+    def _crosses(self) -> Iterator[tuple[bytes, bytes, bytes]]:
+        """The crosses of the record: both fields, and the name."""
         everything, pairs = self._options.crosses == "*", self._options.raw_crosses()
         if not everything and not pairs:
             return
         named = {name for pair in pairs for name in pair}
         chosen = sorted(c for c in self._categories if everything or c[0] in named)
+        self._found.marks.update({feature: (field,) for field, _, feature in chosen})
         chosen = chosen[:CROSS_CATEGORIES]
-        for i, (a, first) in enumerate(chosen):
-            crossed = [
-                first + b"&" + second
-                for b, second in chosen[i + 1 :]
-                if a != b and (everything or (a, b) in pairs)
-            ]
-            self._found.add(crossed, VIEW_NGRAMS)
-            self._found.crosses += len(crossed)
+        for i, (a, first, _) in enumerate(chosen):
+            for b, second, _ in chosen[i + 1 :]:
+                if a != b and (everything or (a, b) in pairs):
+                    yield a, b, first + b"&" + second
 
 
 def is_one_word(raw: bytes) -> bool:
@@ -302,7 +323,7 @@ def is_one_word(raw: bytes) -> bool:
     return all(TEXT_OTHER <= kind != TEXT_ALONE for kind in classes)
 
 
-def _unpacked(packed: bytes) -> Any:
+def unpacked(packed: bytes) -> Any:
     """Text as bytes, maps as tuples of pairs."""
     try:
         return msgpack.unpackb(

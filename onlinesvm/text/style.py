@@ -18,7 +18,7 @@ from onlinesvm.text.constants import (
 )
 from onlinesvm.text.words import Token
 
-__all__ = ["shape", "style"]
+__all__ = ["levels", "shape", "style"]
 
 # A mark has no place in a shape: é is x, however it is written.
 _SHAPES = {
@@ -50,12 +50,16 @@ def shape(classes: bytes) -> str:
 
 def style(given: Characters, tokens: Sequence[Token]) -> list[str]:
     """The names of a text's style, without the field."""
+    shapes = dict.fromkeys(f"shape={shape(token.classes)}" for token in tokens if token.word)
+    return [*shapes, *levels(given, tokens)]
+
+
+def levels(given: Characters, tokens: Sequence[Token]) -> list[str]:
+    """The names of the style of a text as a whole, without the field."""
     classes = given.classes
     count = [classes.count(kind) for kind in range(TEXT_ALONE + 1)]
     letters, length = sum(count[TEXT_LETTER:]), max(1, len(classes))
-    shapes = dict.fromkeys(f"shape={shape(token.classes)}" for token in tokens if token.word)
     return [
-        *shapes,
         f"chars={_level(len(classes))}",
         f"words={_level(len(tokens))}",
         f"upper={10 * count[TEXT_UPPER] // max(1, letters)}",

@@ -18,12 +18,14 @@ __all__ = ["Token", "tokens"]
 
 class Token(NamedTuple):
     """text: in lower case, at most TOKEN_CHARACTERS characters; classes: of these. word: False for
-    a run of symbols.
+    a run of symbols. start, end: its characters, all of them, in the text.
     """
 
     text: str
     classes: bytes
     word: bool
+    start: int
+    end: int
 
 
 def tokens(given: Characters) -> list[Token]:
@@ -51,5 +53,5 @@ def tokens(given: Characters) -> list[Token]:
             while at < n and lower[at] == lower[start] and classes[at] == first:
                 at += 1
         end = min(at, start + TOKEN_CHARACTERS)
-        found.append(Token(lower[start:end], classes[start:end], first >= TEXT_OTHER))
+        found.append(Token(lower[start:end], classes[start:end], first >= TEXT_OTHER, start, at))
     return found

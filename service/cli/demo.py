@@ -2,8 +2,8 @@
 
 The Python files of this machine's own standard library are streamed, line by line, through a real
 daemon in its own process. The label is whether a line is prose (of a comment or a docstring) or
-code; the marks that would give it away (``#``, quotes) are taken off first. The
-lines are sent as they are: the model makes the features.
+code; the marks that would give it away (``#``, quotes) are taken off first. The lines are sent as
+they are: the model makes the features, and shows the words of a line that it goes by.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm.service.cli.parser import Parser
+from onlinesvm.service.cli.shading import Shading, has_colours
 from onlinesvm.service.client.client import Client
 from onlinesvm.service.errors import ServiceError
 
@@ -247,10 +248,13 @@ def _show_follower(client: Client, state: str, lines: list[str]) -> _Process:
 
 
 def _compare(client: Client, reader: Client, lines: list[str]) -> None:
-    """Show what both predict for `lines`, bit for bit the same."""
-    margins, names = client.decision_function(lines), client.predict(lines)
-    for line, margin, name in zip(lines, margins, names, strict=True):
-        _say(f"  {margin:+7.2f}  {name:5}  {line[:70]}")
+    """Show what both predict for `lines`, bit for bit the same, and why."""
+    down, up = client.stats()["labels"]
+    shading = Shading(up, down, has_colours(sys.stdout))
+    _say(f"  {shading.legend()}")
+    for explanation in client.explain(lines):
+        _say(f"  {explanation.margin:+7.2f}  {explanation.label:5}  {shading.texts(explanation)}")
+    margins = client.decision_function(lines)
     if margins.tobytes() != reader.decision_function(lines).tobytes():
         raise ServiceError("the reader predicts otherwise than the leader")
     _say("  The reader's margins are the same, bit for bit.")

@@ -20,12 +20,13 @@ from onlinesvm.errors import LimitError
 from onlinesvm.kernel.contract import KernelExtractor
 from onlinesvm.model.class_labels import AnyLabels
 from onlinesvm.model.explanation import Explanation
+from onlinesvm.model.fields import with_fields
 from onlinesvm.service.cli.target import check_target, client_of, extractor_of, labels_in, load
 from onlinesvm.service.client.client import Client
 from onlinesvm.service.client.held import Hold, held_body, hold_keys
 from onlinesvm.service.errors import RequestRefused
 from onlinesvm.service.labels import decode_top
-from onlinesvm.service.protocol import decode_explanations, decode_margins
+from onlinesvm.service.protocol import decode_explanations, decode_features, decode_margins
 
 if TYPE_CHECKING:
     from onlinesvm.svm import OnlineSVM
@@ -88,7 +89,13 @@ class Model(Protocol):
 
     def explain(
         self, batch: BatchColumns, start: int, label: str | None, other: str | None
-    ) -> list[Explanation]: ...
+    ) -> list[Explanation]:
+        """The parts of each margin; the batch has the records packed."""
+        ...
+
+    def features(self, batch: BatchColumns, start: int) -> list[list[tuple[str, float]]]:
+        """What the model makes of each sample; the batch has the records packed."""
+        ...
 
 
 @contextlib.contextmanager
@@ -136,7 +143,13 @@ class _FileModel:
     def explain(
         self, batch: BatchColumns, start: int, label: str | None, other: str | None
     ) -> list[Explanation]:
-        return self._model.explain_batch(batch, label, other)
+        body = self._model.kernel.encode(batch, labelled=False)
+        decoded = self._model.decode(body, labelled=False)
+        return with_fields(self._model, self._model.explain_batch(decoded, label, other), body)
+
+    def features(self, batch: BatchColumns, start: int) -> list[list[tuple[str, float]]]:
+        body = self._model.kernel.encode(batch, labelled=False)
+        return self._model.features_batch(self._model.decode(body, labelled=False))
 
 
 class _DaemonModel:
@@ -221,6 +234,11 @@ class _DaemonModel:
         keys = {key: packable(name) for key, name in named.items() if name is not None}
         answers = self._answers("explain", body, len(batch), start, **keys)
         return [explanation for answer in answers for explanation in decode_explanations(answer)]
+
+    def features(self, batch: BatchColumns, start: int) -> list[list[tuple[str, float]]]:
+        body = self._kernel.encode(batch, labelled=False)
+        answers = self._answers("features", body, len(batch), start)
+        return [sample for answer in answers for sample in decode_features(answer)]
 
     def _answers(self, op: str, body: bytes, samples: int, start: int, **keys: Any) -> list[bytes]:
         """The answers to `body`, asked for in pieces where one message cannot hold it.

@@ -161,6 +161,10 @@ class AsyncClient(Configured):
         """The parts that make up the margin of each of `samples`; see `Client.explain`."""
         return await self._ask(self._calls.explain(samples, label, other))
 
+    async def features(self, samples: Iterable[Features]) -> list[list[tuple[str, float]]]:
+        """What each of `samples` becomes; see `Client.features`."""
+        return await self._ask(self._calls.features(samples))
+
     async def stats(self) -> dict[str, Any]:
         """The daemon's figures; see the README."""
         return await self._ask(self._calls.plain("stats"))

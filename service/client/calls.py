@@ -23,6 +23,7 @@ from onlinesvm.service.client.held import Hold, Labelled, held_body, hold_keys, 
 from onlinesvm.service.labels import decode_page, decode_scores, decode_top
 from onlinesvm.service.protocol import (
     decode_explanations,
+    decode_features,
     decode_labels,
     decode_margins,
     encode_request,
@@ -112,6 +113,10 @@ def first(values: NDArray[Any]) -> Any:
 
 def _explanations(answer: Answer) -> list[Explanation]:
     return decode_explanations(answer[1])
+
+
+def _shown(answer: Answer) -> list[list[tuple[str, float]]]:
+    return decode_features(answer[1])
 
 
 def _asked(answer: Answer) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -250,6 +255,10 @@ class Calls:
         given = {"label": label, "other": other}
         keys = {name: packable(value) for name, value in given.items() if value is not None}
         return self.to_model(Call("explain", _explanations, self._features(samples), keys))
+
+    def features(self, samples: Iterable[Features]) -> Call[list[list[tuple[str, float]]]]:
+        """A features request of `samples`. Raises TypeError, SampleError, LimitError."""
+        return self.to_model(Call("features", _shown, self._features(samples)))
 
     def create(
         self, name: str, config: Mapping[str, Any], if_exists: str, copy_of: str | None

@@ -180,12 +180,19 @@ class Client(Configured):
         label: Written | None = None,
         other: Written | None = None,
     ) -> list[Explanation]:
-        """The parts that make up the margin of each of `samples`. Raises as `predict` does.
+        """The parts that make up the margin of each of `samples`, by feature and by field. Raises
+        as `predict` does.
 
         label, other: of many classes, explain the score of `label`, or its lead over `other`.
-        Together they may have as many features as one sample may.
+        Together they may have as many features as one sample may; a text alone, any number.
         """
         return self._ask(self._calls.explain(samples, label, other))
+
+    def features(self, samples: Iterable[Features]) -> list[list[tuple[str, float]]]:
+        """What each of `samples` becomes: the names and values of its features. Raises as `explain`
+        does.
+        """
+        return self._ask(self._calls.features(samples))
 
     def stats(self) -> dict[str, Any]:
         """The daemon's figures; see the README."""

@@ -19,6 +19,7 @@ from onlinesvm.data.validation import sample_starts
 from onlinesvm.errors import BodyError, SampleError
 from onlinesvm.metrics.monitor import NAMES
 from onlinesvm.model.asking import B, distances_of, worth_asking
+from onlinesvm.model.fields import with_fields
 from onlinesvm.model.model import Model
 from onlinesvm.service.errors import NotDurable
 from onlinesvm.service.labels import encode_page, encode_top
@@ -28,6 +29,7 @@ from onlinesvm.service.protocol import (
     Request,
     RequestError,
     encode_explanations,
+    encode_features,
     encode_labels,
     is_held,
     request_error_of,
@@ -50,6 +52,8 @@ from onlinesvm.service.storage.snapshots import DroppedModel
 from onlinesvm.version import __version__
 
 __all__ = ["Handlers", "LeaderHandlers", "ReaderHandlers"]
+
+_SHOWN_FEATURES = 2**18  # of one sample; a text of 65,536 bytes has at most 210,000
 
 
 def encode_predictions(model: Model, margins: NDArray[np.float64], output: str) -> bytes:
@@ -80,6 +84,7 @@ class Handlers(ABC):
             "predict": self._predict,
             "label": self._label,
             "explain": self._explain,
+            "features": self._features,
             "labels": self._labels,
             "stats": self._stats,
             "snapshot": self._snapshot,
@@ -181,24 +186,45 @@ class Handlers(ABC):
     def _explain(self, request: Request) -> Answer:
         model = self._registry.get(request.model, request.id).model
         batch = self._batch(model, request)
-        # Each feature becomes objects and some 40 bytes of the reply, while others wait.
-        limit = model.limits.max_features_per_sample
-        features = _feature_count(batch, request.body)
-        if isinstance(batch, Pieces) or features > limit:
-            raise RequestError(
-                "TOO_LARGE",
-                f"expected at most {limit} features to explain at once, got {features}",
-                "$",
-                request.id,
-            )
+        self._check_shown(batch, model, request)
         label, other = request.options.get("label"), request.options.get("other")
         if label is not None or other is not None:
             check_many(model, request)
-        explained = model.explain_batch(batch, label, other)
+        explained = with_fields(model, model.explain_batch(batch, label, other), request.body)
         self._counters.samples += len(explained)
-        return Reply(
-            {"samples": len(explained), "position": model.position}, encode_explanations(explained)
-        )
+        return self._shown(request, model, len(batch), encode_explanations(explained))
+
+    def _features(self, request: Request) -> Answer:
+        model = self._registry.get(request.model, request.id).model
+        batch = self._batch(model, request)
+        self._check_shown(batch, model, request)
+        body = encode_features(model.features_batch(batch))
+        return self._shown(request, model, len(batch), body)
+
+    def _check_shown(self, batch: Decoded, model: Model, request: Request) -> None:
+        """Raise RequestError for more features than one reply shows: each becomes objects and some
+        40 bytes, while others wait.
+        """
+        limit = model.limits.max_features_per_sample
+        features = _feature_count(batch, request.body)
+        if len(batch) == 1:  # a text is cut to have fewer
+            limit = max(limit, _SHOWN_FEATURES)
+        if isinstance(batch, Pieces) or features > limit:
+            raise RequestError(
+                "TOO_LARGE",
+                f"expected at most {limit} features to {request.op} at once, got {features}",
+                "$",
+                request.id,
+            )
+
+    def _shown(self, request: Request, model: Model, samples: int, body: bytes) -> Reply:
+        limit = model.limits.max_message_bytes
+        if len(body) > limit:
+            raise RequestError(
+                "TOO_LARGE", f"expected a reply of at most {limit} bytes, got {len(body)}", "$",
+                request.id,
+            )  # fmt: skip
+        return Reply({"samples": samples, "position": model.position}, body)
 
     def _carry_out(self, request: Request, plan: Change) -> Answer:
         """Carry out the plan of a request that changes models."""

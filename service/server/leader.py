@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from onlinesvm.config import LearnerConfig, Limits
-from onlinesvm.errors import ConfigError
+from onlinesvm.errors import ConfigError, VectorsMissing
 from onlinesvm.model.class_labels import ClassLabels
 from onlinesvm.model.model import sided
 from onlinesvm.service.protocol import DEFAULT_MODEL, Request, RequestError, is_held
@@ -49,6 +49,7 @@ from onlinesvm.service.storage.producers import Producers
 from onlinesvm.service.storage.snapshots import Snapshots
 from onlinesvm.service.storage.stored_model import StoredModel
 from onlinesvm.svm import OnlineSVM
+from onlinesvm.text.word_vectors import embedding
 
 __all__ = ["PART_BYTES", "Leader", "Policy", "exists", "has_origin"]
 
@@ -402,8 +403,11 @@ def exists(request: Request) -> RequestError:
 def _config_of(request: Request) -> LearnerConfig:
     """The configuration in a request to create. Raises RequestError."""
     try:
-        return LearnerConfig.from_dict(dict(request.options["config"]))
-    except (ConfigError, TypeError) as error:
+        config = LearnerConfig.from_dict(dict(request.options["config"]))
+        if config.vectors is not None:
+            embedding(config.vectors)  # or the model could never be made
+        return config
+    except (ConfigError, TypeError, VectorsMissing) as error:
         raise RequestError("BAD_REQUEST", str(error), None, request.id) from None
 
 

@@ -46,12 +46,12 @@ WAIT_S = 10.0
 # The operations that need a model in memory.
 _USING = frozenset(
     (
-        "learn", "predict", "label", "explain", "labels", "drop_label", "stats", "snapshot",
-        "resume", "lag",
+        "learn", "predict", "label", "explain", "features", "labels", "drop_label", "stats",
+        "snapshot", "resume", "lag",
     )
 )  # fmt: skip
 _GROWING = frozenset(("learn", "label", "create"))
-_READING = frozenset(("predict", "explain", "labels", "stats"))
+_READING = frozenset(("predict", "explain", "features", "labels", "stats"))
 
 
 class Answering(Protocol):
@@ -275,7 +275,7 @@ class Leading:
             return
         except Exception as error:  # what may pass; its requests are refused as BUSY
             log.error("model %s could not be loaded: %s", stored.name, error or "out of memory")
-            self._waiting.refuse(stored.name)
+            self._waiting.refuse(stored.name, str(error))
             self.snapshotter.not_loaded(stored, error)
             return
         hosted = self._policy.host(loaded, stored)

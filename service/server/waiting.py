@@ -80,10 +80,13 @@ class Waiting:
             if not queue:
                 del self._parked[name]
 
-    def refuse(self, name: str) -> None:
-        """Refuse those that wait for `name`."""
+    def refuse(self, name: str, reason: str = "") -> None:
+        """Refuse those that wait for `name`, with the reason if it is known."""
         for parked in self.take(name):
-            parked.answer.set_exception(self._busy(parked.request))
+            error = self._busy(parked.request)
+            if reason:
+                error.message = f"{error.message}: {reason}"
+            parked.answer.set_exception(error)
 
     def refuse_all(self) -> None:
         """Refuse all that wait."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import string
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +159,14 @@ def test_the_daemon_reads_text_and_its_log_keeps_it(tmp_path: Path) -> None:
         asked = ["a free prize", {"text": "see you at home"}, ["home"]]
         margins = model.decision_function(asked).tobytes()
         assert client.decision_function(asked).tobytes() == margins
-        assert client.explain(["free"]) == [model.explain("free")]
+        shown = [*asked, "\udcff free", {"n": 2, "known": True}]
+        assert client.explain(shown) == [model.explain(features) for features in shown]
+        assert client.features(shown) == [model.features(features) for features in shown]
+        long = "".join(
+            random.Random(1).choices(string.ascii_lowercase + string.digits + 9 * " ", k=65_536)
+        )
+        assert len(model.features(long)) > 50_000
+        assert client.explain([long]) == [model.explain(long)]
         with pytest.raises(RequestRefused, match=r"got a map"):
             client.learn_one({"text": {}}, "ham")  # type: ignore[dict-item]
         daemon.kill()

@@ -33,10 +33,15 @@ cdef extern from "codec/labels.h" nogil:
 cdef extern from "codec/decode.h" nogil:
     ctypedef struct feature:
         double value
+    ctypedef struct mark:
+        size_t feature
+        uint32_t field, other_at, other
     ctypedef struct batch:
         const uint8_t *body
         feature *features
         uint8_t *tags
+        mark *marks
+        size_t mark_count
         size_t count, name_bytes, longest, samples, good, cut, side_used, tagged
         int64_t *indptr
         label_spans labels
@@ -92,6 +97,17 @@ cdef extern from "lookup/lookup.h" nogil:
         uint64_t bytes
     ctypedef struct column_map:
         size_t size
+    ctypedef struct counted_field:
+        size_t at, length
+        uint64_t values
+    ctypedef struct counted_fields:
+        counted_field *fields
+        size_t count
+        uint8_t *names
+        uint8_t *out
+    int fields_reserve(counted_fields *f, size_t marks, size_t bytes)
+    void fields_add(counted_fields *f, const uint8_t *name, size_t length, uint64_t values)
+    void fields_decide(counted_fields *f, const batch *b, size_t k, size_t end)
     ctypedef struct lookup:
         arena arena
         column_map columns
@@ -99,12 +115,14 @@ cdef extern from "lookup/lookup.h" nogil:
         uint64_t refused
         uint8_t *tags
         size_t tagged
+        counted_fields *fields
     const size_t DIGITS_MOST
     void lookup_init(lookup *l)
     void lookup_clear(lookup *l)
     size_t lookup_room(const lookup *l, size_t limit)
     bint lookup_reserve(lookup *l, size_t names, size_t bytes)
     bint lookup_reserve_tags(lookup *l, size_t names)
+    bint lookup_reserve_marks(lookup *l, const batch *b)
     bint lookup_begin(lookup *l, size_t longest)
     void lookup_end(lookup *l)
     uint32_t lookup_id(const lookup *l, const uint8_t *name, size_t length)
@@ -294,6 +312,10 @@ cdef extern from "text/extraction.h" nogil:
         const span *cross_fields
         const span *crosses
         size_t most_bytes, most_features, most_name
+        int (*vector_of)(void *vectors, const uint8_t *text, size_t length, size_t most,
+                         double *out) noexcept nogil
+        void *vectors
+        size_t dim
     ctypedef struct extraction:
         const text_options *options
         size_t cut, crosses

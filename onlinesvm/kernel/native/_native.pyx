@@ -31,8 +31,10 @@ from onlinesvm.readers.svmlight import SvmlightParser
 from onlinesvm.readers.tokens import LineError
 from onlinesvm.readers.vw import VWParser
 from onlinesvm.text import unicode_table as _unicode
+from onlinesvm.text.categories import check_categories
 from onlinesvm.text.numbers import prefix_text
 from onlinesvm.text.records import MOST_BYTES, raise_record_fault
+from onlinesvm.text.word_vectors import embedding
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer

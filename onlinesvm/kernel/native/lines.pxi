@@ -175,6 +175,7 @@ cdef bint _add_record(batch *b, Extractor extractor, object bounds, bytes record
     cdef reader r
     cdef int problem
     cdef size_t count = b.count, side_used = b.side_used, name_bytes = b.name_bytes
+    cdef size_t marked = b.mark_count
     limits.value, limits.importance, limits.clips = bounds
     limits.records = &extractor.work
     limits.read_record = records_decode
@@ -189,4 +190,5 @@ cdef bint _add_record(batch *b, Extractor extractor, object bounds, bytes record
     if problem != DECODED:
         b.count, b.side_used, b.name_bytes = count, side_used, name_bytes
         b.tagged = min(b.tagged, count)
+        b.mark_count = marked
     return problem == DECODED

@@ -97,12 +97,48 @@ cdef class Lookup:
         finally:
             PyThread_release_lock(self.lock)
 
+    @property
+    def categories(self):
+        """See onlinesvm.model.lookup.Lookup.categories."""
+        cdef size_t i
+        cdef counted_fields *counted
+        found = []
+        _lock(self.lock)
+        try:
+            counted = self.table.fields
+            for i in range(counted.count if counted else 0):
+                found.append((
+                    PyBytes_FromStringAndSize(
+                        <const char *>counted.names + counted.fields[i].at,
+                        counted.fields[i].length),
+                    counted.fields[i].values))
+        finally:
+            PyThread_release_lock(self.lock)
+        return found
+
+    def left_out(self, Batch b not None):
+        """The crosses of too many values. See onlinesvm.model.lookup.Lookup.left_out."""
+        cdef size_t k
+        if not b.columns.mark_count:
+            return []
+        _lock(self.lock)
+        try:
+            if not lookup_reserve_marks(&self.table, &b.columns):
+                raise MemoryError
+            fields_decide(self.table.fields, &b.columns, 0, b.columns.count)
+            return [b.columns.marks[k].feature for k in range(b.columns.mark_count)
+                    if self.table.fields.out[k]]
+        finally:
+            PyThread_release_lock(self.lock)
+
     cdef int reserve_batch(self, Batch b, bint growing, size_t first) except -1:
         """Memory to bring a batch over ids; under the lock, before `lookup_end`."""
         cdef size_t count = b.columns.count
         if not lookup_begin(&self.table, b.columns.longest):
             raise MemoryError
         if growing and b.columns.tags and not lookup_reserve_tags(&self.table, count):
+            raise MemoryError
+        if b.columns.mark_count and not lookup_reserve_marks(&self.table, &b.columns):
             raise MemoryError
         # The names of all samples are reserved with the first.
         if growing and not first and not lookup_reserve(
@@ -231,8 +267,8 @@ cdef class Lookup:
                 names_copy(v, v.n)
                 v = v.next
 
-    def restore(self, lengths, names):
-        """Replace the names by those of a view. Raises ValueError if two are equal."""
+    def restore(self, lengths, names, categories=()):
+        """See onlinesvm.model.lookup.Lookup.restore."""
         cdef lookup made
         cdef size_t n
         cdef const uint32_t *sizes
@@ -256,12 +292,31 @@ cdef class Lookup:
             if done == 0:
                 raise MemoryError
             raise ValueError("expected distinct names, got one twice")
+        try:
+            _restore_fields(&made, check_categories(categories))
+        except BaseException:
+            lookup_clear(&made)
+            raise
         _lock(self.lock)
         with nogil:
             self.finish_views()
         lookup_clear(&self.table)
         self.table = made
         PyThread_release_lock(self.lock)
+
+
+cdef int _restore_fields(lookup *made, list categories) except -1:
+    """The counted fields of a view."""
+    cdef bytes name
+    if not categories:
+        return 0
+    made.fields = <counted_fields *>calloc(1, sizeof(counted_fields))
+    size = sum(len(name) for name, _ in categories)
+    if not made.fields or not fields_reserve(made.fields, 0, size):
+        raise MemoryError
+    for name, values in categories:
+        fields_add(made.fields, <const uint8_t *>PyBytes_AS_STRING(name),
+                   PyBytes_GET_SIZE(name), values)
 
 
 cdef class _Scratch:

@@ -42,6 +42,19 @@ cdef class Extracted:
         return self.batch.values.tolist()
 
     @property
+    def marks(self):
+        cdef size_t k
+        cdef mark *m
+        cdef bytes name
+        found, names = {}, self.batch.names
+        for k in range(self.batch.columns.mark_count):
+            m = &self.batch.columns.marks[k]
+            name = names[m.feature]
+            found[m.feature] = (name[:m.field],) if not m.other_at else (
+                name[:m.field], name[m.other_at:m.other_at + m.other])
+        return found
+
+    @property
     def views(self):
         cdef size_t j
         return [self.batch.columns.tags[j] for j in range(self.batch.columns.count)]
@@ -58,6 +71,20 @@ cdef dict _texts = {"off": TEXT_OFF, "words": TEXT_WORDS, "default": TEXT_DEFAUL
 cdef dict _field_kinds = {"text": FIELD_TEXT, "category": FIELD_CATEGORY, "date": FIELD_DATE}
 
 
+cdef int _text_vector(void *vectors, const uint8_t *text, size_t length, size_t most,
+                    double *out) noexcept with gil:
+    """The numbers of a text, by an Embedding; 0 if they could not be made."""
+    cdef size_t i
+    cdef object found
+    try:
+        found = (<object>vectors).of_text(
+            PyBytes_FromStringAndSize(<const char *>text, length), most)
+        memcpy(out, _memory(found), len(found) * sizeof(double))
+    except BaseException:
+        return 0
+    return 1
+
+
 cdef class Extractor:
     """Records to features. See onlinesvm.text.records.Extractor."""
 
@@ -69,6 +96,7 @@ cdef class Extractor:
     cdef span *cross_fields
     cdef list held  # the bytes of the names
     cdef tuple given
+    cdef object embedding  # of word vectors; None without
 
     def __cinit__(self, object options not None, object limits not None, most_bytes):
         extraction_init(&self.work)
@@ -91,6 +119,11 @@ cdef class Extractor:
         self.rules.cross_all = options.crosses == "*"
         self._set_fields(options.raw_fields())
         self._set_crosses(options.raw_crosses())
+        if options.vectors is not None:
+            self.embedding = embedding(options.vectors)
+            self.rules.vector_of = _text_vector
+            self.rules.vectors = <void *>self.embedding
+            self.rules.dim = self.embedding.dim
         self.work.options = &self.rules
         if self.rules.prefixes:
             _set_number_texts()

@@ -110,6 +110,9 @@ def test_the_whole_demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     assert "The learner learns the opposite of the last line, 20 times" in text
     assert "the reader reloaded: position 320\n" in text
     assert text.count("The reader's margins are the same, bit for bit.\n") == 2
+    assert re.search(r"^  \+ (prose|code), - (prose|code)$", text, re.M)
+    assert re.search(r"\[[+-][\d.]+\]", text)  # no terminal: strong tokens have numbers
+    text = re.sub(r"\[[+-][\de.-]+\]", "", text)
     before, after = re.findall(rf"^ +([+-][\d.]+)  (prose|code ) +{re.escape(asked)}$", text, re.M)
     assert before[1] != after[1]
     assert (float(before[0]) > 0) != (float(after[0]) > 0)

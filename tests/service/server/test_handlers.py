@@ -14,7 +14,13 @@ import numpy as np
 import pytest
 
 from onlinesvm import Limits, OnlineSVM
-from onlinesvm.service.protocol import OPERATIONS, Reply, Request, RequestError
+from onlinesvm.service.protocol import (
+    OPERATIONS,
+    Reply,
+    Request,
+    RequestError,
+    decode_features,
+)
 from onlinesvm.service.server.counters import Counters
 from onlinesvm.service.server.service import Leading, Reading
 from tests.daemons import digest_of, eventually
@@ -84,7 +90,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 ANSWERED = {
     "leader": set(OPERATIONS) - {"reload", "labels", "drop_label"},  # of a binary model
-    "reader": {"ping", "predict", "explain", "stats", "reload", "models", "fetch"},
+    "reader": {"ping", "predict", "explain", "features", "stats", "reload", "models", "fetch"},
 }
 
 
@@ -124,9 +130,34 @@ def test_both_modes_predict_and_explain_alike(found: Bench, reading: Reading) ->
         assert msgpack.unpackb(probable.body) == found.model.probabilities(expected).tolist()
 
 
+def test_both_modes_show_features(found: Bench, reading: Reading) -> None:
+    for service in (found.service, reading):
+        reply = answer(service, "features", msgpack.packb(FEATURES))
+        assert reply.keys == {"samples": 3, "position": 2}
+        assert decode_features(reply.body or b"") == [[("a", 1.0)], [("c", 2.0)], []]
+
+
+@pytest.mark.parametrize("op", ["explain", "features"])
+def test_what_is_shown_is_bounded(tmp_path: Path, op: str) -> None:
+    limits = Limits(max_features_per_sample=40, max_message_bytes=3000)
+    with bench(tmp_path / "state", limits=limits) as found:
+        long = "".join(f"{i} " for i in range(400))  # about 1,200 characters
+        assert refusal(found.service, op, msgpack.packb([["a"] * 20, ["b"] * 21])).message == (
+            f"expected at most 40 features to {op} at once, got 41"
+        )
+        error = refusal(found.service, op, msgpack.packb([long]))
+        assert error.code == "TOO_LARGE"
+        assert error.message.startswith("expected a reply of at most 3000 bytes, got ")
+    with bench(tmp_path / "other", limits=Limits(max_features_per_sample=40)) as found:
+        reply = answer(found.service, op, msgpack.packb([long]))
+        assert reply.keys["samples"] == 1
+        words = msgpack.packb([f"{i}" for i in range(40)])
+        assert isinstance(answer(found.service, op, b"\x91" + words), Reply)
+
+
 def test_answers_leave_the_model_as_it_was(found: Bench) -> None:
     before = digest_of(found.model)
-    for op in ("ping", "predict", "explain", "stats", "snapshot", "resume"):
+    for op in ("ping", "predict", "explain", "features", "stats", "snapshot", "resume"):
         answer(found.service, op, body_for(op), producer=b"p")
     assert digest_of(found.model) == before
 

@@ -24,7 +24,7 @@ from onlinesvm.errors import LimitError
 from onlinesvm.service import Client
 from onlinesvm.service.config import ServeConfig
 from onlinesvm.service.errors import DaemonLost, RequestRefused
-from onlinesvm.service.protocol import CODES
+from onlinesvm.service.protocol import CODES, OPERATIONS
 from onlinesvm.service.server.daemon import load_leader
 from tests.daemons import (
     DEADLINE_S,
@@ -354,8 +354,7 @@ BAD_HEADERS = {
     ),
     "unknown operation": (
         [msgpack.packb({"v": 1, "op": "unlearn"})], "UNKNOWN_OP",
-        "expected one of ping, learn, predict, explain, labels, drop_label, stats, snapshot,"
-        ' reload, resume, lag, create, drop, models, upload, fetch, got "unlearn"',
+        f'expected one of {", ".join(OPERATIONS)}, got "unlearn"',
     ),
     "unknown key": (
         [msgpack.packb({"v": 1, "op": "learn", "eta": 1}), b"\x90"], "BAD_REQUEST",

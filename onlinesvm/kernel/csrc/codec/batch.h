@@ -19,6 +19,13 @@ typedef struct {
     double value;
 } feature;
 
+/* A category or a cross of two, and the fields that it is of: bytes of the name. */
+typedef struct {
+    size_t feature;
+    uint32_t field;           /* the name begins with */
+    uint32_t other_at, other; /* of a cross: the other field; at 0 for a category */
+} mark;
+
 typedef struct {
     const uint8_t *body;
     uint8_t *side; /* names that the body does not hold as they are: integers, composed ones */
@@ -29,6 +36,8 @@ typedef struct {
      * of the first `tagged` features are there. */
     uint8_t *tags;
     size_t tags_room, tagged;
+    mark *marks; /* in the order of the features, where categories are crossed */
+    size_t mark_count, marks_room;
     size_t cut;  /* texts that were longer than a text may be */
     size_t made; /* features that records made, and for long names as many more */
     size_t name_bytes; /* of all names */
@@ -48,6 +57,7 @@ static void batch_clear(batch *b)
     free(b->side);
     spare_give(b->features, b->room * sizeof *b->features);
     free(b->tags);
+    free(b->marks);
     label_spans_clear(&b->labels);
     batch_init(b);
 }
@@ -83,6 +93,22 @@ static int batch_reserve(batch *b, size_t more)
         return 0;
     b->features = features;
     b->room = room;
+    return 1;
+}
+
+/* Mark a feature, which comes after those that are marked. 0 without memory. */
+static int batch_mark(batch *b, size_t feature, size_t field, size_t other_at, size_t other)
+{
+    if (b->mark_count == b->marks_room) {
+        const size_t room = 2 * b->marks_room + 16;
+        mark *marks = realloc(b->marks, room * sizeof *marks);
+        if (!marks)
+            return 0;
+        b->marks = marks;
+        b->marks_room = room;
+    }
+    b->marks[b->mark_count++] =
+        (mark){feature, (uint32_t)field, (uint32_t)other_at, (uint32_t)other};
     return 1;
 }
 

@@ -10,6 +10,7 @@
 
 #include "codec/batch.h"
 #include "lookup/column_map.h"
+#include "lookup/fields.h"
 #include "lookup/table.h"
 #include "memory/rows.h"
 #include "memory/seen.h"
@@ -40,6 +41,7 @@ typedef struct {
     column_map columns;
     uint8_t *tags; /* of the names that the last batch entered */
     size_t tags_room, tagged;
+    counted_fields *fields; /* NULL before there is a category whose field is crossed */
 } lookup;
 
 static void walk_free(walk *w)
@@ -65,6 +67,7 @@ static void lookup_clear(lookup *l)
     walk_free(l->walk);
     column_map_clear(&l->columns);
     free(l->tags);
+    fields_free(l->fields);
     lookup_init(l);
 }
 
@@ -80,6 +83,20 @@ static int lookup_reserve_tags(lookup *l, size_t names)
     l->tags = tags;
     l->tags_room = names;
     return 1;
+}
+
+/* Room for the marks of `b`, and for their fields. 0 without memory. */
+static int lookup_reserve_marks(lookup *l, const batch *b)
+{
+    size_t i, bytes = 0;
+    if (!b->mark_count)
+        return 1;
+    if (!l->fields && !(l->fields = calloc(1, sizeof *l->fields)))
+        return 0;
+    for (i = 0; i < b->mark_count; i++)
+        if (!b->marks[i].other_at)
+            bytes += b->marks[i].field;
+    return fields_reserve(l->fields, b->mark_count, bytes);
 }
 
 static inline size_t lookup_room(const lookup *l, size_t limit)
@@ -184,7 +201,8 @@ typedef struct {
 /* `b` over ids, into rows with room for all its features; how many elements they hold. With `how`,
  * new names of samples with an importance above 0 become ids; other unknown names are id 0, and so
  * are all without it. Duplicates are summed at the place of the first. `rows_made` is how many
- * rows there are. The sets of keys, the names to be entered and their tags must have been reserved.
+ * rows there are. A cross of too many values is as if absent. The sets of keys, the names to be
+ * entered, their tags and the marks must have been reserved.
  */
 static inline __attribute__((always_inline)) size_t
 lookup_rows(lookup *l, const batch *b, const growth *how, rows *out, size_t *rows_made)
@@ -194,6 +212,8 @@ lookup_rows(lookup *l, const batch *b, const growth *how, rows *out, size_t *row
     const size_t first = how ? how->first : 0, limit = how ? how->limit : 0, count = b->count;
     walk *const w = l->walk;
     size_t i, j = (size_t)b->indptr[first], k = 0;
+    size_t m = b->mark_count ? marks_from(b, j) : 0;
+    size_t marked = m < b->mark_count ? b->marks[m].feature : SIZE_MAX;
     for (i = j; i < j + FAR && i < count; i++)
         table_prefetch(&l->table, features[i].hash);
     for (i = j; i < j + NEAR && i < count; i++)
@@ -209,16 +229,26 @@ lookup_rows(lookup *l, const batch *b, const growth *how, rows *out, size_t *row
             break;
         seen_begin(&w->known, end - j);
         seen_begin(&w->unknown, end - j);
+        if (UNLIKELY(marked < end))
+            fields_decide(l->fields, b, m, end);
         for (; j < end; j++) {
             const feature *f = &features[j];
             const uint8_t *name = batch_name(b, f), *e = guesses[j % GUESSES];
             const uint32_t length = feature_length(f);
+            const mark *category = NULL;
             uint32_t id, place, key;
-            seen *m;
+            seen *set;
             if (LIKELY(j + FAR < count))
                 table_prefetch(&l->table, features[j + FAR].hash);
             if (LIKELY(j + NEAR < count))
                 lookup_guess(l, &features[j + NEAR], &guesses[(j + NEAR) % GUESSES]);
+            if (UNLIKELY(j == marked)) {
+                const size_t of = m++;
+                marked = m < b->mark_count ? b->marks[m].feature : SIZE_MAX;
+                if (l->fields->out[of])
+                    continue;
+                category = b->marks[of].other_at ? NULL : b->marks + of;
+            }
             if (LIKELY(e && entry_is(e, name, length))) {
                 id = entry_id(e);
             } else {
@@ -232,30 +262,32 @@ lookup_rows(lookup *l, const batch *b, const growth *how, rows *out, size_t *row
                     id = lookup_enter(l, f->hash, name, length, end_of_search);
                     if (b->tags)
                         l->tags[l->tagged++] = b->tags[j];
+                    if (UNLIKELY(category != NULL))
+                        fields_add(l->fields, name, category->field, 1);
                 }
             }
             if (LIKELY(id)) {
-                m = &w->known;
+                set = &w->known;
                 key = id;
-                place = seen_place(m, (uint32_t)f->hash);
-                while (m->slots[place].stamp == m->stamp && m->slots[place].key != key)
-                    place = (place + 1) & m->last;
+                place = seen_place(set, (uint32_t)f->hash);
+                while (set->slots[place].stamp == set->stamp && set->slots[place].key != key)
+                    place = (place + 1) & set->last;
             } else {
-                m = &w->unknown;
-                place = seen_place(m, key = (uint32_t)f->hash);
-                while (m->slots[place].stamp == m->stamp) {
-                    const feature *other = &features[m->slots[place].feature];
+                set = &w->unknown;
+                place = seen_place(set, key = (uint32_t)f->hash);
+                while (set->slots[place].stamp == set->stamp) {
+                    const feature *other = &features[set->slots[place].feature];
                     if (other->hash == f->hash && feature_length(other) == length
                         && same_bytes(batch_name(b, other), name, length))
                         break;
-                    place = (place + 1) & m->last;
+                    place = (place + 1) & set->last;
                 }
             }
-            if (UNLIKELY(m->slots[place].stamp == m->stamp)) {
-                bounded_add(&out->data[start + m->slots[place].row], f->value);
+            if (UNLIKELY(set->slots[place].stamp == set->stamp)) {
+                bounded_add(&out->data[start + set->slots[place].row], f->value);
                 continue;
             }
-            m->slots[place] = (seen_slot){m->stamp, key, (uint32_t)j, (uint32_t)(k - start)};
+            set->slots[place] = (seen_slot){set->stamp, key, (uint32_t)j, (uint32_t)(k - start)};
             out->indices[k] = (int32_t)id;
             out->data[k++] = f->value;
         }

@@ -92,6 +92,9 @@ static int crosses_add(extraction *x)
         return EXTRACTED;
     if (!x->options->cross_all)
         categories_choose(x);
+    for (i = 0; i < x->category_count; i++)
+        if (!batch_mark(x->batch, x->categories[i].feature, x->categories[i].field, 0, 0))
+            return EXTRACT_NO_MEMORY;
     categories_sort(x);
     count = x->category_count < CROSS_CATEGORIES ? x->category_count : CROSS_CATEGORIES;
     for (i = 0; i < count; i++) {
@@ -111,6 +114,9 @@ static int crosses_add(extraction *x)
             *end++ = '&';
             put(end, category_name(x, b).at, category_name(x, b).length);
             extraction_add(x, bytes, 1.0, VIEW_NGRAMS);
+            if (!batch_mark(x->batch, x->batch->count - 1, a->field,
+                            category_name(x, a).length + 1, b->field))
+                return EXTRACT_NO_MEMORY;
         }
     }
     x->crosses += x->batch->count - start;

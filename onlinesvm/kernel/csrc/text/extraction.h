@@ -46,6 +46,10 @@ typedef struct {
     size_t cross_field_count;
     const span *crosses; /* two fields each, the lesser first, in order */
     size_t cross_count;
+    /* The dim numbers of a text, of which `most` bytes are read, at `out`; 0 without memory. */
+    int (*vector_of)(void *vectors, const uint8_t *text, size_t length, size_t most, double *out);
+    void *vectors;
+    size_t dim;           /* 0 without word vectors */
     size_t most_bytes;    /* of the texts of a record */
     size_t most_features; /* given in one array or map */
     size_t most_name;     /* bytes of a given name */
@@ -62,6 +66,7 @@ typedef struct {
     size_t category_count, category_room;
     uint8_t *head; /* the field's name and what follows it in every name of a text */
     size_t head_room;
+    double *vector; /* the numbers of a text */
     int checks; /* nothing is made: the record is only checked, but for the values of its numbers */
     size_t left;  /* bytes of text that the record may still have */
     size_t noted; /* the first feature that was noted, and is not added yet */
@@ -81,6 +86,7 @@ static void extraction_clear(extraction *x)
     free(x->tokens);
     free(x->categories);
     free(x->head);
+    free(x->vector);
     extraction_init(x);
 }
 

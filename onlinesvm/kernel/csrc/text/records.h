@@ -9,6 +9,7 @@
 #include "text/dates.h"
 #include "text/numbers.h"
 #include "text/text.h"
+#include "text/vectors.h"
 
 /* Text or bytes; 0 for anything else, and then nothing is stepped over but the head. */
 static inline int record_text(reader *r, uint8_t first, span *out)
@@ -146,18 +147,23 @@ static int record_add_date(extraction *x, span field, span value)
 /* A text in a field; with an empty field, a bare one. */
 static int record_add_text(extraction *x, span field, span value)
 {
-    span head;
+    const size_t most = x->left;
+    span head, prefix;
     size_t count;
-    if (x->checks) {
-        x->cut += value.length > x->left;
-        x->left -= value.length < x->left ? value.length : x->left;
+    int problem;
+    if (x->checks && !x->options->dim) { /* numbers of vectors are checked as any others */
+        x->cut += value.length > most;
+        x->left -= value.length < most ? value.length : most;
         return EXTRACTED;
     }
     head = extraction_head(x, field, "^");
+    prefix.at = head.at;
+    prefix.length = head.length > 1 ? head.length : 0;
     if (!head.at)
         return EXTRACT_NO_MEMORY;
     count = text_read(x, value);
-    return count == SIZE_MAX ? EXTRACT_NO_MEMORY : text_add(x, head, count);
+    problem = count == SIZE_MAX ? EXTRACT_NO_MEMORY : text_add(x, head, count);
+    return problem || !x->options->dim ? problem : vectors_add(x, prefix, value, most);
 }
 
 static int record_add_text_value(extraction *x, span field, span value, int kind)
