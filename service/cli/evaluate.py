@@ -14,6 +14,7 @@ from onlinesvm.data.batch import BatchColumns
 from onlinesvm.errors import SampleError
 from onlinesvm.metrics.held_out import HeldOut
 from onlinesvm.model.labels import Labels, shown
+from onlinesvm.service.cli import ranking
 from onlinesvm.service.cli.classes import evaluated, table
 from onlinesvm.service.cli.flags import add_flags, limits_of
 from onlinesvm.service.cli.models import opened
@@ -34,13 +35,16 @@ def add_evaluate(parser: Parser) -> None:
         "  onlinesvm evaluate --connect tcp://127.0.0.1:5577 --json test.vw"
     )
     add_files(parser)
+    ranking.add_pairs(parser)
     add_target(parser, "evaluate this snapshot file")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     add_flags(parser, Limits, "limits")
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
-    """Print error, balanced error, AUC, log loss, calibration error and confusion matrix."""
+    """Print error, balanced error, AUC, log loss, calibration error and confusion matrix; of a
+    ranking the share of pairs in the wrong order.
+    """
     limits = limits_of(arguments)
     files = files_of(arguments)
     run = Run(arguments, limits, labelled=True)
@@ -50,6 +54,11 @@ def evaluate(arguments: argparse.Namespace) -> None:
         if model.is_multiclass:
             report = evaluated(run, model, files)
             write(json.dumps(report) + "\n" if arguments.json else table(report))
+            return
+        if model.is_ranking:
+            run.limits = model.limits
+            report = ranking.report_of(arguments, files, run, model)
+            write(json.dumps(report) + "\n" if arguments.json else ranking.table(report))
             return
         assert isinstance(model.labels, Labels)
         run.limits, run.check = model.limits, partial(_check_known, model.labels)

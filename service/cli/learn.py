@@ -24,7 +24,7 @@ from onlinesvm.errors import OnlineSVMError
 from onlinesvm.model.class_labels import AnyLabels
 from onlinesvm.model.labels import Labels, shown
 from onlinesvm.model.model import sided
-from onlinesvm.service.cli import settings
+from onlinesvm.service.cli import ranking, settings
 from onlinesvm.service.cli.flags import add_flags, count, limits_of, parameters_of, size
 from onlinesvm.service.cli.interrupt import uninterrupted
 from onlinesvm.service.cli.output import naming, note, plural, write
@@ -69,6 +69,7 @@ def add_learn(parser: Parser) -> None:
         "  onlinesvm learn --file m.msgpack --positive spam --shuffle sms.tsv"
     )
     add_files(parser)
+    ranking.add_pairs(parser)
     add_target(parser, "learn into this snapshot file, and save it once at the end")
     parser.add_argument(
         "--producer",
@@ -207,6 +208,9 @@ def _learn_file(
     is_saved = False
     try:
         for number in range(arguments.passes):
+            if model.is_ranking:
+                ranking.learn_pass(arguments, files, run, model, seen=number > 0)
+                continue
             batches = _ordered(arguments, files, run, number, model)
             if "positive" in parameters and not number:
                 batches = with_positive(batches, Labels(run.positive))
@@ -372,6 +376,11 @@ def _learn_daemon(
             waiting[first] = batch, left - len(margins)
 
     with client_of(arguments, limits) as client:
+        config = LearnerConfig.from_dict(client.stats()["config"] or {})
+        if config.task == "ranking":
+            config.check_given(parameters_of(arguments))
+            run.extractor = extractor_of(config, kernel, limits)
+            return ranking.learn_by_daemon(arguments, files, run, client)
         stream = client.stream(producer, on_margins=count)
         before = stream.applied
         figures = client.stats()

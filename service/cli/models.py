@@ -57,6 +57,9 @@ class Model(Protocol):
     def is_multiclass(self) -> bool: ...
 
     @property
+    def is_ranking(self) -> bool: ...
+
+    @property
     def extractor(self) -> KernelExtractor:
         """What reads the records of samples."""
         ...
@@ -75,6 +78,10 @@ class Model(Protocol):
 
     def hold(self, batch: BatchColumns, keys: list[bytes], how: Hold, start: int) -> Floats:
         """The margins of samples that are held from now on, by a key each; none of many classes."""
+        ...
+
+    def scores(self, body: bytes, items: int, start: int) -> Floats:
+        """The scores of a predict request's items, of a ranking."""
         ...
 
     def probabilities(self, batch: BatchColumns, start: int, margins: Floats | None) -> Floats:
@@ -121,6 +128,7 @@ class _FileModel:
         self.labels = model.labels
         self.extractor, self.keeps = model.extractor, False
         self.is_multiclass = model.is_multiclass
+        self.is_ranking = model.is_ranking
         self.positive = model.config.positive or ()
 
     def margins(self, batch: BatchColumns, start: int) -> Floats:
@@ -128,6 +136,9 @@ class _FileModel:
 
     def hold(self, batch: BatchColumns, keys: list[bytes], how: Hold, start: int) -> Floats:
         raise AssertionError("a file holds no samples")
+
+    def scores(self, body: bytes, items: int, start: int) -> Floats:
+        return self._model.score_batch(self._model.decode(body, labelled=False))
 
     def probabilities(self, batch: BatchColumns, start: int, margins: Floats | None) -> Floats:
         return self._model.probabilities(self.margins(batch, start) if margins is None else margins)
@@ -186,11 +197,19 @@ class _DaemonModel:
         return bool(self._stats["task"] == "multiclass")
 
     @property
+    def is_ranking(self) -> bool:
+        return bool(self._stats["task"] == "ranking")
+
+    @property
     def positive(self) -> Sequence[Written]:
         return self._config.get("positive") or ()
 
     def margins(self, batch: BatchColumns, start: int) -> Floats:
         return self._scores(batch, start)
+
+    def scores(self, body: bytes, items: int, start: int) -> Floats:
+        answers = self._answers("predict", body, items, start)
+        return np.concatenate([decode_margins(answer) for answer in answers])
 
     def probabilities(self, batch: BatchColumns, start: int, margins: Floats | None) -> Floats:
         return self._scores(batch, start, output="probability")

@@ -42,7 +42,8 @@ def add_predict(parser: Parser) -> None:
         "--output",
         choices=_OUTPUTS,
         default="label",
-        help="print labels (the default), margins, or probabilities of the label of side +1",
+        help="print labels (the default), margins, or probabilities of the label of side +1; of a"
+        " ranking the score of each item",
     )
     parser.add_argument(
         "--with-id",
@@ -86,6 +87,8 @@ def predict(arguments: argparse.Namespace) -> None:
         run.limits = model.limits
         if arguments.top is not None and not model.is_multiclass:
             raise UsageError("--top needs a multiclass model: a binary one has two labels")
+        if arguments.output == "probability" and model.is_ranking:
+            raise UsageError("--output probability needs labels: a ranking gives scores")
         run.labels, run.positive = model.labels, model.positive
         for piece in run.pieces(files):
             if (batch := piece.batch) is None:
@@ -102,7 +105,9 @@ def predict(arguments: argparse.Namespace) -> None:
             if model.is_multiclass:
                 write(piece.joined(_best(arguments, model, batch, run), "-\n"))
                 continue
-            if arguments.output == "label":
+            if model.is_ranking:
+                printed = [f"{number!r}\n" for number in margins.tolist()]
+            elif arguments.output == "label":
                 names = [_line(model.labels.name(side)) for side in (-1.0, 1.0)]
                 printed = [names[up] for up in (margins > model.threshold).tolist()]
             elif arguments.output == "margin":

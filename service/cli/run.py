@@ -229,6 +229,16 @@ class Run:
                 self._metrics = kernels.load().Metrics(self.threshold)
             self._metrics.observe(margins, signs, importances)
 
+    def count_pairs(
+        self, margins: NDArray[np.float64], importances: Sequence[float], *, seen: bool = False
+    ) -> None:
+        """Add pairs of a ranking; see `count`."""
+        self.samples += len(margins)
+        if not seen:
+            if self._metrics is None:
+                self._metrics = kernels.load().Metrics(self.threshold)
+            self._metrics.observe(margins, np.ones(len(margins)), np.asarray(importances))
+
     def signs_of(self, batch: Decoded) -> NDArray[np.float64]:
         """The side of each sample's label, 0 without one or for one that the model lacks.
 
