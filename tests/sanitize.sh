@@ -36,7 +36,8 @@ check "" tests/kernel/test_conformance.py tests/kernel/test_multiclass.py tests/
     tests/snapshot/test_view.py tests/model/test_pruning.py \
     tests/data/test_matrix.py tests/metrics/test_progressive.py tests/snapshot/test_snapshot.py tests/model/test_rules.py \
     tests/metrics/test_monitor.py tests/model/test_scorer.py tests/text/test_records.py \
-    tests/model/test_views.py tests/data/test_record_bodies.py
+    tests/model/test_views.py tests/data/test_record_bodies.py \
+    tests/model/test_crosses.py tests/text/test_word_vectors.py
 check 0xC000000000000000 tests/kernel/test_conformance.py \
     tests/text/test_records.py::test_the_native_kernel_gives_the_same_features
 check 0x00000000FFFFFFFF tests/kernel/test_conformance.py

@@ -24,7 +24,7 @@ ABOVE_ZERO = ">0"  # among `positive`: every integer above 0
 REST = "rest"  # the name of side −1 once several labels share it
 
 # Ends the message about a third label.
-_MORE = "; a model of more labels is created with task multiclass (--task multiclass)"
+_MORE = "; other labels need a model of their own, of --task multiclass if more than two"
 
 _SIDES = {b"1": 1.0, b"0": -1.0, b"-1": -1.0}
 

@@ -201,8 +201,9 @@ def _figures(
         lines.append(f"{key:31} {'-' if shown is None else shown}")
     if experts is not None:
         columns = list(next(iter(experts.values())))
-        lines.append(f"\n{'experts':16}" + "".join(f"{name:>14}" for name in columns))
+        wide = max(map(len, experts))
+        lines.append(f"\n{'experts':{wide + 2}}" + "".join(f"{name:>14}" for name in columns))
         for name, figures in experts.items():
             cells = ("-" if (v := figures[c]) is None else f"{v:.4f}" for c in columns)
-            lines.append(f"  {name:14}" + "".join(f"{cell:>14}" for cell in cells))
+            lines.append(f"  {name:{wide}}" + "".join(f"{cell:>14}" for cell in cells))
     return lines

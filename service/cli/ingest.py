@@ -199,7 +199,8 @@ def _source_of(arguments: argparse.Namespace, limits: Limits, *, is_file: bool) 
             return RedisStream(
                 text, follow=is_followed, accept_loss=arguments.accept_loss, say=note
             )
-    raise UsageError(f"source: expected file:PATH or redis://HOST/STREAM, got {text!r}")
+    meant = "" if ":" in text else f"; did you mean file:{text}?"
+    raise UsageError(f"source: expected file:PATH or redis://HOST/STREAM, got {text!r}{meant}")
 
 
 def _name_of(source: str) -> str:

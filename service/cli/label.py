@@ -71,12 +71,13 @@ def _send(client: Client, rows: list[Row]) -> list[str]:
 
 def _rows(source: str) -> Iterator[Row]:
     """The labels in a file. Raises FormatError, OSError."""
-    with naming("stdin" if source == "-" else source):
+    name = "stdin" if source == "-" else source
+    with naming(name):
         file = sys.stdin.buffer if source == "-" else open(source, "rb")  # noqa: SIM115
         with file:
             for number, line in enumerate(file, 1):
                 if line.strip():
-                    yield _row(line, source, number)
+                    yield _row(line, name, number)
 
 
 def _row(line: bytes, source: str, number: int) -> Row:
@@ -84,7 +85,8 @@ def _row(line: bytes, source: str, number: int) -> Row:
     parts = line.split(b"\t") if b"\t" in line else line.split()
     if not 2 <= len(parts) <= 3 or not parts[0]:
         raise FormatError(
-            "expected a key, a label, and perhaps an importance, with a TAB or spaces between",
+            "expected a key, a label, and perhaps an importance, with a TAB or spaces between,"
+            f" got {format_text(line)}",
             source, number,
         )  # fmt: skip
     try:

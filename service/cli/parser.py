@@ -81,15 +81,18 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print usage and `message`, with the nearest choice to a wrong one; exit code 2."""
+        if message.startswith("the following arguments are required"):
+            message += f"; see {self.prog} --help"
         wrong = re.search(r"^(?:argument (.*?): )?invalid choice: '(.*?)'", message)
         if wrong:
             for action in self._actions:
-                if action.choices is None:
+                name = argparse._get_action_name(action)
+                if action.choices is None or wrong[1] not in (None, name):
                     continue
                 if isinstance(action, argparse._SubParsersAction):
                     near = suggestion(wrong[2], action.choices)
                     message = f"unknown command {wrong[2]!r} ({self.prog} --help lists them){near}"
-                elif wrong[1] in ("/".join(action.option_strings), action.dest):
+                else:
                     message += suggestion(wrong[2], action.choices)
         super().error(message)
 

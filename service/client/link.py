@@ -252,6 +252,7 @@ class Link:
         if curve is None:
             return ClientRefused(
                 f"the daemon at {endpoint} expects a key, got none: give key and server_key"
+                " (--key, --server-key)"
             )
         if self.state is State.FORBIDDEN:
             return ClientRefused(

@@ -77,7 +77,10 @@ class Settings:
             self.curve = Curve(read_pair(Path(key)), public_key_of(server_key))
         elif key or server_key:
             missing = "server_key" if key else "key"
-            raise ConfigError(f"{missing}: expected key and server_key together, got one of them")
+            raise ConfigError(
+                f"{missing}: expected key and server_key together (--key, --server-key),"
+                " got one of them"
+            )
 
     def rebuild(self, kind: Callable[..., T]) -> T:
         """A client of `kind` with these settings, for pickle."""

@@ -93,7 +93,11 @@ def write_keys(path: Path, comment: str, *, replace: bool, **values: str) -> Non
         if replace:
             os.replace(temporary, path)
         else:
-            os.link(temporary, path)  # unlike a rename, never over another
+            try:
+                os.link(temporary, path)  # unlike a rename, never over another
+            except FileExistsError as error:
+                text = "File exists; remove it first, or choose another name"
+                raise FileExistsError(error.errno, text, os.fspath(path)) from None
             os.unlink(temporary)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -109,7 +109,7 @@ class Router:
         self.door = Door(self._context, self.socket, access.max_connections, is_permitted)
         try:
             if is_ipc_in_use(bind):
-                raise StateError(f"cannot bind {bind}: {zmq.strerror(zmq.EADDRINUSE)}")
+                raise StateError(_unbound(bind, zmq.EADDRINUSE))
             mask = os.umask(0o177)  # of an ipc socket: only the daemon's user connects
             try:
                 self.socket.bind(bind)
@@ -117,7 +117,7 @@ class Router:
                 os.umask(mask)
         except zmq.ZMQError as error:
             self.close()
-            raise StateError(f"cannot bind {bind}: {zmq.strerror(error.errno or 0)}") from None
+            raise StateError(_unbound(bind, error.errno or 0)) from None
         except StateError:
             self.close()
             raise
@@ -237,3 +237,11 @@ class Router:
         self.door.close()
         self.socket.close()
         self._context.term()
+
+
+def _unbound(bind: str, code: int) -> str:
+    """The message about an endpoint that cannot be bound."""
+    text = f"cannot bind {bind}: {zmq.strerror(code)}"
+    if code == zmq.EADDRINUSE:
+        text += "; `onlinesvm ping` shows a daemon that runs there, --bind names another endpoint"
+    return text

@@ -187,7 +187,7 @@ def test_a_third_label_is_refused_before_anything_is_learned(
     monkeypatch.setattr("onlinesvm.data.objects._PIECE_BYTES", 1)  # a batch each
     model = OnlineSVM(kernel=kernel.NAME)
     rows: list[Any] = [(["a"], "spam"), (["b"], "ham"), (["c"], "spam"), (["d"], "eggs")]
-    more = r"; a model of more labels is created with task multiclass \(--task multiclass\)"
+    more = r"; other labels need a model of their own, of --task multiclass if more than two"
     message = rf'^expected one of the model\'s two labels, "spam" or "ham", got "eggs"{more} at '
     with pytest.raises(SampleError, match=message + r"\$\[3\]\[1\]$"):
         model.learn(rows)

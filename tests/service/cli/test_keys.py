@@ -60,7 +60,7 @@ def test_refused_actions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         (["keys", "forge"], 2, "'forge'"),
         (["keys", "new"], 2, "NAME"),
         (["keys", "new", "../x"], 1, "expected a name of 1 to 64"),
-        (["keys", "new", "alice", "--folder", ring.pairs], 1, "File exists"),
+        (["keys", "new", "alice", "--folder", ring.pairs], 1, "alice.secret: File exists; remove"),
         (["keys", "allow", f"{alice}.public"], 2, "--role"),
         (["keys", "allow", f"{alice}.public", "--role", "king"], 2, "--role: invalid choice"),
         (["keys", "allow", f"{alice}.secret", "--role", "read"], 1, "stays with its owner"),

@@ -79,4 +79,4 @@ def test_a_bad_line_is_named(tmp_path: Path, line: bytes, text: str) -> None:
     with on_a_thread(tmp_path / "state") as endpoint:
         failed = run("label", "--connect", endpoint, "-", stdin=b"v1 1\n" + line)
         assert failed.code == 1
-        assert "-, line 2: " in failed.err and text in failed.err
+        assert "stdin, line 2: " in failed.err and text in failed.err

@@ -120,7 +120,8 @@ def test_commands_and_flags_are_documented(command: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ("", "COMMAND"),
+        ("", "required: COMMAND; see onlinesvm --help"),
+        ("--completion fish", "--completion: invalid choice: 'fish' (choose from"),
         ("teach", "unknown command 'teach' (onlinesvm --help lists them)"),
         ("lern", "(onlinesvm --help lists them); did you mean learn?"),
         ("learn --speed 3", "onlinesvm learn: error: unknown flag --speed"),

@@ -265,6 +265,7 @@ def test_a_signal_ends_it_while_the_daemon_is_away(tmp_path: Path) -> None:
     ("arguments", "text"),
     [
         (("kafka://x/y",), "source: expected file:PATH or redis://HOST/STREAM, got 'kafka://x/y'"),
+        (("x.jsonl",), "got 'x.jsonl'; did you mean file:x.jsonl?"),
         (("file:",), "source: expected file:PATH, got no path"),
         (("--format", "fields", "file:a"), "a file has lines of JSON"),
         (("--field", "f", "file:a"), "a file has lines of JSON"),

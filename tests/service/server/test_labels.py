@@ -69,8 +69,8 @@ def test_requests_see_each_others_labels_however_they_are_taken(
 
 def test_a_third_label_is_refused_by_name_and_place(tmp_path: Path) -> None:
     message = (
-        'expected one of the model\'s two labels, "spam" or "ham", got "eggs"; a model of more'
-        " labels is created with task multiclass (--task multiclass)"
+        'expected one of the model\'s two labels, "spam" or "ham", got "eggs"; other labels'
+        " need a model of their own, of --task multiclass if more than two"
     )
     with bench(tmp_path) as found:
         answers = found.turn(
