@@ -23,9 +23,10 @@ __all__ = [
 SCHEDULES = ("constant", "invscaling")
 NORMALIZE = ("none", "l2", "mean")
 POLICIES = ("refuse-new", "prune")
-TASKS = ("auto", "binary", "multiclass", "ranking")
+TASKS = ("auto", "binary", "multiclass", "multilabel", "ranking")
+MANY_LABELS = ("multiclass", "multilabel")  # tasks of any number of labels
 # The rules of a task; other combinations are refused.
-TASK_RULES = {"multiclass": ("hedge",), "ranking": ("hedge", "sgd")}
+TASK_RULES = {"multiclass": ("hedge",), "multilabel": ("hedge",), "ranking": ("hedge", "sgd")}
 
 # The registered rules: the class in onlinesvm.model.rules that is the formula, and the rule's own
 # parameters with their defaults; other rules' parameters are refused. The first parameter is the
@@ -267,6 +268,15 @@ class LearnerConfig:
             raise ConfigError(f"text: expected off for task {self.task}, got {self.text!r}")
         if self.numbers != "raw":
             raise ConfigError(f"numbers: expected raw for task {self.task}, got {self.numbers!r}")
+        for name in ("crosses", "vectors"):
+            if getattr(self, name):
+                raise ConfigError(
+                    f"{name}: expected none for task {self.task}, got {getattr(self, name)!r}"
+                )
+        if self.task == "multilabel" and self.class_weight:
+            raise ConfigError(
+                f"class_weight: expected none for task multilabel, got {self.class_weight!r}"
+            )
         if isinstance(self.class_weight, tuple):
             raise ConfigError(
                 f"class_weight: expected balanced for task {self.task}, got {self.class_weight!r}"

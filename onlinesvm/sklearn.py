@@ -2,6 +2,7 @@
 
 It works in pipelines, cross-validation, grid searches and calibration, with dense arrays, sparse
 matrices and data frames. Three or more classes take the hedge (task ``multiclass``).
+OnlineSVMMultilabelClassifier learns indicator matrices (task ``multilabel``).
 
 Two of scikit-learn's estimator checks cannot hold: a weight of 2 is not a repeated sample, and a
 weight of 0 is counted by the running means, since order matters to an online learner. SGDClassifier
@@ -11,6 +12,7 @@ fails the same two. EXPECTED_FAILED_CHECKS names them for `check_estimator`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -21,7 +23,7 @@ from onlinesvm.data.frames import is_frame
 from onlinesvm.svm import OnlineSVM
 
 try:
-    from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import (
         _check_sample_weight,
@@ -37,7 +39,7 @@ except ImportError as error:
         f" ({error})"
     ) from None
 
-__all__ = ["EXPECTED_FAILED_CHECKS", "OnlineSVMClassifier"]
+__all__ = ["EXPECTED_FAILED_CHECKS", "OnlineSVMClassifier", "OnlineSVMMultilabelClassifier"]
 
 _REASON = "order matters to an online learner: a weight is not a number of repetitions"
 EXPECTED_FAILED_CHECKS = {
@@ -274,6 +276,139 @@ class OnlineSVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.input_tags.string = tags.input_tags.dict = True
+        return tags
+
+
+class OnlineSVMMultilabelClassifier(MultiOutputMixin, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Several labels a sample, learned one sample at a time: an OnlineSVM of task ``multilabel``.
+
+    passes, shuffle, random_state, kernel: as those of OnlineSVMClassifier.
+
+    Attributes after fitting: `classes_`, the columns of the indicator matrix, arange(k); `model_`,
+    the OnlineSVM; `n_features_in_`.
+    """
+
+    def __init__(
+        self,
+        *,
+        bias: bool = True,
+        passes: int = 1,
+        shuffle: bool = True,
+        random_state: int | np.random.RandomState | None = None,
+        kernel: str | None = None,
+    ) -> None:
+        self.bias = bias
+        self.passes = passes
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.kernel = kernel
+
+    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> Self:  # noqa: N803
+        """Learn from scratch. X: [n, m], y: 0 or 1, [n, k], dense or sparse; sample_weight: [n]."""
+        from sklearn.utils import check_random_state
+
+        if isinstance(self.passes, bool) or not isinstance(self.passes, int) or self.passes < 1:
+            raise ValueError(f"passes: expected an integer from 1, got {self.passes!r}")
+        X, sets, weights = self._checked(X, y, sample_weight, first=True)  # noqa: N806
+        random = check_random_state(self.random_state)
+        for _ in range(self.passes):
+            order = np.arange(len(sets))
+            if self.shuffle:
+                order = random.permutation(len(sets))
+            part = None if weights is None else weights[order]
+            self.model_.partial_fit(X[order], [sets[i] for i in order.tolist()], part)
+        return self
+
+    def partial_fit(
+        self,
+        X: Any,  # noqa: N803
+        y: Any,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Learn on, in the order of the rows. Shapes are those of `fit`."""
+        first = not hasattr(self, "model_")
+        X, sets, weights = self._checked(X, y, sample_weight, first=first)  # noqa: N806
+        self.model_.partial_fit(X, sets, weights)
+        return self
+
+    def predict(self, X: Any) -> NDArray[np.intp]:  # noqa: N803
+        """The predicted labels, 0 or 1, [n, k]."""
+        made = np.zeros((X.shape[0] if hasattr(X, "shape") else len(X), len(self._classes)), int)
+        for row, labels in zip(made, self.model_.predict(self._rows(X)), strict=True):
+            row[list(labels)] = 1
+        return made
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
+        """The scores of the labels, float64[n, k]; −1 of one without a learned sample."""
+        scores = self._columns(self.model_.decision_function(self._rows(X)), -1.0)
+        return np.maximum(scores, np.finfo(np.float64).min)
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
+        """The probability of each label by itself, float64[n, k]."""
+        return self._columns(self.model_.predict_proba(self._rows(X)), 0.0)
+
+    @property
+    def _classes(self) -> NDArray[Any]:
+        check_is_fitted(self)
+        classes: NDArray[Any] = self.classes_
+        return classes
+
+    def _columns(self, by_label: NDArray[np.float64], missing: float) -> NDArray[np.float64]:
+        """The model's columns in the order of `classes_`."""
+        made = np.full((len(by_label), len(self._classes)), missing)
+        made[:, self.model_.classes_.astype(np.intp)] = np.where(
+            np.isfinite(by_label), by_label, missing
+        )
+        return made
+
+    def _rows(self, X: Any) -> Any:  # noqa: N803
+        check_is_fitted(self)
+        return validate_data(self, X, reset=False, accept_sparse="csr", dtype=np.float64)
+
+    def _checked(
+        self,
+        X: Any,  # noqa: N803
+        y: Any,
+        sample_weight: ArrayLike | None,
+        *,
+        first: bool,
+    ) -> tuple[Any, list[list[int]], Any]:
+        """The rows, the labels of each and the weights; the first time with a new model."""
+        X = validate_data(self, X, reset=first, accept_sparse="csr", dtype=np.float64)  # noqa: N806
+        from scipy import sparse
+
+        indicator = sparse.csr_matrix(y)
+        if indicator.shape[0] != X.shape[0]:
+            raise ValueError(
+                f"y: expected an indicator matrix of {X.shape[0]} rows, got {indicator.shape[0]}"
+            )
+        if not np.isin(indicator.data, (0, 1)).all():
+            raise ValueError("y: expected an indicator matrix of 0 and 1, got other numbers")
+        if first:
+            self.classes_ = np.arange(indicator.shape[1])
+            self.model_ = OnlineSVM(task="multilabel", bias=self.bias, kernel=self.kernel)
+        elif indicator.shape[1] != len(self.classes_):
+            raise ValueError(
+                f"y: expected {len(self.classes_)} columns as in the first call, got"
+                f" {indicator.shape[1]}"
+            )
+        indicator.eliminate_zeros()
+        ends = indicator.indptr.tolist()
+        ids = indicator.indices.tolist()
+        sets = [ids[start:end] for start, end in pairwise(ends)]
+        weights = None
+        if sample_weight is not None:
+            weights = _check_sample_weight(
+                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            )
+        return X, sets, weights
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.classifier_tags.multi_class = False
+        tags.classifier_tags.multi_label = True
+        tags.target_tags.single_output = False
         return tags
 
 

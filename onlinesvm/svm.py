@@ -257,7 +257,8 @@ class OnlineSVM(Model):
 
         X: scipy sparse or a 2-D array of numbers, [n, m]: column j is the feature named ``str(j)``;
         a data frame: its columns' names are the features; or samples, as `predict` takes them.
-        y: labels of any kind, [n] or [n, 1]. sample_weight: the importances, 1 if left out.
+        y: labels of any kind, [n] or [n, 1]; lists of labels for a multilabel model.
+        sample_weight: the importances, 1 if left out.
         Validated whole before the first row is learned.
 
         Raises SampleError for the first fault, TypeError for anything but these.

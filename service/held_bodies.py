@@ -16,7 +16,7 @@ import msgpack
 from onlinesvm.config import MIN_MAGNITUDE, Limits
 from onlinesvm.data.bounds import Bounds
 from onlinesvm.data.codec import pack_array
-from onlinesvm.data.label import label_of, packed
+from onlinesvm.data.label import MOST_IN_SET, any_label_of, packed
 from onlinesvm.data.validation import Reader, check_whole, shown_kind, walk_label
 from onlinesvm.errors import LimitError, SampleError
 
@@ -147,8 +147,8 @@ def parse_labels(body: bytes, limits: Limits) -> list[Labelled]:
     bounds = Bounds.of(limits, labelled=True)
     try:
         rows = msgpack.unpackb(
-            body, raw=True, max_array_len=max(3, most), max_map_len=0, max_ext_len=0,
-            list_hook=_at_most(most + 1),
+            body, raw=True, max_array_len=max(MOST_IN_SET, most), max_map_len=0, max_ext_len=0,
+            list_hook=_at_most(2 * most + 1),  # each row may have an array of labels
         )  # fmt: skip
         labels = [_labelled(row, bounds) for row in rows]
     except _Unreadable:
@@ -169,7 +169,7 @@ def _labelled(row: Any, bounds: Bounds) -> Labelled | None:
     fitting = bounds.fit_importance(importance)
     if fitting is None:
         return None
-    label = packed(label_of(row[1]))
+    label = packed(any_label_of(row[1]))
     return Labelled(keys[0], label, 0.0 if fitting < MIN_MAGNITUDE else float(fitting))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import msgpack
@@ -11,9 +12,12 @@ from numpy.typing import NDArray
 
 from onlinesvm.data.codec import pack_array
 from onlinesvm.data.label import Written, label_of, packable, packed
+from onlinesvm.data.label_sets import LabelSets
 from onlinesvm.service.protocol import label_shown
 
-__all__ = ["decode_page", "decode_scores", "decode_top", "encode_page", "encode_top"]
+__all__ = [
+    "decode_page", "decode_scores", "decode_top", "encode_page", "encode_sets", "encode_top",
+]  # fmt: skip
 
 
 def encode_top(
@@ -30,6 +34,24 @@ def encode_top(
         for row in zip(places, scores.astype(np.float64).tolist(), strict=True)
     ]
     return pack_array(samples)
+
+
+def encode_sets(
+    names: Sequence[Written],
+    ids: NDArray[np.int32],
+    sets: LabelSets,
+    scores: NDArray[Any] | None,
+) -> bytes:
+    """The predicted labels of each sample as the body of a reply: arrays of labels, or with
+    `scores`, one an id of `sets`, of [label, score]. ids: int32[k] of `names`, rising.
+    """
+    head = b"" if scores is None else b"\x92"
+    packs = [head + packed(label_of(name)) for name in names]
+    parts = [packs[k] for k in np.searchsorted(ids, sets.ids).tolist()]
+    if scores is not None:
+        shown = scores.astype(np.float64).tolist()
+        parts = [part + msgpack.packb(score) for part, score in zip(parts, shown, strict=True)]
+    return pack_array([pack_array(parts[a:b]) for a, b in pairwise(sets.starts.tolist())])
 
 
 def decode_top(body: bytes) -> list[list[tuple[Any, float]]]:

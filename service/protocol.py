@@ -25,7 +25,8 @@ envelope, up to a first empty one, may come before them; the reply echoes them.
                        `b`. Of a
                        multiclass model `margin` and `probability` are arrays of [label, score], the
                        best first, `top` of them (in the header; 1, and 0 for all, where the reply's
-                       header has all `labels` in their order); a binary model ignores `top`
+                       header has all `labels` in their order); of a multilabel model those above
+                       its threshold, and `label` is an array; a binary model ignores `top`
     label       yes    labels of held samples, by their keys; the reply's body has the outcome of
                        each: "learned", "duplicate", "expired" or "unknown"
     explain     yes    samples to score; the reply's body holds the parts of each margin, a map
@@ -89,7 +90,7 @@ from numpy.typing import NDArray
 
 from onlinesvm.config import MOST_LABELS, Limits
 from onlinesvm.data.codec import pack_array
-from onlinesvm.data.label import Written, label_of, packable, packed
+from onlinesvm.data.label import Written, any_label_of, packable, packed
 from onlinesvm.errors import BodyError, LimitError, OnlineSVMError, SampleError, format_text
 from onlinesvm.model.explanation import Contribution, Explanation
 from onlinesvm.model.labels import label_array
@@ -298,7 +299,7 @@ class Request(NamedTuple):  # a frozen dataclass takes four times as long to mak
     peer: bytes = b""
     output: str = "margin"
     model: str = DEFAULT_MODEL
-    top: int = 1
+    top: int | None = None
     options: Mapping[str, Any] = _NONE
     cursor: bytes = b""
     permit: Permit = ANYONE
@@ -384,7 +385,9 @@ def parse_request(
         raise RequestError(
             "BAD_REQUEST", f"expected output as one of {known}, got {_shown(output)}", None, id
         )
-    top = _integer("top", header.get("top", 1), 0, MOST_LABELS, id)
+    top = header.get("top")
+    if top is not None:
+        _integer("top", top, 0, MOST_LABELS, id)
     if has_body and len(frames) == 1:
         raise RequestError("BAD_REQUEST", f"expected a body for {op}, got none", None, id)
     if not has_body and len(frames) == 2:
@@ -469,7 +472,7 @@ def _held_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
             None, id,
         )  # fmt: skip
     try:
-        default = None if label is None else packed(label_of(label))
+        default = None if label is None else packed(any_label_of(label))
     except TypeError:
         text = f"expected default_label as text, integer or boolean, got {_shown(label)}"
         raise RequestError("BAD_REQUEST", text, None, id) from None
@@ -872,8 +875,16 @@ def encode_labels(names: Sequence[Written | None], chosen: NDArray[np.intp]) -> 
 
 
 def decode_labels(body: bytes) -> NDArray[Any]:
-    """The labels in the body of a reply, [n]: int64, bool, text, or objects."""
-    return label_array([label_shown(label) for label in msgpack.unpackb(body)])
+    """The labels in the body of a reply, [n]: int64, bool, text, or objects; of several labels a
+    sample tuples.
+    """
+    labels = msgpack.unpackb(body)
+    if not any(type(label) is list for label in labels):
+        return label_array([label_shown(label) for label in labels])
+    sets = np.empty(len(labels), dtype=object)  # of a multilabel model
+    for i, label in enumerate(labels):
+        sets[i] = tuple(map(label_shown, label))
+    return sets
 
 
 def label_shown(label: Written | bytes | None) -> Written | None:

@@ -24,7 +24,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from onlinesvm import OnlineSVM
-from onlinesvm.sklearn import EXPECTED_FAILED_CHECKS, OnlineSVMClassifier
+from onlinesvm.sklearn import (
+    EXPECTED_FAILED_CHECKS,
+    OnlineSVMClassifier,
+    OnlineSVMMultilabelClassifier,
+)
 
 TEXTS = ["free prize now", "minutes of the meeting", "free lunch prize", "the next meeting"] * 10
 KINDS = ["spam", "ham", "spam", "ham"] * 10
@@ -259,3 +263,35 @@ def test_without_scikit_learn_the_import_names_the_extra() -> None:
         "ImportError: onlinesvm.sklearn needs scikit-learn 1.6 or later: pip install"
         " 'onlinesvm[sklearn]'"
     )
+
+
+@pytest.mark.parametrize("kernel", ["native", "python"])
+def test_several_labels_a_sample_by_an_indicator_matrix(kernel: str) -> None:
+    from sklearn.datasets import make_multilabel_classification
+    from sklearn.metrics import f1_score
+
+    x, y = make_multilabel_classification(n_samples=400, n_classes=5, random_state=0)
+    made = OnlineSVMMultilabelClassifier(random_state=0, kernel=kernel, passes=2)
+    made.fit(x, y)
+    found = made.predict(x)
+    assert found.shape == y.shape and set(np.unique(found)) <= {0, 1}
+    assert f1_score(y, found, average="micro") > 0.7
+    assert made.decision_function(x).shape == made.predict_proba(x).shape == y.shape
+    assert np.isfinite(made.decision_function(x)).all()
+    parts = OnlineSVMMultilabelClassifier(kernel=kernel)
+    whole = OnlineSVMMultilabelClassifier(kernel=kernel, shuffle=False)
+    parts.partial_fit(x[:100], sparse.csr_matrix(y[:100])).partial_fit(x[100:], y[100:])
+    whole.fit(sparse.csr_matrix(x), y)
+    assert np.array_equal(parts.predict_proba(x), whole.predict_proba(x))
+    with pytest.raises(ValueError, match="expected 5 columns as in the first call, got 3"):
+        parts.partial_fit(x, y[:, :3])
+    with pytest.raises(ValueError, match="indicator matrix of 0 and 1"):
+        made.fit(x, y + 1)
+
+
+def test_lists_of_labels_with_a_matrix() -> None:
+    model = OnlineSVM(task="multilabel")
+    x = np.eye(3).repeat(20, axis=0)
+    model.partial_fit(x, [["a", "b"]] * 20 + [["a"]] * 20 + [[]] * 20)
+    found = model.predict(np.eye(3)).tolist()
+    assert [set(labels) for labels in found] == [{"a", "b"}, {"a"}, set()]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.data.label import Label
+from onlinesvm.data.label import AnyLabel, Key
 
 __all__ = ["CSR", "Batch", "BatchColumns", "Columns", "Features", "Name", "stacked"]
 
@@ -38,7 +38,7 @@ class BatchColumns(Protocol):
     """
 
     @property
-    def label_table(self) -> list[Label]: ...
+    def label_table(self) -> list[AnyLabel]: ...
     @property
     def label_ids(self) -> Any: ...
     @property
@@ -67,7 +67,7 @@ class Batch:
     that are crossed: these one or two fields.
     """
 
-    label_table: list[Label] = field(default_factory=list)
+    label_table: list[AnyLabel] = field(default_factory=list)
     label_ids: list[int] = field(default_factory=list)
     importances: list[float] = field(default_factory=list)
     indptr: list[int] = field(default_factory=lambda: [0])
@@ -77,14 +77,14 @@ class Batch:
     cut: int = 0
     records: dict[int, bytes] = field(default_factory=dict)
     marks: dict[int, tuple[bytes, ...]] = field(default_factory=dict)
-    _places: dict[bytes, int] = field(default_factory=dict)  # of labels, by text
+    _places: dict[Key, int] = field(default_factory=dict)  # of labels, by text
 
     def __len__(self) -> int:
         return len(self.importances)
 
     def append(
         self,
-        label: Label | None,
+        label: AnyLabel | None,
         importance: float,
         names: Iterable[bytes],
         values: Iterable[float],
@@ -133,7 +133,7 @@ class Columns:
     columns: NDArray[np.int32] | NDArray[np.int64]
     data: NDArray[np.float64]
     label_ids: NDArray[np.int32] | None = None
-    label_table: list[Label] = field(default_factory=list)
+    label_table: list[AnyLabel] = field(default_factory=list)
     importances: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:

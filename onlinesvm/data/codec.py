@@ -1,7 +1,7 @@
 """Message bodies: msgpack → Batch, Batch → msgpack, margins → msgpack. The Python kernel's decoder.
 
     learn    array of [label, features] or [label, features, importance]; a label is str (or bin),
-             int, bool, or a float that is an integer
+             int, bool, or a float that is an integer; or an array of these: a set of labels
              of a ranking model: array of [better, worse] or [better, worse, importance], where
              both items are features
     predict  array of features
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from onlinesvm.config import MIN_MAGNITUDE, Limits
 from onlinesvm.data.batch import Batch, BatchColumns
 from onlinesvm.data.bounds import Bounds
-from onlinesvm.data.label import label_of, packed
+from onlinesvm.data.label import MOST_IN_SET, any_label_of, packed
 from onlinesvm.data.pieces import Pieces
 from onlinesvm.data.validation import raise_first_fault, sample_starts
 from onlinesvm.errors import SampleError
@@ -65,7 +65,7 @@ class _Form:
         importance = self._importance(sample)
         columns = self._columns(sample[1])
         try:
-            batch.append(label_of(sample[0]), importance, *columns)
+            batch.append(any_label_of(sample[0]), importance, *columns)
         except (TypeError, ValueError):
             raise _FaultyBodyError from None
 
@@ -216,9 +216,9 @@ _NUMBERS = frozenset((int, float))
 def _unpack(body: bytes | memoryview, limits: Limits, max_samples: int, records: bool) -> list[Any]:
     """The array in `body`: maps as tuples of pairs, text as bytes.
 
-    A sample has three containers at most, itself and two items. Stopping at the first one more
-    bounds the memory that a nest of empty arrays could take. The values of a record may be arrays,
-    too, each after a name: a container in three bytes.
+    A sample has three containers at most, itself, its labels or an item, and features. Stopping at
+    the first one more bounds the memory that a nest of empty arrays could take. The values of a
+    record may be arrays, too, each after a name: a container in three bytes.
     """
     remaining = 3 * max_samples + 1 + (len(body) // 2 if records else 0)
 
@@ -239,8 +239,8 @@ def _unpack(body: bytes | memoryview, limits: Limits, max_samples: int, records:
             strict_map_key=False,
             list_hook=array,
             object_pairs_hook=pairs,
-            # A sample is an array too, of at most 3.
-            max_array_len=max(3, max_samples, limits.max_features_per_sample),
+            # A sample is an array too, of at most 3, and its labels are.
+            max_array_len=max(MOST_IN_SET, max_samples, limits.max_features_per_sample),
             max_map_len=limits.max_features_per_sample,
             ext_hook=_extension,
         )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from onlinesvm.data.batch import BatchColumns
-from onlinesvm.data.label import Label
+from onlinesvm.data.label import AnyLabel
 
 __all__ = ["Decoded", "Pieces", "in_pieces"]
 
@@ -21,7 +21,7 @@ class Pieces:
 
     def __init__(
         self,
-        label_table: list[Label],
+        label_table: list[AnyLabel],
         label_ids: Any,
         importances: Any,
         start: int,

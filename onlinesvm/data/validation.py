@@ -13,7 +13,7 @@ import msgpack
 
 from onlinesvm.config import Limits
 from onlinesvm.data.bounds import Bounds
-from onlinesvm.data.label import label_of
+from onlinesvm.data.label import MOST_IN_SET, label_of
 from onlinesvm.errors import BodyError, LimitError, Path, SampleError, format_text
 
 __all__ = [
@@ -151,6 +151,19 @@ def _walk_sample(
 
 
 def walk_label(reader: Reader, path: Path) -> None:
+    if reader.kind() == "array":
+        _, count = reader.next()
+        if count > MOST_IN_SET:
+            raise SampleError(
+                f"expected at most {MOST_IN_SET} labels a sample, got an array of {count}", path
+            )
+        for i in range(count):
+            _walk_one_label(reader, (*path, i))
+    else:
+        _walk_one_label(reader, path)
+
+
+def _walk_one_label(reader: Reader, path: Path) -> None:
     kind, value = reader.next()
     if kind in ("true", "false"):
         return

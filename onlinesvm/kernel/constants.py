@@ -23,7 +23,8 @@ Constant = float | int | tuple[float, ...] | tuple[str, ...]
 
 PACKAGE = Path(__file__).resolve().parent.parent
 SOURCES = (
-    "magnitudes.py", "metrics/constants.py", "model/rules/constants.py", "text/constants.py",
+    "magnitudes.py", "data/constants.py", "metrics/constants.py", "model/rules/constants.py",
+    "text/constants.py",
 )  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """The contract of a kernel: the names that both define, and no others.
 
-A kernel module defines the 13 names of MODULE. Its lookups, rules, metrics, learners of many
+A kernel module defines the 14 names of MODULE. Its lookups, rules, metrics, learners of many
 classes, views and extractors have the members of the protocols below, which share names for like
-things: 44 different names in all. A test holds both kernels to exactly these. The python kernel is
+things: 46 different names in all. A test holds both kernels to exactly these. The python kernel is
 the readable reference; it specifies them.
 
 *Rows* are a decoded batch of the kernel, Pieces of a large one, or Columns of a matrix. All are
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.data.batch import CSR, BatchColumns, Columns
+from onlinesvm.data.label_sets import LabelSets, LearnedSets
 from onlinesvm.data.learned import Learned
 from onlinesvm.data.pieces import Decoded, Pieces
 from onlinesvm.model.rules.layout import Layout
@@ -27,7 +28,7 @@ from onlinesvm.text.options import TextOptions
 
 __all__ = [
     "MEMBERS", "MODULE", "Kernel", "KernelExtracted", "KernelExtractor", "KernelLookup",
-    "KernelMetrics", "KernelMulticlass", "KernelRule", "KernelView", "Rows",
+    "KernelMetrics", "KernelMulticlass", "KernelMultilabel", "KernelRule", "KernelView", "Rows",
 ]  # fmt: skip
 
 MODULE = (
@@ -37,6 +38,7 @@ MODULE = (
     "Lookup",
     "Metrics",
     "Multiclass",
+    "Multilabel",
     "decode",
     "encode",
     "learn",
@@ -77,6 +79,10 @@ MEMBERS = {
     "Multiclass": (
         "coefficients", "drop", "feature", "learn", "max_labels", "max_labels_per_feature",
         "probabilities", "prune", "reserve", "restore", "score", "states", "view",
+    ),
+    "Multilabel": (
+        "coefficients", "drop", "feature", "learn", "max_labels", "max_labels_per_feature",
+        "probabilities", "prune", "reserve", "restore", "score", "states", "threshold", "view",
     ),
     "View": ("arrays", "close", "scalars"),
     "Extractor": ("check", "extract", "options", "reads_maps", "reads_text"),
@@ -155,6 +161,34 @@ class KernelMetrics(Protocol):
     def restore(self, numbers: NDArray[np.float64]) -> None: ...
 
 
+class KernelMultilabel(Protocol):
+    """Weights by id and label, of several labels a sample: a KernelMulticlass that learns
+    LabelSets. `onlinesvm.model.rules.multilabel.Multilabel` specifies it.
+    """
+
+    max_labels_per_feature: int
+
+    @property
+    def max_labels(self) -> int: ...
+    @property
+    def states(self) -> NDArray[np.uint8]: ...
+    @property
+    def coefficients(self) -> NDArray[np.float64]: ...
+    @property
+    def threshold(self) -> float: ...
+    def learn(self, csr: CSR, labels: LabelSets, importances: Any) -> LearnedSets: ...
+    def score(self, csr: CSR) -> NDArray[np.float32]: ...
+    def probabilities(self, scores: NDArray[np.float32]) -> NDArray[np.float64]: ...
+    def feature(
+        self, id: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32], tuple[float, int, int, int]]: ...
+    def drop(self, label: int) -> None: ...
+    def reserve(self, csr: CSR, labels: LabelSets, n: int = 0) -> None: ...
+    def prune(self, n: int, keep_ids: Any, remaining: int) -> NDArray[np.bool_]: ...
+    def view(self, n: int) -> KernelView: ...
+    def restore(self, arrays: Arrays, scalars: Mapping[str, Any]) -> None: ...
+
+
 class KernelExtracted(Protocol):
     """The features of one record. `onlinesvm.text.records.Extracted` specifies it."""
 
@@ -229,6 +263,9 @@ class Kernel(Protocol):
     def Multiclass(  # noqa: N802 - a class there
         self, bias: bool, max_labels: int, max_labels_per_feature: int, layout: Any
     ) -> KernelMulticlass: ...
+    def Multilabel(  # noqa: N802 - a class there
+        self, bias: bool, max_labels: int, max_labels_per_feature: int, layout: Any
+    ) -> KernelMultilabel: ...
     def decode(
         self,
         body: bytes | memoryview,

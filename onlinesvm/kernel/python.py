@@ -15,6 +15,7 @@ from onlinesvm.model.lookup import Lookup, check_first
 from onlinesvm.model.margins import score_fixed, vector_of
 from onlinesvm.model.rules import RULES, Rule
 from onlinesvm.model.rules.multiclass import Multiclass
+from onlinesvm.model.rules.multilabel import Multilabel
 from onlinesvm.readers.parsing import parse_block
 from onlinesvm.text.records import Extractor
 
@@ -25,6 +26,7 @@ __all__ = [
     "Lookup",
     "Metrics",
     "Multiclass",
+    "Multilabel",
     "decode",
     "encode",
     "learn",

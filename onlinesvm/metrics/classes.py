@@ -30,7 +30,7 @@ from onlinesvm.metrics.constants import CALIBRATION_BINS as BINS
 from onlinesvm.metrics.constants import LARGEST_GAIN
 from onlinesvm.metrics.constants import RECENT_GROWTH as GROWTH
 
-__all__ = ["FREQUENT", "ClassMetrics", "LabelFigures"]
+__all__ = ["FREQUENT", "ClassMetrics", "LabelFigures", "rates"]
 
 Numbers = NDArray[np.float64]
 
@@ -214,8 +214,8 @@ class ClassMetrics:
         numbers, rival = [0.0] * _FIGURES, -1
         if 0 <= label < len(self._rivals):
             numbers, rival = self._figures[:, label].tolist(), int(self._rivals[label])
-        recall, precision, f1 = _rates(*numbers[:3])
-        recent_recall, recent_precision, recent_f1 = _rates(*numbers[3:])
+        recall, precision, f1 = rates(*numbers[:3])
+        recent_recall, recent_precision, recent_f1 = rates(*numbers[3:])
         return LabelFigures(
             numbers[0],
             recall,
@@ -289,7 +289,7 @@ class ClassMetrics:
         self._gain, self._counted = gain, int(counted)
 
 
-def _rates(
+def rates(
     have: float, predicted: float, both: float
 ) -> tuple[float | None, float | None, float | None]:
     """Recall, precision and F1."""

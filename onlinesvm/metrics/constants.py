@@ -62,3 +62,6 @@ EXP_SINGLE_SERIES = (1 / 5040, 1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2)
 LOG_SERIES = (
     2 / 21, 2 / 19, 2 / 17, 2 / 15, 2 / 13, 2 / 11, 2 / 9, 2 / 7, 2 / 5, 2 / 3, 2.0,
 )  # fmt: skip
+
+SET_BINS = 200  # of scores from -1 to 1, among which the threshold of several labels is chosen
+SET_DISCOUNT = 0.9999  # of the counts in these, a sample

@@ -8,17 +8,28 @@ without end. With `closed`, these labels alone are taken.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import pairwise
+from typing import Any, Self
 
 import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.data.label import MAX_LABEL_BYTES, Label, Written, label_of, packed
+from onlinesvm.data.label import (
+    MAX_LABEL_BYTES,
+    AnyLabel,
+    Key,
+    Label,
+    LabelSet,
+    Written,
+    label_of,
+    packed,
+)
+from onlinesvm.data.label_sets import LabelSets
 from onlinesvm.errors import ConfigError, SampleError, SnapshotError
-from onlinesvm.model.labels import Labelled, Labels, RefusedLabel, label_array, shown
+from onlinesvm.model.labels import Labelled, Labels, RefusedLabel, label_array, one_expected, shown
 
-__all__ = ["AnyLabels", "ClassLabels"]
+__all__ = ["AnyLabels", "ClassLabels", "SetLabels", "labels_in"]
 
 _SHOWN = 8
 _MOST_PACKED = MAX_LABEL_BYTES + 5  # bytes of a label and of its head
@@ -27,9 +38,11 @@ _MOST_PACKED = MAX_LABEL_BYTES + 5  # bytes of a label and of its head
 class ClassLabels:
     """The labels seen so far. max_labels: may be set at any time; it refuses new labels only."""
 
+    takes_sets = False
+
     def __init__(self, closed: Sequence[Written] = (), max_labels: int = 2**24) -> None:
         self.max_labels = max_labels
-        self._ids: dict[bytes, int] = {}
+        self._ids: dict[Key, int] = {}
         self._names: list[Written | None] = []  # None: dropped
         for value in closed:
             label = label_of(value)
@@ -39,9 +52,9 @@ class ClassLabels:
             raise ConfigError(f"labels: expected at most {max_labels}, got {len(self._names)}")
         self._is_closed = bool(closed)
 
-    def copy(self) -> ClassLabels:
+    def copy(self) -> Self:
         """Labels of the same state that share nothing with these."""
-        made = ClassLabels.__new__(ClassLabels)
+        made = type(self).__new__(type(self))
         made.__dict__.update(self.__dict__)
         made._ids, made._names = dict(self._ids), list(self._names)
         return made
@@ -50,17 +63,19 @@ class ClassLabels:
         """The number of ids, those of dropped labels too."""
         return len(self._names)
 
-    def know(self, table: Sequence[Label]) -> bool:
+    def know(self, table: Sequence[AnyLabel]) -> bool:
         """True where `learn` would change nothing: nearly always."""
         return all(label.text in self._ids for label in table)
 
-    def learn(self, table: Sequence[Label]) -> None:
+    def learn(self, table: Sequence[AnyLabel]) -> None:
         """Take the labels of `table`, each of which may be new.
 
-        Raises RefusedLabel for one that is not taken; the labels then stay as they were.
+        Raises RefusedLabel for a set, and one that is not taken; the labels then stay as they were.
         """
-        new: dict[bytes, Written] = {}
+        new: dict[Key, Written] = {}
         for place, label in enumerate(table):
+            if isinstance(label, LabelSet):
+                raise RefusedLabel(one_expected(label), place)
             if label.text in self._ids:
                 continue
             if self._is_closed:
@@ -80,7 +95,7 @@ class ClassLabels:
             self._ids[text] = len(self._names)
             self._names.append(written)
 
-    def find(self, table: Sequence[Label]) -> NDArray[np.int32]:
+    def find(self, table: Sequence[AnyLabel]) -> NDArray[np.int32]:
         """The id of each label in `table`, int32, −1 for an unknown one; changes nothing."""
         return np.array([self._ids.get(label.text, -1) for label in table], dtype=np.int32)
 
@@ -158,7 +173,7 @@ class ClassLabels:
         if (ends[-1] if ends else 0) != len(names):
             raise SnapshotError(f"labels: expected {ends[-1] if ends else 0} bytes of names")
         raw, start = names.tobytes(), 0
-        ids: dict[bytes, int] = {}
+        ids: dict[Key, int] = {}
         found: list[Written | None] = []
         for end in ends:
             if end == start:
@@ -181,6 +196,51 @@ class ClassLabels:
             if len(found) != len(own):
                 raise SnapshotError(f"labels: expected {len(own)}, got {len(found)}")
         self._ids, self._names = ids, found
+
+
+class SetLabels(ClassLabels):
+    """The labels of a multilabel model: samples have sets of them."""
+
+    takes_sets = True
+
+    def know(self, table: Sequence[AnyLabel]) -> bool:
+        """True where `learn` would change nothing: nearly always."""
+        return all(super(SetLabels, self).know(labels_in(entry)) for entry in table)
+
+    def learn(self, table: Sequence[AnyLabel]) -> None:
+        """Take the labels of `table`, each of which may be new.
+
+        Raises RefusedLabel for the place of one that is not taken; the labels then stay as they
+        were.
+        """
+        trial = self.copy()
+        for place, entry in enumerate(table):
+            try:
+                super(SetLabels, trial).learn(labels_in(entry))
+            except RefusedLabel as error:
+                raise RefusedLabel(error.message, place) from None
+        self._ids, self._names = trial._ids, trial._names
+
+    def pick_sets(self, sets: LabelSets) -> NDArray[Any]:
+        """The labels of each set, [n] of tuples."""
+        made = np.empty(len(sets), dtype=object)
+        names = [self.name(id) for id in sets.ids.tolist()]
+        ends = sets.starts.tolist()
+        made[:] = [None] * len(sets)
+        for i, (start, end) in enumerate(pairwise(ends)):
+            made[i] = tuple(names[start:end])
+        return made
+
+    def truths_of(self, rows: Labelled) -> LabelSets:  # type: ignore[override]
+        """The ids of each sample's labels, −1 for an unknown one."""
+        sets = [self.find(labels_in(entry)).tolist() for entry in rows.label_table]
+        chosen = np.asarray(rows.label_ids, np.int32).tolist()
+        return LabelSets.of([sets[id] if id >= 0 else [] for id in chosen])
+
+
+def labels_in(entry: AnyLabel) -> tuple[Label, ...]:
+    """The labels of one entry of a table."""
+    return entry.labels if isinstance(entry, LabelSet) else (entry,)
 
 
 AnyLabels = Labels | ClassLabels

@@ -11,13 +11,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from onlinesvm.data.batch import CSR
-from onlinesvm.kernel.contract import Kernel, KernelMulticlass
+from onlinesvm.kernel.contract import Kernel
 from onlinesvm.metrics import monitor
 from onlinesvm.metrics.classes import ClassMetrics
 from onlinesvm.metrics.progressive import TOTALS, Progressive
+from onlinesvm.metrics.sets import SetMetrics
 from onlinesvm.model.label_weights import LabelWeights
 from onlinesvm.model.rules.class_layout import EXPERTS, ClassLayout
 from onlinesvm.model.rules.constants import CLASS_BIRTH as BIRTH
@@ -29,7 +30,7 @@ __all__ = ["ClassExplanation", "ClassHead", "Part"]
 
 KNOWN = 1
 _CELLS = 2**20  # scores that are made at once
-_SMALLEST = float(np.nextafter(0.0, 1.0))
+SMALLEST = float(np.nextafter(0.0, 1.0))
 
 Snapshot = tuple[dict[str, NDArray[Any]], dict[str, float | int]]
 
@@ -67,6 +68,10 @@ class ClassHead:
     `progressive` goes by a sample's margin, the score of its label less the best other one's.
     """
 
+    layout: type[ClassLayout] = ClassLayout
+    metrics_of_labels: type[ClassMetrics] | type[SetMetrics] = ClassMetrics
+    has_stack = True
+
     def __init__(
         self,
         kernel: Kernel,
@@ -75,17 +80,19 @@ class ClassHead:
         max_labels_per_feature: int,
         class_weight: str | None = None,
     ) -> None:
-        self.rule: KernelMulticlass = kernel.Multiclass(
-            bias, max_labels, max_labels_per_feature, ClassLayout
-        )
+        self.rule = self._learner(kernel, bias, max_labels, max_labels_per_feature)
         self.has_bias = bias
         self.metrics = kernel.Metrics(0.0)
-        self.by_label = ClassMetrics()
+        self.by_label: Any = self.metrics_of_labels()
         self.class_weights = LabelWeights(class_weight)
+
+    @staticmethod
+    def _learner(kernel: Kernel, bias: bool, max_labels: int, row: int) -> Any:
+        return kernel.Multiclass(bias, max_labels, row, ClassLayout)
 
     # Learning.
 
-    def learn(self, csr: CSR, labels: ArrayLike, weights: Any, importances: Any) -> Any:
+    def learn(self, csr: CSR, labels: Any, weights: Any, importances: Any) -> Any:
         """Learn rows by `weights`, observe them by `importances`, [n] each; margins, float64[n].
 
         Raises ValueError for a label that is out of bounds or was dropped, MemoryError; nothing has
@@ -96,7 +103,7 @@ class ClassHead:
         right = learned.predicted == truths
         # Right is what was predicted, also where scores are equal or a label is new.
         margins = np.where(
-            right, np.maximum(learned.margins, _SMALLEST), np.minimum(learned.margins, 0.0)
+            right, np.maximum(learned.margins, SMALLEST), np.minimum(learned.margins, 0.0)
         )
         importances = np.asarray(importances, dtype=np.float64)
         self.metrics.observe(margins, np.ones(len(margins)), importances)
@@ -145,7 +152,8 @@ class ClassHead:
 
     def score(self, csr: CSR) -> NDArray[np.float32]:
         """The scores of all labels, float32[rows, k], −∞ of those that are not known."""
-        return self.rule.score(csr)
+        scores: NDArray[np.float32] = self.rule.score(csr)
+        return scores
 
     def probabilities(self, csr: CSR) -> NDArray[np.float64]:
         """The probabilities of all labels, float64[rows, k]; the predicted one's is the largest."""
@@ -213,10 +221,10 @@ class ClassHead:
 
     @property
     def experts(self) -> dict[str, dict[str, float | None]]:
-        """Each expert's weight, errors and losses, the stack's over them too."""
+        """Each expert's weight, errors and losses, and those of a stack over them."""
         view = self.rule.view(0)
         view.close()
-        return experts(view.scalars, EXPERTS)
+        return experts(view.scalars, (*EXPERTS, "stack") if self.has_stack else EXPERTS)
 
     @property
     def metrics_report(self) -> dict[str, Any]:
@@ -226,8 +234,11 @@ class ClassHead:
         return {**self.report(), **drift}
 
     def report(self) -> dict[str, float | None]:
-        """`balanced_error`, `macro_f1`, `recent_…` and `recent_calibration_error`."""
-        return self.by_label.report()
+        """`balanced_error`, `macro_f1`, `recent_…` and `recent_calibration_error`; of several
+        labels a sample `micro_f1`, `macro_f1` and `recent_…`.
+        """
+        report: dict[str, float | None] = self.by_label.report()
+        return report
 
     # Files.
 
@@ -259,7 +270,7 @@ class ClassHead:
         Raises ValueError where a part is missing or cannot be; nothing has changed then.
         """
         rest = dict(arrays)
-        learner = {name: rest.pop(name) for name in ClassLayout.arrays if name in rest}
+        learner = {name: rest.pop(name) for name in self.layout.arrays if name in rest}
         numbers = rest.pop("progressive", None)
         if numbers is None:
             raise ValueError("progressive: expected an array, got none")
@@ -269,7 +280,7 @@ class ClassHead:
             raise ValueError("label_counts: expected an array of integers")
         if len(counts) > len(learner.get("label_states", ())) or (counts < 0).any():
             raise ValueError("label_counts: expected counts from 0, one a label")
-        by_label = ClassMetrics()
+        by_label = self.metrics_of_labels()
         by_label.restore(rest, len(learner.get("label_states", ())))
         self.rule.restore(learner, scalars)
         self.metrics.restore(numbers)

@@ -27,12 +27,12 @@ class LabelWeights:
         self._weights = weights
         self.counts = np.zeros(0, dtype=np.int64)
 
-    def of(self, labels: ArrayLike, importances: ArrayLike) -> tuple[Any, NDArray[np.int64]]:
+    def of(self, labels: Any, importances: ArrayLike) -> tuple[Any, NDArray[np.int64]]:
         """The importances to learn by, float64[n], and the counts after these samples."""
         given = np.asarray(importances, dtype=np.float64)
-        truths = np.asarray(labels, dtype=np.int32)
-        if self._weights is None or not len(truths):
+        if self._weights is None or not len(given):
             return given, self.counts
+        truths = np.asarray(labels, dtype=np.int32)
         if not isinstance(self._weights, str):
             factors = self._weights
             return given * [factors.get(label, 1.0) for label in truths.tolist()], self.counts

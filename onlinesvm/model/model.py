@@ -24,17 +24,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm import kernel as kernels
-from onlinesvm.config import MOST_LABELS, LearnerConfig, Limits
+from onlinesvm.config import MANY_LABELS, MOST_LABELS, LearnerConfig, Limits
 from onlinesvm.data import matrix
 from onlinesvm.data.batch import CSR, Columns, stacked
 from onlinesvm.data.label import Written
+from onlinesvm.data.label_sets import LabelSets
 from onlinesvm.data.pieces import Decoded, Pieces
 from onlinesvm.errors import ConfigError
 from onlinesvm.kernel.contract import KernelExtractor, Rows
 from onlinesvm.metrics.monitor import report
 from onlinesvm.metrics.progressive import Progressive
 from onlinesvm.model import ranking
-from onlinesvm.model.class_labels import AnyLabels, ClassLabels
+from onlinesvm.model.class_labels import AnyLabels, ClassLabels, SetLabels
 from onlinesvm.model.classes import ClassHead
 from onlinesvm.model.explanation import Explanation, distinct, of_binary, of_classes
 from onlinesvm.model.head import Head
@@ -44,6 +45,7 @@ from onlinesvm.model.mappings import LookupView, WeightsView, names_of
 from onlinesvm.model.margins import agreeing, normalized
 from onlinesvm.model.rules.class_state import DROPPED, KNOWN
 from onlinesvm.model.scorer import Scorer
+from onlinesvm.model.sets import SetHead
 from onlinesvm.snapshot.format import Snapshot, restoring
 from onlinesvm.snapshot.view import ModelView
 from onlinesvm.text.constants import TEXT_BYTES
@@ -74,11 +76,14 @@ class Model:
         self.kernel = kernels.load(kernel)
         self.labels: AnyLabels
         self.head: Head | ClassHead
-        if config.task == "multiclass":
-            self.labels = ClassLabels(config.labels or (), limits.max_labels)
+        if config.task in MANY_LABELS:
+            has_sets = config.task == "multilabel"
+            kind = SetLabels if has_sets else ClassLabels
+            self.labels = kind(config.labels or (), limits.max_labels)
             weight = "balanced" if config.class_weight else None
             most = limits.max_labels_per_feature
-            self.head = ClassHead(self.kernel, config.bias, MOST_LABELS, most, weight)
+            head = SetHead if has_sets else ClassHead
+            self.head = head(self.kernel, config.bias, MOST_LABELS, most, weight)
         else:
             named = config.positive or (), config.labels or ()
             self.labels = ranking.NoLabels() if self.is_ranking else Labels(*named)
@@ -109,8 +114,13 @@ class Model:
 
     @property
     def is_multiclass(self) -> bool:
-        """True for a model of many classes, False for a binary one."""
+        """True for a model of many labels, one or several a sample; False for a binary one."""
         return isinstance(self.head, ClassHead)
+
+    @property
+    def is_multilabel(self) -> bool:
+        """True where a sample has a set of labels."""
+        return isinstance(self.head, SetHead)
 
     @property
     def is_ranking(self) -> bool:
@@ -237,9 +247,9 @@ class Model:
         self._count(rows)
         return margins[0] if len(margins) == 1 else np.concatenate(margins)
 
-    def _truths(self, rows: Rows) -> tuple[AnyLabels, NDArray[Any]]:
+    def _truths(self, rows: Rows) -> tuple[AnyLabels, NDArray[Any] | LabelSets]:
         """What each label is to the head, [n], and the labels that know them all: signs −1.0 or
-        +1.0, or ids. The one place where labels become numbers.
+        +1.0, ids, or sets of ids. The one place where labels become numbers.
         """
         labels = sided(self.labels, rows)
         return labels, labels.truths_of(rows)
@@ -349,14 +359,29 @@ class Model:
             return self.many[0].top(self._ids(rows), n, probability=probability)
 
     def predict_batch(self, rows: Rows) -> NDArray[Any]:
-        """The label of each sample, [n]; None before the first is known. Changes nothing."""
+        """The label of each sample, [n]; None before the first is known. Of a multilabel model a
+        tuple of labels each, best first. Changes nothing.
+        """
         if not self.is_multiclass:
             scores = self.score_batch(rows)
             return scores if self.is_ranking else self.label_margins(scores)
         with self._lock:
             head, labels = self.many
+            if isinstance(head, SetHead) and isinstance(labels, SetLabels):
+                return labels.pick_sets(head.sets(self._ids(rows))[0])
             ids, _ = head.top(self._ids(rows), 1)
             return labels.pick(ids[:, 0] if ids.size else np.full(len(rows), -1))
+
+    def sets_batch(
+        self, rows: Rows, *, probability: bool = False
+    ) -> tuple[LabelSets, NDArray[np.float64]]:
+        """The predicted labels of each sample of a multilabel model, as ids, best first, and their
+        scores, or probabilities. Changes nothing. Raises ConfigError for another model.
+        """
+        if not isinstance(self.head, SetHead):
+            raise ConfigError(f"task: expected a multilabel model, got a {self.config.task} one")
+        with self._lock:
+            return self.head.sets(self._ids(rows), probability=probability)
 
     def drop_label(self, label: object) -> None:
         """Drop a label of a multiclass model: its weights count as absent from now on.
@@ -465,9 +490,11 @@ class Model:
         """The most frequent labels of the recent past, and the weights of its samples by label and
         prediction, [m + 1, m + 1], the last of both for all other labels.
 
-        Raises ConfigError for a binary model.
+        Raises ConfigError for a model that is not multiclass.
         """
         head, labels = self.many
+        if self.is_multilabel:
+            raise ConfigError("task: expected a multiclass model, got a multilabel one")
         ids, weights = head.by_label.confusion()
         return [labels.name(id) for id in ids], weights
 

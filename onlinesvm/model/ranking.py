@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.data.label import Label
+from onlinesvm.data.label import AnyLabel
 from onlinesvm.errors import SnapshotError
 from onlinesvm.metrics import monitor
 from onlinesvm.model.head import Head
@@ -32,11 +32,11 @@ class NoLabels(Labels):
         """These: they have no state."""
         return self
 
-    def know(self, table: Sequence[Label]) -> bool:
+    def know(self, table: Sequence[AnyLabel]) -> bool:
         """True for samples without labels, which are pairs."""
         return not table
 
-    def learn(self, table: Sequence[Label]) -> None:
+    def learn(self, table: Sequence[AnyLabel]) -> None:
         """Raise RefusedLabel for the first label."""
         for place, label in enumerate(table):
             raise RefusedLabel(

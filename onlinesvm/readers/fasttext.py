@@ -3,7 +3,7 @@
 The label is the rest of the first word after ``__label__``; a line whose first word is another has
 no label. The rest is the text, without the spaces before it, and read as labelled text is
 (`labelled_text`). fastText takes every word that begins with ``__label__`` for a label, and so does
-this: a line has one.
+this: a line has one, or for a multilabel model any number.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ class FastTextParser(LineParser):
     def parse(self, line: bytes) -> Row:
         """See LineParser."""
         found = _find_labels(line) if PREFIX in line else []
-        if len(found) > 1:
+        if len(found) > 1 and self.labels.sets:
+            texts = [text.removeprefix(PREFIX) for text in found]
+            label = self.labels.read_all(texts)
+        elif len(found) > 1:
             label = self.labels.missing(
                 f"expected one label a line, got {format_text(found[0])} and"
                 f" {format_text(found[1])}"

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from onlinesvm.config import MIN_MAGNITUDE, Limits
-from onlinesvm.data.label import Label
+from onlinesvm.data.label import AnyLabel
 from onlinesvm.errors import SampleError, format_path, format_text
 from onlinesvm.readers.labels import Labels
 from onlinesvm.readers.parsing import LineParser, Row, pack_fields, pack_text
@@ -167,19 +167,20 @@ class JSONParser(LineParser):
         more = ", …" if len(sample) > _SHOWN_KEYS else ""
         return f"expected a key {format_text(key)} (--{meaning}-key names another), got {got}{more}"
 
-    def _label(self, sample: dict[str, Any]) -> Label | None:
+    def _label(self, sample: dict[str, Any]) -> AnyLabel | None:
         key = self.keys.label
         label = sample.get(key, _ABSENT)
         if type(label) is str:
             if not self.labels.labelled and not _is_unicode(label):
                 return None
             return self.labels.value(_encode(label).decode("utf-8", "surrogateescape"))
-        if type(label) in (bool, int, float):
+        if type(label) in (bool, int, float) or (type(label) is list and self.labels.sets):
             return self.labels.value(label)
         if label is _ABSENT:
             return self.labels.missing(self._absent("label", key, sample))
+        several = "; several labels need --task multilabel" if type(label) is list else ""
         return self.labels.missing(
-            f"expected a label as text, integer or boolean, got {_shown(label)}"
+            f"expected a label as text, integer or boolean, got {_shown(label)}{several}"
         )
 
     def _importance(self, sample: dict[str, Any]) -> float:

@@ -9,7 +9,7 @@ of value 1, and bytes that are not UTF-8 separate words.
 from __future__ import annotations
 
 from onlinesvm.config import Limits
-from onlinesvm.data.label import Label
+from onlinesvm.data.label import AnyLabel
 from onlinesvm.errors import format_text
 from onlinesvm.readers.parsing import LineParser, Row, pack_text
 from onlinesvm.readers.tokens import check_name, too_many_features
@@ -37,7 +37,7 @@ def text_names(text: bytes, limits: Limits) -> list[bytes]:
     return names
 
 
-def text_row(parser: LineParser, label: Label | None, text: bytes) -> Row:
+def text_row(parser: LineParser, label: AnyLabel | None, text: bytes) -> Row:
     """A text as the model of `parser` reads it. Raises LineError where its words exceed limits."""
     if parser.reads_text:
         return Row(label, 1.0, record=pack_text(text))

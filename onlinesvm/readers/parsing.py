@@ -11,7 +11,7 @@ import msgpack
 from onlinesvm.config import Limits
 from onlinesvm.data.batch import Batch, BatchColumns
 from onlinesvm.data.bounds import Bounds
-from onlinesvm.data.label import Label
+from onlinesvm.data.label import AnyLabel
 from onlinesvm.errors import SampleError
 from onlinesvm.readers.labels import Labels
 from onlinesvm.readers.tokens import LineError
@@ -30,7 +30,7 @@ class Row(NamedTuple):
     extractor reads; there are no names and values then.
     """
 
-    label: Label | None
+    label: AnyLabel | None
     importance: float
     names: Sequence[bytes] = ()
     values: Sequence[float] = ()

@@ -64,7 +64,8 @@ class Reader:
 
     source: a path, or ``-`` for stdin; compressed input is unpacked. format: one of NAMES; None
     finds out. positive: the labels that are +1 (see Labels). labelled: True asks every line for a
-    label; False takes samples without one, or with a text that is none. skip_bad: note bad
+    label; False takes samples without one, or with a text that is none. sets: True takes several
+    labels a sample, with commas between. skip_bad: note bad
     lines instead of raising. ids: keep the samples' ids. keys: of JSON lines; the id's key names a
     table's column too. label_column: of a table; it makes the format csv. limits: of a sample.
     extractor: reads the records of the model that the samples are for; without one, samples are
@@ -98,6 +99,7 @@ class Reader:
         format: str | None = None,
         positive: Iterable[Written] = (),
         labelled: bool = True,
+        sets: bool = False,
         skip_bad: bool = False,
         ids: bool = False,
         keys: Keys | None = None,
@@ -127,7 +129,7 @@ class Reader:
         self._format = format if label_column is None else "csv"
         self._label_column = label_column
         self._setup = Setup(
-            labels=Labels(positive, labelled=labelled),
+            labels=Labels(positive, labelled=labelled, sets=sets),
             limits=limits,
             keys=keys or Keys(),
             ids=ids,

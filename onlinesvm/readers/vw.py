@@ -16,7 +16,7 @@ import re
 from typing import Any
 
 from onlinesvm.config import MIN_MAGNITUDE, Limits
-from onlinesvm.data.label import Label
+from onlinesvm.data.label import AnyLabel
 from onlinesvm.errors import SampleError, format_text
 from onlinesvm.readers.labels import Labels
 from onlinesvm.readers.parsing import LineParser, Row, pack_fields
@@ -88,7 +88,7 @@ class VWParser(LineParser):
         (field,) = error.path[:1] or (b"",)
         return LineError(f"{error.message} in the namespace {format_text(bytes(field))}")
 
-    def _head(self, head: bytes) -> tuple[Label | None, float, bytes]:
+    def _head(self, head: bytes) -> tuple[AnyLabel | None, float, bytes]:
         """Label, importance and tag from the text before the first bar."""
         words, tag = _split_head(head)
         if not words:

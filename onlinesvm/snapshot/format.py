@@ -71,7 +71,7 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.config import LearnerConfig, Limits
+from onlinesvm.config import MANY_LABELS, LearnerConfig, Limits
 from onlinesvm.data.label import label_of
 from onlinesvm.errors import SnapshotError
 
@@ -143,7 +143,7 @@ class Snapshot:
 
         One of many classes is one block.
         """
-        if self.config.task == "multiclass":
+        if self.config.task in MANY_LABELS:
             yield self
             return
         ends = np.cumsum(self.lengths, dtype=np.uint64)

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 
 import msgpack
 
-from onlinesvm.config import LEAST_ROW, MAX_MAGNITUDE, MOST_LABELS, LearnerConfig
+from onlinesvm.config import LEAST_ROW, MANY_LABELS, MAX_MAGNITUDE, MOST_LABELS, LearnerConfig
 from onlinesvm.data.label import label_of
 from onlinesvm.errors import ConfigError, SnapshotError
 from onlinesvm.snapshot.format import DEFAULT_ROW, FORMAT, FORMAT_VERSION, MAX_POSITION
@@ -128,7 +128,7 @@ def check_header(path: str, header: dict[str, Any], size: int) -> dict[str, Any]
         f"max_labels_per_feature from {LEAST_ROW} to {MOST_LABELS}",
         most,
     )
-    is_free = header["config"].task == "multiclass"  # the counts of its arrays are their own
+    is_free = header["config"].task in MANY_LABELS  # the counts of its arrays are their own
     totals = header["totals"]
     expect(
         len(totals) == 7 and all(type(t) is float and 0 <= t < float("inf") for t in totals),

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import msgpack
 
-from onlinesvm.config import Limits
+from onlinesvm.config import MANY_LABELS, Limits
 from onlinesvm.errors import SnapshotError, format_kind
 from onlinesvm.snapshot.beside import Beside
 from onlinesvm.snapshot.format import CHUNK_BYTES, FORMAT, FORMAT_VERSION, Snapshot, bytes_of
@@ -124,7 +124,7 @@ def _bounds(snapshot: Snapshot) -> dict[str, list[float]]:
 
 
 def _row_bound(snapshot: Snapshot) -> dict[str, int]:
-    if snapshot.config.task != "multiclass":
+    if snapshot.config.task not in MANY_LABELS:
         return {}
     return {"max_labels_per_feature": snapshot.max_labels_per_feature}
 

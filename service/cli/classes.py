@@ -10,8 +10,10 @@ import numpy as np
 
 from onlinesvm.config import Limits
 from onlinesvm.data.label import label_of
+from onlinesvm.data.label_sets import LabelSets
 from onlinesvm.metrics.classes import ClassMetrics
-from onlinesvm.model.class_labels import ClassLabels
+from onlinesvm.metrics.sets import SetMetrics
+from onlinesvm.model.class_labels import ClassLabels, SetLabels
 from onlinesvm.service.cli.flags import add_flags, limits_of
 from onlinesvm.service.cli.models import Model
 from onlinesvm.service.cli.output import one_line, write
@@ -19,7 +21,7 @@ from onlinesvm.service.cli.parser import Parser
 from onlinesvm.service.cli.run import Run
 from onlinesvm.service.cli.target import add_target, check_target, client_of, load
 
-__all__ = ["add_labels", "evaluated", "labels", "table"]
+__all__ = ["add_labels", "evaluated", "labels", "sets_evaluated", "table"]
 
 _PAGE = 1000
 
@@ -29,7 +31,7 @@ def evaluated(run: Run, model: Model, files: list[str]) -> dict[str, Any]:
 
     A label that the model lacks is a mistake. Importances are weights, 0 is not counted.
     """
-    run.limits = model.limits
+    run.limits, run.extractor, run.keeps = model.limits, model.extractor, model.keeps
     names, metrics = ClassLabels(), ClassMetrics()
     weight = wrong = 0.0
     for batch in run.batches(files):
@@ -63,14 +65,47 @@ def evaluated(run: Run, model: Model, files: list[str]) -> dict[str, Any]:
     }
 
 
+def sets_evaluated(run: Run, model: Model, files: list[str]) -> dict[str, Any]:
+    """How well a multilabel model predicts the samples of `files`; `error` counts those of which
+    not exactly their labels were predicted.
+    """
+    run.limits, run.extractor, run.keeps = model.limits, model.extractor, model.keeps
+    names, metrics = SetLabels(), SetMetrics()
+    weight = wrong = 0.0
+    for batch in run.batches(files):
+        best = model.top(batch, run.samples, None, "margin")
+        found = [[label_of(name) for name, _ in row] for row in best]
+        names.learn([*batch.label_table, *(label for row in found for label in row)])
+        truths = names.truths_of(batch)
+        predicted = LabelSets.of([names.find(row).tolist() for row in found])
+        importances = np.asarray(batch.importances, dtype=np.float64)
+        metrics.observe(truths, predicted, importances)
+        sets = zip(truths.lists(), predicted.lists(), strict=True)
+        differ = np.array([set(own) != set(guess) for own, guess in sets], dtype=bool)
+        weight += float(importances.sum())
+        wrong += float(importances[differ].sum())
+        run.samples += len(batch)
+    run.report_lines()
+    figures = metrics.report()
+    return {
+        "samples": run.samples,
+        "importance": weight,
+        "error": wrong / weight if weight else None,
+        "micro_f1": figures["micro_f1"],
+        "macro_f1": figures["macro_f1"],
+    }
+
+
 def table(report: dict[str, Any]) -> str:
     """The figures one below the other, then what labels were most often taken for others."""
-    confusion = report.pop("confusion")
+    confusion = report.pop("confusion", None)
     lines = []
     for name, value in report.items():
         counted = name in ("samples", "importance")
         shown = "-" if value is None else f"{value:,.15g}" if counted else f"{value:.6f}"
         lines.append(f"{name.replace('_', ' '):18} {shown:>14}")
+    if confusion is None:
+        return "\n".join(lines) + "\n"
     names = [one_line(str(name)) for name in confusion["labels"]] + ["(other)"]
     weights = np.array(confusion["weights"])
     np.fill_diagonal(weights, 0.0)

@@ -15,7 +15,7 @@ from onlinesvm.errors import SampleError
 from onlinesvm.metrics.held_out import HeldOut
 from onlinesvm.model.labels import Labels, shown
 from onlinesvm.service.cli import ranking
-from onlinesvm.service.cli.classes import evaluated, table
+from onlinesvm.service.cli.classes import evaluated, sets_evaluated, table
 from onlinesvm.service.cli.flags import add_flags, limits_of
 from onlinesvm.service.cli.models import opened
 from onlinesvm.service.cli.output import one_line, write
@@ -52,7 +52,8 @@ def evaluate(arguments: argparse.Namespace) -> None:
     with opened(arguments, limits) as model:
         run.extractor, run.keeps = model.extractor, model.keeps
         if model.is_multiclass:
-            report = evaluated(run, model, files)
+            run.labels = model.labels
+            report = (sets_evaluated if model.labels.takes_sets else evaluated)(run, model, files)
             write(json.dumps(report) + "\n" if arguments.json else table(report))
             return
         if model.is_ranking:

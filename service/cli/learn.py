@@ -18,9 +18,10 @@ from onlinesvm import kernel as kernels
 from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.data.batch import CSR, BatchColumns
 from onlinesvm.data.codec import cut_body
-from onlinesvm.data.label import Label
+from onlinesvm.data.label import AnyLabel, Key
 from onlinesvm.data.pieces import Decoded
 from onlinesvm.errors import OnlineSVMError
+from onlinesvm.metrics.label_run import LabelRun
 from onlinesvm.model.class_labels import AnyLabels
 from onlinesvm.model.labels import Labels, shown
 from onlinesvm.model.model import sided
@@ -204,6 +205,7 @@ def _learn_file(
     if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
         raise StateError(f"{folder}: expected a folder that can be written")
     run.threshold, run.positive = model.config.threshold, model.config.positive or ()
+    run.labels = model.labels
     run.check = read = _LabelsRead(model.labels)
     is_saved = False
     try:
@@ -216,7 +218,7 @@ def _learn_file(
                 batches = with_positive(batches, Labels(run.positive))
             for batch, ids in batches:
                 if not number:
-                    run.label_run.count(read.labels.truths_of(batch))
+                    read.count(batch, run.label_run)
                 with uninterrupted():
                     margins = model.learn_batch(batch, ids)
                     run.labels = model.labels
@@ -235,6 +237,7 @@ def _learn_file(
         "labels": len(model.labels.names()) if model.is_multiclass else list(model.labels.names()),
         "features": len(model.lookup),
         "position": model.position,
+        **({"micro_f1": model.metrics["micro_f1"]} if model.is_multilabel else {}),
     }
 
 
@@ -247,7 +250,7 @@ def _with_task(parameters: dict[str, Any], files: list[str], run: Run) -> dict[s
     only_binary = config.rule != "hedge" or config.positive or config.threshold
     if not is_open or only_binary or isinstance(config.class_weight, tuple):
         return parameters
-    seen: set[bytes] = set()
+    seen: set[Key] = set()
     samples = 0
     # For the labels alone: records may stay packed.
     run.extractor, run.keeps = extractor_of(config, kernels.load(), run.limits), True
@@ -278,6 +281,11 @@ class _LabelsRead:
     def __call__(self, batch: BatchColumns) -> None:
         """Add those of `batch`. Raises SampleError for a label that has no side beside them."""
         self.labels = sided(self.labels, batch)
+
+    def count(self, batch: Decoded, runs: LabelRun) -> None:
+        """Count the runs of labels in `batch`; sets of labels have none."""
+        if not self.labels.takes_sets:
+            runs.count(self.labels.truths_of(batch))
 
 
 def _ordered(
@@ -323,7 +331,7 @@ def with_positive(batches: Iterator[_Item], labels: Labels) -> Iterator[_Item]:
     Raises UsageError where there is none, or none in the whole file.
     """
     ahead: list[_Item] = []
-    seen: dict[bytes, Label] = {}
+    seen: dict[Key, AnyLabel] = {}
     samples = 0
     for item in batches:
         ahead.append(item)
@@ -340,7 +348,7 @@ def with_positive(batches: Iterator[_Item], labels: Labels) -> Iterator[_Item]:
     return itertools.chain(ahead, batches)
 
 
-def _no_positive(seen: dict[bytes, Label], samples: int) -> UsageError:
+def _no_positive(seen: dict[Key, AnyLabel], samples: int) -> UsageError:
     first = [shown(label.written) for label in itertools.islice(seen.values(), _SHOWN_LABELS)]
     more = ", …" if len(seen) > len(first) else ""
     return UsageError(
@@ -396,7 +404,7 @@ def _learn_daemon(
                 start = 0
                 batches = ((batch, None) for batch in run.batches(files, settle=stream.flush))
                 for batch, _ in with_positive(batches, Labels(run.positive)) if given else batches:
-                    run.label_run.count(read.labels.truths_of(batch))
+                    read.count(batch, run.label_run)
                     if not isinstance(read.labels, Labels):
                         run.labels = read.labels
                     known = min(max(before - start, 0), len(batch))  # learned in an earlier run

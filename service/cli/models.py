@@ -6,13 +6,14 @@ import argparse
 import contextlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm import kernel as kernels
-from onlinesvm.config import LearnerConfig, Limits
+from onlinesvm.config import MANY_LABELS, LearnerConfig, Limits
 from onlinesvm.data.batch import BatchColumns
 from onlinesvm.data.codec import cut_body
 from onlinesvm.data.label import Written, packable
@@ -88,7 +89,7 @@ class Model(Protocol):
         """The probabilities of +1; `margins` are those of the batch, where they are known."""
         ...
 
-    def top(self, batch: BatchColumns, start: int, n: int, output: str) -> Best:
+    def top(self, batch: BatchColumns, start: int, n: int | None, output: str) -> Best:
         """The best `n` labels of each sample of a multiclass model, with their scores (`margin`) or
         probabilities (`probability`).
         """
@@ -143,9 +144,14 @@ class _FileModel:
     def probabilities(self, batch: BatchColumns, start: int, margins: Floats | None) -> Floats:
         return self._model.probabilities(self.margins(batch, start) if margins is None else margins)
 
-    def top(self, batch: BatchColumns, start: int, n: int, output: str) -> Best:
-        names = self._model.many[1].name
-        found = self._model.top_batch(batch, n, probability=output == "probability")
+    def top(self, batch: BatchColumns, start: int, n: int | None, output: str) -> Best:
+        names, is_share = self._model.many[1].name, output == "probability"
+        if n is None and self._model.is_multilabel:
+            sets, scores = self._model.sets_batch(batch, probability=is_share)
+            pairs = list(zip(map(names, sets.ids.tolist()), scores.tolist(), strict=True))
+            return [pairs[start:end] for start, end in pairwise(sets.starts.tolist())]
+        n = 1 if n is None else n
+        found = self._model.top_batch(batch, n, probability=is_share)
         return [
             [(names(id), score) for id, score in zip(*row, strict=True)]
             for row in zip(*(part.tolist() for part in found), strict=True)
@@ -194,7 +200,7 @@ class _DaemonModel:
 
     @property
     def is_multiclass(self) -> bool:
-        return bool(self._stats["task"] == "multiclass")
+        return self._stats["task"] in MANY_LABELS
 
     @property
     def is_ranking(self) -> bool:
@@ -235,9 +241,10 @@ class _DaemonModel:
             *self._held(second, keys[middle:], how, start + middle),
         ]
 
-    def top(self, batch: BatchColumns, start: int, n: int, output: str) -> Best:
+    def top(self, batch: BatchColumns, start: int, n: int | None, output: str) -> Best:
         body = self._kernel.encode(batch, labelled=False)
-        answers = self._answers("predict", body, len(batch), start, output=output, top=n)
+        keys = {"output": output} if n is None else {"output": output, "top": n}
+        answers = self._answers("predict", body, len(batch), start, **keys)
         return [row for answer in answers for row in decode_top(answer)]
 
     def _scores(self, batch: BatchColumns, start: int, **keys: str) -> Floats:

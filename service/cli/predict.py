@@ -71,7 +71,8 @@ def add_predict(parser: Parser) -> None:
         type=count,
         metavar="N",
         help="of a multiclass model: print a JSON array of the N best labels with their scores, or"
-        " probabilities (the default), 0 for all; with --output alone N is 1",
+        " probabilities (the default), 0 for all; with --output alone N is 1, of a multilabel model"
+        " as many as are predicted",
     )
     add_flags(parser, Limits, "limits")
 
@@ -158,8 +159,12 @@ def _best(arguments: argparse.Namespace, model: Model, batch: BatchColumns, run:
     output, top = arguments.output, arguments.top
     if output == "label" and top is not None:
         output = "probability"
-    wanted = 1 if top is None else top
-    best = model.top(batch, run.samples, wanted, "margin" if output == "label" else output)
+    best = model.top(batch, run.samples, top, "margin" if output == "label" else output)
+    if model.labels.takes_sets:
+        run.count(batch, np.zeros(len(batch)))
+        if output == "label":
+            return [_line(",".join(str(label) for label, _ in row)) for row in best]
+        return [json.dumps(row) + "\n" for row in best]
     first = [row[0][0] if row else None for row in best]
     run.count(batch, _outcomes(batch, first))
     if output == "label":

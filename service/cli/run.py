@@ -195,6 +195,7 @@ class Run:
                 format=given.format,
                 positive=self.positive,
                 labelled=self._labelled,
+                sets=self.labels.takes_sets,
                 skip_bad=given.skip_bad,
                 ids=self._ids,
                 keys=Keys(label=given.label_key, features=given.features_key, id=given.id_key),
@@ -220,6 +221,10 @@ class Run:
         seen: the samples were learned before, so that their errors show nothing.
         """
         end = start + len(margins)
+        if self.labels.takes_sets:  # a margin does not say which labels were predicted
+            self.samples += len(margins)
+            self.all_labelled = False
+            return
         signs = self.signs_of(batch)[start:end]
         importances = batch.importances[start:end]
         self.samples += len(margins)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.kernel.contract import Kernel, KernelExtractor
-from onlinesvm.model.class_labels import AnyLabels, ClassLabels
+from onlinesvm.model.class_labels import AnyLabels, ClassLabels, SetLabels
 from onlinesvm.model.labels import Labels
 from onlinesvm.model.ranking import NoLabels
 from onlinesvm.service.cli.flags import duration, from_flags
@@ -142,8 +142,9 @@ def labels_in(stats: dict[str, Any]) -> AnyLabels:
     are read.
     """
     config = stats["config"] or {}
-    if stats["task"] == "multiclass":
-        return ClassLabels(config.get("labels") or ())
+    if stats["task"] in ("multiclass", "multilabel"):
+        kind = ClassLabels if stats["task"] == "multiclass" else SetLabels
+        return kind(config.get("labels") or ())
     if stats["task"] == "ranking":
         return NoLabels()
     labels = Labels(config.get("positive") or (), config.get("labels") or ())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TypedDict, cast
 
 import msgpack
 import numpy as np
 
-from onlinesvm.data.label import Written, label_of, packable
+from onlinesvm.data.label import LabelSet, Written, any_label_of, packable
 
 __all__ = [
     "Hold", "HoldOne", "Key", "Labelled", "held_body", "hold_keys", "labels_body",
@@ -16,7 +16,8 @@ __all__ = [
 ]  # fmt: skip
 
 Key = str | bytes | int
-Labelled = tuple[Key, Written] | tuple[Key, Written, float]
+Labels = Written | Sequence[Written]  # of one sample
+Labelled = tuple[Key, Labels] | tuple[Key, Labels, float]
 
 
 class _Hold(TypedDict, total=False):
@@ -57,7 +58,7 @@ def hold_keys(**given: Any) -> dict[str, Any]:
     if given.get("ttl_s") is not None:
         keys["ttl_s"] = float(given["ttl_s"])
     if given.get("default_label") is not None:
-        keys["default_label"] = packable(label_of(given["default_label"]).written)
+        keys["default_label"] = packed_label(given["default_label"])
     return keys
 
 
@@ -80,7 +81,7 @@ def _row(row: Any) -> list[Any]:
             f"expected (key, label) or (key, label, importance), got {type(row).__name__}"
         )
     key, label, *importance = row
-    return [_key(key), packable(label_of(label).written), *map(float, importance)]
+    return [_key(key), packed_label(label), *map(float, importance)]
 
 
 def _key(key: Any) -> Key:
@@ -96,3 +97,11 @@ def _pack(value: object) -> bytes:
     except OverflowError:
         raise ValueError("expected a key as an integer of at most 64 bits, got one more") from None
     return packed
+
+
+def packed_label(given: Labels) -> Any:
+    """A label, or an array of labels, as msgpack takes it. Raises TypeError, ValueError."""
+    label = any_label_of(list(given) if isinstance(given, tuple | list) else given)
+    if isinstance(label, LabelSet):
+        return [packable(one) for one in label.written]
+    return packable(label.written)

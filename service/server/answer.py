@@ -27,7 +27,7 @@ def created(hosted: Hosted) -> dict[str, Any]:
 def check_scores(model: Model, samples: int, request: Request) -> None:
     """Raise RequestError where a multiclass model's reply would have too many scores."""
     labels = len(model.many[1].ids)
-    top = 1 if request.output == "label" else request.top
+    top = 1 if request.output == "label" or request.top is None else request.top
     width = min(top, labels) if top else labels
     if samples * width > _MOST_SCORES:
         raise RequestError(

@@ -22,7 +22,7 @@ from onlinesvm.model.asking import B, distances_of, worth_asking
 from onlinesvm.model.fields import with_fields
 from onlinesvm.model.model import Model
 from onlinesvm.service.errors import NotDurable
-from onlinesvm.service.labels import encode_page, encode_top
+from onlinesvm.service.labels import encode_page
 from onlinesvm.service.protocol import (
     DEFAULT_MODEL,
     Reply,
@@ -34,8 +34,9 @@ from onlinesvm.service.protocol import (
     is_held,
     request_error_of,
 )
-from onlinesvm.service.server.answer import Answer, check_scores, created, later
+from onlinesvm.service.server.answer import Answer, created, later
 from onlinesvm.service.server.auth.users import Users
+from onlinesvm.service.server.best_labels import best_labels
 from onlinesvm.service.server.counters import Counters
 from onlinesvm.service.server.held import Hold, Label
 from onlinesvm.service.server.leader import Leader, has_origin
@@ -142,45 +143,27 @@ class Handlers(ABC):
             got = "ask" if is_ask else 'output "probability"'
             text = f'expected output "margin" or "label" alone of a ranking model, got {got}'
             raise RequestError("BAD_REQUEST", text, None, request.id)
-        keys: dict[str, Any] = {"samples": len(batch), "position": model.position}
         if model.is_multiclass:
-            body = self._best_labels(model, batch, request, keys)
+            reply = best_labels(model, batch, request)
         else:
             margins = model.score_batch(batch) if margins is None else margins
             body = encode_predictions(model, margins, request.output)
+            reply = Reply({"samples": len(batch), "position": model.position}, body)
         if is_ask:
             b = self.ask_b if request.options["b"] is None else request.options["b"]
             starts = sample_starts(samples, len(batch))
             each = [samples[start:end] for start, end in pairwise(starts)]
             distances = distances_of(model, batch, margins)
-            keys["ask"] = worth_asking(distances, each, model.position, b).tolist()
+            reply.keys["ask"] = worth_asking(distances, each, model.position, b).tolist()
         self._counters.samples += len(batch)
-        return Reply(keys, body)
-
-    def _best_labels(
-        self, model: Model, batch: Decoded, request: Request, keys: dict[str, Any]
-    ) -> bytes:
-        """The body of a multiclass model's reply; adds to the keys of its header."""
-        _, labels = model.many
-        names, ids = labels.names(), labels.ids
-        top = 1 if request.output == "label" else request.top
-        check_scores(model, len(batch), request)
-        is_share = request.output == "probability"
-        found, scores = model.top_batch(batch, top, probability=is_share)
-        if not top:
-            keys["labels"] = [packable(name) for name in names]
-        if request.output == "label":
-            if not found.size:
-                return encode_labels([None], np.zeros(len(batch), dtype=np.intp))
-            return encode_labels(names, np.searchsorted(ids, found[:, 0]))
-        return encode_top(names, ids, found, scores)
+        return reply
 
     def _labels(self, request: Request) -> Answer:
         model = self._registry.get(request.model, request.id).model
         check_many(model, request)
         first = request.options["first"]
         rows, following = model.label_figures(first, request.options["count"])
-        confusion = None if first else model.confusion()
+        confusion = None if first or model.is_multilabel else model.confusion()
         return Reply({"position": model.position}, encode_page(rows, following, confusion))
 
     def _explain(self, request: Request) -> Answer:

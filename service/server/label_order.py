@@ -34,8 +34,10 @@ class LabelOrder:
     def note(self, labels: AnyLabels, batch: Decoded) -> None:
         """Count the labels of `batch`, which was learned next; log a warning at the first long run.
 
-        labels: the model's, which know them.
+        labels: the model's, which know them. Sets of labels have no runs.
         """
+        if labels.takes_sets:
+            return
         self._labels = labels
         self._pending.append(labels.truths_of(batch))
         self._size += len(batch)

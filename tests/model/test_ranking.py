@@ -154,7 +154,7 @@ def test_labels_and_probabilities_are_refused(kernel: Kernel) -> None:
         model.ask([["a"]])
     assert model.classes_.tolist() == [] and model.position == 0
     binary = OnlineSVM(kernel=kernel.NAME)
-    with pytest.raises(SampleError, match=r"expected a label .*, got an array at \$\[1\]"):
+    with pytest.raises(SampleError, match=r"expected one label, got 1 in an array .* at \$\[1\]"):
         binary.learn_one(["a"], Worse(["b"]))
     assert repr(Worse(["b"])) == "Worse(['b'])"
 

@@ -335,7 +335,7 @@ cdef extern from "text/decode.h" nogil:
 cdef extern from "codec/lines.h" nogil:
     ctypedef struct line_rules:
         int format
-        bint labelled, numeric
+        bint labelled, numeric, sets
         size_t features, name_bytes
         double value, importance
         bint fields
@@ -358,14 +358,15 @@ cdef extern from "codec/lines.h" nogil:
     bint batch_is_full(const batch *b, const line_rules *rules)
     void end_sample(batch *b, int32_t label, double importance)
 
-cdef extern from "rules/multiclass.h" nogil:
+cdef extern from "rules/multilabel.h" nogil:
     const size_t CLASS_EXPERTS, CLASS_JUDGED
     ctypedef struct pieces:
         size_t total
     ctypedef struct lanes:
         pass
     ctypedef struct class_mixture:
-        pass
+        double *coefficients
+        double *losses
     ctypedef struct temperature:
         pass
     ctypedef struct class_feature:
@@ -398,7 +399,16 @@ cdef extern from "rules/multiclass.h" nogil:
     void multiclass_clear(multiclass *m)
     bint multiclass_reserve_labels(multiclass *m, size_t n)
     bint multiclass_reserve_row(multiclass *m, size_t longest)
-    bint multiclass_reserve_entries(multiclass *m, const rows *x, size_t samples)
+    bint multiclass_reserve_entries(multiclass *m, const rows *x, size_t samples,
+                                    const int64_t *sets)
+    const size_t SET_MOST_PREDICTED
+    const size_t SET_BINS
+    ctypedef struct set_threshold:
+        double value, gain
+    void set_threshold_init(set_threshold *t)
+    void multilabel_learn(multiclass *m, set_threshold *t, const rows *x, size_t samples,
+                          const int64_t *starts, const int32_t *ids, const double *importances,
+                          double *margins, int64_t *ends, int32_t *predicted)
     void multiclass_drop(multiclass *m, size_t label)
     void multiclass_score(multiclass *m, const rows *x, size_t samples, float *mixed)
     void multiclass_learn(multiclass *m, const rows *x, size_t samples, const int32_t *labels,

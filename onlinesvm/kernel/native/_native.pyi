@@ -8,7 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.data.batch import CSR, Columns
-from onlinesvm.data.label import Label
+from onlinesvm.data.label import AnyLabel
+from onlinesvm.data.label_sets import LabelSets, LearnedSets
 from onlinesvm.data.learned import Learned
 from onlinesvm.model.rules.layout import Layout
 from onlinesvm.text.options import TextOptions
@@ -36,7 +37,7 @@ def constants() -> NDArray[np.float64]: ...
 
 class Batch:
     @property
-    def label_table(self) -> list[Label]: ...
+    def label_table(self) -> list[AnyLabel]: ...
     @property
     def label_ids(self) -> NDArray[np.int32]: ...
     @property
@@ -141,6 +142,16 @@ class Multiclass:
     def view(self, n: int) -> View: ...
     def restore(
         self, arrays: Mapping[str, NDArray[np.generic]], scalars: Mapping[str, Any]
+    ) -> None: ...
+
+class Multilabel(Multiclass):
+    @property
+    def threshold(self) -> float: ...
+    def learn(  # type: ignore[override]
+        self, csr: CSR, labels: LabelSets, importances: ArrayLike
+    ) -> LearnedSets: ...
+    def reserve(  # type: ignore[override]
+        self, csr: CSR, labels: LabelSets, n: int = 0
     ) -> None: ...
 
 def decode(

@@ -17,6 +17,8 @@ from onlinesvm import config as _config
 from onlinesvm.data.batch import CSR, Columns
 from onlinesvm.data.bounds import Bounds
 from onlinesvm.data.label import joined, label_of_packed, label_of_text, packed
+from onlinesvm.data.constants import MOST_IN_SET
+from onlinesvm.data.label_sets import LabelSets, LearnedSets
 from onlinesvm.data.learned import Learned
 from onlinesvm.data.pieces import Pieces
 from onlinesvm.data.validation import raise_first_fault
@@ -24,6 +26,7 @@ from onlinesvm.errors import LimitError
 from onlinesvm.metrics.drift import LOG_ONE, LOG_TWO
 from onlinesvm.metrics.temperature import SIZE as TEMPERATURE_SIZE
 from onlinesvm.metrics.temperature import Temperature
+from onlinesvm.metrics.threshold import Threshold
 from onlinesvm.readers.fasttext import FastTextParser
 from onlinesvm.readers.labelled_text import TextParser
 from onlinesvm.readers.parsing import Parsed, as_record, checked, extracted
@@ -61,6 +64,7 @@ __all__ = [
     "Lookup",
     "Metrics",
     "Multiclass",
+    "Multilabel",
     "decode",
     "encode",
     "learn",

@@ -21,6 +21,7 @@ def parse_block(parser, bytes block not None, start, room, *, skip_bad=False):
     rules.format = _formats.get(type(parser), OTHER_LINES)
     rules.labelled = parser.labels.labelled
     rules.numeric = parser.labels.numeric
+    rules.sets = parser.labels.sets
     memset(&l, 0, sizeof(l))
     seen_init(&l.tokens)
     l.rules = &rules
@@ -115,14 +116,15 @@ cdef object _parse(object parser, bytes block, size_t start, Batch b, lines *l, 
     if extractor is not None and not parser.keeps and not records_end(&extractor.work, &b.columns):
         raise MemoryError
     start = l.at - begin
-    _join_labels(b, block, label_ids[:b.columns.samples], read)
+    _join_labels(b, block, label_ids[:b.columns.samples], read, parser.labels.of_text)
     b._importances = importances[:b.columns.samples]
     b.indptr = indptr[:b.columns.samples + 1]
     named = None if spans is None else _ids(block, spans[:2 * b.columns.samples].tolist(), ids)
     return Parsed(b, start, lines + l.lines, fault, skipped, first_fault, named)
 
 
-cdef int _join_labels(Batch b, bytes block, object label_ids, dict read) except -1:
+cdef int _join_labels(
+        Batch b, bytes block, object label_ids, dict read, object of_text) except -1:
     """The labels that the lines have, and those that the parser read."""
     cdef size_t i
     cdef label_span *span
@@ -130,7 +132,7 @@ cdef int _join_labels(Batch b, bytes block, object label_ids, dict read) except 
     cdef dict places = {}
     for i in range(b.columns.labels.count):
         span = &b.columns.labels.spans[i]
-        found.append(label_of_text(block[span.offset:span.offset + span.length]))
+        found.append(of_text(block[span.offset:span.offset + span.length]))
     for sample, label in read.items():
         if label is not None:
             place = places.get(label.text)

@@ -86,19 +86,21 @@ cdef class Multiclass:
         return labels
 
     cdef int reserve_rows(self, const rows *x, size_t samples, uint32_t largest,
-                          object labels) except -1:
-        """Memory for all that learning these rows can need; under the lock."""
+                          object labels, const int64_t *sets) except -1:
+        """Memory for all that learning these rows can need; under the lock. sets: where the labels
+        of each start, NULL where each has one.
+        """
         cdef const int32_t *ids = <const int32_t *>_memory(labels)
         cdef int32_t most = -1
         cdef bint there
         cdef size_t i
-        for i in range(samples):
+        for i in range(<size_t>len(labels)):
             most = max(most, ids[i])
         with nogil:
             there = (blocks_reserve(&self.rule.state, largest)
                      and multiclass_reserve_labels(&self.rule, most + 1)
                      and multiclass_reserve_row(&self.rule, rows_longest(x, samples))
-                     and multiclass_reserve_entries(&self.rule, x, samples))
+                     and multiclass_reserve_entries(&self.rule, x, samples, sets))
         if not there:
             raise MemoryError
         return 0
@@ -112,7 +114,7 @@ cdef class Multiclass:
         try:
             labels = self.check_labels(labels, samples)
             largest = min(max(_largest_id(&x, samples, held), n), MOST_IDS)
-            self.reserve_rows(&x, samples, largest, labels)
+            self.reserve_rows(&x, samples, largest, labels, NULL)
         finally:
             PyThread_release_lock(self.lock)
         del held
@@ -137,7 +139,7 @@ cdef class Multiclass:
         try:
             labels = self.check_labels(labels, samples)
             ids = <const int32_t *>_memory(labels)
-            self.reserve_rows(&x, samples, _largest_id(&x, samples, held), labels)
+            self.reserve_rows(&x, samples, _largest_id(&x, samples, held), labels, NULL)
             with nogil:
                 multiclass_learn(&self.rule, &x, samples, ids, h, margins, predicted, confidences)
         finally:
@@ -208,6 +210,10 @@ cdef class Multiclass:
             multiclass_dump(&self.rule, first, n, &to)
         return made
 
+    cdef dict more_arrays(self):
+        """The arrays of a view beside those of features and labels."""
+        return {}
+
     cdef dict scalars(self):
         cdef const double *judged = multiclass_judged(&self.rule)
         cdef const float *second = <const float *>&self.rule.bias_second
@@ -228,7 +234,8 @@ cdef class Multiclass:
         """
         _lock(self.lock)
         try:
-            return ClassView({**self.features_now(1, n), **self.labels_now()}, self.scalars())
+            arrays = {**self.features_now(1, n), **self.labels_now(), **self.more_arrays()}
+            return ClassView(arrays, self.scalars())
         finally:
             PyThread_release_lock(self.lock)
 
@@ -241,7 +248,6 @@ cdef class Multiclass:
         cdef const float *bias
         cdef const double *numbers
         cdef bint there
-        cdef int k, mixed = sizeof(class_mixture) // sizeof(double)
         self.layout.check(arrays, scalars, self.max_labels)
         held = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
         _class_arrays(held, &given)
@@ -261,16 +267,24 @@ cdef class Multiclass:
             raise MemoryError
         made.samples, made.log_importance = scalars["samples"], numbers[0]
         memcpy(&made.bias_second, <const float *>_memory(second), CLASS_EXPERTS * sizeof(float))
-        numbers += 1 + CLASS_EXPERTS
-        memcpy(&made.mixture, numbers, sizeof(class_mixture))
-        numbers += mixed
+        numbers = self.take_mixture(&made, numbers + 1 + CLASS_EXPERTS)
         memcpy(made.judged_weights, numbers, 2 * sizeof(double))
         memcpy(multiclass_judged(&made), numbers + 2, CLASS_JUDGED * sizeof(double))
-        memcpy(&made.temperature, numbers + 2 + CLASS_JUDGED, sizeof(temperature))
         _lock(self.lock)
+        self.take_rest(&made, numbers + 2 + CLASS_JUDGED, held)
         old, self.rule = self.rule, made
         PyThread_release_lock(self.lock)
         multiclass_clear(&old)
+
+    cdef const double *take_mixture(self, multiclass *made, const double *numbers) noexcept:
+        """Give `made` the mixture at `numbers`; what follows it."""
+        memcpy(&made.mixture, numbers, sizeof(class_mixture))
+        return numbers + sizeof(class_mixture) // sizeof(double)
+
+    cdef int take_rest(self, multiclass *made, const double *numbers, dict arrays) except -1:
+        """Take what a state has beside."""
+        memcpy(&made.temperature, numbers, sizeof(temperature))
+        return 0
 
     def prune(self, n, keep_ids, remaining):
         """Drop the weakest features. See onlinesvm.model.rules.multiclass.Multiclass.prune."""
@@ -305,6 +319,114 @@ cdef class Multiclass:
         finally:
             PyThread_release_lock(self.lock)
         return kept
+
+
+cdef class Multilabel(Multiclass):
+    """The learner of several labels a sample. See onlinesvm.model.rules.multilabel.Multilabel."""
+
+    cdef set_threshold cut
+
+    def __cinit__(self, bias, max_labels, max_labels_per_feature, layout):
+        set_threshold_init(&self.cut)
+
+    @property
+    def threshold(self):
+        """The score above which a label is predicted."""
+        return self.cut.value
+
+    def reserve(self, csr, labels, n=0):
+        """Memory to learn these rows, of ids up to `n`. See
+        onlinesvm.model.rules.multiclass.Multiclass.reserve.
+        """
+        cdef rows x
+        cdef size_t samples
+        held = _csr(csr, &x, &samples)
+        _lock(self.lock)
+        try:
+            ids, starts = self.check_sets(labels, samples)
+            largest = min(max(_largest_id(&x, samples, held), n), MOST_IDS)
+            self.reserve_rows(&x, samples, largest, ids, <const int64_t *>_memory(starts))
+        finally:
+            PyThread_release_lock(self.lock)
+        del held
+
+    cdef tuple check_sets(self, object labels, size_t samples):
+        """The ids of label sets, checked, and where each sample's start; under the lock."""
+        cdef const int64_t *starts
+        cdef size_t i
+        at = _vector_of(labels.starts, _int64, samples + 1, "starts")
+        starts = <const int64_t *>_memory(at)
+        if starts[0] != 0 or starts[samples] != len(labels.ids):
+            raise ValueError("labels: expected starts from 0 to the number of ids")
+        for i in range(samples):
+            if not 0 <= starts[i + 1] - starts[i] <= MOST_IN_SET:
+                raise ValueError(f"labels: expected up to {MOST_IN_SET} a sample")
+        return self.check_labels(labels.ids, len(labels.ids)), at
+
+    def learn(self, csr, labels, importances):
+        """Score, then learn, row by row. See onlinesvm.model.rules.multilabel.Multilabel.learn."""
+        cdef rows x
+        cdef size_t samples, room
+        cdef const int32_t *ids
+        cdef const int64_t *starts
+        cdef const double *h
+        cdef double *margins
+        cdef int64_t *ends
+        cdef int32_t *predicted
+        held = _csr(csr, &x, &samples)
+        importances = _vector_of(importances, _float64, samples, "importances")
+        h = <const double *>_memory(importances)
+        made, found_starts = _empty(samples), _empty(samples + 1, _int64)
+        margins, ends = <double *>_memory(made), <int64_t *>_memory(found_starts)
+        _lock(self.lock)
+        try:
+            checked, at = self.check_sets(labels, samples)
+            ids, starts = <const int32_t *>_memory(checked), <const int64_t *>_memory(at)
+            self.reserve_rows(&x, samples, _largest_id(&x, samples, held), checked, starts)
+            room = max(self.rule.labels, <size_t>(int(checked.max(initial=-1)) + 1))
+            found = _empty(samples * min(room, SET_MOST_PREDICTED), _int32)
+            predicted = <int32_t *>_memory(found)
+            with nogil:
+                multilabel_learn(
+                    &self.rule, &self.cut, &x, samples, starts, ids, h, margins, ends, predicted)
+        finally:
+            PyThread_release_lock(self.lock)
+        del held
+        return LearnedSets(made, LabelSets(found_starts, found[:int(ends[samples])].copy()))
+
+    def probabilities(self, scores):
+        """The probability of each label, by rows of scores, float64[n, k]."""
+        learned = Threshold()
+        learned.restore(iter(_doubles(&self.cut, 2 + 2 * SET_BINS)))
+        return learned.probabilities(scores)
+
+    cdef dict more_arrays(self):
+        cut = _empty(2 + 2 * SET_BINS)
+        _copy(cut, &self.cut, sizeof(set_threshold))
+        return {"threshold": cut}
+
+    cdef dict scalars(self):
+        cdef const double *judged = multiclass_judged(&self.rule)
+        cdef const float *second = <const float *>&self.rule.bias_second
+        cdef size_t k
+        numbers = (
+            self.rule.samples, self.rule.log_importance,
+            *[second[k] for k in range(CLASS_EXPERTS)],
+            *[self.rule.mixture.coefficients[k] for k in range(CLASS_EXPERTS)],
+            *[self.rule.mixture.losses[k] for k in range(CLASS_EXPERTS)],
+            self.rule.judged_weights[0], self.rule.judged_weights[1],
+            *[judged[k] for k in range(CLASS_JUDGED)],
+        )
+        return dict(zip(self.layout.scalars, numbers, strict=True))
+
+    cdef const double *take_mixture(self, multiclass *made, const double *numbers) noexcept:
+        memcpy(made.mixture.coefficients, numbers, CLASS_EXPERTS * sizeof(double))
+        memcpy(made.mixture.losses, numbers + CLASS_EXPERTS, CLASS_EXPERTS * sizeof(double))
+        return numbers + 2 * CLASS_EXPERTS
+
+    cdef int take_rest(self, multiclass *made, const double *numbers, dict arrays) except -1:
+        memcpy(&self.cut, _memory(arrays["threshold"]), sizeof(set_threshold))
+        return 0
 
 
 class ClassView:

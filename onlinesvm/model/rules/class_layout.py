@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.metrics import temperature
+from onlinesvm.metrics import temperature, threshold
 from onlinesvm.model.rules import mixture
 from onlinesvm.model.rules.constants import CLASS_EXPERTS as EXPERTS
 from onlinesvm.model.rules.constants import CLASS_LEAST_ROW as LEAST_ROW
@@ -31,7 +31,7 @@ from onlinesvm.model.rules.constants import HEDGE_MOST_AGE as MOST_AGE
 from onlinesvm.model.rules.constants import HEDGE_RUN as RUN
 from onlinesvm.model.rules.layout import SAMPLES, Layout, Span
 
-__all__ = ["EXPERTS", "JUDGED", "N", "ClassLayout"]
+__all__ = ["EXPERTS", "JUDGED", "N", "ClassLayout", "SetLayout"]
 
 N = len(EXPERTS)
 JUDGED = ("errors", "losses", "recent_errors", "recent_losses")
@@ -64,11 +64,21 @@ def _scalars() -> dict[str, Span]:
     return spans
 
 
+def _set_scalars() -> dict[str, Span]:
+    spans = {name: span for name, span in _scalars().items() if name in ("samples", *BIAS)}
+    spans = {"samples": SAMPLES, "log_importance": Span(-400.0, 400.0), **spans}
+    spans.update({f"mixture_weights_{k}": Span(0.0, 1.0 + 1e-9) for k in range(N)})
+    spans.update({f"mixture_losses_{k}": Span(0.0, 1e100) for k in range(N)})
+    spans.update(judged_weight=_FIGURE, judged_recent_weight=_FIGURE)
+    spans.update({f"judged_{name}_{j}": _FIGURE for name in JUDGED for j in range(N + 1)})
+    return spans
+
+
 class ClassLayout:
     """The names of the state, in the order of a view, and the check of it."""
 
     scalars = _scalars()
-    arrays = (*_BY_FEATURE, *_OTHERS)
+    arrays: tuple[str, ...] = (*_BY_FEATURE, *_OTHERS)
     _features = Layout(_BY_FEATURE, scalars)
 
     @staticmethod
@@ -94,8 +104,7 @@ class ClassLayout:
             if name not in cls.arrays:
                 raise ValueError(f"arrays: expected only the learner's, got {str(name)[:60]!r}")
         cls._features.check({name: arrays[name] for name in _BY_FEATURE}, scalars)
-        mixture.check_state(scalars, N)
-        temperature.check_state([float(scalars[name]) for name in TEMPERATURE])
+        cls._check_second_level(arrays, scalars)
         states, lengths = arrays["label_states"], arrays["row_lengths"]
         n, m, k = len(arrays["seen"]), len(arrays["row_labels"]), len(states)
         sizes = (4 * n, n, m, 4 * m, k, 4 * k)
@@ -120,6 +129,30 @@ class ClassLayout:
         if bool(bias.reshape(-1, N)[states != 1].any()):
             raise ValueError("bias_weights: expected 0 for labels that are not known")
         _check_new(arrays, second)
+
+    @classmethod
+    def _check_second_level(
+        cls, arrays: Mapping[str, NDArray[Any]], scalars: Mapping[str, Any]
+    ) -> None:
+        """Raise ValueError unless the state over the experts can be."""
+        mixture.check_state(scalars, N)
+        temperature.check_state([float(scalars[name]) for name in TEMPERATURE])
+
+
+class SetLayout(ClassLayout):
+    """The state of the learner of several labels a sample: without temperature, with `threshold`,
+    float64[402], as `onlinesvm.metrics.threshold` dumps it.
+    """
+
+    scalars = _set_scalars()
+    arrays = (*ClassLayout.arrays, "threshold")
+    _features = Layout(_BY_FEATURE, scalars)
+
+    @classmethod
+    def _check_second_level(
+        cls, arrays: Mapping[str, NDArray[Any]], scalars: Mapping[str, Any]
+    ) -> None:
+        threshold.check_state(arrays["threshold"])
 
 
 def _check_within(name: str, numbers: NDArray[Any], span: Span) -> None:

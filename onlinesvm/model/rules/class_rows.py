@@ -38,7 +38,7 @@ class Feature:
         """Add `moves` to the weights of the `updated` labels, entering those that are new.
 
         At `most` labels a new one takes the place of the weakest by the coefficients `c`, one of
-        those that are not updated.
+        those that are not updated; where all are, it is left out.
         """
         entered = []
         for label, move in zip(updated.tolist(), moves, strict=True):
@@ -55,6 +55,8 @@ class Feature:
             weights = np.abs(dot(c, self.weights))
             weights[np.isin(self.labels, updated)] = np.inf
             weakest = int(weights.argmin())
+            if weights[weakest] == np.inf:
+                continue
             self.labels[weakest], self.weights[weakest] = label, move
 
 

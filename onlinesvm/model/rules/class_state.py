@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -162,7 +162,11 @@ class ClassState:
             "label_states": self._states.copy(),
             "bias_weights": self._bias.reshape(-1).copy(),
         }
-        return View(arrays, self._scalars())
+        return View(arrays | self._arrays(), self._scalars())
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays of a view beside those of features and labels."""
+        return {}
 
     def _scalars(self) -> dict[str, float | int]:
         numbers = [
@@ -196,6 +200,12 @@ class ClassState:
         self._importance.samples = int(next(numbers))
         self._importance.log2_mean = float(next(numbers))
         self._bias_second = np.array([next(numbers) for _ in range(N)], dtype=np.float32)
+        self._restore_second_level(arrays, scalars, numbers)
+
+    def _restore_second_level(
+        self, arrays: Mapping[str, NDArray[Any]], scalars: Mapping[str, Any], numbers: Iterator[Any]
+    ) -> None:
+        """Replace the state over the experts; `numbers` are the rest of `scalars`."""
         self._mixture.restore(scalars)
         for _ in self._mixture.dump():
             next(numbers)

@@ -59,5 +59,7 @@ CLASS_MOST_LOSS = 2.0  # of the adaptive experts
 # Honest losses of AROW stay far below; those after a forged snapshot must not overflow a float32.
 CLASS_MOST_AROW_LOSS = 1024.0
 CLASS_MOST_COEFFICIENT = 1048576.0
+SET_RIVALS = 16  # of a sample with several labels
+SET_MOST_PREDICTED = 256  # labels that learning a sample reports
 CLASS_LEAST_ROW = 8  # the fewest labels a feature may be bound to: more than one sample updates
 CLASS_MOST_LABELS = 2**24  # a bound of max_labels

@@ -574,7 +574,7 @@ def experts(
     sample scaled to norm 1) are means over all and over the recent past, None before the first.
     """
     report: dict[str, dict[str, float | None]] = {}
-    for j, name in enumerate(_names(scalars) if names is None else (*names, "stack")):
+    for j, name in enumerate(_names(scalars) if names is None else names):
         figures: dict[str, float | None] = {"weight": float(scalars[f"mixture_weights_{j}"])}
         for figure, total, weight in (
             ("error", "errors", "judged_weight"),

@@ -55,14 +55,14 @@ from onlinesvm.model.rules.constants import HEDGE_ETA_FAST, HEDGE_ETA_FASTEST, H
 from onlinesvm.model.rules.constants import HEDGE_LEAST_VARIANCE as LEAST_VARIANCE
 from onlinesvm.model.rules.scale import counted
 
-__all__ = ["Multiclass"]
+__all__ = ["Multiclass", "Sample"]
 
 _MOST = np.array([MOST_AROW_LOSS, MOST_LOSS, MOST_LOSS, MOST_LOSS], dtype=np.float32)
 _ETAS = (HEDGE_ETA_SLOW, HEDGE_ETA_FAST, HEDGE_ETA_FASTEST)
 _ONE, _BIRTH = np.float32(1.0), np.float32(BIRTH)
 
 
-class _Sample(NamedTuple):
+class Sample(NamedTuple):
     """The unit sample: features and values in order, the bias's value, scales that count it."""
 
     features: list[Feature]
@@ -77,9 +77,11 @@ class Multiclass(ClassState):
     Samples are rows over ids, distinct within a row.
     """
 
+    _rivals = RIVALS  # that a sample updates
+
     # Scoring.
 
-    def _unit(self, ids: list[int], values: list[float], grow: bool) -> _Sample:
+    def _unit(self, ids: list[int], values: list[float], grow: bool) -> Sample:
         """The unit sample. grow: make state for new features; else they count in the norm alone, as
         PAD does.
         """
@@ -103,9 +105,9 @@ class Multiclass(ClassState):
         norm2 += 1.0 if self._has_bias else 0.0
         inverse = 1.0 / math.sqrt(norm2) if norm2 > 0.0 else 0.0
         unit = np.array([x * inverse for x in scaled], dtype=np.float32)
-        return _Sample(features, unit, np.float32(inverse if self._has_bias else 0.0), scales)
+        return Sample(features, unit, np.float32(inverse if self._has_bias else 0.0), scales)
 
-    def _scores(self, sample: _Sample) -> Singles:
+    def _scores(self, sample: Sample) -> Singles:
         """The experts' scores by label, float32[k, 4]."""
         scores = np.full((len(self._states), N), _BIRTH, dtype=np.float32)
         for feature, x in zip(sample.features, sample.x, strict=True):
@@ -180,7 +182,7 @@ class Multiclass(ClassState):
             if np.count_nonzero(self._states == KNOWN) > 1 and (len(sample.x) or self._has_bias):
                 if not fresh:
                     self._learn_second_level(scores, mixed, best, y, margin, h, importance)
-                self._update(sample, scores, y, np.float32(h))
+                self._update(sample, scores, [y], np.float32(h))
         return margin, best, confidence
 
     def _mixed_birth(self) -> np.float32:
@@ -212,18 +214,18 @@ class Multiclass(ClassState):
         self._judge.learn([*own, lead], wrong, importance)
         self._temperature.learn(mixed, best, y, margin)
 
-    def _update(self, sample: _Sample, scores: Singles, y: int, h: np.float32) -> None:
-        """The experts' step on the truth and its rivals."""
+    def _update(self, sample: Sample, scores: Singles, truth: list[int], h: np.float32) -> None:
+        """The experts' step on the labels of a sample and their rivals."""
         c = narrow(self._mixture.coefficients)
         mixed = self._mixed(c, scores)
-        mixed[y] = -np.inf
+        mixed[truth] = -np.inf
         mixed[~(scores > _BIRTH).any(axis=1)] = -np.inf
-        order = np.argsort(-mixed, kind="stable")[:RIVALS]
-        updated = np.array([y, *order[mixed[order] > -np.inf].tolist()], dtype=np.int32)
+        order = np.argsort(-mixed, kind="stable")[: self._rivals]
+        updated = np.array([*truth, *order[mixed[order] > -np.inf].tolist()], dtype=np.int32)
         signs = np.full((len(updated), 1), -1.0, dtype=np.float32)
-        signs[0] = 1.0
+        signs[: len(truth)] = 1.0
         losses = np.minimum(_MOST, np.maximum(np.float32(0.0), _ONE - signs * scores[updated]))
-        largest = losses.max(axis=0)
+        largest = losses.max(axis=0, initial=np.float32(0.0))
         if not largest.any():
             return
         moving = losses.any(axis=1)

@@ -180,7 +180,7 @@ def test_requests_about_labels_are_checked(
 def test_a_reply_of_too_many_scores_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("onlinesvm.service.server.handlers._MOST_SCORES", 5)
+    monkeypatch.setattr("onlinesvm.service.server.answer._MOST_SCORES", 5)
     with on_a_thread(tmp_path, task="multiclass") as endpoint, Client(endpoint) as client:
         client.learn([(["x"], "a"), (["y"], "b")] * 5)
         assert client.predict_proba([["x"]] * 2).shape == (2, 2)

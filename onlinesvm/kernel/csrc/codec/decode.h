@@ -257,30 +257,48 @@ static inline int read_features(batch *b, reader *r, const decode_limits *limits
     return DECODED;
 }
 
-/* A label, of text, integer, boolean or float; which of them are labels is for Python to say. */
-static inline int read_label(batch *b, reader *r, int32_t *id)
+/* Step over a label: text, integer, boolean or float. 0 for anything else. */
+static inline int skip_label(reader *r)
 {
-    const uint8_t *const start = r->at;
     uint64_t length = 0;
     uint8_t first;
     if (UNLIKELY(r->at == r->end))
-        return FAULTY;
+        return 0;
     first = *r->at++;
     if (first >= 0xA0 && first <= 0xBF) {
         length = first & 0x1F;
     } else if ((first >= 0xD9 && first <= 0xDB) || (first >= 0xC4 && first <= 0xC6)) {
         if (!read_bytes(r, 1 << (first - (first < 0xD9 ? 0xC4 : 0xD9)), &length))
-            return FAULTY;
+            return 0;
     } else if (first >= 0xCC && first <= 0xD3) {
         length = (uint64_t)1 << (first & 3);
     } else if (first == 0xCA || first == 0xCB) {
         length = first == 0xCA ? 4 : 8;
     } else if (!(first <= 0x7F || first >= 0xE0 || first == 0xC2 || first == 0xC3)) {
-        return FAULTY;
+        return 0;
     }
     if (UNLIKELY(length > remaining(r)))
-        return FAULTY;
+        return 0;
     r->at += length;
+    return 1;
+}
+
+/* A label, or an array of labels; which of them are labels is for Python to say. */
+static inline int read_label(batch *b, reader *r, int32_t *id)
+{
+    const uint8_t *const start = r->at;
+    size_t parts;
+    int map;
+    if (LIKELY(r->at < r->end)
+        && UNLIKELY((*r->at & 0xF0) == 0x90 || *r->at == 0xDC || *r->at == 0xDD)) {
+        if (!read_container(r, &map, &parts) || parts > MOST_IN_SET)
+            return FAULTY;
+        for (; parts; parts--)
+            if (!skip_label(r))
+                return FAULTY;
+    } else if (UNLIKELY(!skip_label(r))) {
+        return FAULTY;
+    }
     *id = label_spans_id(&b->labels, b->body, start, (size_t)(r->at - start));
     return LIKELY(*id >= 0) ? DECODED : NO_MEMORY;
 }

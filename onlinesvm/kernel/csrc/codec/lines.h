@@ -17,12 +17,12 @@
 enum { OTHER_LINES = 0, SVMLIGHT_LINES, VW_LINES, TEXT_LINES, FASTTEXT_LINES };
 enum { LINE_READ = 0, BLANK, ODD, LINES_NO_MEMORY };
 
-#define LABEL_BYTES 256 /* of a label, at most: MAX_LABEL_BYTES of onlinesvm.data.label */
 
 typedef struct {
     int format;
     int labelled;         /* a label that is missing or unreadable is a fault, else -1 */
     int numeric;          /* labels are numbers */
+    int sets;             /* labels are sets, with commas between */
     size_t features, name_bytes; /* the limits of a sample */
     double value, importance;    /* larger ones, in magnitude, are refused or clipped: ODD */
     int fields; /* VW: a named namespace may be a text, ODD */
@@ -57,13 +57,43 @@ static inline int is_digit(uint8_t c)
     return c >= '0' && c <= '9';
 }
 
+/* True for a label p ... end that Python reads as it stands, or as an integer. */
+static inline int label_is_plain(const uint8_t *p, const uint8_t *end, int numeric)
+{
+    const uint8_t *q = p;
+    if (p == end || end - p > MAX_LABEL_BYTES)
+        return 0;
+    if (!(numeric || is_digit(*p) || *p == '-' || *p == '+' || *p == '.'))
+        return 1;
+    /* Plain integers, as 1 and 1.0; other numbers may be no label. */
+    q += *p == '-' || *p == '+';
+    if (q == end || !is_digit(*q) || (*q == '0' && q + 1 < end && is_digit(q[1])))
+        return 0;
+    while (q < end && is_digit(*q))
+        q++;
+    if (q < end && *q == '.')
+        for (q++; q < end && *q == '0'; q++)
+            ;
+    return q == end;
+}
+
+/* True for a set of labels, with commas between, that Python reads as it stands. */
+static inline int label_set_is_plain(const uint8_t *p, const uint8_t *end)
+{
+    const uint8_t *comma;
+    int n;
+    for (n = 1; (comma = memchr(p, ',', (size_t)(end - p))) != NULL; p = comma + 1, n++)
+        if (n == MOST_IN_SET || is_space(*p) || !label_is_plain(p, comma, 0))
+            return 0;
+    return p < end && !is_space(*p) && label_is_plain(p, end, 0);
+}
+
 /* The label p ... end, not empty; 0 where Python has to read it, which decides. */
 static inline int read_label_text(lines *l, const uint8_t *p, const uint8_t *end)
 {
     const size_t length = (size_t)(end - p);
     batch *b = l->batch;
     label_spans *const known = &b->labels;
-    const uint8_t first = *p;
     if (LIKELY(known->count > 0)) {
         int i;
         for (i = 0; i < 2; i++) {
@@ -73,21 +103,9 @@ static inline int read_label_text(lines *l, const uint8_t *p, const uint8_t *end
             }
         }
     }
-    if (length > LABEL_BYTES)
+    if (UNLIKELY(l->rules->sets) ? !label_set_is_plain(p, end)
+                                 : !label_is_plain(p, end, l->rules->numeric))
         return 0;
-    if (l->rules->numeric || is_digit(first) || first == '-' || first == '+' || first == '.') {
-        /* Plain integers, as 1 and 1.0; other numbers may be no label. */
-        const uint8_t *q = p + (first == '-' || first == '+');
-        if (q == end || !is_digit(*q) || (*q == '0' && q + 1 < end && is_digit(q[1])))
-            return 0;
-        while (q < end && is_digit(*q))
-            q++;
-        if (q < end && *q == '.')
-            for (q++; q < end && *q == '0'; q++)
-                ;
-        if (q < end)
-            return 0;
-    }
     l->label = label_spans_find(known, b->body, p, length);
     return l->label >= 0;
 }

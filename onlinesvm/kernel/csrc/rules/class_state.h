@@ -29,7 +29,7 @@ typedef struct {
     uint8_t *row;
     uint32_t n;
     uint16_t size;   /* of the row's piece */
-    uint16_t coming; /* how many samples will have the feature, while room is reserved for them */
+    uint16_t coming; /* how many labels samples will add, while room is reserved for them */
 } class_feature;
 
 typedef struct {
@@ -156,10 +156,10 @@ static int multiclass_reserve_row(multiclass *m, size_t longest)
     return 1;
 }
 
-/* The bytes of all pieces that a row can take while so many more samples have its feature. */
+/* The bytes of all pieces that a row can take while so many more labels come. */
 static size_t class_growth(const multiclass *m, const class_feature *f)
 {
-    size_t n = f->n + (size_t)f->coming * CLASS_UPDATED, bytes = 0;
+    size_t n = f->n + (size_t)f->coming, bytes = 0;
     int size = f->row ? f->size + 1 : 0;
     if (n > m->most || f->coming == UINT16_MAX)
         n = m->most;
@@ -171,32 +171,42 @@ static size_t class_growth(const multiclass *m, const class_feature *f)
 }
 
 /* Room for what the rows of these samples' features can grow by; PAD stands for any new feature.
- * There must be state for the ids, and room for the labels. 0 without memory. */
-static int multiclass_reserve_entries(multiclass *m, const rows *x, size_t samples)
+ * sets: where the labels of each sample start, NULL where each has one. There must be state for the
+ * ids, and room for the labels. 0 without memory. */
+static int multiclass_reserve_entries(multiclass *m, const rows *x, size_t samples,
+                                      const int64_t *sets)
 {
-    const int64_t start = x->indptr[0], end = x->indptr[samples];
+    const int64_t end = x->indptr[samples];
     const size_t most = m->most < m->room ? m->most : m->room;
-    const class_feature fresh = {.coming = 1};
-    size_t bytes = 0, pads;
+    size_t bytes = 0, updated = CLASS_UPDATED, i;
     int64_t j;
-    for (j = start; j < end; j++) {
-        class_feature *f = class_at(m, (uint32_t)x->indices[j]);
-        PREFETCH(class_at(m, (uint32_t)x->indices[j + CLASS_PREFETCH < end ? j + CLASS_PREFETCH
-                                                                           : end - 1]));
-        f->coming += f->coming < UINT16_MAX;
+    for (i = 0; i < samples; i++) {
+        size_t pads = 0;
+        if (sets)
+            updated = (size_t)(sets[i + 1] - sets[i]) + SET_RIVALS;
+        for (j = x->indptr[i]; j < x->indptr[i + 1]; j++) {
+            class_feature *f = class_at(m, (uint32_t)x->indices[j]);
+            PREFETCH(class_at(m, (uint32_t)x->indices[j + CLASS_PREFETCH < end ? j + CLASS_PREFETCH
+                                                                               : end - 1]));
+            f->coming = f->coming + updated < UINT16_MAX ? (uint16_t)(f->coming + updated)
+                                                         : UINT16_MAX;
+            pads += !x->indices[j];
+        }
+        /* A feature that comes often takes more than as many that come once, but not so much. */
+        if (pads) {
+            const class_feature fresh = {.coming = (uint16_t)updated};
+            bytes += 3 * pads * class_growth(m, &fresh);
+        }
     }
     class_at(m, 0)->coming = 0;
-    for (j = start, pads = 0; j < end; j++) {
+    for (j = x->indptr[0]; j < end; j++) {
         class_feature *f = class_at(m, (uint32_t)x->indices[j]);
-        pads += !x->indices[j];
         if (f->coming) {
             bytes += class_growth(m, f);
             f->coming = 0;
         }
     }
-    /* A feature that comes often takes more than as many that come once, but not so much more. */
-    bytes += 3 * pads * class_growth(m, &fresh);
-    return pieces_reserve(&m->rows, bytes, most + CLASS_UPDATED);
+    return pieces_reserve(&m->rows, bytes, most + SET_RIVALS + MOST_IN_SET);
 }
 
 /* Labels. */
