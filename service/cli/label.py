@@ -59,7 +59,7 @@ def _batched(rows: Iterator[Row]) -> Iterator[list[Row]]:
 
 
 def _send(client: Client, rows: list[Row]) -> list[str]:
-    """What labels come to, sent in halves where their samples are too large for one request."""
+    """Send labels, in halves where their samples are too large for one request; the outcomes."""
     try:
         return client.label(rows)
     except RequestRefused as error:

@@ -157,7 +157,7 @@ def _in_file(path: str, known: Mapping[str, argparse.Action]) -> Iterator[tuple[
         raise UsageError(f"--config {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{path}: expected TOML in UTF-8, got other bytes") from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # no TOML, too many digits, too deep
         raise UsageError(f"{path}: expected TOML: {error}") from None
     for written, value in tables.items():
         key = written.replace("-", "_")

@@ -204,7 +204,7 @@ class FileTail:
         return Entries([BadEntry(why)], [self._place.pack()])
 
     def _rest(self, file: int) -> Entries:
-        """What comes after the last newline of a file that is over."""
+        """The bytes after the last newline of a file that is over, as a line."""
         size = os.fstat(file).st_size
         if size <= self._place.offset:
             return NOTHING
@@ -214,7 +214,12 @@ class FileTail:
 
     def _begin(self, path: str, inode: int | None = None) -> None:
         """Go to the start of a file, if it is still that of the `inode`. Raises OSError."""
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO must not block
+        try:
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # no FIFO may block
+        except FileNotFoundError:
+            if inode is None:
+                raise
+            return  # it was rotated just now
         status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode):
             os.close(file)

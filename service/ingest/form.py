@@ -200,6 +200,7 @@ def _sample(label: Any, features: Any, importance: Any) -> bytes:
     except (OverflowError, ValueError, TypeError) as error:
         if isinstance(error, BadEntry):
             raise
+        _packer.reset()  # a map that could not be packed whole would begin the next sample
         raise BadEntry(
             f"expected names, text and numbers of 64 bits, got others: {error}"
         ) from None

@@ -13,6 +13,7 @@ stream that was created anew is noticed:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
@@ -201,7 +202,8 @@ class RedisStream:
         ids = [row[0] for row in rows]
         self._id = ids[-1]
         self._adapt(len(rows), _bytes_of(figures[b"first-entry"], figures[b"last-entry"]))
-        self._ask()  # redis works while these are learned
+        with contextlib.suppress(RedisLost):  # the next read asks again: these are not lost by it
+            self._ask()  # redis works while these are learned
         return Entries([row[1] for row in rows], _Cursors(ids, before))
 
     def _adapt(self, rows: int, ends_bytes: int) -> None:

@@ -66,7 +66,7 @@ class Source(Protocol):
         """
 
     def lag(self, cursor: bytes | None) -> Lag:
-        """What lies between `cursor` and the end, as far as that was seen by the last `read`."""
+        """The entries between `cursor` and the end, as far as the last `read` has seen it."""
 
     def place(self, cursor: bytes) -> str:
         """The entry before `cursor`, for a message."""

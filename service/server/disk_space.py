@@ -66,8 +66,8 @@ class DiskSpace:
         """
         try:
             older = self._snapshots.keep_alone(stored)
-        except (OSError, SnapshotError) as error:
-            log.error("no room can be made on the disk: %s", error)
+        except (OSError, SnapshotError, MemoryError) as error:
+            log.error("no room can be made on the disk: %s", error or "out of memory")
             return False
         if older:
             log.warning(

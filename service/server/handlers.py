@@ -416,7 +416,8 @@ class LeaderHandlers(Handlers):
 
     def _lag(self, request: Request) -> Answer:
         hosted = self._registry.get(request.model, request.id)
-        if not hosted.producers.has_resumed(request.producer, request.peer):
+        # Where none has, its model was unloaded meanwhile.
+        if not hosted.producers.may_send(request.producer, request.peer):
             text = "expected the connection that last asked to resume this producer, got another"
             raise RequestError("SEQUENCE_GAP", text, None, request.id)
         hosted.lags.note(request.producer, request.options)

@@ -95,7 +95,7 @@ class Hold(_OfHeld):
         """
         self.begin()
         state, _ = self.hosted.learning
-        known = state.held.hold(self.group)
+        known = state.held.hold(self.group) if len(self.batch) else []
         self.end()
         return known
 
@@ -127,7 +127,8 @@ class Label(_OfHeld):
         """
         self.begin()
         state, _ = self.hosted.learning
-        _apply(lambda: held_entries.label(state, self.due, self.now))
+        if self.due.keys:  # without an entry nothing changes, not even its time
+            _apply(lambda: held_entries.label(state, self.due, self.now))
         self.hosted.label_order.note(state.model.labels, self.due.batch)
         figures = state.held.figures
         figures.unknown += self.outcomes.count(Outcome.UNKNOWN)
@@ -142,10 +143,11 @@ class Expire(_OfHeld):
 
     now: int
     due: Due
+    refused: list[bytes]
 
     def entry(self) -> Entry:
         _, stored = self.hosted.learning
-        return held_entries.expire_entry(stored.id, self.now, len(self.due.keys))
+        return held_entries.expire_entry(stored.id, self.now, len(self.due.keys), self.refused)
 
     def carry_out(self) -> None:
         """Let them leave, and learn those that have a default label. Raises as Label does."""
@@ -271,4 +273,5 @@ def plan_to_expire(hosted: Hosted, changes: Changes, now: int) -> Expire | None:
             break
     if not keys:
         return None
-    return Expire(hosted, changes, now, held_entries.due_of(state, keys))
+    refused = held_entries.refused_of(state, keys)
+    return Expire(hosted, changes, now, held_entries.due_of(state, keys, refused), refused)

@@ -49,6 +49,6 @@ def _write(hosted: Hosted, started: Started, deadline: float) -> bool:
 
 
 def _has_learned(hosted: Hosted) -> bool:
-    """Whether the log has more of a model than that it was created."""
+    """True if the log has more of a model than its creation."""
     state, stored = hosted.learning
     return stored.newest is not None or state.position.lsn > state.created

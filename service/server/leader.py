@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, cast
 
 from onlinesvm.config import LearnerConfig, Limits
@@ -135,10 +136,11 @@ class Leader:
         self._writer.settle()
         self.report_drifts()
         turn = PlannedTurn(self._writer, self._registry, self._part_bytes, refusal)
+        now = cache(self.clock)  # one time for all requests: the clock may go back
         plans: list[Planned] = []
         for request in requests:
             try:
-                plans.append(self._plan_one(request, turn))
+                plans.append(self._plan_one(request, turn, now))
             except Exception as error:  # answers this request, and stops no other
                 plans.append(error)
         turn.write(more=False)
@@ -147,17 +149,19 @@ class Leader:
             self._watched.update(turn.hosted)
         return plans
 
-    def _plan_one(self, request: Request, turn: PlannedTurn) -> Planned:
+    def _plan_one(self, request: Request, turn: PlannedTurn, now: Callable[[], int]) -> Planned:
         if request.op == "learn":
             return self._plan_to_learn(request, turn)
         if is_held(request):
-            return self._plan_to_hold(request, turn)
+            return self._plan_to_hold(request, turn, now())
         if request.op == "label":
-            return self._plan_to_label(request, turn)
+            return self._plan_to_label(request, turn, now())
         if request.op == "resume":
             hosted, _ = self._hosted(request, turn)
             turn.check_user(request, hosted)
             hosted.producers.resume(request.producer, request.peer)
+        elif request.op == "lag":
+            turn.check_user(request, self._existing(request, turn))
         elif request.op == "create" and not has_origin(request):
             return self._plan_to_create(request, turn)
         elif request.op == "drop":
@@ -199,19 +203,19 @@ class Leader:
         turn.limited.add(hosted.name)
         return [limit]
 
-    def _plan_to_hold(self, request: Request, turn: PlannedTurn) -> Hold:
+    def _plan_to_hold(self, request: Request, turn: PlannedTurn, now: int) -> Hold:
         hosted = self._existing(request, turn)
         labels = turn.labels_of(hosted)
-        plan = plan_to_hold(request, hosted, self._changes, self.clock(), labels)
+        plan = plan_to_hold(request, hosted, self._changes, now, labels)
         plan.before = self._before(hosted, turn)
         turn.add(plan)
         return plan
 
-    def _plan_to_label(self, request: Request, turn: PlannedTurn) -> Label:
+    def _plan_to_label(self, request: Request, turn: PlannedTurn, now: int) -> Label:
         hosted = self._existing(request, turn)
         labelled = turn.labelled.setdefault(hosted.model.id, set())
         plan, labels = plan_to_label(
-            request, hosted, self._changes, self.clock(), turn.labels_of(hosted), labelled
+            request, hosted, self._changes, now, turn.labels_of(hosted), labelled
         )
         if not plan.due.keys:
             return plan
@@ -228,7 +232,9 @@ class Leader:
         """
         self._writer.settle()
         plan = plan_to_expire(hosted, self._changes, self.clock())
-        if plan is None:
+        if plan is None:  # what was to leave has left already
+            state, stored = hosted.learning
+            stored.next_expiry = state.held.next_expiry or 0
             return
         turn = PlannedTurn(self._writer, self._registry, math.inf, refusal)
         plan.before = self._before(hosted, turn)

@@ -38,7 +38,7 @@ class SnapshotQueue:
 
     @property
     def is_due(self) -> bool:
-        """Whether the next round begins: with as many as there may be, or all that can be had."""
+        """True if the next round begins: with as many as there may be, or all that can be had."""
         is_full = len(self._ready) >= ROUND or not self._loading
         return bool(self._ready) and (is_full or bool(self._urgent))
 

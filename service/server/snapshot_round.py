@@ -74,7 +74,7 @@ class Round:
 
     @property
     def is_verified(self) -> bool:
-        """Whether there are snapshots, and all of them need none beside them."""
+        """True if there are snapshots, and all of them need none beside them."""
         written = [job.written is not None and job.written.was_verified for job in self.jobs]
         return bool(written) and all(written)
 
@@ -104,8 +104,8 @@ class Round:
             assert newest is not None
             try:
                 snapshots.verify(newest)
-            except (OSError, SnapshotError) as error:
-                self.damaged.append(Damaged(stored, newest, str(error)))
+            except (OSError, SnapshotError, MemoryError) as error:
+                self.damaged.append(Damaged(stored, newest, str(error) or "out of memory"))
         if not self.damaged:
             released.remove(snapshots, release)
 

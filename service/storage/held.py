@@ -53,10 +53,10 @@ class Group:
     """Samples that came in one request: the msgpack array that they are in.
 
     given: the numbers that predicting gave, in the order of the samples, as `keys` are. since: when
-    they came; they are held for `ttl`. default: the label, packed, that they are learned with when
-    their time is up; None: they are dropped. user: whom they belong to; "" where there are no keys
-    of users. left: how many are still held; first: none of those
-    before is.
+    they came, or the latest time before; they are held for `ttl`. default: the label, packed, that
+    they are learned with when their time is up; None: they are dropped. user: whom they belong to;
+    "" where there are no keys of users. left: how many are still held; first: none of those before
+    is.
     """
 
     samples: bytes
@@ -78,7 +78,7 @@ class Group:
 
     @property
     def units(self) -> int:
-        """What it counts of the limit."""
+        """The units of the limit that it counts as."""
         return max(self.left, -(-len(self.samples) // _UNIT_BYTES)) if self.left else 0
 
     def sample(self, place: int) -> bytes:
@@ -172,6 +172,7 @@ class Held:
     def hold(self, group: Group) -> list[int]:
         """Hold the samples of a group; the places of those whose keys were known already."""
         self._pass(group.since)
+        group.since = self.now  # the leader's clock may go back: its time begins now all the same
         keys, held = group.keys, self._held
         known: list[int] = []
         before = len(held)
@@ -203,7 +204,7 @@ class Held:
         self._sample_bytes += len(group.samples)
 
     def outcomes(self, keys: Iterable[bytes], now: int) -> list[Outcome]:
-        """What a label of each key comes to at `now`; changes nothing."""
+        """The outcome of a label of each key at `now`; changes nothing."""
         found: dict[bytes, Outcome] = {}
         outcomes = []
         for key in keys:
@@ -337,7 +338,7 @@ class Held:
 
     @classmethod
     def restored(cls, raw: bytes, limit: int) -> Held:
-        """What a view has packed. Raises ValueError for other bytes."""
+        """The samples that a view has packed. Raises ValueError for other bytes."""
         held = cls(limit)
         try:
             held._restore(raw)
@@ -382,7 +383,7 @@ class Held:
 
 
 class HeldView(NamedTuple):
-    """What was held at one instant."""
+    """The samples held at one instant."""
 
     now: int
     held: dict[bytes, int]

@@ -6,16 +6,18 @@
              samples, a msgpack array, as bin; the user whom the keys
              belong to from now on, as text
     label    map {now}                                                   the request's own frame
-    expire   map {now, count}: the first `count` whose time is up at     empty
-             `now` leave
+    expire   map {now, count, refused}: the first `count` whose time    empty
+             is up at `now` leave; default labels, packed, that the
+             model did not take: their samples are dropped
 
 `now` is the leader's clock, in milliseconds since 1970: a replay and a follower have no clock of
-their own, and do not predict anew.
+their own, and do not predict anew. Nor have they the leader's `max_labels`: which default labels it
+refused is in the entry.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KINDS", "Due", "apply", "due_of", "expire", "expire_entry", "hold_entry", "label",
-    "label_entry", "labelled", "until_of",
+    "label_entry", "labelled", "refused_of", "until_of",
 ]  # fmt: skip
 
 KINDS = frozenset((Kind.HOLD, Kind.LABEL, Kind.EXPIRE))
@@ -63,9 +65,10 @@ def label_entry(model: bytes, now: int, body: bytes) -> Entry:
     return Entry(Kind.LABEL, model, msgpack.packb({"now": now}), body)
 
 
-def expire_entry(model: bytes, now: int, count: int) -> Entry:
-    """The entry of samples whose time is up."""
-    return Entry(Kind.EXPIRE, model, msgpack.packb({"now": now, "count": count}))
+def expire_entry(model: bytes, now: int, count: int, refused: Sequence[bytes]) -> Entry:
+    """The entry of samples whose time is up; `refused`: as `refused_of` has them."""
+    keys = {"now": now, "count": count, "refused": refused}
+    return Entry(Kind.EXPIRE, model, msgpack.packb(keys))
 
 
 def until_of(record: Record) -> int:
@@ -99,8 +102,10 @@ def apply(state: ModelState, record: Record, keys: Mapping[str, Any]) -> None:
         _, due = labelled(state, parse_labels(record.body, limits), now)
         label(state, due, now)
     else:
-        due_keys = state.held.due(now, _number(keys, "count"))
-        expire(state, due_of(state, due_keys), now)
+        due_keys, refused = state.held.due(now, _number(keys, "count")), keys.get("refused")
+        if not (isinstance(refused, list) and all(isinstance(each, bytes) for each in refused)):
+            raise ValueError(f"expected refused as an array of bytes, got {refused!r:.60}")
+        expire(state, due_of(state, due_keys, refused), now)
 
 
 def labelled(
@@ -137,26 +142,30 @@ def labelled(
         raise type(error)(error.message, path) from None
 
 
-def due_of(state: ModelState, keys: list[bytes]) -> Due:
-    """The samples of `keys`, whose time is up, each with its default label, if the model takes it.
+def refused_of(state: ModelState, keys: list[bytes]) -> list[bytes]:
+    """The default labels of the samples of `keys` that the model does not take any more: others
+    have come since these were held.
+    """
+    known = state.model.labels.copy()
+    refused = []
+    for default in dict.fromkeys(state.held.sample(key).default for key in keys):
+        if default is not None:
+            try:
+                known.learn([label_of_packed(default)])
+            except SampleError:
+                refused.append(default)
+    return refused
+
+
+def due_of(state: ModelState, keys: list[bytes], refused: Sequence[bytes]) -> Due:
+    """The samples of `keys`, whose time is up, each with its default label, if it has one that is
+    not among the `refused`.
 
     Changes nothing.
     """
-    known = state.model.labels.copy()
-    taken: dict[bytes, bool] = {}
-    found = []
-    for key in keys:
-        default = state.held.sample(key).default
-        if default is None:
-            continue
-        if default not in taken:
-            try:
-                known.learn([label_of_packed(default)])
-                taken[default] = True
-            except SampleError:  # of a third label: others have come since it was held
-                taken[default] = False
-        if taken[default]:
-            found.append(Labelled(key, default, 1.0))
+    dropped = frozenset(refused)
+    defaults = [(key, state.held.sample(key).default) for key in keys]
+    found = [Labelled(key, d, 1.0) for key, d in defaults if d is not None and d not in dropped]
     return _due(state, found)._replace(keys=keys)
 
 

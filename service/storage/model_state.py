@@ -15,7 +15,7 @@ A snapshot carries these attachments (`snapshot.format`):
                     applied furthest back first
     user            text, the user who created the model; empty where there were no keys
 
-and the blob ``held``, the samples held (`held`), where there are any.
+and the blob ``held``, the samples held (`held`), where there ever were any.
 """
 
 from __future__ import annotations
@@ -331,7 +331,7 @@ class ModelState:
             "users": self.producers.ownership.dump(),
             "user": self.user,
         }
-        if self.held.memory_bytes:
+        if self.held.now:
             view.blobs[HELD] = self.held.view().pack
         return view
 

@@ -126,10 +126,6 @@ class Producers:
         """True if `peer` was the last connection to resume `name`, or none was."""
         return self._resumed_by.get(name, peer) == peer
 
-    def has_resumed(self, name: bytes, peer: bytes) -> bool:
-        """True if `peer` was the last connection to resume `name`."""
-        return self._resumed_by.get(name) == peer
-
     def dump(self) -> dict[bytes, Applied]:
         """All of them, as a snapshot holds them, in order."""
         return dict(self._applied)

@@ -79,6 +79,8 @@ def test_a_file_has_lists_and_tables(tmp_path: Path) -> None:
         ("max_memory = '1 TB'", "{path}: max_memory: expected a size in bytes"),
         ("bind =", "{path}: expected TOML: Invalid value (at end of document)"),
         ("[daemon]\nbind = 'a'", "{path}: unknown key 'daemon'"),
+        ("max_held = " + "1" * 5000, "{path}: expected TOML: Exceeds the limit"),
+        ("bind = " + "[" * 3000, "{path}: expected TOML: maximum recursion depth exceeded"),
         ("bind = '\xff'", "{path}: expected TOML in UTF-8, got other bytes"),
         ("#" * 2**20 + "\n", "{path}: expected at most 1048576 bytes, got more"),
     ],

@@ -212,6 +212,28 @@ def test_a_renamed_file_is_read_until_it_is_quiet(tmp_path: Path) -> None:
         assert tail.read() == [b"no newline", b"3"]
 
 
+def test_a_file_that_is_renamed_just_before_it_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"1\n")
+    with Tail(path) as tail:
+        assert tail.read() == [b"1"]
+        path.rename(tmp_path / "log-20261127")
+        path.write_bytes(b"2\n")
+        begin = tail.source._begin
+
+        def late(*found: Any) -> None:
+            monkeypatch.undo()
+            path.rename(tmp_path / "log-20261128")
+            begin(*found)
+            path.write_bytes(b"3\n")
+
+        monkeypatch.setattr(tail.source, "_begin", late)
+        tail.source._grace_s = 0.0
+        assert tail.read() == [b"2", b"3"]
+
+
 def test_dates_and_numbers_are_in_order(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"0\n")

@@ -49,6 +49,14 @@ def test_a_sample_is_the_same_in_json_and_msgpack(
     assert one(Form(format="msgpack"), msgpack.packb(sample)) == sample
 
 
+@pytest.mark.parametrize("value", ["1" + "0" * 40, '"\\ud800"'], ids=["number", "text"])
+def test_a_value_that_cannot_be_packed_leaves_nothing_in_the_next_sample(value: str) -> None:
+    record = f'{{"y": 1, "a": 1, "b": {value}, "c": 3}}'
+    bad, good = Form(label_field="y").pack([record.encode(), b'{"y": 0, "a": 2}'])
+    assert isinstance(bad, BadEntry)
+    assert good == msgpack.packb([0, {"a": 2}])
+
+
 def test_repeated_names_are_kept() -> None:
     (packed,) = Form().pack([b'{"label": 1, "features": {"a": 1, "b": 2, "a": 3}}'])
     assert isinstance(packed, bytes)

@@ -307,6 +307,27 @@ def test_large_entries_at_the_ends_do_not_slow_it_down(server: RedisServer, redi
     assert reads < 30
 
 
+def test_entries_are_kept_when_the_connection_breaks_after_them(
+    server: RedisServer, redis: Any
+) -> None:
+    add(redis, *range(10))
+    with Tail(f"{server.url}/s") as tail:
+        connection = tail.source._connection
+        send = connection.send
+
+        def broken(*commands: Any, **options: Any) -> None:
+            if tail.source._number:  # entries came: the next are asked for
+                connection.send = send  # type: ignore[method-assign]
+                connection._connection._sock.shutdown(socket.SHUT_RDWR)
+            send(*commands, **options)
+
+        connection.send = broken  # type: ignore[method-assign]
+        assert tail.read() == [*range(10)]
+        assert connection.send == send
+        add(redis, 10)
+        assert tail.read() == [10]
+
+
 def test_a_server_that_is_away(server: RedisServer, tmp_path: Path) -> None:
     with RedisServer(tmp_path / "data", fsync="always") as own:
         with own.client() as client:

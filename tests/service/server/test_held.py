@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from onlinesvm.service.server.counters import Counters
 from onlinesvm.service.server.order import parts_of
 from onlinesvm.service.server.service import Reading
 from tests.daemons import digest_of, eventually
-from tests.logs import ENOSPC, Bench, Disk, FaultyFiles, bench, body_of, scratch
+from tests.logs import ENOSPC, LIMITS, Bench, Disk, FaultyFiles, bench, body_of, scratch
 from tests.service.server.test_handlers import answer, refusal
 from tests.service.storage.test_held import Oracle
 
@@ -218,6 +220,59 @@ def test_a_default_label_that_has_no_side_any_more_is_dropped(tmp_path: Path, cl
         (error,) = found.turn(hold(["k3"], [["a"]], default_label="no"))
         assert error.code == "BAD_SAMPLE"
         assert error.message.startswith("default_label: expected one of the model's two labels")
+
+
+def test_default_labels_beyond_max_labels_are_dropped_by_a_replay_too(
+    tmp_path: Path, clock: Clock
+) -> None:
+    limits = replace(LIMITS, max_labels=3)
+    with bench(tmp_path, clock=clock, limits=limits, task="multiclass") as found:
+        found.learn([(["a"], "x"), (["b"], "y")])
+        for key, default in ("k1", "new"), ("k2", "one too many"), ("k3", "new"):
+            found.turn(hold([key], [[key]], ttl_s=1, default_label=default))
+        clock.now += 1000
+        tick(found)
+        assert found.model.position == 4
+        digest = digest_of(found.model)
+    with bench(tmp_path, clock=clock, limits=limits, task="multiclass") as found:
+        assert digest_of(found.model) == digest
+
+
+def test_an_expiry_that_a_start_notes_too_early_is_noted_anew(tmp_path: Path, clock: Clock) -> None:
+    """A start looks at the entries that hold samples alone, not at those that label them."""
+    with bench(tmp_path, clock=clock, **SGD) as found:
+        found.turn(hold(["k"], [["a"]], ttl_s=1))
+        found.turn(label(["k", 1]))
+    with bench(tmp_path, clock=clock, **SGD) as found:
+        clock.now += 1000
+        tick(found)
+        assert found.service._expiries.tick(0.0) == (math.inf, [])
+
+
+def test_a_clock_that_goes_back_shortens_no_samples_time(tmp_path: Path, clock: Clock) -> None:
+    with bench(tmp_path, clock=clock, **SGD) as found:
+        found.turn(hold(["k1"], [["a"]], ttl_s=5))
+        clock.now -= 600_000
+        found.turn(hold(["k2"], [["a"]], ttl_s=5))
+        reply = answer(found.service, "label", label(["k1", 1], ["k2", -1])[1])
+        assert msgpack.unpackb(reply.body) == ["learned", "learned"]
+        packed = state_of(found).held.view().pack()
+    with bench(tmp_path, clock=clock, **SGD) as found:
+        assert state_of(found).held.view().pack() == packed
+
+
+def test_requests_without_an_entry_leave_the_latest_time_as_it_is(
+    tmp_path: Path, clock: Clock
+) -> None:
+    """A replay does not see them."""
+    with bench(tmp_path, clock=clock, **SGD) as found:
+        found.turn(hold(["k"], [["a"]], ttl_s=1))
+        found.turn(label(["k", 1]))
+        latest = clock.now
+        clock.now += 500
+        found.turn(hold([], []))
+        found.turn(label(["k", 1]))
+        assert state_of(found).held.now == latest
 
 
 KEY = st.sampled_from(["k0", "k1", "k2", "k3", "k4"])

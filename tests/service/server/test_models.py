@@ -222,6 +222,17 @@ def test_a_model_that_left_the_memory_comes_back(tmp_path: Path) -> None:
         assert digest(found, "spam") == digest_after_all(batches, **SGD)
 
 
+def test_a_producer_reports_its_lag_to_a_model_that_left_the_memory(tmp_path: Path) -> None:
+    with bench(tmp_path) as found:
+        create(found, "spam")
+        ask(found, "resume", "spam", producer="p")
+        learn(found, "spam", small(1)[0], producer="p", sequence=1)
+        unload(found, "spam")
+        assert ask(found, "lag", "spam", producer="p", entries=3) == {}
+        (shown,) = ask(found, "stats", "spam")["ingest"]
+        assert shown["lag_entries"] == 3
+
+
 def test_requests_for_models_in_memory_do_not_wait_for_others(tmp_path: Path) -> None:
     batches = small(4)
     with bench(tmp_path) as found:

@@ -191,6 +191,28 @@ def test_one_that_can_no_longer_be_read_is_written_anew(
         assert digest_of(OnlineSVM.load(newest)) == digest_of(found.model)
 
 
+def test_one_that_no_memory_is_left_to_read_back_is_written_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def verify(path: object) -> None:
+        monkeypatch.undo()
+        raise MemoryError
+
+    with bench(tmp_path, every_s=0.1) as found:
+        found.learn([(["a"], 1)])
+        found.snapshot()
+        monkeypatch.setattr(reader, "verify", verify)
+
+        def is_written_anew() -> bool:
+            found.service.tick(time.monotonic())
+            return "written anew: out of memory" in caplog.text
+
+        eventually(is_written_anew, "a snapshot")
+        found.learn([(["b"], -1)])
+        found.snapshot()
+        assert digest_of(OnlineSVM.load(newest_snapshot(tmp_path))) == digest_of(found.model)
+
+
 def test_many_that_are_not_in_memory_are_loaded_some_at_a_time(tmp_path: Path) -> None:
     with bench(tmp_path) as found:
         for i in range(50):

@@ -42,7 +42,7 @@ class Oracle:
                 known.append(i)
             else:
                 self.remembered = [row for row in self.remembered if row[0] != key]
-                self.held.append((key, now, now + ttl, i))
+                self.held.append((key, self.now, self.now + ttl, i))
         self.held = self.held[max(0, len(self.held) - self.limit) :]
         return known
 
