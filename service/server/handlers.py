@@ -12,9 +12,9 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.data.batch import BatchColumns
 from onlinesvm.data.codec import encode_margins
 from onlinesvm.data.label import packable
+from onlinesvm.data.pieces import Decoded, Pieces
 from onlinesvm.data.validation import sample_starts
 from onlinesvm.errors import BodyError, SampleError
 from onlinesvm.metrics.monitor import NAMES
@@ -124,10 +124,10 @@ class Handlers(ABC):
     def _ping(self, request: Request) -> Answer:
         return Reply({"mode": self.mode})
 
-    def _batch(self, model: Model, request: Request) -> BatchColumns:
+    def _batch(self, model: Model, request: Request) -> Decoded:
         """The samples in a request to score, which its user's quota pays for."""
         batch = model.decode(request.body, labelled=False)
-        self._users.quotas.take_features(request, int(batch.indptr[-1]))
+        self._users.quotas.take_features(request, _feature_count(batch, request.body))
         return batch
 
     def _predict(self, request: Request) -> Answer:
@@ -139,7 +139,7 @@ class Handlers(ABC):
         self,
         request: Request,
         model: Model,
-        batch: BatchColumns,
+        batch: Decoded,
         samples: bytes,
         margins: NDArray[np.float64] | None = None,
     ) -> Reply:
@@ -193,14 +193,15 @@ class Handlers(ABC):
         body = encode_features(model.features_batch(batch))
         return self._shown(request, model, len(batch), body)
 
-    def _check_shown(self, batch: BatchColumns, model: Model, request: Request) -> None:
+    def _check_shown(self, batch: Decoded, model: Model, request: Request) -> None:
         """Raise RequestError for more features than one reply shows: each becomes objects and some
         40 bytes, while others wait.
         """
-        limit, features = model.limits.max_features_per_sample, int(batch.indptr[-1])
+        limit = model.limits.max_features_per_sample
+        features = _feature_count(batch, request.body)
         if len(batch) == 1:  # a text is cut to have fewer
             limit = max(limit, _SHOWN_FEATURES)
-        if features > limit:
+        if isinstance(batch, Pieces) or features > limit:
             raise RequestError(
                 "TOO_LARGE",
                 f"expected at most {limit} features to {request.op} at once, got {features}",
@@ -316,6 +317,13 @@ class Handlers(ABC):
         """The figures of this mode alone."""
 
 
+def _feature_count(decoded: Decoded, body: bytes) -> int:
+    """The features of what was decoded from `body`; of Pieces, which have none yet, two a byte, as
+    texts have.
+    """
+    return 2 * len(body) if isinstance(decoded, Pieces) else int(decoded.indptr[-1])
+
+
 class LeaderHandlers(Handlers):
     """The operations of a daemon that learns."""
 
@@ -345,7 +353,7 @@ class LeaderHandlers(Handlers):
         try:
             if isinstance(plan, Plan):
                 learned = plan.carry_out()
-                self._users.quotas.take_features(request, int(plan.batch.indptr[-1]))
+                self._users.quotas.take_features(request, _feature_count(plan.batch, request.body))
                 return self._learned(learned)
             if isinstance(plan, Hold):
                 return self._held(request, plan)
@@ -378,7 +386,7 @@ class LeaderHandlers(Handlers):
 
     def _held(self, request: Request, plan: Hold) -> Reply:
         known = plan.carry_out()
-        self._users.quotas.take_features(request, int(plan.batch.indptr[-1]))
+        self._users.quotas.take_features(request, _feature_count(plan.batch, request.body))
         reply = self._predicted(
             request, plan.hosted.model, plan.batch, plan.group.samples, plan.margins
         )
@@ -468,6 +476,7 @@ class LeaderHandlers(Handlers):
             "ingest": hosted.lags.report(hosted.producers),
             "label_run": hosted.label_order.longest,
             "refused_features": model.refused_features,
+            "cut_texts": model.cut_texts,
             "prunes": model.pruning.prunes,
             "pruned_features": model.pruning.features,
             "longest_prune_s": model.pruning.longest_s,
