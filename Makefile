@@ -10,31 +10,42 @@ LINE ?=
 # What an installation is made of; Python files are used where they stand.
 BUILT := pyproject.toml setup.py onlinesvm/kernel/constants.py onlinesvm/magnitudes.py \
 	onlinesvm/metrics/constants.py onlinesvm/model/rules/constants.py \
+	onlinesvm/text/constants.py \
 	$(wildcard onlinesvm/kernel/native/*.p[yx][xid] onlinesvm/kernel/csrc/*/*.h)
 
-.PHONY: demo test fuzz chaos mutations soak test-docs test-install lint types check sanitize \
-	bench bench-full bench-torch clean help
+.PHONY: demo test test-redis fuzz chaos mutations attacks soak test-docs test-install lint types check sanitize \
+	docs bench bench-full bench-torch clean help
 
 demo: $(VENV)/.runtime  ## stream this machine's Python library through a daemon
 	@$(BIN)/onlinesvm demo $(if $(LINE),"$(LINE)")
 
 test: $(VENV)/.dev  ## all tests but those of the documentation
-	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/test_docs.py
+	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/test_docs.py -m 'not redis'
 
 fuzz: $(VENV)/.dev  ## every property over many fresh random examples
 	$(BIN)/python -m pytest -n 2 --dist worksteal --hypothesis-profile fuzz --timeout 1200 -m hypothesis
 
 chaos: $(VENV)/.dev  ## kill the daemon 500 times on each kernel (CHAOS_KILLS=N CHAOS_SEED=N)
-	CHAOS_KILLS=$(or $(CHAOS_KILLS),500) $(BIN)/python -m pytest tests/service/test_chaos.py
+	CHAOS_KILLS=$(or $(CHAOS_KILLS),500) $(BIN)/python -m pytest tests/service/test_chaos.py tests/service/test_chaos_models.py tests/service/test_chaos_held.py
 
 mutations: $(VENV)/.dev  ## damage 10,000 state folders (MUTATIONS=N MUTATIONS_SEED=N)
 	MUTATIONS=$(or $(MUTATIONS),10000) $(BIN)/python -m pytest tests/service/storage/test_mutations.py
 
+attacks: $(VENV)/.dev  ## peers that mean harm, for 20 seconds each (ATTACK_S=N)
+	ATTACK_S=$(or $(ATTACK_S),20) $(BIN)/python -m pytest tests/service/test_attacks.py
+
 soak: $(VENV)/.dev  ## all at once, at full load, with kills, for three minutes (SOAK_MINUTES=N)
 	$(BIN)/python -m tests.soak --minutes $(or $(SOAK_MINUTES),3)
 
+test-redis: $(VENV)/.dev  ## those with redis-server: kills, trims (REDIS_ROUNDS=N CHAOS_SEED=N)
+	REDIS_ROUNDS=$(or $(REDIS_ROUNDS),200) $(BIN)/python -m pytest -m redis
+
 test-docs: $(VENV)/.dev  ## the commands of README and docs, as printed
 	$(BIN)/python -m pytest tests/test_docs.py
+
+docs: $(VENV)/.docs  ## the site of these pages, in build/docs; warnings are errors, doctests run
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs -b html . build/docs
+	$(BIN)/python -m sphinx --quiet --fail-on-warning -c docs -b doctest . build/doctest
 
 test-install: $(VENV)/.dev  ## wheels built with and without a compiler, installed and run
 	$(BIN)/python -m pytest tests/install.py
@@ -81,6 +92,10 @@ $(VENV)/.runtime: $(BUILT) | $(BIN)/python
 
 $(VENV)/.dev: $(BUILT) | $(BIN)/python
 	$(INSTALL) '.[dev]'
+	@touch $@ $(VENV)/.runtime
+
+$(VENV)/.docs: $(BUILT) | $(BIN)/python
+	$(INSTALL) '.[docs,sklearn]'
 	@touch $@ $(VENV)/.runtime
 
 $(VENV)/.bench: $(BUILT) | $(BIN)/python

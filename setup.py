@@ -7,6 +7,7 @@ hash that collides all the time.
 """
 
 import os
+import re
 import runpy
 from glob import glob
 from pathlib import Path
@@ -79,4 +80,15 @@ class Wheel(bdist_wheel):
         super().run()
 
 
-setup(ext_modules=extensions(), cmdclass={"bdist_wheel": Wheel})
+def readme():
+    """README.md for a package index, which has no other file: a link to one becomes its name."""
+    text = Path("README.md").read_text(encoding="utf-8")
+    return re.sub(r"\[([^]]*)\]\((?!https?:)([^)#]*)[^)]*\)", r"\1 (`\2`)", text)
+
+
+setup(
+    ext_modules=extensions(),
+    cmdclass={"bdist_wheel": Wheel},
+    long_description=readme(),
+    long_description_content_type="text/markdown",
+)

@@ -34,8 +34,8 @@ bench = Bench(
         " 0.3, the mean loss of the violators; Adam, 0.001, batches of 256. `violators@N` is their"
         " share after N batches, over the last ten.",
         "pairwise hinge: a weight for each dimension of the raw spectra's cosine, margin 1, one"
-        " pass over drawn triplets. Ours is handed their differences and learns one by one, without"
-        " a bias, at its defaults; torch is handed both sides, in batches of 256, and learns by the"
+        " pass over drawn triplets. Both are handed both sides: ours, the task ranking at its"
+        " defaults, as dicts, and learns pair by pair; torch as tensors, in batches of 256, by the"
         " rate of least progressive error of 0.01 to 1. One thread each.",
     ),
     axis="step",

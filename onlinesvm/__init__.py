@@ -14,6 +14,7 @@ from onlinesvm.version import __version__
 
 if TYPE_CHECKING:
     from onlinesvm.config import LearnerConfig, Limits
+    from onlinesvm.data.objects import Worse
     from onlinesvm.errors import OnlineSVMError
     from onlinesvm.model.scorer import Scorer
     from onlinesvm.service.client.async_client import AsyncClient
@@ -28,6 +29,7 @@ __all__ = [
     "OnlineSVM",
     "OnlineSVMError",
     "Scorer",
+    "Worse",
     "__version__",
 ]
 
@@ -39,6 +41,7 @@ _ROOMS = {
     "OnlineSVM": "onlinesvm.svm",
     "OnlineSVMError": "onlinesvm.errors",
     "Scorer": "onlinesvm.model.scorer",
+    "Worse": "onlinesvm.data.objects",
 }
 
 

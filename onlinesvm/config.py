@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from onlinesvm.data.label import Written, label_of, packable
 from onlinesvm.errors import ConfigError, format_text
 from onlinesvm.magnitudes import MAX_MAGNITUDE, MIN_MAGNITUDE
+from onlinesvm.text.options import FIELD_KINDS, NUMBERS, TEXTS, TextOptions
 
 __all__ = [
     "MAX_MAGNITUDE", "MIN_MAGNITUDE", "LearnerConfig", "Limits", "check_number",
@@ -22,6 +23,10 @@ __all__ = [
 SCHEDULES = ("constant", "invscaling")
 NORMALIZE = ("none", "l2", "mean")
 POLICIES = ("refuse-new", "prune")
+TASKS = ("auto", "binary", "multiclass", "multilabel", "ranking")
+MANY_LABELS = ("multiclass", "multilabel")  # tasks of any number of labels
+# The rules of a task; other combinations are refused.
+TASK_RULES = {"multiclass": ("hedge",), "multilabel": ("hedge",), "ranking": ("hedge", "sgd")}
 
 # The registered rules: the class in onlinesvm.model.rules that is the formula, and the rule's own
 # parameters with their defaults; other rules' parameters are refused. The first parameter is the
@@ -52,7 +57,8 @@ RULE_BOUNDS: dict[str, tuple[float | None, float | None]] = {
 # is stored, and digested, as if they were not there.
 _LATER: dict[str, Any] = {
     "average": False, "normalize": "none", "class_weight": None, "threshold": 0.0,
-    "max_features_policy": "refuse-new", "labels": None, "positive": None,
+    "max_features_policy": "refuse-new", "labels": None, "positive": None, "fields": (),
+    "numbers": "raw", "crosses": (), "vectors": None, "task": "binary",
 }  # fmt: skip
 
 
@@ -79,6 +85,13 @@ class LearnerConfig:
     Raises ConfigError for a value out of range or a parameter of another rule.
     """
 
+    task: str = parameter(
+        "auto",
+        "binary tells two labels apart, multiclass any number, new ones as they come; ranking"
+        " scores items, learned from pairs of a better and a worse one; auto is multiclass where"
+        " three or more labels are named, else binary",
+        TASKS,
+    )
     rule: str = parameter(
         "hedge",
         "update rule: hedge runs six experts on one lookup and follows the best of them, and"
@@ -135,8 +148,8 @@ class LearnerConfig:
     )
     labels: tuple[Written, ...] | None = parameter(
         None,
-        "the only two labels, as spam,ham: any other is refused. Left out, the first two seen are"
-        " the labels",
+        "the only labels, as spam,ham: any other is refused. Left out, they are learned as they"
+        " come",
     )
     positive: tuple[Written, ...] | None = parameter(
         None,
@@ -152,6 +165,37 @@ class LearnerConfig:
         " features of smallest weight until a quarter is free, which takes about a second for ten"
         " million",
         POLICIES,
+    )
+    text: str | None = parameter(
+        None,
+        "how the model reads text (hedge: default, other rules: off): default is words, symbols,"
+        " style, pairs of words and parts of words, about 2 features a character; words is words"
+        " alone, faster, with half as many errors again; off refuses a bare text",
+        TEXTS,
+    )
+    fields: tuple[tuple[str, str], ...] = parameter(
+        (),
+        f"what fields of records hold, as subject=text,sent=date: {', '.join(FIELD_KINDS)}. A field"
+        " that is not named holds a category where its text is one word, else text",
+    )
+    numbers: str = parameter(
+        "raw",
+        "what a number is: raw is its value, prefixes also 5 names of its magnitude, a quarter"
+        " fewer errors where the response is not linear, and six times the features",
+        NUMBERS,
+    )
+    crosses: str | tuple[tuple[str, str], ...] = parameter(
+        (),
+        "fields whose categories make features in pairs, as carrier:origin,origin:dest; * for all"
+        " pairs. Two fields are crossed while they have at most 5,000 pairs of values. Where two"
+        " categories mean more together than each alone",
+    )
+
+    vectors: str | None = parameter(
+        None,
+        "the fastText .bin file whose word vectors texts have beside their words, known by its"
+        " SHA-256. Where few samples can be labelled and vectors of much text are at hand; slow: 10"
+        " µs a word",
     )
 
     def __post_init__(self) -> None:
@@ -174,10 +218,83 @@ class LearnerConfig:
         object.__setattr__(self, "class_weight", _checked_class_weight(self.class_weight))
         for name in ("labels", "positive"):
             object.__setattr__(self, name, _checked_labels(name, getattr(self, name)))
-        if self.labels is not None and len(self.labels) != 2:
-            raise ConfigError(f"labels: expected two labels, got {len(self.labels)}")
         if not isinstance(self.bias, bool):
             raise ConfigError(f"bias: expected true or false, got {self.bias!r}")
+        self._check_task()
+        if self.text is None:
+            object.__setattr__(self, "text", self._own_text())
+        object.__setattr__(self, "fields", _checked_fields(self.fields))
+        object.__setattr__(self, "crosses", _checked_crosses(self.crosses))
+        self.text_options()
+
+    def _own_text(self) -> str:
+        """How the model reads text if nothing else is said."""
+        reads = self.rule == "hedge" and self.task in ("binary", "ranking")
+        return "default" if reads else "off"
+
+    def text_options(self) -> TextOptions:
+        """How records are read. Raises ConfigError for options that cannot be."""
+        assert self.text is not None
+        return TextOptions(
+            text=self.text, fields=dict(self.fields), numbers=self.numbers,
+            crosses=self.crosses, vectors=self.vectors,
+        )  # fmt: skip
+
+    def _check_task(self) -> None:
+        """Decide an automatic task. Raises ConfigError for what the task does not have."""
+        _check_choice("task", self.task, TASKS)
+        labels = 0 if self.labels is None else len(self.labels)
+        if self.task == "auto":
+            object.__setattr__(self, "task", "multiclass" if labels > 2 else "binary")
+        if self.labels is not None and (labels < 2 or (labels > 2 and self.task == "binary")):
+            raise ConfigError(f"labels: expected two labels, got {labels}")
+        having = TASK_RULES.get(self.task, RULES)
+        if self.rule not in having:
+            raise ConfigError(
+                f"rule: expected {' or '.join(having)} for task {self.task}, got {self.rule!r}"
+            )
+        if self.task == "binary":
+            return
+        if self.task == "ranking":
+            self._check_ranking()
+            return
+        for name in ("positive", "threshold"):
+            if getattr(self, name):
+                raise ConfigError(
+                    f"{name}: expected none, as task {self.task} has no side +1,"
+                    f" got {getattr(self, name)!r}"
+                )
+        if self.text not in (None, "off"):
+            raise ConfigError(f"text: expected off for task {self.task}, got {self.text!r}")
+        if self.numbers != "raw":
+            raise ConfigError(f"numbers: expected raw for task {self.task}, got {self.numbers!r}")
+        for name in ("crosses", "vectors"):
+            if getattr(self, name):
+                raise ConfigError(
+                    f"{name}: expected none for task {self.task}, got {getattr(self, name)!r}"
+                )
+        if self.task == "multilabel" and self.class_weight:
+            raise ConfigError(
+                f"class_weight: expected none for task multilabel, got {self.class_weight!r}"
+            )
+        if isinstance(self.class_weight, tuple):
+            raise ConfigError(
+                f"class_weight: expected balanced for task {self.task}, got {self.class_weight!r}"
+            )
+
+    def _check_ranking(self) -> None:
+        """Take away the bias, which cancels out of a pair. Raises ConfigError for what a ranking
+        does not have: labels, and a norm, which the difference of two items would not keep.
+        """
+        for name in ("labels", "positive", "threshold", "class_weight"):
+            if getattr(self, name):
+                raise ConfigError(
+                    f"{name}: expected none, as task ranking has no labels,"
+                    f" got {getattr(self, name)!r}"
+                )
+        if self.normalize != "none":
+            raise ConfigError(f"normalize: expected none for task ranking, got {self.normalize!r}")
+        object.__setattr__(self, "bias", False)
 
     def _refuse_foreign(self, name: str, value: object) -> NoReturn:
         having = ", ".join(rule for rule in RULES if name in RULE_PARAMETERS[rule])
@@ -227,6 +344,7 @@ class LearnerConfig:
             for f in fields(self)
             if (f.name in of_rule or f.name not in _RULE_FIELDS)
             and not (f.name in _LATER and getattr(self, f.name) == _LATER[f.name])
+            and not (f.name == "text" and self.text == self._own_text())
         }
 
     @classmethod
@@ -246,6 +364,8 @@ class LearnerConfig:
             mine = getattr(self, name)
             if mine is None and name in _RULE_FIELDS:
                 self._refuse_foreign(name, given[name])
+            if (name, given[name]) == ("task", "auto"):
+                continue
             if _comparable(name, given[name]) != _comparable(name, mine):
                 raise ConfigError(
                     f"{name}: the model was created with {mine!r},"
@@ -283,10 +403,42 @@ def _comparable(name: str, value: Any) -> object:
     """A parameter's value in the form in which it is compared."""
     if name == "class_weight":
         return _checked_class_weight(value)
+    if name == "fields":
+        return _checked_fields(value)
+    if name == "crosses":
+        return _checked_crosses(value)
     if name in ("labels", "positive") and value is not None:
         labels = [label_of(label).text for label in _checked_labels(name, value) or ()]
         return labels if name == "labels" else frozenset(labels)
     return value
+
+
+def _checked_fields(given: object) -> tuple[tuple[str, str], ...]:
+    pairs = given.items() if isinstance(given, Mapping) else given
+    try:
+        found = {name: kind for name, kind in pairs}  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        raise ConfigError(f"fields: expected a mapping from field to kind, got {given!r}") from None
+    for name, kind in found.items():
+        if not isinstance(name, str) or not isinstance(kind, str):
+            raise ConfigError(f"fields: expected names and kinds as text, got {given!r}")
+    return tuple(sorted(found.items()))
+
+
+def _checked_crosses(given: object) -> str | tuple[tuple[str, str], ...]:
+    """Pairs of fields, each once and the lesser name first; or ``*``."""
+    if given == "*":
+        return "*"
+    pairs = given if isinstance(given, Iterable) and not isinstance(given, str | bytes) else None
+    found = set()
+    for pair in (given,) if pairs is None else pairs:
+        fields = tuple(pair) if isinstance(pair, tuple | list) else ()
+        if len(fields) != 2 or not all(isinstance(field, str) for field in fields):
+            raise ConfigError(f"crosses: expected * or pairs of fields, got {given!r}")
+        if fields[0] == fields[1]:
+            raise ConfigError(f"crosses: expected pairs of two fields, got {fields[0]!r} twice")
+        found.add((min(fields), max(fields)))
+    return tuple(sorted(found))
 
 
 def _checked_class_weight(given: object) -> str | tuple[float, float] | None:
@@ -329,6 +481,9 @@ _RANGES = {
 
 
 _BOUNDS = ("max_value", "max_importance")
+_OF_LABELS = ("max_labels", "max_labels_per_feature")
+LEAST_ROW = 8  # labels of a feature: more than one sample updates
+MOST_LABELS = 2**24
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -347,7 +502,8 @@ class Limits:
     max_message_bytes: int = parameter(
         16 * 2**20,
         "bytes one message may have. While it is read the native kernel takes about six times this,"
-        " the python kernel up to a hundred times; a client may have 16 messages waiting",
+        " and some 40 MiB for the features of texts; the python kernel up to"
+        " a hundred times; a client may have 16 messages waiting",
     )
     max_header_bytes: int = parameter(4_096, "bytes one message header may have")
     max_features: int = parameter(
@@ -355,6 +511,17 @@ class Limits:
         "features the model may hold; max_features_policy decides about new ones at the bound."
         " About 100 bytes of"
         " memory each on the native kernel, 400 on the python kernel",
+    )
+    max_labels: int = parameter(
+        100_000,
+        "labels a multiclass model may have had, dropped ones too; a sample with one more is"
+        " refused",
+    )
+    max_labels_per_feature: int = parameter(
+        128,
+        "labels whose weights one feature may hold, from 8, in a multiclass model; a new one takes"
+        " the place of the weakest. Fewer are faster and take less memory, and cost some accuracy"
+        " above a thousand labels",
     )
     max_value: float | None = parameter(
         None,
@@ -382,9 +549,14 @@ class Limits:
                 continue
             value = getattr(self, f.name)
             # Offsets within a message are 32-bit; ids are 31-bit, and the last is kept free.
-            high = 2**31 - 2
+            high = MOST_LABELS if f.name in _OF_LABELS else 2**31 - 2
             if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= high:
                 raise ConfigError(f"{f.name}: expected an integer from 1 to {high}, got {value!r}")
+        if self.max_labels_per_feature < LEAST_ROW:
+            raise ConfigError(
+                f"max_labels_per_feature: expected an integer from {LEAST_ROW},"
+                f" got {self.max_labels_per_feature}"
+            )
 
     def under(self, rule: str) -> Limits:
         """These limits, with the rule's bounds of values and importances where none are given.

@@ -8,7 +8,8 @@
     │   └── LimitError                 one that is larger than a limit allows
     ├── FormatError (ValueError)       a line of a text file that is not a sample
     ├── SnapshotError (ValueError)     a snapshot that is damaged, foreign or too new
-    └── VectorFileError (ValueError)   a file of word vectors that is damaged, foreign or too new
+    ├── VectorFileError (ValueError)   a file of word vectors that is damaged, foreign or too new
+    └── VectorsMissing (OSError)       the file of word vectors that a model needs is not known
 
 The service adds its own in `service/errors.py`. Messages say what was expected, what came, and
 where.
@@ -29,6 +30,7 @@ __all__ = [
     "SampleError",
     "SnapshotError",
     "VectorFileError",
+    "VectorsMissing",
     "format_kind",
     "format_path",
     "format_text",
@@ -150,6 +152,10 @@ class FormatError(OnlineSVMError, ValueError):
 
 class SnapshotError(OnlineSVMError, ValueError):
     """A file that is not a whole, undamaged snapshot of a version known here."""
+
+
+class VectorsMissing(OnlineSVMError, OSError):
+    """The file of word vectors that a model was created with is not known to this process."""
 
 
 class VectorFileError(OnlineSVMError, ValueError):

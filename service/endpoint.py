@@ -1,4 +1,4 @@
-"""Endpoints: the check that only this machine reaches one, and that no process listens there."""
+"""Endpoints: what may be one, which machines reach it, and whether a process listens there."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ import socket
 
 from onlinesvm.errors import ConfigError
 
-__all__ = ["check_exposure", "is_ipc_in_use"]
+__all__ = ["check_endpoint", "is_ipc_in_use", "is_local"]
 
 
-def check_exposure(endpoint: str, *, insecure: bool) -> None:
-    """Raise ConfigError for an endpoint that other machines can reach, unless `insecure`.
-
-    Only this machine reaches 127.0.0.0/8, [::1], localhost and ipc.
-    """
+def check_endpoint(endpoint: str) -> None:
+    """Raise ConfigError unless `endpoint` is one of TCP or ipc."""
     transport, separator, address = endpoint.partition("://")
     if not separator or transport not in ("tcp", "ipc") or not address:
         raise ConfigError(f"endpoint: expected tcp://HOST:PORT or ipc://PATH, got {endpoint!r}")
@@ -23,12 +20,12 @@ def check_exposure(endpoint: str, *, insecure: bool) -> None:
     host, separator, port = address.rpartition(":")
     if not separator or not host or not (port == "*" or _is_port(port)):
         raise ConfigError(f"endpoint: expected tcp://HOST:PORT, got {endpoint!r}")
-    if not insecure and not _is_loopback(host.strip("[]")):
-        raise ConfigError(
-            f"endpoint: {endpoint} can be reached from other machines, and anyone who reaches it"
-            " can change the model; bind a loopback address, or add --insecure if you trust the"
-            " network"
-        )
+
+
+def is_local(endpoint: str) -> bool:
+    """True if only this machine reaches an endpoint: 127.0.0.0/8, [::1], localhost and ipc."""
+    transport, _, address = endpoint.partition("://")
+    return transport == "ipc" or _is_loopback(address.rpartition(":")[0].strip("[]"))
 
 
 def _is_port(text: str) -> bool:

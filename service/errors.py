@@ -1,14 +1,16 @@
-"""The exceptions that the service raises for its users.
+"""The exceptions that the service raises for its users::
 
     OnlineSVMError                     (onlinesvm.errors)
     ├── LogError (ValueError)          a log that is damaged before its end, or of another folder
     ├── StateError (OSError)           a state folder that cannot be used
     ├── NotDurable (OSError)           requests that could not be written to the log
+    ├── KeyFileError (ValueError)      a file of keys that cannot be used
     └── ServiceError                   errors of a client
         ├── RequestRefused (ValueError)   the daemon answered with an error
         ├── DaemonTimeout (TimeoutError)  no answer within the deadline
         ├── DaemonLost (ConnectionError)  the connection broke with requests in flight
         │   └── DaemonUnreachable         no connection to a daemon; nothing was learned
+        │       └── ClientRefused         a daemon that refuses this client
         └── StreamBroken                  a numbered stream that cannot go on
 
 Messages say what was expected, what came, and where.
@@ -19,9 +21,11 @@ from __future__ import annotations
 from onlinesvm.errors import OnlineSVMError
 
 __all__ = [
+    "ClientRefused",
     "DaemonLost",
     "DaemonTimeout",
     "DaemonUnreachable",
+    "KeyFileError",
     "LogError",
     "NotDurable",
     "RequestRefused",
@@ -37,6 +41,10 @@ class LogError(OnlineSVMError, ValueError):
 
 class NotDurable(OnlineSVMError, OSError):
     """Requests that could not be written to the log; nothing of them is kept."""
+
+
+class KeyFileError(OnlineSVMError, ValueError):
+    """A file of keys that cannot be used: damaged, or open to others."""
 
 
 class StateError(OnlineSVMError, OSError):
@@ -73,6 +81,7 @@ class RequestRefused(ServiceError, ValueError):
         self.sample = sample
         self.applied = applied
         self.retry_after_s = retry_after_s
+        self.cursor: bytes | None = None  # of the refused sample of a numbered stream
 
     def __str__(self) -> str:
         where = f" at {self.at}" if self.at else ""
@@ -108,6 +117,12 @@ class DaemonLost(ServiceError, ConnectionError):
 
 class DaemonUnreachable(DaemonLost):
     """No connection to a daemon: refused, or another service answers. Nothing was learned."""
+
+
+class ClientRefused(DaemonUnreachable):
+    """A daemon that refuses this client: its key is missing, wrong or not permitted, or
+    there are too many connections.
+    """
 
 
 class StreamBroken(ServiceError):

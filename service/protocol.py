@@ -8,25 +8,60 @@ envelope, up to a first empty one, may come before them; the reply echoes them.
     reply header     map: v, id, ok = true, and the operation's own keys
     error header     map: v, id, ok = false, error = {code, message, at, sample}: the path to what
                      is wrong in the body, and the index of its sample; nil where it has none.
-                     BUSY while the daemon loads has retry_after_s too
+                     BUSY has retry_after_s too, where that is known
 
     operation   body   asks for
     ping               a sign of life
     learn       yes    samples to learn; the reply's body holds their margins. With producer and
-                       sequence: applied once, however often it is sent
+                       sequence: applied once, however often it is sent; `cursor`, the place in the
+                       producer's source that it reaches to, is kept with the sequence
     predict     yes    samples to score; the reply's body holds their margins, or with `output` in
                        the header (`margin`, `label` or `probability`) their labels, nil before the
-                       first is known, or the probabilities of the label of side +1
+                       first is known, or the probabilities of the label of side +1. With `hold`
+                       the body has keys too, and the samples are held for `ttl_s` seconds, to be
+                       learned by their labels, or by the `default_label` afterwards; the reply's
+                       header has the places of those whose keys were known, `duplicate`. With `ask`
+                       the reply's header has, in `ask`, which labels are worth asking for, by
+                       `b`. Of a
+                       multiclass model `margin` and `probability` are arrays of [label, score], the
+                       best first, `top` of them (in the header; 1, and 0 for all, where the reply's
+                       header has all `labels` in their order); of a multilabel model those above
+                       its threshold, and `label` is an array; a binary model ignores `top`.
+                       With `pairs` a binary model answers so too: an array of one [label, score],
+                       where the score is the margin, or the probability of that label
+    label       yes    labels of held samples, by their keys; the reply's body has the outcome of
+                       each: "learned", "duplicate", "expired" or "unknown"
     explain     yes    samples to score; the reply's body holds the parts of each margin, a map
                        {margin, label, bias, features: array of [name, value, weight,
-                       contribution, seen, known]}
+                       contribution, seen, known], fields: array of [field, contribution, whole,
+                       text: array of [part of the text, contribution]]}. Of a multiclass model,
+                       with `label` in the header: of the score of that label; with `other` too: of
+                       its lead over that
+    features    yes    samples; the reply's body holds the features of each, an array of
+                       [name, value]
+    labels             the labels of a multiclass model from the id `first` (0) on, `count` (100, at
+                       most 1,000): the body is a map {labels: array of maps, next: id or nil,
+                       confusion: map {labels, weights}, nil after the first page}
+    drop_label         a multiclass model to forget `label`: an entry of the log
     stats              figures, as keys of the header
     snapshot           a snapshot, answered when it is durable
     reload             a reader's look for a newer snapshot, answered when it is loaded
-    resume             the last sequence of a producer and its samples, which from then on may
-                       learn from this connection alone
+    resume             the last sequence, the samples and the last cursor of a producer, which from
+                       then on may learn from this connection alone
+    lag                what a producer that has asked to resume has still to read in its source,
+                       as `stats` shows it: `entries`, `seconds`, `bytes`, nil where unknown
+    create             a model of the name `model`, with `config` (a map), or that goes on as the
+                       model `copy_of` does now, or as the file `upload`. if_exists: "error", or
+                       "same": one of that configuration will do
+    drop               the end of a model
+    models             at most `limit` models whose names come after `after`
+    upload      yes    a piece of a snapshot file, bin, at `offset` of `size` bytes, with its
+                       `checksum` (CRC-32); the reply to the first, at 0, names the `upload`
+    fetch              a piece of the snapshot of a model with that `lsn`, at `offset`; the reply's
+                       body is bin, with its checksum and the file's size in the header
 
-Bodies are described in `onlinesvm.data.codec`.
+Bodies are described in `onlinesvm.data.codec`, those about held samples in
+`onlinesvm.service.held_bodies`.
 
     code          the request
     BAD_REQUEST   is not one of this protocol
@@ -34,6 +69,9 @@ Bodies are described in `onlinesvm.data.codec`.
     BAD_SAMPLE    has a sample that cannot be learned or scored, at `at`
     TOO_LARGE     exceeds a limit
     NO_MODEL      names a model that the daemon does not have
+    EXISTS        would create a model under a name that is taken
+    DAMAGED       is for a model that neither its snapshots nor the log make whole
+    FORBIDDEN     is not permitted to its user
     SEQUENCE_GAP  has a number that does not follow the producer's last one
     READ_ONLY     would change a model that is served read-only
     BUSY          cannot be answered now, and may be sent again
@@ -44,43 +82,55 @@ Bodies are described in `onlinesvm.data.codec`.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.config import Limits
+from onlinesvm.config import MOST_LABELS, Limits
 from onlinesvm.data.codec import pack_array
-from onlinesvm.data.label import Written, packable
+from onlinesvm.data.label import Written, any_label_of, packable, packed
 from onlinesvm.errors import BodyError, LimitError, OnlineSVMError, SampleError, format_text
+from onlinesvm.model.explanation import Contribution, Explanation
 from onlinesvm.model.labels import label_array
 from onlinesvm.model.lookup import name_bytes, name_text
-from onlinesvm.model.model import Contribution, Explanation
 from onlinesvm.service.errors import RequestRefused
+from onlinesvm.service.keys.permit import ANYONE, Permit
+from onlinesvm.text.attribution import FieldPart, TextPart
 
 __all__ = [
     "CODES",
     "DEFAULT_ENDPOINT",
     "DEFAULT_MODEL",
     "DEFERRING",
+    "LAG_FIGURES",
+    "MAX_CURSOR_BYTES",
+    "MODELLESS",
     "OPERATIONS",
     "OUTPUTS",
+    "ROLE_OF",
     "VERSION",
     "Id",
+    "Numbering",
     "Reply",
     "Request",
     "RequestError",
     "code_of",
     "decode_explanations",
+    "decode_features",
     "decode_labels",
     "decode_margins",
     "encode_error",
     "encode_explanations",
+    "encode_features",
     "encode_labels",
     "encode_reply",
     "encode_request",
+    "is_held",
+    "is_model_name",
     "request_error_of",
     "numbering_of",
     "parse_reply",
@@ -92,6 +142,9 @@ __all__ = [
 VERSION = 1
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5577"
 DEFAULT_MODEL = "default"
+DEFAULT_TTL_S = 3600.0  # that a sample is held
+MAX_TTL_S = 366 * 86_400.0
+MAX_B = 1e9  # of asking for labels
 
 CODES = (
     "BAD_REQUEST",
@@ -99,6 +152,9 @@ CODES = (
     "BAD_SAMPLE",
     "TOO_LARGE",
     "NO_MODEL",
+    "EXISTS",
+    "DAMAGED",
+    "FORBIDDEN",
     "SEQUENCE_GAP",
     "READ_ONLY",
     "BUSY",
@@ -111,31 +167,80 @@ OPERATIONS = {
     "ping": False,
     "learn": True,
     "predict": True,
+    "label": True,
     "explain": True,
+    "features": True,
+    "labels": False,
+    "drop_label": False,
     "stats": False,
     "snapshot": False,
     "reload": False,
     "resume": False,
+    "lag": False,
+    "create": False,
+    "drop": False,
+    "models": False,
+    "upload": True,
+    "fetch": False,
 }
 
+# Operation → the least role that may ask for it, where there are keys; admin for any other. To have
+# samples held takes the role learn.
+ROLE_OF = dict.fromkeys(
+    ("ping", "predict", "explain", "features", "labels", "stats", "models", "fetch"), "read"
+) | {
+    "learn": "learn",
+    "resume": "learn",
+    "lag": "learn",
+    "label": "learn",
+    "drop_label": "admin",
+    "snapshot": "admin",
+    "reload": "admin",
+    "create": "admin",
+    "drop": "admin",
+    "upload": "admin",
+}
+
+# Those that are for no model.
+MODELLESS = frozenset(("ping", "models", "upload"))
+
 # Those that run beside the loop and are answered when they are done.
-DEFERRING = frozenset(("snapshot", "reload"))
+DEFERRING = frozenset(("snapshot", "reload", "create", "fetch"))
+
+# The keys of lag.
+LAG_FIGURES = ("entries", "seconds", "bytes")
 
 # What predict answers with.
 OUTPUTS = ("margin", "label", "probability")
 
+# Those of a producer.
+_NUMBERED = frozenset(("learn", "resume", "lag"))
+
 _KEYS = frozenset(("v", "op", "id", "model"))
 # Operation → the keys that its header may have.
 _KEYS_OF = dict.fromkeys(OPERATIONS, _KEYS) | {
-    "learn": _KEYS | {"producer", "sequence"},
-    "predict": _KEYS | {"output"},
+    "learn": _KEYS | {"producer", "sequence", "cursor"},
+    "predict": _KEYS | {"output", "top", "hold", "ttl_s", "default_label", "ask", "b", "pairs"},
+    "explain": _KEYS | {"label", "other"},
+    "labels": _KEYS | {"first", "count"},
+    "drop_label": _KEYS | {"label"},
     "resume": _KEYS | {"producer"},
+    "lag": _KEYS | {"producer", *LAG_FIGURES},
+    "create": _KEYS | {"config", "if_exists", "copy_of", "upload"},
+    "models": _KEYS | {"after", "limit"},
+    "upload": _KEYS | {"upload", "offset", "size", "checksum"},
+    "fetch": _KEYS | {"lsn", "offset"},
 }
 _EXTENSIONS = (msgpack.ExtType, msgpack.Timestamp)
 _MAX_HEADER_KEYS = 16
 _MAX_ID_BYTES = 64
 _MODEL_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 _MAX_PRODUCER_BYTES = 64
+MAX_CURSOR_BYTES = 256
+_UPLOAD_BYTES = 16  # of the name of an upload
+_MAX_LISTED = 1000
+_LISTED = 100
+_NONE: Mapping[str, Any] = MappingProxyType({})
 
 Id = int | str | bytes | None
 
@@ -165,11 +270,26 @@ class RequestError(OnlineSVMError):
         self.retry_after_s = retry_after_s
 
 
+class Numbering(NamedTuple):
+    """The producer of a request, its number, and the cursor that it reaches to: b"", 0 and b""
+    where it has none.
+    """
+
+    producer: bytes = b""
+    sequence: int = 0
+    cursor: bytes = b""
+
+
+_UNNUMBERED = Numbering()
+
+
 class Request(NamedTuple):  # a frozen dataclass takes four times as long to make
     """One request. `body` is b"" for an operation without one.
 
-    header: its frame, as it came. producer and sequence: b"" and 0 where it is not numbered. peer:
-    the connection it came from. model: the name of the model it is for.
+    header: its frame, as it came. producer, sequence, cursor: see Numbering. peer: the connection
+    it came from. model: the name of the model it is for. top: how many labels of each sample
+    predict answers with. options: the checked keys of an operation that is asked for seldom; a
+    label among them is as it came. permit: that of its user.
     """
 
     op: str
@@ -181,6 +301,10 @@ class Request(NamedTuple):  # a frozen dataclass takes four times as long to mak
     peer: bytes = b""
     output: str = "margin"
     model: str = DEFAULT_MODEL
+    top: int | None = None
+    options: Mapping[str, Any] = _NONE
+    cursor: bytes = b""
+    permit: Permit = ANYONE
 
 
 class Reply(NamedTuple):
@@ -218,7 +342,9 @@ def split_envelope(frames: Sequence[bytes]) -> tuple[Sequence[bytes], Sequence[b
     return (), frames
 
 
-def parse_request(frames: Sequence[bytes], limits: Limits, peer: bytes = b"") -> Request:
+def parse_request(
+    frames: Sequence[bytes], limits: Limits, peer: bytes = b"", permit: Permit = ANYONE
+) -> Request:
     """The request in `frames`, envelope apart, of `peer`; its body is not read.
 
     Raises RequestError.
@@ -261,11 +387,16 @@ def parse_request(frames: Sequence[bytes], limits: Limits, peer: bytes = b"") ->
         raise RequestError(
             "BAD_REQUEST", f"expected output as one of {known}, got {_shown(output)}", None, id
         )
+    top = header.get("top")
+    if top is not None:
+        _integer("top", top, 0, MOST_LABELS, id)
     if has_body and len(frames) == 1:
         raise RequestError("BAD_REQUEST", f"expected a body for {op}, got none", None, id)
     if not has_body and len(frames) == 2:
         raise RequestError("BAD_REQUEST", f"expected no body for {op}, got one", None, id)
-    producer, sequence = _numbering_of(header, op, id)
+    producer, sequence, cursor = _numbering_of(header, op, id)
+    read = _OPTIONS_OF.get(op)
+    options = _NONE if read is None else read(header, id)
     size = sum(map(len, frames))
     if size > limits.max_message_bytes:
         raise RequestError(
@@ -275,16 +406,221 @@ def parse_request(frames: Sequence[bytes], limits: Limits, peer: bytes = b"") ->
             id,
         )
     body = frames[1] if has_body else b""
-    return Request(op, id, body, frames[0], producer, sequence, peer, output, model)
+    return Request(
+        op,
+        id,
+        body,
+        frames[0],
+        producer,
+        sequence,
+        peer,
+        output,
+        model,
+        top,
+        options,
+        cursor,
+        permit,
+    )
 
 
-def _numbering_of(header: dict[str, Any], op: str, id: Id) -> tuple[bytes, int]:
-    """Producer and sequence of a request, b"" and 0 where it has none. Raises RequestError."""
+def is_held(request: Request) -> bool:
+    """Whether a predict request has its samples held."""
+    return "ttl_ms" in request.options
+
+
+def _predicting_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
+    """What is asked for beside predictions. Raises RequestError."""
+    held, asked, pairs = _held_of(header, id), _asked_of(header, id), header.get("pairs", False)
+    if not isinstance(pairs, bool):
+        raise RequestError(
+            "BAD_REQUEST", f"expected pairs as true or false, got {_shown(pairs)}", None, id
+        )
+    if pairs:
+        return {**held, **asked, "pairs": True}
+    return {**held, **asked} if asked else held
+
+
+def _asked_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
+    """Whether it is asked which labels are worth asking for, and by which b; None: the daemon's.
+
+    Raises RequestError.
+    """
+    ask, b = header.get("ask", False), header.get("b")
+    if not isinstance(ask, bool):
+        raise RequestError(
+            "BAD_REQUEST", f"expected ask as true or false, got {_shown(ask)}", None, id
+        )
+    if not ask:
+        if b is not None:
+            raise RequestError("BAD_REQUEST", "expected b with ask alone", None, id)
+        return _NONE
+    if b is not None and not (type(b) in (int, float) and 0 < b <= MAX_B):
+        raise RequestError(
+            "BAD_REQUEST", f"expected b above 0, up to {MAX_B:g}, got {_shown(b)}", None, id
+        )
+    return {"b": b}
+
+
+def _held_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
+    """Whether the samples are held, for how long, and their default label. Raises RequestError."""
+    hold = header.get("hold", False)
+    if not isinstance(hold, bool):
+        raise RequestError(
+            "BAD_REQUEST", f"expected hold as true or false, got {_shown(hold)}", None, id
+        )
+    if not hold:
+        for name in ("ttl_s", "default_label"):
+            if name in header:
+                raise RequestError("BAD_REQUEST", f"expected {name} with hold alone", None, id)
+        return _NONE
+    ttl, label = header.get("ttl_s", DEFAULT_TTL_S), header.get("default_label")
+    if type(ttl) not in (int, float) or not 0.001 <= ttl <= MAX_TTL_S:
+        raise RequestError(
+            "BAD_REQUEST", f"expected ttl_s from 0.001 to {MAX_TTL_S:.0f}, got {_shown(ttl)}",
+            None, id,
+        )  # fmt: skip
+    try:
+        default = None if label is None else packed(any_label_of(label))
+    except TypeError:
+        text = f"expected default_label as text, integer or boolean, got {_shown(label)}"
+        raise RequestError("BAD_REQUEST", text, None, id) from None
+    except ValueError as error:
+        raise RequestError("BAD_REQUEST", f"default_label: {error}", None, id) from None
+    return {"ttl_ms": int(ttl * 1000), "default": default}
+
+
+def _creation_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
+    """How a model is to be created. Raises RequestError."""
+    given = [name for name in ("config", "copy_of", "upload") if header.get(name) is not None]
+    if len(given) > 1:
+        raise RequestError("BAD_REQUEST", f"expected {given[0]} or {given[1]}, got both", None, id)
+    pairs = header.get("config") or ()
+    if type(pairs) is not tuple:
+        raise RequestError(
+            "BAD_REQUEST", f"expected config as a map, got {_shown(pairs)}", None, id
+        )
+    config = {name: value for name, value in pairs if isinstance(name, str)}
+    if len(config) != len(pairs):
+        raise RequestError(
+            "BAD_REQUEST", "expected config with distinct keys that are text, got others", None, id
+        )
+    copied = header.get("copy_of")
+    if copied is not None:
+        _check_model(copied, id)
+    if_exists = header.get("if_exists", "error")
+    if if_exists not in ("error", "same"):
+        raise RequestError(
+            "BAD_REQUEST", f'expected if_exists "error" or "same", got {_shown(if_exists)}',
+            None, id,
+        )  # fmt: skip
+    upload = header.get("upload")
+    if upload is not None:
+        _check_upload(upload, id)
+    return {"config": config, "copy_of": copied, "if_exists": if_exists, "upload": upload}
+
+
+def _check_upload(name: object, id: Id) -> None:
+    if not isinstance(name, bytes) or len(name) != _UPLOAD_BYTES:
+        raise RequestError(
+            "BAD_REQUEST", f"expected an upload as {_UPLOAD_BYTES} bytes, got {_shown(name)}",
+            None, id,
+        )  # fmt: skip
+
+
+def _listing_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
+    """Which models are to be listed. Raises RequestError."""
+    after, limit = header.get("after", ""), header.get("limit", _LISTED)
+    if after != "":
+        _check_model(after, id)
+    return {"after": after, "limit": _integer("limit", limit, 1, _MAX_LISTED, id)}
+
+
+def _piece_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
+    """Which piece of a file is sent. Raises RequestError."""
+    upload = header.get("upload")
+    if upload is not None:
+        _check_upload(upload, id)
+    return {
+        "upload": upload,
+        "offset": _integer("offset", header.get("offset"), 0, 2**62, id),
+        "size": _integer("size", header.get("size"), 1, 2**62, id),
+        "checksum": _integer("checksum", header.get("checksum"), 0, 2**32 - 1, id),
+    }
+
+
+def _fetch_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
+    """Which piece of a file is asked for. Raises RequestError."""
+    return {
+        "lsn": _integer("lsn", header.get("lsn"), 0, 2**62, id),
+        "offset": _integer("offset", header.get("offset"), 0, 2**62, id),
+    }
+
+
+def _lag_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
+    """How far a producer is from the end of its source. Raises RequestError."""
+    figures = {name: header.get(name) for name in LAG_FIGURES}
+    for name, value in figures.items():
+        if value is not None and not (type(value) in (int, float) and 0 <= value < 2**63):
+            raise RequestError(
+                "BAD_REQUEST", f"expected {name} as a number from 0, got {_shown(value)}", None, id
+            )
+    return figures
+
+
+def _integer(name: str, value: object, low: int, high: int, id: Id) -> int:
+    if type(value) is not int or not low <= value <= high:
+        raise RequestError(
+            "BAD_REQUEST",
+            f"expected {name} as an integer from {low} to {high}, got {_shown(value)}", None, id,
+        )  # fmt: skip
+    return value
+
+
+def _explained_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
+    """Which labels' scores are to be explained."""
+    return {"label": header.get("label"), "other": header.get("other")}
+
+
+def _page_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
+    """Which labels are to be listed. Raises RequestError."""
+    return {
+        "first": _integer("first", header.get("first", 0), 0, MOST_LABELS, id),
+        "count": _integer("count", header.get("count", _LISTED), 1, _MAX_LISTED, id),
+    }
+
+
+def _dropped_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
+    """Which label is to be dropped."""
+    return {"label": header.get("label")}
+
+
+_OPTIONS_OF: Mapping[str, Callable[[dict[str, Any], Id], Mapping[str, Any]]] = {
+    "predict": _predicting_of,
+    "explain": _explained_of,
+    "labels": _page_of,
+    "drop_label": _dropped_of,
+    "create": _creation_of,
+    "models": _listing_of,
+    "upload": _piece_of,
+    "fetch": _fetch_of,
+    "lag": _lag_of,
+}
+
+
+def _numbering_of(header: dict[str, Any], op: str, id: Id) -> Numbering:
+    """The numbering of a request. Raises RequestError."""
     producer, sequence = header.get("producer"), header.get("sequence")
     if op == "learn" and producer is None and sequence is None:
-        return b"", 0
-    if op not in ("learn", "resume"):
-        return b"", 0
+        if header.get("cursor") is not None:
+            raise RequestError(
+                "BAD_REQUEST",
+                "expected a producer and a sequence with a cursor, got none",
+                None,
+                id,
+            )
+        return _UNNUMBERED
+    if op not in _NUMBERED:
+        return _UNNUMBERED
     if not isinstance(producer, str | bytes):
         raise RequestError(
             "BAD_REQUEST",
@@ -297,20 +633,33 @@ def _numbering_of(header: dict[str, Any], op: str, id: Id) -> tuple[bytes, int]:
             f"expected a producer of 1 to {_MAX_PRODUCER_BYTES} bytes, got {len(raw)}", None, id,
         )  # fmt: skip
     if op != "learn":
-        return raw, 0
+        return Numbering(raw)
     if type(sequence) is not int or not 1 <= sequence < 2**63:
         raise RequestError(
             "BAD_REQUEST",
             f"expected sequence as an integer from 1, got {_shown(sequence)}", None, id,
         )  # fmt: skip
-    return raw, sequence
+    cursor = header.get("cursor")
+    return Numbering(raw, sequence, b"" if cursor is None else _checked_cursor(cursor, id))
 
 
-def numbering_of(frame: bytes) -> tuple[bytes, int]:
-    """Producer and sequence in the header frame of a learn request, b"" and 0 if it has none.
+def _checked_cursor(cursor: object, id: Id) -> bytes:
+    """`cursor` in bytes. Raises RequestError."""
+    if not isinstance(cursor, str | bytes):
+        raise RequestError(
+            "BAD_REQUEST", f"expected a cursor as text or bytes, got {_shown(cursor)}", None, id
+        )
+    raw = cursor.encode("utf-8", "surrogateescape") if isinstance(cursor, str) else cursor
+    if not 1 <= len(raw) <= MAX_CURSOR_BYTES:
+        raise RequestError(
+            "BAD_REQUEST",
+            f"expected a cursor of 1 to {MAX_CURSOR_BYTES} bytes, got {len(raw)}", None, id,
+        )  # fmt: skip
+    return raw
 
-    Raises RequestError.
-    """
+
+def numbering_of(frame: bytes) -> Numbering:
+    """The numbering in the header frame of a learn request. Raises RequestError."""
     return _numbering_of(_parse_header(frame), "learn", None)
 
 
@@ -352,9 +701,14 @@ def _parse_header(raw: bytes) -> dict[str, Any]:
     return header
 
 
+def is_model_name(name: str) -> bool:
+    """Whether a model may have this name: 1 to 64 of A-Z a-z 0-9 . _ -, not starting with a dot."""
+    return _MODEL_NAME.fullmatch(name) is not None
+
+
 def _check_model(name: object, id: Id) -> None:
     """Raise RequestError unless `name` may be a model's."""
-    if not isinstance(name, str) or not _MODEL_NAME.fullmatch(name):
+    if not isinstance(name, str) or not is_model_name(name):
         raise RequestError(
             "BAD_REQUEST",
             "expected a model's name of 1 to 64 of A-Z a-z 0-9 . _ -, not starting with a dot,"
@@ -457,6 +811,15 @@ def encode_explanations(explanations: Sequence[Explanation]) -> bytes:
                 "features": [
                     [_wire_name(part.name), *part[1:]] for part in explained.contributions
                 ],
+                "fields": [
+                    [
+                        _wire_name(part.field),
+                        part.contribution,
+                        part.whole,
+                        [[_wire_name(text), contribution] for text, contribution in part.text],
+                    ]
+                    for part in explained.fields
+                ],
             }
             for explained in explanations
         ]
@@ -471,13 +834,37 @@ def decode_explanations(body: bytes) -> list[Explanation]:
             explained["margin"],
             label_shown(explained["label"]),
             explained["bias"],
+            [Contribution(_text(name), *rest) for name, *rest in explained["features"]],
             [
-                Contribution(name_text(name_bytes(name)), *rest)
-                for name, *rest in explained["features"]
+                FieldPart(
+                    _text(field),
+                    contribution,
+                    whole,
+                    [TextPart(_text(text), part) for text, part in texts],
+                )
+                for field, contribution, whole, texts in explained["fields"]
             ],
         )
         for explained in msgpack.unpackb(body)
     ]
+
+
+def encode_features(features: Sequence[Sequence[tuple[str, float]]]) -> bytes:
+    """The body of a reply to features."""
+    packed: bytes = msgpack.packb(
+        [[[_wire_name(name), value] for name, value in sample] for sample in features]
+    )
+    return packed
+
+
+def decode_features(body: bytes) -> list[list[tuple[str, float]]]:
+    """The features in the body of a reply."""
+    return [[(_text(name), value) for name, value in sample] for sample in msgpack.unpackb(body)]
+
+
+def _text(name: str | bytes) -> str:
+    """A name in a reply as Python shows it."""
+    return name_text(name_bytes(name))
 
 
 def _wire_name(name: str) -> str | bytes:
@@ -496,8 +883,16 @@ def encode_labels(names: Sequence[Written | None], chosen: NDArray[np.intp]) -> 
 
 
 def decode_labels(body: bytes) -> NDArray[Any]:
-    """The labels in the body of a reply, [n]: int64, bool, text, or objects."""
-    return label_array([label_shown(label) for label in msgpack.unpackb(body)])
+    """The labels in the body of a reply, [n]: int64, bool, text, or objects; of several labels a
+    sample tuples.
+    """
+    labels = msgpack.unpackb(body)
+    if not any(type(label) is list for label in labels):
+        return label_array([label_shown(label) for label in labels])
+    sets = np.empty(len(labels), dtype=object)  # of a multilabel model
+    for i, label in enumerate(labels):
+        sets[i] = tuple(map(label_shown, label))
+    return sets
 
 
 def label_shown(label: Written | bytes | None) -> Written | None:

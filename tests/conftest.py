@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import shutil
 from collections.abc import Generator
 from typing import Any
 
@@ -17,8 +19,18 @@ settings.load_profile("suite")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long tests first, so that no worker is left alone with one at the end."""
+    """Long tests first, so that no worker is left alone with one at the end. Those with redis are
+    skipped, by name, where it is not installed.
+    """
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    missing = [name for name in ("redis", "hiredis") if importlib.util.find_spec(name) is None]
+    if shutil.which("redis-server") is None:
+        missing.append("redis-server")
+    if missing:
+        skip = pytest.mark.skip(reason=f"needs {', '.join(missing)}")
+        for item in items:
+            if item.get_closest_marker("redis") is not None:
+                item.add_marker(skip)
 
 
 @pytest.fixture(scope="session", params=kernels.KERNELS)

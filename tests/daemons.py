@@ -66,10 +66,12 @@ class DaemonProcess:
     traceback or a warning among what it wrote to stderr.
     """
 
+    COMMAND: tuple[str, ...] = (sys.executable, "-W", "error", "-m", "onlinesvm.service")
+
     def __init__(self, **options: Any) -> None:
         flags = flags_of({"bind": ANY_PORT, **options})
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "onlinesvm.service", "serve", *flags],
+            [*self.COMMAND, "serve", *flags],
             cwd=HOUSE,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

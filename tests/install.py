@@ -1,14 +1,18 @@
-"""Wheels of this checkout, built in isolation with and without a compiler: `make test-install`.
+"""Wheels and source distributions of this checkout, built in isolation and installed into fresh
+environments: `make test-install`.
 
-No part of `make test`: pip installs the build's requirements for each wheel, which takes a minute.
+No part of `make test`: pip installs requirements into each environment, which takes minutes.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
+from email import message_from_bytes
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -17,7 +21,11 @@ import pytest
 from onlinesvm.version import __version__
 
 HOUSE = Path(__file__).resolve().parent.parent
-SOURCES = ("onlinesvm", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")
+SOURCES = (
+    "onlinesvm", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE",
+    "CHANGELOG.md", "Makefile", "docs", "packaging", "tests", "bench",
+)  # fmt: skip
+TAG = f"cp{sys.version_info.major}{sys.version_info.minor}"
 
 
 def run(*command: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -35,18 +43,24 @@ def run(*command: object, cwd: Path, **environment: str) -> subprocess.Completed
     return done
 
 
-def wheel(folder: Path, **environment: str) -> Path:
-    """A wheel of a copy of the sources, built by pip with the build's requirements alone."""
+def sources(folder: Path) -> Path:
+    """A copy of the sources, without what was built."""
     ignored = shutil.ignore_patterns("*.so", "__pycache__")
-    (folder / "sources").mkdir()
+    copies = folder / "sources"
+    copies.mkdir()
     for name in SOURCES:
-        source, copy = HOUSE / name, folder / "sources" / name
+        source, copy = HOUSE / name, copies / name
         if source.is_dir():
             shutil.copytree(source, copy, ignore=ignored)
         else:
             shutil.copy(source, copy)
+    return copies
+
+
+def wheel(folder: Path, **environment: str) -> Path:
+    """A wheel of a copy of the sources, built by pip with the build's requirements alone."""
     pip = (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder)
-    run(*pip, folder / "sources", cwd=folder, **environment)
+    run(*pip, sources(folder), cwd=folder, **environment)
     (made,) = folder.glob("*.whl")
     return made
 
@@ -82,3 +96,71 @@ def test_a_wheel_with_the_kernel_is_of_its_platform(tmp_path: Path) -> None:
     with ZipFile(made) as files:
         assert len([name for name in files.namelist() if name.endswith(".so")]) == 1
     assert version(made, tmp_path) == (f"onlinesvm {__version__}, kernel native\n", "")
+
+
+def pythons() -> dict[str, str]:
+    """The Pythons of this machine that onlinesvm supports, by their versions."""
+    paths = [shutil.which(f"python3.{minor}") for minor in range(11, 20)]
+    paths += map(str, Path.home().glob(".pyenv/versions/3.*/bin/python3"))
+    found = {}
+    script = "import sys; print('%d.%d' % sys.version_info[:2])"
+    for path in filter(None, paths):
+        done = subprocess.run([path, "-c", script], capture_output=True, text=True, timeout=60)
+        version = done.stdout.strip()
+        if done.returncode == 0 and int(version.partition(".")[2]) >= 11:
+            found.setdefault(version, path)
+    return found
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A source distribution and the wheel that was built of it, by their endings."""
+    folder = tmp_path_factory.mktemp("distributions")
+    run(sys.executable, "-m", "build", "--outdir", folder / "dist", sources(folder), cwd=folder)
+    return {path.name.rpartition(".")[2]: path for path in (folder / "dist").iterdir()}
+
+
+@pytest.mark.timeout(600)
+def test_both_distributions_are_in_order(distributions: dict[str, Path], tmp_path: Path) -> None:
+    run(sys.executable, "-m", "twine", "check", "--strict", *distributions.values(), cwd=tmp_path)
+    with tarfile.open(distributions["gz"]) as files:
+        names = {name.partition("/")[2] for name in files.getnames()}
+    for name in ("docs/wire.md", "packaging/onlinesvm.service", "tests/oracle.py", "LICENSE"):
+        assert name in names
+    with ZipFile(distributions["whl"]) as wheel:
+        (metadata,) = (name for name in wheel.namelist() if name.endswith("/METADATA"))
+        shown = message_from_bytes(wheel.read(metadata)).get_payload()
+    assert "First five minutes" in str(shown)
+    assert re.findall(r"\]\((?!https?:)[^)]*\)", str(shown)) == []  # an index has no such file
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("python", sorted(pythons()))
+@pytest.mark.parametrize("kind", ["whl", "gz"])
+def test_a_distribution_works_in_a_fresh_environment(
+    distributions: dict[str, Path], tmp_path: Path, python: str, kind: str
+) -> None:
+    made = distributions[kind]
+    if kind == "whl" and f"cp{python.replace('.', '')}" != TAG:
+        pytest.skip(f"the wheel is for {TAG}")
+    run(pythons()[python], "-m", "venv", tmp_path / "env", cwd=tmp_path)
+    run(tmp_path / "env/bin/pip", "install", "--quiet", made, cwd=tmp_path)
+    command = tmp_path / "env/bin/onlinesvm"
+    assert (
+        run(command, "--version", cwd=tmp_path).stdout
+        == f"onlinesvm {__version__}, kernel native\n"
+    )
+    (tmp_path / "some.tsv").write_text("spam\tfree prize\nham\tminutes\n")
+    run(command, "learn", "--file", "m.msgpack", "some.tsv", cwd=tmp_path)
+    done = run(command, "predict", "--file", "m.msgpack", "some.tsv", cwd=tmp_path)
+    assert done.stdout == "spam\nham\n"
+
+
+@pytest.mark.timeout(600)
+def test_the_containers_scripts_run(tmp_path: Path) -> None:
+    copies = sources(tmp_path)
+    run("sh", copies / "packaging/build.sh", copies, tmp_path / "wheels", cwd=tmp_path)
+    done = run(
+        "sh", copies / "packaging/install.sh", tmp_path / "wheels", tmp_path / "opt", cwd=tmp_path
+    )
+    assert done.stdout == f"onlinesvm {__version__}, kernel native\n"

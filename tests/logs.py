@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ from onlinesvm.data.codec import pack_array
 from onlinesvm.data.objects import Packer
 from onlinesvm.service.protocol import RequestError, encode_request, parse_request
 from onlinesvm.service.server.counters import Counters
-from onlinesvm.service.server.leader import PART_BYTES
+from onlinesvm.service.server.held import wall_ms
+from onlinesvm.service.server.leader import PART_BYTES, Policy
+from onlinesvm.service.server.order import parts_of
+from onlinesvm.service.server.registry import Hosted
 from onlinesvm.service.server.service import Leading
 from onlinesvm.service.server.snapshotter import Schedule
 from onlinesvm.service.storage.posix import Buffer, Files
@@ -41,25 +45,43 @@ class Bench:
     """A leader and its folder: a turn of the loop at a time, without the loop."""
 
     def __init__(
-        self, state: StateDir, started: Started, limits: Limits, schedule: Schedule, part_bytes: int
+        self,
+        state: StateDir,
+        started: Started,
+        limits: Limits,
+        schedule: Schedule,
+        policy: Policy,
+        part_bytes: int,
+        clock: Callable[[], int],
     ) -> None:
         self.started = started
         self.log = started.log
         self.model = started.default.model
-        self.stored = started.stored.get(self.model.id)
-        self.service = Leading(state, started, Counters(), lambda: None, schedule, part_bytes)
+        self.stored = started.stored[self.model.id].newest
+        self.service = Leading(
+            state, started, Counters(), lambda: None, schedule, policy, part_bytes=part_bytes,
+            clock=clock,
+        )  # fmt: skip
         self._limits = limits
 
+    @property
+    def hosted(self) -> Hosted:
+        """The model `default`, as the service has it."""
+        return self.service.handlers._registry.get("default")
+
     def turn(self, *requests: tuple[Any, ...]) -> list[Any]:
-        """One turn with `requests`, each (op, body or None, keys, peer): replies and errors."""
+        """One turn with `requests`, each (op, body or None, keys, peer), perhaps with a permit:
+        replies and errors.
+        """
         parsed = []
-        for op, body, keys, peer in requests:
+        for op, body, keys, peer, *permit in requests:
             frames = [encode_request(op, None, **keys)]
             if body is not None:
                 frames.append(body)
-            parsed.append(parse_request(frames, self._limits, peer))
+            parsed.append(parse_request(frames, self._limits, peer, *permit))
         answers: list[Any] = []
-        for request, plan in zip(parsed, self.service.plan(parsed), strict=True):
+        plans = chain.from_iterable(map(self.service.plan, parts_of(parsed)))
+        for request, plan in zip(parsed, plans, strict=True):
             try:
                 answer = self.service.handle(request, plan)
             except RequestError as error:
@@ -114,16 +136,25 @@ def bench(
     fsync: str = "never",
     files: Files | None = None,
     max_producers: int = 65_536,
+    max_user_producers: int = 4096,
+    max_user_models: int | None = None,
     part_bytes: int = PART_BYTES,
+    max_held: int = 100_000,
+    clock: Callable[[], int] = wall_ms,
     **config: Any,
 ) -> Iterator[Bench]:
     """A leader that ends as a killed process does: nothing is written at the end."""
     with StateDir(folder) as state:
         started = start(
-            state, config, limits, fsync=fsync, files=files, max_producers=max_producers
-        )
+            state, config, limits, fsync=fsync, files=files, max_producers=max_producers,
+            max_held=max_held,
+        )  # fmt: skip
         schedule = Schedule(every_s=every_s, log_bytes=log_bytes)
-        opened = Bench(state, started, limits, schedule, part_bytes)
+        policy = Policy(
+            limits, max_producers, config, max_held=max_held,
+            max_user_producers=max_user_producers, max_user_models=max_user_models,
+        )  # fmt: skip
+        opened = Bench(state, started, limits, schedule, policy, part_bytes, clock)
         try:
             yield opened
         finally:
@@ -233,3 +264,13 @@ class Disk:
 
 
 ENOSPC, EIO = errno.ENOSPC, errno.EIO
+
+
+def failing_at(write: int, planned: Planned) -> FaultyFiles:
+    """Files whose write number `write` fails as `planned`; what was not cut off stays."""
+    left = iter(range(write + 1))
+
+    def plan(call: str) -> Planned:
+        return planned if call == "write" and next(left, None) == write else None
+
+    return FaultyFiles(plan)

@@ -116,7 +116,11 @@ def _label(value: Any) -> bool:
 def _sample(row: Any, path: tuple[int, ...], limits: Any) -> Fault | None:
     if type(row) is not list or len(row) not in (2, 3):
         return "BAD_SAMPLE", path
-    if not _label(row[0]):
+    if type(row[0]) is list:
+        wrong = [i for i, label in enumerate(row[0]) if not _label(label)]
+        if len(row[0]) > 64 or wrong:
+            return "BAD_SAMPLE", (*path, 0) if len(row[0]) > 64 else (*path, 0, wrong[0])
+    elif not _label(row[0]):
         return "BAD_SAMPLE", (*path, 0)
     fault = _features(row[1], (*path, 1), limits)
     if fault is None and len(row) == 3 and not (_number(row[2]) and 0 <= row[2] <= 1e50):

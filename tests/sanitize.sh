@@ -27,15 +27,19 @@ check() { # MASK TEST...
     LD_PRELOAD="$(${CC:-gcc} -print-file-name=libasan.so) $(${CC:-gcc} -print-file-name=libubsan.so)" \
         ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONPATH="$copy" \
         PYTHONMALLOC=malloc "$python" -m pytest -q -p no:cacheprovider --timeout=600 \
-        -k "native and not memory and not without_building_it" "$@"
+        -k "(native or both_kernels) and not memory and not without_building_it" "$@"
 }
 
-check "" tests/kernel/test_conformance.py tests/data/test_codec_fuzz.py tests/readers/test_line_kernels.py \
+check "" tests/kernel/test_conformance.py tests/kernel/test_multiclass.py tests/model/test_multiclass.py \
+    tests/model/test_classes.py tests/data/test_codec_fuzz.py tests/readers/test_line_kernels.py \
     tests/readers/test_reader.py tests/data/test_codec.py tests/model/test_lookup.py tests/test_svm.py \
     tests/snapshot/test_view.py tests/model/test_pruning.py \
     tests/data/test_matrix.py tests/metrics/test_progressive.py tests/snapshot/test_snapshot.py tests/model/test_rules.py \
-    tests/metrics/test_monitor.py tests/model/test_scorer.py
-check 0xC000000000000000 tests/kernel/test_conformance.py
+    tests/metrics/test_monitor.py tests/model/test_scorer.py tests/text/test_records.py \
+    tests/model/test_views.py tests/data/test_record_bodies.py \
+    tests/model/test_crosses.py tests/text/test_word_vectors.py
+check 0xC000000000000000 tests/kernel/test_conformance.py \
+    tests/text/test_records.py::test_the_native_kernel_gives_the_same_features
 check 0x00000000FFFFFFFF tests/kernel/test_conformance.py
 # Without the processor's wide instructions, as on other machines.
 export CFLAGS=-DSCAN_PORTABLE

@@ -264,12 +264,13 @@ def test_a_speaker_is_known_by_the_top_five_similarities() -> None:
     assert verification.balanced_error(scores, own, 1.0) == 0.5
 
 
-def test_pairs_are_learned_as_differences() -> None:
+@pytest.mark.parametrize("rule", ["hedge", "sgd"])
+def test_the_ranking_row_learns_the_order_of_pairs(rule: str) -> None:
     random = np.random.default_rng(0)
     true = random.standard_normal(6)
     a, b = random.standard_normal((2, 2000, 6))
     better = np.where(((a - b) @ true > 0)[:, None], a, b)
-    weights, figures = pairwise.ours(better, a + b - better, "hedge")
+    weights, figures = pairwise.ours(better, a + b - better, rule)
     assert figures["progressive_pair_error"] < 0.1
     assert np.corrcoef(weights, true)[0, 1] > 0.95
     anchors = random.standard_normal((3, 6))

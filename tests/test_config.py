@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onlinesvm import LearnerConfig, Limits
+from onlinesvm import LearnerConfig, Limits, OnlineSVM
 from onlinesvm.config import RULE_PARAMETERS
 from onlinesvm.errors import ConfigError, OnlineSVMError
 
@@ -33,6 +33,8 @@ def test_defaults_are_those_of_the_design() -> None:
         "max_message_bytes": 16 * 2**20,
         "max_header_bytes": 4_096,
         "max_features": 10_000_000,
+        "max_labels": 100_000,
+        "max_labels_per_feature": 128,
         "max_value": None,
         "max_importance": None,
         "clip": False,
@@ -116,13 +118,14 @@ BOUNDS = ("max_value", "max_importance", "clip")
     "field", [f.name for f in dataclasses.fields(Limits) if f.name not in BOUNDS]
 )
 def test_a_limit_out_of_range_is_refused(field: str) -> None:
-    for wrong in (0, -1, 2**31 - 1, 1.5, True, "7", None):
+    most = 2**24 if "labels" in field else 2**31 - 2
+    for wrong in (0, -1, most + 1, 1.5, True, "7", None):
         with pytest.raises(ConfigError) as caught:
             Limits(**{field: wrong})  # type: ignore[arg-type]
         assert str(caught.value) == (
-            f"{field}: expected an integer from 1 to 2147483646, got {wrong!r}"
+            f"{field}: expected an integer from 1 to {most}, got {wrong!r}"
         )
-    assert getattr(Limits(**{field: 2**31 - 2}), field) == 2**31 - 2  # type: ignore[arg-type]
+    assert getattr(Limits(**{field: most}), field) == most  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("field", BOUNDS[:2])
@@ -225,3 +228,18 @@ def test_a_rule_takes_its_own_parameters_only(given: dict[str, Any], message: st
     with pytest.raises(ConfigError) as caught:
         LearnerConfig(**given)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"text": "words"}, "text: expected off for task multiclass, got 'words'"),
+        ({"numbers": "prefixes"}, "numbers: expected raw for task multiclass, got 'prefixes'"),
+    ],
+)
+def test_many_classes_read_no_text_yet(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        LearnerConfig(task="multiclass", **given)
+    assert str(caught.value) == message
+    with pytest.raises(TypeError, match="got a bare str"):
+        OnlineSVM(task="multiclass").learn_one("free prize", "spam")

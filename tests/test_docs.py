@@ -10,16 +10,22 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 HOUSE = Path(__file__).resolve().parent.parent
-PAGES = [HOUSE / "README.md", HOUSE / "CONTRIBUTING.md", *sorted((HOUSE / "docs").glob("*.md"))]
-_BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.M | re.S)
+PAGES = [HOUSE / "README.md", HOUSE / "CONTRIBUTING.md", *sorted((HOUSE / "docs").rglob("*.md"))]
+_BLOCK = re.compile(r"^```(sh|python|js|c)\n(.*?)^```$", re.M | re.S)
 _LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
 
 # Files that a page takes for granted.
 GIVEN = {"vectors.md": {"model.bin": HOUSE / "tests/golden/fasttext/skipgram.bin"}}
+
+# Programs and headers that a page needs; without them its commands are skipped, by name.
+NEEDS = {
+    "other-languages.md": ("node", "npm", "cc", "/usr/include/zmq.h", "/usr/include/msgpack.h")
+}
 
 # make runs these itself before it runs this test.
 SET_UP = ("make demo", "pip install", "python3 -m venv", ". .venv")
@@ -64,13 +70,20 @@ def test_every_block_runs_as_printed(page: Path, tmp_path: Path) -> None:
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
     assert shutil.which("onlinesvm", path=environment["PATH"])
+    for need in NEEDS.get(page.name, ()):
+        if not (Path(need).exists() or shutil.which(need)):
+            pytest.skip(f"no {need}")
     log = tmp_path / "daemons.log"
     log.touch()
     for name, source in GIVEN.get(page.name, {}).items():
         shutil.copy(source, tmp_path / name)
-    daemons: list[subprocess.Popen[bytes]] = []
+    daemons: list[Any] = []
     try:
         for language, block in blocks_of(page):
+            named = re.match(r"(?:#|//) (\w+\.\w+)\n", block)
+            if named:  # a file that later commands use
+                (tmp_path / named[1]).write_text(block, "utf-8")
+                continue
             if language == "python":
                 script = tmp_path / "snippet.py"
                 script.write_text(block, "utf-8")
@@ -85,7 +98,8 @@ def test_every_block_runs_as_printed(page: Path, tmp_path: Path) -> None:
                                 command[:-1].split(), cwd=tmp_path, env=environment, stderr=stderr
                             )
                         )
-                    await_daemon(log, len(daemons))
+                    if command.startswith("onlinesvm"):
+                        await_daemon(log, sum(d.args[0] == "onlinesvm" for d in daemons))
                     continue
                 done = subprocess.run(
                     command, shell=True, cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL,
@@ -96,5 +110,6 @@ def test_every_block_runs_as_printed(page: Path, tmp_path: Path) -> None:
     finally:
         for daemon in daemons:
             daemon.send_signal(signal.SIGTERM)
-        codes = [daemon.wait(20) for daemon in daemons]
-    assert set(codes) <= {0}
+        codes = {daemon.args[0]: daemon.wait(20) for daemon in daemons}
+    assert codes.pop("onlinesvm", 0) == 0
+    assert set(codes.values()) <= {0, -signal.SIGTERM}  # servers of others

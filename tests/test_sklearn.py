@@ -24,7 +24,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from onlinesvm import OnlineSVM
-from onlinesvm.sklearn import EXPECTED_FAILED_CHECKS, OnlineSVMClassifier
+from onlinesvm.sklearn import (
+    EXPECTED_FAILED_CHECKS,
+    OnlineSVMClassifier,
+    OnlineSVMMultilabelClassifier,
+)
 
 TEXTS = ["free prize now", "minutes of the meeting", "free lunch prize", "the next meeting"] * 10
 KINDS = ["spam", "ham", "spam", "ham"] * 10
@@ -55,6 +59,93 @@ def test_a_fit_is_the_model_of_the_same_rows() -> None:
         in_parts.partial_fit(X[part], y[part], classes=["no", "yes"])
     assert in_parts.decision_function(X).tobytes() == fitted.decision_function(X).tobytes()
     assert fitted.score(X, y) > 0.9
+
+
+RECORDS: list[Any] = [
+    "Free prize now!!", {"subject": "minutes", "known": True, "n": 3}, ["free", "prize"],
+    {"subject": "the next meeting", "known": True, "n": 1},
+] * 10  # fmt: skip
+
+
+@pytest.mark.parametrize("given", [list, tuple, lambda rows: np.array(rows, dtype=object)])
+def test_texts_and_records_are_learned_as_the_model_learns_them(given: Any) -> None:
+    settings = {"fields": {"subject": "text"}, "numbers": "prefixes", "crosses": "*"}
+    fitted = OnlineSVMClassifier(shuffle=False, **settings).fit(given(RECORDS), KINDS)
+    model, pairs = OnlineSVM(**settings), zip(RECORDS, KINDS, strict=True)
+    model.learn([(row, 1 if kind == "spam" else -1) for row, kind in pairs])
+    assert fitted.decision_function(given(RECORDS)).tobytes() == (
+        model.decision_function(RECORDS).tobytes()
+    )
+    asked = ["a free prize", {"subject": "next meeting", "known": True}]
+    assert fitted.predict(asked).tolist() == ["spam", "ham"]
+    assert not hasattr(fitted, "n_features_in_")
+    assert "n@1:3" in fitted.model_.lookup
+    again = pickle.loads(pickle.dumps(fitted))
+    assert again.predict(given(RECORDS)).tolist() == fitted.predict(given(RECORDS)).tolist()
+
+
+def test_texts_go_through_scikit_learns_tools() -> None:
+    assert cross_val_score(OnlineSVMClassifier(), TEXTS, KINDS, cv=4).mean() == 1.0
+    search = GridSearchCV(OnlineSVMClassifier(), {"text": ["words", "default"]}, cv=2)
+    assert search.fit(TEXTS, KINDS).best_score_ == 1.0
+    weighted = OnlineSVMClassifier(passes=2, random_state=1)
+    weighted.fit(TEXTS, KINDS, sample_weight=np.arange(40))
+    assert weighted.partial_fit(TEXTS[:2], KINDS[:2]).score(TEXTS, KINDS) == 1.0
+    calibrated = CalibratedClassifierCV(OnlineSVMClassifier(), cv=2).fit(TEXTS, KINDS)
+    assert calibrated.predict(TEXTS[:2]).tolist() == KINDS[:2]
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_rows_of_a_frame_with_text_are_records(library: str) -> None:
+    frame = pytest.importorskip(library).DataFrame(
+        {"from": ["shop", "mum"] * 9, "text": ["free prize", "at home"] * 9, "n": range(18)}
+    )
+    kinds = ["spam", "ham"] * 9
+    fitted = OnlineSVMClassifier(shuffle=False, crosses=[("from", "text")]).fit(frame, kinds)
+    assert {"from=shop", "text^free prize", "n"} <= set(fitted.model_.lookup)
+    assert fitted.score(frame, kinds) == 1.0
+    numbers = OnlineSVMClassifier().fit(frame[["n"]], kinds)
+    assert numbers.n_features_in_ == 1
+    numbers.fit(frame, kinds)
+    assert not hasattr(numbers, "n_features_in_")
+
+
+def test_texts_and_labels_of_other_lengths_are_refused() -> None:
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        OnlineSVMClassifier().fit(TEXTS, KINDS[1:])
+    with pytest.raises(ValueError, match="2D array"):
+        OnlineSVMClassifier().fit([1.0, 2.0], KINDS[:2])
+
+
+def test_many_classes_are_the_model_of_their_places() -> None:
+    X, _ = drawn(400)  # noqa: N806
+    y = np.array(["c", "a", "d", "b"])[X[:, :4].argmax(axis=1)]
+    fitted = OnlineSVMClassifier(shuffle=False).fit(X, y)
+    assert fitted.classes_.tolist() == ["a", "b", "c", "d"]
+    places = np.searchsorted(fitted.classes_, y)
+    model = OnlineSVM(task="multiclass", labels=(0, 1, 2, 3)).partial_fit(X, places)
+    scores, shares = fitted.decision_function(X), fitted.predict_proba(X)
+    assert scores.tobytes() == model.decision_function(X).tobytes()
+    assert scores.shape == shares.shape == (400, 4)
+    np.testing.assert_allclose(shares.sum(axis=1), 1.0)
+    assert fitted.classes_[shares.argmax(axis=1)].tolist() == fitted.predict(X).tolist()
+    assert fitted.score(X, y) > 0.85
+    in_parts = OnlineSVMClassifier()
+    for part in (slice(0, 1), slice(1, 400)):
+        in_parts.partial_fit(X[part], y[part], classes=["d", "c", "b", "a"])
+    assert in_parts.decision_function(X).tobytes() == scores.tobytes()
+    assert cross_val_score(OnlineSVMClassifier(random_state=0), X, y, cv=3).min() > 0.8
+    balanced = OnlineSVMClassifier(class_weight="balanced", shuffle=False).fit(X, y)
+    assert balanced.model_.config.class_weight == "balanced"
+
+
+def test_class_weights_of_many_classes_are_factors() -> None:
+    X, _ = drawn(200)  # noqa: N806
+    y = X[:, :3].argmax(axis=1) + 5
+    weights = np.linspace(0.5, 2.0, 200)
+    weighted = OnlineSVMClassifier(class_weight={5: 3.0}, shuffle=False).fit(X, y, weights)
+    given = OnlineSVMClassifier(shuffle=False).fit(X, y, weights * np.where(y == 5, 3.0, 1.0))
+    assert weighted.decision_function(X).tobytes() == given.decision_function(X).tobytes()
 
 
 def test_sparse_matrices_are_dense_ones() -> None:
@@ -142,9 +233,12 @@ def test_a_pickled_estimator_learns_on_alike() -> None:
     ("call", "error", "text"),
     [
         (lambda e, x, y: e.predict(x), NotFittedError, "not fitted"),
-        (lambda e, x, y: e.fit(x, ["a"] * len(y)), ValueError, "two classes to fit, got one"),
-        (lambda e, x, y: e.fit(x, ["a", "b", "c", "a"] * 50), ValueError, "3 classes"),
-        (lambda e, x, y: e.partial_fit(x[:1], y[:1]), ValueError, "both by classes="),
+        (lambda e, x, y: e.fit(x, ["a"] * len(y)), ValueError, "classes or more to fit, got one"),
+        (
+            lambda e, x, y: e.set_params(rule="pa1").fit(x, ["a", "b", "c", "a"] * 50),
+            ValueError, "expected hedge for task multiclass, got 'pa1'",
+        ),
+        (lambda e, x, y: e.partial_fit(x[:1], y[:1]), ValueError, "all by classes="),
         (lambda e, x, y: e.fit(x, y).partial_fit(x, ["z"] * 200), ValueError, r"'z'\S* at y\[0\]"),
         (lambda e, x, y: e.set_params(passes=0).fit(x, y), ValueError, "passes: expected an int"),
         (lambda e, x, y: e.set_params(rule="svm").fit(x, y), ValueError, "rule: expected one of"),
@@ -169,3 +263,35 @@ def test_without_scikit_learn_the_import_names_the_extra() -> None:
         "ImportError: onlinesvm.sklearn needs scikit-learn 1.6 or later: pip install"
         " 'onlinesvm[sklearn]'"
     )
+
+
+@pytest.mark.parametrize("kernel", ["native", "python"])
+def test_several_labels_a_sample_by_an_indicator_matrix(kernel: str) -> None:
+    from sklearn.datasets import make_multilabel_classification
+    from sklearn.metrics import f1_score
+
+    x, y = make_multilabel_classification(n_samples=400, n_classes=5, random_state=0)
+    made = OnlineSVMMultilabelClassifier(random_state=0, kernel=kernel, passes=2)
+    made.fit(x, y)
+    found = made.predict(x)
+    assert found.shape == y.shape and set(np.unique(found)) <= {0, 1}
+    assert f1_score(y, found, average="micro") > 0.7
+    assert made.decision_function(x).shape == made.predict_proba(x).shape == y.shape
+    assert np.isfinite(made.decision_function(x)).all()
+    parts = OnlineSVMMultilabelClassifier(kernel=kernel)
+    whole = OnlineSVMMultilabelClassifier(kernel=kernel, shuffle=False)
+    parts.partial_fit(x[:100], sparse.csr_matrix(y[:100])).partial_fit(x[100:], y[100:])
+    whole.fit(sparse.csr_matrix(x), y)
+    assert np.array_equal(parts.predict_proba(x), whole.predict_proba(x))
+    with pytest.raises(ValueError, match="expected 5 columns as in the first call, got 3"):
+        parts.partial_fit(x, y[:, :3])
+    with pytest.raises(ValueError, match="indicator matrix of 0 and 1"):
+        made.fit(x, y + 1)
+
+
+def test_lists_of_labels_with_a_matrix() -> None:
+    model = OnlineSVM(task="multilabel")
+    x = np.eye(3).repeat(20, axis=0)
+    model.partial_fit(x, [["a", "b"]] * 20 + [["a"]] * 20 + [[]] * 20)
+    found = model.predict(np.eye(3)).tolist()
+    assert [set(labels) for labels in found] == [{"a", "b"}, {"a"}, set()]

@@ -228,6 +228,7 @@ def test_a_split_batch_equals_the_whole_bit_for_bit(
 LABEL = "expected a label as text, integer or boolean, got "
 IMPORTANCE = "expected an importance from 0 to 1e+50, got "
 NAME = "expected a feature name (text, bytes or an integer), got "
+FIELD = "expected a number, text, true, false, null or an array of names, got "
 FEATURES = "expected features as an iterable of names or a mapping from name to value, got "
 SAMPLE = "expected (features, label) or (features, label, importance), got "
 
@@ -249,8 +250,8 @@ BAD_SAMPLES: list[tuple[Any, type[Exception], str]] = [
     (({None: 1}, 1), SampleError, NAME + "nil at $[3][0]"),
     (({"n": math.nan}, 1), SampleError, 'expected a finite number, got nan at $[3][0]["n"]'),
     (({"n": -math.inf}, 1), SampleError, 'expected a finite number, got -inf at $[3][0]["n"]'),
-    (({"n": True}, 1), SampleError, 'expected a number, got true at $[3][0]["n"]'),
-    (({"n": "9"}, 1), SampleError, 'expected a number, got text "9" at $[3][0]["n"]'),
+    (({"n": {}}, 1), SampleError, FIELD + 'a map at $[3][0]["n"]'),
+    (({"t": "two words", "n": [[]]}, 1), SampleError, NAME + 'an array at $[3][0]["n"][0]'),
     (
         ({"n": 2e50}, 1),
         SampleError,

@@ -3,5 +3,5 @@
 `batch` holds the columns, `label` the labels, `bounds` the bounds on numbers, `validation` the
 messages for faults, `codec` the msgpack bodies, `objects` the Python samples, `matrix` the CSR
 matrices and arrays, `frames` the data frames, `rows` the rule for what counts as a matrix.
-May import `config` and `errors`. `config` imports `label`, which imports `errors` alone.
+May import `config`, `errors` and `text`. `config` imports `label`, which imports `errors` alone.
 """

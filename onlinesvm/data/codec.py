@@ -1,17 +1,20 @@
 """Message bodies: msgpack → Batch, Batch → msgpack, margins → msgpack. The Python kernel's decoder.
 
     learn    array of [label, features] or [label, features, importance]; a label is str (or bin),
-             int, bool, or a float that is an integer
+             int, bool, or a float that is an integer; or an array of these: a set of labels
+             of a ranking model: array of [better, worse] or [better, worse, importance], where
+             both items are features
     predict  array of features
     reply    array of float64 margins
 
 `features` is an array of names or a map name → value; names are str, bin or int. A str is never
-checked for UTF-8: a name is its bytes.
+checked for UTF-8: a name is its bytes. With an extractor of records `features` may be a text, and
+the values of a map text, booleans, nil and arrays of names (`onlinesvm.text.records`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -22,88 +25,202 @@ from numpy.typing import NDArray
 from onlinesvm.config import MIN_MAGNITUDE, Limits
 from onlinesvm.data.batch import Batch, BatchColumns
 from onlinesvm.data.bounds import Bounds
-from onlinesvm.data.label import label_of, packed
+from onlinesvm.data.label import MOST_IN_SET, any_label_of, packed
+from onlinesvm.data.pieces import Pieces
 from onlinesvm.data.validation import raise_first_fault, sample_starts
+from onlinesvm.errors import SampleError
+from onlinesvm.text.constants import MADE_NAME_BYTES, PIECE_FEATURES
+from onlinesvm.text.records import Extractor, extract_unpacked
 
-__all__ = ["cut_body", "decode", "encode", "encode_margins", "pack_array"]
+__all__ = ["cut_body", "decode", "encode", "encode_margins", "pack_array", "parts_of"]
 
 
 class _FaultyBodyError(Exception):
     """The body has a fault; `validation` finds and words it."""
 
 
-_Append = Callable[[Batch, Any, Limits, Bounds], None]
+class _Form:
+    """What samples may be: their limits, and the extractor of records, if any. made: features that
+    records made so far, and for long names as many more. cut: texts that were longer than they
+    may be.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        labelled: bool,
+        extractor: Extractor | None,
+        bounds: Bounds,
+        pairs: bool,
+    ) -> None:
+        self.limits = limits
+        self.bounds = bounds
+        self.extractor = extractor
+        of_learn = self._append_pair if pairs else self._append_sample
+        self.append: Callable[[Batch, Any], None] = of_learn if labelled else self._append_features
+        self.made = self.cut = 0
+
+    def _append_sample(self, batch: Batch, sample: Any) -> None:
+        """Add a row of a learn request to `batch`."""
+        importance = self._importance(sample)
+        columns = self._columns(sample[1])
+        try:
+            batch.append(any_label_of(sample[0]), importance, *columns)
+        except (TypeError, ValueError):
+            raise _FaultyBodyError from None
+
+    def _append_pair(self, batch: Batch, pair: Any) -> None:
+        """Add a pair of a learn request to `batch`: the features of the better item, then those of
+        the worse one with their values negated. The lookup sums those that both have.
+        """
+        importance = self._importance(pair)
+        names, values, tags, marks = self._columns(pair[0])
+        of_worse, worse_values, worse_tags, worse_marks = self._columns(pair[1])
+        if tags or worse_tags:
+            tags = [*(tags or [0] * len(names)), *(worse_tags or [0] * len(of_worse))]
+        values = [*values, *(-value for value in worse_values)]
+        marks = {**marks, **{len(names) + j: fields for j, fields in worse_marks.items()}}
+        batch.append(None, importance, [*names, *of_worse], values, tags, marks)
+
+    def _importance(self, sample: Any) -> float:
+        """The importance of a sample or a pair, an array of 2 or 3."""
+        if type(sample) is not list or not 2 <= len(sample) <= 3:
+            raise _FaultyBodyError
+        importance: Any = sample[2] if len(sample) == 3 else 1.0
+        if type(importance) not in _NUMBERS:
+            raise _FaultyBodyError
+        importance = self.bounds.fit_importance(importance)
+        if importance is None:
+            raise _FaultyBodyError
+        return float(importance) if importance >= MIN_MAGNITUDE else 0.0
+
+    def _append_features(self, batch: Batch, features: Any) -> None:
+        """Add a row of a predict request to `batch`."""
+        batch.append(None, 1.0, *self._columns(features))
+
+    def _columns(self, features: Any) -> _Features:
+        if self.extractor is None or not self._is_record(features):
+            return *_columns(features, self.limits, self.bounds), (), {}
+        try:
+            found = extract_unpacked(self.extractor, features)
+        except SampleError:
+            raise _FaultyBodyError from None
+        values = []
+        for value in found.values:
+            fitting = self.bounds.fit_value(value)
+            if fitting is None:
+                raise _FaultyBodyError
+            values.append(fitting)
+        self.made += len(found.names) + sum(map(len, found.names)) // MADE_NAME_BYTES
+        self.cut += found.cut
+        return found.names, values, found.views, found.marks
+
+    def _is_record(self, features: Any) -> bool:
+        """True for what has more than names and numbers; what is no sample is none either."""
+        if type(features) is tuple:
+            assert self.extractor is not None
+            return self.extractor.reads_maps or any(
+                type(value) not in _NUMBERS for _, value in features
+            )
+        return type(features) is not list
 
 
-def decode(body: bytes | memoryview, limits: Limits, *, labelled: bool) -> Batch:
+_Marks = Mapping[int, tuple[bytes, ...]]
+_Features = tuple[Sequence[bytes], Sequence[float], Sequence[int], _Marks]
+
+
+def decode(
+    body: bytes | memoryview,
+    limits: Limits,
+    *,
+    labelled: bool,
+    extractor: Extractor | None = None,
+    most_made: int = PIECE_FEATURES,
+    pairs: bool = False,
+    learnable: bool = False,
+) -> Batch | Pieces:
     """The samples of a learn request, if `labelled`, or of a predict request, validated whole.
 
-    Samples of a predict request have no label, and importance 1. Raises BodyError, LimitError or
-    SampleError for the first fault in reading order.
+    pairs: the samples to learn are pairs of items; a sample of the batch then is the difference of
+    both, without a label: the features of the better one, then those of the worse one negated.
+    Samples of a predict request have no label, and importance 1. extractor: reads records of text
+    and fields; without one these are refused. most_made: where records make more features, the
+    samples come as Pieces of about so many (0: of PIECE_FEATURES). learnable: refuse what could not
+    be learned later, too. Raises BodyError, LimitError or SampleError for the first fault in
+    reading order.
     """
-    append = _append_sample if labelled else _append_features
-    bounds = Bounds.of(limits, labelled=labelled)
+    bounds = Bounds.of(limits, labelled=labelled or learnable)
+    form = _Form(limits, labelled, extractor, bounds, pairs)
     batch = Batch()
+    checked: Batch | None = None  # the samples after too many features, which are dropped
     try:
-        for row in _unpack(body, limits, limits.max_samples_per_batch):
-            append(batch, row, limits, bounds)
+        for row in _unpack(body, limits, limits.max_samples_per_batch, extractor is not None):
+            if form.made > most_made and checked is None:
+                checked = Batch()
+            form.append(batch if checked is None else checked, row)
+            if checked is not None:
+                checked.drop_features()
     except _FaultyBodyError:
         body = bytes(body)
-        first = _first_faulty(body, limits, bounds, append)
-        raise_first_fault(body, limits, labelled=labelled, first=first)
-    return batch
+        first = _first_faulty(body, form)
+        raise_first_fault(
+            body,
+            limits,
+            labelled=labelled,
+            first=first,
+            extractor=extractor,
+            pairs=pairs,
+            learnable=learnable,
+        )
+    batch.cut = form.cut
+    if checked is None:
+        return batch
+    batch.drop_features()
+    for id, importance in zip(checked.label_ids, checked.importances, strict=True):
+        batch.append(checked.label_table[id] if id >= 0 else None, importance, (), ())
+    rest = bytes(body)
+    starts = sample_starts(rest, limits.max_samples_per_batch)
+
+    def piece(place: int, left: int) -> tuple[Batch, int]:
+        form = _Form(limits, labelled, extractor, bounds, pairs)
+        batch = Batch()
+        while len(batch) < left and form.made <= (most_made or PIECE_FEATURES):
+            one = pack_array([rest[starts[place] : starts[place + 1]]])
+            form.append(batch, _unpack(one, limits, 1, records=True)[0])
+            place += 1
+        batch.cut = form.cut
+        return batch, place
+
+    return Pieces(batch.label_table, batch.label_ids, batch.importances, 0, piece)
 
 
-def _first_faulty(body: bytes, limits: Limits, bounds: Bounds, append: _Append) -> int:
+def _first_faulty(body: bytes, form: _Form) -> int:
     """The index of the first faulty sample; 0 where that is not the fault of one sample."""
     try:
-        starts = sample_starts(body, limits.max_samples_per_batch)
+        starts = sample_starts(body, form.limits.max_samples_per_batch)
     except (msgpack.UnpackException, ValueError):
         return 0
     for i, (start, end) in enumerate(pairwise(starts)):
         try:
-            (row,) = _unpack(pack_array([body[start:end]]), limits, 1)
-            append(Batch(), row, limits, bounds)
+            one = pack_array([body[start:end]])
+            (row,) = _unpack(one, form.limits, 1, form.extractor is not None)
+            form.append(Batch(), row)
         except _FaultyBodyError:
             return i
     return 0
 
 
-def _append_sample(batch: Batch, sample: Any, limits: Limits, bounds: Bounds) -> None:
-    """Add a row of a learn request to `batch`."""
-    if type(sample) is not list or not 2 <= len(sample) <= 3:
-        raise _FaultyBodyError
-    label = sample[0]
-    importance: Any = sample[2] if len(sample) == 3 else 1.0
-    if type(importance) not in _NUMBERS:
-        raise _FaultyBodyError
-    importance = bounds.fit_importance(importance)
-    if importance is None:
-        raise _FaultyBodyError
-    names, values = _columns(sample[1], limits, bounds)
-    if importance < MIN_MAGNITUDE:
-        importance = 0.0
-    try:
-        batch.append(label_of(label), float(importance), names, values)
-    except (TypeError, ValueError):
-        raise _FaultyBodyError from None
-
-
-def _append_features(batch: Batch, features: Any, limits: Limits, bounds: Bounds) -> None:
-    """Add a row of a predict request to `batch`."""
-    batch.append(None, 1.0, *_columns(features, limits, bounds))
-
-
 _NUMBERS = frozenset((int, float))
 
 
-def _unpack(body: bytes | memoryview, limits: Limits, max_samples: int) -> list[Any]:
+def _unpack(body: bytes | memoryview, limits: Limits, max_samples: int, records: bool) -> list[Any]:
     """The array in `body`: maps as tuples of pairs, text as bytes.
 
-    A sample has two containers, itself and its features. Stopping at the first one more bounds
-    the memory that a nest of empty arrays could take.
+    A sample has three containers at most, itself, its labels or an item, and features. Stopping at
+    the first one more bounds the memory that a nest of empty arrays could take. The values of a
+    record may be arrays, too, each after a name: a container in three bytes.
     """
-    remaining = 2 * max_samples + 1
+    remaining = 3 * max_samples + 1 + (len(body) // 2 if records else 0)
 
     def array(items: list[Any]) -> list[Any]:
         nonlocal remaining
@@ -122,15 +239,20 @@ def _unpack(body: bytes | memoryview, limits: Limits, max_samples: int) -> list[
             strict_map_key=False,
             list_hook=array,
             object_pairs_hook=pairs,
-            # A sample is an array too, of at most 3.
-            max_array_len=max(3, max_samples, limits.max_features_per_sample),
+            # A sample is an array too, of at most 3, and its labels are.
+            max_array_len=max(MOST_IN_SET, max_samples, limits.max_features_per_sample),
             max_map_len=limits.max_features_per_sample,
+            ext_hook=_extension,
         )
     except (msgpack.UnpackException, ValueError):
         raise _FaultyBodyError from None
     if type(rows) is not list or len(rows) > max_samples:
         raise _FaultyBodyError
     return rows
+
+
+def _extension(code: int, data: bytes) -> None:
+    raise _FaultyBodyError
 
 
 def _columns(
@@ -175,8 +297,8 @@ def _names(names: Sequence[Any], limits: Limits) -> Sequence[bytes]:
 
 def encode(batch: BatchColumns, *, labelled: bool) -> bytes:
     """`batch` as the body of a learn request, if `labelled`, or of a predict request, which leaves
-    out labels and importances. Labels are as they were written. `decode` gives the same columns
-    back.
+    out labels and importances. Labels are as they were written, records as they were packed.
+    `decode` gives the same columns back.
     """
     if not labelled:
         return pack_array(_packed_features(batch))
@@ -199,6 +321,11 @@ def pack_array(parts: Sequence[bytes]) -> bytes:
     return b"".join((msgpack.Packer().pack_array_header(len(parts)), *parts))
 
 
+def parts_of(body: bytes) -> list[bytes]:
+    """The elements of `body`, an array, each as it is packed."""
+    return [body[start:end] for start, end in pairwise(sample_starts(body, 2**31))]
+
+
 def cut_body(body: bytes, *places: int) -> list[bytes]:
     """The samples of `body`, a whole array, as bodies: cut before the samples `places`.
 
@@ -217,7 +344,10 @@ def _packed_features(batch: BatchColumns) -> list[bytes]:
     # Without bin types a name takes the shorter head of a str; the daemon reads both as bytes.
     packer = msgpack.Packer(use_bin_type=False)
     packed = []
-    for start, end in pairwise(batch.indptr):
+    for i, (start, end) in enumerate(pairwise(batch.indptr)):
+        if i in batch.records:
+            packed.append(batch.records[i])
+            continue
         names, values = batch.names[start:end], batch.values[start:end]
         if all(value == 1.0 for value in values):
             packed.append(packer.pack(names))

@@ -3,12 +3,14 @@
 ``1``, ``"1"``, ``"+1"``, ``1.0`` and True are one label, of the text ``1``; 0, ``"0"`` and False
 are another. A number that is not an integer is refused. Text that is no number is a label as it
 stands, ``"007"`` too; it need not be UTF-8. An integer beyond 64 bits is shown as text.
+
+An array of labels is a LabelSet: what a sample of a multilabel model has.
 """
 
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -16,14 +18,15 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
+from onlinesvm.data.constants import MAX_LABEL_BYTES, MOST_IN_SET
 from onlinesvm.errors import format_text
 
 __all__ = [
-    "MAX_LABEL_BYTES", "Label", "Written", "joined", "label_of", "label_of_packed", "label_of_text",
-    "packable", "packed",
+    "MAX_LABEL_BYTES", "MOST_IN_SET", "AnyLabel", "Key", "Label", "LabelSet", "Written",
+    "any_label_of", "joined", "label_of", "label_of_packed", "label_of_text", "packable", "packed",
+    "set_of",
 ]  # fmt: skip
 
-MAX_LABEL_BYTES = 256
 _MOST_BITS = 4 * MAX_LABEL_BYTES
 
 Written = str | int | bool
@@ -43,6 +46,47 @@ class Label(NamedTuple):
 
     def __str__(self) -> str:
         return str(self.written)
+
+
+class LabelSet(NamedTuple):
+    """The labels of one sample, distinct: their texts, sorted, and the labels as they came."""
+
+    text: tuple[bytes, ...]
+    labels: tuple[Label, ...]
+
+    @property
+    def written(self) -> tuple[Written, ...]:
+        """The values that the user wrote."""
+        return tuple(label.written for label in self.labels)
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.labels))
+
+
+AnyLabel = Label | LabelSet
+Key = bytes | tuple[bytes, ...]  # the text of one
+
+
+def set_of(labels: Iterable[Label]) -> LabelSet:
+    """The set of these labels. Raises ValueError for too many."""
+    distinct: dict[bytes, Label] = {}
+    for label in labels:
+        distinct.setdefault(label.text, label)
+    if len(distinct) > MOST_IN_SET:
+        raise ValueError(f"expected at most {MOST_IN_SET} labels a sample, got {len(distinct)}")
+    return LabelSet(tuple(sorted(distinct)), tuple(distinct.values()))
+
+
+def any_label_of(value: object) -> AnyLabel:
+    """The label that a value is, or the set of labels that an array is.
+
+    Raises as `label_of` does.
+    """
+    if isinstance(value, list):
+        if len(value) > MOST_IN_SET:
+            raise ValueError(f"expected at most {MOST_IN_SET} labels a sample, got {len(value)}")
+        return set_of(map(label_of, value))
+    return label_of(value)
 
 
 def label_of(value: object) -> Label:
@@ -104,6 +148,8 @@ def _of_text(raw: bytes) -> Label:
         return _bounded(label._replace(text=sign + integer[2]))
     if len(raw) > MAX_LABEL_BYTES or _number(raw) is None:
         return _bounded(label)
+    from decimal import Decimal  # for such labels alone
+
     number = Decimal(raw.decode("ascii"))
     if number != number.to_integral_value():
         raise ValueError(f"expected a label as text, integer or boolean, got {format_text(raw)}")
@@ -111,9 +157,9 @@ def _of_text(raw: bytes) -> Label:
 
 
 @lru_cache(maxsize=1024)
-def label_of_packed(raw: bytes) -> Label:
-    """The label that a msgpack object is. Raises ValueError for one that is no label."""
-    return label_of(msgpack.unpackb(raw, raw=True))
+def label_of_packed(raw: bytes) -> AnyLabel:
+    """The label, or the set of labels, that a msgpack object is. Raises ValueError for another."""
+    return any_label_of(msgpack.unpackb(raw, raw=True))
 
 
 def packable(written: Written | None) -> Written | bytes | None:
@@ -127,15 +173,18 @@ def packable(written: Written | None) -> Written | bytes | None:
         return raw
 
 
-def packed(label: Label) -> bytes:
-    """A label as a msgpack object, as it was written."""
-    raw: bytes = msgpack.packb(packable(label.written))
+def packed(label: AnyLabel) -> bytes:
+    """A label, or an array of labels, as a msgpack object, as it was written."""
+    if isinstance(label, LabelSet):
+        raw: bytes = msgpack.packb([packable(one) for one in label.written])
+        return raw
+    raw = msgpack.packb(packable(label.written))
     return raw
 
 
 def joined(
-    labels: list[Label], ids: NDArray[np.int32], *, ordered: bool = False
-) -> tuple[list[Label], NDArray[np.int32]]:
+    labels: list[AnyLabel], ids: NDArray[np.int32], *, ordered: bool = False
+) -> tuple[list[AnyLabel], NDArray[np.int32]]:
     """`labels` with those of equal text made one, in the order in which samples have them.
 
     ids: int32[n], the place in `labels` of each sample's, −1 without one. ordered: each is some
@@ -144,8 +193,8 @@ def joined(
     if len({label.text for label in labels}) == len(labels) and (ordered or _is_pair(labels, ids)):
         return labels, ids
     used, first = np.unique(ids, return_index=True)
-    table: list[Label] = []
-    places: dict[bytes, int] = {}
+    table: list[AnyLabel] = []
+    places: dict[Key, int] = {}
     moved = np.full(len(labels) + 1, -1, dtype=np.int32)  # the last is −1's
     for id in used[np.argsort(first)].tolist():
         if id >= 0:
@@ -157,7 +206,7 @@ def joined(
     return table, moved[ids]
 
 
-def _is_pair(labels: list[Label], ids: NDArray[np.int32]) -> bool:
+def _is_pair(labels: list[AnyLabel], ids: NDArray[np.int32]) -> bool:
     """True for one or two labels that samples have, in this order: nearly always."""
     if not 1 <= len(labels) <= 2 or not len(ids) or ids[0] != 0:
         return not labels

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from onlinesvm.config import MAX_MAGNITUDE, MIN_MAGNITUDE, Limits
 from onlinesvm.data.batch import Columns
 from onlinesvm.data.bounds import UNBOUNDED, Bounds
-from onlinesvm.data.label import Label, joined, label_of
+from onlinesvm.data.label import AnyLabel, Key, any_label_of, joined
 from onlinesvm.errors import LimitError, SampleError
 
 __all__ = [
@@ -199,7 +199,8 @@ def with_targets(
 ) -> Columns:
     """`rows` with the labels `y` and the importances `sample_weight`, [n] each.
 
-    y: text, integers, booleans or floats that are integers, [n] or [n, 1].
+    y: text, integers, booleans or floats that are integers, [n] or [n, 1]; or lists of these, the
+    sets of labels of a multilabel model.
 
     Raises SampleError for a value that is no label, or an importance outside the `bounds`,
     ValueError for another number of them than of rows.
@@ -222,7 +223,7 @@ def with_targets(
     return replace(rows, label_table=table, label_ids=ids, importances=importances)
 
 
-def _labels(y: Any, n: int) -> tuple[list[Label], NDArray[np.int32]]:
+def _labels(y: Any, n: int) -> tuple[list[AnyLabel], NDArray[np.int32]]:
     """The distinct labels of `y` in order of first sight, and the place of each there, int32[n]."""
     given = label_column(y, n)
     if given.dtype.kind in "iufbU" and n:
@@ -236,8 +237,8 @@ def _labels(y: Any, n: int) -> tuple[list[Label], NDArray[np.int32]]:
             order = np.argsort(np.argsort(seen)).astype(np.int32)
             first, ids = np.sort(seen).tolist(), order[inverse.reshape(n)]
         return joined([_label(given[k], k) for k in first], ids, ordered=True)
-    labels: list[Label] = []
-    places: dict[bytes, int] = {}
+    labels: list[AnyLabel] = []
+    places: dict[Key, int] = {}
     ids = np.empty(n, dtype=np.int32)
     for i, value in enumerate(given.tolist()):
         label = _label(value, i)
@@ -260,13 +261,16 @@ def _objects(y: Any) -> NDArray[Any]:
     """A sequence as an array of its very elements: NumPy would make text of all beside a text."""
     values = list(y)
     given = np.empty(len(values), dtype=object)
-    given[:] = [v[0] if isinstance(v, list | tuple) and len(v) == 1 else v for v in values]
+    for i, value in enumerate(values):
+        if isinstance(value, list | tuple):  # of one value, or a set of labels
+            value = value[0] if len(value) == 1 else list(value)
+        given[i] = value
     return given
 
 
-def _label(value: Any, i: int) -> Label:
+def _label(value: Any, i: int) -> AnyLabel:
     try:
-        return label_of(value)
+        return any_label_of(value)
     except (TypeError, ValueError) as error:
         raise SampleError(str(error), (i,), root="y") from None
 

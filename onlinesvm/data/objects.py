@@ -19,17 +19,25 @@ from onlinesvm.data.bounds import Bounds
 from onlinesvm.data.codec import pack_array
 from onlinesvm.data.label import Written
 from onlinesvm.data.matrix import array_of, columns_of, is_matrix, label_column
+from onlinesvm.data.pieces import Decoded, Pieces
 from onlinesvm.data.rows import TWO_WAYS, is_rows, names_of_array, one_row, samples_of
 from onlinesvm.errors import Path, SampleError, format_path
+from onlinesvm.text.constants import PIECE_FEATURES
 
 __all__ = [
     "Packer",
     "Sample",
+    "Worse",
     "alone",
+    "alone_in",
+    "bodies",
     "labelled_batches",
     "learn_batches",
     "moved",
+    "moved_by",
     "of_columns",
+    "one_decoded",
+    "one_packed",
     "one_to_learn",
     "one_to_predict",
     "predict_batches",
@@ -37,26 +45,51 @@ __all__ = [
     "rows_to_score",
 ]
 
-Sample = tuple[Features, Written] | tuple[Features, Written, float]
+
+class Worse:
+    """The worse item of a pair, in the place of a label: ``learn_one(better, Worse(item))``."""
+
+    __slots__ = ("features",)
+
+    def __init__(self, features: Features) -> None:
+        self.features = features
+
+    def __repr__(self) -> str:
+        return f"Worse({self.features!r})"
+
+
+Sample = tuple[Features, Written | Worse] | tuple[Features, Written | Worse, float]
 
 # Samples are packed and decoded in pieces of this size, so that a long list costs little more than
 # its columns.
-_PIECE_BYTES = 4 * 2**20
+_PIECE_BYTES = 2 * 2**20
 
 
 class Decoder(Protocol):
     """A kernel, as far as it is needed here."""
 
-    def decode(self, body: bytes, limits: Limits, *, labelled: bool) -> BatchColumns: ...
+    def decode(
+        self,
+        body: bytes,
+        limits: Limits,
+        *,
+        labelled: bool,
+        extractor: Any = None,
+        most_made: int = PIECE_FEATURES,
+        pairs: bool = False,
+    ) -> Decoded: ...
     def screen_matrix(
         self, indptr: NDArray[Any], values: NDArray[np.float64], limit: float
     ) -> tuple[int | None, bool, int]: ...
 
 
 def learn_batches(
-    samples: Iterable[Sample], kernel: Decoder, limits: Limits
-) -> Iterator[BatchColumns]:
+    samples: Iterable[Sample], kernel: Decoder, limits: Limits, extractor: Any = None
+) -> Iterator[Decoded]:
     """``(features, label)`` or ``(features, label, importance)`` in batches of bounded size.
+
+    Where records have made many features they come as Pieces, so that a list of all the batches
+    takes little more memory than the samples.
 
     Raises SampleError (LimitError) for the first fault, TypeError for anything but a sample.
     """
@@ -71,30 +104,35 @@ def learn_batches(
         return packer.sample(sample[0], sample[1], importance, index=i)
 
     refuse_unlabelled(samples)
-    packer = Packer()
-    for start, body in _bodies(samples, pack, limits):
+    packer = Packer(extractor is None or extractor.reads_text)
+    room = PIECE_FEATURES
+    for start, body in bodies(samples, pack, limits):
         try:
-            yield kernel.decode(body, limits, labelled=True)
+            batch = kernel.decode(body, limits, labelled=True, extractor=extractor, most_made=room)
         except SampleError as error:
             raise moved(error, start) from None
+        room = 0 if isinstance(batch, Pieces) else max(room - int(batch.indptr[-1]), 0)
+        yield batch
 
 
 def predict_batches(
-    samples: Iterable[Features], kernel: Decoder, limits: Limits
-) -> Iterator[BatchColumns]:
+    samples: Iterable[Features], kernel: Decoder, limits: Limits, extractor: Any = None
+) -> Iterator[Decoded]:
     """Samples to score, each an iterable of names or a mapping, in batches of bounded size.
 
     Raises as `learn_batches` does.
     """
-    packer = Packer()
-    for start, body in _bodies(samples_of(samples), lambda i, s: packer.features(s, (i,)), limits):
+    packer = Packer(extractor is None or extractor.reads_text)
+    for start, body in bodies(samples_of(samples), lambda i, s: packer.features(s, (i,)), limits):
         try:
-            yield kernel.decode(body, limits, labelled=False)
+            yield kernel.decode(body, limits, labelled=False, extractor=extractor)
         except SampleError as error:
-            raise type(error)(error.message, _moved(error.path, start)) from None
+            raise type(error)(error.message, moved_by(error.path, start)) from None
 
 
-def rows_to_score(given: Any, kernel: Decoder, limits: Limits) -> Iterator[BatchColumns | Columns]:
+def rows_to_score(
+    given: Any, kernel: Decoder, limits: Limits, extractor: Any = None
+) -> Iterator[Decoded | Columns]:
     """Samples, a matrix or a frame as rows to score; `onlinesvm.data.rows` has the rule.
 
     Raises as `learn_batches` and `columns_of` do.
@@ -103,12 +141,12 @@ def rows_to_score(given: Any, kernel: Decoder, limits: Limits) -> Iterator[Batch
         bounds = Bounds.of(limits, labelled=False)
         yield columns_of(given, limits, kernel.screen_matrix, bounds)
     else:
-        yield from predict_batches(given, kernel, limits)
+        yield from predict_batches(given, kernel, limits, extractor)
 
 
 def labelled_batches(
-    given: Any, y: Any, sample_weight: Any, kernel: Decoder, limits: Limits
-) -> Iterator[BatchColumns]:
+    given: Any, y: Any, sample_weight: Any, kernel: Decoder, limits: Limits, extractor: Any = None
+) -> Iterator[Decoded]:
     """The rows of a frame, or samples, with their labels and importances, [n] or [n, 1] each.
 
     Raises as `learn_batches` does; the error's root is X, y or sample_weight. Raises ValueError for
@@ -122,7 +160,7 @@ def labelled_batches(
         importances = _column("sample_weight", sample_weight, len(rows))
         samples = zip(samples_of(rows), labels, importances, strict=True)
     with of_columns():
-        yield from learn_batches(samples, kernel, limits)
+        yield from learn_batches(samples, kernel, limits, extractor)
 
 
 @contextlib.contextmanager
@@ -163,15 +201,22 @@ def refuse_unlabelled(samples: Any) -> None:
 
 
 def one_to_learn(
-    features: Features, label: Written, importance: float, kernel: Decoder, limits: Limits
+    features: Features,
+    label: Written | Worse,
+    importance: float,
+    kernel: Decoder,
+    limits: Limits,
+    extractor: Any = None,
 ) -> BatchColumns:
     """One sample to learn. Raises as `learn_batches` does."""
     try:
-        body = pack_array([Packer().sample(features, label, importance)])
+        body = pack_array(
+            [Packer(extractor is None or extractor.reads_text).sample(features, label, importance)]
+        )
     except SampleError as error:
         raise type(error)(error.message, error.path[1:], alone=True) from None
     try:
-        return kernel.decode(body, limits, labelled=True)
+        return alone_in(kernel.decode(body, limits, labelled=True, extractor=extractor))
     except SampleError as error:
         raise alone(error) from None
 
@@ -181,19 +226,38 @@ def alone(error: SampleError) -> SampleError:
     return type(error)(error.message, _features_first(error.path)[1:], alone=True)
 
 
-def one_to_predict(features: Features, kernel: Decoder, limits: Limits) -> BatchColumns:
+def one_to_predict(
+    features: Features, kernel: Decoder, limits: Limits, extractor: Any = None
+) -> BatchColumns:
     """One sample to score. Raises as `learn_batches` does."""
+    return one_decoded(one_packed(features, extractor), kernel, limits, extractor)
+
+
+def one_packed(features: Features, extractor: Any = None) -> bytes:
+    """The body of a predict request of one sample. Raises as `learn_batches` does."""
     try:
-        body = pack_array([Packer().features(features)])
+        return pack_array([Packer(extractor is None or extractor.reads_text).features(features)])
     except SampleError as error:
         raise type(error)(error.message, error.path, alone=True) from None
+
+
+def one_decoded(
+    body: bytes, kernel: Decoder, limits: Limits, extractor: Any = None
+) -> BatchColumns:
+    """The sample of `one_packed`. Raises as `learn_batches` does."""
     try:
-        return kernel.decode(body, limits, labelled=False)
+        return alone_in(kernel.decode(body, limits, labelled=False, extractor=extractor))
     except SampleError as error:
         raise type(error)(error.message, error.path[1:], alone=True) from None
 
 
-def _bodies(
+def alone_in(batch: Decoded) -> BatchColumns:
+    """A batch of one sample, which is never in pieces."""
+    assert not isinstance(batch, Pieces)
+    return batch
+
+
+def bodies(
     samples: Iterable[Any], pack: Callable[[int, Any], bytes], limits: Limits
 ) -> Iterator[tuple[int, bytes]]:
     """`samples` packed in pieces: the index of the first of a piece, and the piece."""
@@ -211,7 +275,7 @@ def _bodies(
 
 def moved(error: SampleError, start: int) -> SampleError:
     """An error in a batch of samples, of which `start` came before, as one in the samples."""
-    return type(error)(error.message, _moved(_features_first(error.path), start))
+    return type(error)(error.message, moved_by(_features_first(error.path), start))
 
 
 def _features_first(path: Path) -> Path:
@@ -221,7 +285,7 @@ def _features_first(path: Path) -> Path:
     return (path[0], 1 - int(path[1]), *path[2:])
 
 
-def _moved(path: Path, start: int) -> Path:
+def moved_by(path: Path, start: int) -> Path:
     """A path into a piece as one into the whole."""
     return (int(path[0]) + start, *path[1:]) if path else path
 
@@ -240,25 +304,30 @@ def _plain(value: object) -> object:
 
 
 class Packer:
-    """Packs Python samples as the wire has them: features in any iterable or mapping."""
+    """Packs Python samples as the wire has them: features in any iterable or mapping, or a text,
+    unless the model reads none.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, reads_text: bool = True) -> None:
+        self._reads_text = reads_text
         # surrogateescape: the names that the views show can be given back as they are.
         self._pack = msgpack.Packer(default=_plain, unicode_errors="surrogateescape").pack
 
     def features(self, features: Features, path: tuple[int, ...] = ()) -> bytes:
         """`features` packed. `path` is for the message of the TypeError or SampleError."""
-        return self._packed(_as_container(features, path), path)
+        return self._packed(self._container(features, path), path)
 
     def sample(
-        self, features: Features, label: Written, importance: float = 1, index: int = 0
+        self, features: Features, label: Written | Worse, importance: float = 1, index: int = 0
     ) -> bytes:
         """``[label, features(, importance)]`` packed; `index` is for the message of an error."""
+        if type(label) is Worse:
+            return self.pair(features, label, importance, index)
         body: object = features
         kind = type(features)
         is_names = kind is list and (not features or type(features[0]) is str)  # type: ignore[index]
         if not is_names and kind is not dict:
-            body = _as_container(features, (index, 0))
+            body = self._container(features, (index, 0))
         if importance == 1 and type(importance) in _PLAIN_NUMBERS:
             sample: tuple[object, ...] = (label, body)
         else:
@@ -268,6 +337,22 @@ class Packer:
         except (OverflowError, TypeError, ValueError):
             packed = self._packed(sample, (index,))
         return packed
+
+    def pair(
+        self, better: Features, worse: Features | Worse, importance: float = 1, index: int = 0
+    ) -> bytes:
+        """``[better, worse(, importance)]`` packed; `index` is for the message of an error."""
+        if isinstance(worse, Worse):
+            worse = worse.features
+        items = self.features(better, (index, 0)), self.features(worse, (index, 1))
+        if importance == 1 and type(importance) in _PLAIN_NUMBERS:
+            return b"".join((b"\x92", *items))
+        return b"".join((b"\x93", *items, self._packed(importance, (index, 2))))
+
+    def _container(self, features: Features, path: tuple[int, ...]) -> object:
+        if self._reads_text and isinstance(features, str):
+            return str(features)
+        return _as_container(features, path)
 
     def _packed(self, value: object, path: tuple[int, ...]) -> bytes:
         packed: bytes

@@ -7,47 +7,69 @@ oversized thing is ever built. This is the one place where faults are worded: bo
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import msgpack
 
 from onlinesvm.config import Limits
 from onlinesvm.data.bounds import Bounds
-from onlinesvm.data.label import label_of
+from onlinesvm.data.label import MOST_IN_SET, label_of
 from onlinesvm.errors import BodyError, LimitError, Path, SampleError, format_text
 
-__all__ = ["check_whole", "raise_first_fault", "sample_starts"]
+__all__ = [
+    "Reader", "check_whole", "raise_first_fault", "sample_starts", "shown_kind", "walk_label",
+]  # fmt: skip
 
 _FEATURES = "expected features as an array of names or a map from name to value"
 _SAMPLE = "expected a sample as [label, features] or [label, features, importance]"
+_PAIR = "expected a pair as [better, worse] or [better, worse, importance]"
 
 # The library counts an extension's type byte with its bytes, in 32 bits: this one is empty to it.
 _LONGEST_EXTENSION = b"\xc9\xff\xff\xff\xff"
 
 
-def raise_first_fault(body: bytes, limits: Limits, *, labelled: bool, first: int = 0) -> NoReturn:
+class Extractor(Protocol):
+    """Reads records; see `onlinesvm.text.records.Extractor`."""
+
+    @property
+    def reads_maps(self) -> bool: ...
+    def extract(self, packed: bytes) -> Any: ...
+
+
+def raise_first_fault(
+    body: bytes,
+    limits: Limits,
+    *,
+    labelled: bool,
+    first: int = 0,
+    extractor: Extractor | None = None,
+    pairs: bool = False,
+    learnable: bool = False,
+) -> NoReturn:
     """Raise the first error in `body`: BodyError, LimitError or SampleError.
 
-    `labelled`: whether it was to hold samples to learn, or features to predict. `first`: the
-    samples before this one are known to be good; walking them all again would be slow.
+    `labelled`: whether it was to hold samples to learn, or features to predict. `pairs`: the
+    samples to learn are pairs of items. `first`: the samples before this one are known to be good;
+    walking them all again would be slow. `extractor`: reads the records among them, where the
+    decoder had one. `learnable`: as it had.
     """
     check_whole(body)
-    reader = _Reader(body)
+    reader = Reader(body)
     what = "samples" if labelled else "samples' features"
     kind, count = reader.next()
     if kind != "array":
-        raise SampleError(f"expected an array of {what}, got {_shown(kind, count)}")
+        raise SampleError(f"expected an array of {what}, got {shown_kind(kind, count)}")
     if count > limits.max_samples_per_batch:
         raise LimitError(
             f"expected at most {limits.max_samples_per_batch} samples a batch, got {count}"
         )
-    bounds = Bounds.of(limits, labelled=labelled)
+    bounds = Bounds.of(limits, labelled=labelled or learnable)
     reader.skip(first)
     for i in range(first, count):
         if labelled:
-            _walk_sample(reader, limits, bounds, (i,))
+            _walk_sample(reader, limits, bounds, extractor, (i,), pairs)
         else:
-            _walk_features(reader, limits, bounds, (i,))
+            _walk_features(reader, limits, bounds, extractor, (i,))
     raise AssertionError("a decoder refused a body in which no fault can be found")
 
 
@@ -101,29 +123,53 @@ def _not_whole(body: bytes) -> BodyError:
     )
 
 
-def _walk_sample(reader: _Reader, limits: Limits, bounds: Bounds, path: Path) -> None:
+def _walk_sample(
+    reader: Reader,
+    limits: Limits,
+    bounds: Bounds,
+    extractor: Extractor | None,
+    path: Path,
+    is_pair: bool,
+) -> None:
+    expected = _PAIR if is_pair else _SAMPLE
     kind, count = reader.next()
     if kind != "array":
-        raise SampleError(f"{_SAMPLE}, got {_shown(kind, count)}", path)
+        raise SampleError(f"{expected}, got {shown_kind(kind, count)}", path)
     if not 2 <= count <= 3:
-        raise SampleError(f"{_SAMPLE}, got an array of {count}", path)
-    _walk_label(reader, (*path, 0))
-    _walk_features(reader, limits, bounds, (*path, 1))
+        raise SampleError(f"{expected}, got an array of {count}", path)
+    if is_pair:
+        _walk_features(reader, limits, bounds, extractor, (*path, 0))
+    else:
+        walk_label(reader, (*path, 0))
+    _walk_features(reader, limits, bounds, extractor, (*path, 1))
     if count == 3:
         kind, value = reader.next()
         if kind != "number" or bounds.fit_importance(value) is None:
             raise SampleError(
-                f"expected {bounds.expected_importance}, got {_shown(kind, value)}", (*path, 2)
+                f"expected {bounds.expected_importance}, got {shown_kind(kind, value)}", (*path, 2)
             )
 
 
-def _walk_label(reader: _Reader, path: Path) -> None:
+def walk_label(reader: Reader, path: Path) -> None:
+    if reader.kind() == "array":
+        _, count = reader.next()
+        if count > MOST_IN_SET:
+            raise SampleError(
+                f"expected at most {MOST_IN_SET} labels a sample, got an array of {count}", path
+            )
+        for i in range(count):
+            _walk_one_label(reader, (*path, i))
+    else:
+        _walk_one_label(reader, path)
+
+
+def _walk_one_label(reader: Reader, path: Path) -> None:
     kind, value = reader.next()
     if kind in ("true", "false"):
         return
     if kind not in ("number", "text", "bytes"):
         raise SampleError(
-            f"expected a label as text, integer or boolean, got {_shown(kind, value)}", path
+            f"expected a label as text, integer or boolean, got {shown_kind(kind, value)}", path
         )
     try:
         label_of(value)
@@ -131,10 +177,43 @@ def _walk_label(reader: _Reader, path: Path) -> None:
         raise SampleError(str(error), path) from None
 
 
-def _walk_features(reader: _Reader, limits: Limits, bounds: Bounds, path: Path) -> None:
+class _FieldError(Exception):
+    """A value that is no number: its map is a record."""
+
+
+def _walk_features(
+    reader: Reader, limits: Limits, bounds: Bounds, extractor: Extractor | None, path: Path
+) -> None:
+    if extractor is None:
+        _walk_names(reader, limits, bounds, path)
+        return
+    kind = reader.kind()
+    if kind == "array" or (kind == "map" and not extractor.reads_maps):
+        ahead = reader.copy()
+        try:
+            _walk_names(ahead, limits, bounds, path, fields=True)
+        except _FieldError:
+            pass
+        else:
+            reader.skip(1)
+            return
+    packed = reader.take()
+    try:
+        found = extractor.extract(packed)
+    except SampleError as error:
+        raise type(error)(error.message, (*path, *error.path)) from None
+    for name, value in zip(found.names, found.values, strict=True):
+        if bounds.fit_value(value) is None:
+            raise SampleError(f"expected {bounds.expected_value}, got {value:g}", (*path, name))
+
+
+def _walk_names(
+    reader: Reader, limits: Limits, bounds: Bounds, path: Path, *, fields: bool = False
+) -> None:
+    """`fields`: raise _FieldError for a value that is no number."""
     kind, count = reader.next()
     if kind not in ("array", "map"):
-        raise SampleError(f"{_FEATURES}, got {_shown(kind, count)}", path)
+        raise SampleError(f"{_FEATURES}, got {shown_kind(kind, count)}", path)
     if count > limits.max_features_per_sample:
         raise LimitError(
             f"expected at most {limits.max_features_per_sample} features a sample, got {count}",
@@ -143,16 +222,18 @@ def _walk_features(reader: _Reader, limits: Limits, bounds: Bounds, path: Path) 
     for i in range(count):
         name = _walk_name(reader, limits, path if kind == "map" else (*path, i))
         if kind == "map":
+            if fields and reader.kind() != "number":
+                raise _FieldError
             _walk_value(reader, bounds, (*path, name))
 
 
-def _walk_name(reader: _Reader, limits: Limits, path: Path) -> bytes:
+def _walk_name(reader: Reader, limits: Limits, path: Path) -> bytes:
     kind, value = reader.next()
     if kind == "number" and isinstance(value, int):
         value = b"%d" % value
     elif kind not in ("text", "bytes"):
         raise SampleError(
-            f"expected a feature name (text, bytes or an integer), got {_shown(kind, value)}",
+            f"expected a feature name (text, bytes or an integer), got {shown_kind(kind, value)}",
             path,
         )
     if len(value) > limits.max_name_bytes:
@@ -164,17 +245,17 @@ def _walk_name(reader: _Reader, limits: Limits, path: Path) -> bytes:
     return name
 
 
-def _walk_value(reader: _Reader, bounds: Bounds, path: Path) -> None:
+def _walk_value(reader: Reader, bounds: Bounds, path: Path) -> None:
     kind, value = reader.next()
     if kind != "number":
-        raise SampleError(f"expected a number, got {_shown(kind, value)}", path)
+        raise SampleError(f"expected a number, got {shown_kind(kind, value)}", path)
     if value != value or value in (float("inf"), -float("inf")):
         raise SampleError(f"expected a finite number, got {value}", path)
     if bounds.fit_value(value) is None:
         raise SampleError(f"expected {bounds.expected_value}, got {value}", path)
 
 
-class _Reader:
+class Reader:
     """msgpack's reader of a whole body, one scalar or one container's head at a time."""
 
     def __init__(self, body: bytes) -> None:
@@ -186,6 +267,20 @@ class _Reader:
         """Step over `n` objects, whatever is in them."""
         for _ in range(n):
             self._unpacker.skip()
+
+    def copy(self) -> Reader:
+        """Another reader of the rest."""
+        return Reader(self._body[self._unpacker.tell() :])
+
+    def take(self) -> bytes:
+        """Step over an object; its bytes."""
+        start = self._unpacker.tell()
+        self._unpacker.skip()
+        return self._body[start : self._unpacker.tell()]
+
+    def kind(self) -> str:
+        """The kind of the next object, as `next` names it."""
+        return _kind_of(self._body[self._unpacker.tell()])
 
     def next(self) -> tuple[str, Any]:
         """The next object: its kind, and its count, number or bytes.
@@ -216,7 +311,18 @@ _TEXTS = frozenset((*range(0xA0, 0xC0), 0xD9, 0xDA, 0xDB))
 _EXTENSIONS = frozenset((0xC7, 0xC8, 0xC9, *range(0xD4, 0xD9)))
 
 
-def _shown(kind: str, value: Any) -> str:
+def _kind_of(first: int) -> str:
+    """The kind of the object that begins with this byte."""
+    kinds = {0xC0: "nil", 0xC2: "false", 0xC3: "true", 0xC4: "bytes", 0xC5: "bytes", 0xC6: "bytes"}
+    for kind, firsts in (
+        ("array", _ARRAYS), ("map", _MAPS), ("extension", _EXTENSIONS), ("text", _TEXTS),
+    ):  # fmt: skip
+        if first in firsts:
+            return kind
+    return kinds.get(first, "number")
+
+
+def shown_kind(kind: str, value: Any) -> str:
     """A description of the object that came, for a message."""
     if kind == "number":
         return str(value)

@@ -7,7 +7,7 @@
 one; a forced kernel never falls back. The best available is used otherwise, and `fallback` says why
 it is not the best there is. The python kernel is made of the other rooms, the native one shares
 their checks and messages.
-May import `config`, `data`, `errors`, `metrics`, `model` and `readers`.
+May import `config`, `data`, `errors`, `metrics`, `model`, `readers` and `text`.
 """
 
 from __future__ import annotations

@@ -22,7 +22,10 @@ __all__ = ["SOURCES", "header", "shared", "values"]
 Constant = float | int | tuple[float, ...] | tuple[str, ...]
 
 PACKAGE = Path(__file__).resolve().parent.parent
-SOURCES = ("magnitudes.py", "metrics/constants.py", "model/rules/constants.py")
+SOURCES = (
+    "magnitudes.py", "data/constants.py", "metrics/constants.py", "model/rules/constants.py",
+    "text/constants.py",
+)  # fmt: skip
 
 
 def shared() -> dict[str, Constant]:

@@ -1,15 +1,17 @@
 """The contract of a kernel: the names that both define, and no others.
 
-A kernel module defines the 11 names of MODULE. Its lookups, rules, metrics and views have the
-members of the protocols below, which share names for like things: 27 different names in all. A test
-holds both kernels to exactly these. The python kernel is the readable reference; it specifies them.
+A kernel module defines the 14 names of MODULE. Its lookups, rules, metrics, learners of many
+classes, views and extractors have the members of the protocols below, which share names for like
+things: 46 different names in all. A test holds both kernels to exactly these. The python kernel is
+the readable reference; it specifies them.
 
-*Rows* are a decoded batch of the kernel, or Columns of a matrix. Both are rows of names.
+*Rows* are a decoded batch of the kernel, Pieces of a large one, or Columns of a matrix. All are
+rows of names; Pieces never come to the kernel as they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,18 +19,26 @@ from numpy.typing import NDArray
 
 from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.data.batch import CSR, BatchColumns, Columns
+from onlinesvm.data.label_sets import LabelSets, LearnedSets
+from onlinesvm.data.learned import Learned
+from onlinesvm.data.pieces import Decoded, Pieces
 from onlinesvm.model.rules.layout import Layout
+from onlinesvm.text.constants import PIECE_FEATURES
+from onlinesvm.text.options import TextOptions
 
 __all__ = [
-    "MEMBERS", "MODULE", "Kernel", "KernelLookup", "KernelMetrics", "KernelRule", "KernelView",
-    "Rows",
+    "MEMBERS", "MODULE", "Kernel", "KernelExtracted", "KernelExtractor", "KernelLookup",
+    "KernelMetrics", "KernelMulticlass", "KernelMultilabel", "KernelRule", "KernelView", "Rows",
 ]  # fmt: skip
 
 MODULE = (
+    "Extractor",
     "NAME",
     "RULES",
     "Lookup",
     "Metrics",
+    "Multiclass",
+    "Multilabel",
     "decode",
     "encode",
     "learn",
@@ -40,14 +50,46 @@ MODULE = (
 
 # Of each kind of object, the public members.
 MEMBERS = {
-    "Lookup": ("id", "ids", "max_features", "prune", "refused", "reserve", "restore", "view"),
-    "Rule": ("feature", "learn", "prune", "reserve", "restore", "score", "view", "weights"),
-    "Metrics": ("dump", "observe", "probabilities", "restore"),
+    "Lookup": (
+        "categories",
+        "entered",
+        "id",
+        "ids",
+        "left_out",
+        "max_features",
+        "name_bytes",
+        "prune",
+        "refused",
+        "reserve",
+        "restore",
+        "view",
+    ),
+    "Rule": (
+        "enter",
+        "feature",
+        "learn",
+        "prune",
+        "reserve",
+        "restore",
+        "score",
+        "view",
+        "weights",
+    ),
+    "Metrics": ("dump", "observe", "probabilities", "reserve", "restore"),
+    "Multiclass": (
+        "coefficients", "drop", "feature", "learn", "max_labels", "max_labels_per_feature",
+        "probabilities", "prune", "reserve", "restore", "score", "states", "view",
+    ),
+    "Multilabel": (
+        "coefficients", "drop", "feature", "learn", "max_labels", "max_labels_per_feature",
+        "probabilities", "prune", "reserve", "restore", "score", "states", "threshold", "view",
+    ),
     "View": ("arrays", "close", "scalars"),
-}
+    "Extractor": ("check", "extract", "options", "reads_maps", "reads_text"),
+}  # fmt: skip
 
 # `Any` stands for the kernel's own batch.
-Rows = BatchColumns | Columns
+Rows = BatchColumns | Columns | Pieces
 Arrays = Mapping[str, NDArray[np.generic]]
 
 
@@ -73,18 +115,30 @@ class KernelLookup(Protocol):
 
     @property
     def refused(self) -> int: ...
+    @property
+    def categories(self) -> list[tuple[bytes, int]]: ...
+    @property
+    def name_bytes(self) -> int: ...
+    def left_out(self, batch: Any) -> list[int]: ...
     def __len__(self) -> int: ...
     def id(self, name: bytes) -> int: ...
     def ids(self, rows: Any, *, grow: bool = False, first: int = 0) -> CSR: ...
+    def entered(self) -> tuple[int, bytes]: ...
     def reserve(self, parts: Iterable[Any]) -> int: ...
     def prune(self, kept: NDArray[np.bool_]) -> None: ...
     def view(self) -> KernelView: ...
-    def restore(self, lengths: NDArray[np.uint32], names: NDArray[np.uint8]) -> None: ...
+    def restore(
+        self,
+        lengths: NDArray[np.uint32],
+        names: NDArray[np.uint8],
+        categories: Sequence[tuple[bytes, int]] = (),
+    ) -> None: ...
 
 
 class KernelRule(Protocol):
     """Weights by id, and how they move. `onlinesvm.model.rules.rule.Rule` specifies it."""
 
+    def enter(self, first: int, tags: bytes) -> None: ...
     def learn(self, csr: CSR, signs: Any, importances: Any) -> NDArray[np.float64]: ...
     def score(self, csr: CSR) -> NDArray[np.float64]: ...
     def weights(self, n: int) -> tuple[NDArray[np.float64], float]: ...
@@ -101,9 +155,92 @@ class KernelMetrics(Protocol):
     def observe(
         self, margins: NDArray[np.float64], signs: Any, importances: Any
     ) -> NDArray[np.float64]: ...
+    def reserve(self) -> None: ...
     def probabilities(self, margins: NDArray[np.float64]) -> NDArray[np.float64]: ...
     def dump(self) -> NDArray[np.float64]: ...
     def restore(self, numbers: NDArray[np.float64]) -> None: ...
+
+
+class KernelMultilabel(Protocol):
+    """Weights by id and label, of several labels a sample: a KernelMulticlass that learns
+    LabelSets. `onlinesvm.model.rules.multilabel.Multilabel` specifies it.
+    """
+
+    max_labels_per_feature: int
+
+    @property
+    def max_labels(self) -> int: ...
+    @property
+    def states(self) -> NDArray[np.uint8]: ...
+    @property
+    def coefficients(self) -> NDArray[np.float64]: ...
+    @property
+    def threshold(self) -> float: ...
+    def learn(self, csr: CSR, labels: LabelSets, importances: Any) -> LearnedSets: ...
+    def score(self, csr: CSR) -> NDArray[np.float32]: ...
+    def probabilities(self, scores: NDArray[np.float32]) -> NDArray[np.float64]: ...
+    def feature(
+        self, id: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32], tuple[float, int, int, int]]: ...
+    def drop(self, label: int) -> None: ...
+    def reserve(self, csr: CSR, labels: LabelSets, n: int = 0) -> None: ...
+    def prune(self, n: int, keep_ids: Any, remaining: int) -> NDArray[np.bool_]: ...
+    def view(self, n: int) -> KernelView: ...
+    def restore(self, arrays: Arrays, scalars: Mapping[str, Any]) -> None: ...
+
+
+class KernelExtracted(Protocol):
+    """The features of one record. `onlinesvm.text.records.Extracted` specifies it."""
+
+    @property
+    def names(self) -> Sequence[bytes]: ...
+    @property
+    def values(self) -> Sequence[float]: ...
+    @property
+    def views(self) -> Sequence[int]: ...
+    @property
+    def cut(self) -> int: ...
+    @property
+    def crosses(self) -> int: ...
+    @property
+    def marks(self) -> Mapping[int, tuple[bytes, ...]]: ...
+
+
+class KernelExtractor(Protocol):
+    """Records to features. `onlinesvm.text.records.Extractor` specifies it."""
+
+    @property
+    def options(self) -> TextOptions: ...
+    @property
+    def reads_text(self) -> bool: ...
+    @property
+    def reads_maps(self) -> bool: ...
+    def extract(self, packed: bytes) -> KernelExtracted: ...
+    def check(self, packed: bytes) -> tuple[int, float]: ...
+
+
+class KernelMulticlass(Protocol):
+    """Weights by id and label. `onlinesvm.model.rules.multiclass.Multiclass` specifies it."""
+
+    max_labels_per_feature: int
+
+    @property
+    def max_labels(self) -> int: ...
+    @property
+    def states(self) -> NDArray[np.uint8]: ...
+    @property
+    def coefficients(self) -> NDArray[np.float64]: ...
+    def learn(self, csr: CSR, labels: Any, importances: Any) -> Learned: ...
+    def score(self, csr: CSR) -> NDArray[np.float32]: ...
+    def probabilities(self, scores: NDArray[np.float32]) -> NDArray[np.float64]: ...
+    def feature(
+        self, id: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32], tuple[float, int, int, int]]: ...
+    def drop(self, label: int) -> None: ...
+    def reserve(self, csr: CSR, labels: Any, n: int = 0) -> None: ...
+    def prune(self, n: int, keep_ids: Any, remaining: int) -> NDArray[np.bool_]: ...
+    def view(self, n: int) -> KernelView: ...
+    def restore(self, arrays: Arrays, scalars: Mapping[str, Any]) -> None: ...
 
 
 class Kernel(Protocol):
@@ -120,9 +257,26 @@ class Kernel(Protocol):
         self, max_features: int, prunes: bool = False
     ) -> KernelLookup: ...
     def Metrics(self, threshold: float) -> KernelMetrics: ...  # noqa: N802 - a class there
+    def Extractor(  # noqa: N802 - a class there
+        self, options: TextOptions, limits: Limits, most_bytes: int
+    ) -> KernelExtractor: ...
+    def Multiclass(  # noqa: N802 - a class there
+        self, bias: bool, max_labels: int, max_labels_per_feature: int, layout: Any
+    ) -> KernelMulticlass: ...
+    def Multilabel(  # noqa: N802 - a class there
+        self, bias: bool, max_labels: int, max_labels_per_feature: int, layout: Any
+    ) -> KernelMultilabel: ...
     def decode(
-        self, body: bytes | memoryview, limits: Limits, *, labelled: bool
-    ) -> BatchColumns: ...
+        self,
+        body: bytes | memoryview,
+        limits: Limits,
+        *,
+        labelled: bool,
+        extractor: Any = None,
+        most_made: int = PIECE_FEATURES,
+        pairs: bool = False,
+        learnable: bool = False,
+    ) -> Decoded: ...
     def encode(self, batch: BatchColumns, *, labelled: bool) -> bytes: ...
     def parse_block(
         self, parser: Any, block: bytes, start: int, room: Any, *, skip_bad: bool = False

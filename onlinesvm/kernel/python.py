@@ -14,13 +14,19 @@ from onlinesvm.metrics.monitor import Metrics
 from onlinesvm.model.lookup import Lookup, check_first
 from onlinesvm.model.margins import score_fixed, vector_of
 from onlinesvm.model.rules import RULES, Rule
+from onlinesvm.model.rules.multiclass import Multiclass
+from onlinesvm.model.rules.multilabel import Multilabel
 from onlinesvm.readers.parsing import parse_block
+from onlinesvm.text.records import Extractor
 
 __all__ = [
+    "Extractor",
     "NAME",
     "RULES",
     "Lookup",
     "Metrics",
+    "Multiclass",
+    "Multilabel",
     "decode",
     "encode",
     "learn",
@@ -61,6 +67,7 @@ def learn(
         rows.check()
     rule.reserve(lookup.reserve((rows,)))
     csr = lookup.ids(rows, grow=True, first=first)
+    rule.enter(*lookup.entered())
     learned = slice(first, first + len(csr.indptr) - 1)
     importances = np.ones(n) if rows.importances is None else rows.importances
     weights = importances if weights is None else weights

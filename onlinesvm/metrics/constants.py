@@ -29,6 +29,17 @@ CALIBRATION_BINS = 15
 
 AUC_BINS = 128
 
+# The temperature of the probabilities of many classes.
+TEMPERATURE_START = 0.7
+TEMPERATURE_LEAST, TEMPERATURE_MOST = -3.0, 5.0
+TEMPERATURE_STEP = 0.1
+TEMPERATURE_RETURN = 1e-3
+TEMPERATURE_DISCOUNT = 0.999
+TEMPERATURE_MOST_SQUARE = 25.0
+TEMPERATURE_LEAST_SIZE = 1e-6
+TEMPERATURE_MOST_SIZE = 1e6
+TEMPERATURE_CUT = 80.0  # e to minus this is a normal float32
+
 # exp and log.
 LOG2_E = 1.4426950408889634
 # ln 2 in two parts: k times the first is exact for |k| < 2**20 (fdlibm's split).
@@ -42,7 +53,15 @@ EXP_SERIES = (
     1 / 6227020800, 1 / 479001600, 1 / 39916800, 1 / 3628800, 1 / 362880, 1 / 40320, 1 / 5040,
     1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2,
 )  # fmt: skip
+# The same in float32: ln 2 in two parts, the first of few bits; 1.5 * 2**23 rounds what it is added
+# to; 1/7! … 1/2!.
+EXP_SINGLE_LN2_HIGH, EXP_SINGLE_LN2_LOW = 0.693359375, -2.12194440e-4
+EXP_SINGLE_ROUND = 12582912.0
+EXP_SINGLE_SERIES = (1 / 5040, 1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2)
 # 2/(2k + 1), k = 10 … 0: log((1 + f)/(1 − f)) = 2f + 2f³/3 + …, |f| ≤ 0.1716.
 LOG_SERIES = (
     2 / 21, 2 / 19, 2 / 17, 2 / 15, 2 / 13, 2 / 11, 2 / 9, 2 / 7, 2 / 5, 2 / 3, 2.0,
 )  # fmt: skip
+
+SET_BINS = 200  # of scores from -1 to 1, among which the threshold of several labels is chosen
+SET_DISCOUNT = 0.9999  # of the counts in these, a sample

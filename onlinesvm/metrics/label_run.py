@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +32,8 @@ class LabelRun:
         self._last = math.nan
         self._run = 0
 
-    def count(self, labels: Sequence[float] | NDArray[np.float64]) -> None:
-        """Count `labels`, float64[n] without nan, which follow those before."""
+    def count(self, labels: Sequence[float] | NDArray[Any]) -> None:
+        """Count `labels`, numbers [n] without nan, which follow those before."""
         row = np.asarray(labels, dtype=np.float64)
         if not len(row):
             return

@@ -24,6 +24,9 @@ class Metrics:
         self._totals = [0.0] * len(TOTALS)
         self._calibration, self._confusion, self._drift = Calibration(), Confusion(), Drift()
 
+    def reserve(self) -> None:
+        """Memory to observe in, so that it cannot fail. Raises MemoryError."""
+
     def observe(
         self, margins: NDArray[np.float64], signs: ArrayLike, importances: ArrayLike
     ) -> NDArray[np.float64]:

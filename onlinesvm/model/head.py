@@ -33,10 +33,20 @@ class Head:
         self.class_weights = ClassWeights(config.class_weight)
         self._is_hedge = config.rule == "hedge"
 
-    def learn(self, csr: CSR, signs: Any, weights: Any, importances: Any) -> NDArray[np.float64]:
-        """Learn rows by `weights`, observe them by `importances`, [n] each; the margins before."""
+    def learn(
+        self,
+        csr: CSR,
+        signs: Any,
+        weights: Any,
+        importances: Any,
+        given: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.float64]:
+        """Learn rows by `weights`, observe them by `importances`, [n] each; the margins before.
+
+        given: the margins to observe instead.
+        """
         margins = self.rule.learn(csr, signs, weights)
-        self.metrics.observe(margins, signs, importances)
+        self.metrics.observe(margins if given is None else given, signs, importances)
         return margins
 
     @property

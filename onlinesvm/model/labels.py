@@ -15,13 +15,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.data.label import Label, Written, label_of, packable
+from onlinesvm.data.label import AnyLabel, Key, Label, LabelSet, Written, label_of, packable
 from onlinesvm.errors import ConfigError, SampleError, SnapshotError, format_text
 
-__all__ = ["ABOVE_ZERO", "REST", "Labels", "ThirdLabel", "label_array", "shown"]
+__all__ = ["ABOVE_ZERO", "REST", "Labels", "RefusedLabel", "label_array", "one_expected", "shown"]
 
 ABOVE_ZERO = ">0"  # among `positive`: every integer above 0
 REST = "rest"  # the name of side −1 once several labels share it
+
+# Ends the message about a third label.
+_MORE = "; other labels need a model of their own, of --task multiclass if more than two"
 
 _SIDES = {b"1": 1.0, b"0": -1.0, b"-1": -1.0}
 
@@ -30,7 +33,7 @@ class Labelled(Protocol):
     """Samples with labels: batches and rows of matrices."""
 
     @property
-    def label_table(self) -> list[Label]: ...
+    def label_table(self) -> list[AnyLabel]: ...
     @property
     def label_ids(self) -> Any: ...
 
@@ -48,7 +51,7 @@ class Labels:
         self._above_zero = ABOVE_ZERO in given
         # Sides that several labels may share, and their names then.
         self._shared = {-1.0: REST, 1.0: ",".join(map(str, given))} if given and not closed else {}
-        self._sides: dict[bytes, float] = {}  # of the labels that alone have a side
+        self._sides: dict[Key, float] = {}  # of the labels that alone have a side
         self._names: dict[float, Written] = {}
         self._is_closed = bool(closed)
         for value in closed:
@@ -61,6 +64,8 @@ class Labels:
                 f" {' and '.join(shown(value) for value in closed)}"
             )
 
+    takes_sets = False
+
     def copy(self) -> Labels:
         """Labels of the same state that share nothing with these."""
         made = Labels.__new__(Labels)
@@ -68,36 +73,38 @@ class Labels:
         made._sides, made._names = dict(self._sides), dict(self._names)
         return made
 
-    def learn(self, table: Sequence[Label]) -> None:
+    def learn(self, table: Sequence[AnyLabel]) -> None:
         """Take the labels of `table`, each of which may be new.
 
-        Raises ThirdLabel for one that has no side; the labels then stay as they were.
+        Raises RefusedLabel for one that has no side; the labels then stay as they were.
         """
         trial = self.copy()
         for place, label in enumerate(table):
+            if isinstance(label, LabelSet):
+                raise RefusedLabel(one_expected(label), place)
             trial._add(label, place)
         self.__dict__.update(trial.__dict__)
 
-    def know(self, table: Sequence[Label]) -> bool:
+    def know(self, table: Sequence[AnyLabel]) -> bool:
         """True where `learn` would change nothing: nearly always."""
         for label in table:
             if label.text not in self._sides:
-                if not self._shared:
+                if not self._shared or isinstance(label, LabelSet):
                     return False
                 side = self._chosen(label.text)
                 if self._names.get(side) != self._shared[side]:
                     return False
         return True
 
-    def find(self, table: Sequence[Label]) -> NDArray[np.float64]:
+    def find(self, table: Sequence[AnyLabel]) -> NDArray[np.float64]:
         """The side of each label in `table`, 0 for an unknown one; changes nothing."""
         if self._shared:
-            sides = [self._chosen(label.text) for label in table]
+            sides = [0.0 if isinstance(x, LabelSet) else self._chosen(x.text) for x in table]
         else:
-            sides = [self._sides.get(label.text, 0.0) for label in table]
+            sides = [self._sides.get(x.text, 0.0) for x in table]
         return np.array(sides, dtype=np.float64)
 
-    def signs_of(self, rows: Labelled) -> NDArray[np.float64]:
+    def truths_of(self, rows: Labelled) -> NDArray[np.float64]:
         """The side of each sample's label, float64[n], 0 for an unknown one."""
         return self.find(rows.label_table).take(np.asarray(rows.label_ids, np.int32))
 
@@ -148,9 +155,9 @@ class Labels:
                 self._sides = {known: at for known, at in self._sides.items() if at != side}
                 return
         elif len(self._names) == 2:
-            raise ThirdLabel(
+            raise RefusedLabel(
                 f"expected one of the model's two labels, {self.expected()}, got"
-                f" {shown(label.written)}",
+                f" {shown(label.written)}{_MORE}",
                 place,
             )
         else:
@@ -165,7 +172,7 @@ class Labels:
         """Take the state of a dump. Raises SnapshotError for what cannot be one."""
         if not isinstance(stored, list) or len(stored) > 2:
             raise SnapshotError(f"labels: expected an array of at most 2, got {stored!r:.80}")
-        sides: dict[bytes, float] = {}
+        sides: dict[Key, float] = {}
         names: dict[float, Written] = {}
         for entry in stored:
             if not isinstance(entry, list) or len(entry) != 2 or entry[1] not in (-1.0, 1.0):
@@ -187,8 +194,20 @@ class Labels:
         self._sides, self._names = sides, names
 
 
-class ThirdLabel(SampleError):
-    """A label that a binary model has no side for. place: its place in the table."""
+def one_expected(labels: LabelSet) -> str:
+    """The error of several labels for a model of one."""
+    listed = ", ".join(shown(name) for name in labels.written[:_SHOWN])
+    return (
+        f"expected one label, got {len(labels.labels)} in an array ({listed}); a model of several"
+        " labels a sample is created with task multilabel (--task multilabel)"
+    )
+
+
+_SHOWN = 4
+
+
+class RefusedLabel(SampleError):
+    """A label that a model does not take. place: its place in the table."""
 
     def __init__(self, message: str, place: int) -> None:
         super().__init__(message)
@@ -202,6 +221,8 @@ class ThirdLabel(SampleError):
 def label_array(labels: Sequence[Written | None]) -> NDArray[Any]:
     """Labels as an array: int64, bool or text where all are of that kind, else objects."""
     kinds = {type(label) for label in labels}
+    if kinds == {float}:  # scores of a ranking, which has no labels
+        return np.array(labels)
     if kinds == {int} and all(-(2**63) <= label < 2**63 for label in labels):  # type: ignore[operator]
         return np.array(labels, dtype=np.int64)
     if kinds in ({bool}, {str}):
@@ -211,6 +232,8 @@ def label_array(labels: Sequence[Written | None]) -> NDArray[Any]:
     return made
 
 
-def shown(label: Written) -> str:
-    """A label for a message."""
+def shown(label: Written | tuple[Written, ...]) -> str:
+    """A label, or a set of labels, for a message."""
+    if isinstance(label, tuple):
+        return f"[{', '.join(map(shown, label[:_SHOWN]))}]"
     return format_text(label) if isinstance(label, str) else str(label)

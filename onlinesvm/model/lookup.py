@@ -5,17 +5,18 @@ Ids count up from 1 in order of first sight; 0 is PAD, what an unknown feature m
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm.config import MAX_MAGNITUDE, MIN_MAGNITUDE
-from onlinesvm.data.batch import CSR, Batch, Columns, Name
+from onlinesvm.data.batch import CSR, Batch, BatchColumns, Columns, Name
 from onlinesvm.model.view import View
+from onlinesvm.text.categories import CountedFields, check_categories
 
-__all__ = ["PAD", "Lookup", "name_bytes", "name_text", "prune_target"]
+__all__ = ["PAD", "Lookup", "features_of", "name_bytes", "name_text", "prune_target"]
 
 PAD = 0
 
@@ -42,6 +43,22 @@ def name_text(name: bytes) -> str:
     return name.decode("utf-8", "surrogateescape")
 
 
+def features_of(
+    batch: BatchColumns, left_out: Collection[int] = ()
+) -> list[list[tuple[str, float]]]:
+    """The names and values of each sample, in order, without the features left out."""
+    left_out = set(left_out)
+    names, values = batch.names, list(batch.values)
+    return [
+        [
+            (name_text(names[j]), float(values[j]))
+            for j in range(int(first), int(last))
+            if j not in left_out
+        ]
+        for first, last in pairwise(batch.indptr)
+    ]
+
+
 def prune_target(max_features: int) -> int:
     """The number of features that a prune leaves: a quarter of the room is free then."""
     return max_features - (max_features + 3) // 4
@@ -58,14 +75,17 @@ class Lookup:
 
     `max_features` bounds it: at the bound, new features are left out, and `refused` counts each
     time that one is; unless it `prunes`, then room is made before a sample that has new ones.
+    `name_bytes`: those of all names.
     """
 
     def __init__(self, max_features: int, prunes: bool = False) -> None:
         self.max_features = max_features
-        self.refused = 0
+        self.refused = self.name_bytes = 0
         self._prunes = prunes
         self._ids: dict[bytes, int] = {}
         self._names: list[bytes] = []  # by id from 1
+        self._entered: list[int] = []  # the tags of the last of them
+        self._fields = CountedFields()
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -80,7 +100,8 @@ class Lookup:
         1e−50 it is 0.
 
         Unknown features are PAD, and the lookup stays as it is. With `grow`, new features are
-        entered; a row of importance 0 enters none. Where the lookup prunes, growing ends before a
+        entered; a row of importance 0 enters none. A cross of too many values is as if absent (see
+        `onlinesvm.text.categories`). Where the lookup prunes, growing ends before a
         row whose new names would pass the bound: `prune`, then go on from there. Raises ValueError
         for rows that cannot be walked and for a `first` beyond them.
         """
@@ -88,12 +109,19 @@ class Lookup:
         if isinstance(rows, Columns):
             rows.check()
         made: list[dict[int | bytes, float]] = []
+        marks = rows.marks if isinstance(rows, Batch) else {}
+        tags = rows.tags if isinstance(rows, Batch) else []
+        if grow:
+            self._entered = []
         for i in range(first, len(rows)):
             row: dict[int | bytes, float] = {}
             growing = grow and (rows.importances is None or rows.importances[i] > 0)
             if growing and self._prunes and self._overflows(rows, i):
                 break
-            for name, value in rows.features(i):
+            left_out = self._left_out(rows, i) if marks else ()
+            for j, (name, value) in enumerate(rows.features(i), int(rows.indptr[i])):
+                if j in left_out:
+                    continue
                 id = self._ids.get(name)
                 if id is None and growing:
                     if len(self._ids) >= self.max_features:
@@ -101,10 +129,38 @@ class Lookup:
                         continue
                     id = self._ids[name] = len(self._ids) + 1
                     self._names.append(name)
+                    self.name_bytes += len(name)
+                    if tags:
+                        self._entered.append(tags[j])
+                    if len(marks.get(j, ())) == 1:
+                        self._fields.add(*marks[j])
                 key = id or name  # a name without an id stands for itself
                 row[key] = _bounded(row[key] + value) if key in row else value
             made.append(row)
         return _csr(made)
+
+    def left_out(self, batch: Batch) -> list[int]:
+        """The features of `batch` that are crosses of too many values, as it stands."""
+        return [j for i in range(len(batch)) for j in sorted(self._left_out(batch, i))]
+
+    def _left_out(self, batch: Batch | Columns, i: int) -> set[int]:
+        assert isinstance(batch, Batch)
+        features = range(batch.indptr[i], batch.indptr[i + 1])
+        marks = {j: batch.marks[j] for j in features if j in batch.marks}
+        return {
+            j for j, fields in marks.items() if len(fields) == 2 and not self._fields.cross(*fields)
+        }
+
+    @property
+    def categories(self) -> list[tuple[bytes, int]]:
+        """The fields whose categories are crossed, and how many values of each were entered."""
+        return self._fields.items()
+
+    def entered(self) -> tuple[int, bytes]:
+        """The first of the ids that the last call of `ids` entered, and the tags of all of them; no
+        tags where all are 0. For `Rule.enter`.
+        """
+        return len(self._ids) - len(self._entered) + 1, bytes(self._entered)
 
     def _overflows(self, rows: Batch | Columns, i: int) -> bool:
         """True if a prune has to make room for row `i`, and features that it lacks can leave."""
@@ -122,6 +178,7 @@ class Lookup:
             raise ValueError(f"kept: expected {len(self._names)} elements, got {len(kept)}")
         self._names = [name for name, stays in zip(self._names, kept, strict=True) if stays]
         self._ids = {name: i for i, name in enumerate(self._names, 1)}
+        self.name_bytes = sum(map(len, self._names))
 
     def reserve(self, parts: Iterable[Batch | Columns]) -> int:
         """Reserve memory for all names of `parts`, as if all were new, so that growing by them
@@ -141,9 +198,14 @@ class Lookup:
         names = np.frombuffer(b"".join(self._names), dtype=np.uint8)
         return View({"lengths": lengths, "names": names}, {})
 
-    def restore(self, lengths: NDArray[np.uint32], names: NDArray[np.uint8]) -> None:
-        """Replace the names by those of a view. Raises ValueError if two are equal, or lengths do
-        not fit.
+    def restore(
+        self,
+        lengths: NDArray[np.uint32],
+        names: NDArray[np.uint8],
+        categories: Sequence[tuple[bytes, int]] = (),
+    ) -> None:
+        """Replace the names by those of a view, and the `categories`. Raises ValueError if two are
+        equal, or lengths do not fit.
         """
         total = int(lengths.sum(dtype=np.uint64))
         if total != len(names):
@@ -154,7 +216,8 @@ class Lookup:
         ids = {name: i for i, name in enumerate(found, 1)}
         if len(ids) != len(found):
             raise ValueError("expected distinct names, got one twice")
-        self._ids, self._names = ids, found
+        self._fields = CountedFields(check_categories(categories))
+        self._ids, self._names, self.name_bytes = ids, found, total
 
 
 def _bounded(total: float) -> float:

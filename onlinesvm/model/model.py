@@ -18,56 +18,39 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from threading import RLock
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm import kernel as kernels
-from onlinesvm.config import LearnerConfig, Limits
+from onlinesvm.config import MANY_LABELS, MOST_LABELS, LearnerConfig, Limits
 from onlinesvm.data import matrix
-from onlinesvm.data.batch import CSR, BatchColumns, Columns
+from onlinesvm.data.batch import CSR, Columns, stacked
 from onlinesvm.data.label import Written
-from onlinesvm.kernel.contract import Rows
+from onlinesvm.data.label_sets import LabelSets
+from onlinesvm.data.pieces import Decoded, Pieces
+from onlinesvm.errors import ConfigError
+from onlinesvm.kernel.contract import KernelExtractor, Rows
 from onlinesvm.metrics.monitor import report
 from onlinesvm.metrics.progressive import Progressive
+from onlinesvm.model import ranking
+from onlinesvm.model.class_labels import AnyLabels, ClassLabels, SetLabels
+from onlinesvm.model.classes import ClassHead
+from onlinesvm.model.explanation import Explanation, distinct, of_binary, of_classes
 from onlinesvm.model.head import Head
-from onlinesvm.model.labels import Labels, ThirdLabel
-from onlinesvm.model.lookup import name_text, prune_target
+from onlinesvm.model.labels import Labels, RefusedLabel
+from onlinesvm.model.lookup import features_of, name_text, prune_target
 from onlinesvm.model.mappings import LookupView, WeightsView, names_of
 from onlinesvm.model.margins import agreeing, normalized
+from onlinesvm.model.rules.class_state import DROPPED, KNOWN
 from onlinesvm.model.scorer import Scorer
+from onlinesvm.model.sets import SetHead
 from onlinesvm.snapshot.format import Snapshot, restoring
 from onlinesvm.snapshot.view import ModelView
+from onlinesvm.text.constants import TEXT_BYTES
 
-__all__ = ["Contribution", "Explanation", "Model", "Pruning", "sided"]
-
-
-class Contribution(NamedTuple):
-    """A feature's part in a margin: ``weight·value`` is its `contribution`.
-
-    value: as it was scored, after `normalize`. seen: the number of learned samples that had the
-    feature; None where the rule does not count. known: false for a feature that the model lacks.
-    """
-
-    name: str
-    value: float
-    weight: float
-    contribution: float
-    seen: int | None
-    known: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """A margin, the label it means, and its parts, in the order of the sample; added left to right
-    from 0.0, the bias last, they give the margin exactly. label: None before one is known.
-    """
-
-    margin: float
-    label: Written | None
-    bias: float
-    contributions: list[Contribution]
+__all__ = ["Model", "Pruning", "sided"]
 
 
 @dataclass(slots=True)
@@ -91,46 +74,124 @@ class Model:
         self.config = config
         self.limits = limits.under(config.rule)
         self.kernel = kernels.load(kernel)
-        self.labels = Labels(config.positive or (), config.labels or ())
+        self.labels: AnyLabels
+        self.head: Head | ClassHead
+        if config.task in MANY_LABELS:
+            has_sets = config.task == "multilabel"
+            kind = SetLabels if has_sets else ClassLabels
+            self.labels = kind(config.labels or (), limits.max_labels)
+            weight = "balanced" if config.class_weight else None
+            most = limits.max_labels_per_feature
+            head = SetHead if has_sets else ClassHead
+            self.head = head(self.kernel, config.bias, MOST_LABELS, most, weight)
+        else:
+            named = config.positive or (), config.labels or ()
+            self.labels = ranking.NoLabels() if self.is_ranking else Labels(*named)
+            self.head = Head(self.kernel, config)
         self.position = 0
+        self.cut_texts = 0  # learned since it was made here that were longer than a text may be
         self.pruning = Pruning()
-        self.heads = [Head(self.kernel, config)]
         self._prunes = config.max_features_policy == "prune"
+        self.extractor = self._extractor()
         self._lookup = self.kernel.Lookup(limits.max_features, self._prunes)
         # A prune moves names, then weights: no other thread may score in between.
         self._lock: AbstractContextManager[object] = RLock() if self._prunes else nullcontext()
         self._scorer: Scorer | None = None  # of a frozen model
 
     @property
-    def head(self) -> Head:
-        """The head of the binary decision."""
-        (head,) = self.heads
-        return head
+    def binary(self) -> tuple[Head, Labels]:
+        """Head and labels of a binary model or a ranking. Raises ConfigError for another."""
+        if isinstance(self.head, Head) and isinstance(self.labels, Labels):
+            return self.head, self.labels
+        raise ConfigError(f"task: expected a binary model, got a {self.config.task} one")
+
+    @property
+    def many(self) -> tuple[ClassHead, ClassLabels]:
+        """Head and labels of a multiclass model. Raises ConfigError for another."""
+        if isinstance(self.head, ClassHead) and isinstance(self.labels, ClassLabels):
+            return self.head, self.labels
+        raise ConfigError(f"task: expected a multiclass model, got a {self.config.task} one")
+
+    @property
+    def is_multiclass(self) -> bool:
+        """True for a model of many labels, one or several a sample; False for a binary one."""
+        return isinstance(self.head, ClassHead)
+
+    @property
+    def is_multilabel(self) -> bool:
+        """True where a sample has a set of labels."""
+        return isinstance(self.head, SetHead)
+
+    @property
+    def is_ranking(self) -> bool:
+        """True where samples to learn are pairs, and predictions the scores of items."""
+        return self.config.task == "ranking"
 
     def limit(self, limits: Limits) -> None:
         """From the next sample on, hold to these limits. Raises ConfigError."""
         self.limits = limits.under(self.config.rule)
         self._lookup.max_features = limits.max_features
+        self.extractor = self._extractor()
+        if self.is_multiclass:
+            head, labels = self.many
+            head.rule.max_labels_per_feature = limits.max_labels_per_feature
+            labels.max_labels = limits.max_labels
+
+    def _extractor(self) -> KernelExtractor:
+        """What reads the records of this model: `extractor`, for the kernel's decode."""
+        return self.kernel.Extractor(self.config.text_options(), self.limits, TEXT_BYTES)
+
+    def decode(
+        self, body: bytes | memoryview, *, labelled: bool, learnable: bool = False
+    ) -> Decoded:
+        """The samples of a request, records among them, or the pairs to learn of a ranking. See
+        `onlinesvm.data.codec.decode`.
+        """
+        return self.kernel.decode(
+            body,
+            self.limits,
+            labelled=labelled,
+            extractor=self.extractor,
+            pairs=labelled and self.is_ranking,
+            learnable=learnable,
+        )
 
     # Learning.
 
-    def learn_batch(self, rows: Rows, csr: CSR | None = None) -> NDArray[np.float64]:
-        """Learn the samples of `rows` in order. csr: their ids, of `look_up`.
+    def learn_batch(
+        self, rows: Rows, csr: CSR | None = None, given: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        """Learn the samples of `rows` in order. csr: their ids, of `look_up`. given: of a batch
+        that was predicted before, the margins given then, float64[n]: the metrics go by them.
 
-        Returns the margin of each before its update, float64[n]. Raises SampleError for a third
-        label, MemoryError, and nothing has changed then.
+        Returns the margin of each before its update, float64[n]: of many classes, the score of its
+        label less the best other one's. Raises SampleError for a label that the model does not
+        take, MemoryError, and nothing has changed then; of Pieces those before may be learned.
         """
         with self._lock:
+            if isinstance(rows, Pieces):
+                return self._learn_pieces(rows, given)
             if csr is not None:
                 return self._learn_looked_up(rows, csr)
-            if not self._prunes and self.config.normalize == "none":
-                return self._learn(rows)  # the kernel reserves the memory
+            if not (self._prunes or self.is_multiclass) and self.config.normalize == "none":
+                return self._learn(rows, given)  # the kernel reserves the memory
             # Copies of a matrix, which is walked more than once here.
             parts = [*matrix.pieces(rows)] if isinstance(rows, Columns) else [rows]
             sided(self.labels, rows)
             self.reserve(parts)
-            margins = [self._learn(part) for part in parts]
+            margins = [self._learn(part, given) for part in parts]
             return margins[0] if len(margins) == 1 else np.concatenate([np.empty(0), *margins])
+
+    def _learn_pieces(self, rows: Pieces, given: NDArray[np.float64] | None) -> NDArray[np.float64]:
+        sided(self.labels, rows)
+        margins: list[NDArray[np.float64]] = []
+        start = 0
+        for piece in rows:
+            end = start + len(piece)
+            of_piece = None if given is None else given[start:end]
+            margins.append(self.learn_batch(piece, given=of_piece))
+            start = end
+        return np.concatenate(margins)
 
     def look_up(self, rows: Rows) -> CSR | None:
         """The ids of `rows`, new names entered: the first half of learning them.
@@ -142,57 +203,91 @@ class Model:
         if self._prunes or self.config.normalize != "none":
             return None
         self._scorer = None
-        return self._lookup.ids(rows, grow=True)
+        return self._entered(rows, 0)
+
+    def _entered(self, rows: Rows, first: int) -> CSR:
+        """The ids of rows from `first` on, new names entered, up to a row that needs a prune."""
+        csr = self._lookup.ids(rows, grow=True, first=first)
+        if isinstance(self.head, Head):
+            self.head.rule.enter(*self._lookup.entered())
+        return csr
 
     def _learn_looked_up(self, rows: Rows, csr: CSR) -> NDArray[np.float64]:
         self._scorer = None
-        labels, signs = self._signs(rows)
+        labels, truths = self._truths(rows)
         importances = np.ones(len(rows)) if rows.importances is None else rows.importances
-        weights, counts = self.head.class_weights.of(signs, importances)
-        margins = self.head.learn(csr, signs, weights, importances)
+        weights, counts = self.head.class_weights.of(truths, importances)
+        margins = self.head.learn(csr, truths, weights, importances)
         self.labels, self.head.class_weights.counts = labels, counts
-        self.position += len(rows)
+        self._count(rows)
         return margins
 
-    def _learn(self, rows: Rows) -> NDArray[np.float64]:
+    def _count(self, rows: Rows) -> None:
+        """Count rows that were learned."""
+        self.position += len(rows)
+        if not isinstance(rows, Columns | Pieces):
+            self.cut_texts += rows.cut
+
+    def _learn(self, rows: Rows, given: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
         self._scorer = None
-        labels, signs = self._signs(rows)
-        weights, counts = self.head.class_weights.of(signs, rows.importances)
+        labels, truths = self._truths(rows)
+        importances: Any = rows.importances
+        if importances is None and self.is_multiclass:
+            importances = np.ones(len(rows))
+        weights, counts = self.head.class_weights.of(truths, importances)
         first, margins = 0, []
         while True:
-            margins.append(self._learn_from(first, rows, signs, weights))
+            margins.append(self._learn_from(first, rows, truths, weights, given))
             self.labels = labels
             first += len(margins[-1])
             if first == len(rows):
                 break
             self._prune(rows, first)
         self.head.class_weights.counts = counts
-        self.position += len(rows)
+        self._count(rows)
         return margins[0] if len(margins) == 1 else np.concatenate(margins)
 
-    def _signs(self, rows: Rows) -> tuple[Labels, NDArray[np.float64]]:
-        """The sign of each label, −1.0 or +1.0, float64[n], and the labels that know them all: the
-        one place where labels become signs.
+    def _truths(self, rows: Rows) -> tuple[AnyLabels, NDArray[Any] | LabelSets]:
+        """What each label is to the head, [n], and the labels that know them all: signs −1.0 or
+        +1.0, ids, or sets of ids. The one place where labels become numbers.
         """
         labels = sided(self.labels, rows)
-        return labels, labels.signs_of(rows)
+        return labels, labels.truths_of(rows)
 
-    def _learn_from(self, first: int, rows: Rows, signs: Any, weights: Any) -> NDArray[np.float64]:
+    def _learn_from(
+        self, first: int, rows: Rows, truths: Any, weights: Any, given: NDArray[np.float64] | None
+    ) -> NDArray[np.float64]:
         """Learn rows from `first` on, up to one that needs a prune; their margins."""
         head = self.head
-        if self.config.normalize == "none":
-            return self.kernel.learn(
-                self._lookup, head.rule, head.metrics, rows, signs, weights, first
+        if isinstance(head, Head) and self.config.normalize == "none":
+            if given is None:
+                return self.kernel.learn(
+                    self._lookup, head.rule, head.metrics, rows, truths, weights, first
+                )
+            unused = self.kernel.Metrics(self.config.threshold)
+            margins = self.kernel.learn(
+                self._lookup, head.rule, unused, rows, truths, weights, first
             )
-        csr = self._lookup.ids(rows, grow=True, first=first)
+            learned = slice(first, first + len(margins))
+            importances = np.ones(len(rows)) if rows.importances is None else rows.importances
+            head.metrics.observe(given[learned], truths[learned], importances[learned])
+            return margins
+        csr = self._entered(rows, first)
         learned = slice(first, first + len(csr.indptr) - 1)
-        # A full lookup leaves new features out of the rows; they count in the norm.
-        full = len(self._lookup) >= self.limits.max_features
-        counted = self._lookup.ids(rows).rows(learned.start, learned.stop) if full else None
-        csr = normalized(csr, self.config.normalize, counted)
+        if self.config.normalize != "none":
+            # A full lookup leaves new features out of the rows; they count in the norm.
+            full = len(self._lookup) >= self.limits.max_features
+            counted = self._lookup.ids(rows).rows(learned.start, learned.stop) if full else None
+            csr = normalized(csr, self.config.normalize, counted)
         importances = np.ones(len(rows)) if rows.importances is None else rows.importances
         weights = importances if weights is None else weights
-        return head.learn(csr, signs[learned], weights[learned], importances[learned])
+        if isinstance(head, Head):
+            given = None if given is None else given[learned]
+            return head.learn(csr, truths[learned], weights[learned], importances[learned], given)
+        leads: NDArray[np.float64] = head.learn(
+            csr, truths[learned], weights[learned], importances[learned]
+        )
+        return leads
 
     def _prune(self, rows: Rows, first: int) -> None:
         """Make room for the new features of row `first`; those that it has already stay."""
@@ -208,42 +303,129 @@ class Model:
     def reserve(self, parts: Iterable[Rows]) -> None:
         """Reserve the memory that learning all of `parts` can need for new features.
 
-        Raises MemoryError, and nothing has changed then.
+        Pieces reserve memory as they come. Raises MemoryError, and nothing has changed then.
         """
+        parts = [part for part in parts if not isinstance(part, Pieces)]
         n = self._lookup.reserve(parts)
-        prune = self._prunes and n >= self.limits.max_features
-        for head in self.heads:
-            head.rule.reserve(n, prune=prune)
+        self.head.metrics.reserve()
+        if isinstance(self.head, Head):
+            self.head.rule.reserve(n, prune=self._prunes and n >= self.limits.max_features)
+            return
+        labels = self.labels
+        for part in parts:
+            labels = sided(labels, part)
+            self.head.rule.reserve(self._lookup.ids(part), labels.truths_of(part), n)
 
     # Scoring.
 
     def score_batch(self, rows: Rows) -> NDArray[np.float64]:
-        """The margins of the samples of `rows`, float64[n]; changes nothing."""
+        """The margins of the samples of `rows`, float64[n]; of many classes the scores of their
+        labels, float64[n, labels], −∞ of those without a learned sample. Changes nothing.
+        """
         with self._lock:
+            if self.is_multiclass:
+                head, labels = self.many
+                scores = head.score(self._ids(rows))
+                return _columns(scores, labels.ids).astype(np.float64)
+            if isinstance(rows, Pieces):
+                return np.concatenate([self.score_batch(piece) for piece in rows])
             if self._scorer is not None:
                 return self._scorer.score_batch(rows)
-            rule, how = self.head.rule, self.config.normalize
+            rule, how = self.binary[0].rule, self.config.normalize
             if how == "none":
                 return self.kernel.score(self._lookup, rule, rows)
             parts = matrix.pieces(rows) if isinstance(rows, Columns) else (rows,)
             csrs = (normalized(self._lookup.ids(part), how) for part in parts)
             return np.concatenate([np.empty(0), *map(rule.score, csrs)])
 
+    def _ids(self, rows: Rows) -> CSR:
+        """The rows over ids, as they are scored."""
+        if isinstance(rows, Pieces):
+            return stacked([self._ids(piece) for piece in rows])
+        csr = self._lookup.ids(rows)
+        how = self.config.normalize
+        return csr if how == "none" else normalized(csr, how)
+
+    def top_batch(
+        self, rows: Rows, n: int, *, probability: bool = False
+    ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+        """The best `n` labels of each sample, all for 0, as ids, and their scores, or their
+        probabilities, best first, [samples, m] each. Changes nothing.
+
+        m: the smaller of n and the number of labels with a learned sample. Raises ConfigError for a
+        binary model.
+        """
+        with self._lock:
+            return self.many[0].top(self._ids(rows), n, probability=probability)
+
+    def predict_batch(self, rows: Rows) -> NDArray[Any]:
+        """The label of each sample, [n]; None before the first is known. Of a multilabel model a
+        tuple of labels each, best first. Changes nothing.
+        """
+        if not self.is_multiclass:
+            scores = self.score_batch(rows)
+            return scores if self.is_ranking else self.label_margins(scores)
+        with self._lock:
+            head, labels = self.many
+            if isinstance(head, SetHead) and isinstance(labels, SetLabels):
+                return labels.pick_sets(head.sets(self._ids(rows))[0])
+            ids, _ = head.top(self._ids(rows), 1)
+            return labels.pick(ids[:, 0] if ids.size else np.full(len(rows), -1))
+
+    def sets_batch(
+        self, rows: Rows, *, probability: bool = False
+    ) -> tuple[LabelSets, NDArray[np.float64]]:
+        """The predicted labels of each sample of a multilabel model, as ids, best first, and their
+        scores, or probabilities. Changes nothing. Raises ConfigError for another model.
+        """
+        if not isinstance(self.head, SetHead):
+            raise ConfigError(f"task: expected a multilabel model, got a {self.config.task} one")
+        with self._lock:
+            return self.head.sets(self._ids(rows), probability=probability)
+
+    def drop_label(self, label: object) -> None:
+        """Drop a label of a multiclass model: its weights count as absent from now on.
+
+        A later sample with its name brings a new label. Raises SampleError for a label that is not
+        known, ConfigError for a binary model.
+        """
+        with self._lock:
+            head, labels = self.many
+            id = labels.id_of(label)
+            states = head.rule.states
+            if id < len(states) and states[id] == KNOWN:
+                head.drop(id)
+            labels = labels.copy()
+            labels.drop(id)
+            self.labels = labels
+
     def freeze(self) -> None:
         """Score by a copy of the weights until the next sample is learned: the same bits, faster.
 
-        Takes 8 bytes a feature.
+        Takes 8 bytes a feature. A multiclass model scores as before.
         """
+        if self.is_multiclass:
+            return
         with self._lock:
             self._scorer = Scorer.sharing(self)
 
     def probabilities(self, margins: NDArray[np.float64]) -> NDArray[np.float64]:
         """The probability of +1 of samples with these margins, float64[n], as calibrated by the
-        progressive margins so far; changes nothing.
+        progressive margins so far; of many classes that of each label, float64[n, labels], for
+        their scores. Changes nothing.
 
         Without a `threshold` they agree with the labels: above one half where the margin is above
         0.
         """
+        if self.is_multiclass:
+            head, labels = self.many
+            scores = np.full((len(margins), len(head.rule.states)), -np.inf, dtype=np.float32)
+            there = labels.ids < scores.shape[1]
+            scores[:, labels.ids[there]] = margins[:, there]
+            made = _columns(head.rule.probabilities(scores), labels.ids, 0.0)
+            return np.asarray(made, dtype=np.float64)
+        if self.is_ranking:
+            raise ConfigError("task: expected a model with labels, got a ranking one")
         of = self.head.metrics.probabilities
         if self.config.threshold != 0.0:
             return of(margins)
@@ -251,34 +433,70 @@ class Model:
 
     def label_margins(self, margins: NDArray[np.float64]) -> NDArray[Any]:
         """The labels that these margins mean, [n]: integers, booleans, texts, or objects."""
-        return self.labels.pick(margins > self.config.threshold)
+        if self.is_multiclass:
+            _, labels = self.many
+            if not len(labels.ids):
+                return labels.pick(np.full(len(margins), -1))
+            best = labels.ids[margins.argmax(axis=1)]
+            return labels.pick(np.where(margins.max(axis=1) > -np.inf, best, -1))
+        return self.binary[1].pick(margins > self.config.threshold)
 
-    def explain_batch(self, batch: BatchColumns) -> list[Explanation]:
-        """The parts of the margin of each sample of `batch`; changes nothing."""
+    def features_batch(self, batch: Decoded) -> list[list[tuple[str, float]]]:
+        """The features of each sample of `batch`: names and values, in order."""
+        if isinstance(batch, Pieces):
+            return [shown for piece in batch for shown in self.features_batch(piece)]
         with self._lock:
-            rule = self.head.rule
-            csr = self._lookup.ids(batch)
-            if self.config.normalize != "none":
-                csr = normalized(csr, self.config.normalize)
-            margins = rule.score(csr).tolist()
-            names, starts = batch.names, [int(start) for start in batch.indptr]
-            explained = []
-            for i, margin in enumerate(margins):
-                parts = []
-                first, last = int(csr.indptr[i]), int(csr.indptr[i + 1])
-                # Distinct, in the order of the sample: as the rows have them.
-                distinct = dict.fromkeys(names[starts[i] : starts[i + 1]])
-                for name, id, x in zip(
-                    distinct,
-                    csr.indices[first:last].tolist(),
-                    csr.data[first:last].tolist(),
-                    strict=True,
-                ):
-                    weight, seen = rule.feature(id)
-                    parts.append(Contribution(name_text(name), x, weight, weight * x, seen, id > 0))
-                label = self.labels.name(1.0 if margin > self.config.threshold else -1.0)
-                explained.append(Explanation(margin, label, self.bias, parts))
-            return explained
+            return features_of(batch, self._lookup.left_out(batch))
+
+    def explain_batch(
+        self, batch: Decoded, label: object = None, other: object = None
+    ) -> list[Explanation]:
+        """The parts of the margin of each sample of `batch`; changes nothing.
+
+        label: of many classes, the label whose score is explained; left out, the predicted one of
+        each sample. other: with it, the lead of `label` over this label is. Raises SampleError for
+        one that is not known or has no learned sample, ConfigError for a binary model.
+        """
+        if isinstance(batch, Pieces):
+            return [shown for piece in batch for shown in self.explain_batch(piece, label, other)]
+        with self._lock:
+            csr = self._ids(batch)
+            names = distinct(batch, self._lookup.left_out(batch))
+            if self.is_multiclass:
+                return of_classes(*self.many, names, csr, label, other)
+            if label is not None or other is not None:
+                raise ConfigError("label: expected none for a binary model, whose margin says both")
+            return of_binary(*self.binary, names, csr, self.config.threshold)
+
+    def label_figures(self, first: int, count: int) -> tuple[list[dict[str, Any]], int | None]:
+        """Of up to `count` labels from id `first` on: label, id, weight (the importance of its
+        samples), recall, precision, f1, those of the recent past, and the label that it is most
+        confused with; and the id of the next label, None after the last.
+
+        Raises ConfigError for a binary model.
+        """
+        head, labels = self.many
+        ids = labels.ids
+        ids = ids[ids >= first]
+        rows = []
+        for id in ids[:count].tolist():
+            figures = head.by_label.label(id)._asdict()
+            confused = figures["confused_with"]
+            figures["confused_with"] = None if confused is None else labels.name(confused)
+            rows.append({"label": labels.name(id), "id": id, **figures})
+        return rows, int(ids[count]) if len(ids) > count else None
+
+    def confusion(self) -> tuple[list[Written | None], NDArray[np.float64]]:
+        """The most frequent labels of the recent past, and the weights of its samples by label and
+        prediction, [m + 1, m + 1], the last of both for all other labels.
+
+        Raises ConfigError for a model that is not multiclass.
+        """
+        head, labels = self.many
+        if self.is_multilabel:
+            raise ConfigError("task: expected a multiclass model, got a multilabel one")
+        ids, weights = head.by_label.confusion()
+        return [labels.name(id) for id in ids], weights
 
     # The learned state.
 
@@ -289,13 +507,13 @@ class Model:
 
     @property
     def weights(self) -> WeightsView:
-        """Feature → weight, read-only; the bias is `bias`."""
-        return WeightsView(self._lookup, self._lock, self._prunes, self.head.rule)
+        """Feature → weight, read-only; the bias is `bias`. Of a binary model."""
+        return WeightsView(self._lookup, self._lock, self._prunes, self.binary[0].rule)
 
     @property
     def bias(self) -> float:
-        """The weight that every sample has; 0.0 for a learner without one."""
-        return self.head.bias
+        """The weight that every sample has; 0.0 for a learner without one. Of a binary model."""
+        return self.binary[0].bias
 
     def strongest(self, n: int) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
         """The `n` features of largest weight above 0, and of smallest below, strongest first.
@@ -305,7 +523,7 @@ class Model:
         if n < 0:
             raise ValueError(f"n: expected a number of features from 0, got {n}")
         with self._lock:
-            weights = self.head.rule.weights(len(self._lookup))[0][1:]
+            weights = self.binary[0].rule.weights(len(self._lookup))[0][1:]
             view = self._lookup.view()  # not fewer names than weights
         n = min(n, len(weights))
         ends = []
@@ -327,9 +545,20 @@ class Model:
     def metrics(self) -> dict[str, Any]:
         """How well the classes are separated (`balanced_error`, `precision`, `recall`, `f1`, over
         all and ``recent_``; `recent_auc`), how far probabilities can be trusted
-        (`recent_calibration_error`), and `drifts`, `samples_since_drift`. None where unknown.
+        (`recent_calibration_error`), and `drifts`, `samples_since_drift`. None where unknown. Of
+        many classes `balanced_error`, `macro_f1`, and the last three; of a ranking `pair_error`,
+        `recent_pair_error`, and the last two.
         """
+        if isinstance(self.head, ClassHead):
+            return self.head.metrics_report
+        if self.is_ranking:
+            return ranking.report(self.head)
         return report(self.head.metrics.dump())
+
+    @property
+    def name_bytes(self) -> int:
+        """The bytes of the names of all features."""
+        return self._lookup.name_bytes
 
     @property
     def refused_features(self) -> int:
@@ -364,14 +593,18 @@ class Model:
                 "id": self.id,
                 "config": self.config,
                 "max_features": self.limits.max_features,
+                "max_labels_per_feature": self.limits.max_labels_per_feature,
                 "bounds": self.limits.bounds,
                 "kernel": self.kernel.NAME,
                 "position": self.position,
-                "labels": self.labels.dump(),
+                "categories": self._lookup.categories,
+                "labels": [] if self.is_multiclass else self.binary[1].dump(),
                 **self.head.dump(),
             }
             n = len(self._lookup)
-            return ModelView(head, self._lookup.view(), self.head.rule.view(n))
+            if isinstance(self.head, Head):
+                return ModelView(head, self._lookup.view(), self.head.rule.view(n))
+            return ModelView(head, self._lookup.view(), self.head.view(n, self.many[1].dump()))
 
     @classmethod
     def from_snapshot(
@@ -381,18 +614,37 @@ class Model:
         model = cls.__new__(cls)
         limits = limits or taken.limits
         Model.__init__(model, taken.config, limits, kernel)
-        taken.restore(model._lookup, model.head.rule)
-        with restoring():
-            model.head.restore(taken.totals, taken.counters)
-        model.labels.restore(taken.labels)
+        if model.is_multiclass:
+            model._restore_classes(taken)
+        else:
+            head, labels = model.binary
+            taken.restore(model._lookup, head.rule)
+            with restoring():
+                head.restore(taken.totals, taken.counters)
+            labels.restore(taken.labels)
         model.id, model.position = taken.id, taken.position
         return model
 
+    def _restore_classes(self, taken: Snapshot) -> None:
+        head, labels = self.many
+        with restoring():
+            arrays = dict(taken.arrays)
+            labels.restore(arrays.pop("label_lengths"), arrays.pop("label_names"))
+            if len(arrays["seen"]) != len(taken.lengths):
+                raise ValueError(f"seen: expected {len(taken.lengths)} numbers")
+            self._lookup.restore(taken.lengths, taken.names, taken.categories)
+            arrays["progressive"] = np.array([*taken.totals, *taken.counters["monitor"]])
+            head.restore(arrays, taken.scalars)
+            states = head.rule.states
+            named = np.isin(np.arange(len(states)), labels.ids)
+            if len(states) > len(labels) or bool((named != (states != DROPPED))[states > 0].any()):
+                raise ValueError("label_states: expected a name for each label that is known")
 
-def sided(labels: Labels, rows: Rows) -> Labels:
+
+def sided(labels: AnyLabels, rows: Rows) -> AnyLabels:
     """`labels`, or a copy of them that has learned those of `rows` too.
 
-    Raises SampleError for a third label, at its first sample.
+    Raises SampleError for a label that they do not take, at its first sample.
     """
     table = rows.label_table
     if labels.know(table):
@@ -400,9 +652,20 @@ def sided(labels: Labels, rows: Rows) -> Labels:
     labels = labels.copy()
     try:
         labels.learn(table)
-    except ThirdLabel as error:
+    except RefusedLabel as error:
         sample = int((np.asarray(rows.label_ids) == error.place).argmax())
         if isinstance(rows, Columns):
             raise error.placed(sample, root="y") from None
         raise error.placed(sample, 0) from None
     return labels
+
+
+def _columns(by_id: NDArray[Any], ids: NDArray[np.int32], missing: float = -np.inf) -> NDArray[Any]:
+    """The columns `ids` of an array that may lack the last ones."""
+    n, k = by_id.shape
+    if len(ids) == k and (not k or ids[-1] == k - 1):
+        return by_id
+    made = np.full((n, len(ids)), missing, dtype=by_id.dtype)
+    there = ids < k
+    made[:, there] = by_id[:, ids[there]]
+    return made

@@ -21,7 +21,7 @@ from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.data import matrix
 from onlinesvm.data.batch import CSR, Columns
 from onlinesvm.data.objects import rows_to_score
-from onlinesvm.errors import SnapshotError
+from onlinesvm.errors import ConfigError, SnapshotError
 from onlinesvm.kernel.contract import Kernel, KernelLookup, KernelRule, Rows
 from onlinesvm.model.head import Head
 from onlinesvm.model.margins import checked, known, normalized, rows_over_ids
@@ -29,6 +29,7 @@ from onlinesvm.model.padding import pad, score_padded, unpad
 from onlinesvm.snapshot.format import Snapshot
 from onlinesvm.snapshot.reader import from_bytes, read
 from onlinesvm.snapshot.writer import to_bytes
+from onlinesvm.text.constants import TEXT_BYTES
 
 __all__ = ["PATHS", "REDUCTIONS", "Scorer", "pad", "unpad"]
 
@@ -53,7 +54,7 @@ class ScoredModel(Protocol):
     _lock: AbstractContextManager[object]
 
     @property
-    def head(self) -> Head: ...
+    def binary(self) -> tuple[Head, Any]: ...
 
 
 class Scorer:
@@ -100,10 +101,13 @@ class Scorer:
         else:
             with source._lock:
                 self._share(source)
-                if source._prunes:  # and then gives the same ids to others
+                # A prune gives the same ids to others; new values end crosses.
+                if source._prunes or source.config.crosses:
                     names = source._lookup.view().arrays()
                     self._lookup = self.kernel.Lookup(self.limits.max_features)
-                    self._lookup.restore(names["lengths"], names["names"])
+                    self._lookup.restore(
+                        names["lengths"], names["names"], source._lookup.categories
+                    )
 
     @classmethod
     def sharing(cls, model: ScoredModel) -> Scorer:
@@ -114,9 +118,13 @@ class Scorer:
 
     def _share(self, model: ScoredModel) -> None:
         self.limits, self.kernel = model.limits, model.kernel
-        self._copy(model.config, model.position, model._lookup, model.head.rule)
+        self._copy(model.config, model.position, model._lookup, model.binary[0].rule)
 
     def _restore(self, taken: Snapshot, limits: Limits | None, kernel: str | None) -> None:
+        if taken.config.task not in ("binary", "ranking"):
+            raise ConfigError(
+                f"task: expected a binary or ranking model, got a {taken.config.task} one"
+            )
         self.limits = (limits or taken.limits).under(taken.config.rule)
         self.kernel = kernels.load(kernel)
         lookup = self.kernel.Lookup(self.limits.max_features)
@@ -132,6 +140,8 @@ class Scorer:
         self.weights, self.bias = rule.weights(len(lookup))
         self.weights.flags.writeable = False
         self._lookup = lookup
+        self._config = config
+        self._extractor = self.kernel.Extractor(config.text_options(), self.limits, TEXT_BYTES)
 
     def to_bytes(self) -> bytes:
         """A snapshot's bytes: of a learner of rule ``pa1`` with these weights, which scores alike.
@@ -142,7 +152,11 @@ class Scorer:
         named = self._lookup.view().arrays()
         lengths = named["lengths"][:n]  # a lookup that is shared may have grown
         normalize = "none" if self.reduce == "sum" else self.reduce
-        config = LearnerConfig(rule="pa1", normalize=normalize)
+        own = self._config
+        config = LearnerConfig(
+            rule="pa1", normalize=normalize, text=own.text, fields=own.fields,
+            numbers=own.numbers, crosses=own.crosses, vectors=own.vectors,
+        )  # fmt: skip
         return to_bytes(
             Snapshot(
                 id=bytes(16),  # of no model: it cannot learn
@@ -153,6 +167,7 @@ class Scorer:
                 position=self.position,
                 scalars={"bias": self.bias},
                 labels=[],  # it gives margins alone
+                categories=self._lookup.categories,
                 lengths=lengths,
                 names=named["names"][: int(lengths.sum(dtype=np.uint64))],
                 arrays={"weights": self.weights[1:]},
@@ -259,7 +274,7 @@ class Scorer:
 
     def _rows(self, samples: Any) -> Iterator[CSR]:
         """`samples` over ids, in pieces."""
-        for rows in rows_to_score(samples, self.kernel, self.limits):
+        for rows in rows_to_score(samples, self.kernel, self.limits, self._extractor):
             for piece in matrix.pieces(rows) if isinstance(rows, Columns) else (rows,):
                 yield self._lookup.ids(piece)
 

@@ -36,6 +36,9 @@ BLOCK_BYTES = 2**19
 # So much of the text is searched for a newline before carriage returns are taken for line ends.
 _HEAD_BYTES = 2**16
 
+# So much is read to find where a line ends.
+_REST_BYTES = 2**12
+
 _GZIP_MAGIC = b"\x1f\x8b"
 _HEADER_BYTES = 16  # more than the library reads of a header at once
 # The longer before those they begin with.
@@ -95,6 +98,9 @@ class Blocks:
                     chunk = chunk[end:]
                     passing = False
                 end = chunk.rfind(b"\n") + 1
+                if end == len(chunk) and not begun:
+                    yield from self._checked(chunk)
+                    continue
                 if end:
                     yield from self._checked(b"".join((begun, memoryview(chunk)[:end])))
                     begun.clear()
@@ -182,13 +188,21 @@ class Blocks:
         check_readable(self.name, head)
         while head:
             yield head
-            head = self._read()
+            head = self._read(self._rest_of_line(self.bytes_read + self._block_bytes))
 
-    def _read(self) -> bytes:
+    def _read(self, more: int = 0) -> bytes:
         # read1 takes what a pipe holds now; read would wait until the block is full.
-        chunk = self._file.read1(self._block_bytes)
+        chunk = self._file.read1(self._block_bytes + more)
         self.bytes_read += len(chunk)
         return chunk
+
+    def _rest_of_line(self, at: int) -> int:
+        """The bytes of a regular file from `at` to the end of the line there, 0 where that is not
+        known: a block that ends with a line is given out as it was read, without a copy.
+        """
+        if self._owned is None or self.total_bytes is None:
+            return 0
+        return os.pread(self._owned.fileno(), _REST_BYTES, at).find(b"\n") + 1
 
     def _unpacked(self, head: bytes) -> Iterator[bytes]:
         """The text of the gzip members that start with `head`. Raises DamageError."""

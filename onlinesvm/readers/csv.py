@@ -2,22 +2,22 @@
 
 The header is the first line. The label's column is the one named by `--label-column`; the column
 named by `--id-key`, if there is one, is the id; a feature has the name of its column and the cell's
-number as its value. An empty cell is an absent feature. Cells may be quoted as RFC 4180 says; a
-quoted cell ends on its line. Spaces around numbers and labels do not count. A TAB separates cells
-in files named ``.tsv`` and in those whose first line has one; else a comma.
-
-A cell that is not a number is refused with its column's name; data frames take text.
+number as its value. A cell that is no number is a text, a category or a date in the field of its
+column's name (`onlinesvm.text.records`), and so is any cell of a column that is declared as one. An
+empty cell is an absent feature. Cells may be quoted as RFC 4180 says; a quoted cell ends on its
+line. Spaces around a cell do not count. A TAB separates cells in files named ``.tsv`` and in those
+whose first line has one; else a comma.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from onlinesvm.config import Limits
-from onlinesvm.data.bounds import Bounds
-from onlinesvm.errors import format_text
+from onlinesvm.errors import SampleError, format_text
 from onlinesvm.readers.labels import Labels
-from onlinesvm.readers.parsing import Row
+from onlinesvm.readers.parsing import LineParser, Row, pack_fields
 from onlinesvm.readers.tokens import (
     LineError,
     Values,
@@ -110,17 +110,14 @@ def read_header(line: bytes, delimiter: str, label: str | None, id: str | None, 
     return Header(names, at, id_at, delimiter)
 
 
-class CSVParser:
+class CSVParser(LineParser):
     """Tables; the grammar is that of this module's docstring."""
 
-    def __init__(
-        self, labels: Labels, limits: Limits, header: Header, *, ids: bool = False
-    ) -> None:
-        self.labels = labels
-        self.limits = limits
-        self.ids = ids
+    def __init__(self, labels: Labels, limits: Limits, header: Header, **how: Any) -> None:
+        super().__init__(labels, limits, **how)
         self.header = header
-        self._values = Values(Bounds.of(limits, labelled=labels.labelled))
+        self._values = Values(self.bounds)
+        self._declared = {} if self.extractor is None else self.extractor.options.raw_fields()
 
     def parse(self, line: bytes) -> Row:
         """See LineParser."""
@@ -134,25 +131,42 @@ class CSVParser:
             label = self.labels.missing("expected a column of labels, got none")
         else:
             label = self.labels.read(cells[header.label].strip())
-        names: list[bytes] = []
-        values: list[float] = []
-        for name, cell in zip(header.names, cells, strict=True):
-            text = cell.strip()
-            if name is None or not text:
-                continue
-            names.append(name)
-            values.append(self._value(name, text))
-        if len(names) > self.limits.max_features_per_sample:
-            raise too_many_features(len(names), self.limits)
         id = cells[header.id] if self.ids and header.id is not None else b""
-        return (label, 1.0, *drop_zeros(names, values), id)
+        named = [
+            (name, text)
+            for name, cell in zip(header.names, cells, strict=True)
+            if name is not None and (text := cell.strip())
+        ]
+        if len(named) > self.limits.max_features_per_sample:
+            raise too_many_features(len(named), self.limits)
+        if self.reads_maps or not all(self._is_number(text) for _, text in named):
+            fields = pack_fields((name, self._field(name, text)) for name, text in named)
+            return Row(label, 1.0, id=id, record=fields)
+        values = [self._value(name, text) for name, text in named]
+        return Row(label, 1.0, *drop_zeros([name for name, _ in named], values), id)
+
+    def fault(self, error: SampleError) -> LineError:
+        """See LineParser."""
+        (column,) = error.path[:1]
+        return LineError(f"{error.message} in the column {format_text(bytes(column))}")
+
+    def _is_number(self, text: bytes) -> bool:
+        return self.extractor is None or text in self._values or read_number(text) is not None
 
     def _value(self, name: bytes, text: bytes) -> float:
+        """The number of a cell, within its bounds."""
         try:
             return self._values[text]
         except LineError as error:
             hint = " (data frames take text)" if read_number(text) is None else ""
             raise LineError(f"{error} in the column {format_text(name)}{hint}") from None
+
+    def _field(self, name: bytes, text: bytes) -> float | bytes:
+        """A cell as a record has it: a number as it came."""
+        if name in self._declared or (number := read_number(text)) is None:
+            return text
+        self._value(name, text)
+        return number
 
 
 def _cells(line: bytes, delimiter: str) -> list[bytes]:

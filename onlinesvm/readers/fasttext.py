@@ -1,19 +1,18 @@
 """fastText: ``__label__x text``.
 
 The label is the rest of the first word after ``__label__``; a line whose first word is another has
-no label. The features are the tokens of the text (`onlinesvm.text`), each of value 1. fastText
-takes every word that begins with ``__label__`` for a label, and so does this: a line has one.
+no label. The rest is the text, without the spaces before it, and read as labelled text is
+(`labelled_text`). fastText takes every word that begins with ``__label__`` for a label, and so does
+this: a line has one, or for a multilabel model any number.
 """
 
 from __future__ import annotations
 
 import re
 
-from onlinesvm.config import Limits
 from onlinesvm.errors import format_text
-from onlinesvm.readers.labelled_text import text_names
-from onlinesvm.readers.labels import Labels
-from onlinesvm.readers.parsing import Row
+from onlinesvm.readers.labelled_text import text_row
+from onlinesvm.readers.parsing import LineParser, Row
 
 __all__ = ["FastTextParser", "fits"]
 
@@ -27,18 +26,16 @@ def fits(line: bytes) -> bool:
     return line.lstrip().startswith(PREFIX)
 
 
-class FastTextParser:
+class FastTextParser(LineParser):
     """fastText; the grammar is that of this module's docstring."""
-
-    def __init__(self, labels: Labels, limits: Limits, *, ids: bool = False) -> None:
-        self.labels = labels
-        self.limits = limits
-        self.ids = ids
 
     def parse(self, line: bytes) -> Row:
         """See LineParser."""
         found = _find_labels(line) if PREFIX in line else []
-        if len(found) > 1:
+        if len(found) > 1 and self.labels.sets:
+            texts = [text.removeprefix(PREFIX) for text in found]
+            label = self.labels.read_all(texts)
+        elif len(found) > 1:
             label = self.labels.missing(
                 f"expected one label a line, got {format_text(found[0])} and"
                 f" {format_text(found[1])}"
@@ -49,5 +46,4 @@ class FastTextParser:
             )
         else:
             label = self.labels.read(found[0].removeprefix(PREFIX))
-        names = text_names(_drop_labels(b"", line) if found else line, self.limits)
-        return label, 1.0, names, [1.0] * len(names), b""
+        return text_row(self, label, (_drop_labels(b"", line) if found else line).lstrip())

@@ -3,7 +3,12 @@
     {"label": 1, "features": ["free", "prize"]}
     {"label": -1, "features": {"len": 2.5, "free": 1}, "importance": 0.5, "id": "m-17"}
 
-Names are text or integers, values numbers. `Keys` renames the keys; further keys are ignored.
+    {"label": "spam", "features": {"subject": "free prize", "from": "ann", "len": 2.5}}
+    {"label": "spam", "features": "free prize now"}
+
+Names are text or integers, values numbers. Features may be a text where the model reads text, and
+values of an object text, booleans, null and arrays of names: `onlinesvm.text.records` says what
+these become. `Keys` renames the keys; further keys are ignored.
 None of the four stands twice. Repeated names are kept. Text that is not UTF-8 is kept as its bytes,
 written as they are or as the escapes U+DC80 to U+DCFF that Python shows for them; other lone
 surrogates are refused. An array of objects, or an object over several lines, is refused with the
@@ -14,15 +19,15 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from onlinesvm.config import MIN_MAGNITUDE, Limits
-from onlinesvm.data.bounds import Bounds
-from onlinesvm.data.label import Label
-from onlinesvm.errors import format_path, format_text
+from onlinesvm.data.label import AnyLabel
+from onlinesvm.errors import SampleError, format_path, format_text
 from onlinesvm.readers.labels import Labels
-from onlinesvm.readers.parsing import Row
+from onlinesvm.readers.parsing import LineParser, Row, pack_fields, pack_text
 from onlinesvm.readers.tokens import LineError, check_name, drop_zeros, too_many_features
 
 __all__ = ["JSONParser", "Keys", "fits"]
@@ -63,17 +68,14 @@ _decode_as_written = json.JSONDecoder(
 ).decode
 
 
-class JSONParser:
+class JSONParser(LineParser):
     """JSON lines; the grammar is that of this module's docstring."""
 
     def __init__(
-        self, labels: Labels, limits: Limits, keys: Keys | None = None, *, ids: bool = False
+        self, labels: Labels, limits: Limits, keys: Keys | None = None, **how: Any
     ) -> None:
-        self.labels = labels
-        self.limits = limits
-        self.ids = ids
+        super().__init__(labels, limits, **how)
         self.keys = keys or Keys()
-        self._bounds = Bounds.of(limits, labelled=labels.labelled)
 
     def parse(self, line: bytes) -> Row:
         """See LineParser."""
@@ -83,10 +85,57 @@ class JSONParser:
         features = sample.get(self.keys.features, _ABSENT)
         if features is _ABSENT:
             raise LineError(self._absent("features", self.keys.features, sample))
-        names, values = self._columns(features)
+        record: bytes | None = None
+        names: Sequence[bytes] = ()
+        values: Sequence[float] = ()
+        if self._is_record(features):
+            record = self._record(features)
+        else:
+            names, values = self._columns(features)
         importance = self._importance(sample)
         id = self._id(sample, text) if self.ids else b""
-        return (label, importance, *drop_zeros(names, values), id)
+        return Row(label, importance, *drop_zeros(names, values), id, record)
+
+    def fault(self, error: SampleError) -> LineError:
+        """See LineParser."""
+        return LineError(f"{error.message} at {self._at(*error.path)}")
+
+    def _is_record(self, features: Any) -> bool:
+        """True for features that only an extractor reads."""
+        if self.extractor is None:
+            return False
+        if type(features) is tuple:
+            return self.reads_maps or any(type(x) not in (int, float) for _, x in features)
+        return type(features) is str and self.reads_text
+
+    def _record(self, features: Any) -> bytes:
+        """Features as a packed record."""
+        if type(features) is str:
+            return pack_text(_encode(features))
+        if len(features) > self.limits.max_features_per_sample:
+            raise too_many_features(len(features), self.limits)
+        fields = []
+        for key, value in features:
+            name = self._name(key)
+            fields.append((name, self._field(value, name)))
+        return pack_fields(fields)
+
+    def _field(self, value: Any, name: bytes) -> Any:
+        """A value of an object, as it is packed."""
+        kind = type(value)
+        if kind is str:
+            return _encode(value)
+        if kind is list:
+            return [self._name(part, name, i) for i, part in enumerate(value)]
+        if kind in (int, float):
+            self._number(value, name)
+            return float(value)  # as it came: the extractor's names are of this number
+        if kind is tuple:
+            raise LineError(
+                "expected a number, text, true, false, null or an array of names, got an object at"
+                f" {self._at(name)}"
+            )
+        return value
 
     def _sample(self, text: str) -> dict[str, Any]:
         """The keys and values of the object in `text`."""
@@ -118,26 +167,27 @@ class JSONParser:
         more = ", …" if len(sample) > _SHOWN_KEYS else ""
         return f"expected a key {format_text(key)} (--{meaning}-key names another), got {got}{more}"
 
-    def _label(self, sample: dict[str, Any]) -> Label | None:
+    def _label(self, sample: dict[str, Any]) -> AnyLabel | None:
         key = self.keys.label
         label = sample.get(key, _ABSENT)
         if type(label) is str:
             if not self.labels.labelled and not _is_unicode(label):
                 return None
             return self.labels.value(_encode(label).decode("utf-8", "surrogateescape"))
-        if type(label) in (bool, int, float):
+        if type(label) in (bool, int, float) or (type(label) is list and self.labels.sets):
             return self.labels.value(label)
         if label is _ABSENT:
             return self.labels.missing(self._absent("label", key, sample))
+        several = "; several labels need --task multilabel" if type(label) is list else ""
         return self.labels.missing(
-            f"expected a label as text, integer or boolean, got {_shown(label)}"
+            f"expected a label as text, integer or boolean, got {_shown(label)}{several}"
         )
 
     def _importance(self, sample: dict[str, Any]) -> float:
         given = sample.get(self.keys.importance, 1)
-        importance = self._bounds.fit_importance(given) if type(given) in (int, float) else None
+        importance = self.bounds.fit_importance(given) if type(given) in (int, float) else None
         if importance is None:
-            raise LineError(f"expected {self._bounds.expected_importance}, got {_shown(given)}")
+            raise LineError(f"expected {self.bounds.expected_importance}, got {_shown(given)}")
         return float(importance) if importance >= MIN_MAGNITUDE else 0.0
 
     def _id(self, sample: dict[str, Any], text: str) -> bytes:
@@ -165,23 +215,28 @@ class JSONParser:
             names = [self._name(name, i) for i, name in enumerate(features)]
             return names, [1.0] * len(names)
         names, values = [], []
-        for name, value in features:
-            names.append(self._name(name, None))
+        for key, value in features:
+            name = self._name(key)
             if type(value) not in (int, float):
-                raise LineError(f"expected a number, got {_shown(value)} at {self._at(names[-1])}")
-            number = self._bounds.fit_value(value)
-            if number is None:
-                if math.isnan(value):
-                    raise LineError(f"expected a finite number, got NaN at {self._at(names[-1])}")
-                raise LineError(
-                    f"expected {self._bounds.expected_value},"
-                    f" got {_shown(value)} at {self._at(names[-1])}"
-                )
-            values.append(0.0 if -MIN_MAGNITUDE < number < MIN_MAGNITUDE else float(number))
+                raise LineError(f"expected a number, got {_shown(value)} at {self._at(name)}")
+            number = self._number(value, name)
+            names.append(name)
+            values.append(0.0 if -MIN_MAGNITUDE < number < MIN_MAGNITUDE else number)
         return names, values
 
-    def _name(self, name: object, index: int | None) -> bytes:
-        """`name` in bytes. `index`: its place in an array."""
+    def _number(self, value: float, name: bytes) -> float:
+        """A value within its bounds, clipped where they clip."""
+        number = self.bounds.fit_value(value)
+        if number is not None:
+            return float(number)
+        if math.isnan(value):
+            raise LineError(f"expected a finite number, got NaN at {self._at(name)}")
+        raise LineError(
+            f"expected {self.bounds.expected_value}, got {_shown(value)} at {self._at(name)}"
+        )
+
+    def _name(self, name: object, *place: int | bytes) -> bytes:
+        """`name` in bytes. `place`: the way to it in the features, in arrays."""
         if type(name) is str:
             encoded = _encode(name)
             if len(encoded) > self.limits.max_name_bytes:
@@ -190,18 +245,18 @@ class JSONParser:
         if type(name) is not int:
             raise LineError(
                 "expected a feature name (text or an integer),"
-                f" got {_shown(name)} at {self._at(index or 0)}"
+                f" got {_shown(name)} at {self._at(*place)}"
             )
         if not -(2**63) <= name < 2**64:
             raise LineError(
                 f"expected an integer name from -2**63 to 2**64 - 1, got {_shown(name)}"
-                f" at {self._at(index or 0)}"
+                f" at {self._at(*place)}"
             )
         return b"%d" % name
 
-    def _at(self, key: int | bytes) -> str:
-        """The place in the line of a feature, for a message."""
-        return format_path((self.keys.features.encode("utf-8", "surrogateescape"), key))
+    def _at(self, *place: int | bytes) -> str:
+        """A place in the features, for a message."""
+        return format_path((self.keys.features.encode("utf-8", "surrogateescape"), *place))
 
 
 _ARRAY_HINT = "its elements are made lines by: jq -c '.[]' FILE"

@@ -1,20 +1,21 @@
 r"""Labelled text: ``label \t text``.
 
 The label is all before the first TAB, without the spaces around it; a leading TAB marks text
-without a label, and so does a line without any TAB where labels are optional. The features are the
-tokens of the text (`onlinesvm.text`), each of value 1. Bytes that are not UTF-8 separate words.
+without a label, and so does a line without any TAB where labels are optional. A model that reads
+text reads the text as it stands; for any other the features are its words (`text.tokenize`), each
+of value 1, and bytes that are not UTF-8 separate words.
 """
 
 from __future__ import annotations
 
 from onlinesvm.config import Limits
+from onlinesvm.data.label import AnyLabel
 from onlinesvm.errors import format_text
-from onlinesvm.readers.labels import Labels
-from onlinesvm.readers.parsing import Row
+from onlinesvm.readers.parsing import LineParser, Row, pack_text
 from onlinesvm.readers.tokens import check_name, too_many_features
 from onlinesvm.text.tokenize import tokens
 
-__all__ = ["HEADER_WORDS", "TextParser", "fits", "text_names"]
+__all__ = ["HEADER_WORDS", "TextParser", "fits", "text_names", "text_row"]
 
 # Names of a label's column: a first line that begins with one is a header.
 HEADER_WORDS = frozenset({b"label", b"labels", b"class", b"target", b"category", b"y"})
@@ -36,13 +37,16 @@ def text_names(text: bytes, limits: Limits) -> list[bytes]:
     return names
 
 
-class TextParser:
-    """Labelled text; the grammar is that of this module's docstring."""
+def text_row(parser: LineParser, label: AnyLabel | None, text: bytes) -> Row:
+    """A text as the model of `parser` reads it. Raises LineError where its words exceed limits."""
+    if parser.reads_text:
+        return Row(label, 1.0, record=pack_text(text))
+    names = text_names(text, parser.limits)
+    return Row(label, 1.0, names, [1.0] * len(names))
 
-    def __init__(self, labels: Labels, limits: Limits, *, ids: bool = False) -> None:
-        self.labels = labels
-        self.limits = limits
-        self.ids = ids
+
+class TextParser(LineParser):
+    """Labelled text; the grammar is that of this module's docstring."""
 
     def parse(self, line: bytes) -> Row:
         """See LineParser."""
@@ -52,5 +56,4 @@ class TextParser:
         else:
             text = line
             label = self.labels.missing(f"expected label<TAB>text, got {format_text(line)}")
-        names = text_names(text, self.limits)
-        return label, 1.0, names, [1.0] * len(names), b""
+        return text_row(self, label, text)

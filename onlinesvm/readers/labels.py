@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
-from onlinesvm.data.label import Label, Written, label_of, label_of_text
+from onlinesvm.data.label import (
+    AnyLabel,
+    Written,
+    any_label_of,
+    label_of,
+    label_of_text,
+    set_of,
+)
 from onlinesvm.errors import format_text
 from onlinesvm.readers.tokens import LineError, read_number
 
@@ -19,18 +27,23 @@ class Labels:
 
     labelled: True makes a label that is missing or unreadable a LineError; False reads it as None.
 
+    sets: True reads a text as the set of the labels between its commas.
+
     numeric is True where ``">0"`` was among `positive`; `positive` holds the other texts.
     """
 
-    def __init__(self, positive: Iterable[Written] = (), *, labelled: bool = True) -> None:
+    def __init__(
+        self, positive: Iterable[Written] = (), *, labelled: bool = True, sets: bool = False
+    ) -> None:
         given = [positive] if isinstance(positive, str | int) else list(positive)
         self.labelled = labelled
+        self.sets = sets
         self.numeric = ">0" in given
         self.positive = {label_of(value).text for value in given if value != ">0"}
-        self._known: dict[bytes, Label] = {}  # few: those read last
+        self._known: dict[bytes, AnyLabel] = {}  # few: those read last
 
-    def read(self, text: bytes) -> Label | None:
-        """The label `text`; an empty one is missing."""
+    def read(self, text: bytes) -> AnyLabel | None:
+        """The label, or set of labels, `text`; an empty one is missing."""
         label = self._known.get(text)
         if label is not None:
             return label
@@ -49,20 +62,33 @@ class Labels:
         self._known[text] = label
         return label
 
-    def value(self, value: Written | float) -> Label | None:
-        """The label that a JSON value is."""
+    def of_text(self, text: bytes) -> AnyLabel:
+        """The label, or set of labels, that a text which is not empty is. Raises ValueError."""
+        if not self.sets:
+            return label_of_text(text)
+        return set_of(label_of_text(part.strip()) for part in text.split(b","))
+
+    def read_all(self, texts: list[bytes]) -> AnyLabel | None:
+        """The set of the labels `texts`."""
+        try:
+            return set_of(label_of_text(text) for text in texts)
+        except ValueError as error:
+            return self._unreadable(error)
+
+    def value(self, value: Written | float | list[Any]) -> AnyLabel | None:
+        """The label that a JSON value is; an array is a set of labels."""
         if isinstance(value, str) and (self.numeric or not value):
             return self.read(value.encode("utf-8", "surrogateescape"))
         if self.numeric and isinstance(value, float) and not value.is_integer() and value == value:
             value = 1 if value > 0 else -1
         try:
-            return label_of(value)
-        except ValueError as error:
+            return any_label_of(value)
+        except (TypeError, ValueError) as error:
             return self._unreadable(error)
 
-    def _label(self, text: bytes) -> Label | None:
+    def _label(self, text: bytes) -> AnyLabel | None:
         if not self.numeric:
-            return label_of_text(text)
+            return self.of_text(text)
         number = read_number(text)
         if number is None:
             label = label_of_text(text)
@@ -71,10 +97,11 @@ class Labels:
             return label_of_text(text)
         return label_of_text(b"1" if number > 0 else b"-1")
 
-    def _unreadable(self, error: ValueError) -> Label | None:
-        return self.missing(f"{error} (--positive '>0' reads numbers by their sign)")
+    def _unreadable(self, error: Exception) -> AnyLabel | None:
+        hint = "" if self.sets else " (--positive '>0' reads numbers by their sign)"
+        return self.missing(f"{error}{hint}")
 
-    def missing(self, message: str) -> Label | None:
+    def missing(self, message: str) -> AnyLabel | None:
         """None where labels are optional. Raises LineError(message) where they are not."""
         if self.labelled:
             raise LineError(message)

@@ -7,6 +7,8 @@ r"""File readers: text files → batches.
     fasttext   __label__x text
     csv        a table with a header, one column of it the label
 
+Features are names and values, or, with an `extractor`, also texts and fields (`onlinesvm.text`).
+
 One sample a line; blank lines are passed over but counted, and so are lines before the first sample
 that begin with ``#``. The format is known by the first lines (`detect`).
 """
@@ -26,6 +28,7 @@ from onlinesvm.config import Limits
 from onlinesvm.data.batch import CSR, Batch, BatchColumns
 from onlinesvm.data.label import Written
 from onlinesvm.errors import ConfigError, FormatError
+from onlinesvm.kernel.contract import KernelExtractor
 from onlinesvm.readers.chunks import BLOCK_BYTES, Blocks
 from onlinesvm.readers.detect import look_ahead
 from onlinesvm.readers.formats import NAMES, Setup
@@ -61,9 +64,13 @@ class Reader:
 
     source: a path, or ``-`` for stdin; compressed input is unpacked. format: one of NAMES; None
     finds out. positive: the labels that are +1 (see Labels). labelled: True asks every line for a
-    label; False takes samples without one, or with a text that is none. skip_bad: note bad
+    label; False takes samples without one, or with a text that is none. sets: True takes several
+    labels a sample, with commas between. skip_bad: note bad
     lines instead of raising. ids: keep the samples' ids. keys: of JSON lines; the id's key names a
     table's column too. label_column: of a table; it makes the format csv. limits: of a sample.
+    extractor: reads the records of the model that the samples are for; without one, samples are
+    names and values alone, and a text is its words. keeps: leave records packed in the batches, to
+    be encoded for another process; the extractor only checks them.
     batch_samples: the most samples a batch may have; it also ends where one read ends, so that a
     slow pipe does not keep its lines waiting. kernel: as OnlineSVM takes it; the batches are that
     kernel's. ahead: read and parse in a thread while the batches before are in use; for files
@@ -92,6 +99,7 @@ class Reader:
         format: str | None = None,
         positive: Iterable[Written] = (),
         labelled: bool = True,
+        sets: bool = False,
         skip_bad: bool = False,
         ids: bool = False,
         keys: Keys | None = None,
@@ -101,6 +109,8 @@ class Reader:
         kernel: str | None = None,
         ahead: bool = False,
         look_up: Callable[[BatchColumns], CSR | None] | None = None,
+        extractor: KernelExtractor | None = None,
+        keeps: bool = False,
         _block_bytes: int = BLOCK_BYTES,
     ) -> None:
         if format is not None and format not in NAMES:
@@ -119,7 +129,12 @@ class Reader:
         self._format = format if label_column is None else "csv"
         self._label_column = label_column
         self._setup = Setup(
-            labels=Labels(positive, labelled=labelled), limits=limits, keys=keys or Keys(), ids=ids
+            labels=Labels(positive, labelled=labelled, sets=sets),
+            limits=limits,
+            keys=keys or Keys(),
+            ids=ids,
+            extractor=extractor,
+            keeps=keeps,
         )
         self._skip_bad = skip_bad
         self._room = Room(batch_samples, _BATCH_FEATURES, _BATCH_NAME_BYTES)

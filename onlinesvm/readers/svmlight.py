@@ -8,13 +8,12 @@ word with a colon is a feature: the line has no label.
 from __future__ import annotations
 
 import re
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from onlinesvm.config import Limits
-from onlinesvm.data.bounds import Bounds
 from onlinesvm.errors import format_text
 from onlinesvm.readers.labels import Labels
-from onlinesvm.readers.parsing import Row
+from onlinesvm.readers.parsing import LineParser, Row
 from onlinesvm.readers.tokens import (
     LineError,
     Values,
@@ -46,14 +45,12 @@ def fits(line: bytes) -> bool:
     return any(read_number(text) is not None for _, _, text in pairs)
 
 
-class SvmlightParser:
+class SvmlightParser(LineParser):
     """svmlight: ``label id:value ...``. The bytes of an id are the feature's name."""
 
-    def __init__(self, labels: Labels, limits: Limits, *, ids: bool = False) -> None:
-        self.labels = labels
-        self.limits = limits
-        self.ids = ids
-        self._values = Values(Bounds.of(limits, labelled=labels.labelled))
+    def __init__(self, labels: Labels, limits: Limits, **how: Any) -> None:
+        super().__init__(labels, limits, **how)
+        self._values = Values(self.bounds)
 
     def parse(self, line: bytes) -> Row | None:
         """See LineParser."""
@@ -87,7 +84,7 @@ class SvmlightParser:
             or max(map(len, names), default=0) > self.limits.max_name_bytes
         ):
             self._raise_first_fault(words, line)
-        return (label, 1.0, *drop_zeros(names, values), b"")
+        return Row(label, 1.0, *drop_zeros(names, values))
 
     def _raise_first_fault(self, words: list[bytes], line: bytes) -> NoReturn:
         for i, word in enumerate(words):

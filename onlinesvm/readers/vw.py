@@ -5,18 +5,21 @@ is a tag, and so is a last word that begins with ``'`` (which is not part of the
 touches a bar from the right is a namespace; a bar without one opens the unnamed namespace. Names
 are bare there, else ``namespace^name``. A namespace's weight multiplies its values. Not read: a
 base, features without a name, text as value.
+
+Where the model reads text, a named namespace that has bare words alone, one at least, is a field of
+that name, and its words are the field's text.
 """
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from onlinesvm.config import MIN_MAGNITUDE, Limits
-from onlinesvm.data.bounds import Bounds
-from onlinesvm.data.label import Label
-from onlinesvm.errors import format_text
+from onlinesvm.data.label import AnyLabel
+from onlinesvm.errors import SampleError, format_text
 from onlinesvm.readers.labels import Labels
-from onlinesvm.readers.parsing import Row
+from onlinesvm.readers.parsing import LineParser, Row, pack_fields
 from onlinesvm.readers.tokens import (
     LineError,
     Values,
@@ -49,14 +52,11 @@ def fits(line: bytes) -> bool:
     return bool(bar) and len(words) <= 3 and all(read_number(w) is not None for w in words[1:])
 
 
-class VWParser:
+class VWParser(LineParser):
     """VW text; the grammar is that of this module's docstring. An id is the line's tag."""
 
-    def __init__(self, labels: Labels, limits: Limits, *, ids: bool = False) -> None:
-        self.labels = labels
-        self.limits = limits
-        self.ids = ids
-        self._bounds = Bounds.of(limits, labelled=labels.labelled)
+    def __init__(self, labels: Labels, limits: Limits, **how: Any) -> None:
+        super().__init__(labels, limits, **how)
         self._values = Values()  # a value is bounded after the namespace's weight
 
     def parse(self, line: bytes) -> Row:
@@ -66,14 +66,29 @@ class VWParser:
             raise LineError(f'expected "|" before the features, got {format_text(line)}')
         label, importance, tag = self._head(line[:bar])
         names: list[bytes] = []
-        values: list[float] = []
+        values: list[Any] = []  # of a field: its text
+        has_fields = False
         for section in _iter_sections(line, bar):
-            self._read_section(section[1], names, values)
+            if self.reads_text and (field := _field(section[1])) is not None:
+                name, text = field
+                names.append(name)
+                values.append(text)
+                has_fields = True
+            else:
+                self._read_section(section[1], names, values)
             if len(names) > self.limits.max_features_per_sample:
                 raise too_many_features(_count_features(line, bar), self.limits)
-        return (label, importance, *drop_zeros(names, values), tag)
+        if has_fields:
+            record = pack_fields(zip(names, values, strict=True))
+            return Row(label, importance, id=tag, record=record)
+        return Row(label, importance, *drop_zeros(names, values), tag)
 
-    def _head(self, head: bytes) -> tuple[Label | None, float, bytes]:
+    def fault(self, error: SampleError) -> LineError:
+        """See LineParser."""
+        (field,) = error.path[:1] or (b"",)
+        return LineError(f"{error.message} in the namespace {format_text(bytes(field))}")
+
+    def _head(self, head: bytes) -> tuple[AnyLabel | None, float, bytes]:
         """Label, importance and tag from the text before the first bar."""
         words, tag = _split_head(head)
         if not words:
@@ -83,7 +98,7 @@ class VWParser:
             label = self.labels.missing(f'expected a label before "|", got {got}')
         else:
             label = self.labels.read(words[0])
-        importance = read_importance(words[1], self._bounds) if len(words) > 1 else 1.0
+        importance = read_importance(words[1], self.bounds) if len(words) > 1 else 1.0
         if len(words) > 2:
             raise LineError(
                 'expected at most a label, an importance and a tag before "|" (a base is not'
@@ -127,14 +142,22 @@ class VWParser:
         return name + b"^", read_value(self._values, text, word) if colon else 1.0
 
     def _product(self, weight: float, value: float, word: bytes) -> float:
-        product = self._bounds.fit_value(weight * value)
+        product = self.bounds.fit_value(weight * value)
         if product is None:
             weighted = " after the namespace's weight" if weight != 1.0 else ""
             raise LineError(
-                f"expected {self._bounds.expected_value}{weighted}, got {weight * value!r} in"
+                f"expected {self.bounds.expected_value}{weighted}, got {weight * value!r} in"
                 f" {format_text(word)}"
             )
         return product if not -MIN_MAGNITUDE < product < MIN_MAGNITUDE else 0.0
+
+
+def _field(section: bytes) -> tuple[bytes, bytes] | None:
+    """The name of a namespace and its text of bare words; None where it is not such."""
+    if not section or section[:1].isspace() or b":" in section:
+        return None
+    name, *text = section.split(None, 1)
+    return (name, text[0].rstrip()) if text else None
 
 
 def _count_features(line: bytes, bar: int) -> int:

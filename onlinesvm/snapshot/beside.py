@@ -9,13 +9,19 @@ __all__ = ["Beside"]
 
 
 class Beside:
-    """Calls `work` on a thread of its own; `wait` for its end, `check` that it did not fail."""
+    """Calls `work` on a thread of its own; `wait` for its end, `check` that it did not fail.
 
-    def __init__(self, work: Callable[[], object]) -> None:
+    is_short: the work is done before a thread has begun, so it is done at once.
+    """
+
+    def __init__(self, work: Callable[[], object], *, is_short: bool = False) -> None:
         self._work = work
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="onlinesvm-beside")
-        self._thread.start()
+        if is_short:
+            self._run()
+        else:
+            self._thread.start()
 
     def _run(self) -> None:
         try:
@@ -25,7 +31,8 @@ class Beside:
 
     def wait(self) -> None:
         """Return once the work is at its end."""
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def check(self) -> None:
         """Return once the work is at its end; raise what it raised."""

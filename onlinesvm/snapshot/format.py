@@ -4,7 +4,8 @@ A file is a stream of msgpack objects, nothing else:
 
     header    map, see below
     chunks    bin …                       the arrays of the header, in its order; each array is cut
-                                          into chunks of at most 1 MiB (an empty array has none)
+                                          into chunks of at most 1 MiB (an empty array has none);
+                                          then the blobs, cut likewise
     trailer   map {checksum, digest}
 
     header key     value
@@ -16,38 +17,53 @@ A file is a stream of msgpack objects, nothing else:
     id             bin, 16 bytes: random, given to the model when it is created
     config         map, the learner's configuration
     max_features   the bound on the model when it was written
+    max_labels_per_feature
+                   the bound of a multiclass model when it was written; left out otherwise
     bounds         array [max_value, max_importance, clip], float64, float64 and boolean: the limits
                    when it was written; left out where they are the rule's own
+    categories     array of [field, values], bin and integer: where categories are crossed, how many
+                   values of each field the lookup has entered; left out where there are none
     position       samples learned, at most 2**62
     features       n, the number of features
     scalars        map, the rule's numbers that belong to no feature
     totals         array of 7 float64, the progressive figures (metrics.progressive.TOTALS)
     labels         array of at most 2, that of side −1 first: [label as it was first written, side],
                    side −1.0 or 1.0; a text that is not UTF-8 as bytes
+                   empty for many classes, whose labels are arrays
     counters       map, name → array of float64: monitor, the state of metrics.monitor without the
-                   totals; label_counts, the samples of −1 and of +1 that class_weight counts
+                   totals; label_counts, the samples of −1 and of +1 that class_weight counts (an
+                   array of integers for many classes)
     attachments    map, name → any msgpack value: kept for the caller that saved the model
     arrays         array of [name, dtype, count]
+    blobs          array of [name, bytes]: as attachments, for what is too large for a header; left
+                   out where there are none
 
     array          dtype, count   meaning
     lengths        <u4, n         bytes of each feature's name, by id from 1
     names          |u1, Σ lengths the names, end to end
     weights …      <f8, n         the rule's numbers of each feature, by id from 1; integers are
                                   <i8, the hedge's experts <f4
+    views          |u1, n         each feature's view, plus 4 for one that a text has; left
+                                  out where all are 0
 
+A model of many classes has the arrays of `model.rules.class_layout`, then those of its labels, by
+id from 0: label_figures …, reliability (metrics.classes); label_counts <i8, of `class_weight`;
+label_lengths <i4 and label_names |u1, each label as msgpack as it was first written, of 0 bytes for
+a dropped one. Their counts are their own.
 
 Numbers in arrays are little-endian. Keys of maps are text or bytes; extension types are refused.
 `checksum` is the CRC-32 (as zlib has it) of all bytes before the trailer. `digest` is the SHA-256,
 in hex, of the msgpack of ``[config, position, scalars, totals, counters, labels]`` (maps sorted by
-key, labels as their texts) followed by the arrays' bytes: equal digests, equal models, whatever
-kernel wrote them and when. The id and the attachments are not part of it.
+key, labels as their texts; `categories` at the end, where there are any) followed by the arrays'
+bytes: equal digests, equal models, whatever kernel wrote them and when. The id, the attachments and
+the blobs are not part of it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -55,7 +71,7 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.config import LearnerConfig, Limits
+from onlinesvm.config import MANY_LABELS, LearnerConfig, Limits
 from onlinesvm.data.label import label_of
 from onlinesvm.errors import SnapshotError
 
@@ -66,6 +82,7 @@ __all__ = [
 
 FORMAT = "onlinesvm-snapshot"
 FORMAT_VERSION = 1
+DEFAULT_ROW = Limits().max_labels_per_feature
 MAX_POSITION = 2**62  # so that no count of samples overflows in the kernels
 CHUNK_BYTES = 2**20
 
@@ -73,7 +90,12 @@ CHUNK_BYTES = 2**20
 class TakesNames(Protocol):
     """A kernel's lookup, as far as a snapshot needs it."""
 
-    def restore(self, lengths: NDArray[np.uint32], names: NDArray[np.uint8]) -> None: ...
+    def restore(
+        self,
+        lengths: NDArray[np.uint32],
+        names: NDArray[np.uint8],
+        categories: Sequence[tuple[bytes, int]] = (),
+    ) -> None: ...
 
 
 class TakesState(Protocol):
@@ -101,18 +123,29 @@ class Snapshot:
     counters: dict[str, list[float]]
     labels: list[list[Any]]
     bounds: tuple[float, float, bool] | None = None
+    categories: list[tuple[bytes, int]] = field(default_factory=list)
     attachments: dict[str, Any] = field(default_factory=dict)
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    max_labels_per_feature: int = DEFAULT_ROW
 
     @property
     def limits(self) -> Limits:
         """The limits that held when it was taken, as far as it holds them."""
-        limits = Limits(max_features=self.max_features)
+        limits = Limits(
+            max_features=self.max_features, max_labels_per_feature=self.max_labels_per_feature
+        )
         if self.bounds is None:
             return limits.under(self.config.rule)
         return limits.bounded(*self.bounds)
 
     def blocks(self, size: int) -> Iterator[Snapshot]:
-        """Snapshots of `size` features each, the last of fewer; at least one. Shares the memory."""
+        """Snapshots of `size` features each, the last of fewer; at least one. Shares the memory.
+
+        One of many classes is one block.
+        """
+        if self.config.task in MANY_LABELS:
+            yield self
+            return
         ends = np.cumsum(self.lengths, dtype=np.uint64)
         for start in range(0, max(1, len(ends)), size):
             rows = slice(start, start + size)
@@ -150,6 +183,7 @@ class Snapshot:
             self.totals,
             self.counters,
             self.labels,
+            self.categories,
         )
 
     def restore(self, lookup: TakesNames, rule: TakesState) -> None:
@@ -163,7 +197,7 @@ class Snapshot:
                     raise ValueError(
                         f"{name}: expected {len(self.lengths)} numbers, got {len(array)}"
                     )
-            lookup.restore(self.lengths, self.names)
+            lookup.restore(self.lengths, self.names, self.categories)
             rule.restore(self.arrays, self.scalars)
 
 
@@ -179,12 +213,14 @@ def digested_head(
     totals: list[float],
     counters: dict[str, list[float]],
     labels: list[list[Any]],
+    categories: Sequence[Sequence[Any]] = (),
 ) -> bytes:
     """The bytes that the digest of such a model covers before its arrays."""
     compared = [[label_of(label).text, side] for label, side in labels]
-    packed: bytes = msgpack.packb(
-        [_sorted(config), position, _sorted(scalars), totals, _sorted(counters), compared]
-    )
+    head = [_sorted(config), position, _sorted(scalars), totals, _sorted(counters), compared]
+    if categories:
+        head.append([[field, values] for field, values in categories])
+    packed: bytes = msgpack.packb(head)
     return packed
 
 

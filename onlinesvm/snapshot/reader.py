@@ -8,37 +8,35 @@ import io
 import os
 import stat
 import zlib
-from collections.abc import Callable, Iterator
-from queue import SimpleQueue
-from threading import Thread
-from typing import Any, BinaryIO
+from collections.abc import Callable
+from typing import Any, BinaryIO, NamedTuple
 
 import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.config import MAX_MAGNITUDE, LearnerConfig
-from onlinesvm.data.label import label_of
-from onlinesvm.errors import ConfigError, SnapshotError, format_kind
-from onlinesvm.snapshot.format import (
-    CHUNK_BYTES,
-    FORMAT,
-    FORMAT_VERSION,
-    MAX_POSITION,
-    Snapshot,
-    bytes_of,
-    digested_head,
+from onlinesvm.errors import SnapshotError, format_kind
+from onlinesvm.snapshot.format import CHUNK_BYTES, Snapshot, bytes_of, digested_head
+from onlinesvm.snapshot.hashing import hashing
+from onlinesvm.snapshot.header import (
+    check_header,
+    check_identity,
+    refuse_extension,
+    unpack_header,
 )
 
-__all__ = ["from_bytes", "read", "read_header", "verify"]
+__all__ = ["Head", "from_bytes", "read", "read_head", "read_header", "verify"]
 
-_MAX_HEADER_BYTES = 64 * 2**20
-_MAX_HEADER_ARRAY = 1024  # msgpack takes an array's memory when it sees its head
-_MAX_HEADER_MAP = 2**20
 _MAX_TRAILER_BYTES = 4096
-_MAX_FEATURES = 2**31 - 2
-_THREAD_BYTES = 2**18  # of less, the hash is done before a thread has begun
-_DTYPES = {"<u4": 4, "|u1": 1, "<f4": 4, "<f8": 8, "<i8": 8}
+
+
+class Head(NamedTuple):
+    """What a file's header says of whose snapshot it is. size: the file's."""
+
+    id: bytes
+    position: int
+    attachments: dict[str, Any]
+    size: int
 
 
 def read(path: str | os.PathLike[str]) -> Snapshot:
@@ -64,6 +62,15 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
     path = os.fspath(path)
     with _open(path) as file:
         return _Reader(path, file).header()
+
+
+def read_head(path: str | os.PathLike[str]) -> Head:
+    """What the header of the file at `path` says of whose snapshot it is; the rest of the header is
+    not checked. Takes some ten microseconds. Raises as `read` does.
+    """
+    path = os.fspath(path)
+    with _open(path) as file:
+        return _Reader(path, file).head()
 
 
 def verify(path: str | os.PathLike[str]) -> tuple[int, str]:
@@ -102,137 +109,37 @@ class _Reader:
     def _error(self, message: str) -> SnapshotError:
         return SnapshotError(f"{self._path}: {message}")
 
+    def head(self) -> Head:
+        header, _ = unpack_header(self._path, self._file)
+        check_identity(self._path, header)
+        return Head(header["id"], header["position"], header["attachments"], self._size)
+
     def header(self) -> dict[str, Any]:
-        unpacker = msgpack.Unpacker(
-            self._file,
-            read_size=65_536,
-            max_buffer_size=_MAX_HEADER_BYTES,
-            max_array_len=_MAX_HEADER_ARRAY,
-            max_map_len=_MAX_HEADER_MAP,
-            max_ext_len=0,
-            strict_map_key=True,  # other keys can be made to collide
-            ext_hook=_refuse_extension,
-        )
-        try:
-            header = unpacker.unpack()
-        except (msgpack.UnpackException, ValueError, TypeError) as error:
-            raise self._error(
-                f"expected a snapshot's header at byte 0, got none ({error})"
-            ) from None
-        if not isinstance(header, dict) or header.get("format") != FORMAT:
-            raise self._error(f'expected a file of format "{FORMAT}", got another kind of file')
-        version = header.get("version")
-        if type(version) is not int or version != FORMAT_VERSION:
-            newer = isinstance(version, int) and version > FORMAT_VERSION
-            hint = "; it was written by a newer onlinesvm" if newer else ""
-            raise self._error(f"expected format version {FORMAT_VERSION}, got {version!r}{hint}")
-        self._check_header(header)
-        self._file.seek(0)
-        self._checksum = zlib.crc32(self._file.read(unpacker.tell()))
-        return header
-
-    def _check_header(self, header: dict[str, Any]) -> None:
-        def expect(ok: bool, what: str, got: object) -> None:
-            if not ok:
-                raise self._error(f"header: expected {what}, got {str(got)[:60]!r}")
-
-        for key, kind in _HEADER_TYPES.items():
-            value = header.get(key)
-            expect(
-                isinstance(value, kind) and not isinstance(value, bool),
-                f"{key} to be {_KIND_NAMES[kind]}",
-                value,
-            )
-        for key, low, high in (
-            ("position", 0, MAX_POSITION),
-            ("features", 0, _MAX_FEATURES),
-            ("max_features", 1, _MAX_FEATURES),
-        ):
-            expect(low <= header[key] <= high, f"{key} from {low} to {high}", header[key])
-        expect(len(header["id"]) == 16, "id of 16 bytes", header["id"])
-        bounds = header.setdefault("bounds", None)
-        if bounds is not None:
-            expect(
-                isinstance(bounds, list)
-                and list(map(type, bounds)) == [float, float, bool]
-                and all(1 <= bound <= MAX_MAGNITUDE for bound in bounds[:2]),
-                f"bounds to be 2 float64 from 1 to {MAX_MAGNITUDE:g} and a boolean",
-                bounds,
-            )
-            header["bounds"] = tuple(bounds)
-        stored = header["config"]
-        try:
-            header["config"] = LearnerConfig.from_dict(header["config"])
-        except (ConfigError, TypeError) as error:
-            raise self._error(f"header: {error}") from None
-        totals = header["totals"]
-        expect(
-            len(totals) == 7 and all(type(t) is float and 0 <= t < float("inf") for t in totals),
-            "totals to be 7 finite float64",
-            totals,
-        )
-        counters = header["counters"]
-        for name, numbers in counters.items():
-            finite = isinstance(numbers, list) and all(
-                type(number) is float and abs(number) < float("inf") for number in numbers
-            )
-            expect(isinstance(name, str) and finite, "counters to be finite float64", numbers)
-        for name in header["attachments"]:
-            expect(isinstance(name, str), "attachments with names as text", name)
-        labels = header["labels"]
-        for entry in labels:
-            known = isinstance(entry, list) and len(entry) == 2 and entry[1] in (-1.0, 1.0)
-            expect(known and len(labels) <= 2, "labels to be [label, -1.0 or 1.0] each", entry)
-            try:
-                label_of(entry[0])
-            except (TypeError, ValueError) as error:
-                raise self._error(f"header: {error}") from None
-        for name, number in header["scalars"].items():
-            finite = type(number) is int or (type(number) is float and abs(number) < float("inf"))
-            expect(isinstance(name, str) and finite, "scalars to be finite numbers", number)
-        for entry in header["arrays"]:
-            whole = isinstance(entry, list) and len(entry) == 3 and isinstance(entry[0], str)
-            expect(whole, "arrays to be [name, dtype, count] each", entry)
-            name, dtype, count = entry
-            known = isinstance(dtype, str) and dtype in _DTYPES
-            expect(known, f"array {name}: a dtype among {', '.join(_DTYPES)}", dtype)
-            wanted = "its count" if name == "names" else f"count {header['features']}"
-            expect(
-                type(count) is int
-                and count >= 0
-                and (name == "names" or count == header["features"]),
-                f"array {name}: {wanted}",
-                count,
-            )
-        known_names = [name for name, _, _ in header["arrays"]]
-        expect(len(set(known_names)) == len(known_names), "arrays of distinct names", known_names)
-        leading = [(name, dtype) for name, dtype, _ in header["arrays"][:2]]
-        expect(
-            leading == [("lengths", "<u4"), ("names", "|u1")],
-            "arrays lengths, names first",
-            leading,
-        )
-        needed = sum(_DTYPES[dtype] * count for _, dtype, count in header["arrays"])
-        if needed > self._size:
-            raise self._error(f"expected arrays of {needed} bytes, got a file of {self._size}")
+        header, size = unpack_header(self._path, self._file)
+        stored = check_header(self._path, header, self._size)
         # Of the configuration as the file has it: a parameter that came later is not in its digest.
         self._sha.update(
-            digested_head(stored, header["position"], header["scalars"], totals, counters, labels)
-        )
+            digested_head(
+                stored, header["position"], header["scalars"], header["totals"],
+                header["counters"], header["labels"], header["categories"],
+            )
+        )  # fmt: skip
+        self._file.seek(0)
+        self._checksum = zlib.crc32(self._file.read(size))
+        return header
 
     def verify(self) -> tuple[int, str]:
         header = self.header()
         buffer = memoryview(bytearray(CHUNK_BYTES))
         name_bytes = 0
         for name, dtype, count in header["arrays"]:
-            width = _DTYPES[dtype]
+            width = np.dtype(dtype).itemsize
             unread = width * count
             split = b""  # the first bytes of a number that goes on in the next chunk
             while unread:
-                size = self._chunk_size(name)
-                self._check_chunk(name, size, min(unread, CHUNK_BYTES))
+                size = self._chunk_size(f"array {name}", min(unread, CHUNK_BYTES))
                 chunk = buffer[:size]
-                self._fill(name, chunk)
+                self._fill(f"array {name}", chunk)
                 self._sha.update(chunk)
                 unread -= size
                 whole = (len(split) + size) // width * width
@@ -242,6 +149,11 @@ class _Reader:
                     name_bytes += int(numbers.sum(dtype=np.uint64))
                 self._check_finite(name, numbers)
         self._check_names(name_bytes, header["arrays"][1][2])
+        for name, unread in header["blobs"]:
+            while unread:
+                size = self._chunk_size(f"blob {name}", min(unread, CHUNK_BYTES))
+                self._fill(f"blob {name}", buffer[:size])
+                unread -= size
         self._check_trailer()
         return self._size, self._sha.hexdigest()
 
@@ -257,27 +169,19 @@ class _Reader:
         if expected != got:
             raise self._error(f"names: expected {expected} bytes, got {got}")
 
-    def _check_chunk(self, name: str, size: int, limit: int) -> None:
-        if not 0 < size <= limit:
-            raise self._error(
-                f"array {name}: expected a chunk of 1 to {limit} bytes at byte"
-                f" {self._file.tell()}, got one of {size}"
-            )
-
-    def _fill(self, name: str, chunk: memoryview) -> None:
+    def _fill(self, what: str, chunk: memoryview) -> None:
         """Read a chunk, and count it in the checksum."""
         if self._file.readinto(chunk) != len(chunk):  # type: ignore[attr-defined]
-            raise self._error(f"array {name}: the file ends early, at byte {self._size}")
+            raise self._error(f"{what}: the file ends early, at byte {self._size}")
         self._checksum = zlib.crc32(chunk, self._checksum)
 
     def snapshot(self) -> Snapshot:
         header = self.header()
         layout = [(name, np.dtype(dtype), count) for name, dtype, count in header["arrays"]]
-        if sum(dtype.itemsize * count for _, dtype, count in layout) < _THREAD_BYTES:
-            arrays = {array[0]: self._array(*array, self._sha.update) for array in layout}
-        else:
-            with _hashing(self._sha) as hashed:
-                arrays = {array[0]: self._array(*array, hashed) for array in layout}
+        size = sum(dtype.itemsize * count for _, dtype, count in layout)
+        with hashing(self._sha, size) as hashed:
+            arrays = {array[0]: self._array(*array, hashed) for array in layout}
+        blobs = {name: self._blob(f"blob {name}", size) for name, size in header["blobs"]}
         self._check_trailer()
         lengths, names = arrays.pop("lengths"), arrays.pop("names")
         self._check_names(int(lengths.sum(dtype=np.uint64)), len(names))
@@ -287,6 +191,7 @@ class _Reader:
             id=header["id"],
             config=header["config"],
             max_features=header["max_features"],
+            max_labels_per_feature=header["max_labels_per_feature"],
             bounds=header["bounds"],
             kernel=header["kernel"],
             position=header["position"],
@@ -294,10 +199,12 @@ class _Reader:
             totals=header["totals"],
             counters=header["counters"],
             labels=header["labels"],
+            categories=header["categories"],
             lengths=lengths,
             names=names,
             arrays=arrays,
             attachments=header["attachments"],
+            blobs=blobs,
         )
 
     def _array(
@@ -308,34 +215,46 @@ class _Reader:
         hashed: Callable[[memoryview], object],
     ) -> NDArray[Any]:
         array = np.empty(count, dtype=dtype)
-        raw = bytes_of(array)
-        filled = 0
-        while filled < len(raw):
-            size = self._chunk_size(name)
-            self._check_chunk(name, size, len(raw) - filled)
-            chunk = raw[filled : filled + size]
-            self._fill(name, chunk)
-            hashed(chunk)
-            filled += size
+        self._read(f"array {name}", bytes_of(array), hashed)
         return array
 
-    def _chunk_size(self, name: str) -> int:
-        """Step over the head of a bin object; its size."""
+    def _blob(self, name: str, size: int) -> bytes:
+        raw = bytearray(size)
+        self._read(f"blob {name}", memoryview(raw), lambda chunk: None)
+        return bytes(raw)
+
+    def _read(self, what: str, raw: memoryview, hashed: Callable[[memoryview], object]) -> None:
+        filled = 0
+        while filled < len(raw):
+            size = self._chunk_size(what, len(raw) - filled)
+            chunk = raw[filled : filled + size]
+            self._fill(what, chunk)
+            hashed(chunk)
+            filled += size
+
+    def _chunk_size(self, what: str, limit: int) -> int:
+        """Step over the head of a bin object of at most `limit` bytes; its size."""
         at = self._file.tell()
         head = self._file.read(1)
         width = {b"\xc4": 1, b"\xc5": 2, b"\xc6": 4}.get(head)
         if width is None:
             got = f"byte {head.hex()}" if head else "the end of the file"
-            raise self._error(f"array {name}: expected a chunk (bin) at byte {at}, got {got}")
-        size = self._file.read(width)
-        self._checksum = zlib.crc32(head + size, self._checksum)
-        return int.from_bytes(size, "big")
+            raise self._error(f"{what}: expected a chunk (bin) at byte {at}, got {got}")
+        raw = self._file.read(width)
+        self._checksum = zlib.crc32(head + raw, self._checksum)
+        size = int.from_bytes(raw, "big")
+        if not 0 < size <= limit:
+            raise self._error(
+                f"{what}: expected a chunk of 1 to {limit} bytes at byte {self._file.tell()},"
+                f" got one of {size}"
+            )
+        return size
 
     def _check_trailer(self) -> None:
         at = self._file.tell()
         raw = self._file.read(_MAX_TRAILER_BYTES + 1)
         try:
-            trailer = msgpack.unpackb(raw, strict_map_key=True, ext_hook=_refuse_extension)
+            trailer = msgpack.unpackb(raw, strict_map_key=True, ext_hook=refuse_extension)
         except (msgpack.UnpackException, ValueError, TypeError):
             raise self._error(
                 f"expected a trailer and then the end of the file at byte {at}"
@@ -352,39 +271,3 @@ class _Reader:
                 f"the file is damaged: expected digest {trailer['digest'][:64]!r},"
                 f" got {self._sha.hexdigest()}"
             )
-
-
-def _refuse_extension(code: int, data: bytes) -> object:
-    raise ValueError(f"expected no extension types, got one of code {code}")
-
-
-_HEADER_TYPES: dict[str, type] = {
-    "library": str, "kernel": str, "id": bytes, "config": dict, "max_features": int,
-    "position": int, "features": int, "scalars": dict, "totals": list, "labels": list,
-    "counters": dict, "attachments": dict, "arrays": list, "written_at": float,
-}  # fmt: skip
-_KIND_NAMES: dict[type, str] = {
-    str: "text", dict: "a map", int: "an integer", list: "an array", float: "a float",
-    bytes: "bytes",
-}  # fmt: skip
-
-
-@contextlib.contextmanager
-def _hashing(sha: hashlib._Hash) -> Iterator[Callable[[memoryview], None]]:
-    """A function that adds bytes to `sha` in a thread, which is done at the end of the context.
-
-    The hash takes as long as reading and checking; neither holds the interpreter's lock.
-    """
-    parts: SimpleQueue[memoryview | None] = SimpleQueue()
-
-    def run() -> None:
-        for part in iter(parts.get, None):
-            sha.update(part)
-
-    thread = Thread(target=run, daemon=True)
-    thread.start()
-    try:
-        yield parts.put
-    finally:
-        parts.put(None)
-        thread.join()

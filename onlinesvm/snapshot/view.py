@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from onlinesvm.kernel.contract import KernelView
@@ -13,13 +14,15 @@ __all__ = ["ModelView"]
 class ModelView:
     """A model as it was when this was opened: `snapshot` copies it while the model learns on.
 
-    position: samples that had been learned. attachments: set by the caller, see `Snapshot`. Holds
-    memory for as long as it is open: close it where `snapshot` is not called.
+    position: samples that had been learned. attachments, blobs: set by the caller, see `Snapshot`;
+    each blob by what makes it. Holds memory for as long as it is open: close it where `snapshot` is
+    not called.
     """
 
     def __init__(self, head: dict[str, Any], names: KernelView, rule: KernelView) -> None:
         self.position: int = head["position"]
         self.attachments: dict[str, Any] = {}
+        self.blobs: dict[str, Callable[[], bytes]] = {}
         self._head = head
         self._names = names
         self._rule = rule
@@ -41,6 +44,7 @@ class ModelView:
                 arrays=arrays,
                 scalars=self._rule.scalars,
                 attachments=self.attachments,
+                blobs={name: make() for name, make in self.blobs.items()},
             )
         finally:
             self.close()

@@ -10,20 +10,22 @@ import stat
 import time
 import zlib
 from collections.abc import Callable
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import msgpack
 
-from onlinesvm.config import Limits
+from onlinesvm.config import MANY_LABELS, Limits
 from onlinesvm.errors import SnapshotError, format_kind
 from onlinesvm.snapshot.beside import Beside
 from onlinesvm.snapshot.format import CHUNK_BYTES, FORMAT, FORMAT_VERSION, Snapshot, bytes_of
+from onlinesvm.snapshot.hashing import hashing
 from onlinesvm.snapshot.reader import verify
 from onlinesvm.version import __version__
 
 __all__ = ["Saved", "create_beside", "sync_folder", "to_bytes", "write"]
 
 SYNC_BYTES = 32 * 2**20
+_THREAD_FEATURES = 2**13
 
 
 class Saved(NamedTuple):
@@ -41,7 +43,8 @@ def write(
 ) -> Saved:
     """Write `snapshot` to `path`: durable and read back when this returns, or not there at all.
 
-    `check` raises SnapshotError for a snapshot that makes no model; it runs beside the writing.
+    `check` raises SnapshotError for a snapshot that makes no model; it runs beside the writing of
+    a large one.
     Temporary file in the same folder → flush → fsync → read back → rename → fsync of the folder.
     The file can be read by its owner alone. Raises OSError, SnapshotError; the temporary file is
     then removed and an older file at `path` stays as it was. A device or pipe at `path` is refused,
@@ -49,7 +52,7 @@ def write(
     """
     path = os.fspath(path)
     _check_replaceable(path)
-    checked = Beside(lambda: check(snapshot))
+    checked = Beside(lambda: check(snapshot), is_short=len(snapshot.lengths) < _THREAD_FEATURES)
     try:
         descriptor, temporary = create_beside(path)
         try:
@@ -109,10 +112,21 @@ def sync_folder(folder: str) -> None:
         os.close(descriptor)
 
 
+def _blobs(snapshot: Snapshot) -> dict[str, list[list[Any]]]:
+    sizes = [[name, len(blob)] for name, blob in snapshot.blobs.items()]
+    return {"blobs": sizes} if sizes else {}
+
+
 def _bounds(snapshot: Snapshot) -> dict[str, list[float]]:
     bounds = snapshot.bounds
     is_own = bounds in (None, Limits().under(snapshot.config.rule).bounds)
     return {} if is_own or bounds is None else {"bounds": list(bounds)}
+
+
+def _row_bound(snapshot: Snapshot) -> dict[str, int]:
+    if snapshot.config.task not in MANY_LABELS:
+        return {}
+    return {"max_labels_per_feature": snapshot.max_labels_per_feature}
 
 
 def _write_stream(file: BinaryIO, snapshot: Snapshot) -> tuple[int, str]:
@@ -129,7 +143,9 @@ def _write_stream(file: BinaryIO, snapshot: Snapshot) -> tuple[int, str]:
             "id": snapshot.id,
             "config": snapshot.config.as_dict(),
             "max_features": snapshot.max_features,
+            **_row_bound(snapshot),
             **_bounds(snapshot),
+            **({"categories": snapshot.categories} if snapshot.categories else {}),
             "position": snapshot.position,
             "features": len(snapshot.lengths),
             "scalars": snapshot.scalars,
@@ -138,16 +154,19 @@ def _write_stream(file: BinaryIO, snapshot: Snapshot) -> tuple[int, str]:
             "counters": snapshot.counters,
             "attachments": snapshot.attachments,
             "arrays": [[name, array.dtype.str, len(array)] for name, array in arrays.items()],
+            **_blobs(snapshot),
         }
     )
     file.write(header)
     checksum = zlib.crc32(header)
     sha = hashlib.sha256(snapshot.digested_head())
     written = 0
-    for array in arrays.values():
-        raw = bytes_of(array)
+
+    def put(raw: memoryview, hashed: Callable[[memoryview], object]) -> None:
+        nonlocal checksum, written
         for start in range(0, len(raw), CHUNK_BYTES):
             chunk = raw[start : start + CHUNK_BYTES]
+            hashed(chunk)
             head = b"\xc6" + len(chunk).to_bytes(4, "big")
             file.write(head)
             file.write(chunk)
@@ -158,7 +177,12 @@ def _write_stream(file: BinaryIO, snapshot: Snapshot) -> tuple[int, str]:
                 os.fsync(file.fileno())
                 written = 0
             checksum = zlib.crc32(chunk, zlib.crc32(head, checksum))
-            sha.update(chunk)
+
+    with hashing(sha, sum(array.nbytes for array in arrays.values())) as hashed:
+        for array in arrays.values():
+            put(bytes_of(array), hashed)
+    for blob in snapshot.blobs.values():
+        put(memoryview(blob), lambda chunk: None)  # they are not part of the digest
     digest = sha.hexdigest()
     file.write(packer.pack({"checksum": checksum, "digest": digest}))
     return checksum, digest

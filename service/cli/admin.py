@@ -40,13 +40,21 @@ def stats(arguments: argparse.Namespace) -> None:
 def add_snapshot(parser: Parser) -> None:
     """Add the flags of `snapshot`."""
     parser.usage = "onlinesvm snapshot [FLAGS]"
-    parser.epilog = "example:\n  onlinesvm snapshot --connect tcp://127.0.0.1:5577"
+    parser.epilog = (
+        "example:\n  onlinesvm snapshot --connect tcp://127.0.0.1:5577\n"
+        "  onlinesvm snapshot --model spam --output spam.msgpack"
+    )
     add_daemon(parser)
+    parser.add_argument("--output", metavar="FILE", help="fetch the snapshot to this file")
 
 
 def snapshot(arguments: argparse.Namespace) -> None:
     """Have a daemon write a snapshot; print its path, position, size, checksum and digest."""
-    _ask(arguments, "snapshot")
+    if arguments.output is None:
+        _ask(arguments, "snapshot")
+        return
+    with client_of(arguments) as client:
+        write(json.dumps(client.fetch(arguments.output), indent=2) + "\n")
 
 
 def _ask(arguments: argparse.Namespace, op: str) -> None:
@@ -61,6 +69,7 @@ def add_recover(parser: Parser) -> None:
     parser.add_argument(
         "--state", metavar="DIR", default=_STATE, help=f"the state folder (default: {_STATE})"
     )
+    parser.add_argument("--model", metavar="NAME", help="repair one model alone (default: all)")
 
 
 def recover(arguments: argparse.Namespace) -> None:
@@ -76,7 +85,7 @@ def recover(arguments: argparse.Namespace) -> None:
         raise StateError(f"state folder {folder}: no such folder")
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
     with StateDir(folder) as state, ReplayProgress() as progress:
-        report = recovery.recover(state, on_progress=progress)
+        report = recovery.recover(state, on_progress=progress, name=arguments.model)
     write(json.dumps(report, indent=2) + "\n")
 
 
@@ -90,6 +99,9 @@ def add_inspect(parser: Parser) -> None:
         "snapshot", metavar="SNAPSHOT", help="a snapshot file, or a state folder (its newest)"
     )
     parser.add_argument(
+        "--model", metavar="NAME", help="of a state folder: the model's name (default: default)"
+    )
+    parser.add_argument(
         "--top", type=count, default=10, metavar="N", help="features each way (default: 10)"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
@@ -100,7 +112,7 @@ def inspect(arguments: argparse.Namespace) -> None:
     from onlinesvm.snapshot.reader import read_header
     from onlinesvm.svm import OnlineSVM
 
-    path = _snapshot_at(Path(arguments.snapshot))
+    path = _snapshot_at(Path(arguments.snapshot), arguments.model)
     header = read_header(path)
     model = OnlineSVM.load(path)
     figures = model.progressive
@@ -108,11 +120,11 @@ def inspect(arguments: argparse.Namespace) -> None:
         "written_at": _date(header["written_at"]),
         "path": str(path.absolute()),
         "config": model.config.as_dict(),
-        "labels": list(model.labels.names()),
+        "labels": len(model.labels.names()) if model.is_multiclass else list(model.labels.names()),
         "id": header["id"].hex(),
         "producers": len(header["attachments"].get("producers", {})),
         "digest": model.snapshot().digest(),
-        "bias": model.bias,
+        **({} if model.is_multiclass else {"bias": model.bias}),
         "progressive_error": figures.error,
         "progressive_hinge_loss": figures.hinge_loss,
         "recent_error": figures.recent_error,
@@ -124,6 +136,10 @@ def inspect(arguments: argparse.Namespace) -> None:
         header["experts"] = experts
     for name in ("arrays", "totals", "scalars", "counters", "attachments"):
         header.pop(name, None)
+    if model.is_multiclass:  # the command `labels` shows the rest
+        text = json.dumps(header) if arguments.json else "\n".join(_figures(header, experts))
+        write(text + "\n")
+        return
     up, down = model.strongest(arguments.top)
     if arguments.json:
         write(json.dumps({**header, "positive": up, "negative": down}) + "\n")
@@ -131,15 +147,24 @@ def inspect(arguments: argparse.Namespace) -> None:
         write("\n".join(_table(header, experts, up, down)) + "\n")
 
 
-def _snapshot_at(path: Path) -> Path:
-    """The snapshot file that `path` names: itself, or the newest of a state folder."""
+def _snapshot_at(path: Path, name: str | None) -> Path:
+    """The snapshot file that `path` names: itself, or the newest of a model in a state folder."""
     if not path.is_dir():
         return path
-    from onlinesvm.service.storage.snapshots import DEFAULT_MODEL, model_folder, snapshots_in
+    from onlinesvm.service.storage.snapshots import (
+        DEFAULT_MODEL,
+        model_folder,
+        models_in,
+        snapshots_in,
+    )
 
-    listing = snapshots_in(model_folder(path, DEFAULT_MODEL))
+    listing = snapshots_in(model_folder(path, name or DEFAULT_MODEL))
     if not listing:
-        raise SnapshotError(f"{path}: expected a snapshot in this folder, got none")
+        known = ", ".join(models_in(path)[:5])
+        raise SnapshotError(
+            f"{path}: expected a snapshot of model {name or DEFAULT_MODEL} in this folder, got"
+            f" {f'those of {known}' if known else 'none'}"
+        )
     return listing[0][1]
 
 
@@ -154,6 +179,20 @@ def _table(
     up: list[tuple[str, float]],
     down: list[tuple[str, float]],
 ) -> list[str]:
+    lines = _figures(header, experts)
+    down_name, up_name = header["labels"]
+    for label, sign, rows in ((up_name, "+1", up), (down_name, "-1", down)):
+        title = sign if label is None else one_line(str(label))
+        lines.append(f"\nstrongest features for {title}")
+        for name, weight in rows:
+            # A name may hold anything, also the commands of a terminal.
+            lines.append(f"  {weight:+12.6f}  {name if name.isprintable() else ascii(name)}")
+    return lines
+
+
+def _figures(
+    header: dict[str, Any], experts: dict[str, dict[str, float | None]] | None
+) -> list[str]:
     lines = []
     for key, value in header.items():
         if key == "experts":
@@ -162,15 +201,9 @@ def _table(
         lines.append(f"{key:31} {'-' if shown is None else shown}")
     if experts is not None:
         columns = list(next(iter(experts.values())))
-        lines.append(f"\n{'experts':16}" + "".join(f"{name:>14}" for name in columns))
+        wide = max(map(len, experts))
+        lines.append(f"\n{'experts':{wide + 2}}" + "".join(f"{name:>14}" for name in columns))
         for name, figures in experts.items():
             cells = ("-" if (v := figures[c]) is None else f"{v:.4f}" for c in columns)
-            lines.append(f"  {name:14}" + "".join(f"{cell:>14}" for cell in cells))
-    down_name, up_name = header["labels"]
-    for label, sign, rows in ((up_name, "+1", up), (down_name, "-1", down)):
-        title = sign if label is None else one_line(str(label))
-        lines.append(f"\nstrongest features for {title}")
-        for name, weight in rows:
-            # A name may hold anything, also the commands of a terminal.
-            lines.append(f"  {weight:+12.6f}  {name if name.isprintable() else ascii(name)}")
+            lines.append(f"  {name:{wide}}" + "".join(f"{cell:>14}" for cell in cells))
     return lines

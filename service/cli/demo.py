@@ -2,7 +2,8 @@
 
 The Python files of this machine's own standard library are streamed, line by line, through a real
 daemon in its own process. The label is whether a line is prose (of a comment or a docstring) or
-code; the marks that would give it away (``#``, quotes) are taken off first.
+code; the marks that would give it away (``#``, quotes) are taken off first. The lines are sent as
+they are: the model makes the features, and shows the words of a line that it goes by.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm.service.cli.parser import Parser
+from onlinesvm.service.cli.shading import Shading, has_colours
 from onlinesvm.service.client.client import Client
 from onlinesvm.service.errors import ServiceError
 
-__all__ = ["add_demo", "demo", "features_of", "lines_of", "show"]
+__all__ = ["add_demo", "demo", "lines_of", "show"]
 
 _ROWS = (50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000)
 _FOR_SECONDS = 25.0
@@ -43,18 +44,8 @@ _EXAMPLES = (
     "if the list is empty, None is returned",
     "if not items: return None",
 )
-_WORD = re.compile(r"\w+|[^\w\s]+")
 # The ends of lines in Python source; str.splitlines has others, form feeds among them.
 _NEW_LINE = re.compile(r"\r\n|\r|\n")
-
-
-def features_of(line: str) -> list[str]:
-    """Words, runs of signs, neighbours of both, and the last sign of a line."""
-    words = _WORD.findall(line)
-    if not words:
-        return []
-    pairs = [f"{a} {b}" for a, b in pairwise(words)]
-    return list(dict.fromkeys([*words, *pairs, f"last {words[-1]}"]))
 
 
 def lines_of(source: str) -> Iterator[tuple[str, str]]:
@@ -209,7 +200,7 @@ def _stream(client: Client, rows: Sequence[int], mixed_lines: int) -> None:
             if not labels:  # the first lines take a while to be found
                 started = shown_at = time.monotonic()
             labels.append(label)
-            stream.learn(features_of(text), label)
+            stream.learn(text, label)
             late = len(labels) % 1000 == 0 and time.monotonic() - started > _FOR_SECONDS
             if len(labels) in rows or late:
                 stream.flush()
@@ -239,7 +230,7 @@ def _show_follower(client: Client, state: str, lines: list[str]) -> _Process:
         _say(f"A reader of that folder, at {follower.endpoint}. Both predict:\n")
         with Client(follower.endpoint) as reader:
             _compare(client, reader, [*_EXAMPLES, *lines])
-            last = features_of([*_EXAMPLES, *lines][-1])
+            last = [*_EXAMPLES, *lines][-1]
             label = "code" if client.predict_one(last) == "prose" else "prose"
             _say("\nThe learner learns the opposite of the last line, 20 times; a new snapshot:")
             client.learn([(last, label)] * 20)
@@ -257,11 +248,13 @@ def _show_follower(client: Client, state: str, lines: list[str]) -> _Process:
 
 
 def _compare(client: Client, reader: Client, lines: list[str]) -> None:
-    """Show what both predict for `lines`, bit for bit the same."""
-    samples = [features_of(line) for line in lines]
-    margins, names = client.decision_function(samples), client.predict(samples)
-    for line, margin, name in zip(lines, margins, names, strict=True):
-        _say(f"  {margin:+7.2f}  {name:5}  {line[:70]}")
-    if margins.tobytes() != reader.decision_function(samples).tobytes():
+    """Show what both predict for `lines`, bit for bit the same, and why."""
+    down, up = client.stats()["labels"]
+    shading = Shading(up, down, has_colours(sys.stdout))
+    _say(f"  {shading.legend()}")
+    for explanation in client.explain(lines):
+        _say(f"  {explanation.margin:+7.2f}  {explanation.label:5}  {shading.texts(explanation)}")
+    margins = client.decision_function(lines)
+    if margins.tobytes() != reader.decision_function(lines).tobytes():
         raise ServiceError("the reader predicts otherwise than the leader")
     _say("  The reader's margins are the same, bit for bit.")

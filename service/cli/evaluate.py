@@ -14,6 +14,8 @@ from onlinesvm.data.batch import BatchColumns
 from onlinesvm.errors import SampleError
 from onlinesvm.metrics.held_out import HeldOut
 from onlinesvm.model.labels import Labels, shown
+from onlinesvm.service.cli import ranking
+from onlinesvm.service.cli.classes import evaluated, sets_evaluated, table
 from onlinesvm.service.cli.flags import add_flags, limits_of
 from onlinesvm.service.cli.models import opened
 from onlinesvm.service.cli.output import one_line, write
@@ -33,18 +35,33 @@ def add_evaluate(parser: Parser) -> None:
         "  onlinesvm evaluate --connect tcp://127.0.0.1:5577 --json test.vw"
     )
     add_files(parser)
+    ranking.add_pairs(parser)
     add_target(parser, "evaluate this snapshot file")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     add_flags(parser, Limits, "limits")
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
-    """Print error, balanced error, AUC, log loss, calibration error and confusion matrix."""
+    """Print error, balanced error, AUC, log loss, calibration error and confusion matrix; of a
+    ranking the share of pairs in the wrong order.
+    """
     limits = limits_of(arguments)
     files = files_of(arguments)
     run = Run(arguments, limits, labelled=True)
     held_out = HeldOut()
     with opened(arguments, limits) as model:
+        run.extractor, run.keeps = model.extractor, model.keeps
+        if model.is_multiclass:
+            run.labels = model.labels
+            report = (sets_evaluated if model.labels.takes_sets else evaluated)(run, model, files)
+            write(json.dumps(report) + "\n" if arguments.json else table(report))
+            return
+        if model.is_ranking:
+            run.limits = model.limits
+            report = ranking.report_of(arguments, files, run, model)
+            write(json.dumps(report) + "\n" if arguments.json else ranking.table(report))
+            return
+        assert isinstance(model.labels, Labels)
         run.limits, run.check = model.limits, partial(_check_known, model.labels)
         run.threshold, run.labels, run.positive = model.threshold, model.labels, model.positive
         for batch in run.batches(files):
@@ -53,7 +70,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
             signs = run.signs_of(batch)
             held_out.count(margins, probabilities, signs, batch.importances)
             run.count(batch, margins)
-    run.report_skipped()
+    run.report_lines()
     report = {"labels": list(model.labels.names()), **held_out.report(run.threshold)}
     write(json.dumps(report) + "\n" if arguments.json else _table(report))
 

@@ -6,12 +6,12 @@ import argparse
 import contextlib
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import Field, fields
 from typing import Any
 
 from onlinesvm.config import LearnerConfig, Limits, check_parameters
-from onlinesvm.errors import ConfigError
+from onlinesvm.errors import ConfigError, OnlineSVMError
 from onlinesvm.service.cli.parser import Parser, UsageError
 
 __all__ = [
@@ -71,28 +71,68 @@ def _class_weight(text: str) -> object:
     return first, second
 
 
+def _fields(text: str) -> object:
+    """``name=kind``, with commas between."""
+    pairs = [part.rpartition("=") for part in text.split(",") if part]
+    if not all(name and kind for name, _, kind in pairs):
+        raise argparse.ArgumentTypeError(
+            f"expected fields and kinds as subject=text,sent=date, got {text!r}"
+        )
+    return tuple((name, kind) for name, _, kind in pairs)
+
+
+def _crosses(text: str) -> object:
+    """``*``, or ``a:b``, with commas between."""
+    if text == "*":
+        return text
+    pairs = tuple(part.partition(":") for part in text.split(",") if part)
+    if not all(a and b for a, _, b in pairs):
+        raise argparse.ArgumentTypeError(
+            f"expected * or pairs of fields as carrier:origin,origin:dest, got {text!r}"
+        )
+    return tuple((a, b) for a, _, b in pairs)
+
+
+def _vectors(text: str) -> object:
+    """The digest of a fastText file, by its name or as it is."""
+    from onlinesvm.text.word_vectors import named
+
+    try:
+        return named(text)
+    except (OSError, OnlineSVMError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 _PARSERS: dict[str, Callable[[str], object]] = {
     "float": float,
     "int": int,
+    "int | None": int,
     "str": str,
     "str | None": str,
     "float | None": float,
     "str | tuple[float, float] | None": _class_weight,
     "tuple[Written, ...] | None": lambda text: tuple(text.split(",")),
+    "tuple[tuple[str, str], ...]": _fields,
+    "str | tuple[tuple[str, str], ...]": _crosses,
 }
 _METAVARS = {
     "bind": "ENDPOINT", "state": "DIR", "follow": "DIR", "class_weight": "WEIGHTS",
-    "labels": "LABELS", "positive": "LABEL",
+    "key": "FILE", "allow": "DIR", "labels": "LABELS", "positive": "LABEL", "fields": "FIELDS",
+    "crosses": "PAIRS",
 }  # fmt: skip
 
 
-def add_flags(parser: Parser, config: type, title: str) -> None:
-    """Give `parser` one flag for each field of the dataclass `config`, under `title`.
+def add_flags(parser: Parser, config: type, title: str, names: Sequence[str] | None = None) -> None:
+    """Give `parser` one flag for each field of the dataclass `config`, of these `names` alone if
+    given, under `title`.
 
-    A field named ``…_bytes`` takes a size, one named ``…_s`` a duration.
+    A field named ``…_bytes`` or ``…_bytes_per_s``, or max_memory, takes a size, one named ``…_s`` a
+    duration, but a number where it is ``…_per_s``.
     """
     group = parser.add_argument_group(title)
     for field in fields(config):
+        if names is not None and field.name not in names:
+            continue
         options: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS}
         options["help"] = _help_of(field)
         if field.type == "bool":
@@ -110,16 +150,20 @@ def add_flags(parser: Parser, config: type, title: str) -> None:
 
 def _kind_of(field: Field[Any]) -> tuple[Callable[[str], object], str]:
     """The type and the metavar of a field that takes a value."""
-    if field.name.endswith("_bytes"):
+    if field.name.endswith(("_bytes", "_bytes_per_s")) or field.name == "max_memory":
         return size, "SIZE"
+    if field.name.endswith("_per_s"):
+        return int, "N"
     if field.name.endswith("_s"):
         return duration, "TIME"
+    if field.name == "vectors":
+        return _vectors, "FILE"
     return _PARSERS[str(field.type)], _METAVARS.get(field.name, "N")
 
 
 def _help_of(field: Field[Any]) -> str:
     help = str(field.metadata["help"]).replace("%", "%%")
-    if field.default in (None, False):
+    if field.default in (None, False, ()):
         return help
     return f"{help} (default: {_shown(field)})"
 

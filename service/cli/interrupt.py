@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-__all__ = ["interruptible", "uninterrupted"]
+__all__ = ["interruptible", "stopping", "uninterrupted"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -60,3 +60,31 @@ def uninterrupted() -> Iterator[None]:
     if _Held.waiting is not None and not _Held.depth:
         said, _Held.waiting = _Held.waiting, None
         raise KeyboardInterrupt(said)
+
+
+@contextlib.contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """In this block the first signal sets the event that is given, a second one ends the process.
+
+    What is under way is finished first.
+    """
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def ask(number: int, _: FrameType | None) -> None:
+        for each in _SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
+        stop.set()
+
+    before = {
+        number: signal.signal(number, ask)
+        for number in _SIGNALS
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

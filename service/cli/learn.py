@@ -9,7 +9,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,14 @@ from onlinesvm import kernel as kernels
 from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.data.batch import CSR, BatchColumns
 from onlinesvm.data.codec import cut_body
-from onlinesvm.data.label import Label
+from onlinesvm.data.label import AnyLabel, Key
+from onlinesvm.data.pieces import Decoded
+from onlinesvm.errors import OnlineSVMError
+from onlinesvm.metrics.label_run import LabelRun
+from onlinesvm.model.class_labels import AnyLabels
 from onlinesvm.model.labels import Labels, shown
 from onlinesvm.model.model import sided
+from onlinesvm.service.cli import ranking, settings
 from onlinesvm.service.cli.flags import add_flags, count, limits_of, parameters_of, size
 from onlinesvm.service.cli.interrupt import uninterrupted
 from onlinesvm.service.cli.output import naming, note, plural, write
@@ -30,6 +35,7 @@ from onlinesvm.service.cli.target import (
     add_target,
     check_target,
     client_of,
+    extractor_of,
     labels_in,
     load,
 )
@@ -48,7 +54,8 @@ if TYPE_CHECKING:
 __all__ = ["add_learn", "learn"]
 
 _MAX_MEMORY = 2**30
-_Looked = tuple[BatchColumns, CSR | None]
+_Looked = tuple[Decoded, CSR | None]
+_Item = TypeVar("_Item", bound=_Looked)
 
 
 def add_learn(parser: Parser) -> None:
@@ -57,11 +64,13 @@ def add_learn(parser: Parser) -> None:
     parser.epilog = (
         "example:\n"
         "  onlinesvm learn --file m.msgpack train.svm.gz\n"
+        "  onlinesvm learn --file m.msgpack --label-column survived titanic.csv\n"
         "  zcat clicks.vw.gz | onlinesvm learn --connect tcp://127.0.0.1:5577 -\n"
         "  onlinesvm learn --producer clicks clicks.vw.gz\n"
         "  onlinesvm learn --file m.msgpack --positive spam --shuffle sms.tsv"
     )
     add_files(parser)
+    ranking.add_pairs(parser)
     add_target(parser, "learn into this snapshot file, and save it once at the end")
     parser.add_argument(
         "--producer",
@@ -99,6 +108,8 @@ def add_learn(parser: Parser) -> None:
 
 def learn(arguments: argparse.Namespace) -> None:
     """Learn files, by a daemon or into a snapshot file."""
+    if arguments.snapshot is None:  # a daemon's learner has its own
+        settings.drop(arguments, LearnerConfig)
     limits, parameters = limits_of(arguments), parameters_of(arguments)
     files = files_of(arguments)
     _check_usage(arguments, parameters, files)
@@ -108,7 +119,7 @@ def learn(arguments: argparse.Namespace) -> None:
         outcome = _learn_file(arguments, files, limits, parameters, run)
     else:
         outcome = _learn_daemon(arguments, files, limits, run)
-    run.report_skipped()
+    run.report_lines()
     _warn_of_order(run, arguments)
     progressive = run.progressive
     outcome = {
@@ -185,21 +196,29 @@ def _learn_file(
         model = load(path, arguments, limits)
         model.config.check_given(parameters)
     else:
+        parameters = _with_task(parameters, files, run)
+        is_table = arguments.label_column is not None
+        if is_table and LearnerConfig(**parameters).task == "binary":
+            parameters = {"numbers": "prefixes", **parameters}  # seldom counts in a table
         model = OnlineSVM(limits=limits, **parameters)
-    run.limits = model.limits
+    run.limits, run.extractor, run.keeps = model.limits, model.extractor, False
     if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
         raise StateError(f"{folder}: expected a folder that can be written")
     run.threshold, run.positive = model.config.threshold, model.config.positive or ()
+    run.labels = model.labels
     run.check = read = _LabelsRead(model.labels)
     is_saved = False
     try:
         for number in range(arguments.passes):
+            if model.is_ranking:
+                ranking.learn_pass(arguments, files, run, model, seen=number > 0)
+                continue
             batches = _ordered(arguments, files, run, number, model)
             if "positive" in parameters and not number:
                 batches = with_positive(batches, Labels(run.positive))
             for batch, ids in batches:
                 if not number:
-                    run.label_run.count(read.labels.signs_of(batch))
+                    read.count(batch, run.label_run)
                 with uninterrupted():
                     margins = model.learn_batch(batch, ids)
                     run.labels = model.labels
@@ -215,21 +234,58 @@ def _learn_file(
     passes = {"passes": arguments.passes} if arguments.passes > 1 else {}
     return {
         **passes,
-        "labels": list(model.labels.names()),
+        "labels": len(model.labels.names()) if model.is_multiclass else list(model.labels.names()),
         "features": len(model.lookup),
         "position": model.position,
+        **({"micro_f1": model.metrics["micro_f1"]} if model.is_multilabel else {}),
     }
+
+
+def _with_task(parameters: dict[str, Any], files: list[str], run: Run) -> dict[str, Any]:
+    """The parameters of a new model: a multiclass one where the first 10,000 samples of `files`
+    have more than two labels and the parameters leave the task open.
+    """
+    config = LearnerConfig(**parameters)
+    is_open = parameters.get("task", "auto") == "auto" and config.labels is None
+    only_binary = config.rule != "hedge" or config.positive or config.threshold
+    if not is_open or only_binary or isinstance(config.class_weight, tuple):
+        return parameters
+    seen: set[Key] = set()
+    samples = 0
+    # For the labels alone: records may stay packed.
+    run.extractor, run.keeps = extractor_of(config, kernels.load(), run.limits), True
+    for source in files:
+        if not os.path.isfile(source):  # a pipe is read once
+            break
+        try:
+            with run.reader(source) as reader:
+                for batch in reader:
+                    seen.update(label.text for label in batch.label_table)
+                    samples += len(batch)
+                    if len(seen) > 2:
+                        note("more than two labels: the new model is a multiclass one")
+                        return {**parameters, "task": "multiclass"}
+                    if samples >= _LOOK_AHEAD:
+                        return parameters
+        except (OnlineSVMError, OSError):  # reported when the file is learned
+            break
+    return parameters
 
 
 class _LabelsRead:
     """The labels of a model and those read since, as the model will have them."""
 
-    def __init__(self, labels: Labels) -> None:
+    def __init__(self, labels: AnyLabels) -> None:
         self.labels = labels
 
     def __call__(self, batch: BatchColumns) -> None:
         """Add those of `batch`. Raises SampleError for a label that has no side beside them."""
         self.labels = sided(self.labels, batch)
+
+    def count(self, batch: Decoded, runs: LabelRun) -> None:
+        """Count the runs of labels in `batch`; sets of labels have none."""
+        if not self.labels.takes_sets:
+            runs.count(self.labels.truths_of(batch))
 
 
 def _ordered(
@@ -252,8 +308,16 @@ def _ordered(
 
     # A text as seed, so that each pass has an order of its own.
     order = random.Random(f"{arguments.shuffle} {number}")
+    run.keeps = True
     kernel, most = kernels.load(), arguments.max_memory
-    for batch in shuffled(run.batches(files), order, kernel, run.limits, max_bytes=most):
+
+    def decode(body: bytes) -> Decoded:
+        return model.decode(body, labelled=True)
+
+    batch_samples = min(1024, run.limits.max_samples_per_batch)
+    for batch in shuffled(
+        run.batches(files), order, kernel, decode, batch_samples=batch_samples, max_bytes=most
+    ):
         yield batch, None
 
 
@@ -261,13 +325,13 @@ _LOOK_AHEAD = 10_000
 _SHOWN_LABELS = 8
 
 
-def with_positive(batches: Iterator[_Looked], labels: Labels) -> Iterator[_Looked]:
+def with_positive(batches: Iterator[_Item], labels: Labels) -> Iterator[_Item]:
     """`batches` as they are, once a label of side +1 is seen in the first 10,000 samples.
 
     Raises UsageError where there is none, or none in the whole file.
     """
-    ahead: list[_Looked] = []
-    seen: dict[bytes, Label] = {}
+    ahead: list[_Item] = []
+    seen: dict[Key, AnyLabel] = {}
     samples = 0
     for item in batches:
         ahead.append(item)
@@ -284,7 +348,7 @@ def with_positive(batches: Iterator[_Looked], labels: Labels) -> Iterator[_Looke
     return itertools.chain(ahead, batches)
 
 
-def _no_positive(seen: dict[bytes, Label], samples: int) -> UsageError:
+def _no_positive(seen: dict[Key, AnyLabel], samples: int) -> UsageError:
     first = [shown(label.written) for label in itertools.islice(seen.values(), _SHOWN_LABELS)]
     more = ", …" if len(seen) > len(first) else ""
     return UsageError(
@@ -310,7 +374,8 @@ def _learn_daemon(
         # any order.
         first = max(index for index in waiting if index <= start)
         batch, left = waiting.pop(first)
-        if not run.labels.find(batch.label_table).all():
+        labels = run.labels
+        if isinstance(labels, Labels) and not labels.find(batch.label_table).all():
             # Those that were learned just now; a daemon that is lost is reported by the stream.
             with contextlib.suppress(ServiceError):
                 run.labels = labels_in(client.stats())
@@ -319,6 +384,11 @@ def _learn_daemon(
             waiting[first] = batch, left - len(margins)
 
     with client_of(arguments, limits) as client:
+        config = LearnerConfig.from_dict(client.stats()["config"] or {})
+        if config.task == "ranking":
+            config.check_given(parameters_of(arguments))
+            run.extractor = extractor_of(config, kernel, limits)
+            return ranking.learn_by_daemon(arguments, files, run, client)
         stream = client.stream(producer, on_margins=count)
         before = stream.applied
         figures = client.stats()
@@ -327,13 +397,16 @@ def _learn_daemon(
         config.check_given(given)
         run.threshold, run.positive = config.threshold, config.positive or ()
         run.labels = labels_in(figures)
+        run.extractor, run.keeps = extractor_of(config, kernel, limits), True
         run.check = read = _LabelsRead(run.labels)
         try:
             with stream:
                 start = 0
                 batches = ((batch, None) for batch in run.batches(files, settle=stream.flush))
                 for batch, _ in with_positive(batches, Labels(run.positive)) if given else batches:
-                    run.label_run.count(read.labels.signs_of(batch))
+                    read.count(batch, run.label_run)
+                    if not isinstance(read.labels, Labels):
+                        run.labels = read.labels
                     known = min(max(before - start, 0), len(batch))  # learned in an earlier run
                     if known < len(batch):
                         waiting[start] = batch, len(batch) - known
@@ -362,7 +435,7 @@ def _learn_daemon(
     known_samples = {"known": before} if producer is not None else {}
     return {
         **known_samples,
-        "labels": list(labels_in(figures).names()),
+        "labels": figures["labels"],
         "features": figures["features"],
         "position": figures["position"],
     }

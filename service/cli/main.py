@@ -16,30 +16,43 @@ import sys
 from collections.abc import Sequence
 
 from onlinesvm.errors import OnlineSVMError
+from onlinesvm.service.cli import settings
 from onlinesvm.service.cli.interrupt import interruptible
 from onlinesvm.service.cli.output import BYTES_AS_GIVEN, naming
 from onlinesvm.service.cli.parser import Parser, UsageError
-from onlinesvm.service.errors import DaemonUnreachable
+from onlinesvm.service.errors import ClientRefused, DaemonUnreachable
 from onlinesvm.version import __version__
 
 __all__ = ["COMMANDS", "main", "parser"]
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+_SHELLS = ("bash", "zsh", "tcsh")
 
 # Each command, its module, and its help. The module has a function of the command's name, which
 # runs it, and one named ``add_…``, which adds its flags; it is imported when it is called.
 COMMANDS = {
     "serve": ("serve", "learn and predict for clients, until SIGTERM or Ctrl-C"),
     "learn": ("learn", "learn the samples of files; print the outcome as a JSON object"),
+    "ingest": ("ingest", "learn from a log, a Redis Stream or a file that grows, exactly once"),
     "predict": ("predict", "print the label, margin or probability of each sample, one a line"),
+    "label": ("label", "learn samples that predict --hold left, by their keys and labels"),
     "evaluate": ("evaluate", "measure error, AUC, log loss, calibration on held-out files"),
-    "explain": ("explain", "print the parts of each sample's margin, one JSON object a line"),
-    "features": ("features", "print the features of each sample, one JSON object a line"),
+    "explain": (
+        "explain",
+        "print why a sample is predicted so: its margin's parts, shaded or as JSON",
+    ),
+    "labels": ("classes", "print the labels of a multiclass model with their figures, or drop one"),
+    "features": ("features", "print what each sample becomes, one JSON object a line"),
     "ping": ("ping", "print one line if a daemon answers; else exit with 1"),
     "stats": ("admin", "print a daemon's figures as a JSON object"),
+    "models": ("registry", "print a daemon's models, one JSON object a line"),
+    "create": ("registry", "create a model in a daemon; print its configuration as JSON"),
+    "drop": ("registry", "drop one of a daemon's models, with all that it has learned"),
     "snapshot": ("admin", "have a daemon write a snapshot; print its path as JSON"),
     "inspect": ("admin", "print a snapshot's header and its strongest features"),
     "recover": ("admin", "repair a damaged state folder; print what was lost as JSON"),
+    "keys": ("keys", "make, allow, list and revoke the keys of a daemon's users"),
+    "http": ("http", "open an HTTP door to a daemon: JSON API, metrics"),
     "demo": ("demo", "watch a daemon learn this machine's Python library"),
 }
 
@@ -48,25 +61,43 @@ def parser() -> Parser:
     """The parser of all commands."""
     top = Parser(
         prog="onlinesvm",
-        usage="onlinesvm [--version] COMMAND [FLAGS] ...",
+        usage="onlinesvm [--version] [--completion SHELL] COMMAND [FLAGS] ...",
         description="An always-on linear classifier that learns while it serves.",
         epilog="example:\n  onlinesvm serve &\n  onlinesvm learn --wait 10s train.svm.gz\n"
         "  onlinesvm predict test.svm.gz > labels.txt\n\n"
         "onlinesvm COMMAND --help shows a command's flags and examples.",
     )
     top.add_argument("--version", action=_Version, nargs=0, help="print the version and the kernel")
+    top.add_argument(
+        "--completion",
+        action=_Completion,
+        choices=_SHELLS,
+        help='print a completion script for a shell: eval "$(onlinesvm --completion bash)"',
+    )
     commands = top.add_subparsers(prog="onlinesvm", metavar="COMMAND", required=True)
     for name, (module, help) in COMMANDS.items():
 
         def fill(added: Parser, name: str = name, module: str = module) -> None:
             room = importlib.import_module(f"onlinesvm.service.cli.{module}")
             getattr(room, f"add_{name}")(added)
+            settings.add_config(added)
             added.set_defaults(run=getattr(room, name), parser=added)
 
         commands.add_parser(
-            name, help=help, description=help[0].upper() + help[1:] + ".", fill=fill
+            name,
+            help=help,
+            description=help[0].upper() + help[1:] + ".",
+            fill=fill,
+            prepare=_take_settings,
         )
     return top
+
+
+def _take_settings(command: Parser, words: Sequence[str]) -> None:
+    """Let a file and the environment give the flags that `words` leave out. Raises UsageError."""
+    if not {"-h", "--help"} & set(words):
+        taken = settings.apply(command._actions, words, os.environ)
+        command.set_defaults(settings=taken, words=list(words))
 
 
 class _Version(argparse.Action):
@@ -79,6 +110,30 @@ class _Version(argparse.Action):
             print(f"onlinesvm {__version__}, {kernels.found()}")
         except OnlineSVMError as error:
             parser.exit(FAILED, f"onlinesvm {__version__}: {error}\n")
+        parser.exit()
+
+
+class _Completion(argparse.Action):
+    """Prints a completion script, and ends."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        try:
+            import shtab
+        except ImportError:
+            raise UsageError(
+                "--completion needs shtab: pip install 'onlinesvm[completion]'"
+            ) from None
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for command in action.choices.values():
+                    command.fill()
+        print(shtab.complete(parser, shell=str(values)))
         parser.exit()
 
 
@@ -118,6 +173,8 @@ def _run(arguments: argparse.Namespace) -> None:
     """Run the command. The error of a missing daemon gets a note with the remedies."""
     try:
         arguments.run(arguments)
+    except ClientRefused:
+        raise
     except DaemonUnreachable as error:
         takes_file = " --file FILE needs no daemon." if hasattr(arguments, "snapshot") else ""
         error.add_note(f"`onlinesvm serve` starts a daemon; --connect names another.{takes_file}")

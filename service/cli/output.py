@@ -8,6 +8,7 @@ import json
 import os
 import re
 import sys
+import unicodedata
 from collections.abc import Iterator
 
 __all__ = ["BYTES_AS_GIVEN", "naming", "note", "one_line", "plural", "write"]
@@ -15,6 +16,7 @@ __all__ = ["BYTES_AS_GIVEN", "naming", "note", "one_line", "plural", "write"]
 # Errors of encoding on stdout: a byte that was no UTF-8 is written as that byte, so that ids and
 # labels come back as they were read; other characters that the encoding lacks as their escapes.
 BYTES_AS_GIVEN = "onlinesvm-bytes-as-given"
+_JOINERS = "\u200c\u200d"  # within words and emoji
 _split_at_bytes = re.compile("([\udc80-\udcff]+)").split
 
 
@@ -58,13 +60,22 @@ def note(text: str) -> None:
 
 
 def one_line(text: str) -> str:
-    """`text`, control characters escaped as in JSON; bytes that are not UTF-8 stay."""
+    """`text`, characters that steer a terminal or turn its direction escaped as in JSON; bytes that
+    are not UTF-8 stay.
+    """
     if text.isprintable():
         return text
     return "".join(
-        part if i % 2 else json.dumps(part, ensure_ascii=False)[1:-1]
+        part if i % 2 else "".join(map(_escaped, part))
         for i, part in enumerate(_split_at_bytes(text))
     )
+
+
+def _escaped(character: str) -> str:
+    plain = character.isprintable() and character not in '"\\'
+    if plain or character in _JOINERS or unicodedata.category(character) == "Zs":
+        return character
+    return json.dumps(character)[1:-1]
 
 
 def plural(n: int, noun: str) -> str:

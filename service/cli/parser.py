@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
-__all__ = ["Parser", "UsageError"]
+__all__ = ["Parser", "UsageError", "suggestion"]
 
 _COLUMNS = 80
 
@@ -26,12 +26,20 @@ class Parser(argparse.ArgumentParser):
     """An ArgumentParser that names the nearest flag or choice in its errors.
 
     fill: adds the flags, the first time that the parser is used, so that a command costs the
-    imports of its own flags alone.
+    imports of its own flags alone. prepare: is called with the parser and its arguments before
+    they are parsed.
     """
 
-    def __init__(self, *, fill: Callable[[Parser], None] | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        fill: Callable[[Parser], None] | None = None,
+        prepare: Callable[[Parser, Sequence[str]], None] = lambda parser, words: None,
+        **options: Any,
+    ) -> None:
         super().__init__(formatter_class=_Help, allow_abbrev=False, **options)
         self._fill = fill
+        self._prepare = prepare
 
     def fill(self) -> Parser:
         """Add the flags, if they are not there yet; this parser."""
@@ -48,6 +56,7 @@ class Parser(argparse.ArgumentParser):
         """As argparse has it, but that a flag with an optional value takes integers alone."""
         self.fill()
         given = list(sys.argv[1:] if args is None else args)
+        self._prepare(self, given)
         for i, word in enumerate(given):
             if word == "--":
                 break
@@ -67,21 +76,24 @@ class Parser(argparse.ArgumentParser):
         for word in unknown:
             if word.startswith("-") and word != "-":
                 flag = word.partition("=")[0]
-                self.error(f"unknown flag {flag}{_suggestion(flag, self._option_string_actions)}")
+                self.error(f"unknown flag {flag}{suggestion(flag, self._option_string_actions)}")
         self.error(f"expected no argument {unknown[0]!r}")
 
     def error(self, message: str) -> NoReturn:
         """Print usage and `message`, with the nearest choice to a wrong one; exit code 2."""
+        if message.startswith("the following arguments are required"):
+            message += f"; see {self.prog} --help"
         wrong = re.search(r"^(?:argument (.*?): )?invalid choice: '(.*?)'", message)
         if wrong:
             for action in self._actions:
-                if action.choices is None:
+                name = argparse._get_action_name(action)
+                if action.choices is None or wrong[1] not in (None, name):
                     continue
                 if isinstance(action, argparse._SubParsersAction):
-                    near = _suggestion(wrong[2], action.choices)
+                    near = suggestion(wrong[2], action.choices)
                     message = f"unknown command {wrong[2]!r} ({self.prog} --help lists them){near}"
-                elif wrong[1] in ("/".join(action.option_strings), action.dest):
-                    message += _suggestion(wrong[2], action.choices)
+                else:
+                    message += suggestion(wrong[2], action.choices)
         super().error(message)
 
 
@@ -89,7 +101,7 @@ def _is_count(words: Sequence[str]) -> bool:
     return bool(words) and words[0].isascii() and words[0].isdigit()
 
 
-def _suggestion(word: str, known: Iterable[Any]) -> str:
+def suggestion(word: str, known: Iterable[Any]) -> str:
     """The nearest of the `known` words, as the end of a message; empty if none is near."""
     import difflib  # for this message alone
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
+from onlinesvm.readers.pairs import PairReader
 from onlinesvm.readers.reader import Reader
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class ProgressBar:
     before: samples of the files before this one, which do not count for its rate.
     """
 
-    def __init__(self, reader: Reader, before: int = 0) -> None:
+    def __init__(self, reader: Reader | PairReader, before: int = 0) -> None:
         self._reader = reader
         self._started = self._last = time.monotonic()
         self._before = before

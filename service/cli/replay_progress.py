@@ -32,13 +32,15 @@ class ReplayProgress:
     def __init__(self) -> None:
         self._due = time.monotonic() + _QUIET_S
         self._is_terminal = sys.stderr.isatty()
+        self._is_shown = False
         self._bar: tqdm[Any] | None = None
 
     def __call__(self, done: int, total: int) -> None:
-        """Show the share, unless that was done just before."""
+        """Show the share, unless that was done just before; the end where any was shown."""
         now = time.monotonic()
-        if now < self._due and not (self._bar is not None and done == total):
+        if now < self._due and not (self._is_shown and done == total):
             return
+        self._is_shown = True
         if self._is_terminal:
             self._due = now + _BAR_S
             self._draw(done, total)
@@ -58,7 +60,7 @@ class ReplayProgress:
                 ncols=columns_of(sys.stderr),
                 bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}B of {total_fmt}B {remaining}",
             )
-        self._bar.n = done
+        self._bar.n, self._bar.total = done, total
         self._bar.refresh()
 
     def close(self) -> None:

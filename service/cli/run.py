@@ -14,16 +14,19 @@ from onlinesvm import kernel as kernels
 from onlinesvm.config import Limits
 from onlinesvm.data.batch import CSR, BatchColumns
 from onlinesvm.data.label import Written
+from onlinesvm.data.pieces import Decoded
 from onlinesvm.errors import FormatError, OnlineSVMError, SampleError
-from onlinesvm.kernel.contract import KernelMetrics
+from onlinesvm.kernel.contract import KernelExtractor, KernelMetrics
 from onlinesvm.metrics.label_run import LabelRun
 from onlinesvm.metrics.progressive import TOTALS, Progressive
+from onlinesvm.model.class_labels import AnyLabels
 from onlinesvm.model.labels import Labels
 from onlinesvm.readers.reader import NAMES, Keys, Reader
 from onlinesvm.service.cli.flags import from_flags
 from onlinesvm.service.cli.output import naming, note, one_line, plural
 from onlinesvm.service.cli.parser import Parser
 from onlinesvm.service.cli.progress import ProgressBar
+from onlinesvm.text.constants import TEXT_BYTES
 
 __all__ = ["Piece", "Run", "add_files", "files_of"]
 
@@ -114,7 +117,10 @@ class Run:
         labelled: bool,
         ids: bool = False,
     ) -> None:
-        self.look_up: Callable[[BatchColumns], CSR | None] | None = None  # see Reader
+        # Of the model that the samples are for; see Reader.
+        self.look_up: Callable[[BatchColumns], CSR | None] | None = None
+        self.extractor: KernelExtractor | None = None
+        self.keeps = False
         self._arguments = arguments
         self.limits = limits  # of the samples that are read from now on
         self._labelled = labelled
@@ -124,9 +130,10 @@ class Run:
         self.threshold = 0.0  # the margin above which the prediction is +1
         self.samples = 0
         self.skipped = 0
+        self.cut_texts = 0
         self.first_bad: FormatError | None = None
         self.all_labelled = True
-        self.labels = Labels()  # of the model
+        self.labels: AnyLabels = Labels()  # of the model
         self.check: Callable[[BatchColumns], None] = lambda batch: None  # of a batch's labels
         self.positive: Sequence[Written] = ()
         self.label_run = LabelRun()
@@ -145,12 +152,13 @@ class Run:
         settle: called at the end of a file, before its bar is left; it has all batches counted.
         """
         for source in files:
-            with naming("stdin" if source == "-" else source), self._reader(source) as reader:
+            with naming("stdin" if source == "-" else source), self.reader(source) as reader:
                 self._begin(reader)
                 try:
                     with ProgressBar(reader, self.samples) as bar:
                         for batch in reader:
                             self._check(batch, reader)
+                            self.cut_texts += batch.cut
                             yield Piece(batch, reader.gaps, reader.ids, reader.csr)
                             bar.update(self.samples, lambda: self.error)
                         if reader.gaps:
@@ -178,7 +186,8 @@ class Run:
                 note(f"{reader.source}: {sentence}")
         self._begun.add(reader.source)
 
-    def _reader(self, source: str) -> Reader:
+    def reader(self, source: str) -> Reader:
+        """A reader of one file, by the command's flags."""
         given = self._arguments
         with from_flags():
             return Reader(
@@ -186,6 +195,7 @@ class Run:
                 format=given.format,
                 positive=self.positive,
                 labelled=self._labelled,
+                sets=self.labels.takes_sets,
                 skip_bad=given.skip_bad,
                 ids=self._ids,
                 keys=Keys(label=given.label_key, features=given.features_key, id=given.id_key),
@@ -194,11 +204,13 @@ class Run:
                 batch_samples=self.limits.max_samples_per_batch,
                 ahead=kernels.load().NAME != "python",  # its thread would hold the lock
                 look_up=self.look_up,
+                extractor=self.extractor,
+                keeps=self.keeps,
             )
 
     def count(
         self,
-        batch: BatchColumns,
+        batch: Decoded,
         margins: NDArray[np.float64],
         start: int = 0,
         *,
@@ -209,6 +221,10 @@ class Run:
         seen: the samples were learned before, so that their errors show nothing.
         """
         end = start + len(margins)
+        if self.labels.takes_sets:  # a margin does not say which labels were predicted
+            self.samples += len(margins)
+            self.all_labelled = False
+            return
         signs = self.signs_of(batch)[start:end]
         importances = batch.importances[start:end]
         self.samples += len(margins)
@@ -218,8 +234,23 @@ class Run:
                 self._metrics = kernels.load().Metrics(self.threshold)
             self._metrics.observe(margins, signs, importances)
 
-    def signs_of(self, batch: BatchColumns) -> NDArray[np.float64]:
-        """The side of each sample's label, 0 without one or for one that the model lacks."""
+    def count_pairs(
+        self, margins: NDArray[np.float64], importances: Sequence[float], *, seen: bool = False
+    ) -> None:
+        """Add pairs of a ranking; see `count`."""
+        self.samples += len(margins)
+        if not seen:
+            if self._metrics is None:
+                self._metrics = kernels.load().Metrics(self.threshold)
+            self._metrics.observe(margins, np.ones(len(margins)), np.asarray(importances))
+
+    def signs_of(self, batch: Decoded) -> NDArray[np.float64]:
+        """The side of each sample's label, 0 without one or for one that the model lacks.
+
+        Of many classes 1 with a label: a margin is then that of the sample's own.
+        """
+        if not isinstance(self.labels, Labels):
+            return (np.asarray(batch.label_ids) >= 0).astype(np.float64)
         sides = np.append(self.labels.find(batch.label_table), 0.0)  # the last: of no label
         signs: NDArray[np.float64] = sides[np.asarray(batch.label_ids, dtype=np.intp)]
         return signs
@@ -234,8 +265,12 @@ class Run:
         """The error so far; None unless all samples had a label."""
         return self.progressive.error if self.all_labelled else None
 
-    def report_skipped(self) -> None:
-        """Print how many bad lines were skipped, and the first. Raises if no line was good."""
+    def report_lines(self) -> None:
+        """Print how many texts were cut, how many bad lines were skipped, and the first of these.
+        Raises if no line was good.
+        """
+        if self.cut_texts:
+            note(f"{plural(self.cut_texts, 'text')} of more than {TEXT_BYTES:,} bytes: cut there")
         if self.first_bad is None:
             return
         lines = f"{plural(self.skipped, 'bad line')} skipped, the first: {self.first_bad}"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 
-from onlinesvm.config import Limits
 from onlinesvm.data.batch import BatchColumns
 from onlinesvm.data.codec import pack_array
+from onlinesvm.data.pieces import Decoded
 from onlinesvm.data.validation import sample_starts
 from onlinesvm.kernel.contract import Kernel
 
@@ -23,17 +23,19 @@ def shuffled(
     batches: Iterable[BatchColumns],
     order: random.Random,
     kernel: Kernel,
-    limits: Limits,
+    decode: Callable[[bytes], Decoded],
     *,
+    batch_samples: int,
     max_bytes: int,
-) -> Iterator[BatchColumns]:
-    """The samples of `batches` in an order that `order` draws.
+) -> Iterator[Decoded]:
+    """The samples of `batches`, whose records are packed, in an order that `order` draws.
+
+    They come in batches of at most `batch_samples`, which `decode` makes of a learn request's body.
 
     They are held as packed bytes; where these reach `max_bytes`, the samples so far are a block:
     it is shuffled and given out, and another begins. The order depends on the samples, the seed
     and `max_bytes` alone, never on how the samples were batched.
     """
-    batch_samples = min(1024, limits.max_samples_per_batch)
     held: list[bytes] = []
     size = 0
     for batch in batches:
@@ -43,18 +45,17 @@ def shuffled(
             held.append(body[first:last])
             size += last - first + _OVERHEAD_BYTES
             if size >= max_bytes:
-                yield from _mixed(held, order, kernel, limits, batch_samples)
+                yield from _mixed(held, order, decode, batch_samples)
                 held, size = [], 0
-    yield from _mixed(held, order, kernel, limits, batch_samples)
+    yield from _mixed(held, order, decode, batch_samples)
 
 
 def _mixed(
     held: list[bytes],
     order: random.Random,
-    kernel: Kernel,
-    limits: Limits,
+    decode: Callable[[bytes], Decoded],
     batch_samples: int,
-) -> Iterator[BatchColumns]:
+) -> Iterator[Decoded]:
     order.shuffle(held)
     parts: list[bytes] = []
     size = 0
@@ -62,7 +63,7 @@ def _mixed(
         parts.append(sample)
         size += len(sample)
         if len(parts) == batch_samples or size >= _BATCH_BYTES:
-            yield kernel.decode(pack_array(parts), limits, labelled=True)
+            yield decode(pack_array(parts))
             parts, size = [], 0
     if parts:
-        yield kernel.decode(pack_array(parts), limits, labelled=True)
+        yield decode(pack_array(parts))

@@ -4,33 +4,56 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from onlinesvm.config import Limits
+from onlinesvm.config import LearnerConfig, Limits
+from onlinesvm.kernel.contract import Kernel, KernelExtractor
+from onlinesvm.model.class_labels import AnyLabels, ClassLabels, SetLabels
 from onlinesvm.model.labels import Labels
+from onlinesvm.model.ranking import NoLabels
 from onlinesvm.service.cli.flags import duration, from_flags
 from onlinesvm.service.cli.output import note
 from onlinesvm.service.cli.parser import Parser, UsageError
 from onlinesvm.service.protocol import DEFAULT_ENDPOINT, DEFAULT_MODEL
+from onlinesvm.text.constants import TEXT_BYTES
 
 if TYPE_CHECKING:
+    from onlinesvm.service.client.async_client import AsyncClient
     from onlinesvm.service.client.client import Client
+    from onlinesvm.service.client.configured import Configured
     from onlinesvm.svm import OnlineSVM
 
-__all__ = ["add_daemon", "add_target", "check_target", "client_of", "labels_in", "load"]
+T = TypeVar("T", bound="Configured")
+
+__all__ = [
+    "async_client_of",
+    "add_connection",
+    "add_daemon",
+    "add_target",
+    "check_target",
+    "client_of",
+    "extractor_of",
+    "labels_in",
+    "load",
+]
 
 
 def add_daemon(parser: Parser) -> None:
     """Add the flags that name a daemon and one of its models."""
-    parser.add_argument(
-        "--connect",
-        metavar="ENDPOINT",
-        help=f"the daemon's endpoint (default: {DEFAULT_ENDPOINT})",
-    )
+    add_connection(parser)
     parser.add_argument(
         "--model",
         metavar="NAME",
         help=f"the name of the daemon's model (default: {DEFAULT_MODEL})",
+    )
+
+
+def add_connection(parser: Parser) -> None:
+    """Add the flags that name a daemon."""
+    parser.add_argument(
+        "--connect",
+        metavar="ENDPOINT",
+        help=f"the daemon's endpoint (default: {DEFAULT_ENDPOINT})",
     )
     parser.add_argument(
         "--timeout-s",
@@ -45,6 +68,16 @@ def add_daemon(parser: Parser) -> None:
         default=0.0,
         metavar="TIME",
         help="wait so long for a daemon that does not run yet (default: a closed port is an error)",
+    )
+    parser.add_argument(
+        "--key",
+        metavar="FILE",
+        help="your keys, NAME.secret, where the daemon has keys (default: $ONLINESVM_KEY)",
+    )
+    parser.add_argument(
+        "--server-key",
+        metavar="KEY",
+        help="the daemon's public key, or its file (default: $ONLINESVM_SERVER_KEY)",
     )
 
 
@@ -67,19 +100,32 @@ def client_of(arguments: argparse.Namespace, limits: Limits | None = None) -> Cl
     """A client of the daemon at `--connect`. Raises UsageError."""
     from onlinesvm.service.client.client import Client
 
+    return _client_of(Client, arguments, limits)
+
+
+def async_client_of(arguments: argparse.Namespace) -> AsyncClient:
+    """A client for asyncio of the daemon at `--connect`. Raises UsageError."""
+    from onlinesvm.service.client.async_client import AsyncClient
+
+    return _client_of(AsyncClient, arguments, None)
+
+
+def _client_of(kind: type[T], arguments: argparse.Namespace, limits: Limits | None) -> T:
     endpoint = DEFAULT_ENDPOINT if arguments.connect is None else arguments.connect
 
     def say() -> None:
         note(f"waiting for a daemon at {endpoint} (Ctrl-C to stop)")
 
     with from_flags():
-        return Client(
+        return kind(
             endpoint,
             timeout_s=arguments.timeout_s,
             wait_s=arguments.wait,
             limits=limits,
-            model=arguments.model,
+            model=getattr(arguments, "model", None),
             on_waiting=say,
+            key=arguments.key,
+            server_key=arguments.server_key,
         )
 
 
@@ -95,14 +141,28 @@ def load(path: str, arguments: argparse.Namespace, limits: Limits) -> OnlineSVM:
     taken = read(path)
     if "max_features" not in arguments:
         limits = replace(limits, max_features=taken.max_features)
+    if "max_labels_per_feature" not in arguments:
+        limits = replace(limits, max_labels_per_feature=taken.max_labels_per_feature)
     if not {"max_value", "max_importance", "clip"} & vars(arguments).keys():
         limits = limits.bounded(*taken.limits.bounds)
     return OnlineSVM.from_snapshot(taken, limits=limits)
 
 
-def labels_in(stats: dict[str, Any]) -> Labels:
-    """The labels of a daemon's model, by its figures."""
+def extractor_of(config: LearnerConfig, kernel: Kernel, limits: Limits) -> KernelExtractor:
+    """An extractor for the records of a daemon's model."""
+    return kernel.Extractor(config.text_options(), limits, TEXT_BYTES)
+
+
+def labels_in(stats: dict[str, Any]) -> AnyLabels:
+    """The labels of a daemon's model, by its figures; those of a multiclass model come as they
+    are read.
+    """
     config = stats["config"] or {}
+    if stats["task"] in ("multiclass", "multilabel"):
+        kind = ClassLabels if stats["task"] == "multiclass" else SetLabels
+        return kind(config.get("labels") or ())
+    if stats["task"] == "ranking":
+        return NoLabels()
     labels = Labels(config.get("positive") or (), config.get("labels") or ())
     names = zip(stats["labels"] or (), (-1.0, 1.0), strict=False)
     labels.restore([[name, side] for name, side in names if name is not None])

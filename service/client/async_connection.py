@@ -176,7 +176,8 @@ class AsyncConnection:
             monitor = self._sockets.monitor
             while int(monitor.getsockopt(_EVENTS)) & _POLLIN:
                 frames = monitor.recv_multipart(_NOBLOCK)
-                self._link.take_event(parse_monitor_message(frames)["event"])
+                event = parse_monitor_message(frames)
+                self._link.take_event(event["event"], event["value"])
 
     def _take(self, answer: Answer) -> None:
         self._has_answered = True
@@ -282,7 +283,7 @@ class AsyncConnection:
         """The id and the frames of a request. Raises LimitError."""
         self._last_id += 1
         settings = self._settings
-        return self._last_id, frames_of(call, self._last_id, settings.limits, settings.model)
+        return self._last_id, frames_of(call, self._last_id, settings.limits)
 
     async def _send(
         self,

@@ -12,12 +12,25 @@ from typing import NoReturn
 
 from onlinesvm.data.batch import Features
 from onlinesvm.data.label import Written
+from onlinesvm.data.objects import Worse
 from onlinesvm.service.client.async_connection import AsyncConnection, AsyncConnections, Outcome
-from onlinesvm.service.client.calls import Calls
-from onlinesvm.service.client.exactly_once import Delivery
-from onlinesvm.service.client.pipeline import Pipeline
+from onlinesvm.service.client.batches import Cursors
+from onlinesvm.service.client.calls import Answer, Calls, Lag
+from onlinesvm.service.client.exactly_once import (
+    Delivery,
+    ExactlyOnce,
+    check_cursors,
+    noted_cursor,
+)
+from onlinesvm.service.client.pipeline import Pipeline, busy_s
 from onlinesvm.service.client.settings import Settings
-from onlinesvm.service.errors import DaemonLost, DaemonTimeout, DaemonUnreachable, ServiceError
+from onlinesvm.service.errors import (
+    DaemonLost,
+    DaemonTimeout,
+    DaemonUnreachable,
+    RequestRefused,
+    ServiceError,
+)
 
 __all__ = ["AsyncStream"]
 
@@ -36,6 +49,7 @@ class AsyncStream:
         self._connections = connections
         self._settings = settings
         self._delivery = delivery
+        self._calls = Calls(settings.limits, settings.model)
         self._connection: AsyncConnection | None = None
         # As in Stream: of this connection, and of any.
         self._is_joined = self._was_joined = False
@@ -59,21 +73,88 @@ class AsyncStream:
         """Samples that the daemon has acknowledged."""
         return self._delivery.applied
 
-    async def learn(self, features: Features, label: Written, importance: float = 1.0) -> None:
-        """Take one sample. Raises as `Stream.learn` does."""
+    @property
+    def cursor(self) -> bytes | None:
+        """The last cursor that the daemon has acknowledged, in earlier runs too; None: none yet."""
+        return self._delivery.cursor
+
+    async def learn(
+        self,
+        features: Features,
+        label: Written | Worse,
+        importance: float = 1.0,
+        *,
+        cursor: str | bytes | None = None,
+    ) -> None:
+        """Take one sample. cursor: the place in the producer's source that follows it.
+
+        Raises as `Stream.learn` does.
+        """
+        noted = None if cursor is None else noted_cursor(self._delivery, cursor)
         self._check_loop()
         if self._delivery.producer is not None and not self._was_joined:
             await self._turn(settle=False)  # indices count from the producer's first sample
-        if self._delivery.add(features, label, importance):
+        is_due = self._delivery.add(features, label, importance)
+        if noted is not None:
+            self._delivery.note(noted)
+        if is_due:
             await self._turn(settle=False)
 
-    async def learn_packed(self, body: bytes, samples: int) -> None:
-        """Send `body`, a learn request's of `samples` samples; in pieces if it is too large."""
+    async def learn_packed(self, body: bytes, samples: int, cursors: Cursors = ()) -> None:
+        """Send `body`, a learn request's of `samples` samples; in pieces if it is too large.
+
+        cursors: one for each sample, the place in the producer's source that follows it.
+        """
         self._check_loop()
+        check_cursors(self._delivery, samples, cursors)
         if self._delivery.producer is not None and not self._was_joined:
             await self._turn(settle=False)
-        self._delivery.add_packed(body, samples)
+        self._delivery.add_packed(body, samples, cursors)
         await self._turn(settle=False)
+
+    async def mark(self, cursor: str | bytes) -> None:
+        """Have a cursor kept that follows all samples taken so far. Raises as `Stream.mark`."""
+        self._check_loop()
+        noted = noted_cursor(self._delivery, cursor)
+        assert isinstance(self._delivery, ExactlyOnce)
+        if not self._was_joined:
+            await self._turn(settle=False)
+        self._delivery.mark(noted)
+        await self._turn(settle=False)
+
+    async def report_lag(self, lag: Lag) -> None:
+        """Report what is left to read in the producer's source. Raises as `Stream.report_lag`."""
+        self._check_loop()
+        delivery = self._delivery
+        if isinstance(delivery, Pipeline):
+            raise ValueError("expected a stream with a producer's name to report a lag, got none")
+        answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+        def take(_: int, outcome: Outcome) -> None:
+            if not answered.done():
+                answered.set_result(outcome)
+
+        timeout_s = self._settings.timeout_s
+        async with self._turns:
+            connection = self._connection
+            if connection is None or not self._is_joined:
+                return
+            call = self._calls.lag(delivery.producer, lag)
+            id = await connection.post(call, take, time.monotonic() + timeout_s)
+            if id is None:
+                self._is_joined = False
+                return
+            try:
+                async with asyncio.timeout(timeout_s):
+                    outcome = await answered
+            except TimeoutError:
+                raise DaemonTimeout(
+                    f"no answer to lag from {self._settings.endpoint} within {timeout_s:g} s"
+                ) from None
+            if isinstance(outcome, Exception) or self._is_explained(connection, outcome):
+                self._is_joined = False  # the next exchange connects again
+                return
+        delivery.take_lag(outcome)
 
     async def flush(self) -> None:
         """Send all samples taken so far, and wait until they are acknowledged."""
@@ -139,11 +220,11 @@ class AsyncStream:
                 if isinstance(delivery, Pipeline):
                     await connection.connect()
                 else:
-                    call = Calls(self._settings.limits).resume(delivery.producer)
+                    call = self._calls.resume(delivery.producer)
                     left_s = max(0.0, self._deadline() - time.monotonic())
                     header = await connection.ask(call, left_s)
                     self._outcomes.clear()
-                    delivery.resumed(header["sequence"], header["samples"])
+                    delivery.resumed(header["sequence"], header["samples"], header["cursor"])
             except DaemonLost as error:
                 if isinstance(delivery, Pipeline) or connection.closed:
                     raise
@@ -152,6 +233,10 @@ class AsyncStream:
                 if time.monotonic() >= self._deadline():
                     raise
                 await asyncio.sleep(_RETRY_PAUSE_S)
+            except RequestRefused as refusal:
+                if refusal.code != "BUSY" or time.monotonic() >= self._deadline():
+                    raise
+                await asyncio.sleep(busy_s(refusal))
             else:
                 self._outcomes.clear()
                 self._is_joined = self._was_joined = True
@@ -213,7 +298,8 @@ class AsyncStream:
             # A daemon that comes back may have fewer samples than it had acknowledged.
             id = None
             if not connection.is_broken():
-                id = await connection.post(delivery.call_of(batch), self._arrive, self._deadline())
+                call = self._calls.to_model(delivery.call_of(batch))
+                id = await connection.post(call, self._arrive, self._deadline())
             if id is None:
                 raise DaemonLost(f"the connection to {self._settings.endpoint} broke")
             delivery.sent(id)
@@ -244,9 +330,14 @@ class AsyncStream:
             id, outcome = self._outcomes.popleft()
             if isinstance(outcome, Exception):
                 raise outcome
-            header, _ = outcome
-            if not header["ok"] and self._delivery.producer is not None and connection.is_broken():
-                # The request may have gone out on a connection that does not own the producer.
+            if self._is_explained(connection, outcome):
                 raise DaemonLost(f"the connection to {self._settings.endpoint} broke")
             self._delivery.take(id, outcome)
         return is_any
+
+    def _is_explained(self, connection: AsyncConnection, answer: Answer) -> bool:
+        """True for a refusal that a broken connection explains: the request may have gone out on
+        one that does not own the producer.
+        """
+        is_numbered = self._delivery.producer is not None
+        return not answer[0]["ok"] and is_numbered and connection.is_broken()

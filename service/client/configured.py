@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, Self
 
 from onlinesvm.config import Limits
 from onlinesvm.service.client.calls import Calls
-from onlinesvm.service.client.settings import Settings, check_seconds
+from onlinesvm.service.client.settings import Place, Settings, check_seconds
 from onlinesvm.service.protocol import DEFAULT_ENDPOINT
 
 __all__ = ["Configured"]
@@ -26,11 +27,13 @@ class Configured(ABC):
         limits: Limits | None = None,
         model: str | None = None,
         on_waiting: Callable[[], None] | None = None,
+        key: Place | None = None,
+        server_key: Place | None = None,
     ) -> None:
         self._settings = Settings(
-            endpoint, timeout_s, wait_s, limits or Limits(), model, on_waiting
+            endpoint, timeout_s, wait_s, limits or Limits(), model, on_waiting, key, server_key
         )
-        self._calls = Calls(self._settings.limits)
+        self._calls = Calls(self._settings.limits, model)
         self._open()
 
     def __repr__(self) -> str:
@@ -59,6 +62,16 @@ class Configured(ABC):
     def timeout_s(self, seconds: float) -> None:
         check_seconds("timeout_s", seconds)
         self._settings.timeout_s = seconds
+
+    def model(self, name: str) -> Self:
+        """A client of the daemon's model `name` that shares the connections: closing one closes
+        all.
+        """
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._settings = replace(self._settings, model=name)
+        other._calls = Calls(self._settings.limits, name)
+        return other
 
     @property
     @abstractmethod

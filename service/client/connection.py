@@ -77,7 +77,8 @@ class Connection:
     def _take_events(self) -> None:
         if self._sockets is not None:
             while self._sockets.monitor.poll(0):
-                self._link.take_event(recv_monitor_message(self._sockets.monitor)["event"])
+                event = recv_monitor_message(self._sockets.monitor)
+                self._link.take_event(event["event"], event["value"])
 
     def _check_open(self) -> None:
         if self._is_closing():
@@ -146,7 +147,7 @@ class Connection:
         """The id and the frames of a request. Raises LimitError."""
         self._last_id += 1
         settings = self._settings
-        return self._last_id, frames_of(call, self._last_id, settings.limits, settings.model)
+        return self._last_id, frames_of(call, self._last_id, settings.limits)
 
     def _send(self, frames: tuple[bytes, ...], deadline: float) -> bool:
         """Send a request; False if the connection broke before it was sent."""

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from onlinesvm.config import Limits
 from onlinesvm.data.batch import Features
+from onlinesvm.data.codec import pack_array
 from onlinesvm.data.label import Written
-from onlinesvm.service.client.batches import Batch, halves_of
+from onlinesvm.data.objects import Worse
+from onlinesvm.service.client.batches import Batch, Cursors, halves_of
 from onlinesvm.service.client.calls import Answer, Call
 from onlinesvm.service.client.pipeline import (
     OnMargins,
@@ -17,11 +22,13 @@ from onlinesvm.service.client.pipeline import (
     with_applied,
 )
 from onlinesvm.service.errors import DaemonLost, DaemonTimeout, RequestRefused, StreamBroken
-from onlinesvm.service.protocol import decode_margins, refusal_of
+from onlinesvm.service.protocol import MAX_CURSOR_BYTES, decode_margins, refusal_of
 
-__all__ = ["Delivery", "ExactlyOnce", "delivery_of"]
+__all__ = ["Delivery", "ExactlyOnce", "checked_cursor", "delivery_of"]
 
 _NUMBERING_BYTES = 64
+_CURSOR_KEY_BYTES = 16  # the key, and the head of the cursor
+_MODEL_KEY_BYTES = 8  # the key, and the head of the name
 
 
 class ExactlyOnce:
@@ -39,17 +46,36 @@ class ExactlyOnce:
     samples before it are learned, and none after it is. The next call goes on after it. It does not
     count in `applied`: a producer that starts again has to leave it out as well.
 
+    A sample may have a cursor: the place in the producer's own source that follows it. A request
+    carries the last cursor of its samples, and the daemon keeps it with the sequence: `cursor` is
+    the last one acknowledged, from which a producer that starts again reads on.
+
     A stream raises DaemonTimeout if nothing is acknowledged for `timeout_s`; a later call goes on
     from there. It raises StreamBroken if it cannot go on: another client uses the producer's name,
     or the daemon has lost samples that it had acknowledged.
     """
 
-    def __init__(self, producer: str | bytes, limits: Limits, on_margins: OnMargins | None) -> None:
+    def __init__(
+        self,
+        producer: str | bytes,
+        limits: Limits,
+        on_margins: OnMargins | None,
+        reserved_bytes: int = 0,
+    ) -> None:
         self.producer = producer
         name = (
             producer.encode("utf-8", "surrogateescape") if isinstance(producer, str) else producer
         )
-        self._pipeline = Pipeline(limits, on_margins, reserved_bytes=len(name) + _NUMBERING_BYTES)
+        self._pipeline = Pipeline(
+            limits,
+            on_margins,
+            reserved_bytes=reserved_bytes
+            + len(name)
+            + _NUMBERING_BYTES
+            + _CURSOR_KEY_BYTES
+            + MAX_CURSOR_BYTES,
+        )
+        self.cursor: bytes | None = None  # the last acknowledged
         self._sequence: int | None = None  # the last acknowledged; None before `resumed`
         self._max_sent = 0  # the last ever sent
         # After a refusal all batches in flight after it are refused as well; they are sent again,
@@ -87,15 +113,26 @@ class ExactlyOnce:
 
     # Samples.
 
-    def add(self, features: Features, label: Written, importance: float) -> bool:
+    def add(self, features: Features, label: Written | Worse, importance: float) -> bool:
         """Add one sample, as `Pipeline.add` does. Raises StreamBroken too."""
         self._check()
         return self._pipeline.add(features, label, importance)
 
-    def add_packed(self, body: bytes, samples: int) -> None:
+    def note(self, cursor: bytes) -> None:
+        """The sample added last reaches to `cursor`."""
+        self._pipeline.note(cursor)
+
+    def mark(self, cursor: bytes) -> None:
+        """All samples added so far, and what was left out after them, reach to `cursor`."""
+        self._check()
+        self._pipeline.cut()
+        pipeline = self._pipeline
+        pipeline.put(Batch(pipeline.gatherer.start, 0, pack_array([]), cursors=[cursor]))
+
+    def add_packed(self, body: bytes, samples: int, cursors: Cursors = ()) -> None:
         """Add packed samples, as `Pipeline.add_packed` does. Raises StreamBroken too."""
         self._check()
-        self._pipeline.add_packed(body, samples)
+        self._pipeline.add_packed(body, samples, cursors)
 
     def cut(self) -> None:
         """Put the samples gathered so far in the queue. Raises StreamBroken."""
@@ -137,6 +174,8 @@ class ExactlyOnce:
     def call_of(self, batch: Batch) -> Call[Answer]:
         """The request that carries `batch`."""
         keys = {"producer": self.producer, "sequence": batch.sequence}
+        if (cursor := batch.cursor) is not None:
+            keys["cursor"] = cursor
         return self._pipeline.call_of(batch, keys)
 
     def sent(self, id: int) -> None:
@@ -168,16 +207,19 @@ class ExactlyOnce:
         elif self._is_rewinding or batch.sequence - 1 != self._sequence:
             raise self._fail(f"sequence {batch.sequence} was applied before the one before it")
         elif not header.get("duplicate"):
-            self._sequence = batch.sequence
-            self._pipeline.acknowledge(batch, decode_margins(body))
+            self._acknowledge(batch, decode_margins(body))
         elif batch.is_first:
             raise self._fail(
                 f"sequence {batch.sequence} was applied before it was sent: another client uses"
                 " this name"
             )
         else:
-            self._sequence = batch.sequence
-            self._pipeline.acknowledge(batch, None)
+            self._acknowledge(batch, None)
+
+    def _acknowledge(self, batch: Batch, margins: NDArray[np.float64] | None) -> None:
+        self._sequence = batch.sequence
+        self.cursor = batch.cursor or self.cursor
+        self._pipeline.acknowledge(batch, margins)
 
     def _take_refusal(self, batch: Batch, refusal: RequestRefused) -> None:
         if self._is_rewinding:
@@ -197,8 +239,19 @@ class ExactlyOnce:
 
     def take_refusal(self) -> RequestRefused | None:
         """The refusal to be raised, once everything before it is settled."""
-        self._hold_at = None
-        return self._pipeline.take_refusal()
+        refusal, self._hold_at = self._pipeline.take_earliest_refusal()
+        return refusal
+
+    def take_lag(self, answer: Answer) -> None:
+        """Take the answer to a report of the lag. Raises StreamBroken, RequestRefused."""
+        header, _ = answer
+        if header["ok"]:
+            return
+        refusal = refusal_of(header)
+        if refusal.code == "SEQUENCE_GAP":
+            raise self._fail("another client uses this name")
+        if not is_waiting(refusal):
+            raise refusal
 
     # Breaks.
 
@@ -206,13 +259,14 @@ class ExactlyOnce:
         """`error`, with the number of samples applied; the others are kept for a later call."""
         return with_applied(error, self.applied)
 
-    def resumed(self, sequence: int, samples: int) -> None:
-        """Go on with a new connection, given the daemon's last sequence and samples of the
+    def resumed(self, sequence: int, samples: int, cursor: bytes | None = None) -> None:
+        """Go on with a new connection, given the daemon's last sequence, samples and cursor of the
         producer. Raises StreamBroken if samples were lost, or others were learned.
         """
         pipeline = self._pipeline
         if self._sequence is None:
             self._sequence = self._max_sent = sequence
+            self.cursor = cursor
             pipeline.applied = pipeline.gatherer.start = samples
             return
         pipeline.waiting.extendleft(reversed([*self._rewound, *pipeline.window.clear()]))
@@ -229,8 +283,14 @@ class ExactlyOnce:
                 " another client uses this name"
             )
         while self._sequence < sequence:
-            self._sequence += 1
-            pipeline.acknowledge(pipeline.waiting.popleft(), None)
+            batch = pipeline.waiting.popleft()
+            batch.sequence = self._sequence + 1
+            self._acknowledge(batch, None)
+        if cursor != self.cursor:
+            raise self._fail(
+                f"the daemon knows of cursor {cursor!r}, and {self.cursor!r} was sent: another"
+                " client uses this name"
+            )
         if samples != self.applied:
             raise self._fail(
                 f"the daemon has applied {samples} samples, and {self.applied} were sent: another"
@@ -248,10 +308,38 @@ class ExactlyOnce:
 Delivery = Pipeline | ExactlyOnce
 
 
+def checked_cursor(cursor: str | bytes) -> bytes:
+    """`cursor` in bytes. Raises ValueError unless it has 1 to 256."""
+    raw = cursor.encode("utf-8", "surrogateescape") if isinstance(cursor, str) else cursor
+    if not 1 <= len(raw) <= MAX_CURSOR_BYTES:
+        raise ValueError(f"expected a cursor of 1 to {MAX_CURSOR_BYTES} bytes, got {len(raw)}")
+    return raw
+
+
+def noted_cursor(delivery: Delivery, cursor: str | bytes) -> bytes:
+    """`cursor` in bytes, of a sample of `delivery`. Raises ValueError."""
+    if delivery.producer is None:
+        raise ValueError("expected a stream with a producer's name for a cursor, got none")
+    return checked_cursor(cursor)
+
+
+def check_cursors(delivery: Delivery, samples: int, cursors: Cursors) -> None:
+    """Raise ValueError unless there are none, or one for each sample of a numbered delivery."""
+    if not cursors:
+        return
+    if len(cursors) != samples:
+        raise ValueError(f"expected a cursor for each of {samples} samples, got {len(cursors)}")
+    noted_cursor(delivery, next((found for found in reversed(cursors) if found), b"-"))
+
+
 def delivery_of(
-    producer: str | bytes | None, limits: Limits, on_margins: OnMargins | None
+    producer: str | bytes | None,
+    limits: Limits,
+    on_margins: OnMargins | None,
+    model: str | None = None,
 ) -> Delivery:
-    """The pipeline of a stream: numbered if it has a producer's name."""
+    """The pipeline of a stream to a model: numbered if it has a producer's name."""
+    reserved = 0 if model is None else len(model) + _MODEL_KEY_BYTES
     if producer is None:
-        return Pipeline(limits, on_margins)
-    return ExactlyOnce(producer, limits, on_margins)
+        return Pipeline(limits, on_margins, reserved_bytes=reserved)
+    return ExactlyOnce(producer, limits, on_margins, reserved)

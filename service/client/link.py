@@ -20,7 +20,7 @@ import zmq
 from onlinesvm.errors import ConfigError
 from onlinesvm.service.client.probe import Finding, Kind
 from onlinesvm.service.client.settings import Settings
-from onlinesvm.service.errors import DaemonLost, DaemonUnreachable
+from onlinesvm.service.errors import ClientRefused, DaemonLost, DaemonUnreachable
 
 __all__ = [
     "FIRST_ANSWER_S", "PROBE_S", "Link", "Sockets", "State", "close_sockets", "open_sockets",
@@ -107,6 +107,11 @@ def open_sockets(settings: Settings) -> Sockets:
     dealer.reconnect_ivl = 50
     dealer.reconnect_ivl_max = 1000
     dealer.ipv6 = "[" in settings.endpoint
+    if settings.curve is not None:
+        pair, server = settings.curve
+        dealer.curve_publickey = pair.public.encode()
+        dealer.curve_secretkey = pair.secret.encode()
+        dealer.curve_serverkey = server.encode()
     sockets = Sockets(os.getpid(), dealer, dealer.get_monitor_socket(_EVENTS))
     try:
         dealer.connect(settings.endpoint)
@@ -129,7 +134,7 @@ def close_sockets(sockets: Sockets) -> None:
 
 
 class State(enum.Enum):
-    """States of a link."""
+    """States of a link; the last three are final."""
 
     CONNECTING = "no connection yet"
     CONNECTED = "a connection, and a handshake under way"
@@ -137,6 +142,15 @@ class State(enum.Enum):
     REFUSED = "no connection could be made"
     REJECTED = "a connection that ended without a handshake"
     BROKEN = "a connection that ended"
+    FORBIDDEN = "a daemon that refuses the client's key"
+    FULL = "a daemon that has connections enough"
+
+
+# So many handshakes that a daemon with keys ends are no accident.
+_REJECTIONS = 3
+_FINAL = (State.BROKEN, State.FORBIDDEN, State.FULL)
+# The status code of a daemon that has connections enough, of those of ZAP.
+_FULL = 500
 
 
 class Link:
@@ -150,6 +164,7 @@ class Link:
         self._settings = settings
         self._finding: Finding | None = None
         self._is_waiting = False
+        self._rejections = 0
         now = time.monotonic()
         self._wait_until = now + settings.wait_s
         # For a host that does not react at all.
@@ -157,12 +172,14 @@ class Link:
         self._handshake_until = math.inf
         self._probe_at = math.inf
 
-    def take_event(self, event: int) -> None:
+    def take_event(self, event: int, value: int) -> None:
         """Take an event of the socket's monitor."""
-        if self.state is State.BROKEN:
+        if self.state in _FINAL:
             return
         now = time.monotonic()
-        if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+        if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+            self.state = State.FULL if value == _FULL else State.FORBIDDEN
+        elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
             self.state = State.READY
         elif event == zmq.EVENT_CONNECTED:
             self.state = State.CONNECTED
@@ -176,16 +193,22 @@ class Link:
             self.state = State.BROKEN
         else:
             self.state = State.REJECTED
-            self._probe_at = now
+            self._rejections += event == zmq.EVENT_DISCONNECTED
+            if self._finding is None or self._rejections < _REJECTIONS:
+                self._probe_at = now
 
     def step(self, now: float) -> float:
         """Seconds to wait for the next event of a link that is not READY; 0: probe now.
 
-        Raises DaemonLost if the connection broke right after its handshake, DaemonUnreachable if
-        there is no use in waiting.
+        Raises DaemonLost if the connection broke right after its handshake, ClientRefused and
+        DaemonUnreachable if there is no use in waiting.
         """
         if self.state is State.BROKEN:
             raise DaemonLost(f"the connection to {self._settings.endpoint} broke")
+        if self.state in _FINAL:
+            raise self._refused()
+        if self._rejections >= _REJECTIONS and self._has_other_key:
+            raise self._unreachable()
         if now >= self._probe_at:
             return 0.0
         until = self._wait_until
@@ -204,6 +227,9 @@ class Link:
         """Take the result of a probe. Raises DaemonUnreachable if another service answers."""
         self._finding = finding
         self._probe_at = math.inf
+        has_keys = self._settings.curve is not None
+        if finding.kind is Kind.DAEMON and finding.has_keys not in (has_keys, None):
+            raise self._refused()
         if finding.kind is Kind.OTHER:
             raise self._unreachable()
         if time.monotonic() < self._wait_until and not self._is_waiting:
@@ -211,12 +237,40 @@ class Link:
             if self._settings.on_waiting is not None:
                 self._settings.on_waiting()
 
+    @property
+    def _has_other_key(self) -> bool:
+        """True if a daemon with keys ended each connection, as one with another key does."""
+        finding = self._finding
+        return self.state is State.REJECTED and finding is not None and finding.has_keys is True
+
+    def _refused(self) -> ClientRefused:
+        endpoint, curve = self._settings.endpoint, self._settings.curve
+        if self.state is State.FULL:
+            return ClientRefused(
+                f"the daemon at {endpoint} has as many connections as it may (max_connections)"
+            )
+        if curve is None:
+            return ClientRefused(
+                f"the daemon at {endpoint} expects a key, got none: give key and server_key"
+                " (--key, --server-key)"
+            )
+        if self.state is State.FORBIDDEN:
+            return ClientRefused(
+                f"the daemon at {endpoint} does not permit the key {curve.pair.public}"
+            )
+        return ClientRefused(f"the daemon at {endpoint} has no keys: expected none, got some")
+
     def _unreachable(self) -> DaemonUnreachable:
         endpoint, finding = self._settings.endpoint, self._finding
         if finding is not None and finding.kind is Kind.NOBODY:
             return DaemonUnreachable(f"no daemon at {endpoint}: {finding.text}")
         if self.state is State.CONNECTING:
             return DaemonUnreachable(f"no connection to {endpoint} within the timeout")
+        if self._has_other_key and self._settings.curve is not None:
+            return ClientRefused(
+                f"the daemon at {endpoint} has another key than the server_key"
+                f" {self._settings.curve.server}"
+            )
         if finding is None or finding.kind in (Kind.DAEMON, Kind.SILENT):
             return DaemonUnreachable(
                 f"expected a daemon at {endpoint}, got a peer without a ZeroMQ handshake in time"

@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 from onlinesvm.config import Limits
 from onlinesvm.data.batch import Features
 from onlinesvm.data.label import Written
-from onlinesvm.service.client.batches import Batch, Gatherer, halves_of, without
+from onlinesvm.data.objects import Worse
+from onlinesvm.service.client.batches import Batch, Cursors, Gatherer, halves_of, without
 from onlinesvm.service.client.calls import Answer, Call, whole
 from onlinesvm.service.errors import DaemonLost, DaemonTimeout, RequestRefused
 from onlinesvm.service.protocol import decode_margins, refusal_of
 
 __all__ = [
-    "OnMargins", "Pause", "Pipeline", "Window", "is_too_large", "is_waiting", "with_applied",
+    "OnMargins", "Pause", "Pipeline", "Window", "busy_s", "is_too_large", "is_waiting",
+    "with_applied",
 ]  # fmt: skip
 
 # The window: a producer that outruns the daemon waits here.
@@ -79,7 +81,9 @@ class Window:
 
 
 class Pause:
-    """The pauses of a stream whose daemon takes nothing at present: 10 ms, doubled up to 1 s."""
+    """The pauses of a stream whose daemon takes nothing at present: 10 ms, doubled up to 1 s, or as
+    long as the daemon says, up to 1 s too.
+    """
 
     def __init__(self) -> None:
         self.reason = ""
@@ -91,7 +95,7 @@ class Pause:
         self.reason = "was busy" if refusal.code == "BUSY" else f"refused ({refusal.message})"
         if self.until is None:
             self._seconds = min(max(2 * self._seconds, _FIRST_PAUSE_S), _MAX_PAUSE_S)
-            self.until = _monotonic() + self._seconds
+            self.until = _monotonic() + max(self._seconds, busy_s(refusal))
 
     def is_over(self) -> bool:
         """True if batches may be sent."""
@@ -116,6 +120,7 @@ class Pipeline:
     """
 
     producer: str | bytes | None = None
+    cursor: bytes | None = None
 
     def __init__(
         self, limits: Limits, on_margins: OnMargins | None, *, reserved_bytes: int = 0
@@ -132,7 +137,7 @@ class Pipeline:
 
     # Samples.
 
-    def add(self, features: Features, label: Written, importance: float) -> bool:
+    def add(self, features: Features, label: Written | Worse, importance: float) -> bool:
         """Add one sample; True if it is time to exchange batches with the daemon.
 
         Raises TypeError, SampleError, LimitError; the sample is then not added.
@@ -150,10 +155,14 @@ class Pipeline:
             or _monotonic() >= self._look_at
         )
 
-    def add_packed(self, body: bytes, samples: int) -> None:
+    def note(self, cursor: bytes) -> None:
+        """The sample added last reaches to `cursor`."""
+        self.gatherer.note(cursor)
+
+    def add_packed(self, body: bytes, samples: int, cursors: Cursors = ()) -> None:
         """Add `samples` samples, packed as a learn request's body."""
         self.cut()
-        for piece in self.gatherer.pieces(body, samples):
+        for piece in self.gatherer.pieces(body, samples, cursors):
             self.put(piece)
 
     def put(self, batch: Batch) -> None:
@@ -240,6 +249,8 @@ class Pipeline:
         if index is not None and index >= batch.samples:
             index = None  # of no sample that was sent
         refusal.sample = batch.start + (index or 0)
+        if batch.cursors and (index is not None or batch.samples == 1):
+            refusal.cursor = batch.cursors[index or 0]
         self._refused.append(refusal)
         if index is not None:
             return without(batch, index)
@@ -258,6 +269,18 @@ class Pipeline:
             first.message += f" ({len(others)} more samples were refused)"
         return first
 
+    def take_earliest_refusal(self) -> tuple[RequestRefused | None, int | None]:
+        """The refusal of the earliest sample, and the index of the next one that was refused.
+
+        A batch is refused for its first fault; what comes before that may have one of another kind.
+        """
+        if not self._refused:
+            return None, None
+        self._refused.sort(key=lambda refusal: refusal.sample or 0)
+        earliest = self._refused.pop(0)
+        earliest.applied = self.applied
+        return earliest, self._refused[0].sample if self._refused else None
+
     # Breaks.
 
     def lose(self, error: DaemonLost | DaemonTimeout) -> DaemonLost | DaemonTimeout:
@@ -274,6 +297,11 @@ def with_applied(error: DaemonLost | DaemonTimeout, applied: int) -> DaemonLost 
     named = type(error)(f"{error}; {applied} samples of the stream were acknowledged")
     named.applied = applied
     return named
+
+
+def busy_s(refusal: RequestRefused) -> float:
+    """Seconds after which to ask a daemon again that takes nothing at present: 10 ms to 1 s."""
+    return min(max(refusal.retry_after_s or 0.0, _FIRST_PAUSE_S), _MAX_PAUSE_S)
 
 
 def is_waiting(refusal: RequestRefused) -> bool:

@@ -4,7 +4,8 @@ Opens connections of its own, apart from the client's, and speaks as much of ZMT
 HTTP as it takes to get one reply.
 
     greeting   64 bytes: FF 00×8 7F, version 3 0, mechanism (20 bytes, zero-padded), as-server,
-               filler
+               filler. A peer sends its own once it has the version; at another mechanism it would
+               close the connection instead, so ours comes after the peer's
     command    04, size of the rest (1 byte), size of its name (1 byte), name, then properties: size
                (1 byte) and name, size (4 bytes, big-endian) and value; only read, as a socket of
                another kind would end the connection at ours
@@ -17,12 +18,13 @@ import enum
 import os
 import socket
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 __all__ = ["Finding", "Kind", "probe"]
 
-_SIGNATURE = b"\xff" + bytes(8) + b"\x7f"
-_GREETING = _SIGNATURE + b"\x03\x00" + b"NULL".ljust(20, b"\x00") + bytes(32)
+_GREETING = b"\xff" + bytes(8) + b"\x7f\x03"
+_REST = b"\x00" + b"NULL".ljust(20, b"\x00") + bytes(32)
 _REQUEST = b"HEAD / HTTP/1.0\r\n\r\n"
 
 
@@ -37,10 +39,13 @@ class Kind(enum.Enum):
 
 
 class Finding(NamedTuple):
-    """The result of a probe; `text` completes "expected a daemon at …, got …"."""
+    """The result of a probe; `text` completes "expected a daemon at …, got …". has_keys: whether
+    the daemon demands them, where that is known.
+    """
 
     kind: Kind
     text: str
+    has_keys: bool | None = None
 
 
 def probe(endpoint: str, within_s: float) -> Finding:
@@ -51,12 +56,12 @@ def probe(endpoint: str, within_s: float) -> Finding:
         reply = _exchange(endpoint, _REQUEST, 5, deadline)
         if isinstance(reply, bytes) and reply:
             # A daemon under load may have been silent until now.
-            return Finding(Kind.DAEMON, "a ZeroMQ socket") if _is_zmtp(reply) else _banner(reply)
+            return _daemon("a ZeroMQ socket", reply) if _is_zmtp(reply) else _banner(reply)
     return found
 
 
 def _zmtp(endpoint: str, deadline: float) -> Finding:
-    reply = _exchange(endpoint, _GREETING, 256, deadline)
+    reply = _exchange(endpoint, _GREETING, 256, deadline, _rest_of)
     if isinstance(reply, OSError):
         reason = os.strerror(reply.errno) if reply.errno in _KNOWN else str(reply.strerror or reply)
         return Finding(Kind.NOBODY, reason[:1].lower() + reason[1:])
@@ -66,13 +71,25 @@ def _zmtp(endpoint: str, deadline: float) -> Finding:
         return Finding(Kind.CLOSED, "a peer that closes the connection")
     if not _is_zmtp(reply):
         return _banner(reply)
-    mechanism = reply[12:32].rstrip(b"\x00").decode("ascii", "replace")
+    mechanism = _mechanism(reply)
+    if mechanism == "CURVE":
+        return _daemon("a ZeroMQ socket with keys", reply)
     if mechanism not in ("", "NULL"):
         return Finding(Kind.OTHER, f"a ZeroMQ socket with the mechanism {mechanism}")
     kind = _socket_type(reply[64:])
     if kind in ("", "ROUTER"):
-        return Finding(Kind.DAEMON, "a ZeroMQ ROUTER")
+        return _daemon("a ZeroMQ ROUTER", reply)
     return Finding(Kind.OTHER, f"a ZeroMQ {kind} socket")
+
+
+def _mechanism(reply: bytes) -> str:
+    """The mechanism in a greeting, "" if it is not there."""
+    return reply[12:32].rstrip(b"\x00").decode("ascii", "replace")
+
+
+def _daemon(text: str, reply: bytes) -> Finding:
+    mechanism = _mechanism(reply)
+    return Finding(Kind.DAEMON, text, mechanism == "CURVE" if mechanism else None)
 
 
 # Errors of connecting that `os.strerror` words better than the exception does.
@@ -97,9 +114,20 @@ def _banner(reply: bytes) -> Finding:
     return Finding(Kind.OTHER, f"another service, which sends {reply[:20]!r}")
 
 
-def _exchange(endpoint: str, sent: bytes, expected: int, deadline: float) -> bytes | OSError | None:
-    """The reply to `sent`, up to about `expected` bytes; b"" if the peer closes first, None if it
-    sends nothing; the error if no connection can be made.
+def _rest_of(reply: bytes) -> bytes:
+    """The rest of our greeting, once the peer's is there and no keys are demanded."""
+    return _REST if len(reply) >= 64 and _mechanism(reply) == "NULL" else b""
+
+
+def _exchange(
+    endpoint: str,
+    sent: bytes,
+    expected: int,
+    deadline: float,
+    rest: Callable[[bytes], bytes] = lambda reply: b"",
+) -> bytes | OSError | None:
+    """The reply to `sent`, up to about `expected` bytes, and to the `rest` of a reply, sent once;
+    b"" if the peer closes first, None if it sends nothing; the error if no connection can be made.
     """
     reply = b""
     try:
@@ -107,7 +135,7 @@ def _exchange(endpoint: str, sent: bytes, expected: int, deadline: float) -> byt
     except OSError as error:
         return error
     with peer:
-        is_open = True
+        is_open, has_rest = True, False
         with contextlib.suppress(TimeoutError):
             try:
                 peer.sendall(sent)
@@ -118,6 +146,9 @@ def _exchange(endpoint: str, sent: bytes, expected: int, deadline: float) -> byt
                     piece = peer.recv(4096)
                     is_open = bool(piece)
                     reply += piece
+                    if not has_rest and (more := rest(reply)):
+                        has_rest = True
+                        peer.sendall(more)
             except ConnectionError:
                 is_open = False
     return None if not reply and is_open else reply

@@ -12,13 +12,26 @@ from typing import NoReturn
 
 from onlinesvm.data.batch import Features
 from onlinesvm.data.label import Written
-from onlinesvm.service.client.calls import Answer, Calls
+from onlinesvm.data.objects import Worse
+from onlinesvm.service.client.batches import Cursors
+from onlinesvm.service.client.calls import Answer, Calls, Lag
 from onlinesvm.service.client.connection import Connection
-from onlinesvm.service.client.exactly_once import Delivery
-from onlinesvm.service.client.pipeline import Pipeline
+from onlinesvm.service.client.exactly_once import (
+    Delivery,
+    ExactlyOnce,
+    check_cursors,
+    noted_cursor,
+)
+from onlinesvm.service.client.pipeline import Pipeline, busy_s
 from onlinesvm.service.client.pool import Pool
 from onlinesvm.service.client.settings import Settings
-from onlinesvm.service.errors import DaemonLost, DaemonTimeout, DaemonUnreachable, ServiceError
+from onlinesvm.service.errors import (
+    DaemonLost,
+    DaemonTimeout,
+    DaemonUnreachable,
+    RequestRefused,
+    ServiceError,
+)
 
 __all__ = ["Stream"]
 
@@ -55,7 +68,7 @@ class Stream:
         self._settings = settings
         self._delivery = delivery
         self._pid, self._thread = os.getpid(), threading.get_ident()
-        self._calls = Calls(settings.limits)
+        self._calls = Calls(settings.limits, settings.model)
         self._connection: Connection | None = None
         # True once the connection is ready and a numbered stream has asked how far the daemon is:
         # of this connection, and of any.
@@ -77,21 +90,81 @@ class Stream:
         """Samples that the daemon has acknowledged."""
         return self._delivery.applied
 
-    def learn(self, features: Features, label: Written, importance: float = 1.0) -> None:
-        """Take one sample.
+    @property
+    def cursor(self) -> bytes | None:
+        """The last cursor that the daemon has acknowledged, in earlier runs too; None: none yet."""
+        return self._delivery.cursor
 
-        Raises TypeError, SampleError or LimitError for a sample that cannot be sent, which is not
-        taken; else as the class says.
+    def learn(
+        self,
+        features: Features,
+        label: Written | Worse,
+        importance: float = 1.0,
+        *,
+        cursor: str | bytes | None = None,
+    ) -> None:
+        """Take one sample. cursor: the place in the producer's source that follows it.
+
+        Raises TypeError, SampleError or LimitError for a sample that cannot be sent, and ValueError
+        for such a cursor: the sample is not taken; else as the class says.
         """
         self._check_owner()
-        if self._delivery.add(features, label, importance):
+        noted = None if cursor is None else noted_cursor(self._delivery, cursor)
+        is_due = self._delivery.add(features, label, importance)
+        if noted is not None:
+            self._delivery.note(noted)
+        if is_due:
             self._turn(settle=False)
 
-    def learn_packed(self, body: bytes, samples: int) -> None:
-        """Send `body`, a learn request's of `samples` samples; in pieces if it is too large."""
+    def learn_packed(self, body: bytes, samples: int, cursors: Cursors = ()) -> None:
+        """Send `body`, a learn request's of `samples` samples; in pieces if it is too large.
+
+        cursors: one for each sample, the place in the producer's source that follows it.
+        """
         self._check_owner()
-        self._delivery.add_packed(body, samples)
+        check_cursors(self._delivery, samples, cursors)
+        self._delivery.add_packed(body, samples, cursors)
         self._turn(settle=False)
+
+    def mark(self, cursor: str | bytes) -> None:
+        """Have a cursor kept that follows all samples taken so far, and what was left out after
+        them. Raises ValueError for one that is none.
+        """
+        self._check_owner()
+        noted = noted_cursor(self._delivery, cursor)
+        assert isinstance(self._delivery, ExactlyOnce)
+        self._delivery.mark(noted)
+        self._turn(settle=False)
+
+    def report_lag(self, lag: Lag) -> None:
+        """Report what is left to read in the producer's source, for the daemon's `stats`.
+
+        Nothing is reported while there is no connection. Raises StreamBroken if another client uses
+        the producer's name, RequestRefused if the daemon refuses, DaemonTimeout.
+        """
+        self._check_owner()
+        connection, delivery = self._connection, self._delivery
+        if isinstance(delivery, Pipeline):
+            raise ValueError("expected a stream with a producer's name to report a lag, got none")
+        if connection is None or not self._is_joined:
+            return
+        deadline = time.monotonic() + self._settings.timeout_s
+        try:
+            with connection.lock:
+                id = connection.post(self._calls.lag(delivery.producer, lag), deadline)
+                while id is not None:
+                    answer = connection.receive(deadline)
+                    if answer is None:
+                        raise DaemonTimeout(f"no answer to lag from {self._settings.endpoint}")
+                    if answer[0].get("id") != id:
+                        self._take(connection, answer)
+                        continue
+                    self._check_unbroken(connection, answer)
+                    delivery.take_lag(answer)
+                    return
+        except DaemonLost:
+            pass
+        self._is_joined = False  # the next exchange connects again
 
     def flush(self) -> None:
         """Send all samples taken so far, and wait until they are acknowledged."""
@@ -157,7 +230,7 @@ class Stream:
                     call = self._calls.resume(delivery.producer)
                     left_s = max(0.0, self._deadline() - time.monotonic())
                     header = connection.ask(call, left_s)
-                    delivery.resumed(header["sequence"], header["samples"])
+                    delivery.resumed(header["sequence"], header["samples"], header["cursor"])
             except DaemonLost as error:
                 if isinstance(delivery, Pipeline) or self._pool.closed:
                     raise
@@ -166,6 +239,10 @@ class Stream:
                 if time.monotonic() >= self._deadline():
                     raise
                 time.sleep(_RETRY_PAUSE_S)
+            except RequestRefused as refusal:
+                if refusal.code != "BUSY" or time.monotonic() >= self._deadline():
+                    raise
+                time.sleep(busy_s(refusal))
             else:
                 self._is_joined = self._was_joined = True
                 return
@@ -224,7 +301,9 @@ class Stream:
             # A daemon that comes back may have fewer samples than it had acknowledged.
             id = None
             if not connection.is_broken():
-                id = connection.post(self._delivery.call_of(batch), self._deadline())
+                id = connection.post(
+                    self._calls.to_model(self._delivery.call_of(batch)), self._deadline()
+                )
             if id is None:
                 raise DaemonLost(f"the connection to {self._settings.endpoint} broke")
             self._delivery.sent(id)
@@ -248,8 +327,11 @@ class Stream:
         return True
 
     def _take(self, connection: Connection, answer: Answer) -> None:
-        header, _ = answer
-        if not header["ok"] and self._delivery.producer is not None and connection.is_broken():
+        self._check_unbroken(connection, answer)
+        self._delivery.take(answer[0]["id"], answer)
+
+    def _check_unbroken(self, connection: Connection, answer: Answer) -> None:
+        """Raise DaemonLost for a refusal that a broken connection explains."""
+        if not answer[0]["ok"] and self._delivery.producer is not None and connection.is_broken():
             # The request may have gone out on a connection that does not own the producer.
             raise DaemonLost(f"the connection to {self._settings.endpoint} broke")
-        self._delivery.take(header["id"], answer)

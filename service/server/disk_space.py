@@ -7,6 +7,7 @@ import os
 
 from onlinesvm.errors import SnapshotError
 from onlinesvm.service.storage.log import Log
+from onlinesvm.service.storage.segment import mark_held
 from onlinesvm.service.storage.snapshots import Snapshots, StoredSnapshot
 
 __all__ = ["RETRY_S", "DiskSpace"]
@@ -64,17 +65,23 @@ class DiskSpace:
         May run beside the loop.
         """
         try:
-            self._snapshots.make_room(stored)
-        except (OSError, SnapshotError) as error:
-            log.error("no room can be made on the disk: %s", error)
+            older = self._snapshots.keep_alone(stored)
+        except (OSError, SnapshotError, MemoryError) as error:
+            log.error("no room can be made on the disk: %s", error or "out of memory")
             return False
+        if older:
+            log.warning(
+                "the disk is full: %s was read back whole (%d bytes); dropped %d older snapshots",
+                stored.path, stored.size, older,
+            )  # fmt: skip
         return True
 
     def drop_segment(self, lsn: int) -> None:
-        """Remove the log's last segment if the log still ends with `lsn`, as a snapshot does."""
+        """Remove the log's last segment if the log still ends with `lsn`; snapshots hold it all."""
         if self._log.lsn != lsn:
             return
         try:
+            mark_held(self._log.folder, lsn)
             self._log.drop()
         except OSError as error:
             log.error("no room can be made on the disk: %s", error.strerror or error)

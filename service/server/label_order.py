@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.data.batch import BatchColumns
+from onlinesvm.data.pieces import Decoded
 from onlinesvm.metrics.label_run import LabelRun
+from onlinesvm.model.class_labels import AnyLabels
 from onlinesvm.model.labels import Labels
 
 __all__ = ["LabelOrder"]
@@ -24,18 +26,20 @@ class LabelOrder:
 
     def __init__(self) -> None:
         self._run = LabelRun()
-        self._labels = Labels()
-        self._pending: list[NDArray[np.float64]] = []
+        self._labels: AnyLabels = Labels()
+        self._pending: list[NDArray[Any]] = []
         self._size = 0
         self._warned = False
 
-    def note(self, labels: Labels, batch: BatchColumns) -> None:
+    def note(self, labels: AnyLabels, batch: Decoded) -> None:
         """Count the labels of `batch`, which was learned next; log a warning at the first long run.
 
-        labels: the model's, which know them.
+        labels: the model's, which know them. Sets of labels have no runs.
         """
+        if labels.takes_sets:
+            return
         self._labels = labels
-        self._pending.append(labels.signs_of(batch))
+        self._pending.append(labels.truths_of(batch))
         self._size += len(batch)
         # Empty requests take memory, too.
         if self._size >= _PIECE or len(self._pending) >= _PIECE:

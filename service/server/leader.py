@@ -1,4 +1,4 @@
-"""The leader: validates and plans the learn requests of a turn, and has them written.
+"""The leader: validates and plans the requests of a turn that change models, and has them written.
 
 A turn is planned whole: its valid requests go into the log, in parts, before the first of them is
 applied. Then each plan is carried out in its place, once its part is in the log.
@@ -8,21 +8,51 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any, cast
 
-from onlinesvm.data.batch import BatchColumns
-from onlinesvm.model.labels import Labels
+from onlinesvm.config import LearnerConfig, Limits
+from onlinesvm.errors import ConfigError, VectorsMissing
+from onlinesvm.model.class_labels import ClassLabels
 from onlinesvm.model.model import sided
-from onlinesvm.service.errors import NotDurable
-from onlinesvm.service.protocol import Request, RequestError
-from onlinesvm.service.server.plan import Plan, Planned, Refusal
-from onlinesvm.service.server.registry import Hosted, Registry
-from onlinesvm.service.server.writer import Part, Writer
-from onlinesvm.service.storage.entry import Entry, Kind
+from onlinesvm.service.protocol import DEFAULT_MODEL, Request, RequestError, is_held
+from onlinesvm.service.server.changes import Changes
+from onlinesvm.service.server.held import (
+    Hold,
+    Label,
+    plan_to_expire,
+    plan_to_hold,
+    plan_to_label,
+    wall_ms,
+)
+from onlinesvm.service.server.plan import (
+    Create,
+    Drop,
+    DropLabel,
+    Limit,
+    Own,
+    Plan,
+    Planned,
+    Refusal,
+)
+from onlinesvm.service.server.registry import Hosted, Registry, check_many
+from onlinesvm.service.server.turn import PlannedTurn
+from onlinesvm.service.server.writer import Writer
+from onlinesvm.service.storage.entry import LogPosition
+from onlinesvm.service.storage.held import Held
+from onlinesvm.service.storage.loading import Loaded
 from onlinesvm.service.storage.log import Log
-from onlinesvm.service.storage.producers import Turn
+from onlinesvm.service.storage.model_state import ModelState
+from onlinesvm.service.storage.producers import Producers
+from onlinesvm.service.storage.snapshots import Snapshots
+from onlinesvm.service.storage.stored_model import StoredModel
+from onlinesvm.svm import OnlineSVM
+from onlinesvm.text.word_vectors import embedding
 
-__all__ = ["PART_BYTES", "Leader"]
+__all__ = ["PART_BYTES", "Leader", "Policy", "exists", "has_origin"]
 
 log = logging.getLogger(__name__)
 
@@ -30,54 +60,307 @@ log = logging.getLogger(__name__)
 PART_BYTES = 2**20
 
 
-class Leader:
-    """Plans what is learned. Owns the log's writer; owned by the loop's thread."""
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How models are made: the limits of requests and models, the producers that each remembers,
+    the configuration of a model that its first sample makes, how many models there may be, and how
+    many samples each holds.
 
-    def __init__(self, registry: Registry, log: Log, *, part_bytes: float = PART_BYTES) -> None:
+    max_user_producers: of a user, in each model. max_user_models: that a user may have created;
+    None for no bound.
+    """
+
+    limits: Limits
+    max_producers: int = 65_536
+    given: Mapping[str, Any] = field(default_factory=dict)
+    auto_create: bool = False
+    max_models: int = 100_000
+    max_held: int = 100_000
+    max_user_producers: int = 4096
+    max_user_models: int | None = None
+
+    def limits_of(self, config: LearnerConfig) -> Limits:
+        """The limits of a model of that configuration."""
+        try:
+            return self.limits.under(config.rule)
+        except ConfigError:  # a rule without bounds has nothing to clip at
+            return replace(self.limits, clip=False).under(config.rule)
+
+    def host(self, loaded: Loaded, stored: StoredModel) -> Hosted:
+        """A model that was loaded, with these limits; they are logged before its next sample."""
+        state = loaded.state
+        before = state.recorded
+        state.producers.bound(self.max_producers)
+        state.held.bound(self.max_held)
+        state.model.limit(self.limits_of(state.model.config))
+        hosted = Hosted(stored.name, state.model, state.producers, state, stored)
+        hosted.must_log_limits = state.recorded != before
+        return hosted
+
+
+class Leader:
+    """Plans what changes models. Owns the log's writer; owned by the loop's thread.
+
+    clock: milliseconds since 1970, by which held samples' time is up.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        log: Log,
+        changes: Changes,
+        snapshots: Snapshots,
+        policy: Policy,
+        *,
+        part_bytes: float = PART_BYTES,
+        clock: Callable[[], int] = wall_ms,
+    ) -> None:
         self._registry = registry
         self._writer = Writer(log)
+        self._changes = changes
+        self._snapshots = snapshots
+        self.policy = policy
+        self.clock = clock
         # Under `always` a turn is made durable at once, so it is written at once.
         self._part_bytes = math.inf if log.fsync == "always" else part_bytes
-        self._turn: _Turn | None = None  # the last that had anything to write
+        self._turn: PlannedTurn | None = None  # the last that had anything to write
         self._watched: dict[str, Hosted] = {}  # learned since the last look for a drift
 
     def plan(self, requests: Sequence[Request], refusal: Refusal | None = None) -> list[Planned]:
-        """The plan of each learn request of a turn, the error that answers it, or None.
+        """The plan of each request of a turn that changes a model, the error that answers it, or
+        None.
 
-        When this returns, all that will be learned is in the log, or on its way there. `refusal`:
+        When this returns, all that will be changed is in the log, or on its way there. `refusal`:
         why nothing may be written now.
         """
         self._writer.settle()
         self.report_drifts()
-        turn = _Turn(self._writer, self._part_bytes, refusal)
+        turn = PlannedTurn(self._writer, self._registry, self._part_bytes, refusal)
+        now = cache(self.clock)  # one time for all requests: the clock may go back
         plans: list[Planned] = []
         for request in requests:
             try:
-                plans.append(self._plan_one(request, turn))
+                plans.append(self._plan_one(request, turn, now))
             except Exception as error:  # answers this request, and stops no other
                 plans.append(error)
         turn.write(more=False)
-        if turn.hosted:
+        if turn.has_changes:
             self._turn = turn
             self._watched.update(turn.hosted)
         return plans
 
-    def _plan_one(self, request: Request, turn: _Turn) -> Plan | None:
+    def _plan_one(self, request: Request, turn: PlannedTurn, now: Callable[[], int]) -> Planned:
+        if request.op == "learn":
+            return self._plan_to_learn(request, turn)
+        if is_held(request):
+            return self._plan_to_hold(request, turn, now())
+        if request.op == "label":
+            return self._plan_to_label(request, turn, now())
         if request.op == "resume":
-            hosted = self._registry.get(request.model, request.id)
-            hosted.producers.own(request.producer, request.peer)
-        if request.op != "learn":
-            return None
-        hosted = self._registry.get(request.model, request.id)
+            hosted, _ = self._hosted(request, turn)
+            turn.check_user(request, hosted)
+            hosted.producers.resume(request.producer, request.peer)
+        elif request.op == "lag":
+            turn.check_user(request, self._existing(request, turn))
+        elif request.op == "create" and not has_origin(request):
+            return self._plan_to_create(request, turn)
+        elif request.op == "drop":
+            return self._plan_to_drop(request, turn)
+        elif request.op == "drop_label":
+            return self._plan_to_drop_label(request, turn)
+        return None
+
+    def _plan_to_learn(self, request: Request, turn: PlannedTurn) -> Plan:
+        hosted, made = self._hosted(request, turn)
         model = hosted.model
-        batch = model.kernel.decode(request.body, model.limits, labelled=True)
+        batch = model.decode(request.body, labelled=True)
         labels = sided(turn.labels_of(hosted), batch)
-        plan = turn.duplicate_of(request, hosted, batch) if request.producer else None
-        if plan is None:
-            turn.labels[hosted.name] = labels
-            plan = Plan(request, hosted, batch)
-            turn.add(plan)
+        plan = (
+            turn.duplicate_of(request, hosted, batch, self._changes) if request.producer else None
+        )
+        if plan is not None:
+            return plan
+        turn.labels[hosted.name] = labels
+        before: list[Create | Limit | Own] = []
+        if made is not None:
+            turn.create(made)
+            before.append(made)
+        else:
+            before += self._before(hosted, turn)
+        own = turn.claim(request, hosted, self._changes, self.policy.max_user_producers)
+        if own is not None:
+            before.append(own)
+        plan = Plan(request, hosted, batch, self._changes, before)
+        turn.learn(plan)
         return plan
+
+    def _before(self, hosted: Hosted, turn: PlannedTurn) -> list[Create | Limit]:
+        """The changes that have to be written before others of a model."""
+        if not hosted.must_log_limits or hosted.name in turn.limited:
+            return []
+        limit = Limit(hosted, self._changes)
+        turn.add(limit)
+        turn.limited.add(hosted.name)
+        return [limit]
+
+    def _plan_to_hold(self, request: Request, turn: PlannedTurn, now: int) -> Hold:
+        hosted = self._existing(request, turn)
+        labels = turn.labels_of(hosted)
+        plan = plan_to_hold(request, hosted, self._changes, now, labels)
+        plan.before = self._before(hosted, turn)
+        turn.add(plan)
+        return plan
+
+    def _plan_to_label(self, request: Request, turn: PlannedTurn, now: int) -> Label:
+        hosted = self._existing(request, turn)
+        labelled = turn.labelled.setdefault(hosted.model.id, set())
+        plan, labels = plan_to_label(
+            request, hosted, self._changes, now, turn.labels_of(hosted), labelled
+        )
+        if not plan.due.keys:
+            return plan
+        turn.labels[hosted.name] = labels
+        labelled.update(plan.due.keys)
+        plan.before = self._before(hosted, turn)
+        turn.teach(plan, hosted, plan.due.batch)
+        return plan
+
+    def expire(self, hosted: Hosted, refusal: Refusal | None) -> None:
+        """Let some samples of a model leave whose time is up, in a turn of its own.
+
+        Raises NotDurable, MemoryError: then they stay.
+        """
+        self._writer.settle()
+        plan = plan_to_expire(hosted, self._changes, self.clock())
+        if plan is None:  # what was to leave has left already
+            state, stored = hosted.learning
+            stored.next_expiry = state.held.next_expiry or 0
+            return
+        turn = PlannedTurn(self._writer, self._registry, math.inf, refusal)
+        plan.before = self._before(hosted, turn)
+        turn.teach(plan, hosted, plan.due.batch)
+        turn.write(more=False)
+        self._turn = turn
+        self._watched[hosted.name] = hosted
+        plan.carry_out()
+
+    def _existing(self, request: Request, turn: PlannedTurn) -> Hosted:
+        """The model of a request. Raises RequestError."""
+        created = turn.created.get(request.model)
+        if created is not None:
+            return created.hosted
+        if request.model in turn.dropped:
+            raise RequestError("NO_MODEL", f"model {request.model} was dropped", None, request.id)
+        return self._registry.get(request.model, request.id)
+
+    def _hosted(self, request: Request, turn: PlannedTurn) -> tuple[Hosted, Create | None]:
+        """The model of a request, and its creation where the request makes it.
+
+        Raises RequestError.
+        """
+        is_new = request.model in turn.dropped or request.model not in self._registry
+        if request.model in turn.created or not is_new or not self.policy.auto_create:
+            return self._existing(request, turn), None
+        made = self.creation(request, LearnerConfig(**self.policy.given), turn)
+        return made.hosted, made
+
+    def _plan_to_create(self, request: Request, turn: PlannedTurn) -> Planned:
+        config = _config_of(request)
+        created = turn.created.get(request.model)
+        stored = None if request.model in turn.dropped else self._registry.stored(request.model)
+        if created is None and stored is None:
+            made = self.creation(request, config, turn)
+            turn.create(made)
+            return made
+        hosted = created.hosted if created else self._registry.find(request.model)
+        if request.options["if_exists"] == "same" and hosted is not None:
+            if hosted.model.config == config:
+                return created
+            raise RequestError(
+                "EXISTS",
+                f"model {request.model}: expected its configuration,"
+                f" {_shown(hosted.model.config)}, got {_shown(config)}",
+                None, request.id,
+            )  # fmt: skip
+        raise exists(request)
+
+    def creation(
+        self,
+        request: Request,
+        config: LearnerConfig,
+        turn: PlannedTurn | None,
+        origin: tuple[OnlineSVM, str] | None = None,
+    ) -> Create:
+        """The creation of a new model that a request names, or of one that goes on from `origin`,
+        which has a digest.
+
+        Raises RequestError where there are too many.
+        """
+        policy, name, user = self.policy, request.model, request.permit.name
+        self.expect_room(request, turn)
+        limits = policy.limits_of(config)
+        model = OnlineSVM(limits=limits, **config.as_dict()) if origin is None else origin[0]
+        model.id = os.urandom(16)
+        model.limit(limits)
+        producers, held = Producers(policy.max_producers), Held(policy.max_held)
+        state = ModelState(name, model, producers, held, LogPosition(0, 0), 0, 0, user)
+        stored = StoredModel(name, model.id, 0, user=user)
+        hosted = Hosted(name, model, producers, state, stored)
+        return Create(hosted, self._registry, self._changes, origin[1] if origin else None)
+
+    def expect_room(self, request: Request, turn: PlannedTurn | None = None) -> None:
+        """Raise RequestError if there are as many models as there may be, or of the request's user;
+        those that `turn` creates count.
+        """
+        policy, registry, user = self.policy, self._registry, request.permit.name
+        count, owned = len(registry), registry.created_by(user)
+        if turn is not None:
+            count += len(turn.created) - len(turn.dropped)
+            owned += sum(made.user == user for made in turn.created.values())
+            owned -= sum(registry.user_of(name) == user for name in turn.dropped)
+        text = ""
+        if count >= policy.max_models:
+            text = f"{policy.max_models} models (max_models)"
+        elif user and policy.max_user_models is not None and owned >= policy.max_user_models:
+            text = f"{policy.max_user_models} models of {user} (max_user_models)"
+        if text:
+            text = f"expected at most {text}, got one more"
+            raise RequestError("TOO_LARGE", text, None, request.id)
+
+    def create(self, made: Create) -> None:
+        """Write a creation in a turn of its own; `made.carry_out` then serves the model."""
+        self._writer.settle()
+        turn = PlannedTurn(self._writer, self._registry, math.inf, None)
+        turn.create(made)
+        turn.write(more=False)
+        self._turn = turn
+
+    def _plan_to_drop(self, request: Request, turn: PlannedTurn) -> Drop:
+        created = turn.created.pop(request.model, None)
+        if created is not None:
+            stored = created.hosted.stored
+        elif request.model in turn.dropped:
+            stored = None
+        else:
+            stored = self._registry.stored(request.model)
+        if stored is None:
+            self._registry.get(request.model, request.id)  # raises NO_MODEL
+            raise RequestError("NO_MODEL", f"model {request.model} was dropped", None, request.id)
+        if stored.damage is not None and not stored.created:
+            raise RequestError("DAMAGED", stored.damage, None, request.id)
+        drop = Drop(stored, self._registry, self._changes, self._snapshots)
+        turn.drop(drop)
+        return drop
+
+    def _plan_to_drop_label(self, request: Request, turn: PlannedTurn) -> DropLabel:
+        hosted = self._existing(request, turn)
+        check_many(hosted.model, request)
+        labels = cast(ClassLabels, turn.labels_of(hosted)).copy()
+        id = labels.id_of(request.options["label"])
+        drop = DropLabel(hosted, self._changes, labels.name(id))
+        labels.drop(id)
+        turn.drop_label(drop, labels)
+        return drop
 
     @property
     def refusal(self) -> Refusal | None:
@@ -94,9 +377,10 @@ class Leader:
             model, known = hosted.model, hosted.drifts
             hosted.drifts = model.drifts
             if hosted.drifts > known:
+                which = "" if hosted.name == DEFAULT_MODEL else f"model {hosted.name}: "
                 log.warning(
-                    "drift: the error rose, by position %d; now %.4f",
-                    model.position, model.progressive.recent_error,
+                    "%sdrift: the error rose, by position %d; now %.4f",
+                    which, model.position, model.progressive.recent_error,
                 )  # fmt: skip
         self._watched.clear()
 
@@ -109,105 +393,29 @@ class Leader:
         self._writer.close()
 
 
-class _Turn:
-    """A turn of the loop while it is planned.
+def has_origin(request: Request) -> bool:
+    """Whether a request creates a model from a file or another model."""
+    options = request.options
+    return options["copy_of"] is not None or options["upload"] is not None
 
-    hosted: the models that it changes, by name. labels: of each, with those of the requests so far.
-    """
 
-    def __init__(self, writer: Writer, part_bytes: float, refusal: Refusal | None) -> None:
-        self._writer = writer
-        self._part_bytes = part_bytes
-        self._refusal = refusal
-        self._last: Part | None = None
-        self.labels: dict[str, Labels] = {}
-        self._sequences: dict[str, Turn] = {}
-        self._numbered: dict[tuple[str, bytes, int], Plan] = {}
-        self.hosted: dict[str, Hosted] = {}
-        self._batches: dict[str, list[BatchColumns]] = {}  # of the whole turn, by model
-        self._part: list[Plan] = []
-        self._size = 0
+def exists(request: Request) -> RequestError:
+    """The error of a creation under a name that is taken."""
+    return RequestError(
+        "EXISTS", f"expected a name that no model has, got {request.model}", None, request.id
+    )
 
-    @property
-    def refusal(self) -> Refusal | None:
-        """Why not all of it is in the log; None where it is. Waits until that is known."""
-        if self._refusal is not None or self._last is None:
-            return self._refusal
-        error = self._last.wait()  # the first that fails fails all after it
-        return error if isinstance(error, NotDurable | MemoryError) else None
 
-    def labels_of(self, hosted: Hosted) -> Labels:
-        """The labels that a model will have once the requests so far are applied."""
-        return self.labels.get(hosted.name, hosted.model.labels)
+def _config_of(request: Request) -> LearnerConfig:
+    """The configuration in a request to create. Raises RequestError."""
+    try:
+        config = LearnerConfig.from_dict(dict(request.options["config"]))
+        if config.vectors is not None:
+            embedding(config.vectors)  # or the model could never be made
+        return config
+    except (ConfigError, TypeError, VectorsMissing) as error:
+        raise RequestError("BAD_REQUEST", str(error), None, request.id) from None
 
-    def duplicate_of(self, request: Request, hosted: Hosted, batch: BatchColumns) -> Plan | None:
-        """The plan of a numbered request that was applied before, or will be in this turn.
 
-        None where it is the next of its producer. Raises RequestError if it is neither.
-        """
-        producers = hosted.producers
-        if not producers.is_owner(request.producer, request.peer):
-            raise RequestError(
-                "SEQUENCE_GAP",
-                "another connection has asked to resume this producer; ask to resume it first",
-                None,
-                request.id,
-            )
-        sequences = self._sequences.setdefault(hosted.name, Turn(producers))
-        expected = sequences.last_sequence(request.producer) + 1
-        if request.sequence > expected:
-            raise RequestError(
-                "SEQUENCE_GAP",
-                f"expected sequence {expected}, got {request.sequence}",
-                None,
-                request.id,
-            )
-        if request.sequence == expected:
-            sequences.plan(request.producer, request.sequence)
-            return None
-        first = self._numbered.get((hosted.name, request.producer, request.sequence))
-        return Plan(request, hosted, batch, is_duplicate=True, first=first)
-
-    def add(self, plan: Plan) -> None:
-        """Have a request written, unless it is refused already; full parts at once."""
-        request, name = plan.request, plan.hosted.name
-        if request.producer:
-            self._numbered[name, request.producer, request.sequence] = plan
-        if name not in self.hosted:
-            self.hosted[name] = plan.hosted
-            self._batches[name] = []
-        if self._refusal is not None:
-            plan.refusal = self._refusal
-            return
-        self._batches[name].append(plan.batch)
-        self._part.append(plan)
-        self._size += len(request.body)
-        if self._size >= self._part_bytes:
-            self.write(more=True)
-
-    def write(self, *, more: bool) -> None:
-        """Hand the part over to the writer; `more` may follow.
-
-        First memory is reserved to learn it and all before it. Where there is none, it is refused.
-        """
-        plans, self._part, self._size = self._part, [], 0
-        try:
-            for name, hosted in self.hosted.items():
-                hosted.model.reserve(self._batches[name])
-        except MemoryError as error:
-            self._refusal = error
-            for plan in plans:
-                plan.refusal = error
-            return
-        entries: list[Entry] = []
-        part = Part()
-        for plan in plans:
-            request = plan.request
-            # A request without samples and without a number changes nothing.
-            if len(plan.batch) or request.producer:
-                plan.part, plan.index = part, len(entries)
-                model = plan.hosted.model.id
-                entries.append(Entry(Kind.LEARN, model, request.header, request.body))
-        if entries:
-            self._writer.write(entries, part, more=more)
-            self._last = part
+def _shown(config: LearnerConfig) -> str:
+    return " ".join(f"{name}={value}" for name, value in config.as_dict().items())

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 
 from onlinesvm.service.server.disk_space import RETRY_S
 from onlinesvm.service.server.leader import Leader
-from onlinesvm.service.server.snapshotter import Snapshotter, Written
+from onlinesvm.service.server.snapshotter import Snapshotter
 from onlinesvm.service.storage.log import Log
 
 __all__ = ["LogHealth"]
@@ -30,7 +30,7 @@ class LogHealth:
         self._log = writer
         self._leader = leader
         self._snapshotter = snapshotter
-        self._snapshot: Future[Written] | None = None  # the one that makes learning possible again
+        self._snapshot: Future[None] | None = None  # the one that makes learning possible again
         self._retry_at = 0.0
         self._check_at = 0.0
 
@@ -83,7 +83,7 @@ class LogHealth:
         else:
             self._snapshot = self._snapshotter.ask()
 
-    def _take(self, snapshot: Future[Written], now: float) -> None:
+    def _take(self, snapshot: Future[None], now: float) -> None:
         self._snapshot = None
         if snapshot.exception() is None:
             self._log.clear()

@@ -15,8 +15,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import chain
 
 from onlinesvm.config import Limits
+from onlinesvm.service.keys.permit import ANYONE
 from onlinesvm.service.protocol import (
     DEFERRING,
     Id,
@@ -28,9 +30,11 @@ from onlinesvm.service.protocol import (
     parse_request,
     split_envelope,
 )
+from onlinesvm.service.server.auth.access import Access
 from onlinesvm.service.server.counters import Counters
+from onlinesvm.service.server.order import parts_of
 from onlinesvm.service.server.plan import Fatal, Planned
-from onlinesvm.service.server.router import Frames, Router
+from onlinesvm.service.server.router import Frames, Router, Sender
 from onlinesvm.service.server.service import Answering
 
 __all__ = ["Loop"]
@@ -50,7 +54,7 @@ _MAX_DEFERRED = 1024
 class _Deferred:
     """A request whose answer is being prepared beside the loop."""
 
-    identity: bytes
+    sender: Sender
     envelope: Frames
     id: Id
     answer: Future[Reply]
@@ -60,7 +64,7 @@ class _Deferred:
 class _Message:
     """A message of a turn: its sender, its envelope, and its request or the error that answers."""
 
-    identity: bytes
+    sender: Sender
     envelope: Frames
     parsed: Request | Exception
 
@@ -68,14 +72,21 @@ class _Message:
 class Loop:
     """Turns of a socket bound to the endpoint `bind`; each is carried out by a service.
 
-    `endpoint` is the real one. Raises StateError if it cannot be bound.
+    `endpoint` is the real one. access: who may connect, and what each may do. on_hangup: is
+    called after a SIGHUP, between turns. Raises StateError if it cannot be bound.
     """
 
-    def __init__(self, bind: str, limits: Limits, counters: Counters) -> None:
+    def __init__(
+        self, bind: str, limits: Limits, counters: Counters, access: Access | None = None
+    ) -> None:
+        access = Access() if access is None else access
         self.counters = counters
         self.is_stopping = False
         self._limits = limits
-        self._router = Router(bind, limits)
+        self._users = access.users
+        self.on_hangup: Callable[[], None] = lambda: None
+        self._has_hung_up = False
+        self._router = Router(bind, limits, access)
         self.endpoint = self._router.endpoint
         self._due = 0.0
         self._deferred: list[_Deferred] = []
@@ -101,62 +112,86 @@ class Loop:
 
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:
-        """Let SIGTERM, SIGINT and a hangup stop the loop."""
+        """Let SIGTERM and SIGINT stop the loop, and a hangup read keys and settings again."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        numbers = [signal.SIGTERM, signal.SIGINT]
+        handlers = {signal.SIGTERM: self.stop, signal.SIGINT: self.stop}
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
-            numbers.append(signal.SIGHUP)
-        before = {number: signal.signal(number, lambda *_: self.stop()) for number in numbers}
+            handlers[signal.SIGHUP] = self._hang_up
+        before = {
+            number: signal.signal(number, lambda *_, then=then: then())
+            for number, then in handlers.items()
+        }
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    def _hang_up(self) -> None:
+        """Have keys and settings read again; from a signal handler."""
+        self._has_hung_up = True
+        self._router.wake()
+
     def _turn(self, service: Answering) -> None:
-        self.counters.dropped_requests = self._router.dropped_requests
+        if self._has_hung_up:
+            self._has_hung_up = False
+            self._users.reload()
+            self.on_hangup()
+        router, counters = self._router, self.counters
+        counters.dropped_requests = router.dropped_requests
+        counters.connections = router.door.connections
+        counters.refused_connections = router.door.refused
         now = time.monotonic()
         if now >= self._due or self._router.was_woken:
             self._due = min(service.tick(now), now + _LONGEST_SLEEP_S)
+            self._send_done()
         sleep_s = self._due - now
         if self._router.keeps:
             sleep_s = min(sleep_s, _RETRY_S)
         received = self._router.turn(max(0.0, sleep_s))
         self._router.retry()
-        messages = [self._parse(identity, frames) for identity, frames in received]
+        messages = [self._parse(sender, frames) for sender, frames in received]
         if messages:
+            began = time.perf_counter()
             self._carry_out(service, messages)
+            self.counters.note_turn(time.perf_counter() - began)
         self.answer_deferred(service)
 
-    def _parse(self, identity: bytes, frames: Frames) -> _Message:
+    def _parse(self, sender: Sender, frames: Frames) -> _Message:
         """The request in a message, or the error that answers it."""
         self.counters.requests += 1
         envelope, rest = split_envelope(frames)
         refusal = self._error_of_envelope(envelope)
         if refusal is not None:
-            return _Message(identity, (), refusal)
+            return _Message(sender, (), refusal)
+        permit = self._users.permit_of(sender.key)
         try:
-            return _Message(identity, envelope, parse_request(rest, self._limits, identity))
+            peer = sender.user.encode()
+            request = parse_request(rest, self._limits, peer, permit or ANYONE)
+            self.counters.operations[request.op] += 1
+            self._users.check(permit, request)
+            self._users.quotas.enter(request, frames)
+            return _Message(sender, envelope, request)
         except Exception as error:
-            return _Message(identity, envelope, error)
+            return _Message(sender, envelope, error)
 
     def _carry_out(self, service: Answering, messages: Sequence[_Message]) -> None:
-        """Plan all requests of a turn, then answer each message in order."""
+        """Plan the requests of a turn, then answer each message in order."""
         requests = [m.parsed for m in messages if isinstance(m.parsed, Request)]
-        plans = iter(service.plan(requests))
+        plans = chain.from_iterable(map(service.plan, parts_of(requests)))
         for message in messages:
             request = message.parsed
             if isinstance(request, Request):
                 self._handle(service, message, request, next(plans))
             else:
-                self._refuse(message.identity, message.envelope, None, request)
+                self._refuse(message.sender, message.envelope, None, request)
 
     def _handle(
         self, service: Answering, message: _Message, request: Request, plan: Planned
     ) -> None:
-        identity, envelope = message.identity, message.envelope
+        sender, envelope = message.sender, message.envelope
         try:
             if len(self._deferred) >= _MAX_DEFERRED and request.op in DEFERRING:
                 raise RequestError(
@@ -169,12 +204,12 @@ class Loop:
         except Fatal:
             raise
         except Exception as error:
-            self._refuse(identity, envelope, request.id, error)
+            self._refuse(sender, envelope, request.id, error)
         else:
             if isinstance(answer, Future):
-                self._deferred.append(_Deferred(identity, envelope, request.id, answer))
+                self._deferred.append(_Deferred(sender, envelope, request.id, answer))
             else:
-                self._reply(identity, envelope, request.id, answer)
+                self._reply(sender, envelope, request.id, answer)
 
     def _error_of_envelope(self, envelope: Frames) -> RequestError | None:
         if not envelope:
@@ -193,33 +228,37 @@ class Loop:
             )
         return None
 
-    def _reply(self, identity: bytes, envelope: Frames, id: Id, reply: Reply) -> None:
+    def _reply(self, sender: Sender, envelope: Frames, id: Id, reply: Reply) -> None:
         header = encode_reply(id, reply.keys)
         body = () if reply.body is None else (reply.body,)
-        self._router.send(identity, (*envelope, header, *body))
+        self._router.send(sender, (*envelope, header, *body))
 
-    def _refuse(self, identity: bytes, envelope: Frames, id: Id, error: BaseException) -> None:
+    def _refuse(self, sender: Sender, envelope: Frames, id: Id, error: BaseException) -> None:
         if not isinstance(error, RequestError):
             log.error("a request failed unexpectedly", exc_info=error)
             error = RequestError("INTERNAL", f"{type(error).__name__}: {error}", None, id)
         self.counters.errors[error.code] += 1
-        self._router.send(identity, (*envelope, encode_error(error)))
+        self._router.send(sender, (*envelope, encode_error(error)))
 
     def answer_deferred(self, service: Answering | None = None) -> None:
         """Send the answers that were prepared beside the loop, after `service` has taken them."""
+        if service is not None and any(deferred.answer.done() for deferred in self._deferred):
+            service.tick(time.monotonic())  # an outcome takes effect before it is announced
+        self._send_done()
+
+    def _send_done(self) -> None:
+        """Send the answers that are there."""
         done: list[_Deferred] = []
         waiting: list[_Deferred] = []
         for deferred in self._deferred:
             (done if deferred.answer.done() else waiting).append(deferred)
-        if not done:
-            return
         self._deferred = waiting
-        if service is not None:
-            service.tick(time.monotonic())  # an outcome takes effect before it is announced
         for deferred in done:
             error = deferred.answer.exception()
+            if not self._router.is_open(deferred.sender):
+                continue  # another client may have its identity by now
             if error is None:
                 reply = deferred.answer.result()
-                self._reply(deferred.identity, deferred.envelope, deferred.id, reply)
+                self._reply(deferred.sender, deferred.envelope, deferred.id, reply)
             else:
-                self._refuse(deferred.identity, deferred.envelope, deferred.id, error)
+                self._refuse(deferred.sender, deferred.envelope, deferred.id, error)

@@ -2,7 +2,8 @@
 
 A reply that does not fit is kept and retried. Until it is sent, further requests of that client are
 dropped unread and counted, so a client that does not read its replies delays no other. ZeroMQ can
-neither close one peer nor bound the frames of a message before all have arrived.
+neither close one peer nor bound the frames of a message before all have arrived; docs/security.md
+says whom the socket is for.
 """
 
 from __future__ import annotations
@@ -14,14 +15,18 @@ import os
 import threading
 from collections import deque
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import zmq
 
 from onlinesvm.config import Limits
 from onlinesvm.service.endpoint import is_ipc_in_use
 from onlinesvm.service.errors import StateError
+from onlinesvm.service.server.auth.access import Access
+from onlinesvm.service.server.auth.door import Door
+from onlinesvm.service.server.auth.seed import seed_generator
 
-__all__ = ["Frames", "Router"]
+__all__ = ["Frames", "Router", "Sender"]
 
 log = logging.getLogger(__name__)
 
@@ -44,19 +49,48 @@ _WAKER = b"waker" + os.urandom(16)
 Frames = Sequence[bytes]
 
 
+class Sender(NamedTuple):
+    """The connection that a message came by.
+
+    identity: its address; another connection may take it later. user: the connection's number, a
+    blank and the client's public key, as `auth.door` gives it; no other connection ever has it.
+    frame: the message's first.
+    """
+
+    identity: bytes
+    user: str
+    frame: zmq.Frame
+
+    @property
+    def key(self) -> str:
+        """The client's public key; empty where there are no keys."""
+        return self.user.partition(" ")[2]
+
+    @property
+    def number(self) -> int:
+        return int(self.user.partition(" ")[0])
+
+    @property
+    def descriptor(self) -> int:
+        """The connection's descriptor, when the message came."""
+        return int(self.frame.get(zmq.SRCFD))
+
+
 class Router:
     """A ROUTER socket bound to `bind`; `endpoint` has the port that was chosen for ``*``.
 
     Raises StateError if it cannot be bound.
     """
 
-    def __init__(self, bind: str, limits: Limits) -> None:
+    def __init__(self, bind: str, limits: Limits, access: Access | None = None) -> None:
         self.dropped_requests = 0
         self.was_woken = False  # whether `wake` was called for the last turn
         # Replies that did not fit, by client; several if some were prepared beside the loop.
-        self._kept: dict[bytes, deque[Frames]] = {}
+        self._kept: dict[bytes, deque[tuple[Sender, Frames]]] = {}
         self._waker: zmq.Socket[bytes] | None = None
         self._waking = threading.RLock()
+        seed_generator()
+        access = Access() if access is None else access
         self._context = zmq.Context()
         self.socket = self._context.socket(zmq.ROUTER)
         self.socket.linger = int(CLOSE_S * 1000)
@@ -67,13 +101,23 @@ class Router:
         self.socket.backlog = 512
         self.socket.tcp_keepalive = 1
         self.socket.ipv6 = "[" in bind
+        is_permitted = None
+        if access.pair is not None:
+            self.socket.curve_server = True
+            self.socket.curve_secretkey = access.pair.secret.encode()
+            is_permitted = access.users.is_permitted
+        self.door = Door(self._context, self.socket, access.max_connections, is_permitted)
         try:
             if is_ipc_in_use(bind):
-                raise StateError(f"cannot bind {bind}: {zmq.strerror(zmq.EADDRINUSE)}")
-            self.socket.bind(bind)
+                raise StateError(_unbound(bind, zmq.EADDRINUSE))
+            mask = os.umask(0o177)  # of an ipc socket: only the daemon's user connects
+            try:
+                self.socket.bind(bind)
+            finally:
+                os.umask(mask)
         except zmq.ZMQError as error:
             self.close()
-            raise StateError(f"cannot bind {bind}: {zmq.strerror(error.errno or 0)}") from None
+            raise StateError(_unbound(bind, error.errno or 0)) from None
         except StateError:
             self.close()
             raise
@@ -92,19 +136,20 @@ class Router:
         """True while a reply waits for room."""
         return bool(self._kept)
 
-    def turn(self, seconds: float) -> list[tuple[bytes, Frames]]:
-        """The messages of one turn: each client's identity, and the frames it sent.
+    def turn(self, seconds: float) -> list[tuple[Sender, Frames]]:
+        """The messages of one turn: each one's sender, and the frames it sent.
 
         Waits for the first until about `seconds` have passed or `wake` is called, then takes those
         that have arrived.
         """
-        taken: list[tuple[bytes, Frames]] = []
+        taken: list[tuple[Sender, Frames]] = []
         self.was_woken = False
         count = size = 0
         # One blocking receive costs less than a poll and a receive.
         message = self._receive(math.ceil(seconds * _TICKS_PER_S) * _TICK_MS)
         while message is not None:
-            identity, *frames = message
+            frame, frames = message
+            identity = frame.bytes
             count += 1  # dropped ones too: they must not hold up other clients
             size += sum(map(len, frames))
             if identity in self._kept:
@@ -112,22 +157,30 @@ class Router:
             elif identity == _WAKER:
                 self.was_woken = True
             else:
-                taken.append((identity, frames))
+                # Asked of every message: the identity says nothing about who sends.
+                taken.append((Sender(identity, str(frame.get("User-Id")), frame), frames))
             if size >= TURN_BYTES or count == TURN_MESSAGES:
                 break
             # Asking is cheaper than the exception of a receive without a message.
             there = int(self.socket.getsockopt(zmq.EVENTS)) & _POLLIN
-            message = self.socket.recv_multipart(_NOBLOCK) if there else None
+            message = self._message(_NOBLOCK) if there else None
         return taken
 
-    def _receive(self, timeout_ms: int) -> list[bytes] | None:
+    def _receive(self, timeout_ms: int) -> tuple[zmq.Frame, list[bytes]] | None:
         """The next message, None where none comes in time."""
         if timeout_ms != self._timeout_ms:
             self._timeout_ms = self.socket.rcvtimeo = timeout_ms
         try:
-            return self.socket.recv_multipart()
+            return self._message(0)
         except zmq.Again:
             return None
+
+    def _message(self, flags: int) -> tuple[zmq.Frame, list[bytes]]:
+        """The next message: the sender's identity, with what is known of the sender, and the rest.
+
+        Raises Again where there is none.
+        """
+        return self.socket.recv(flags, copy=False), self.socket.recv_multipart()
 
     def wake(self) -> None:
         """End a `turn` that waits; from any thread, or a signal handler."""
@@ -135,12 +188,17 @@ class Router:
             if self._waker is not None:
                 self._waker.send(b"", zmq.NOBLOCK)
 
-    def send(self, identity: bytes, frames: Frames) -> None:
+    def is_open(self, sender: Sender) -> bool:
+        """True if the sender's connection is open: only then is its identity still its own."""
+        return self.door.is_open(sender.descriptor, sender.number)
+
+    def send(self, sender: Sender, frames: Frames) -> None:
         """Send a reply, or keep it until there is room; one to a client that left is dropped."""
+        identity = sender.identity
         if identity in self._kept:
-            self._kept[identity].append(frames)
-        elif not self._try(identity, frames):
-            self._kept[identity] = deque([frames])
+            self._kept[identity].append((sender, frames))
+        elif not self._try(identity, frames) and self.is_open(sender):
+            self._kept[identity] = deque([(sender, frames)])
             log.warning(
                 "client %s does not read its replies; its requests are dropped", identity.hex()
             )
@@ -163,7 +221,10 @@ class Router:
     def retry(self) -> None:
         """Send the replies that were kept, as far as there is room."""
         for identity, kept in list(self._kept.items()):
-            while kept and self._try(identity, kept[0]):
+            while kept:
+                sender, frames = kept[0]
+                if self.is_open(sender) and not self._try(identity, frames):
+                    break
                 kept.popleft()
             if not kept:
                 del self._kept[identity]
@@ -173,5 +234,14 @@ class Router:
         if self._waker is not None:
             with self._waking:
                 self._waker.close()
+        self.door.close()
         self.socket.close()
         self._context.term()
+
+
+def _unbound(bind: str, code: int) -> str:
+    """The message about an endpoint that cannot be bound."""
+    text = f"cannot bind {bind}: {zmq.strerror(code)}"
+    if code == zmq.EADDRINUSE:
+        text += "; `onlinesvm ping` shows a daemon that runs there, --bind names another endpoint"
+    return text

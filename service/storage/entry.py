@@ -14,8 +14,14 @@
     kind         header                                                  body
     learn        the request's own frame                                 the request's own frame
     create       map {name, config} and the keys of `limits`             empty
-    limits       map {max_features, max_producers, clipped_value,        empty
-                 clipped_importance}
+    limits       map {max_features, max_producers, max_held,             empty
+                 clipped_value, clipped_importance,
+                 max_labels_per_feature}
+    drop_label   map {label}                                             empty
+    own          map {producer, user, forgotten}: the producer belongs   empty
+                 to the user, whose producer `forgotten` (bin, maybe
+                 empty) is forgotten for it
+    hold, label, expire: see `held_entries`
     term         empty                                                   empty
     close        empty                                                   the next segment's salt, u4
 
@@ -57,6 +63,7 @@ class Kind(IntEnum):
     LABEL = 7
     EXPIRE = 8
     TERM = 9
+    OWN = 10
 
 
 class LogPosition(NamedTuple):

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import mmap
 import os
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from onlinesvm.errors import format_kind
 from onlinesvm.snapshot.writer import create_beside, sync_folder
 
-__all__ = ["Buffer", "Files", "make_private", "open_regular"]
+__all__ = ["Buffer", "Files", "contents_of", "free_name", "make_private", "open_regular"]
 
 Buffer = bytes | memoryview
 
@@ -33,6 +34,30 @@ def open_regular(path: Path) -> BinaryIO:
         why = f"expected a regular file, got {format_kind(mode)}"
         raise OSError(errno.EINVAL, why, os.fspath(path))
     return open(descriptor, "rb")
+
+
+@contextlib.contextmanager
+def contents_of(path: Path) -> Iterator[memoryview]:
+    """The bytes of a file, without reading them all at once. Raises OSError."""
+    with open_regular(path) as file:
+        if not path.stat().st_size:
+            yield memoryview(b"")
+            return
+        with (
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+            memoryview(mapped) as data,
+        ):
+            yield data
+
+
+def free_name(path: Path) -> Path:
+    """A name beside `path` that no file has."""
+    target = path.with_name(f"{path.name}.damaged")
+    number = 1
+    while target.exists():
+        number += 1
+        target = path.with_name(f"{path.name}.damaged-{number}")
+    return target
 
 
 def make_private(folder: Path) -> None:

@@ -12,7 +12,8 @@ import msgpack
 
 from onlinesvm.service.protocol import RequestError, numbering_of
 from onlinesvm.service.storage.entry import Damage, Kind, Record
-from onlinesvm.service.storage.replay import Stop, contents_of
+from onlinesvm.service.storage.posix import contents_of, free_name
+from onlinesvm.service.storage.replay import Stop
 from onlinesvm.service.storage.segment import (
     HEADER_BYTES,
     Segment,
@@ -22,7 +23,7 @@ from onlinesvm.service.storage.segment import (
 )
 from onlinesvm.snapshot.writer import sync_folder
 
-__all__ = ["cut", "losses", "set_segments_aside"]
+__all__ = ["count", "cut", "losses", "set_segments_aside"]
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ def losses(segments: Segments, stop: Stop | None, lsn: int, newest_known: int) -
                 elif found.kind != Kind.CLOSE and found.lsn > lsn:
                     readable += 1
                     reached = max(reached, found.lsn)
-                    samples += _count(producers, found)
+                    samples += count(producers, found)
     return {
         "lsn": lsn,
         "lost_entries": reached - lsn,
@@ -84,7 +85,7 @@ def _after(segments: Segments, stop: Stop | None) -> Segments:
     return [(first, path) for first, path in segments if stop is not None and path >= stop.path]
 
 
-def _count(producers: dict[str, dict[str, int]], found: Record) -> int:
+def count(producers: dict[str, dict[str, int]], found: Record) -> int:
     """Count a lost entry with its producer; returns its samples."""
     if found.kind != Kind.LEARN:
         return 0
@@ -92,7 +93,7 @@ def _count(producers: dict[str, dict[str, int]], found: Record) -> int:
         unpacker = msgpack.Unpacker(max_buffer_size=max(1, len(found.body)))
         unpacker.feed(found.body)
         samples: int = unpacker.read_array_header()
-        producer, sequence = numbering_of(found.header)
+        producer, sequence, _ = numbering_of(found.header)
     except (RequestError, msgpack.UnpackException, ValueError):
         return 0
     if producer:
@@ -143,13 +144,3 @@ def _truncate(path: Path, size: int) -> None:
     with open(path, "r+b") as file:
         file.truncate(size)
         os.fsync(file.fileno())
-
-
-def free_name(path: Path) -> Path:
-    """A name beside `path` that no file has."""
-    target = path.with_name(f"{path.name}.damaged")
-    number = 1
-    while target.exists():
-        number += 1
-        target = path.with_name(f"{path.name}.damaged-{number}")
-    return target

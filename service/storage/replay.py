@@ -1,7 +1,7 @@
-"""The entries of the log after the snapshots, applied to their models.
+"""The entries of the log after the snapshots, found and checked, and noted in their models.
 
 A torn tail is what a crash leaves: the last bytes of the last segment, with no whole entry after
-them. Any other fault is damage, and nothing after it is applied: also a segment that is missing,
+them. Any other fault is damage, and nothing after it is read: also a segment that is missing,
 and one of another folder. Damage in entries that every snapshot holds does not matter.
 """
 
@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import mmap
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from onlinesvm.errors import OnlineSVMError
 from onlinesvm.service.storage.entry import Damage, Kind, Record
+from onlinesvm.service.storage.held_entries import until_of
+from onlinesvm.service.storage.loading import Progress
 from onlinesvm.service.storage.log import LogEnd
-from onlinesvm.service.storage.model_state import ModelState
-from onlinesvm.service.storage.posix import open_regular
+from onlinesvm.service.storage.model_state import name_created_by, user_created_by
+from onlinesvm.service.storage.posix import contents_of
 from onlinesvm.service.storage.segment import (
     HEADER_BYTES,
     Segment,
@@ -30,14 +29,13 @@ from onlinesvm.service.storage.segment import (
     segment_name,
     segments_after,
 )
+from onlinesvm.service.storage.stored_model import StoredModel
 
-__all__ = ["Progress", "Replay", "Stop", "contents_of"]
+__all__ = ["Replay", "Stop"]
 
 log = logging.getLogger(__name__)
 
-# Called with the bytes replayed so far, and of how many.
-Progress = Callable[[int, int], None]
-_PROGRESS_BYTES = 2**20
+_SHOWN = 5  # models that an error names
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,69 +56,63 @@ class _StoppedError(Exception):
         self.stop = Stop(path, offset, message, is_torn)
 
 
-@contextlib.contextmanager
-def contents_of(path: Path) -> Iterator[memoryview]:
-    """The bytes of a file, without reading them all at once. Raises OSError."""
-    with open_regular(path) as file:
-        if not path.stat().st_size:
-            yield memoryview(b"")
-            return
-        with (
-            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
-            memoryview(mapped) as data,
-        ):
-            yield data
-
-
 class Replay:
-    """Applies a folder's log to `models`, which are by id as their snapshots have them.
+    """Reads a folder's log after the snapshots, and notes each entry in its model of `stored`.
 
-    folder: id of the state folder, None until a segment tells it. lsn, term: the largest so far.
-    Models that the log creates are added to `models`.
+    stored: by id; a model that the log creates is added, one that it drops goes to `dropped`.
+    folder: id of the state folder, None until a segment tells it. held: the LSN up to which the
+    snapshots hold the log: damage before it does not matter. lsn, term: the largest so far.
+    unknown: by id, where the first entry is of a model that is not in `stored`.
     """
 
     def __init__(
         self,
         segments: Segments,
         folder: bytes | None,
-        models: dict[bytes, ModelState],
-        kernel: str | None,
+        stored: dict[bytes, StoredModel],
+        held: int,
+        term: int,
         on_progress: Progress,
     ) -> None:
         self.folder = folder
-        self.models = models
-        self._held = {id: model.position.lsn for id, model in models.items()}  # by snapshots
-        self._held_by_all = min(self._held.values(), default=0)
-        self.lsn = self._held_by_all
-        self.term = max((model.position.term for model in models.values()), default=0)
+        self.stored = stored
+        self.dropped: list[StoredModel] = []
+        self.unknown: dict[bytes, Stop] = {}
+        self.lsn = self._held_by_all = held
+        self.term = term
+        self._held_last = max((model.held for model in stored.values()), default=held)
+        self._at_end = {model.held: model for model in stored.values()}  # by their last LSN
         self._last_term = 0  # of the entry that was read last
         self._segments = segments
-        self._kernel = kernel
-        self._progress = _Steps(on_progress)
+        self._on_progress = on_progress
         self._previous: SegmentEnd | None = None
         self._path: Path | None = None  # of the segment that `_previous` is the end of
         self._salt: int | None = None  # of the last segment, where it has no entries
 
     def run(self) -> Stop | None:
-        """Apply all entries up to the first damage; returns where that is. Raises OSError."""
+        """Note all entries up to the first damage; returns where that is. Raises OSError."""
         needed = segments_after(self._segments, self._held_by_all)
-        self._progress.total = sum(path.stat().st_size for _, path in needed)
-        try:
-            for i, segment in enumerate(needed):
-                self._take(*segment, needed[i + 1] if i + 1 < len(needed) else None)
-        except _StoppedError as stopped:
-            return stopped.stop
+        segments = self._segments  # all of them: a model without a snapshot may begin in any
+        for i, segment in enumerate(segments):
+            self._on_progress(i, len(segments))
+            try:
+                self._take(*segment, segments[i + 1] if i + 1 < len(segments) else None)
+            except _StoppedError as stopped:
+                if segment in needed:
+                    return stopped.stop
+                log.warning("%s; snapshots hold it", stopped.stop)
+                self._previous = None
         return None
 
     @property
     def end(self) -> LogEnd:
-        """The end of the log as far as it was applied."""
+        """The end of the log as far as it was read."""
         assert self.folder is not None
-        lsn = max([self.lsn, *self._held.values()])
+        lsn = max(self.lsn, self._held_last)
         return LogEnd(self.folder, self.term, lsn, self._previous, self._path, self._salt)
 
     def _take(self, first: int, path: Path, following: tuple[int, Path] | None) -> None:
-        """Apply the entries of one segment. Raises _StoppedError."""
+        """Note the entries of one segment. Raises _StoppedError."""
         with contents_of(path) as data:
             segment = self._segment(first, path, data, following)
             is_chained, after = False, None
@@ -129,7 +121,7 @@ class Replay:
                 is_chained = after is not None and after[:2] == (first, segment.salt)
             size = after.size if after is not None and is_chained else len(data)
             with data[:size] as counted:
-                damage = self._apply_all(path, segment, counted)
+                damage = self._note_all(path, segment, counted)
             if damage is not None and not (following and following[0] - 1 <= self._held_by_all):
                 is_torn = following is None
                 raise _StoppedError(path, damage.offset, damage.message, is_torn=is_torn)
@@ -147,7 +139,7 @@ class Replay:
         """The header of a segment that goes on from what was read. Raises _StoppedError."""
         expected = self.lsn + 1
         if first > expected and first - 1 > self._held_by_all:
-            if not self.models:
+            if not self.stored:
                 raise _StoppedError(
                     path, 0, f"expected entries from LSN {expected} on, or a snapshot that holds"
                     f" them, got LSN {first} and no snapshot",
@@ -168,20 +160,21 @@ class Replay:
                 f" {segment.folder.hex()}",
             )  # fmt: skip
         previous = segment.previous
-        for model in self.models.values():
-            ends_there = previous is not None and previous.lsn == model.position.lsn
-            if model.salt and ends_there and previous is not None and previous.salt != model.salt:
-                self._refuse_salt(path, model, previous.salt)
+        if previous is not None:
+            self._check_salt(path, previous.lsn, previous.salt)
         self.lsn = first - 1
         self._previous, self._path, self._salt = previous, None, segment.salt
         return segment
 
-    def _refuse_salt(self, path: Path, model: ModelState, salt: int) -> None:
-        raise _StoppedError(
-            path, 0,
-            f"it is of another log than the snapshot of model {model.name}: expected LSN"
-            f" {model.position.lsn} in a segment of salt {model.salt:08x}, got {salt:08x}",
-        )  # fmt: skip
+    def _check_salt(self, path: Path, lsn: int, salt: int) -> None:
+        """Raise _StoppedError if a snapshot holds entry `lsn` of another log than this."""
+        model = self._at_end.get(lsn)
+        if model is not None and model.salt not in (0, salt):
+            raise _StoppedError(
+                path, 0,
+                f"it is of another log than the snapshot of model {model.name}: expected LSN"
+                f" {lsn} in a segment of salt {model.salt:08x}, got {salt:08x}",
+            )  # fmt: skip
 
     def _is_named(self, first: int) -> bool:
         """True if the segment before says that this one was durable."""
@@ -225,13 +218,10 @@ class Replay:
             f" {segment.salt:08x}",
         )  # fmt: skip
 
-    def _apply_all(self, path: Path, segment: Segment, data: memoryview) -> Damage | None:
-        """Apply the entries in `data`; returns the damage after the last. Raises _StoppedError."""
+    def _note_all(self, path: Path, segment: Segment, data: memoryview) -> Damage | None:
+        """Note the entries in `data`; returns the damage after the last. Raises _StoppedError."""
         damage = None
-        at = 0
         for found in records_of(data, segment):
-            self._progress.add(found.end - at)
-            at = found.end
             if isinstance(found, Damage):
                 damage = damage or found
                 continue
@@ -249,7 +239,7 @@ class Replay:
                 )  # fmt: skip
             self.lsn, self._last_term = found.lsn, found.term
             self.term = max(self.term, found.term)
-            self._apply(path, segment, found)
+            self._note(path, segment, found)
             self._path, self._salt = path, None
             self._previous = SegmentEnd(
                 segment.first, segment.salt, found.end, found.lsn, found.checksum
@@ -265,54 +255,38 @@ class Replay:
             )  # fmt: skip
         log.warning("%s: byte %d: %s; snapshots hold it", path, damage.offset, damage.message)
 
-    def _apply(self, path: Path, segment: Segment, found: Record) -> None:
-        """Apply one entry, unless a snapshot holds it. Raises _StoppedError."""
+    def _note(self, path: Path, segment: Segment, found: Record) -> None:
+        """Note one entry, unless a snapshot holds it. Raises _StoppedError."""
         if found.kind == Kind.TERM:
             return
-        model = self.models.get(found.model)
-        if model is not None and found.lsn <= self._held.get(found.model, 0):
-            is_last = found.lsn == model.position.lsn
-            if is_last and model.salt and model.salt != segment.salt:
-                self._refuse_salt(path, model, segment.salt)
+        self._check_salt(path, found.lsn, segment.salt)
+        if found.kind == Kind.DROP:
+            self.unknown.pop(found.model, None)
+            if (dropped := self.stored.pop(found.model, None)) is not None:
+                self.dropped.append(dropped)
             return
-        try:
-            if found.kind == Kind.CREATE:
-                self._create(found, segment.salt)
-            elif model is None:
-                known = ", ".join(f"{m.name} ({m.model.id.hex()})" for m in self.models.values())
-                raise ValueError(
-                    f"it is of a model that is not in this folder: expected one of"
-                    f" {known or 'none'}, got {found.model.hex()}"
-                )
-            else:
-                model.apply(found, segment.salt)
-        except (OnlineSVMError, ValueError) as error:
-            raise _StoppedError(path, found.offset, str(error)) from None
-
-    def _create(self, found: Record, salt: int) -> None:
-        made = ModelState.created_by(found, salt, self._kernel)
-        for model in self.models.values():
-            if model.name == made.name:
-                raise ValueError(
-                    f"model {made.name}: expected id {model.model.id.hex()}, that of its snapshot,"
-                    f" got {found.model.hex()}"
-                )
-        self.models[found.model] = made
-
-
-class _Steps:
-    """Calls back about once a mebibyte."""
-
-    def __init__(self, on_progress: Progress) -> None:
-        self._on_progress = on_progress
-        self._done = self._reported = 0
-        self.total = 0
-
-    def add(self, size: int) -> None:
-        self._done += size
-        if self._done - self._reported >= _PROGRESS_BYTES or self._done == self.total:
-            self._reported = self._done
-            self._on_progress(self._done, self.total)
+        model = self.stored.get(found.model)
+        if model is None and found.kind == Kind.CREATE:
+            try:
+                user = user_created_by(found)
+                model = StoredModel(name_created_by(found), found.model, found.lsn, user=user)
+            except ValueError as error:
+                raise _StoppedError(path, found.offset, str(error)) from None
+            self.stored[found.model] = model
+        if model is not None:
+            if found.lsn > model.held:
+                model.add(found.lsn, (segment.first, found.offset), found.end - found.offset)
+                if found.kind == Kind.HOLD:
+                    with contextlib.suppress(ValueError):  # reported where it is applied
+                        model.expires(until_of(found))
+        elif found.model not in self.unknown and found.lsn > self._held_by_all:
+            known = ", ".join(f"{m.name} ({m.id.hex()})" for m in [*self.stored.values()][:_SHOWN])
+            self.unknown[found.model] = Stop(
+                path, found.offset,
+                f"it is of a model that is not in this folder: expected one of {known or 'none'},"
+                f" got {found.model.hex()}",
+                is_torn=False,
+            )  # fmt: skip
 
 
 def _previous_of(following: tuple[int, Path]) -> SegmentEnd | None:

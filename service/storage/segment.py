@@ -23,6 +23,10 @@ a crash can leave a segment without it.
 
 The first LSN of a segment is the last one before it plus 1. It is larger only where a machine
 crashed and lost the end of the log under a snapshot that holds those entries.
+
+An empty file ``<lsn, 20 digits>.held`` says that the newest snapshots of all models hold every
+entry up to that LSN. It is written before segments are removed: a model that was not changed for
+long has an old snapshot, and a start has to know that no entry after it is missing.
 """
 
 from __future__ import annotations
@@ -41,6 +45,7 @@ from typing import NamedTuple
 from onlinesvm.service.storage import entry
 from onlinesvm.service.storage.entry import ENTRY, Damage, Kind, Record
 from onlinesvm.service.storage.posix import open_regular
+from onlinesvm.snapshot.writer import sync_folder
 
 __all__ = [
     "HEADER_BYTES",
@@ -50,11 +55,14 @@ __all__ = [
     "closing_of",
     "drop_segments",
     "header_of",
+    "held_in",
+    "mark_held",
     "records_of",
     "remove_segment",
     "segment_name",
     "segments_after",
     "segments_in",
+    "superfluous_segments",
 ]
 
 MAGIC = b"onlsvmL\n"
@@ -66,6 +74,7 @@ HEADER_BYTES = HEADER.size + PREVIOUS.size + U4.size
 CLOSE_BYTES = ENTRY.size + U4.size
 
 _NAME = re.compile(r"(\d{20})\.log")
+_HELD = re.compile(r"(\d{20})\.held")
 
 # First LSN and path, the oldest first.
 Segments = list[tuple[int, Path]]
@@ -158,6 +167,30 @@ def segments_in(folder: Path) -> Segments:
     return sorted((int(match[1]), folder / name) for match, name in found if match)
 
 
+def held_in(folder: Path) -> int:
+    """The LSN up to which the newest snapshots of all models hold the log in `folder`, as the file
+    of that name says; 0 where there is none. Raises OSError.
+    """
+    try:
+        found = map(_HELD.fullmatch, os.listdir(folder))
+    except FileNotFoundError:
+        return 0
+    return max((int(match[1]) for match in found if match), default=0)
+
+
+def mark_held(folder: Path, lsn: int) -> None:
+    """Note, durably, that snapshots hold the log up to `lsn`. Raises OSError."""
+    path = folder / f"{lsn:020}.held"
+    if path.exists():
+        return
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    sync_folder(os.fspath(folder))
+    for name in os.listdir(folder):
+        earlier = _HELD.fullmatch(name)
+        if earlier and int(earlier[1]) < lsn:
+            (folder / name).unlink(missing_ok=True)
+
+
 def segments_after(segments: Segments, lsn: int) -> Segments:
     """Those of `segments` that can hold entries after `lsn`."""
     for i, (_, (following, _)) in enumerate(pairwise(segments)):
@@ -166,14 +199,19 @@ def segments_after(segments: Segments, lsn: int) -> Segments:
     return segments[-1:]
 
 
+def superfluous_segments(folder: Path, lsn: int) -> list[Path]:
+    """The segments in `folder` that hold no entry after `lsn`, but the last. Raises OSError."""
+    segments = segments_in(folder)
+    return [path for _, path in segments[: len(segments) - len(segments_after(segments, lsn))]]
+
+
 def drop_segments(folder: Path, lsn: int) -> int:
     """Remove the segments that hold no entry after `lsn`, but the last; returns how many.
 
     Raises OSError.
     """
-    segments = segments_in(folder)
-    superfluous = segments[: len(segments) - len(segments_after(segments, lsn))]
-    for _, path in superfluous:
+    superfluous = superfluous_segments(folder, lsn)
+    for path in superfluous:
         remove_segment(path)
     return len(superfluous)
 

@@ -1,29 +1,35 @@
 """The snapshots of a state folder: listing, writing, and dropping what they make superfluous.
 
-The newest two of a model stay, and the log from the older of the two on. Where the disk is full the
-newest, once it was read back, counts for both.
+The newest two of a model stay. A model that was changed after its newest needs the log from the
+older of the two on; one that was not needs none after a while, once its newest was read back
+again. Where the disk is full that is done at once.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from onlinesvm.service.storage.model_state import ModelState
+from onlinesvm.errors import OnlineSVMError, SnapshotError
 from onlinesvm.service.storage.posix import make_private
-from onlinesvm.service.storage.segment import drop_segments
+from onlinesvm.service.storage.segment import drop_segments, mark_held, superfluous_segments
 from onlinesvm.snapshot import reader, writer
 from onlinesvm.snapshot.format import Snapshot
 from onlinesvm.snapshot.writer import sync_folder
 from onlinesvm.svm import OnlineSVM
 
+if TYPE_CHECKING:
+    from onlinesvm.service.storage.stored_model import StoredModel
+
 __all__ = [
-    "DEFAULT_MODEL", "Snapshots", "StoredSnapshot", "model_folder", "models_in", "snapshot_name",
-    "snapshots_in",
+    "DEFAULT_MODEL", "DROPPED", "ORIGIN", "DroppedModel", "Listing", "Snapshots",
+    "StoredSnapshot", "listing_of", "model_folder", "models_in", "snapshot_name", "snapshots_in",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
@@ -31,7 +37,14 @@ log = logging.getLogger(__name__)
 DEFAULT_MODEL = "default"
 _SNAPSHOT = re.compile(r"snapshot-(\d{20})\.msgpack")
 _MODEL = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+_SET_ASIDE = re.compile(r"snapshot-(\d{20})\.msgpack\.damaged(?:-\d+)?")
 _KEPT = 2
+ORIGIN = "origin.msgpack"  # in a model's folder: the file that it was created from
+DROPPED = ".dropped-"  # begins the name of a dropped model's folder until it is removed
+
+
+class DroppedModel(OnlineSVMError):
+    """A model that was dropped while its snapshot was asked for."""
 
 
 class StoredSnapshot(NamedTuple):
@@ -66,37 +79,57 @@ def models_in(state: Path) -> list[str]:
         return []
 
 
+class Listing(NamedTuple):
+    """The snapshots in a model's folder.
+
+    whole: LSN and name of each, the newest first. set_aside: the LSNs of damaged ones that were set
+    aside.
+    """
+
+    whole: list[tuple[int, str]]
+    set_aside: list[int]
+
+
+def listing_of(folder: str | os.PathLike[str]) -> Listing:
+    """The snapshots in a model's folder; none where there is no folder. Raises OSError."""
+    listing = Listing([], [])
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return listing
+    for name in names:
+        if match := _SNAPSHOT.fullmatch(name):
+            listing.whole.append((int(match[1]), name))
+        elif match := _SET_ASIDE.fullmatch(name):
+            listing.set_aside.append(int(match[1]))
+    listing.whole.sort(reverse=True)
+    return listing
+
+
 def snapshots_in(folder: Path) -> list[tuple[int, Path]]:
     """LSN and path of the snapshots in a model's folder, the newest first; none where there is no
     folder. Raises OSError.
     """
-    try:
-        names = os.listdir(folder)
-    except FileNotFoundError:
-        return []
-    found = ((_SNAPSHOT.fullmatch(name), name) for name in names)
-    return sorted(((int(match[1]), folder / name) for match, name in found if match), reverse=True)
+    return [(lsn, folder / name) for lsn, name in listing_of(folder).whole]
 
 
 class Snapshots:
-    """Writes the snapshots of the models of one state folder, one at a time.
+    """Writes the snapshots of the models of one state folder, and drops what they make superfluous.
 
-    models: by id, all that the log is for; may grow meanwhile. `check_folder` raises OSError where
-    the folder is no longer the one that was locked.
+    `check_folder` raises OSError where the folder is no longer the one that was locked. Its methods
+    may run on any thread, for one model on one at a time; `drop` also while its snapshot is
+    written.
     """
 
-    def __init__(
-        self, state: Path, models: Mapping[bytes, ModelState], check_folder: Callable[[], None]
-    ) -> None:
+    def __init__(self, state: Path, check_folder: Callable[[], None]) -> None:
         self._state = state
-        self._models = models
         self._check_folder = check_folder
+        self._dropped: set[bytes] = set()  # ids, until `remove_dropped`
 
     def write(self, taken: Snapshot) -> StoredSnapshot:
-        """Write a snapshot, durable and read back when this returns, and drop what it makes
-        superfluous. May run on any thread.
+        """Write a snapshot, durable and read back when this returns; the newest two stay.
 
-        Raises OSError, SnapshotError; all that was there then stays.
+        Raises OSError, SnapshotError, DroppedModel; all that was there then stays.
         """
         self._check_folder()
         name, lsn = taken.attachments["name"], taken.attachments["log"][1]
@@ -104,7 +137,15 @@ class Snapshots:
         make_private(folder.parent)
         make_private(folder)
         path = folder / snapshot_name(lsn)
-        saved = writer.write(path, taken, OnlineSVM.check_snapshot)
+        try:
+            saved = writer.write(path, taken, OnlineSVM.check_snapshot)
+        except (OSError, SnapshotError):
+            if taken.id in self._dropped:  # its folder was renamed meanwhile
+                raise DroppedModel(f"model {name} was dropped") from None
+            raise
+        if taken.id in self._dropped:  # meanwhile; its folder was renamed, and made again here
+            path.unlink(missing_ok=True)
+            raise DroppedModel(f"model {name} was dropped")
         stored = StoredSnapshot(
             saved.path, saved.position, lsn, saved.size, saved.checksum, saved.digest
         )
@@ -113,41 +154,63 @@ class Snapshots:
             own = [(at, found) for at, found in snapshots_in(folder) if at <= lsn]
             for _, found in own[_KEPT:]:
                 found.unlink(missing_ok=True)
-            drop_segments(self._state / "log", self._needed_after(_KEPT))
+            if len(own) >= _KEPT:
+                (folder / ORIGIN).unlink(missing_ok=True)
         except OSError as error:  # the new one is durable all the same
             log.warning("superfluous files could not be dropped: %s", error)
         return stored
 
-    def make_room(self, stored: StoredSnapshot) -> None:
-        """Keep `stored` alone of its model, once it was read back, and the log after it.
-
-        Raises OSError, SnapshotError if that fails; nothing is dropped then.
-        """
+    def verify(self, stored: StoredSnapshot) -> None:
+        """Read a snapshot back. Raises OSError, SnapshotError."""
         self._check_folder()
+        reader.verify(stored.path)
+
+    def keep_alone(self, stored: StoredSnapshot) -> int:
+        """Remove the older snapshots of a model once `stored` was read back; returns how many.
+
+        Raises OSError, SnapshotError if that fails; nothing is removed then.
+        """
+        self.verify(stored)
         path = Path(stored.path)
-        size, _ = reader.verify(path)
         older = [found for at, found in snapshots_in(path.parent) if at < stored.lsn]
         for found in older:
             found.unlink(missing_ok=True)
-        segments = drop_segments(self._state / "log", self._needed_after(1))
         sync_folder(os.fspath(path.parent))
-        sync_folder(os.fspath(self._state / "log"))
-        if older or segments:
-            log.warning(
-                "the disk is full: %s was read back whole (%d bytes); dropped what it makes"
-                " superfluous: %d older snapshots, %d segments of the log",
-                path, size, len(older), segments,
-            )  # fmt: skip
+        return len(older)
 
-    def _needed_after(self, kept: int) -> int:
-        """The LSN up to which the log is held by the `kept` newest snapshots of every model."""
-        newest = 0
-        held: dict[bytes, int] = {}
-        for id, model in list(self._models.items()):
-            listing = snapshots_in(model_folder(self._state, model.name))
-            newest = max([newest, *(lsn for lsn, _ in listing[:1])])
-            held[id] = listing[kept - 1][0] if len(listing) >= kept else model.created - 1
-        # The models' positions come last. Entries are applied in the order of the log, so a model
-        # that has not moved on by now has no entry up to `newest` that its snapshots lack.
-        lacking = [lsn for id, lsn in held.items() if lsn < self._models[id].position.lsn]
-        return min(lacking, default=newest)
+    def release(self, held: int, needed_after: int) -> int:
+        """Remove the segments that hold no entry after `needed_after`; returns how many.
+
+        held: the newest snapshots of all models hold the log up to that LSN. Raises OSError.
+        """
+        self._check_folder()
+        folder = self._state / "log"
+        if not superfluous_segments(folder, needed_after):
+            return 0
+        models = self._state / "models"
+        if models.is_dir():  # no folder that was dropped may come back
+            sync_folder(os.fspath(models))
+        mark_held(folder, held)
+        return drop_segments(folder, needed_after)
+
+    def drop(self, stored: StoredModel) -> None:
+        """Rename a dropped model's folder, so that its name is free. Raises OSError."""
+        self._check_folder()
+        self._dropped.add(stored.id)
+        folder = model_folder(self._state, stored.name)
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(folder, folder.with_name(f"{DROPPED}{stored.id.hex()}"))
+
+    @property
+    def has_dropped(self) -> bool:
+        """Whether there may be something for `remove_dropped`."""
+        return bool(self._dropped)
+
+    def remove_dropped(self) -> None:
+        """Remove the folders of dropped models, while no snapshot is written."""
+        self._dropped.clear()
+        for folder in (self._state / "models").glob(f"{DROPPED}*"):
+            try:
+                shutil.rmtree(folder)
+            except OSError as error:  # the next start removes it
+                log.warning("a dropped model's folder stays: %s", error)

@@ -3,7 +3,10 @@
     state/
       LOCK                                               an flock held while a daemon runs
       log/<lsn, 20 digits>.log                           segments
+      log/<lsn, 20 digits>.held                          snapshots hold the log up to there
       models/<name>/snapshot-<lsn, 20 digits>.msgpack    the newest two
+      models/<name>/origin.msgpack                       what it was created from, at first
+      uploads/                                           files on their way, removed at a start
       ….damaged                                          set aside at a start or by `recover`
 
 Folders are 0700, files 0600; none is opened through a link.
@@ -21,7 +24,9 @@ from pathlib import Path
 from onlinesvm.service.errors import StateError
 from onlinesvm.service.storage.posix import make_private
 
-__all__ = ["StateDir"]
+__all__ = ["UPLOADS", "StateDir"]
+
+UPLOADS = "uploads"
 
 
 class StateDir:
@@ -75,7 +80,7 @@ class StateDir:
 
     def _remove_temporary(self) -> None:
         """Remove what a process has left that crashed while it wrote."""
-        for pattern in ("log/.*.tmp", "models/*/.*.tmp"):
+        for pattern in ("log/.*.tmp", "models/*/.*.tmp", f"{UPLOADS}/*.msgpack"):
             for leftover in self.path.glob(pattern):
                 if leftover.is_file() or leftover.is_symlink():
                     leftover.unlink()

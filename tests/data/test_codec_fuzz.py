@@ -37,9 +37,11 @@ def native(request: pytest.FixtureRequest) -> Kernel:
     return kernels.load(request.param)
 
 
-def decoded(kernel: Kernel, body: bytes, limits: Limits, labelled: bool) -> Any:
+def decoded(
+    kernel: Kernel, body: bytes, limits: Limits, labelled: bool, pairs: bool = False
+) -> Any:
     """All that a decoder says about a body."""
-    decode = partial(kernel.decode, labelled=labelled)
+    decode = partial(kernel.decode, labelled=labelled, pairs=pairs)
     try:
         batch = decode(body, limits)
     except OnlineSVMError as error:
@@ -54,10 +56,10 @@ def decoded(kernel: Kernel, body: bytes, limits: Limits, labelled: bool) -> Any:
 def agree(native: Kernel, body: bytes, limits: Limits) -> bool:
     """True if both decoders take `body`; that they agree is asserted."""
     taken = False
-    for labelled in (True, False):
-        expected = decoded(kernels.load("python"), body, limits, labelled)
-        got = decoded(native, memoryview(body), limits, labelled)  # type: ignore[arg-type]
-        assert got == expected, (body.hex(), limits, labelled)
+    for mode in ((True, False), (True, True), (False, False)):
+        expected = decoded(kernels.load("python"), body, limits, *mode)
+        got = decoded(native, memoryview(body), limits, *mode)  # type: ignore[arg-type]
+        assert got == expected, (body.hex(), limits, mode)
         taken |= len(expected) == 5
     return taken
 
@@ -86,10 +88,10 @@ class Writer:
 
     def body(self) -> bytes:
         pick = self.random
-        labelled = pick.random() < 0.7
+        make = pick.choice((self.sample, self.sample, self.pair, self.features))
         n = pick.choice((0, 1, 1, 2, 3, 5))
         parts = [self.container(n, 0x90)]
-        parts += [self.sample() if labelled else self.features() for _ in range(n)]
+        parts += [make() for _ in range(n)]
         for _ in range(pick.choice((0, 0, 0, 1, 1, 2))):
             self.mutate(parts)
         body = bytearray(b"".join(parts))
@@ -131,6 +133,11 @@ class Writer:
         parts = [label, self.features(), self.importance(), self.anything(1), self.anything(1)]
         if pick.random() < 0.02:
             parts[pick.randrange(3)] = self.anything(2)
+        return self.container(n, 0x90) + b"".join(parts[:n])
+
+    def pair(self) -> bytes:
+        n = self.random.choice((2, 2, 3, 3)) if self.random.random() < 0.98 else 4
+        parts = [self.features(), self.features(), self.importance(), self.anything(1)]
         return self.container(n, 0x90) + b"".join(parts[:n])
 
     def importance(self) -> bytes:
@@ -230,6 +237,7 @@ def test_every_byte_in_every_place_of_a_sample(native: Kernel) -> None:
         bytes.fromhex("91 93 01 92 a1 61 05 02"),
         bytes.fromhex("91 93 ff 81 a2 61 62 cb 3ff0000000000000 01"),
         bytes.fromhex("92 91 a1 61 81 07 d0 ff"),
+        bytes.fromhex("91 93 81 a1 61 05 92 a1 61 07 02"),
     ):
         for at in range(len(body)):
             for byte in range(256):

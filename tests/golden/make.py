@@ -33,6 +33,10 @@ MODELS: dict[str, dict[str, Any]] = {
     "v1-arow": {"rule": "arow", "class_weight": (1.0, 2.0)},
     "v1-adagrad": {"rule": "adagrad", "forgetting": 0.999},
     "v1-nag": {"rule": "nag", "bias": False},
+    "v1-ranking": {"rule": "hedge", "task": "ranking"},
+    "v1-ranking-sgd": {"task": "ranking"},
+    "v1-multiclass": {"rule": "hedge", "task": "multiclass", "class_weight": "balanced"},
+    "v1-multilabel": {"rule": "hedge", "task": "multilabel"},
 }  # fmt: skip
 
 
@@ -53,23 +57,47 @@ def stream(start: int, end: int) -> Iterator[tuple[Any, int, float]]:
             yield given, label, (0.0 if i % 11 == 10 else 1.0 + (i % 3) / 2)
 
 
+def samples(model: OnlineSVM, start: int, end: int) -> Iterator[Any]:
+    """Samples of the stream; of a ranking pairs of neighbours in it, of many classes with labels by
+    their names.
+    """
+    found = stream(start, end)
+    if model.is_multilabel:
+        yield from ((x, sorted({str(len(str(name))) for name in x}), h) for x, _, h in found)
+        return
+    if model.is_multiclass:
+        yield from ((x, f"label {len(x) % 4}" if y > 0 else len(x), h) for x, y, h in found)
+        return
+    if model.is_ranking:
+        yield from ((x, z, h) for (x, _, h), (z, _, _) in zip(found, found, strict=False))
+    else:
+        yield from found
+
+
 def made(name: str, kernel: str) -> OnlineSVM:
     """The golden model of that name."""
     model = OnlineSVM(**{"rule": "sgd", "kernel": kernel, **MODELS[name]})
     if not name.endswith("empty"):
-        model.learn(stream(0, 200))
+        model.learn(samples(model, 0, 200))
+    if model.is_multiclass:
+        model.drop_label(model.classes_.tolist()[1])
     return model
 
 
 def expected(model: OnlineSVM) -> dict[str, Any]:
     """The model's digest, and the state that it reaches when the stream goes on."""
     before = model.snapshot().digest()
-    margins = model.learn(stream(200, 300))
+    margins = model.learn(samples(model, 200, 300))
+    weights = {}
+    if not model.is_multiclass:  # which has no flat vector
+        weights = {
+            "continued_weights": {name: weight.hex() for name, weight in model.weights.items()},
+            "continued_bias": model.bias.hex(),
+        }
     return {
         "digest": before,
         "continued_margins": [margin.hex() for margin in margins[-5:].tolist()],
-        "continued_weights": {name: weight.hex() for name, weight in model.weights.items()},
-        "continued_bias": model.bias.hex(),
+        **weights,
         "continued_digest": model.snapshot().digest(),
     }
 

@@ -122,6 +122,19 @@ def test_the_same_rows_of_many_names_of_all_lengths(both: Kernels) -> None:
     assert all(native.id(name) == python.id(name) for name in known)
 
 
+def test_the_same_rows_in_buffers_that_are_used_again(both: Kernels) -> None:
+    """Batches of 64 KiB and more get the memory of those that are gone, of other sizes too."""
+    native, python = both.native.Lookup(10**6), both.python.Lookup(10**6)
+    kept = []
+    for size in (20_000, 6000, 9000, 20_000, 3, 12_000, 0, 6000):
+        rows = [(1.0, [f"{size} {i}" for i in range(size // 2)]), (1.0, list(range(size // 2)))]
+        mine, reference = batches(both, body_of(rows))
+        assert mine.names == reference.names
+        same(native.ids(mine, grow=True), python.ids(reference, grow=True))
+        kept = [*kept[-1:], (mine, reference)]  # a batch that lives keeps its memory
+        assert all(batch.names == other.names for batch, other in kept)
+
+
 @given(
     data=st.data(),
     most=st.sampled_from([0, 2, 5, 100]),

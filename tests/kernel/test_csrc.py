@@ -12,6 +12,8 @@ MAY_INCLUDE: dict[str, set[str]] = {
     "lookup": {"memory", "codec"},
     "metrics": {"memory"},
     "rules": {"memory", "metrics"},
+    "text": {"memory", "codec"},
+    "lines": {"memory", "codec", "text"},
 }
 
 

@@ -14,7 +14,9 @@ from onlinesvm.errors import KernelError
 from onlinesvm.kernel import contract
 from onlinesvm.model.head import Head
 from onlinesvm.model.rules import Rule
+from onlinesvm.model.rules.class_layout import ClassLayout, SetLayout
 from onlinesvm.model.rules.records import RecordRule
+from onlinesvm.text.options import TextOptions
 
 
 def members(of: object) -> set[str]:
@@ -31,6 +33,13 @@ def test_a_kernel_defines_exactly_the_contract(kernel: kernels.Kernel) -> None:
     assert members(lookup) == set(contract.MEMBERS["Lookup"])
     assert members(lookup.view()) == set(contract.MEMBERS["View"])
     assert members(kernel.Metrics(0.0)) == set(contract.MEMBERS["Metrics"])
+    extractor = kernel.Extractor(TextOptions(), config.Limits(), 9)
+    assert members(extractor) == set(contract.MEMBERS["Extractor"])
+    classes = kernel.Multiclass(True, 9, 9, ClassLayout)
+    assert members(classes) == set(contract.MEMBERS["Multiclass"])
+    assert members(classes.view(0)) == set(contract.MEMBERS["View"])
+    sets = kernel.Multilabel(True, 9, 9, SetLayout)
+    assert members(sets) == set(contract.MEMBERS["Multilabel"])
 
 
 @pytest.mark.parametrize("average", [False, True])

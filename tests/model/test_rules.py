@@ -519,7 +519,7 @@ def test_the_stack_is_an_arow_with_full_covariance() -> None:
             w = w + loss * beta * y * cov @ z
             cov = cov - beta * np.outer(cov @ z, cov @ z)
             cov = cov * (1 - STACK_RETURN) + np.eye(3) * STACK_RETURN * STACK_VARIANCE
-        mixture.learn(margins, 1.0, y, 1.0)
+        mixture.learn(margins, [1.0], y, 1.0)
         assert np.allclose([mixture.dump()[f"mixture_stack_{r}"] for r in range(3)], w)
 
 
@@ -534,7 +534,7 @@ def test_trust_goes_to_who_is_right(seed: int) -> None:
         y = float(rng.choice([-1, 1]))
         margins = rng.choice([-1.0, 1.0], size=4)
         margins[2] = y
-        mixture.learn(margins.tolist(), 1.0, y, 1.0)
+        mixture.learn(margins.tolist(), [1.0], y, 1.0)
     assume(mixture.weights[4] < 0.9)
     assert mixture.weights[2] > 0.3
     assert mixture.coefficients[2] == max(mixture.coefficients)

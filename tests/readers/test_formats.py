@@ -17,6 +17,7 @@ from onlinesvm.readers.fasttext import FastTextParser
 from onlinesvm.readers.jsonl import JSONParser, Keys
 from onlinesvm.readers.labelled_text import TextParser
 from onlinesvm.readers.labels import Labels
+from onlinesvm.readers.parsing import Row
 from onlinesvm.readers.svmlight import SvmlightParser
 from onlinesvm.readers.tokens import LineError
 from onlinesvm.readers.vw import VWParser
@@ -580,12 +581,8 @@ def test_csv_counts_features_not_columns() -> None:
 def test_json_keys_are_renamed() -> None:
     keys = Keys(label="y", features="x", importance="w", id="name")
     line = b'{"y":1,"x":{"a":2},"w":3,"name":"n","label":"?","features":7}'
-    assert JSONParser(Labels(), LIMITS, keys, ids=True).parse(line) == (
-        label_of(1),
-        3.0,
-        [b"a"],
-        [2.0],
-        b"n",
+    assert JSONParser(Labels(), LIMITS, keys, ids=True).parse(line) == Row(
+        label_of(1), 3.0, [b"a"], [2.0], b"n"
     )
     with pytest.raises(LineError, match=r'got true at \$\["x"\]\["a"\]'):
         JSONParser(Labels(), LIMITS, keys).parse(b'{"y":1,"x":{"a":true}}')

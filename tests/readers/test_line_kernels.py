@@ -7,6 +7,7 @@ so that most lines are nearly right. ONLINESVM_FUZZ=N makes N times as many.
 from __future__ import annotations
 
 import gc
+import json
 import os
 import random
 import resource
@@ -37,14 +38,15 @@ from onlinesvm.readers.reader import Reader
 from onlinesvm.readers.svmlight import SvmlightParser
 from onlinesvm.readers.tokens import LineError
 from onlinesvm.readers.vw import VWParser
+from onlinesvm.text.options import TextOptions
 from tests.columns import labels_of
 
 ROUNDS = int(os.environ.get("ONLINESVM_FUZZ", "1"))
 HEADER = Header((None, b"a", b"b", None, b"c"), label=0, id=3, delimiter=",")
 
 
-def csv_parser(labels: Labels, limits: Limits, *, ids: bool = False) -> CSVParser:
-    return CSVParser(labels, limits, HEADER, ids=ids)
+def csv_parser(labels: Labels, limits: Limits, **how: Any) -> CSVParser:
+    return CSVParser(labels, limits, HEADER, **how)
 
 
 PARSERS: dict[str, Callable[..., LineParser]] = {
@@ -52,11 +54,17 @@ PARSERS: dict[str, Callable[..., LineParser]] = {
     "fasttext": FastTextParser, "csv": csv_parser,
 }  # fmt: skip
 PLAIN = Limits()
+LONGEST = 60  # bytes of a text
 TIGHT = Limits(max_features_per_sample=3, max_name_bytes=6)
 LIMITS = (PLAIN, TIGHT, Limits(max_features_per_sample=1, max_name_bytes=1))
 LABELS: tuple[dict[str, Any], ...] = (
     {}, {"labelled": False}, {"positive": ["spam", "1", "é"]}, {"positive": [">0", "yes"]},
     {"positive": [">0"], "labelled": False},
+)  # fmt: skip
+# How the model reads text; None: names and numbers alone.
+TEXTS = (
+    None, TextOptions(), TextOptions(text="words"), TextOptions(text="off"),
+    TextOptions(numbers="prefixes", fields={"a": "category", "b": "date", "n": "text"}),
 )  # fmt: skip
 AMPLE = Room(1024, 2**18, 2**22)
 ROOMS = (AMPLE, Room(1, 99, 99), Room(3, 2, 99), Room(9, 99, 7))
@@ -81,7 +89,8 @@ def steps(
         assert len(batch) == len(batch.label_ids)
         assert ids is None or len(ids) == len(batch)
         found.append((
-            labels_of(batch), [float(x).hex() for x in batch.importances],
+            labels_of(batch), list(batch.tags), batch.cut, dict(batch.records),
+            [float(x).hex() for x in batch.importances],
             list(batch.indptr), list(batch.names), [float(x).hex() for x in batch.values],
             end, lines, list(skipped), first and (first[0], type(first[1]), str(first[1])),
             None if ids is None else list(ids), fault and (type(fault), str(fault)),
@@ -99,12 +108,19 @@ def agree(
     skip_bad: bool = False,
     labels: dict[str, Any] | None = None,
     ids: bool = False,
+    text: TextOptions | None = None,
+    keeps: bool = False,
 ) -> list[Any]:
     """The outcome of a block, asserted to be the same in both kernels."""
-    parser = PARSERS[kind](Labels(**labels or {}), limits, ids=ids)
-    expected = steps(kernels.load("python"), parser, block, room, skip_bad)
-    got = steps(native, parser, block, room, skip_bad)
-    assert got == expected, (kind, block, limits, room, skip_bad, labels)
+    outcomes = []
+    for kernel in (kernels.load("python"), native):
+        extractor = kernel.Extractor(text, limits, LONGEST) if text else None
+        parser = PARSERS[kind](
+            Labels(**labels or {}), limits, ids=ids, extractor=extractor, keeps=keeps and text
+        )
+        outcomes.append(steps(kernel, parser, block, room, skip_bad))
+    expected, got = outcomes
+    assert got == expected, (kind, block, limits, room, skip_bad, labels, text, keeps)
     return got
 
 
@@ -115,9 +131,12 @@ class Refusing:
         raise LineError(f"not read by the compiled kernel: {line!r}")
 
 
-def read_by(native: Kernel, kind: str, block: bytes, **options: Any) -> bool:
+def read_by(
+    native: Kernel, kind: str, block: bytes, text: TextOptions | None = None, **options: Any
+) -> bool:
     """True if the compiled kernel reads all lines of `block` by itself."""
-    parser = PARSERS[kind](Labels(**options), PLAIN)
+    extractor = native.Extractor(text, PLAIN, LONGEST) if text else None
+    parser = PARSERS[kind](Labels(**options), PLAIN, extractor=extractor)
     parser.parse = Refusing()  # type: ignore[method-assign, assignment]
     return native.parse_block(parser, block, 0, AMPLE).fault is None
 
@@ -134,6 +153,8 @@ OPTIONS = {
     "skip_bad": st.booleans(),
     "labels": st.sampled_from(LABELS),
     "ids": st.booleans(),
+    "text": st.sampled_from(TEXTS),
+    "keeps": st.booleans(),
 }
 
 
@@ -225,12 +246,11 @@ class Writer:
             text = self.joined([self.word() for _ in range(n)] + more)
             return (b"__label__" + label if pick.random() < 0.95 else b"") + b" " + text
         if kind == "csv":
-            cells = [label, *(self.number() if pick.random() < 0.8 else b"" for _ in range(4))]
+            cells = [label, *(self.cell() for _ in range(4))]
             return b",".join(b'"%b"' % c if pick.random() < 0.1 else c for c in cells)
         if kind == "json":
-            names = ",".join(f'"{self.name().decode("latin-1")}"' for _ in range(n))
             more = pick.choice((b"", b"", b',"id":"a"', b',"id":1.50', b',"x":[]', b',"id":[]'))
-            return b'{"label":%b,"features":[%b]%b}' % (label, names.encode(), more)
+            return b'{"label":%b,"features":%b%b}' % (label, self.features(n), more)
         head = [label]
         if pick.random() < 0.2:
             head.append(self.number())
@@ -245,6 +265,28 @@ class Writer:
             ]
             sections += b"|" + self.joined([space, *words]) + pick.choice((b"", b" "))
         return b" ".join(head) + pick.choice((b" ", b" ", b" ", b"")) + sections
+
+    def cell(self) -> bytes:
+        pick = self.random
+        if pick.random() < 0.1:
+            return pick.choice((b"free prize", b"Ann", b" spam ", b"2026-11-28", b"true"))
+        return self.number() if pick.random() < 0.8 else b""
+
+    def features(self, n: int) -> bytes:
+        """A JSON value: names, a text or fields."""
+        pick = self.random
+        names = [self.name().decode("latin-1") for _ in range(n)]
+        if pick.random() < 0.1:
+            return json.dumps(" ".join(names)).encode()
+        if pick.random() < 0.5:
+            return json.dumps(names, ensure_ascii=False).encode()
+        values: tuple[Any, ...] = (
+            1, 0, 2.5, True, None, "word", "Two words!", names[:2], "2026-11-28", 1e-60, 2**70,
+            1e60, {}, [1, True],
+        )  # fmt: skip
+        good = values[:-3] if pick.random() < 0.9 else values
+        fields = {name: pick.choice(good) for name in (*names[:3], "a", "b")}
+        return json.dumps(fields, ensure_ascii=False).encode()
 
     def joined(self, words: list[bytes]) -> bytes:
         gap = self.random.choice((b" ", b" ", b" ", b"  ", b"\t", b" \x0b"))
@@ -291,7 +333,7 @@ def test_lines_that_are_nearly_right(native: Kernel, kind: str, seed: int) -> No
         skip_bad, labels = i % 5 == 0, LABELS[i % 7 if i % 7 < len(LABELS) else 0]
         found = agree(
             native, kind, writer.block(kind), LIMITS[(0, 0, 0, 1, 2)[i % 5]], ROOMS[i % len(ROOMS)],
-            skip_bad, labels, ids=i % 2 == 0,
+            skip_bad, labels, ids=i % 2 == 0, text=TEXTS[i % 11 % len(TEXTS)], keeps=i % 3 == 0,
         )  # fmt: skip
         samples += sum(len(step[0]) for step in found)
         faults += sum(step[-1] is not None for step in found)
@@ -320,7 +362,10 @@ def test_every_byte_in_every_place_of_a_line(native: Kernel, kind: str, line: by
     for at in range(len(line)):
         for byte in range(256):
             block = line[:at] + bytes([byte]) + line[at + 1 :]
-            agree(native, kind, block, TIGHT, labels=LABELS[byte % 2], ids=byte % 3 == 0)
+            agree(
+                native, kind, block, TIGHT, labels=LABELS[byte % 2], ids=byte % 3 == 0,
+                text=TEXTS[byte % 5 % len(TEXTS)], keeps=byte % 7 == 0,
+            )  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", PARSERS)
@@ -339,7 +384,7 @@ def test_words_across_every_place_of_the_64_bytes_walked_at_once(native: Kernel,
         }[kind]
         (found,) = agree(native, kind, line)
         assert len(found[0]) == 2
-        assert found[3][-1] == (b"c" if kind == "csv" else b"e")
+        assert found[6][-1] == (b"c" if kind == "csv" else b"e")
 
 
 def test_common_lines_are_read_without_the_python_parser(native: Kernel) -> None:
@@ -358,6 +403,8 @@ def test_common_lines_are_read_without_the_python_parser(native: Kernel) -> None
     assert not read_by(native, "fasttext", b"__label__1 a __label__2\n")
     assert not read_by(native, "text", "1\tGröße\n".encode())
     assert not read_by(native, "svmlight", b"1 a\n")
+    assert read_by(native, "text", "1\tGröße\r\n".encode(), TextOptions())
+    assert read_by(native, "fasttext", "__label__1 Größe\n".encode(), TextOptions())
 
 
 def test_tags_are_the_bytes_that_were_sent(native: Kernel) -> None:
@@ -431,7 +478,7 @@ def values_agree(native: Kernel, numbers: list[str]) -> list[float]:
     block = b"".join(b"1 a:%b\n" % number.encode() for number in numbers)
     return [
         float.fromhex(x)
-        for x in agree(native, "svmlight", block, room=Room(10**6, 10**6, 10**7))[0][4]
+        for x in agree(native, "svmlight", block, room=Room(10**6, 10**6, 10**7))[0][7]
     ]
 
 
@@ -591,6 +638,7 @@ def test_files_in_blocks_of_every_size(native: Kernel, tmp_path: Path, kind: str
                 skip_bad=True,
                 batch_samples=5,
                 kernel=name,
+                extractor=model.extractor,
                 _block_bytes=block_bytes,
             ) as reader:
                 for batch in reader:

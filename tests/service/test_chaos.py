@@ -19,11 +19,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from onlinesvm import Limits, OnlineSVM
 from onlinesvm import kernel as kernels
+from onlinesvm.readers.pairs import PairReader
 from onlinesvm.readers.reader import Reader
 from onlinesvm.service import Client
 from onlinesvm.service.cli.demo import lines_of
@@ -52,11 +54,45 @@ def library_lines() -> Iterator[bytes]:
                     yield f"{label}\t{text}\n".encode()
 
 
+def pair_lines() -> Iterator[bytes]:
+    """The same as pairs for a ranking: prose is the better."""
+    found: dict[bytes, bytes] = {}
+    for line in library_lines():
+        label, _, text = line.rstrip(b"\n").partition(b"\t")
+        found[label] = text
+        if len(found) == 2:
+            texts = (text.decode() for _, text in sorted(found.items()))
+            better, worse = (text.split() for text in texts)
+            yield json.dumps({"better": better, "worse": worse}).encode() + b"\n"
+            found = {}
+
+
+def learn_text(model: OnlineSVM, path: Path) -> None:
+    """Learn a file of labelled text."""
+    with Reader(path, limits=Limits(), format="text", kernel=model.kernel.NAME) as reader:
+        for batch in reader:
+            model.learn_batch(batch)
+
+
+def learn_pairs(model: OnlineSVM, path: Path) -> None:
+    """Learn a file of pairs."""
+    with PairReader(path, limits=model.limits, extractor=model.extractor) as reader:
+        for pairs in reader:
+            model.learn_batch(model.decode(pairs.learned, labelled=True))
+
+
+# Task → the learner, its lines, and how the library learns them.
+TASKS: dict[str, tuple[dict[str, Any], Callable[[], Iterator[bytes]], Any]] = {
+    "binary": ({"rule": "sgd", "alpha": 0.001}, library_lines, learn_text),
+    "ranking": ({"rule": "hedge", "task": "ranking"}, pair_lines, learn_pairs),
+}
+
+
 class Lines:
     """The samples so far: they are there at a steady pace until `finish`."""
 
-    def __init__(self) -> None:
-        self._source = library_lines()
+    def __init__(self, source: Iterator[bytes]) -> None:
+        self._source = source
         self.lines: list[bytes] = []
         self._is_finished = False
         self._more = threading.Condition()
@@ -237,15 +273,17 @@ def moment(kind: str, daemon: Forked, state: Path, endpoint: str, chance: random
 
 @pytest.mark.long
 @pytest.mark.timeout(60 + 10 * KILLS)
-def test_killed_again_and_again(kernel: kernels.Kernel, tmp_path: Path) -> None:
+@pytest.mark.parametrize("task", TASKS)
+def test_killed_again_and_again(kernel: kernels.Kernel, task: str, tmp_path: Path) -> None:
+    learner, source, learn = TASKS[task]
     chance = random.Random(SEED)
     endpoint = free_endpoint()
     state, log = tmp_path / "state", tmp_path / "log"
-    lines = Lines()
+    lines = Lines(source())
     nursery = Nursery(kernel.NAME)
     follower = Follower(nursery, state, tmp_path / "follower.log")
     producer = Producer(lines, endpoint)
-    options = {"bind": endpoint, "state": state, "rule": "sgd", "alpha": 0.001}
+    options = {"bind": endpoint, "state": state, **learner}
     daemon = None
     try:
         for kill in range(KILLS):
@@ -288,10 +326,8 @@ def test_killed_again_and_again(kernel: kernels.Kernel, tmp_path: Path) -> None:
     assert outcome["known"] + outcome["samples"] == position  # type: ignore[operator]
     path = tmp_path / "all.tsv"
     path.write_bytes(b"".join(lines.lines))
-    model = OnlineSVM(rule="sgd", alpha=0.001, kernel=kernel.NAME)
-    with Reader(path, limits=Limits(), format="text", kernel=kernel.NAME) as reader:
-        for batch in reader:
-            model.learn_batch(batch)
+    model = OnlineSVM(kernel=kernel.NAME, **learner)
+    learn(model, path)
     assert digest_of(model) == digest
     newest = newest_snapshot(state)
     assert digest_of(OnlineSVM.load(newest)) == digest

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from onlinesvm import Limits
 from onlinesvm.errors import ConfigError
-from onlinesvm.service.endpoint import check_exposure, is_ipc_in_use
+from onlinesvm.service.config import ServeConfig
+from onlinesvm.service.endpoint import check_endpoint, is_ipc_in_use, is_local
 from onlinesvm.service.errors import StateError
 from onlinesvm.service.server.router import Router
 
@@ -24,7 +25,9 @@ from onlinesvm.service.server.router import Router
     ],
 )  # fmt: skip
 def test_endpoints_of_this_machine_alone(endpoint: str) -> None:
-    check_exposure(endpoint, insecure=False)
+    check_endpoint(endpoint)
+    assert is_local(endpoint)
+    assert ServeConfig(bind=endpoint).bind == endpoint
 
 
 @pytest.mark.parametrize(
@@ -34,10 +37,12 @@ def test_endpoints_of_this_machine_alone(endpoint: str) -> None:
         "tcp://128.0.0.1:1", "tcp://eth0:5577", "tcp://example.com:5577",
     ],
 )  # fmt: skip
-def test_endpoints_that_others_reach_need_a_word(endpoint: str) -> None:
-    with pytest.raises(ConfigError, match=r"can be reached from other machines.*--insecure"):
-        check_exposure(endpoint, insecure=False)
-    check_exposure(endpoint, insecure=True)
+def test_endpoints_that_other_machines_reach_need_keys(endpoint: str) -> None:
+    check_endpoint(endpoint)
+    assert not is_local(endpoint)
+    with pytest.raises(ConfigError, match=r"can be reached from other machines.*--key, --allow"):
+        ServeConfig(bind=endpoint)
+    assert ServeConfig(bind=endpoint, key="daemon.secret", allow="permits").bind == endpoint
 
 
 @pytest.mark.parametrize(
@@ -48,28 +53,27 @@ def test_endpoints_that_others_reach_need_a_word(endpoint: str) -> None:
         "tcp://127.0.0.1:٣", "ipc://", "udp://127.0.0.1:1", "inproc://a", "pgm://127.0.0.1:1",
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("insecure", [True, False])
-def test_bad_endpoints_are_refused(endpoint: str, insecure: bool) -> None:
+@pytest.mark.parametrize("keys", [{}, {"key": "daemon.secret", "allow": "permits"}])
+def test_bad_endpoints_are_refused(endpoint: str, keys: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match=r"expected tcp://HOST:PORT.*, got"):
-        check_exposure(endpoint, insecure=insecure)
+        check_endpoint(endpoint)
+    with pytest.raises(ConfigError, match=r"expected tcp://HOST:PORT.*, got"):
+        ServeConfig(bind=endpoint, **keys)
 
 
 @given(host=st.text(max_size=12), port=st.text(max_size=6) | st.just("1"))
 def test_no_text_raises_anything_else(host: str, port: str) -> None:
     try:
-        check_exposure(f"tcp://{host}:{port}", insecure=False)
+        check_endpoint(f"tcp://{host}:{port}")
+        is_local(f"tcp://{host}:{port}")
     except ConfigError as error:
         assert "endpoint: " in str(error)
 
 
 @given(parts=st.lists(st.integers(0, 255), min_size=4, max_size=4))
-def test_only_loopback_addresses_pass(parts: list[int]) -> None:
+def test_only_loopback_addresses_are_local(parts: list[int]) -> None:
     endpoint = f"tcp://{'.'.join(map(str, parts))}:5577"
-    if parts[0] == 127:
-        check_exposure(endpoint, insecure=False)
-    else:
-        with pytest.raises(ConfigError):
-            check_exposure(endpoint, insecure=False)
+    assert is_local(endpoint) == (parts[0] == 127)
 
 
 def has_ipv6() -> bool:

@@ -18,12 +18,15 @@ from onlinesvm.service import protocol
 from onlinesvm.service.errors import RequestRefused
 from onlinesvm.service.protocol import (
     CODES,
+    LAG_FIGURES,
     OPERATIONS,
+    Numbering,
     Request,
     RequestError,
     encode_error,
     encode_reply,
     encode_request,
+    numbering_of,
     parse_reply,
     parse_request,
     refusal_of,
@@ -63,15 +66,37 @@ def fault(frames: list[bytes], limits: Limits = LIMITS) -> RequestError:
     return caught.value
 
 
+# Operation → its own keys, and what they are read as.
+PIECE = {"offset": 0, "size": 9, "checksum": 1}
+WITH_KEYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "predict": ({"hold": True, "ttl_s": 5}, {"ttl_ms": 5000, "default": None}),
+    "resume": ({"producer": "p"}, {}),
+    "lag": (
+        {"producer": "p", "entries": 3, "seconds": 0.5},
+        {"entries": 3, "seconds": 0.5, "bytes": None},
+    ),
+    "explain": ({"label": "a", "other": 7}, {"label": "a", "other": 7}),
+    "labels": ({"first": 3, "count": 4}, {"first": 3, "count": 4}),
+    "drop_label": ({"label": "a"}, {"label": "a"}),
+    "create": (
+        {"config": {"rule": "sgd"}, "if_exists": "same"},
+        {"config": {"rule": "sgd"}, "copy_of": None, "if_exists": "same", "upload": None},
+    ),
+    "models": ({"after": "m", "limit": 7}, {"after": "m", "limit": 7}),
+    "upload": (PIECE, {"upload": None, **PIECE}),
+    "fetch": ({"lsn": 5, "offset": 6}, {"lsn": 5, "offset": 6}),
+}
+
+
 @pytest.mark.parametrize("op", OPERATIONS)
 @given(id=ids(), body=st.binary(min_size=1, max_size=20))
 def test_a_request_is_read_as_it_was_written(op: str, id: Any, body: bytes) -> None:
-    keys: dict[str, Any] = {"producer": "p"} if op == "resume" else {}
+    keys, options = WITH_KEYS.get(op, ({}, {}))
     header = encode_request(op, id, **keys)
     parsed = parse_request([header, body] if OPERATIONS[op] else [header], LIMITS)
-    assert parsed == Request(
-        op, id, body if OPERATIONS[op] else b"", header, producer=b"p" if keys else b""
-    )
+    producer = b"p" if op in ("resume", "lag") else b""
+    expected = Request(op, id, body if OPERATIONS[op] else b"", header, producer, options=options)
+    assert parsed == expected
     assert type(parsed.id) is type(id)
 
 
@@ -427,3 +452,73 @@ def test_margins_keep_their_bits(margins: list[float]) -> None:
     got = protocol.decode_margins(encode_margins(sent))
     assert got.dtype == np.float64
     assert got.tobytes() == sent.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("op", "keys", "text"),
+    [
+        ("create", {"config": [1]}, "expected config as a map"),
+        ("create", {"config": {1: 2}}, "distinct keys that are text"),
+        ("create", {"config": {"rule": "sgd"}, "copy_of": "a"}, "expected config or copy_of"),
+        ("create", {"copy_of": "../a"}, "expected a model's name"),
+        ("create", {"if_exists": "never"}, "expected if_exists"),
+        ("create", {"upload": "a"}, "expected an upload as 16 bytes"),
+        ("create", {"model": "a/b"}, "expected a model's name"),
+        ("drop", {"model": "." * 3}, "expected a model's name"),
+        ("drop", {"model": "a" * 65}, "expected a model's name"),
+        ("drop", {"model": "a\n"}, "expected a model's name"),
+        ("models", {"after": "a/b"}, "expected a model's name"),
+        ("models", {"limit": 1001}, "expected limit as an integer from 1 to 1000"),
+        ("models", {"limit": True}, "expected limit as an integer"),
+        ("fetch", {"lsn": -1, "offset": 0}, "expected lsn as an integer from 0"),
+        ("fetch", {"lsn": 1, "offset": 2**63}, "expected offset as an integer from 0"),
+    ],
+)
+def test_keys_that_name_no_model_or_piece(op: str, keys: dict[str, Any], text: str) -> None:
+    refused = fault([encode_request(op, 1, **keys)])
+    assert refused.code == "BAD_REQUEST"
+    assert text in refused.message
+
+
+@pytest.mark.parametrize(
+    ("cursor", "kept"),
+    [("1-0", b"1-0"), (b"\xff\0", b"\xff\0"), ("c" * 256, b"c" * 256), (None, b"")],
+)
+def test_a_numbered_request_may_have_a_cursor(cursor: Any, kept: bytes) -> None:
+    header = encode_request("learn", 1, producer="p", sequence=5, cursor=cursor)
+    parsed = parse_request([header, b"\x90"], Limits())
+    assert (parsed.producer, parsed.sequence, parsed.cursor) == (b"p", 5, kept)
+    assert numbering_of(header) == Numbering(b"p", 5, kept)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"cursor": "c"}, "expected a producer and a sequence with a cursor, got none"),
+        (
+            {"producer": "p", "sequence": 1, "cursor": ""},
+            "expected a cursor of 1 to 256 bytes, got 0",
+        ),
+        (
+            {"producer": "p", "sequence": 1, "cursor": "é" * 129},
+            "expected a cursor of 1 to 256 bytes, got 258",
+        ),
+        (
+            {"producer": "p", "sequence": 1, "cursor": 7},
+            "expected a cursor as text or bytes, got 7",
+        ),
+    ],
+)
+def test_cursors_that_are_none(keys: dict[str, Any], message: str) -> None:
+    error = fault([encode_request("learn", 1, **keys), b"\x90"], Limits())
+    assert (error.code, error.message, error.id) == ("BAD_REQUEST", message, 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(-1, "-1"), (2**63, str(2**63)), (float("nan"), "nan"), ("1", '"1"'), (True, "true")],
+)
+@pytest.mark.parametrize("name", LAG_FIGURES)
+def test_lags_that_are_none(name: str, value: Any, shown: str) -> None:
+    error = fault([encode_request("lag", 1, producer="p", **{name: value})])
+    assert error.message == f"expected {name} as a number from 0, got {shown}"

@@ -29,7 +29,7 @@ from onlinesvm.kernel.contract import Kernel
 from onlinesvm.metrics.progressive import TOTALS
 from onlinesvm.snapshot.format import CHUNK_BYTES, Snapshot
 from onlinesvm.snapshot.reader import read, read_header, verify
-from onlinesvm.snapshot.writer import write
+from onlinesvm.snapshot.writer import to_bytes, write
 from tests.golden import make
 from tests.strategies import WIDE, configurations, samples
 
@@ -75,6 +75,32 @@ def forged(raw: bytes, changes: dict[str, Any], chunks: list[bytes] | None = Non
     covered = b"".join(map(msgpack.packb, [header, *chunks]))
     trailer = {"checksum": zlib.crc32(covered), "digest": digest_of(header, chunks)}
     return covered + msgpack.packb(trailer)
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES, 2 * CHUNK_BYTES + 7])
+def test_blobs_come_back(folder: Path, size: int) -> None:
+    model = trained()
+    blobs = {"held": os.urandom(size), "more": b"x"}
+    path = folder / f"blobs-{size}"
+    saved = write(path, replace(model.snapshot(), blobs=blobs), OnlineSVM.check_snapshot)
+    assert read(path).blobs == blobs
+    assert verify(path) == (saved.size, saved.digest)
+    assert saved.digest == model.snapshot().digest()
+    raw = path.read_bytes()
+    for at in {len(raw) - 200, len(raw) // 2} if size else ():
+        path.write_bytes(raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :])
+        with pytest.raises(SnapshotError):
+            read(path)
+        with pytest.raises(SnapshotError):
+            verify(path)
+
+
+@pytest.mark.parametrize(
+    "blobs", [7, [["held"]], [["held", -1]], [[b"held", 1]], [["held", 0], ["held", 0]]]
+)
+def test_blobs_of_a_header_that_are_refused(folder: Path, blobs: Any) -> None:
+    raw = forged(to_bytes(trained().snapshot()), {"blobs": blobs})
+    assert "header: expected blobs" in refused(folder / "blobs", raw)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.01])
@@ -461,11 +487,12 @@ WRONG_HEADERS: list[tuple[dict[str, Any], str]] = [
     ({"arrays": [5]}, "header: expected arrays to be [name, dtype, count] each, got '5'"),
     (
         {"arrays": [["lengths", ["<u4"], 8]]},
-        "header: expected array lengths: a dtype among <u4, |u1, <f4, <f8, <i8, got \"['<u4']\"",
+        "header: expected array lengths: a dtype among <u4, |u1, <i4, <f4, <f8, <i8, got"
+        " \"['<u4']\"",
     ),
     (
         {"arrays": [["lengths", "<U4", 8]]},
-        "header: expected array lengths: a dtype among <u4, |u1, <f4, <f8, <i8, got '<U4'",
+        "header: expected array lengths: a dtype among <u4, |u1, <i4, <f4, <f8, <i8, got '<U4'",
     ),
     (
         {"arrays": [["lengths", "<u4", 8], ["names", "|u1", -1]]},

@@ -196,13 +196,13 @@ rows = model._lookup.ids(part)
 view = model.view()
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**21, -1))  # the log would have 20 MB
-model.head.rule.learn(rows, model._signs(part)[1], part.importances)
+model.head.rule.learn(rows, model._truths(part)[1], part.importances)
 resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
 try:
     view.snapshot()
 except MemoryError as error:
     print(error)
-straight.head.rule.learn(rows, straight._signs(part)[1], part.importances)
+straight.head.rule.learn(rows, straight._truths(part)[1], part.importances)
 assert model.snapshot().digest() == straight.snapshot().digest()
 """
 

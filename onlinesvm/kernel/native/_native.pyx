@@ -17,15 +17,27 @@ from onlinesvm import config as _config
 from onlinesvm.data.batch import CSR, Columns
 from onlinesvm.data.bounds import Bounds
 from onlinesvm.data.label import joined, label_of_packed, label_of_text, packed
+from onlinesvm.data.constants import MOST_IN_SET
+from onlinesvm.data.label_sets import LabelSets, LearnedSets
+from onlinesvm.data.learned import Learned
+from onlinesvm.data.pieces import Pieces
 from onlinesvm.data.validation import raise_first_fault
 from onlinesvm.errors import LimitError
 from onlinesvm.metrics.drift import LOG_ONE, LOG_TWO
+from onlinesvm.metrics.temperature import SIZE as TEMPERATURE_SIZE
+from onlinesvm.metrics.temperature import Temperature
+from onlinesvm.metrics.threshold import Threshold
 from onlinesvm.readers.fasttext import FastTextParser
 from onlinesvm.readers.labelled_text import TextParser
-from onlinesvm.readers.parsing import Parsed
+from onlinesvm.readers.parsing import Parsed, as_record, checked, extracted
 from onlinesvm.readers.svmlight import SvmlightParser
 from onlinesvm.readers.tokens import LineError
 from onlinesvm.readers.vw import VWParser
+from onlinesvm.text import unicode_table as _unicode
+from onlinesvm.text.categories import check_categories
+from onlinesvm.text.numbers import prefix_text
+from onlinesvm.text.records import MOST_BYTES, raise_record_fault
+from onlinesvm.text.word_vectors import embedding
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
@@ -39,17 +51,20 @@ from cpython.pythread cimport (
     PyThread_release_lock,
     PyThread_type_lock,
 )
-from libc.math cimport INFINITY
+from libc.math cimport INFINITY, fabs
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 
 __all__ = [
+    "Extractor",
     "NAME",
     "RULES",
     "Lookup",
     "Metrics",
+    "Multiclass",
+    "Multilabel",
     "decode",
     "encode",
     "learn",
@@ -65,6 +80,7 @@ cdef bytes _seed = os.urandom(HASH_KEY_BYTES)
 hash_seed(<const uint8_t *>PyBytes_AS_STRING(_seed))
 _seed = None
 lines_init()
+hedge_set_logs()
 
 
 def _set_powers():
@@ -127,6 +143,8 @@ def constants():
     return read
 
 
+include "batch.pxi"
+include "text.pxi"
 include "bodies.pxi"
 include "lookups.pxi"
 include "views.pxi"
@@ -135,6 +153,7 @@ include "sgd.pxi"
 include "records.pxi"
 include "hedge.pxi"
 include "metrics.pxi"
+include "multiclass.pxi"
 include "matrix.pxi"
 include "learn.pxi"
 include "lines.pxi"

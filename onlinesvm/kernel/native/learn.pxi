@@ -35,14 +35,14 @@ cdef bint _holds(Lookup lookup, _Walk walk) except -1:
 
 cdef object _learn_batch(Lookup lookup, Rule rule, Metrics metrics, Batch b, object signs,
                          object weights, size_t first):
-    cdef rows out
+    cdef _Scratch x
     cdef size_t count, samples = b.columns.samples - first
     cdef const double *y
     cdef const double *h
     cdef const double *observed
     cdef double *margins
     count = b.columns.count - <size_t>b.columns.indptr[first]
-    indptr, indices, data = _rows(samples, count, &out)
+    x = _Scratch(samples, count)
     made = _empty(samples)
     margins = <double *>_memory(made)
     if not b.columns.importances:
@@ -57,14 +57,22 @@ cdef object _learn_batch(Lookup lookup, Rule rule, Metrics metrics, Batch b, obj
         lookup.reserve_batch(b, True, first)
         # A prune before this call has reserved for all.
         rule.reserve_ids(lookup.table.count + min(count, lookup_room(&lookup.table, lookup.bound)))
-        if not rule.reserve_row(b.columns.longest):
+        if b.columns.tags:
+            rule.expect_views()
+        if not rule.begin_rows(b.columns.longest):
             raise MemoryError
+        metrics.begin()
         with nogil:
-            lookup.walk_batch(b, True, first, &out, &samples)
-            views_keep(rule.views, rule.state, &out, samples, h)
-            rule.learn_rows(&out, samples, y, h, margins)
+            lookup.walk_batch(b, True, first, &x.out, &samples)
+            if lookup.table.tagged:
+                rule.enter_tags(<uint32_t>(lookup.table.count - lookup.table.tagged + 1),
+                                lookup.table.tags, lookup.table.tagged)
+            views_keep(rule.views, rule.state, &x.out, samples, h)
+            rule.learn_rows(&x.out, samples, y, h, margins)
         metrics.observe_all(margins, y, observed, samples, NULL)
     finally:
+        rule.end_rows()
+        lookup_end(&lookup.table)
         PyThread_release_lock(rule.lock)
         PyThread_release_lock(lookup.lock)
     return made[:samples] if samples < <size_t>len(made) else made
@@ -91,15 +99,15 @@ cdef object _learn_matrix(Lookup lookup, Rule rule, Metrics metrics, _Walk walk,
         names = min(matrix_names(walk.stored, walk.largest),
                     lookup_room(&lookup.table, lookup.limit()))
         limit = lookup.table.count + names
-        if not (lookup_reserve_seen(&lookup.table, walk.longest)
+        if not (lookup_begin(&lookup.table, walk.longest)
                 and column_map_reserve(&lookup.table.columns, walk.largest)
                 and lookup_reserve(&lookup.table, names, names * DIGITS_MOST)
-                and blocks_reserve(rule.state, limit) and rule.reserve_row(walk.longest)
+                and blocks_reserve(rule.state, limit) and rule.begin_rows(walk.longest)
                 and slab_init(&s, walk.longest, walk.largest < lookup.table.columns.size)):
             raise MemoryError
         # Observed beside the metrics that others can see, which are replaced at the end.
-        memcpy(observed.totals, metrics.totals, sizeof(metrics.totals))
-        observed.state = metrics.state
+        observed.copy(metrics)
+        metrics.begin()
         with nogil:
             while start < walk.ends.samples:
                 part = slab_next(&s, &walk.x, &walk.ends, start, walk.stored)
@@ -111,9 +119,10 @@ cdef object _learn_matrix(Lookup lookup, Rule rule, Metrics metrics, _Walk walk,
                     margins + start, y + start, part.importances, part.samples, NULL)
                 start += part.samples
         slab_clear(&s)
-        memcpy(metrics.totals, observed.totals, sizeof(metrics.totals))
-        metrics.state = observed.state
+        metrics.copy(observed)
     finally:
+        rule.end_rows()
+        lookup_end(&lookup.table)
         PyThread_release_lock(rule.lock)
         PyThread_release_lock(lookup.lock)
     return made
@@ -127,10 +136,9 @@ def score(Lookup lookup not None, Rule rule not None, object rows not None):
 
 
 cdef object _score_batch(Lookup lookup, Rule rule, Batch b):
-    cdef rows out
+    cdef _Scratch x = _Scratch(b.columns.samples, b.columns.count)
     cdef size_t samples = b.columns.samples
     cdef double *margins
-    held = _rows(samples, b.columns.count, &out)
     made = _empty(samples)
     margins = <double *>_memory(made)
     _lock(lookup.lock)
@@ -138,12 +146,12 @@ cdef object _score_batch(Lookup lookup, Rule rule, Batch b):
     try:
         lookup.reserve_batch(b, False, 0)
         with nogil:
-            lookup.walk_batch(b, False, 0, &out, &samples)
-            rule.score_rows(&out, samples, margins)
+            lookup.walk_batch(b, False, 0, &x.out, &samples)
+            rule.score_rows(&x.out, samples, margins)
     finally:
+        lookup_end(&lookup.table)
         PyThread_release_lock(rule.lock)
         PyThread_release_lock(lookup.lock)
-    del held
     return made
 
 
@@ -158,7 +166,7 @@ cdef object _score_matrix(Lookup lookup, Rule rule, _Walk walk):
     _lock(lookup.lock)
     _lock(rule.lock)
     try:
-        if not (lookup_reserve_seen(&lookup.table, walk.longest)
+        if not (lookup_begin(&lookup.table, walk.longest)
                 and column_map_reserve(&lookup.table.columns, walk.largest)
                 and slab_init(&s, walk.longest, walk.largest < lookup.table.columns.size)):
             raise MemoryError
@@ -170,6 +178,7 @@ cdef object _score_matrix(Lookup lookup, Rule rule, _Walk walk):
                 start += part.samples
         slab_clear(&s)
     finally:
+        lookup_end(&lookup.table)
         PyThread_release_lock(rule.lock)
         PyThread_release_lock(lookup.lock)
     return made

@@ -11,8 +11,9 @@ cdef class Lookup:
     cdef size_t bound  # max_features of the call at hand; under the lock
 
     def __cinit__(self, max_features, prunes=False):
+        lookup_init(&self.table)
         self.lock = PyThread_allocate_lock()
-        if not self.lock or not lookup_init(&self.table):
+        if not self.lock:
             raise MemoryError
         self.max_features = max_features
         self.prunes = prunes
@@ -54,13 +55,13 @@ cdef class Lookup:
         _lock(self.lock)
         try:
             room = lookup_room(&self.table, self.limit())
-            if not lookup_reserve(&self.table, self.entered(names), size):
+            if not lookup_reserve(&self.table, self.fitting(names), size):
                 raise MemoryError
             return self.table.count + min(names, room)
         finally:
             PyThread_release_lock(self.lock)
 
-    cdef size_t entered(self, size_t names) except? 0:
+    cdef size_t fitting(self, size_t names) except? 0:
         """How many of so many names can be entered; a prune makes room for all."""
         return names if self.prunes else min(names, lookup_room(&self.table, self.limit()))
 
@@ -68,6 +69,11 @@ cdef class Lookup:
     def refused(self):
         """How often a new feature was left out, as the lookup was full."""
         return self.table.refused
+
+    @property
+    def name_bytes(self):
+        """The bytes of all names."""
+        return self.table.arena.bytes
 
     def ids(self, object rows not None, *, bint grow=False, size_t first=0):
         """`rows` over ids. See onlinesvm.model.lookup.Lookup.ids."""
@@ -82,14 +88,61 @@ cdef class Lookup:
             csr = self.ids_of_columns(rows, grow)
         return csr.rows(first, n) if first and <size_t>len(csr.indptr) == n + 1 else csr
 
+    def entered(self):
+        """The first id and the tags. See onlinesvm.model.lookup.Lookup.entered."""
+        _lock(self.lock)
+        try:
+            return self.table.count - self.table.tagged + 1, PyBytes_FromStringAndSize(
+                <const char *>self.table.tags, self.table.tagged)
+        finally:
+            PyThread_release_lock(self.lock)
+
+    @property
+    def categories(self):
+        """See onlinesvm.model.lookup.Lookup.categories."""
+        cdef size_t i
+        cdef counted_fields *counted
+        found = []
+        _lock(self.lock)
+        try:
+            counted = self.table.fields
+            for i in range(counted.count if counted else 0):
+                found.append((
+                    PyBytes_FromStringAndSize(
+                        <const char *>counted.names + counted.fields[i].at,
+                        counted.fields[i].length),
+                    counted.fields[i].values))
+        finally:
+            PyThread_release_lock(self.lock)
+        return found
+
+    def left_out(self, Batch b not None):
+        """The crosses of too many values. See onlinesvm.model.lookup.Lookup.left_out."""
+        cdef size_t k
+        if not b.columns.mark_count:
+            return []
+        _lock(self.lock)
+        try:
+            if not lookup_reserve_marks(&self.table, &b.columns):
+                raise MemoryError
+            fields_decide(self.table.fields, &b.columns, 0, b.columns.count)
+            return [b.columns.marks[k].feature for k in range(b.columns.mark_count)
+                    if self.table.fields.out[k]]
+        finally:
+            PyThread_release_lock(self.lock)
+
     cdef int reserve_batch(self, Batch b, bint growing, size_t first) except -1:
-        """Memory to bring a batch over ids; under the lock."""
+        """Memory to bring a batch over ids; under the lock, before `lookup_end`."""
         cdef size_t count = b.columns.count
-        if not lookup_reserve_seen(&self.table, b.columns.longest):
+        if not lookup_begin(&self.table, b.columns.longest):
+            raise MemoryError
+        if growing and b.columns.tags and not lookup_reserve_tags(&self.table, count):
+            raise MemoryError
+        if b.columns.mark_count and not lookup_reserve_marks(&self.table, &b.columns):
             raise MemoryError
         # The names of all samples are reserved with the first.
         if growing and not first and not lookup_reserve(
-                &self.table, self.entered(count), b.columns.name_bytes):
+                &self.table, self.fitting(count), b.columns.name_bytes):
             raise MemoryError
         return 0
 
@@ -117,6 +170,7 @@ cdef class Lookup:
             with nogil:
                 stored = self.walk_batch(b, growing, first, &out, &samples)
         finally:
+            lookup_end(&self.table)
             PyThread_release_lock(self.lock)
         if stored < count:
             indices, data = indices[:stored], data[:stored]
@@ -128,6 +182,8 @@ cdef class Lookup:
         cdef size_t limit = 0, names, stored, count
         cdef uint64_t largest
         held = _matrix(columns, &x)
+        if growing:
+            self.table.tagged = 0
         if not x.importances:
             ones = np.ones(x.samples)
             x.importances = <const double *>_memory(ones)
@@ -136,7 +192,7 @@ cdef class Lookup:
         indptr, indices, data = _rows(x.samples, count, &out)
         _lock(self.lock)
         try:
-            if not lookup_reserve_seen(&self.table, matrix_longest(&x)):
+            if not lookup_begin(&self.table, matrix_longest(&x)):
                 raise MemoryError
             if not column_map_reserve(&self.table.columns, largest):
                 raise MemoryError
@@ -148,6 +204,7 @@ cdef class Lookup:
             with nogil:
                 stored = lookup_columns(&self.table, &x, limit, growing, &out)
         finally:
+            lookup_end(&self.table)
             PyThread_release_lock(self.lock)
         del held
         if stored < count:
@@ -210,8 +267,8 @@ cdef class Lookup:
                 names_copy(v, v.n)
                 v = v.next
 
-    def restore(self, lengths, names):
-        """Replace the names by those of a view. Raises ValueError if two are equal."""
+    def restore(self, lengths, names, categories=()):
+        """See onlinesvm.model.lookup.Lookup.restore."""
         cdef lookup made
         cdef size_t n
         cdef const uint32_t *sizes
@@ -225,8 +282,9 @@ cdef class Lookup:
             raise ValueError(f"expected names of {total} bytes, got {len(names)}")
         sizes = <const uint32_t *>_memory(lengths)
         text = <const uint8_t *>_memory(names)
-        if n > MOST_IDS or not lookup_init(&made):
+        if n > MOST_IDS:
             raise MemoryError
+        lookup_init(&made)
         with nogil:
             done = lookup_restore(&made, sizes, text, n)
         if done != 1:
@@ -234,12 +292,53 @@ cdef class Lookup:
             if done == 0:
                 raise MemoryError
             raise ValueError("expected distinct names, got one twice")
+        try:
+            _restore_fields(&made, check_categories(categories))
+        except BaseException:
+            lookup_clear(&made)
+            raise
         _lock(self.lock)
         with nogil:
             self.finish_views()
         lookup_clear(&self.table)
         self.table = made
         PyThread_release_lock(self.lock)
+
+
+cdef int _restore_fields(lookup *made, list categories) except -1:
+    """The counted fields of a view."""
+    cdef bytes name
+    if not categories:
+        return 0
+    made.fields = <counted_fields *>calloc(1, sizeof(counted_fields))
+    size = sum(len(name) for name, _ in categories)
+    if not made.fields or not fields_reserve(made.fields, 0, size):
+        raise MemoryError
+    for name, values in categories:
+        fields_add(made.fields, <const uint8_t *>PyBytes_AS_STRING(name),
+                   PyBytes_GET_SIZE(name), values)
+
+
+cdef class _Scratch:
+    """Rows of `count` elements at most, for one walk, in a buffer that is used again."""
+
+    cdef rows out
+    cdef void *at
+    cdef size_t size
+
+    def __cinit__(self, size_t samples, size_t count):
+        cdef size_t wanted = 8 * (samples + 1) + 12 * count
+        self.at = spare_take(wanted, &self.size)
+        if not self.at:
+            self.at, self.size = malloc(wanted), wanted
+        if not self.at:
+            raise MemoryError
+        self.out.indptr = <int64_t *>self.at
+        self.out.data = <double *>(self.out.indptr + samples + 1)
+        self.out.indices = <int32_t *>(self.out.data + count)
+
+    def __dealloc__(self):
+        spare_give(self.at, self.size)
 
 
 cdef tuple _rows(size_t samples, size_t count, rows *out):

@@ -22,9 +22,14 @@ cdef class Rule:
         if self.lock:
             PyThread_free_lock(self.lock)
 
-    cdef bint reserve_row(self, size_t longest):
-        """Room for what learning rows of up to `longest` elements takes beside the state."""
+    cdef bint begin_rows(self, size_t longest):
+        """Room for what learning rows of up to `longest` elements takes beside the state, until
+        `end_rows`. Under the lock.
+        """
         return True
+
+    cdef void end_rows(self):
+        """Leave that room to others; under the lock."""
 
     cdef void learn_rows(self, const rows *x, size_t samples, const double *labels,
                          const double *importances, double *margins) noexcept nogil:
@@ -46,13 +51,24 @@ cdef class Rule:
         """The numbers that belong to no feature, in the order of the layout; under the lock."""
         return ()
 
+    cdef object layout_now(self):
+        """The layout of the state as it is; under the lock."""
+        return self.layout
+
+    cdef void expect_views(self):
+        """Before `begin_rows`: features of any view may be in the rows. Under the lock."""
+
+    cdef void enter_tags(self, uint32_t first, const uint8_t *tags, size_t n) noexcept nogil:
+        """The tags of new features, that there is state for; under the lock."""
+        pass
+
     cdef int64_t seen(self, uint32_t id):
         """How many samples had the feature, −1 where the rule does not count; under the lock."""
         return -1
 
     cdef dict scalars(self):
         """The numbers that belong to no feature, by name; under the lock."""
-        return dict(zip(self.layout.scalars, self.numbers(), strict=True))
+        return dict(zip(self.layout_now().scalars, self.numbers(), strict=True))
 
     cdef void finish_views(self) noexcept nogil:
         """Copy the rest for all views before the state is replaced; under the lock."""
@@ -83,9 +99,10 @@ cdef class Rule:
         _lock(self.lock)
         try:
             self.reserve_ids(n)
-            if not self.reserve_row(min(n, <size_t>65536)):
+            if not self.begin_rows(1):
                 raise MemoryError
         finally:
+            self.end_rows()
             PyThread_release_lock(self.lock)
         if prune:
             self.reserve_prune(n)
@@ -134,6 +151,18 @@ cdef class Rule:
             PyThread_release_lock(self.lock)
         return kept
 
+    def enter(self, size_t first, bytes tags not None):
+        """The tags of new features. See onlinesvm.model.rules.rule.Rule.enter."""
+        cdef size_t n = len(tags)
+        _lock(self.lock)
+        try:
+            if not blocks_reserve(self.state, min(first + n, MOST_IDS)):
+                raise MemoryError
+            self.expect_views()
+            self.enter_tags(first, <const uint8_t *>PyBytes_AS_STRING(tags), n)
+        finally:
+            PyThread_release_lock(self.lock)
+
     def learn(self, csr, signs, importances):
         """Score, then learn, row by row; the margins before each update, float64[n]."""
         cdef rows x
@@ -151,12 +180,13 @@ cdef class Rule:
         largest = _largest_id(&x, samples, held)
         _lock(self.lock)
         try:
-            if not (blocks_reserve(self.state, largest) and self.reserve_row(rows_longest(&x, samples))):
+            if not (blocks_reserve(self.state, largest) and self.begin_rows(rows_longest(&x, samples))):
                 raise MemoryError
             with nogil:
                 views_keep(self.views, self.state, &x, samples, h)
                 self.learn_rows(&x, samples, y, h, out)
         finally:
+            self.end_rows()
             PyThread_release_lock(self.lock)
         del held
         return margins

@@ -93,10 +93,10 @@ cdef class RuleView:
         if not self.slice:
             raise MemoryError
         made = {}
-        for name, span in rule.layout.columns.items():
-            made[name] = _empty(n, span.dtype)
         _lock(rule.lock)
         try:
+            for name, span in rule.layout_now().columns.items():
+                made[name] = _empty(n, span.dtype)
             if not view_open(&self.view, &rule.views, n):
                 raise MemoryError
             self.rule = rule
@@ -159,7 +159,8 @@ cdef class RuleView:
         try:
             with nogil:
                 while self.step(rule, self.view.n):
-                    view_pause()
+                    if self.view.copied < self.view.n:
+                        view_pause()
                 while True:
                     record = view_next(&self.view, &walk, rule.state.stride, &id)
                     if not record:

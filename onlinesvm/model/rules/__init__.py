@@ -12,6 +12,7 @@ four files:
 
 from __future__ import annotations
 
+from functools import lru_cache
 from importlib import import_module
 
 from onlinesvm import config as _config
@@ -22,23 +23,22 @@ from onlinesvm.model.rules.rule import Rule
 __all__ = ["RULES", "Layout", "Rule", "layout_of"]
 
 
-def _class_of(formula: str) -> type[Rule]:
-    module, _, name = formula.partition(":")
+def _class_of(rule: str) -> type[Rule]:
+    """The class of a rule. Its module is imported when it is first asked for."""
+    module, _, name = _config.RULE_CLASSES[rule].partition(":")
     found: type[Rule] = getattr(import_module(f"onlinesvm.model.rules.{module}"), name)
     return found
 
 
-_classes = {name: _class_of(formula) for name, formula in _config.RULE_CLASSES.items()}
-
-
+@lru_cache(maxsize=64)
 def layout_of(config: LearnerConfig) -> Layout:
-    """The layout of the state of the rule of `config`, on both kernels."""
-    return _classes[config.rule].variant(config).layout(config)
+    """The layout of the state of the rule of `config`, on both kernels. Models share it."""
+    return _class_of(config.rule).variant(config).layout(config)
 
 
 def _make(config: LearnerConfig, layout: Layout) -> Rule:
-    return _classes[config.rule].variant(config)(config, layout)
+    return _class_of(config.rule).variant(config)(config, layout)
 
 
 # The Python kernel's: name → what makes the rule of a configuration and a layout.
-RULES = dict.fromkeys(_classes, _make)
+RULES = dict.fromkeys(_config.RULE_CLASSES, _make)

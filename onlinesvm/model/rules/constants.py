@@ -47,3 +47,19 @@ MIXTURE_MOST_SCALED = 1e3
 MIXTURE_LEAST_SIZE = 1e-6
 
 AROW_LEAST_VARIANCE = 1e-300
+
+HEDGE_IDF_RATE = 0.6931471805599453  # ln 2: the weight of a text's feature counts by ln, not log2
+HEDGE_IDF_LOGS = 4096  # of counts of samples that are kept
+# The experts of many classes, in the order of their weights: a label's four lanes. Their constants
+# are those of the hedge of the same names.
+CLASS_EXPERTS = ("arow", "adaptive_slow", "adaptive_fast", "adaptive_fastest")
+CLASS_BIRTH = -1.0  # the score of a label that no feature knows
+CLASS_RIVALS = 4
+CLASS_MOST_LOSS = 2.0  # of the adaptive experts
+# Honest losses of AROW stay far below; those after a forged snapshot must not overflow a float32.
+CLASS_MOST_AROW_LOSS = 1024.0
+CLASS_MOST_COEFFICIENT = 1048576.0
+SET_RIVALS = 16  # of a sample with several labels
+SET_MOST_PREDICTED = 256  # labels that learning a sample reports
+CLASS_LEAST_ROW = 8  # the fewest labels a feature may be bound to: more than one sample updates
+CLASS_MOST_LABELS = 2**24  # a bound of max_labels

@@ -28,6 +28,17 @@ rates 1/√G are float32. Margins are summed in float64.
 **The model** is linear at any instant: with the mixture's coefficients c_r a feature's weight is
 v_i = (Σ_r c_r·w_ri)/s_i, experts in order, the margin Σ v_i·x_i + Σ_r c_r·b_r.
 
+**Views.** A feature lies in one of VIEWS views (`onlinesvm.text`; names, matrices and numbers in
+view 0) from its first sight on. Each view has a norm, a bias and experts of its own; it comes to be
+with the first sample that has a feature of it, and its bias is part of every margin from then on.
+One mixture weighs the experts of all views. Features that a text has count by their inverse
+document frequency: n of the N learned samples that had a text's feature of the view had this one,
+all before the sample::
+
+    x̂_i = (x_i/s_i)·(1 + ln((1 + N)/(1 + n)))
+
+and so does v_i, which thus moves a little with every text, as N grows.
+
 **Importance** h counts relative to the stream's own: it is divided by the running geometric mean of
 all importances (a constant one, however large or small, is as if it were 1), and cut to the range
 1e−12 … 1e3. In SCW it multiplies C, in AROW it divides r.
@@ -44,7 +55,7 @@ left out gains nothing on it, and costs 4.3 percent at worst.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -65,22 +76,21 @@ from onlinesvm.model.rules.constants import (
     HEDGE_PHI_WIDE,
 )
 from onlinesvm.model.rules.constants import HEDGE_AROW_R as AROW_R
+from onlinesvm.model.rules.constants import HEDGE_IDF_RATE as IDF_RATE
 from onlinesvm.model.rules.constants import HEDGE_IMPORTANCE_MEMORY as IMPORTANCE_MEMORY
 from onlinesvm.model.rules.constants import HEDGE_LEAST_IMPORTANCE as LEAST_IMPORTANCE
 from onlinesvm.model.rules.constants import HEDGE_LEAST_SQUARE as LEAST_SQUARE
 from onlinesvm.model.rules.constants import HEDGE_LEAST_VARIANCE as LEAST_VARIANCE
 from onlinesvm.model.rules.constants import HEDGE_MOST_AGE as MOST_AGE
 from onlinesvm.model.rules.constants import HEDGE_MOST_IMPORTANCE as MOST_IMPORTANCE
-from onlinesvm.model.rules.constants import HEDGE_OUTLIER_ABOVE as OUTLIER_ABOVE
-from onlinesvm.model.rules.constants import HEDGE_OUTLIER_BELOW as OUTLIER_BELOW
-from onlinesvm.model.rules.constants import HEDGE_PROPORTION as PROPORTION
 from onlinesvm.model.rules.constants import HEDGE_RUN as RUN
-from onlinesvm.model.rules.constants import HEDGE_YOUNG as YOUNG
 from onlinesvm.model.rules.layout import SAMPLES, Layout, Span
 from onlinesvm.model.rules.mixture import Mixture
 from onlinesvm.model.rules.mixture import check_state as check_mixture
 from onlinesvm.model.rules.mixture import spans as mixture_spans
 from onlinesvm.model.rules.rule import Arrays, Rule, Scalars
+from onlinesvm.model.rules.scale import counted
+from onlinesvm.text.constants import OF_TEXT, VIEWS
 
 __all__ = ["EXPERTS", "Hedge", "experts"]
 
@@ -124,12 +134,13 @@ def _scw(signed: float, v: float, c: float, phi: float) -> tuple[float, float]:
 class _Feature:
     """The state of a feature: the experts' weights w, variances S and squares G; its
     scale, s², of how many values (`age`), how many were out of proportion in a row (`run`); how
-    often it was `seen`.
+    often it was `seen`; its `tag`, the view and OF_TEXT.
     """
 
-    __slots__ = ("age", "run", "s2", "seen", "squares", "variances", "weights")
+    __slots__ = ("age", "run", "s2", "seen", "squares", "tag", "variances", "weights")
 
-    def __init__(self) -> None:
+    def __init__(self, tag: int = 0) -> None:
+        self.tag = tag
         self.weights = [0.0] * N
         self.variances = [1.0, 1.0, 1.0]
         self.squares = [LEAST_SQUARE] * len(ETAS)
@@ -140,24 +151,8 @@ class _Feature:
 
     def take(self, x: float) -> None:
         """Count a value, not 0, into the scale."""
-        x2 = x * x
         self.seen += 1
-        if self.age == 0 or (self.age < YOUNG and x2 < OUTLIER_BELOW * self.s2):
-            self.s2 = x2
-            self.age = 1
-            self.run = 0
-            return
-        strange = x2 > PROPORTION * self.s2 or x2 * PROPORTION < self.s2
-        self.run = self.run + 1 if strange else 0
-        if self.run == RUN:
-            self.s2 = x2
-            self.age = 1
-            self.run = 0
-            return
-        if self.age >= YOUNG:
-            x2 = min(x2, OUTLIER_ABOVE * self.s2)
-        self.age = min(self.age + 1, MOST_AGE)
-        self.s2 += (x2 - self.s2) / self.age
+        self.s2, self.age, self.run = counted(self.s2, self.age, self.run, x)
 
     def numbers(self) -> tuple[float, ...]:
         """The floats, in the order of NUMBERS."""
@@ -165,17 +160,48 @@ class _Feature:
 
     @classmethod
     def of(cls, row: tuple[Any, ...]) -> _Feature:
-        """The feature of a dump's row: NUMBERS, then COUNTS."""
-        feature = cls()
+        """The feature of a dump's row: NUMBERS, then COUNTS, then the tag."""
+        feature = cls(row[-1])
         feature.weights = list(row[:N])
         feature.variances = list(row[N : N + 3])
         feature.squares = list(row[N + 3 : N + 6])
-        feature.s2, feature.age, feature.run, feature.seen = row[N + 6 :]
+        feature.s2, feature.age, feature.run, feature.seen = row[N + 6 : -1]
         return feature
 
     def over_scale(self, x: float) -> float:
         """x/s; 0 for a feature that has no scale yet, as its weights are."""
         return x / math.sqrt(self.s2) if self.s2 > 0.0 else 0.0
+
+
+class _Walked:
+    """The sums over a sample's features of one view.
+
+    standing, own: the experts' margins, as the model stands and with the scales that count the
+    sample; not over the norm yet. row: the features, and their values over the scales.
+    """
+
+    __slots__ = ("norm2", "own", "row", "standing", "variances")
+
+    def __init__(self, bias: _Feature | None) -> None:
+        self.standing = [0.0] * N
+        self.own = [0.0] * N
+        self.norm2 = 0.0 if bias is None else 1.0
+        self.variances = [0.0, 0.0, 0.0] if bias is None else list(bias.variances)
+        self.row: list[tuple[_Feature, float]] = []
+
+    def add(self, feature: _Feature, x: float, idf: float) -> None:
+        """Count a value, not 0, into the scale and the sums."""
+        before = feature.over_scale(x) * idf
+        feature.take(x)
+        after = feature.over_scale(x) * idf
+        square = after * after
+        self.norm2 += square
+        for r in range(N):
+            self.standing[r] += feature.weights[r] * before
+            self.own[r] += feature.weights[r] * after
+        for k in range(3):
+            self.variances[k] += feature.variances[k] * square
+        self.row.append((feature, after))
 
 
 class Hedge(Rule):
@@ -186,8 +212,10 @@ class Hedge(Rule):
     def __init__(self, config: LearnerConfig, layout: Layout) -> None:
         super().__init__(config, layout)
         self._features: dict[int, _Feature] = {}
-        self._bias = _Feature()
-        self._bias.s2 = 1.0
+        self._plain = True  # all tags are 0
+        self._slots = {0: 0}  # of the views that have come to be, in that order
+        self._with = [0] * VIEWS  # samples that had a text's feature of the view
+        self._biases = [_bias_feature()]  # by slot
         self._mixture = Mixture(N)
         self._log_importance = 0.0
         self._samples = 0
@@ -199,33 +227,51 @@ class Hedge(Rule):
     def layout(cls, config: LearnerConfig) -> Layout:
         # Samples that are divided by their size may have smaller values than those that are sent.
         least = 1e-101 if config.normalize == "none" else 1e-220
-        return Layout(*_spans(), partial(_check_related, least=least))
+        related = partial(_check_related, least=least)
+        in_views = [Layout(*_spans(views), related) for views in range(VIEWS + 1)]
+        return Layout(*_spans(), related, partial(_variant, in_views))
 
     # The model as it stands.
 
     @property
     def bias(self) -> float:  # type: ignore[override]
         """Σ c_r·b_r; 0.0 for a learner without a bias."""
-        return self._of(self._bias)
+        total = self._of(self._biases[0], 0)
+        for slot in range(1, len(self._biases)):
+            total += self._of(self._biases[slot], slot)
+        return total
 
-    def _of(self, feature: _Feature) -> float:
+    def _of(self, feature: _Feature, slot: int) -> float:
         coefficients = self._mixture.coefficients
-        weight = coefficients[0] * feature.weights[0]
+        weight = coefficients[slot * N] * feature.weights[0]
         for r in range(1, N):
-            weight += coefficients[r] * feature.weights[r]
+            weight += coefficients[slot * N + r] * feature.weights[r]
         return weight
 
     def weight(self, id: int) -> float:
         feature = self._features.get(id)
         if feature is None or not feature.s2 > 0.0:
             return 0.0
-        return self._of(feature) / math.sqrt(feature.s2)
+        slot = self._slots[feature.tag % OF_TEXT]
+        return self._of(feature, slot) / math.sqrt(feature.s2) * self._idf(feature)
+
+    def _idf(self, feature: _Feature) -> float:
+        if feature.tag < OF_TEXT:
+            return 1.0
+        of_all = log2(1.0 + self._with[feature.tag % OF_TEXT])
+        return 1.0 + (of_all - log2(1.0 + feature.seen)) * IDF_RATE
 
     def feature(self, id: int) -> tuple[float, int | None]:
         known = self._features.get(id)
         return self.weight(id), 0 if known is None else known.seen
 
     # Learning.
+
+    def enter(self, first: int, tags: bytes) -> None:
+        for id, tag in enumerate(tags, first):
+            if tag:
+                self._features[id] = _Feature(tag)
+                self._plain = False
 
     def update(
         self, ids: list[int], values: list[float], y: float, h: float, margin: float
@@ -239,34 +285,48 @@ class Hedge(Rule):
 
     def _learn(self, given: list[tuple[_Feature, float]], y: float, importance: float) -> None:
         h = self._relative(importance)
-        standing = [0.0] * N  # the experts' margins as the model stands
-        own = [0.0] * N  # and with the scale that counts this sample
-        norm2 = 1.0 if self._has_bias else 0.0
-        variances = list(self._bias.variances) if self._has_bias else [0.0, 0.0, 0.0]
-        row: list[tuple[_Feature, float]] = []
+        walked: list[_Walked] = []
+        for view in range(VIEWS):
+            slot = self._slots.get(view)
+            bias = _bias_feature() if slot is None else self._biases[slot]
+            walked.append(_Walked(bias if self._has_bias else None))
         for feature, x in given:
-            before = feature.over_scale(x)
-            feature.take(x)
-            after = feature.over_scale(x)
-            square = after * after
-            norm2 += square
-            for r in range(N):
-                standing[r] += feature.weights[r] * before
-                own[r] += feature.weights[r] * after
-            for k in range(3):
-                variances[k] += feature.variances[k] * square
-            row.append((feature, after))
-        if self._has_bias:
-            row.append((self._bias, 1.0))
-        if not norm2 > 0.0:
+            walked[feature.tag % OF_TEXT].add(feature, x, self._idf(feature))
+        for view, sums in enumerate(walked):
+            if any(feature.tag >= OF_TEXT for feature, _ in sums.row):
+                self._with[view] += 1
+            if sums.row and view not in self._slots:
+                self._open(view)
+        if not any(sums.norm2 > 0.0 for sums in walked):
             return  # nothing in it, and no bias: there is nothing to be learned
-        inverse = 1.0 / math.sqrt(norm2)
-        for r in range(N):
-            standing[r] = (standing[r] + self._bias.weights[r]) * inverse
-            own[r] = (own[r] + self._bias.weights[r]) * inverse
-        wrong, stacked = self._mixture.learn(standing, math.sqrt(norm2), y, h)
+        views = {view: walked[view] for view in self._slots}  # in the order of the slots
+        standing, norms = [], []
+        for sums, bias in zip(views.values(), self._biases, strict=True):
+            if self._has_bias:
+                sums.row.append((bias, 1.0))
+            norms.append(math.sqrt(sums.norm2))
+            inverse = 1.0 / norms[-1] if norms[-1] > 0.0 else 0.0
+            for r in range(N):
+                sums.standing[r] = (sums.standing[r] + bias.weights[r]) * inverse
+                sums.own[r] = (sums.own[r] + bias.weights[r]) * inverse
+            standing += sums.standing
+        wrong, stacked = self._mixture.learn(standing, norms, y, h)
         self._judge([*standing, stacked], wrong, y, importance)
+        for sums, norm in zip(views.values(), norms, strict=True):
+            if norm > 0.0:
+                self._move(sums, y, h, 1.0 / norm)
 
+    def _open(self, view: int) -> None:
+        """Give a view a bias and experts of its own."""
+        self._slots[view] = len(self._slots)
+        self._biases.append(_bias_feature())
+        for figures in self._judged:
+            figures[-1:] = [*[0.0] * N, figures[-1]]
+        self._mixture.grow()
+
+    def _move(self, sums: _Walked, y: float, h: float, inverse: float) -> None:
+        """The step of a view's experts, each by its own margin."""
+        own, variances, row = sums.own, sums.variances, sums.row
         inverse2 = inverse * inverse
         steps, shrinks = [0.0] * 3, [0.0] * 3
         moves = False
@@ -338,7 +398,7 @@ class Hedge(Rule):
         errors, losses, recent_errors, recent_losses = self._judged
         self._judged_weights[0] += h
         self._judged_weights[1] = self._judged_weights[1] * JUDGED_DISCOUNT + h
-        for j in range(N + 1):
+        for j in range(len(margins)):
             mistake = h if wrong[j] else 0.0
             errors[j] += mistake
             recent_errors[j] = recent_errors[j] * JUDGED_DISCOUNT + mistake
@@ -361,9 +421,17 @@ class Hedge(Rule):
         for k, name in enumerate(COUNTS):
             arrays[name] = np.ascontiguousarray(counts.reshape(n, len(COUNTS))[:, k])
         scalars: Scalars = {"samples": self._samples, "log_importance": self._log_importance}
-        for name, number in zip(SINGLES, self._bias.numbers(), strict=False):
-            scalars[f"bias_{name}"] = number
-        scalars.update(self._mixture.dump())
+        if not self._plain:
+            arrays["views"] = np.array([f.tag for f in features], dtype=np.uint8)
+            scalars["views"] = len(self._slots)
+            for view in range(VIEWS):
+                scalars[f"view_{view}_samples"] = self._with[view]
+                if view:
+                    scalars[f"view_{view}_slot"] = self._slots.get(view, -1)
+        for slot, bias in enumerate(self._biases):
+            for name, number in zip(SINGLES, bias.numbers(), strict=False):
+                scalars[_bias_name(slot, name)] = number
+        scalars.update(self._mixture.dump(views=not self._plain))
         scalars["judged_weight"], scalars["judged_recent_weight"] = self._judged_weights
         for name, figures in zip(JUDGED, self._judged, strict=True):
             scalars.update({f"judged_{name}_{j}": figure for j, figure in enumerate(figures)})
@@ -371,43 +439,104 @@ class Hedge(Rule):
 
     def take(self, arrays: Mapping[str, NDArray[Any]], scalars: Mapping[str, Any]) -> None:
         columns = [arrays[name].tolist() for name in (*NUMBERS, *COUNTS)]
+        self._plain = "views" not in scalars
+        tags = [0] * len(columns[0]) if self._plain else arrays["views"].tolist()
         self._features = {
-            i: _Feature.of(row) for i, row in enumerate(zip(*columns, strict=True), 1)
+            i: _Feature.of(row) for i, row in enumerate(zip(*columns, tags, strict=True), 1)
         }
         self._samples = int(scalars["samples"])
         self._log_importance = float(scalars["log_importance"])
-        bias = [_single(scalars[f"bias_{name}"]) for name in SINGLES]
-        self._bias = _Feature.of((*bias, 1.0, 0, 0, 0))
-        self._mixture.restore(scalars)
+        views = 0 if self._plain else int(scalars["views"])
+        self._slots, self._with = {0: 0}, [0] * VIEWS
+        if views:
+            slots = {int(scalars[f"view_{view}_slot"]): view for view in range(1, VIEWS)}
+            self._slots.update({slots[slot]: slot for slot in range(1, views)})
+            self._with = [int(scalars[f"view_{view}_samples"]) for view in range(VIEWS)]
+        self._biases = []
+        for slot in range(views or 1):
+            bias = [_single(scalars[_bias_name(slot, name)]) for name in SINGLES]
+            self._biases.append(_Feature.of((*bias, 1.0, 0, 0, 0, 0)))
+        self._mixture.restore(scalars, views)
         names = ("judged_weight", "judged_recent_weight")
         self._judged_weights = [float(scalars[name]) for name in names]
-        self._judged = [
-            [float(scalars[f"judged_{name}_{j}"]) for j in range(N + 1)] for name in JUDGED
-        ]
+        judges = range(N * len(self._slots) + 1)
+        self._judged = [[float(scalars[f"judged_{name}_{j}"]) for j in judges] for name in JUDGED]
 
 
-def _spans() -> tuple[dict[str, Span], dict[str, Span]]:
-    """The spans of the columns and scalars, in the order of a dump."""
+def _bias_feature() -> _Feature:
+    bias = _Feature()
+    bias.s2 = 1.0
+    return bias
+
+
+def _bias_name(slot: int, name: str) -> str:
+    return f"bias_{slot}_{name}" if slot else f"bias_{name}"
+
+
+def _variant(layouts: list[Layout], scalars: Mapping[str, Any]) -> Layout | None:
+    """The layout of a state of several views, or of texts; None for a plain one."""
+    if "views" not in scalars:
+        return None
+    views = scalars["views"]
+    if isinstance(views, bool) or not isinstance(views, int) or not 1 <= views <= VIEWS:
+        raise ValueError(f"views: expected an integer from 1 to {VIEWS}, got {str(views)[:60]!r}")
+    return layouts[views]
+
+
+def _spans(views: int = 0) -> tuple[dict[str, Span], dict[str, Span]]:
+    """The spans of the columns and scalars, in the order of a dump; `views`: 0 for a plain one."""
+    n = N * (views or 1)
     figure = Span(0.0, 1e300)
     columns = dict.fromkeys(WEIGHTS, Span(-1e25, 1e25, single=True))
     columns.update(dict.fromkeys(VARIANCES, Span(LEAST_VARIANCE, 1.0, single=True)))
     columns.update(dict.fromkeys(SQUARES, Span(LEAST_SQUARE, 1e38, single=True)))
-    numbers = {"samples": SAMPLES, "log_importance": Span(-400.0, 400.0)}
-    numbers.update({f"bias_{name}": span for name, span in columns.items()})
+    biases = {
+        _bias_name(slot, name): span for slot in range(views or 1) for name, span in columns.items()
+    }
+    numbers = {"samples": SAMPLES}
+    if views:
+        numbers["views"] = Span(views, views, whole=True)
+        for view in range(1, VIEWS):
+            numbers[f"view_{view}_slot"] = Span(-1, views - 1, whole=True)
+        for view in range(VIEWS):
+            numbers[f"view_{view}_samples"] = SAMPLES
+    numbers["log_importance"] = Span(-400.0, 400.0)
+    numbers.update(biases)
     columns["mean_squares"] = Span(0.0, 1e101)
-    for name, most in (("ages", MOST_AGE), ("runs", RUN - 1), ("seen", 2**40 - 1)):
+    for name, most in (("ages", MOST_AGE), ("runs", RUN - 1), ("seen", 2**37 - 1)):
         columns[name] = Span(0, most, whole=True)
-    numbers.update(mixture_spans(N))
+    if views:
+        columns["views"] = Span(0, OF_TEXT + VIEWS - 1, byte=True)
+    numbers.update(mixture_spans(n, views))
     numbers.update(judged_weight=figure, judged_recent_weight=figure)
-    numbers.update({f"judged_{name}_{j}": figure for name in JUDGED for j in range(N + 1)})
+    numbers.update({f"judged_{name}_{j}": figure for name in JUDGED for j in range(n + 1)})
     return columns, numbers
+
+
+def _check_views(arrays: Mapping[str, NDArray[Any]], scalars: Mapping[str, Any]) -> None:
+    """Raise ValueError unless each view that was seen has a slot, and each slot one view."""
+    slots = {0: 0, **{view: scalars[f"view_{view}_slot"] for view in range(1, VIEWS)}}
+    given = sorted(slot for slot in slots.values() if slot >= 0)
+    if given != list(range(scalars["views"])):
+        raise ValueError(f"views: expected {scalars['views']} different slots, got {given}")
+    for view, slot in slots.items():
+        seen = arrays["seen"][arrays["views"] % OF_TEXT == view]
+        if slot < 0 and seen.any():
+            raise ValueError(f"views: expected no feature of view {view} seen, got {seen.max()}")
+        samples = scalars[f"view_{view}_samples"]
+        most = int(arrays["seen"][arrays["views"] == OF_TEXT + view].max(initial=0))
+        if most > samples:
+            raise ValueError(f"seen: expected at most {samples} texts of view {view}, got {most}")
 
 
 def _check_related(
     arrays: Mapping[str, NDArray[Any]], scalars: Mapping[str, Any], *, least: float
 ) -> None:
     """`least`: the smallest mean square that a feature can have."""
-    check_mixture(scalars, N)
+    views = scalars.get("views", 0)
+    check_mixture(scalars, N * (views or 1), views)
+    if views:
+        _check_views(arrays, scalars)
     unseen = arrays["seen"] == 0
     # A feature that had no value but 0 is new.
     new = dict(zip((*NUMBERS, *COUNTS), (*_Feature().numbers(), 0, 0, 0), strict=True))
@@ -424,14 +553,28 @@ def _check_related(
         raise ValueError(f"mean_squares: expected numbers from {least:g}, got {found.min():g}")
 
 
-def experts(scalars: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
+VIEW_NAMES = ("words", "ngrams", "characters", "numbers")  # how the experts of views are reported
+
+
+def _names(scalars: Mapping[str, Any]) -> list[str]:
+    """The experts of all views in the order of their slots, then the stack."""
+    names = list(EXPERTS)
+    for slot in range(1, scalars.get("views", 1)):
+        view = next(v for v in range(1, VIEWS) if scalars[f"view_{v}_slot"] == slot)
+        names += [f"{VIEW_NAMES[view]}.{name}" for name in EXPERTS]
+    return [*names, "stack"]
+
+
+def experts(
+    scalars: Mapping[str, Any], names: Sequence[str] | None = None
+) -> dict[str, dict[str, float | None]]:
     """The trust in each expert, and in the stack over them, and their errors, by a view's scalars.
 
     `weight` is its share of the trust; `error` and `loss` (the hinge loss of its margin on the
     sample scaled to norm 1) are means over all and over the recent past, None before the first.
     """
     report: dict[str, dict[str, float | None]] = {}
-    for j, name in enumerate((*EXPERTS, "stack")):
+    for j, name in enumerate(_names(scalars) if names is None else names):
         figures: dict[str, float | None] = {"weight": float(scalars[f"mixture_weights_{j}"])}
         for figure, total, weight in (
             ("error", "errors", "judged_weight"),

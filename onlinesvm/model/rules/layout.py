@@ -19,16 +19,21 @@ MAX_SAMPLES = 2**53  # floats count them exactly up to here
 
 
 class Span(NamedTuple):
-    """Numbers from `low` to `high`: in an array float64, int64 if `whole`, float32 if `single`."""
+    """Numbers from `low` to `high`: in an array float64, int64 if `whole`, float32 if `single`,
+    uint8 if `byte`.
+    """
 
     low: float
     high: float
     whole: bool = False
     single: bool = False
+    byte: bool = False
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The numbers' type in an array."""
+        if self.byte:
+            return np.dtype(np.uint8)
         return np.dtype(np.int64 if self.whole else np.float32 if self.single else np.float64)
 
 
@@ -52,22 +57,29 @@ class Layout:
     """The arrays, by feature, and the scalars that a rule keeps, in the order of a view.
 
     related: raises ValueError for numbers that lie within their spans, but cannot belong together.
+    variant: the layout of a state with these scalars, where that depends on them.
     """
 
     columns: Mapping[str, Span]
     scalars: Mapping[str, Span]
     related: Callable[[Mapping[str, NDArray[Any]], Mapping[str, Any]], None] = _nothing_more
+    variant: Callable[[Mapping[str, Any]], Layout | None] | None = None
+
+    def of(self, scalars: Mapping[str, Any]) -> Layout:
+        """The layout of a state with these scalars. Raises ValueError for those of none."""
+        return (self.variant and self.variant(scalars)) or self
 
     def check(self, arrays: Mapping[str, NDArray[Any]], scalars: Mapping[str, Any]) -> None:
         """Raise ValueError unless `arrays` and `scalars` can be a rule's whole state."""
-        _check_names("arrays", arrays, self.columns)
-        _check_names("scalars", scalars, self.scalars)
-        for name, span in self.scalars.items():
+        layout = self.of(scalars)
+        _check_names("arrays", arrays, layout.columns)
+        _check_names("scalars", scalars, layout.scalars)
+        for name, span in layout.scalars.items():
             _check_scalar(name, scalars[name], span)
         n = len(next(iter(arrays.values())))
-        for name, span in self.columns.items():
+        for name, span in layout.columns.items():
             _check_array(name, arrays[name], n, span)
-        self.related(arrays, scalars)
+        layout.related(arrays, scalars)
 
 
 def _check_names(kind: str, given: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

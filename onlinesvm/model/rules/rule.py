@@ -66,6 +66,12 @@ class Rule(ABC):
     def take(self, arrays: Mapping[str, NDArray[Any]], scalars: Mapping[str, Any]) -> None:
         """Replace the state by a dump that was checked."""
 
+    def enter(self, first: int, tags: bytes) -> None:  # noqa: B027 - nothing, here
+        """The tags of the new features `first`, first + 1 …: their views, and OF_TEXT.
+
+        A rule without views knows none.
+        """
+
     def learn(self, csr: CSR, signs: ArrayLike, importances: ArrayLike) -> NDArray[np.float64]:
         """Score, then learn, row by row; the margins before each update, float64[n].
 

@@ -25,16 +25,40 @@ FILES: dict[str, tuple[bytes, list[Any]]] = {
     ),
     "text": (
         b"1\tFree prize, FREE!\n-1\t\n-1\tSee you\n",
-        [(["free", "prize"], 1), ([], -1), (["see", "you"], -1)],
+        [("Free prize, FREE!", 1), ("", -1), ("See you", -1)],
     ),
 }
+
+# Files of texts and fields.
+RECORDS: dict[str, tuple[bytes, list[Any]]] = {
+    "vw": (
+        b"1 2 'tag |n:2 a b:0.5\n-1 | c\n-1 0.5 |m\n1 |m See  you! |n x | d\n",
+        [
+            ({"n^a": 2, "n^b": 1.0}, 1, 2), (["c"], -1), ([], -1, 0.5),
+            ({"m": "See  you!", "n": "x", "d": 1}, 1),
+        ],
+    ),
+    "json": (
+        b'{"label":1,"features":["a",5],"importance":3}\n{"label":-1,"features":{"len":2.5}}\n'
+        b'{"label":1,"features":{"a":"Free prize","b":true,"c":["x",5],"d":null,"e":0}}\n'
+        b'{"label":-1,"features":"See you"}\n',
+        [
+            (["a", 5], 1, 3), ({"len": 2.5}, -1),
+            ({"a": "Free prize", "b": True, "c": ["x", 5], "d": None, "e": 0}, 1), ("See you", -1),
+        ],
+    ),
+    "fasttext": (
+        b"__label__1 Free prize\n  __label__-1\n__label__-1\t See you \r\n",
+        [("Free prize", 1), ("", -1), ("See you ", -1)],
+    ),
+}  # fmt: skip
 
 # The same, with no label and with one that means nothing.
 UNLABELLED = {
     "svmlight": (b"1:0.5 7:1\n", b"what 1:0.5 7:1\n"),
     "vw": (b"|n:2 a b:0.5\n", b"what |n:2 a b:0.5\n"),
     "json": (b'{"features":["a",5]}\n', b'{"label":"what","features":["a",5]}\n'),
-    "text": (b"\tFree prize\n", b"what\tFree prize\n"),
+    "text": (b"\tFree prize, FREE!\n", b"what\tFree prize, FREE!\n"),
 }
 
 

@@ -1,4 +1,4 @@
-"""The demo: its features, its lines, and the whole of it on a few of them."""
+"""The demo: its lines, and the whole of it on a few of them."""
 
 from __future__ import annotations
 
@@ -6,50 +6,17 @@ import contextlib
 import io
 import re
 import tempfile
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onlinesvm.service.cli.demo import features_of, lines_of, show
+from onlinesvm.service.cli.demo import lines_of, show
 from onlinesvm.service.errors import ServiceError
 from tests.shell import done
 
 WORDS = st.text("abcdefgh_", min_size=1, max_size=6).map("x".__add__)
-
-
-# features_of.
-
-
-@given(st.text())
-def test_features_are_words_and_neighbours_without_spaces(line: str) -> None:
-    features = features_of(line)
-    assert len(set(features)) == len(features)
-    assert bool(features) == bool(line.split())
-    assert features == features_of(" ".join(line.split()))
-    for feature in features:
-        assert 1 <= len(feature.split()) <= 2
-    singles = [feature for feature in features if " " not in feature]
-    assert set("".join(singles)) == set("".join(line.split()))
-
-
-@given(st.lists(WORDS, min_size=1))
-def test_words_have_neighbours_and_a_last_one(words: list[str]) -> None:
-    features = features_of("  ".join(words))
-    assert set(words) <= set(features)
-    for a, b in pairwise(words):
-        assert f"{a} {b}" in features
-    assert features[-1] == f"last {words[-1]}"
-    assert len(features) <= 2 * len(words)
-
-
-def test_runs_of_signs_are_words_too() -> None:
-    assert features_of("x = f(y):") == [
-        "x", "=", "f", "(", "y", "):", "x =", "= f", "f (", "( y", "y ):", "last ):",
-    ]  # fmt: skip
-    assert features_of("") == features_of(" \t") == []
 
 
 # lines_of.
@@ -143,6 +110,9 @@ def test_the_whole_demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     assert "The learner learns the opposite of the last line, 20 times" in text
     assert "the reader reloaded: position 320\n" in text
     assert text.count("The reader's margins are the same, bit for bit.\n") == 2
+    assert re.search(r"^  \+ (prose|code), - (prose|code)$", text, re.M)
+    assert re.search(r"\[[+-][\d.]+\]", text)  # no terminal: strong tokens have numbers
+    text = re.sub(r"\[[+-][\de.-]+\]", "", text)
     before, after = re.findall(rf"^ +([+-][\d.]+)  (prose|code ) +{re.escape(asked)}$", text, re.M)
     assert before[1] != after[1]
     assert (float(before[0]) > 0) != (float(after[0]) > 0)

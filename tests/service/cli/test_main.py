@@ -9,6 +9,7 @@ import random
 import re
 import signal
 import socket
+import subprocess
 import threading
 from pathlib import Path
 from typing import IO
@@ -119,7 +120,8 @@ def test_commands_and_flags_are_documented(command: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ("", "COMMAND"),
+        ("", "required: COMMAND; see onlinesvm --help"),
+        ("--completion fish", "--completion: invalid choice: 'fish' (choose from"),
         ("teach", "unknown command 'teach' (onlinesvm --help lists them)"),
         ("lern", "(onlinesvm --help lists them); did you mean learn?"),
         ("learn --speed 3", "onlinesvm learn: error: unknown flag --speed"),
@@ -182,7 +184,13 @@ def test_dashes_alone_make_no_flag_near() -> None:
         ("serve --max-message-bytes 0", "max_message_bytes: expected an integer"),
         ("serve --bind here", "endpoint: expected tcp://HOST:PORT or ipc://PATH, got 'here'"),
         ("serve --bind tcp://127.0.0.1:99999", "endpoint: expected tcp://HOST:PORT"),
-        ("serve --bind tcp://0.0.0.0:5577", "--insecure"),
+        ("serve --bind tcp://0.0.0.0:5577", "or give keys (--key, --allow)"),
+        ("serve --key daemon.secret", "allow: expected key and allow together"),
+        ("serve --allow permits", "key: expected key and allow together"),
+        ("serve --max-connections 0", "max_connections: expected an integer from 1"),
+        ("serve --max-user-models 5", "max_user_models: expected keys (--key, --allow) too"),
+        ("keys list --folder=", "--folder: expected a folder, got ''"),
+        ("stats --key alice.secret", "server_key: expected key and server_key together"),
         ("serve --bind ipc://\udcff", "bind: expected an endpoint, got 'ipc://\\udcff'"),
         ("serve --follow d --rule sgd --eta0 0.2", "--follow takes the model as it is"),
         ("serve --follow d --no-bias", "--follow takes the model as it is"),
@@ -225,7 +233,7 @@ def test_flags_that_make_no_sense(
         ("predict --file half.msgpack nothere", ("nothere: No such file or directory",)),
         ("learn --file m empty", ("empty: Is a directory",)),
         ("learn --file m labels.tsv", ("labels.tsv, line 1: ", '"0.5"', "--positive '>0'")),
-        ("learn --file m more.svm", ("more.svm, line 3: ", "-1 or 1, got 3")),
+        ("learn --file m --task binary more.svm", ("more.svm, line 3: ", "-1 or 1, got 3")),
         ("learn --file m good.svm nothere", ("nothere: No such file or directory",)),
         ("learn --file m --format json good.svm", ("good.svm, line 1: ",)),
         ("predict --file nothere good.svm", ("nothere: No such file or directory",)),
@@ -241,7 +249,10 @@ def test_flags_that_make_no_sense(
         ("learn --file good.svm/m good.svm", ("good.svm: expected a folder that can be written",)),
         ("learn --file empty good.svm", ("empty: ",)),
         ("inspect nothere", ("nothere: No such file or directory",)),
-        ("inspect empty", ("empty: expected a snapshot in this folder, got none",)),
+        (
+            "inspect empty",
+            ("empty: expected a snapshot of model default in this folder, got none",),
+        ),
         ("inspect damaged.msgpack", ("damaged.msgpack: ",)),
         ("inspect --json cut.msgpack", ("cut.msgpack: ",)),
     ],
@@ -448,7 +459,7 @@ def test_a_daemon_starts_with_three_lines_and_obeys_from_then_on(
     shown = "\n".join(lines[:-3])
     for word in (
         "eta0=0.25", "bias=False", "max_name_bytes=99", "max_message_bytes=16777216",
-        "snapshot_every_s=300.0", "insecure=False",
+        "snapshot_every_s=300.0", "max_connections=4096",
     ):  # fmt: skip
         assert (word in shown) == (level == "debug")
     assert list(Path(state, "log").iterdir())
@@ -485,3 +496,13 @@ def test_stats_and_snapshot_are_one_json_object(tmp_path: Path) -> None:
         assert saved["position"] == 2
         shown = json.loads(done("inspect", "--json", saved["path"]).out)
         assert shown["digest"] == saved["digest"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_a_completion_script_knows_commands_and_flags(shell: str) -> None:
+    printed = run("--completion", shell)
+    assert printed.code == 0
+    for word in ("serve", "evaluate", "fsync", "label-column"):
+        assert word in printed.out
+    if shell == "bash":
+        subprocess.run(["bash", "-n"], input=printed.out, text=True, check=True, timeout=30)

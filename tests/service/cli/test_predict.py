@@ -11,7 +11,7 @@ import pytest
 from onlinesvm import Client, OnlineSVM
 from tests.daemons import on_a_thread
 from tests.service.cli.samples import FILES, UNLABELLED, random_rows
-from tests.shell import DEADLINE_S, done, run, started, svmlight
+from tests.shell import DEADLINE_S, assert_failed, done, run, started, svmlight
 
 
 @pytest.mark.parametrize("format", FILES)
@@ -119,12 +119,34 @@ def test_features_of_each_line(tmp_path: Path) -> None:
         *rows, last = map(json.loads, shown.out.splitlines())
         assert last["label"] is None
         learned, again = OnlineSVM(), OnlineSVM()
+        if format == "text":
+            made = [[list(pair) for pair in learned.features(sample[0])] for sample in samples]
+            assert [row["features"] for row in rows] == made
+            continue
         learned.learn(samples)
         again.learn([(dict(row["features"]), row["label"], row["importance"]) for row in rows])
         assert (
             again.decision_function([s[0] for s in samples]).tolist()
             == learned.decision_function([s[0] for s in samples]).tolist()
         )
+
+
+def test_features_are_those_of_the_model_that_is_named(tmp_path: Path) -> None:
+    model = OnlineSVM(text="words", fields={"from": "text"}, numbers="prefixes")
+    asked = [{"from": "shop", "n": 3}, "Free prize!", ["a"]]
+    model.learn([(asked[0], 1), (["b"], 0)])
+    model.save(tmp_path / "m")
+    text = b"".join(json.dumps({"features": one}).encode() + b"\n" for one in asked)
+    expected = [[list(pair) for pair in model.features(one)] for one in asked]
+    with on_a_thread(tmp_path / "state", **model.config.as_dict()) as endpoint:
+        for target in (("--file", tmp_path / "m"), ("--connect", endpoint)):
+            shown = done("features", *target, stdin=text).out.splitlines()
+            assert [json.loads(line)["features"] for line in shown] == expected
+    flags = "--text", "words", "--fields", "from=text", "--numbers", "prefixes"
+    shown = done("features", *flags, stdin=text).out.splitlines()
+    assert [json.loads(line)["features"] for line in shown] == expected
+    both = run("features", "--file", tmp_path / "m", "--text", "words", stdin=text)
+    assert_failed(both, "--text: expected none, as the model has its own", code=2)
 
 
 def test_nothing_to_predict(tmp_path: Path) -> None:

@@ -51,13 +51,14 @@ def test_a_bar_on_a_terminal(terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.usefixtures("clock")
-def test_a_line_every_ten_seconds_elsewhere(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_line_every_ten_seconds_and_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO), ReplayProgress() as progress:
         for done in range(1, 9):
             progress(done * 10_000_000, 80_000_000)
     assert caplog.messages == [
         "replaying the log: 12% of 80 MB",
         "replaying the log: 75% of 80 MB",
+        "replaying the log: 100% of 80 MB",
     ]
 
 

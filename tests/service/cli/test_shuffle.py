@@ -36,7 +36,8 @@ def mixed(n: int, name: str, *, seed: int = 1, max_bytes: int = 2**20) -> list[R
         batches(ROWS, n, name),
         random.Random(seed),
         kernel.load(name),
-        Limits(max_samples_per_batch=7),
+        lambda body: kernel.load(name).decode(body, Limits(), labelled=True),
+        batch_samples=7,
         max_bytes=max_bytes,
     ):
         assert 1 <= len(batch) <= 7
@@ -69,4 +70,8 @@ def test_blocks_keep_their_order(name: str) -> None:
 
 
 def test_no_samples_are_no_batch() -> None:
-    assert list(shuffled([], random.Random(1), kernel.load(), Limits(), max_bytes=1)) == []
+    def decode(body: bytes) -> BatchColumns:
+        raise AssertionError("there is nothing to decode")
+
+    order, native = random.Random(1), kernel.load()
+    assert list(shuffled([], order, native, decode, batch_samples=7, max_bytes=1)) == []

@@ -86,6 +86,7 @@ def test_all_methods_are_those_of_the_client(tmp_path: Path, run: Callable[[Any]
             assert probabilities.tolist() == model.predict_proba(asked).tolist()
             assert (await client.predict(asked)).tolist() == model.predict(asked).tolist()
             assert await client.explain(asked) == [model.explain(row) for row in asked]
+            assert await client.features(asked) == [model.features(row) for row in asked]
             assert (await client.stats())["position"] == 3
             assert (await client.snapshot())["digest"] == digest_of(model)
             assert (await client.ping())["mode"] == "leader"

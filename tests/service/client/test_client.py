@@ -110,10 +110,10 @@ def test_a_refusal_says_what_and_where(tmp_path: Path) -> None:
 
 def test_a_bad_sample_is_not_sent() -> None:
     with Client(free_endpoint(), timeout_s=SHORT_S) as client:
-        for learned in (["free"], [(["a"],)], [(["a"], 1, 1, 1)], [("free", 1)], [(b"free", 1)]):
+        for learned in (["free"], [(["a"],)], [(["a"], 1, 1, 1)], [(b"free", 1)]):
             with pytest.raises(TypeError, match=r"at \$\[0\]"):
                 client.learn(learned)
-        for asked in ("free", b"free", ["free"], [["a"], 7]):
+        for asked in ("free", b"free", [b"free"], [["a"], 7]):
             with pytest.raises(TypeError, match="expected"):
                 client.decision_function(asked)
         with pytest.raises(SampleError):

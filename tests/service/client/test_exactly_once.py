@@ -101,7 +101,7 @@ def test_keys_on_the_wire(endpoint: str) -> None:
     body = [[1, ["a"]]]
     with raw(endpoint) as dealer:
         assert ask(dealer, "resume", producer="p")[0] == {
-            "v": 1, "id": None, "ok": True, "sequence": 0, "samples": 0,
+            "v": 1, "id": None, "ok": True, "sequence": 0, "samples": 0, "cursor": None,
         }  # fmt: skip
         header, margins = ask(dealer, "learn", body, producer="p", sequence=1)
         assert header == {"v": 1, "id": None, "ok": True, "samples": 1, "position": 1}
@@ -207,7 +207,8 @@ class Numbering:
     def __call__(self, socket: zmq.Socket[bytes], frames: list[bytes]) -> None:
         header = msgpack.unpackb(frames[1])
         if header["op"] == "resume":
-            reply = reply_to(frames, sequence=self.sequence, samples=self.samples)
+            keys = {"sequence": self.sequence, "samples": self.samples, "cursor": None}
+            reply = reply_to(frames, **keys)
             socket.send_multipart(reply)
             return
         self.seen.append(header["sequence"])

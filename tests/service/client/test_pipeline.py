@@ -39,6 +39,7 @@ class Daemon:
         self.max_samples = max_samples
         self.learned: list[int] = []
         self.sequence = self.samples = 0
+        self.cursor: bytes | None = None
 
     def answer(self, batch: Batch, code: str | None) -> tuple[dict[str, Any], bytes]:
         numbers = [int(row[1][0]) for row in msgpack.unpackb(batch.body)]
@@ -48,14 +49,19 @@ class Daemon:
             return self.refusal(code, None)
         if len(numbers) > self.max_samples:
             return self.refusal("TOO_LARGE", None)
-        for i, number in enumerate(numbers):
-            if number in self.bad:
-                return self.refusal("BAD_SAMPLE", i)
+        # Faults of one kind are found in all samples before those of the next.
+        faulty = [i for i, number in enumerate(numbers) if number in self.bad]
+        if faulty:
+            first = min(faulty, key=lambda i: (numbers[i] % 2, i))
+            return self.refusal("BAD_SAMPLE", first)
         if batch.sequence:
             if batch.sequence != self.sequence + 1:
                 return self.refusal("SEQUENCE_GAP", None)
             self.sequence += 1
             self.samples += len(numbers)
+            # Every sample before a cursor is learned or refused, and none after it is.
+            self.cursor = batch.cursor
+            assert self.cursor in (None, b"%d" % (numbers[-1] + 1))
         self.learned += numbers
         return {"ok": True}, encode_margins(np.array(numbers, dtype=np.float64))
 
@@ -136,7 +142,8 @@ def test_every_sample_is_settled_once(producer: str | None, data: st.DataObject)
     seen: dict[int, float] = {}
     delivery = delivery_of(producer, LIMITS, margins_of(seen))
     run = Run(delivery, daemon, data.draw)
-    if producer is not None:
+    has_cursors = producer is not None and data.draw(st.booleans())
+    if isinstance(delivery, ExactlyOnce):
         delivery.resumed(0, 0)
     at = 0
     while at < n:
@@ -144,21 +151,24 @@ def test_every_sample_is_settled_once(producer: str | None, data: st.DataObject)
         if step == "packed":
             count = min(n - at, data.draw(st.integers(1, 30)))
             body = msgpack.packb([[1, [i]] for i in range(at, at + count)])
-            delivery.add_packed(body, count)
+            cursors = [b"%d" % (i + 1) for i in range(at, at + count)] if has_cursors else []
+            delivery.add_packed(body, count, cursors)
             at += count
         elif step == "add":
             is_due = delivery.add([str(at)], 1, 1.0)
             at += 1
+            if has_cursors:
+                delivery.note(b"%d" % at)
             if not is_due:
                 continue
         elif step == "flush":
             delivery.cut()
-        elif step == "break" and producer is not None:
+        elif step == "break" and isinstance(delivery, ExactlyOnce):
             # Of the requests in flight the daemon has read some; the answers are lost.
             for id in sorted(run.in_flight)[: data.draw(st.integers(0, 3))]:
                 daemon.answer(run.in_flight[id], None)
             run.in_flight.clear()
-            delivery.resumed(daemon.sequence, daemon.samples)
+            delivery.resumed(daemon.sequence, daemon.samples, daemon.cursor)
         delivery.cut_if_due()
         run.send()
         if step == "answer" and run.in_flight:
@@ -180,6 +190,8 @@ def test_every_sample_is_settled_once(producer: str | None, data: st.DataObject)
     else:
         assert daemon.learned == good  # in order
         assert run.refused == sorted(bad)
+        expected = b"%d" % (good[-1] + 1) if has_cursors and good else None
+        assert (delivery.cursor, daemon.cursor) == (expected, expected)
         assert set(seen) <= set(good)  # the margins of a broken connection are lost
 
 
@@ -221,7 +233,12 @@ def test_a_lost_stream_drops_what_was_not_acknowledged() -> None:
 
 @pytest.mark.parametrize(
     ("sequence", "samples", "text"),
-    [(0, 0, "lost what it had"), (9, 9, "only 2 were sent"), (2, 7, "has applied 7 samples")],
+    [
+        (0, 0, "lost what it had"),
+        (9, 9, "only 2 were sent"),
+        (2, 7, "has applied 7 samples"),
+        (2, 2, "knows of cursor b'x'"),
+    ],
 )
 def test_a_daemon_that_cannot_be_resumed(sequence: int, samples: int, text: str) -> None:
     daemon = Daemon(set(), 99)
@@ -234,7 +251,7 @@ def test_a_daemon_that_cannot_be_resumed(sequence: int, samples: int, text: str)
         run.send()
     run.answer_one()
     with pytest.raises(StreamBroken, match=text):
-        delivery.resumed(sequence, samples)
+        delivery.resumed(sequence, samples, b"x" if samples == sequence == 2 else None)
     with pytest.raises(StreamBroken, match=text):
         delivery.add(["1"], 1, 1.0)
 

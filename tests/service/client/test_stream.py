@@ -365,7 +365,7 @@ def test_a_sample_that_no_message_can_hold_is_not_taken(tmp_path: Path) -> None:
                     with pytest.raises(LimitError, match=rf"got \d+ at \$\[{i + 1}\]"):
                         stream.learn(["n" * 2000], 1)
                     with pytest.raises(TypeError):
-                        stream.learn("letters", 1)
+                        stream.learn(3, 1)
         whole = model.learn([([str(i), "a"], 1) for i in range(40)])
         assert margins.of(40).tobytes() == whole.tobytes()
         assert client.snapshot()["digest"] == digest_of(model)

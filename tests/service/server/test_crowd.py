@@ -11,6 +11,7 @@ import pytest
 import zmq
 
 from tests.daemons import DEADLINE_S, raw, serve
+from tests.keyring import Keyring
 
 IDLE, BUSY, REQUESTS, WINDOW = 1000, 100, 40, 4
 
@@ -27,16 +28,27 @@ def many_files() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("many_files")
-def test_a_thousand_idle_and_a_hundred_busy(tmp_path: Path) -> None:
+@pytest.mark.parametrize("keys", ["keys", "no keys"])
+def test_a_thousand_idle_and_a_hundred_busy(tmp_path: Path, keys: str) -> None:
     """Each busy one learns its own numbered requests, and is answered in order."""
     body = msgpack.packb([[1, ["a", f"word{i}"]] for i in range(5)])
-    with serve(tmp_path) as daemon, daemon.client() as client, zmq.Context() as context:
+    ring = Keyring(tmp_path / "ring") if keys == "keys" else None
+    if ring is not None:
+        ring.permit("alice")
+    served, own = (ring.served, ring.of("alice")) if ring is not None else ({}, {})
+    with (
+        serve(tmp_path / "state", **served) as daemon,
+        daemon.client(**own) as client,
+        zmq.Context() as context,
+    ):
         context.max_sockets = 4096
         context.linger = 0
         ping = msgpack.packb({"v": 1, "op": "ping"})
         sockets = [context.socket(zmq.DEALER) for _ in range(IDLE + BUSY)]
         try:
             for socket in sockets:
+                if ring is not None:
+                    ring.arm(socket, "alice")
                 socket.connect(daemon.endpoint)
                 socket.send(ping)
             for socket in sockets:

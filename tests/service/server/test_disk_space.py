@@ -72,7 +72,7 @@ def test_a_write_that_finds_no_space_says_so_until_the_next(tmp_path: Path) -> N
 
 
 def newest_of(found: Bench) -> Any:
-    return found.service.snapshotter._newest.stored
+    return found.hosted.learning[1].newest
 
 
 def test_room_is_made_of_what_is_older_than_the_newest_snapshot(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_learning_waits_while_room_is_made_and_goes_on(
         assert refusal is not None
         assert "room is being made" in str(refusal)
         found.settle()
-        assert snapshotter.is_current
+        assert snapshotter.is_current(found.hosted)
         assert snapshotter.hold_back() is None  # little log is left, though the disk is full
         monkeypatch.undo()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -12,10 +14,16 @@ import numpy as np
 import pytest
 
 from onlinesvm import Limits, OnlineSVM
-from onlinesvm.service.protocol import OPERATIONS, Reply, Request, RequestError
+from onlinesvm.service.protocol import (
+    OPERATIONS,
+    Reply,
+    Request,
+    RequestError,
+    decode_features,
+)
 from onlinesvm.service.server.counters import Counters
 from onlinesvm.service.server.service import Leading, Reading
-from tests.daemons import DEADLINE_S, digest_of
+from tests.daemons import digest_of, eventually
 from tests.logs import Bench, bench, body_of
 
 SGD: dict[str, Any] = {"rule": "sgd", "eta0": 0.5}
@@ -44,7 +52,15 @@ def answer(service: Leading | Reading, op: str, body: bytes = b"", **keys: Any) 
     request = Request(op, 7, body, **keys)
     (plan,) = service.plan([request])
     answer = service.handle(request, plan)
-    return answer.result(DEADLINE_S) if isinstance(answer, Future) else answer
+    if not isinstance(answer, Future):
+        return answer
+
+    def is_done() -> bool:
+        service.tick(time.monotonic())
+        return answer.done()
+
+    eventually(is_done, "an answer")
+    return answer.result(0)
 
 
 def refusal(service: Leading | Reading, op: str, body: bytes = b"", **keys: Any) -> RequestError:
@@ -57,12 +73,24 @@ def refusal(service: Leading | Reading, op: str, body: bytes = b"", **keys: Any)
 def body_for(op: str) -> bytes:
     if not OPERATIONS[op]:
         return b""
+    if op == "upload":
+        return bytes(msgpack.packb(b"piece"))
+    if op == "label":
+        return bytes(msgpack.packb([["key", 1]]))
     return body_of([(["a"], 1)]) if op == "learn" else bytes(msgpack.packb([["a"]]))
 
 
+OPTIONS: dict[str, dict[str, Any]] = {
+    "create": {"config": {}, "copy_of": None, "if_exists": "error", "upload": None},
+    "models": {"after": "", "limit": 10},
+    "lag": {"entries": 3, "seconds": None, "bytes": None},
+    "upload": {"upload": None, "offset": 0, "size": 9, "checksum": zlib.crc32(b"piece")},
+}
+
+
 ANSWERED = {
-    "leader": set(OPERATIONS) - {"reload"},
-    "reader": {"ping", "predict", "explain", "stats", "reload"},
+    "leader": set(OPERATIONS) - {"reload", "labels", "drop_label"},  # of a binary model
+    "reader": {"ping", "predict", "explain", "features", "stats", "reload", "models", "fetch"},
 }
 
 
@@ -72,11 +100,22 @@ def test_every_operation_is_answered_or_refused(
     found: Bench, reading: Reading, mode: str, op: str
 ) -> None:
     service = found.service if mode == "leader" else reading
+    keys: dict[str, Any] = {"producer": b"p", "options": OPTIONS.get(op, {})}
+    if op == "create":
+        keys["model"] = "new"
+    if op == "fetch":
+        newest = found.hosted.learning[1].newest
+        assert newest is not None
+        keys["options"] = {"lsn": newest.lsn, "offset": 0}
+    if op == "lag" and mode == "leader":
+        answer(service, "resume", **keys, peer=b"another")
+        assert refusal(service, op, **keys).code == "SEQUENCE_GAP"
+        answer(service, "resume", **keys)
     if op in ANSWERED[mode]:
-        assert isinstance(answer(service, op, body_for(op), producer=b"p"), Reply)
+        assert isinstance(answer(service, op, body_for(op), **keys), Reply)
     else:
-        code = "BAD_REQUEST" if mode == "leader" else "READ_ONLY"
-        assert refusal(service, op, body_for(op), producer=b"p").code == code
+        code = "BAD_REQUEST" if mode == "leader" or op == "labels" else "READ_ONLY"
+        assert refusal(service, op, body_for(op), **keys).code == code
 
 
 def test_both_modes_predict_and_explain_alike(found: Bench, reading: Reading) -> None:
@@ -92,9 +131,49 @@ def test_both_modes_predict_and_explain_alike(found: Bench, reading: Reading) ->
         assert msgpack.unpackb(probable.body) == found.model.probabilities(expected).tolist()
 
 
+@pytest.mark.parametrize("output", ["margin", "probability"])
+def test_a_binary_model_answers_in_pairs(found: Bench, output: str) -> None:
+    body = msgpack.packb(FEATURES)
+    options = {"options": {"pairs": True}}
+    pairs = msgpack.unpackb(answer(found.service, "predict", body, output=output, **options).body)
+    margins = found.model.decision_function(FEATURES)
+    labels = found.model.predict(FEATURES).tolist()
+    scores = margins.tolist()
+    if output == "probability":
+        scores = found.model.predict_proba(FEATURES).max(axis=1).tolist()
+    assert pairs == [[[label, score]] for label, score in zip(labels, scores, strict=True)]
+    plain = answer(found.service, "predict", body, output="label", **options)
+    assert msgpack.unpackb(plain.body) == labels
+
+
+def test_both_modes_show_features(found: Bench, reading: Reading) -> None:
+    for service in (found.service, reading):
+        reply = answer(service, "features", msgpack.packb(FEATURES))
+        assert reply.keys == {"samples": 3, "position": 2}
+        assert decode_features(reply.body or b"") == [[("a", 1.0)], [("c", 2.0)], []]
+
+
+@pytest.mark.parametrize("op", ["explain", "features"])
+def test_what_is_shown_is_bounded(tmp_path: Path, op: str) -> None:
+    limits = Limits(max_features_per_sample=40, max_message_bytes=3000)
+    with bench(tmp_path / "state", limits=limits) as found:
+        long = "".join(f"{i} " for i in range(400))  # about 1,200 characters
+        assert refusal(found.service, op, msgpack.packb([["a"] * 20, ["b"] * 21])).message == (
+            f"expected at most 40 features to {op} at once, got 41"
+        )
+        error = refusal(found.service, op, msgpack.packb([long]))
+        assert error.code == "TOO_LARGE"
+        assert error.message.startswith("expected a reply of at most 3000 bytes, got ")
+    with bench(tmp_path / "other", limits=Limits(max_features_per_sample=40)) as found:
+        reply = answer(found.service, op, msgpack.packb([long]))
+        assert reply.keys["samples"] == 1
+        words = msgpack.packb([f"{i}" for i in range(40)])
+        assert isinstance(answer(found.service, op, b"\x91" + words), Reply)
+
+
 def test_answers_leave_the_model_as_it_was(found: Bench) -> None:
     before = digest_of(found.model)
-    for op in ("ping", "predict", "explain", "stats", "snapshot", "resume"):
+    for op in ("ping", "predict", "explain", "features", "stats", "snapshot", "resume"):
         answer(found.service, op, body_for(op), producer=b"p")
     assert digest_of(found.model) == before
 

@@ -11,7 +11,8 @@ import pytest
 
 from onlinesvm.service.protocol import Reply, Request, RequestError
 from onlinesvm.service.server import loading as rooms
-from onlinesvm.service.server.handlers import Answer
+from onlinesvm.service.server import waiting
+from onlinesvm.service.server.answer import Answer
 from onlinesvm.service.server.loading import WAIT_S, Loading, Progress
 from onlinesvm.service.server.plan import Fatal, Planned
 from onlinesvm.service.server.service import Service
@@ -125,7 +126,7 @@ def test_a_fatal_error_of_the_service_is_raised(load: Load) -> None:
 
 def test_a_request_that_waited_too_long_is_refused_with_the_share(load: Load) -> None:
     first, second = load.ask("predict", 1), load.ask("predict", 2)
-    since = load.loading._waiting[0].since
+    since = load.loading._waiting._parked[""][0].since
     load.loading.tick(since + WAIT_S * 0.99)
     assert not first.done()
     eventually(lambda: load.loading._progress.share == 0.3, "a share")
@@ -154,7 +155,7 @@ def test_the_time_to_try_again_is_what_the_rest_would_take(
 
 
 def test_waiting_requests_are_bounded(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rooms, "MAX_WAITING", 3)
+    monkeypatch.setattr(waiting, "MAX_WAITING", 3)
     answers = [load.ask("predict", i) for i in range(3)]
     assert busy(lambda: load.ask("predict", 3)).id == 3
     load.go()
@@ -163,13 +164,13 @@ def test_waiting_requests_are_bounded(load: Load, monkeypatch: pytest.MonkeyPatc
 
 
 def test_waiting_requests_are_bounded_in_bytes(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rooms, "MAX_WAITING_BYTES", 100)
+    monkeypatch.setattr(waiting, "MAX_WAITING_BYTES", 100)
     load.ask("learn", 1, bytes(60))
     busy(lambda: load.ask("learn", 2, bytes(41)))
     load.ask("learn", 3, bytes(40))
     busy(lambda: load.ask("learn", 4, bytes(1)))
     # A refused one gives its bytes back.
-    load.loading.tick(load.loading._waiting[-1].since + WAIT_S)
+    load.loading.tick(load.loading._waiting._parked[""][-1].since + WAIT_S)
     load.ask("learn", 5, bytes(100))
     load.loading.stop()
 

@@ -58,7 +58,9 @@ def test_after_a_failed_fsync_a_snapshot_makes_learning_possible_again(tmp_path:
         assert refused.code == "NOT_DURABLE"
         assert service.health.error is not None
         service.tick(next(clock))
-        assert service.snapshotter.report()["snapshot_position"] is None  # no segment to go on in
+        assert (
+            service.snapshotter.report(found.hosted)["snapshot_position"] is None
+        )  # no segment to go on in
         disk.broken = {}
 
         def goes_on() -> bool:
@@ -66,7 +68,7 @@ def test_after_a_failed_fsync_a_snapshot_makes_learning_possible_again(tmp_path:
             return service.health.error is None
 
         eventually(goes_on, "the end of the failure")
-        assert service.snapshotter.report()["snapshot_position"] == 1
+        assert service.snapshotter.report(found.hosted)["snapshot_position"] == 1
         found.learn([(["b"], 1)])
         digest = digest_of(found.model)
     with bench(tmp_path) as found:

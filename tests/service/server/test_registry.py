@@ -36,7 +36,7 @@ def test_it_serves_what_was_put_last(steps: list[tuple[str, bool]]) -> None:
             expected.add(name)
             registry.expect(name, lambda: "not yet")
     assert len(registry) == len(known)
-    assert list(registry) == list(known.values())
+    assert {each.name: each for each in registry} == known
     for name in {name for name, _ in steps} | {"d"}:
         assert registry.find(name) is known.get(name)
         if name in known:

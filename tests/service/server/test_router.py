@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import zmq
 
 from onlinesvm import Limits
-from onlinesvm.service.server.router import TURN_BYTES, TURN_MESSAGES, Frames, Router
+from onlinesvm.service.server.router import TURN_BYTES, TURN_MESSAGES, Frames, Router, Sender
 from tests.daemons import ANY_PORT, DEADLINE_S, eventually, raw, send
 
 
@@ -21,23 +21,23 @@ def bound() -> Iterator[Router]:
         router.close()
 
 
-def next_turn(router: Router) -> list[tuple[bytes, Frames]]:
+def next_turn(router: Router) -> list[tuple[Sender, Frames]]:
     """The messages of the next turn that has any."""
     return eventually(lambda: list(router.turn(0.0)), "a message")
 
 
-def identity_of(router: Router, peer: zmq.Socket[bytes]) -> bytes:
+def sender_of(router: Router, peer: zmq.Socket[bytes]) -> Sender:
     send(peer, b"hello")
-    [(identity, frames)] = next_turn(router)
+    [(sender, frames)] = next_turn(router)
     assert frames == [b"hello"]
-    return identity
+    return sender
 
 
-def stuff(router: Router, identity: bytes) -> int:
+def stuff(router: Router, sender: Sender) -> int:
     """Send replies until one does not fit; how many there were."""
     count = 0
     while not router.keeps:
-        router.send(identity, [b"%d" % count, bytes(50_000)])
+        router.send(sender, [b"%d" % count, bytes(50_000)])
         count += 1
     return count
 
@@ -74,10 +74,10 @@ def test_replies_that_do_not_fit_are_kept_in_order() -> None:
         raw(router.endpoint, rcvhwm=1, rcvbuf=4096) as glutton,
         raw(router.endpoint) as other,
     ):
-        identity, neighbour = identity_of(router, glutton), identity_of(router, other)
-        count = stuff(router, identity)
+        sender, neighbour = sender_of(router, glutton), sender_of(router, other)
+        count = stuff(router, sender)
         for i in range(count, count + 3):  # of a worker that was late
-            router.send(identity, [b"%d" % i, b""])
+            router.send(sender, [b"%d" % i, b""])
         router.send(neighbour, [b"for you"])
         assert other.poll(DEADLINE_S * 1000)
         assert other.recv_multipart() == [b"for you"]
@@ -108,8 +108,8 @@ def test_replies_that_do_not_fit_are_kept_in_order() -> None:
 def test_replies_to_a_client_that_left_are_dropped() -> None:
     with bound() as router:
         with raw(router.endpoint, rcvhwm=1, rcvbuf=4096) as glutton:
-            identity = identity_of(router, glutton)
-            stuff(router, identity)
+            sender = sender_of(router, glutton)
+            stuff(router, sender)
 
         def gone() -> bool:
             assert list(router.turn(0.0)) == []
@@ -117,14 +117,14 @@ def test_replies_to_a_client_that_left_are_dropped() -> None:
             return not router.keeps
 
         eventually(gone, "the end of its connection")
-        router.send(identity, [b"nobody"])
-        router.send(b"no such client", [b"nobody"])
+        router.send(sender, [b"nobody"])
+        router.send(sender._replace(identity=b"no such client"), [b"nobody"])
         assert not router.keeps
 
 
 def test_dropped_requests_do_not_hold_up_a_turn() -> None:
     with bound() as router, raw(router.endpoint, rcvhwm=1, rcvbuf=4096) as glutton:
-        stuff(router, identity_of(router, glutton))
+        stuff(router, sender_of(router, glutton))
         unheard = 20 * TURN_MESSAGES
         for _ in range(unheard):
             send(glutton, b"")

@@ -13,11 +13,10 @@ from tests.daemons import digest_of
 from tests.logs import (
     EIO,
     ENOSPC,
-    FaultyFiles,
-    Planned,
     bench,
     body_of,
     digest_after,
+    failing_at,
     scratch,
     segments_of,
 )
@@ -29,16 +28,6 @@ PEER = b"peer"
 def learn(i: int, sequence: int | None = None) -> tuple[Any, ...]:
     keys = {} if sequence is None else {"producer": b"p", "sequence": sequence}
     return "learn", body_of(BATCHES[i]), keys, PEER
-
-
-def failing_at(write: int, planned: Planned) -> FaultyFiles:
-    """Files whose write number `write` fails as `planned`; what was not cut off stays."""
-    left = iter(range(write + 1))
-
-    def plan(call: str) -> Planned:
-        return planned if call == "write" and next(left, None) == write else None
-
-    return FaultyFiles(plan)
 
 
 @given(
@@ -81,7 +70,7 @@ def test_a_retry_of_what_this_turn_refused_is_no_duplicate(tmp_path: Path) -> No
         assert [a.get("duplicate") for a in answers] == [None, None]
     with bench(tmp_path) as found:
         assert digest_of(found.model) == digest_after(BATCHES[:4])
-        assert found.resume("p") == {"sequence": 4, "samples": 4}
+        assert found.resume("p") == {"sequence": 4, "samples": 4, "cursor": None}
 
 
 def test_a_snapshot_in_the_middle_of_a_turn(tmp_path: Path) -> None:

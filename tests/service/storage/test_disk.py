@@ -13,6 +13,7 @@ from onlinesvm import OnlineSVM
 from onlinesvm.service import Client
 from onlinesvm.service.errors import RequestRefused
 from tests.daemons import digest_of, eventually, serve, thread
+from tests.logs import segments_of
 
 
 @pytest.fixture
@@ -159,6 +160,7 @@ def test_what_cannot_be_read_back_makes_nothing_superfluous(disk: Path) -> None:
             client.learn(batch(i))
             model.learn(batch(i))
             newest = Path(client.snapshot()["path"])
+        eventually(lambda: len(segments_of(state)) == 1, "the log before the older one removed")
         newest.write_bytes(newest.read_bytes()[:-1])
         before = {path.name for path in state.rglob("*0*")}
         ballast = disk / "ballast"

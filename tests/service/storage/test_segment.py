@@ -210,15 +210,18 @@ def test_a_model_of_another_id_is_refused(tmp_path: Path) -> None:
     taken = read(path)
     taken.id = bytes(16)
     write(path, taken, OnlineSVM.check_snapshot)
-    with pytest.raises(LogError, match=r"of a model that is not in this folder: .* default \(0000"):
+    with pytest.raises(StateError, match="model default: expected id 0000"):
         opened(tmp_path)
 
 
-def test_a_snapshot_under_another_name_is_refused(tmp_path: Path) -> None:
+def test_a_snapshot_under_another_name_is_no_model(tmp_path: Path) -> None:
     three(tmp_path, snapshot=True)
     (tmp_path / "models" / "default").rename(tmp_path / "models" / "other")
-    with pytest.raises(StateError, match="model other: none of its 1 snapshots"):
-        opened(tmp_path)
+    with bench(tmp_path) as found:
+        assert digest_of(found.model) == digest_after(batches(9))
+        (answer,) = found.turn(("stats", None, {"model": "other"}, b"peer"))
+        assert answer.code == "DAMAGED"
+        assert "model other: none of its 1 snapshots" in answer.message
 
 
 def test_entries_that_were_refused_and_not_cut_off_are_ignored(tmp_path: Path) -> None:
@@ -239,7 +242,7 @@ def test_entries_that_were_refused_and_not_cut_off_are_ignored(tmp_path: Path) -
     newest = newest_snapshot(tmp_path)
     newest.write_bytes(newest.read_bytes()[:-1])
     with bench(tmp_path) as found:
-        assert found.resume("p") == {"sequence": 0, "samples": 0}
+        assert found.resume("p") == {"sequence": 0, "samples": 0, "cursor": None}
         assert digest_of(found.model) == digest_after(batches(5))
 
 

@@ -6,6 +6,7 @@
 
 #include "codec/labels.h"
 #include "memory/pages.h"
+#include "memory/spare.h"
 
 #define IN_SIDE 0x80000000u /* on a length: the name lies at the side, not in the body */
 #define LENGTH_BITS 0x7FFFFFFFu
@@ -18,12 +19,27 @@ typedef struct {
     double value;
 } feature;
 
+/* A category or a cross of two, and the fields that it is of: bytes of the name. */
+typedef struct {
+    size_t feature;
+    uint32_t field;           /* the name begins with */
+    uint32_t other_at, other; /* of a cross: the other field; at 0 for a category */
+} mark;
+
 typedef struct {
     const uint8_t *body;
     uint8_t *side; /* names that the body does not hold as they are: integers, composed ones */
     size_t side_used, side_room;
     feature *features;
     size_t count, room;
+    /* Of the features, their views and OF_TEXT; NULL where all are 0. While records are read, those
+     * of the first `tagged` features are there. */
+    uint8_t *tags;
+    size_t tags_room, tagged;
+    mark *marks; /* in the order of the features, where categories are crossed */
+    size_t mark_count, marks_room;
+    size_t cut;  /* texts that were longer than a text may be */
+    size_t made; /* features that records made, and for long names as many more */
     size_t name_bytes; /* of all names */
     size_t longest;    /* features that the longest sample has */
     size_t samples;
@@ -39,7 +55,9 @@ static void batch_init(batch *b) { memset(b, 0, sizeof *b); }
 static void batch_clear(batch *b)
 {
     free(b->side);
-    free(b->features);
+    spare_give(b->features, b->room * sizeof *b->features);
+    free(b->tags);
+    free(b->marks);
     label_spans_clear(&b->labels);
     batch_init(b);
 }
@@ -50,6 +68,15 @@ static inline const uint8_t *batch_name(const batch *b, const feature *f)
 {
     const uint8_t *const in[2] = {b->body, b->side};
     return in[f->length >> 31] + f->offset;
+}
+
+/* Before the first feature of an input of `size` bytes, a name and what is beside it being 16: a
+ * buffer that was used before, if there is one. */
+static void batch_expect(batch *b, size_t size)
+{
+    size_t bytes = 0;
+    b->features = spare_take((size / 16 + 16) * sizeof *b->features, &bytes);
+    b->room = bytes / sizeof *b->features;
 }
 
 /* Room for `more` further features, as 0 or 1. */
@@ -66,6 +93,22 @@ static int batch_reserve(batch *b, size_t more)
         return 0;
     b->features = features;
     b->room = room;
+    return 1;
+}
+
+/* Mark a feature, which comes after those that are marked. 0 without memory. */
+static int batch_mark(batch *b, size_t feature, size_t field, size_t other_at, size_t other)
+{
+    if (b->mark_count == b->marks_room) {
+        const size_t room = 2 * b->marks_room + 16;
+        mark *marks = realloc(b->marks, room * sizeof *marks);
+        if (!marks)
+            return 0;
+        b->marks = marks;
+        b->marks_room = room;
+    }
+    b->marks[b->mark_count++] =
+        (mark){feature, (uint32_t)field, (uint32_t)other_at, (uint32_t)other};
     return 1;
 }
 

@@ -42,7 +42,7 @@ static inline uint8_t *write_array(uint8_t *out, size_t count)
 typedef struct {
     const uint8_t *at;
     size_t length;
-} packed_label;
+} packed_bytes;
 
 /* Bytes that a body of `b` takes at most, with labels of at most `label_bytes`. */
 static size_t encode_most(const batch *b, size_t label_bytes)
@@ -77,8 +77,10 @@ static uint8_t *write_features(uint8_t *out, const batch *b, size_t i)
 }
 
 /* `b` as the body of a learn request, with the packed `labels` by their ids, or of a predict
- * request where `labels` is NULL, at `out`, of encode_most bytes; its size. */
-static size_t encode_batch(uint8_t *out, const batch *b, const packed_label *labels)
+ * request where `labels` is NULL, at `out`, of encode_most bytes and those of the records; its size.
+ * `records` are of the samples that were left packed, at is NULL for any other; NULL for none. */
+static size_t encode_batch(uint8_t *out, const batch *b, const packed_bytes *labels,
+                           const packed_bytes *records)
 {
     uint8_t *const start = out;
     size_t i;
@@ -86,12 +88,17 @@ static size_t encode_batch(uint8_t *out, const batch *b, const packed_label *lab
     for (i = 0; i < b->samples; i++) {
         const double importance = labels ? b->importances[i] : 1.0;
         if (labels) {
-            const packed_label *label = labels + b->label_ids[i];
+            const packed_bytes *label = labels + b->label_ids[i];
             *out++ = importance == 1.0 ? 0x92 : 0x93;
             memcpy(out, label->at, label->length);
             out += label->length;
         }
-        out = write_features(out, b, i);
+        if (records && records[i].at) {
+            memcpy(out, records[i].at, records[i].length);
+            out += records[i].length;
+        } else {
+            out = write_features(out, b, i);
+        }
         if (importance != 1.0)
             out = write_double(out, importance);
     }

@@ -44,7 +44,7 @@ columns_rows(lookup *l, const matrix *x, size_t limit, int entering, rows *out, 
 {
     int32_t *const restrict indices = out->indices; /* restrict: nothing else is written there */
     double *const restrict data = out->data;
-    seen *const m = &l->unknown;
+    seen *const m = &l->walk->unknown;
     size_t i, k = 0;
     out->indptr[0] = 0;
     for (i = 0; i < x->samples; i++) {

@@ -10,6 +10,7 @@
 
 #include "codec/batch.h"
 #include "lookup/column_map.h"
+#include "lookup/fields.h"
 #include "lookup/table.h"
 #include "memory/rows.h"
 #include "memory/seen.h"
@@ -18,34 +19,84 @@
 #define NEAR 20
 #define GUESSES 32 /* a power of two above NEAR */
 
+/* What a walk over samples needs beside the lookup: the keys of the sample at hand. A walk that is
+ * over leaves it to the next, of whichever lookup: it is large for a small model, and in the cache. */
+typedef struct walk {
+    struct walk *next;
+    seen known;   /* by id */
+    seen unknown; /* by hash or by column */
+} walk;
+
+#define WALK_MOST_ROOM ((uint32_t)1 << 15) /* of the sets that are left to the next walk */
+
+static walk *walks; /* those that nobody uses; under the interpreter's lock */
+
 typedef struct {
     table table;
     arena arena;
     uint32_t count; /* names, and so the last id */
     size_t reserved; /* the count up to which the table's room was reserved */
     uint64_t refused; /* features that were left out, as the lookup was full */
-    seen known;   /* by id */
-    seen unknown; /* by hash or by column */
+    walk *walk; /* of the walk under way */
     column_map columns;
+    uint8_t *tags; /* of the names that the last batch entered */
+    size_t tags_room, tagged;
+    counted_fields *fields; /* NULL before there is a category whose field is crossed */
 } lookup;
 
-static int lookup_init(lookup *l)
+static void walk_free(walk *w)
+{
+    if (!w)
+        return;
+    seen_clear(&w->known);
+    seen_clear(&w->unknown);
+    free(w);
+}
+
+static void lookup_init(lookup *l)
 {
     memset(l, 0, sizeof *l);
     arena_init(&l->arena);
-    seen_init(&l->known);
-    seen_init(&l->unknown);
-    return table_open(&l->table, 0);
+    table_init(&l->table);
 }
 
 static void lookup_clear(lookup *l)
 {
     table_clear(&l->table);
     arena_clear(&l->arena);
-    seen_clear(&l->known);
-    seen_clear(&l->unknown);
+    walk_free(l->walk);
     column_map_clear(&l->columns);
-    memset(l, 0, sizeof *l);
+    free(l->tags);
+    fields_free(l->fields);
+    lookup_init(l);
+}
+
+/* Room for the tags of up to `names` names that a batch enters; 0 without memory. */
+static int lookup_reserve_tags(lookup *l, size_t names)
+{
+    uint8_t *tags;
+    if (names <= l->tags_room)
+        return 1;
+    tags = realloc(l->tags, names);
+    if (!tags)
+        return 0;
+    l->tags = tags;
+    l->tags_room = names;
+    return 1;
+}
+
+/* Room for the marks of `b`, and for their fields. 0 without memory. */
+static int lookup_reserve_marks(lookup *l, const batch *b)
+{
+    size_t i, bytes = 0;
+    if (!b->mark_count)
+        return 1;
+    if (!l->fields && !(l->fields = calloc(1, sizeof *l->fields)))
+        return 0;
+    for (i = 0; i < b->mark_count; i++)
+        if (!b->marks[i].other_at)
+            bytes += b->marks[i].field;
+    return fields_reserve(l->fields, b->mark_count, bytes);
 }
 
 static inline size_t lookup_room(const lookup *l, size_t limit)
@@ -113,14 +164,15 @@ static __attribute__((noinline)) int
 lookup_must_prune(lookup *l, const batch *b, size_t first, size_t end, size_t limit)
 {
     size_t j, fresh = 0, present = 0;
-    seen_begin(&l->known, end - first);
-    seen_begin(&l->unknown, end - first);
+    walk *const w = l->walk;
+    seen_begin(&w->known, end - first);
+    seen_begin(&w->unknown, end - first);
     for (j = first; j < end; j++) {
         const feature *f = &b->features[j];
         const uint8_t *name = batch_name(b, f);
         const uint32_t length = feature_length(f);
         const uint32_t id = table_find(&l->table, f->hash, name, length);
-        seen *m = id ? &l->known : &l->unknown;
+        seen *m = id ? &w->known : &w->unknown;
         const uint32_t key = id ? id : (uint32_t)f->hash;
         uint32_t place = seen_place(m, (uint32_t)f->hash);
         while (m->slots[place].stamp == m->stamp) {
@@ -149,37 +201,54 @@ typedef struct {
 /* `b` over ids, into rows with room for all its features; how many elements they hold. With `how`,
  * new names of samples with an importance above 0 become ids; other unknown names are id 0, and so
  * are all without it. Duplicates are summed at the place of the first. `rows_made` is how many
- * rows there are. The sets of keys and the names to be entered must have been reserved. */
+ * rows there are. A cross of too many values is as if absent. The sets of keys, the names to be
+ * entered, their tags and the marks must have been reserved.
+ */
 static inline __attribute__((always_inline)) size_t
 lookup_rows(lookup *l, const batch *b, const growth *how, rows *out, size_t *rows_made)
 {
     const uint8_t *guesses[GUESSES];
     const feature *features = b->features;
     const size_t first = how ? how->first : 0, limit = how ? how->limit : 0, count = b->count;
+    walk *const w = l->walk;
     size_t i, j = (size_t)b->indptr[first], k = 0;
+    size_t m = b->mark_count ? marks_from(b, j) : 0;
+    size_t marked = m < b->mark_count ? b->marks[m].feature : SIZE_MAX;
     for (i = j; i < j + FAR && i < count; i++)
         table_prefetch(&l->table, features[i].hash);
     for (i = j; i < j + NEAR && i < count; i++)
         lookup_guess(l, &features[i], &guesses[i % GUESSES]);
     out->indptr[0] = 0;
+    if (how)
+        l->tagged = 0;
     for (i = first; i < b->samples; i++) {
         const int growing = how && b->importances[i] > 0;
         const size_t start = k, end = (size_t)b->indptr[i + 1];
         if (growing && UNLIKELY(how->prunes && l->count + (end - j) > limit)
             && lookup_must_prune(l, b, j, end, limit))
             break;
-        seen_begin(&l->known, end - j);
-        seen_begin(&l->unknown, end - j);
+        seen_begin(&w->known, end - j);
+        seen_begin(&w->unknown, end - j);
+        if (UNLIKELY(marked < end))
+            fields_decide(l->fields, b, m, end);
         for (; j < end; j++) {
             const feature *f = &features[j];
             const uint8_t *name = batch_name(b, f), *e = guesses[j % GUESSES];
             const uint32_t length = feature_length(f);
+            const mark *category = NULL;
             uint32_t id, place, key;
-            seen *m;
+            seen *set;
             if (LIKELY(j + FAR < count))
                 table_prefetch(&l->table, features[j + FAR].hash);
             if (LIKELY(j + NEAR < count))
                 lookup_guess(l, &features[j + NEAR], &guesses[(j + NEAR) % GUESSES]);
+            if (UNLIKELY(j == marked)) {
+                const size_t of = m++;
+                marked = m < b->mark_count ? b->marks[m].feature : SIZE_MAX;
+                if (l->fields->out[of])
+                    continue;
+                category = b->marks[of].other_at ? NULL : b->marks + of;
+            }
             if (LIKELY(e && entry_is(e, name, length))) {
                 id = entry_id(e);
             } else {
@@ -191,30 +260,34 @@ lookup_rows(lookup *l, const batch *b, const growth *how, rows *out, size_t *row
                         continue;
                     }
                     id = lookup_enter(l, f->hash, name, length, end_of_search);
+                    if (b->tags)
+                        l->tags[l->tagged++] = b->tags[j];
+                    if (UNLIKELY(category != NULL))
+                        fields_add(l->fields, name, category->field, 1);
                 }
             }
             if (LIKELY(id)) {
-                m = &l->known;
+                set = &w->known;
                 key = id;
-                place = seen_place(m, (uint32_t)f->hash);
-                while (m->slots[place].stamp == m->stamp && m->slots[place].key != key)
-                    place = (place + 1) & m->last;
+                place = seen_place(set, (uint32_t)f->hash);
+                while (set->slots[place].stamp == set->stamp && set->slots[place].key != key)
+                    place = (place + 1) & set->last;
             } else {
-                m = &l->unknown;
-                place = seen_place(m, key = (uint32_t)f->hash);
-                while (m->slots[place].stamp == m->stamp) {
-                    const feature *other = &features[m->slots[place].feature];
+                set = &w->unknown;
+                place = seen_place(set, key = (uint32_t)f->hash);
+                while (set->slots[place].stamp == set->stamp) {
+                    const feature *other = &features[set->slots[place].feature];
                     if (other->hash == f->hash && feature_length(other) == length
                         && same_bytes(batch_name(b, other), name, length))
                         break;
-                    place = (place + 1) & m->last;
+                    place = (place + 1) & set->last;
                 }
             }
-            if (UNLIKELY(m->slots[place].stamp == m->stamp)) {
-                bounded_add(&out->data[start + m->slots[place].row], f->value);
+            if (UNLIKELY(set->slots[place].stamp == set->stamp)) {
+                bounded_add(&out->data[start + set->slots[place].row], f->value);
                 continue;
             }
-            m->slots[place] = (seen_slot){m->stamp, key, (uint32_t)j, (uint32_t)(k - start)};
+            set->slots[place] = (seen_slot){set->stamp, key, (uint32_t)j, (uint32_t)(k - start)};
             out->indices[k] = (int32_t)id;
             out->data[k++] = f->value;
         }
@@ -224,9 +297,32 @@ lookup_rows(lookup *l, const batch *b, const growth *how, rows *out, size_t *row
     return k;
 }
 
-static int lookup_reserve_seen(lookup *l, size_t longest)
+/* Begin a walk over samples of up to `longest` features. 0 without memory. */
+static int lookup_begin(lookup *l, size_t longest)
 {
-    return seen_reserve(&l->known, longest) && seen_reserve(&l->unknown, longest);
+    if (!l->walk) {
+        if ((l->walk = walks)) {
+            walks = walks->next;
+        } else if (!(l->walk = calloc(1, sizeof *l->walk))) {
+            return 0;
+        }
+    }
+    return seen_reserve(&l->walk->known, longest) && seen_reserve(&l->walk->unknown, longest);
+}
+
+/* End the walk, if one is under way. */
+static void lookup_end(lookup *l)
+{
+    walk *const w = l->walk;
+    l->walk = NULL;
+    if (!w)
+        return;
+    if (w->known.room > WALK_MOST_ROOM || w->unknown.room > WALK_MOST_ROOM) {
+        walk_free(w);
+    } else {
+        w->next = walks;
+        walks = w;
+    }
 }
 
 static size_t lookup_grow(lookup *l, const batch *b, const growth *how, rows *out,

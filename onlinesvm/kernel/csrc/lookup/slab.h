@@ -14,7 +14,6 @@ typedef struct {
     int32_t *indices;
     double *data;
     uint32_t *places;
-    double *margins;
     double *ones; /* importances, where none are given */
     size_t elements; /* there is room for; rows that are longer come alone */
     int mapped;      /* whether all columns are */
@@ -27,7 +26,6 @@ static void slab_clear(slab *s)
     free(s->indices);
     free(s->data);
     free(s->places);
-    free(s->margins);
     free(s->ones);
     memset(s, 0, sizeof *s);
 }
@@ -44,10 +42,8 @@ static int slab_init(slab *s, size_t longest, int mapped)
     s->indices = calloc(n, sizeof *s->indices); /* calloc: it knows what overflows */
     s->data = calloc(n, sizeof *s->data);
     s->places = calloc(n, sizeof *s->places);
-    s->margins = malloc(SLAB_SAMPLES * sizeof *s->margins);
     s->ones = malloc(SLAB_SAMPLES * sizeof *s->ones);
-    if (!s->ends || !s->indptr || !s->indices || !s->data || !s->places || !s->margins
-        || !s->ones) {
+    if (!s->ends || !s->indptr || !s->indices || !s->data || !s->places || !s->ones) {
         slab_clear(s);
         return 0;
     }

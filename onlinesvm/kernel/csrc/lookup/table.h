@@ -17,6 +17,9 @@
  * Where a segment cannot split, because memory has run out or because more names than fit agree in
  * all bits that choose, it fills to the brim and further ones are chained to it: slower, never
  * wrong, never endless.
+ *
+ * A small table has one smaller segment, which is replaced by one of twice its size when room is
+ * reserved for more names than it holds; an empty one has no memory of its own.
  */
 #ifndef ONLINESVM_TABLE_H
 #define ONLINESVM_TABLE_H
@@ -25,7 +28,8 @@
 #include "memory/hash.h"
 #include "memory/pool.h"
 
-#define SEGMENT_SLOTS 1022
+#define SEGMENT_SLOTS 1022 /* with its head 8 KiB */
+#define SMALL_SLOTS 30     /* of the smallest; the next have 62, 126, 254, 510 */
 /* A segment is full, and splits, at a count of its own from FULL_LEAST on, below twice that; linear
  * probing is fast up to about three quarters. */
 #define FULL_LEAST 400
@@ -42,10 +46,13 @@ typedef struct segment {
     uint16_t bits; /* how many upper bits all its hashes share */
     uint16_t full; /* the count at which it splits */
     struct segment *next;
-    uint64_t slots[SEGMENT_SLOTS];
+    uint64_t slots[];
 } segment;
 
+#define SEGMENT_BYTES(slots) (sizeof(segment) + (slots) * sizeof(uint64_t))
+
 typedef struct {
+    uint32_t slots;      /* of every segment */
     segment **directory; /* 2^bits */
     int bits;            /* from 1 on */
     size_t segments;
@@ -58,9 +65,9 @@ typedef struct {
 
 static inline uint64_t slot_tag(uint64_t hash) { return (hash >> 26) << TAG_SHIFT; }
 
-static inline uint32_t slot_place(uint64_t hash)
+static inline uint32_t slot_place(const table *t, uint64_t hash)
 {
-    return (uint32_t)((hash & (((uint64_t)1 << 26) - 1)) * SEGMENT_SLOTS >> 26);
+    return (uint32_t)((hash & (((uint64_t)1 << 26) - 1)) * t->slots >> 26);
 }
 
 static inline const uint8_t *slot_entry(uint64_t slot)
@@ -73,15 +80,36 @@ static inline segment *table_segment(const table *t, uint64_t hash)
     return t->directory[hash >> (64 - t->bits)];
 }
 
+/* What every empty table is: one slot, which ends every search. Never written. */
+static union {
+    segment segment;
+    uint64_t words[(SEGMENT_BYTES(1) + 7) / 8];
+} table_nothing;
+static segment *table_nowhere[2] = {&table_nothing.segment, &table_nothing.segment};
+
+static inline int table_is_empty(const table *t) { return t->directory == table_nowhere; }
+
+/* Whether the table is one segment of its own memory. */
+static inline int table_is_small(const table *t)
+{
+    return t->slots < SEGMENT_SLOTS && !table_is_empty(t);
+}
+
+/* An empty table, which has no room. */
 static void table_init(table *t)
 {
     memset(t, 0, sizeof *t);
-    pool_init(&t->pool, sizeof(segment));
+    pool_init(&t->pool, SEGMENT_BYTES(SEGMENT_SLOTS));
+    t->directory = table_nowhere;
+    t->slots = t->bits = 1;
 }
 
 static void table_clear(table *t)
 {
-    free(t->directory);
+    if (table_is_small(t))
+        free(t->directory[0]);
+    if (!table_is_empty(t))
+        free(t->directory);
     pool_clear(&t->pool);
     table_init(t);
 }
@@ -94,24 +122,85 @@ static uint16_t table_draw_full(table *t, uint32_t least)
     return (uint16_t)(least + (place * (FULL_MOST - least) >> 32));
 }
 
-/* An empty table with room for about `names` without a split. 0 without memory. */
+/* Names that a small segment holds. */
+static inline size_t small_most(uint32_t slots) { return slots - slots / 4; }
+
+/* The slots of a small segment for so many names, SEGMENT_SLOTS where none holds them. */
+static inline uint32_t small_slots(size_t names)
+{
+    uint32_t slots = SMALL_SLOTS;
+    while (slots < SEGMENT_SLOTS && small_most(slots) < names)
+        slots = 2 * slots + 2;
+    return slots;
+}
+
+static inline void segment_put(const table *t, segment *s, uint64_t hash, const uint8_t *e)
+{
+    uint32_t place = slot_place(t, hash);
+    while (s->slots[place])
+        if (UNLIKELY(++place == t->slots))
+            place = 0;
+    s->slots[place] = slot_tag(hash) | (uintptr_t)e;
+    s->count++;
+}
+
+/* Have an empty or small table be one segment of `slots` slots, more than before. 0 without memory;
+ * nothing has changed then. */
+static int table_enlarge(table *t, uint32_t slots)
+{
+    const int was_small = table_is_small(t);
+    segment **directory = table_is_empty(t) ? malloc(2 * sizeof *directory) : t->directory;
+    segment *made = NULL, *old = t->directory[0];
+    const uint32_t before = t->slots;
+    uint32_t i;
+    if (!directory)
+        return 0;
+    if (slots < SEGMENT_SLOTS)
+        made = calloc(1, SEGMENT_BYTES(slots));
+    else if (pool_reserve(&t->pool, 1))
+        made = pool_take(&t->pool);
+    if (!made) {
+        if (table_is_empty(t))
+            free(directory);
+        return 0;
+    }
+    t->slots = slots;
+    t->segments = 1;
+    made->full = slots < SEGMENT_SLOTS ? UINT16_MAX : table_draw_full(t, FULL_LEAST);
+    for (i = 0; was_small && i < before; i++) {
+        const uint8_t *e = old->slots[i] ? slot_entry(old->slots[i]) : NULL;
+        if (e)
+            segment_put(t, made, hash_bytes(entry_name(e), entry_length(e)), e);
+    }
+    t->directory = directory;
+    t->directory[0] = t->directory[1] = made;
+    if (was_small)
+        free(old);
+    return 1;
+}
+
+/* A table just made, with room for about `names` without a split. 0 without memory. */
 static int table_open(table *t, size_t names)
 {
     int bits = 1;
     uint32_t least;
     size_t i, length;
+    segment **directory;
     while (bits < TABLE_MOST_BITS && (names >> bits) > FULL_LEAST + FULL_LEAST / 4)
         bits++;
     /* Segments are filled evenly, but for chance: leave it four standard deviations. */
     least = (uint32_t)(names >> bits) + 90;
     least = least < FULL_LEAST ? FULL_LEAST : least < FULL_MOST ? least : FULL_MOST - 1;
     length = (size_t)1 << bits;
-    table_init(t);
-    t->directory = malloc(length * sizeof *t->directory);
-    if (!t->directory || !pool_reserve(&t->pool, length)) {
-        table_clear(t);
+    if (small_slots(names) < SEGMENT_SLOTS)
+        return table_enlarge(t, small_slots(names));
+    directory = malloc(length * sizeof *directory);
+    if (!directory || !pool_reserve(&t->pool, length)) {
+        free(directory);
         return 0;
     }
+    t->directory = directory;
+    t->slots = SEGMENT_SLOTS;
     t->bits = bits;
     t->segments = length;
     for (i = 0; i < length; i++) {
@@ -126,7 +215,16 @@ static int table_open(table *t, size_t names)
  * memory; nothing has changed then. */
 static int table_reserve(table *t, size_t names)
 {
-    size_t promised = names / (SEGMENT_BRIM - FULL_MOST) + 1 + t->overfull;
+    size_t promised;
+    if (t->slots < SEGMENT_SLOTS) {
+        const size_t all = t->directory[0]->count + names;
+        const uint32_t slots = small_slots(all);
+        if (slots > t->slots && !table_enlarge(t, slots))
+            return 0;
+        if (slots < SEGMENT_SLOTS)
+            return 1;
+    }
+    promised = names / (SEGMENT_BRIM - FULL_MOST) + 1 + t->overfull;
     if (!pool_reserve(&t->pool, promised))
         return 0;
     t->promised = promised;
@@ -135,7 +233,7 @@ static int table_reserve(table *t, size_t names)
 
 static inline void table_prefetch(const table *t, uint64_t hash)
 {
-    PREFETCH(&table_segment(t, hash)->slots[slot_place(hash)]);
+    PREFETCH(&table_segment(t, hash)->slots[slot_place(t, hash)]);
 }
 
 /* Where a name is inserted, its segment's count is needed too. */
@@ -149,13 +247,13 @@ static inline void table_prefetch_count(const table *t, uint64_t hash)
 static inline const uint8_t *table_guess(const table *t, uint64_t hash)
 {
     const segment *s = table_segment(t, hash);
-    uint32_t place = slot_place(hash);
+    uint32_t place = slot_place(t, hash);
     uint64_t tag = slot_tag(hash);
     uint64_t slot;
     while ((slot = s->slots[place]) != 0) {
         if ((slot ^ tag) <= SLOT_ADDRESS)
             return slot_entry(slot);
-        if (UNLIKELY(++place == SEGMENT_SLOTS))
+        if (UNLIKELY(++place == t->slots))
             place = 0;
     }
     return NULL;
@@ -180,12 +278,12 @@ static inline uint32_t table_search(const table *t, uint64_t hash, const uint8_t
     segment *s = table_segment(t, hash);
     const uint64_t tag = slot_tag(hash);
     do {
-        uint32_t place = slot_place(hash);
+        uint32_t place = slot_place(t, hash);
         uint64_t slot;
         while ((slot = s->slots[place]) != 0) {
             if ((slot ^ tag) <= SLOT_ADDRESS && entry_is(slot_entry(slot), name, length))
                 return entry_id(slot_entry(slot));
-            if (UNLIKELY(++place == SEGMENT_SLOTS))
+            if (UNLIKELY(++place == t->slots))
                 place = 0;
         }
         end->segment = s;
@@ -198,16 +296,6 @@ static uint32_t table_find(const table *t, uint64_t hash, const uint8_t *name, u
 {
     vacancy end;
     return table_search(t, hash, name, length, &end);
-}
-
-static inline void segment_put(segment *s, uint64_t hash, const uint8_t *e)
-{
-    uint32_t place = slot_place(hash);
-    while (s->slots[place])
-        if (UNLIKELY(++place == SEGMENT_SLOTS))
-            place = 0;
-    s->slots[place] = slot_tag(hash) | (uintptr_t)e;
-    s->count++;
 }
 
 static int table_double(table *t)
@@ -242,7 +330,7 @@ static int table_split(table *t, uint64_t hash)
         if (low->slots[i])
             entries[count++] = slot_entry(low->slots[i]);
     t->overfull -= low->count > low->full;
-    memset(low->slots, 0, sizeof low->slots);
+    memset(low->slots, 0, SEGMENT_SLOTS * sizeof *low->slots);
     low->count = 0;
     low->bits++;
     high = pool_take(&t->pool);
@@ -251,7 +339,7 @@ static int table_split(table *t, uint64_t hash)
     high->full = table_draw_full(t, FULL_LEAST);
     t->segments++;
     length = (size_t)1 << (t->bits - (int)low->bits); /* of each half, in the directory */
-    first = (size_t)(hash >> (65 - low->bits) << 1 << (t->bits - (int)low->bits));
+    first = (size_t)(hash >> (64 - low->bits) & ~(uint64_t)1) << (t->bits - (int)low->bits);
     for (i = 0; i < length; i++)
         t->directory[first + length + i] = high;
     for (i = 0; i < count; i++) {
@@ -261,7 +349,7 @@ static int table_split(table *t, uint64_t hash)
             PREFETCH(entries[i + 24] + ENTRY_HEAD + 24);
         }
         h = hash_bytes(entry_name(entries[i]), entry_length(entries[i]));
-        segment_put(h >> (64 - low->bits) & 1 ? high : low, h, entries[i]);
+        segment_put(t, h >> (64 - low->bits) & 1 ? high : low, h, entries[i]);
     }
     t->overfull += (low->count > low->full) + (high->count > high->full);
     return 1;
@@ -289,17 +377,19 @@ static __attribute__((noinline)) void table_insert_full(table *t, uint64_t hash,
         }
         s = s->next;
     }
-    segment_put(s, hash, e);
+    segment_put(t, s, hash, e);
 }
 
 /* Forget all names, but keep the segments. */
 static void table_empty(table *t)
 {
     size_t i;
+    if (table_is_empty(t))
+        return;
     for (i = 0; i < (size_t)1 << t->bits; i += (size_t)1 << (t->bits - t->directory[i]->bits)) {
         segment *s;
         for (s = t->directory[i]; s; s = s->next) {
-            memset(s->slots, 0, sizeof s->slots);
+            memset(s->slots, 0, t->slots * sizeof *s->slots);
             s->count = 0;
         }
     }
@@ -313,7 +403,7 @@ static void table_insert_again(table *t, uint64_t hash, const uint8_t *e)
     while (s->count == SEGMENT_BRIM)
         s = s->next;
     t->overfull += s->count == s->full;
-    segment_put(s, hash, e);
+    segment_put(t, s, hash, e);
 }
 
 /* Insert a name that table_search did not find, its end being `end`; room was reserved. */

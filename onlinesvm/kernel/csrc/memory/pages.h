@@ -20,7 +20,9 @@
 #error "expected a compiler with GNU C's builtins and 128-bit integers"
 #endif
 
-#define REGION_SMALLEST ((size_t)1 << 16)
+#define REGION_SMALLEST ((size_t)1 << 10)
+#define REGION_SMALL ((size_t)1 << 12) /* the largest that is not of pages of its own */
+#define REGION_PAGES ((size_t)1 << 16) /* the smallest that is */
 #define REGION_HUGE ((size_t)1 << 21)
 #define REGION_LARGEST ((size_t)1 << 24) /* unless one thing alone is larger */
 
@@ -67,6 +69,20 @@ static uint8_t *pages_map(size_t size)
 static void pages_unmap(uint8_t *base, size_t size) { munmap(base, size); }
 #endif
 
+static uint8_t *region_take(size_t size)
+{
+    return size <= REGION_SMALL ? calloc(1, size) : pages_map(size);
+}
+
+static void region_free(region *r)
+{
+    if (r->size <= REGION_SMALL)
+        free(r->base);
+    else
+        pages_unmap(r->base, r->size);
+    free(r);
+}
+
 /* A region of at least `size` bytes where `total` bytes are taken already; NULL without memory.
  * Regions double, so that a small model stays small and a large one has few of them. */
 static region *region_new(size_t size, size_t total)
@@ -77,19 +93,25 @@ static region *region_new(size_t size, size_t total)
         return NULL;
     while (wanted < total && wanted < REGION_LARGEST)
         wanted *= 2;
+    while (wanted < size && wanted <= REGION_SMALL)
+        wanted *= 2;
+    if (wanted > REGION_SMALL && wanted < REGION_PAGES)
+        wanted = REGION_PAGES;
     if (wanted < size)
-        wanted = (size + (REGION_SMALLEST - 1)) & ~(REGION_SMALLEST - 1);
-    r->base = wanted < size ? NULL : pages_map(wanted);
-    /* Slots keep addresses in 48 bits; a kernel gives higher ones only where asked. */
-    if (!r->base || (uint64_t)((uintptr_t)r->base + wanted) >> 48) {
-        if (r->base)
-            pages_unmap(r->base, wanted);
+        wanted = (size + (REGION_PAGES - 1)) & ~(REGION_PAGES - 1);
+    r->base = wanted < size ? NULL : region_take(wanted);
+    if (!r->base) {
         free(r);
         return NULL;
     }
     r->next = NULL;
     r->size = wanted;
     r->used = 0;
+    /* Slots keep addresses in 48 bits; a kernel gives higher ones only where asked. */
+    if ((uint64_t)((uintptr_t)r->base + wanted) >> 48) {
+        region_free(r);
+        return NULL;
+    }
     return r;
 }
 
@@ -97,8 +119,7 @@ static void region_free_all(region *r)
 {
     while (r) {
         region *next = r->next;
-        pages_unmap(r->base, r->size);
-        free(r);
+        region_free(r);
         r = next;
     }
 }

@@ -14,7 +14,7 @@
 
 #include "memory/blocks.h"
 
-#define VIEW_COLUMNS 16                    /* that a rule has at most */
+#define VIEW_COLUMNS 17                    /* that a rule has at most */
 #define VIEW_SLICE_BYTES ((size_t)1 << 17) /* copied in some tens of microseconds */
 #define VIEW_SPARE_BYTES ((size_t)1 << 22)
 #define VIEW_PREFETCH 16                   /* elements ahead whose record is prefetched */

@@ -3,8 +3,12 @@
  *
  * A feature's state is one cache line. The experts' weights w0 … w5, variances S0 … S2 and squares
  * G3 … G5 are float32, 48 bytes; the scale's square is a double; the counts are packed in 64 bits:
- * seen << 24 | age << 6 | run. Arithmetic is in doubles and rounded where it is stored; only the
- * rates 1/sqrt(G) are float32. Fresh state is zero; it counts as S = 1, G = 1e-30.
+ * tag << 61 | seen << 24 | age << 6 | run, where the tag is the feature's view and OF_TEXT. Arithmetic
+ * is in doubles and rounded where it is stored; only the rates 1/sqrt(G) are float32. Fresh state is
+ * zero but for the tag; it counts as S = 1, G = 1e-30.
+ *
+ * A model whose tags are all 0 walks its rows by hedge_learn_row, any other by hedge_learn_views, of
+ * which the first is a special case.
  */
 #ifndef ONLINESVM_HEDGE_H
 #define ONLINESVM_HEDGE_H
@@ -13,12 +17,13 @@
 #include "memory/blocks.h"
 #include "memory/vector.h"
 #include "rules/mixture.h"
+#include "rules/scale.h"
 #include "rules/score.h"
 
 #define HEDGE_STRIDE 8
 #define HEDGE_PREFETCH 48 /* elements ahead whose state is prefetched */
 #define HEDGE_METRICS 4
-#define HEDGE_COUNTED (HEDGE_METRICS * (EXPERTS + 1))
+#define HEDGE_TAG 61 /* the lowest bit of the tag in the counts */
 
 
 typedef struct {
@@ -34,17 +39,36 @@ typedef struct {
     float4 rates; /* 1/sqrt(G) of the adaptive experts in lanes 1 to 3, while they learn */
 } hedge_element;
 
+/* The elements of the row at hand, and the bias; where views are, as many for each. A row that was
+ * learned leaves it to the next, of whichever model. */
+typedef struct hedge_row {
+    struct hedge_row *next;
+    size_t room;
+    hedge_element at[];
+} hedge_row;
+
+#define HEDGE_MOST_ROOM ((size_t)1 << 15) /* of the elements that are left to the next row */
+
+static hedge_row *hedge_rows; /* those that nobody uses; under the interpreter's lock */
+
 typedef struct {
     blocks state;
     int has_bias;
-    hedge_feature bias;
+    int plain; /* all tags are 0 */
+    int wide;  /* rows have room for elements of all views */
+    int views; /* that have come to be; view 0 always has */
+    int slot[VIEWS]; /* of a view, in the order in which they came to be; -1 for none */
+    int64_t with[VIEWS]; /* samples that had a text's feature of the view */
+    double logs[VIEWS];  /* log2(1 + with) */
+    hedge_feature bias[VIEWS]; /* by slot */
     mixture mixture;
     double log_importance;
     int64_t samples;
-    double metrics[HEDGE_METRICS][EXPERTS + 1]; /* errors, losses, recent errors, recent losses */
+    /* errors, losses, recent errors, recent losses, each of all experts and the stack */
+    double metrics[HEDGE_METRICS * (MIXTURE_MOST + 1)];
     double metrics_weights[2];
-    hedge_element *row; /* room for the longest row, and the bias */
-    size_t room;
+    hedge_row *row; /* while rows are learned */
+    size_t room;    /* of it, for each view */
 } hedge;
 
 static inline hedge_feature *hedge_at(const hedge *r, uint32_t id)
@@ -58,14 +82,25 @@ static inline void hedge_fresh(hedge_feature *f)
     f->s[3] = f->s[4] = f->s[5] = (float)HEDGE_LEAST_SQUARE;
 }
 
+static void hedge_fresh_bias(hedge_feature *f)
+{
+    memset(f, 0, sizeof *f);
+    hedge_fresh(f);
+    f->scale2 = 1.0;
+}
+
 static void hedge_init(hedge *r, int has_bias)
 {
+    int k;
     memset(r, 0, sizeof *r);
     blocks_init(&r->state, HEDGE_STRIDE);
     r->has_bias = has_bias;
-    hedge_fresh(&r->bias);
-    r->bias.scale2 = 1.0;
-    mixture_init(&r->mixture);
+    r->plain = r->views = 1;
+    for (k = 0; k < VIEWS; k++) {
+        r->slot[k] = k ? -1 : 0;
+        hedge_fresh_bias(&r->bias[k]);
+    }
+    mixture_init(&r->mixture, EXPERTS);
 }
 
 static void hedge_clear(hedge *r)
@@ -73,23 +108,74 @@ static void hedge_clear(hedge *r)
     blocks_clear(&r->state);
     free(r->row);
     r->row = NULL;
-    r->room = 0;
+    free(r->mixture.many);
+    r->mixture.many = NULL;
 }
 
-static inline double *hedge_metrics(hedge *r) { return &r->metrics[0][0]; }
+/* Make room for all views to come. 0 without memory. */
+static int hedge_widen(hedge *r) { return mixture_widen(&r->mixture); }
 
-/* Room for rows of up to `longest` elements; 0 without memory. */
-static int hedge_reserve_row(hedge *r, size_t longest)
+/* Begin to learn rows of up to `longest` elements; 0 without memory. */
+static int hedge_begin(hedge *r, size_t longest)
 {
-    hedge_element *row;
-    if (longest + 1 <= r->room)
-        return 1;
-    row = realloc(r->row, (longest + longest / 2 + 64) * sizeof *row);
-    if (!row)
+    const size_t views = r->wide ? VIEWS : 1;
+    if (r->wide && !hedge_widen(r))
         return 0;
-    r->row = row;
-    r->room = longest + longest / 2 + 64;
+    if (!r->row && (r->row = hedge_rows))
+        hedge_rows = hedge_rows->next;
+    if (!r->row || r->row->room < views * (longest + 1)) {
+        const size_t room = views * (longest + longest / 2 + 64);
+        hedge_row *made = malloc(sizeof *made + room * sizeof *made->at);
+        if (!made)
+            return 0;
+        made->room = room;
+        free(r->row);
+        r->row = made;
+    }
+    r->room = r->row->room / views;
     return 1;
+}
+
+/* End it, if it was begun. */
+static void hedge_end(hedge *r)
+{
+    hedge_row *const row = r->row;
+    r->row = NULL;
+    if (!row)
+        return;
+    if (row->room > HEDGE_MOST_ROOM) {
+        free(row);
+    } else {
+        row->next = hedge_rows;
+        hedge_rows = row;
+    }
+}
+
+/* Before rows are begun: features of any view may be in them. */
+static void hedge_expect_views(hedge *r) { r->wide = 1; }
+
+/* The tags of the new features `first` .. first + n - 1, that there is state for. */
+static void hedge_enter(hedge *r, uint32_t first, const uint8_t *tags, size_t n)
+{
+    size_t i;
+    for (i = 0; i < n; i++) {
+        hedge_at(r, first + (uint32_t)i)->counts |= (uint64_t)tags[i] << HEDGE_TAG;
+        if (tags[i])
+            r->plain = 0;
+    }
+}
+
+static inline int hedge_tag(const hedge_feature *f) { return (int)(f->counts >> HEDGE_TAG); }
+
+/* Samples that had the feature. */
+static inline uint64_t hedge_seen_of(const hedge_feature *f)
+{
+    return f->counts << (64 - HEDGE_TAG) >> (64 - HEDGE_TAG + 24);
+}
+
+static inline int hedge_is_fresh(const hedge_feature *f)
+{
+    return f->counts << (64 - HEDGE_TAG) == 0;
 }
 
 static inline double hedge_of(const double *c, const hedge_feature *f)
@@ -98,7 +184,7 @@ static inline double hedge_of(const double *c, const hedge_feature *f)
            c[3] * (double)f->w[3] + c[4] * (double)f->w[4] + c[5] * (double)f->w[5];
 }
 
-/* The weight v of a feature. */
+/* The weight v of a feature, but for its idf. */
 static inline double hedge_weight(const double *c, const hedge_feature *f)
 {
     if (f->scale2 == 1.0)
@@ -108,15 +194,59 @@ static inline double hedge_weight(const double *c, const hedge_feature *f)
     return hedge_of(c, f) / sqrt(f->scale2);
 }
 
+/* log2(1 + n); small counts are common. */
+static double hedge_logs[HEDGE_IDF_LOGS];
+
+static void hedge_set_logs(void)
+{
+    int n;
+    for (n = 0; n < HEDGE_IDF_LOGS; n++)
+        hedge_logs[n] = fp_log2(1.0 + n);
+}
+
+static inline double hedge_log(uint64_t n)
+{
+    return LIKELY(n < HEDGE_IDF_LOGS) ? hedge_logs[n] : fp_log2(1.0 + (double)n);
+}
+
+/* 1 + ln((1 + N)/(1 + n)) of a feature that a text has, 1 of any other: n of the N samples that had
+ * a text's feature of its view had it. */
+static inline double hedge_idf(const hedge *r, const hedge_feature *f)
+{
+    const int tag = hedge_tag(f);
+    if (!(tag & OF_TEXT))
+        return 1.0;
+    return 1.0 + (r->logs[tag & (VIEWS - 1)] - hedge_log(hedge_seen_of(f))) * HEDGE_IDF_RATE;
+}
+
+/* The coefficients of the experts of a feature's view; any, where the view has not come to be: the
+ * feature's weights are 0 then. */
+static inline const double *hedge_coefficients(const hedge *r, const hedge_feature *f)
+{
+    const int slot = r->slot[hedge_tag(f) & (VIEWS - 1)];
+    return r->mixture.coefficients + (slot > 0 ? slot * EXPERTS : 0);
+}
+
 static inline double hedge_bias(const hedge *r)
 {
-    return hedge_of(r->mixture.coefficients, &r->bias);
+    double bias = hedge_of(r->mixture.coefficients, &r->bias[0]);
+    int k;
+    for (k = 1; k < r->views; k++)
+        bias += hedge_of(r->mixture.coefficients + k * EXPERTS, &r->bias[k]);
+    return bias;
 }
 
 static inline double hedge_weight_at(const void *rule, uint32_t id)
 {
     const hedge *r = rule;
     return hedge_weight(r->mixture.coefficients, hedge_at(r, id));
+}
+
+static inline double hedge_weight_in_views(const void *rule, uint32_t id)
+{
+    const hedge *r = rule;
+    const hedge_feature *f = hedge_at(r, id);
+    return hedge_weight(hedge_coefficients(r, f), f) * hedge_idf(r, f);
 }
 
 static inline void hedge_fetch(const void *rule, uint32_t id)
@@ -127,34 +257,11 @@ static inline void hedge_fetch(const void *rule, uint32_t id)
 /* The margins of the rows, as score_rows. */
 static int hedge_score(const hedge *r, const rows *x, size_t samples, double *margins)
 {
+    if (UNLIKELY(!r->plain))
+        return score_rows(x, samples, r, blocks_end(&r->state), hedge_bias(r), margins,
+                          hedge_weight_in_views, hedge_fetch, HEDGE_PREFETCH);
     return score_rows(x, samples, r, blocks_end(&r->state), hedge_bias(r), margins,
                       hedge_weight_at, hedge_fetch, HEDGE_PREFETCH);
-}
-
-/* Count a value, not 0, into the scale of a feature that has been seen before or not. */
-static inline void hedge_count_value(hedge_feature *f, double x)
-{
-    const uint64_t seen = (f->counts >> 24) + 1;
-    uint64_t age = f->counts >> 6 & HEDGE_MOST_AGE, run = f->counts & 63;
-    double x2 = x * x;
-    if (age == 0 || (age < HEDGE_YOUNG && x2 < HEDGE_OUTLIER_BELOW * f->scale2)) {
-        f->scale2 = x2;
-        age = 1;
-        run = 0;
-    } else {
-        run = x2 > HEDGE_PROPORTION * f->scale2 || x2 * HEDGE_PROPORTION < f->scale2 ? run + 1 : 0;
-        if (run == HEDGE_RUN) {
-            f->scale2 = x2;
-            age = 1;
-            run = 0;
-        } else {
-            if (age >= HEDGE_YOUNG)
-                x2 = mixture_least(x2, HEDGE_OUTLIER_ABOVE * f->scale2);
-            age = age < HEDGE_MOST_AGE ? age + 1 : HEDGE_MOST_AGE;
-            f->scale2 += (x2 - f->scale2) / (double)age;
-        }
-    }
-    f->counts = seen << 24 | age << 6 | run;
 }
 
 /* Alpha and beta of SCW-I. */
@@ -189,19 +296,21 @@ static inline double hedge_relative(hedge *r, double importance)
     return mixture_least(HEDGE_MOST_IMPORTANCE, mixture_most(HEDGE_LEAST_IMPORTANCE, h));
 }
 
-static inline void hedge_observe(hedge *r, const double *margins, const int *wrong, double y,
-                               double h)
+static INLINED void hedge_observe(hedge *r, const int n, const double *margins, const int *wrong,
+                                  double y, double h)
 {
+    double *const errors = r->metrics, *const losses = errors + n + 1;
+    double *const recent_errors = losses + n + 1, *const recent_losses = recent_errors + n + 1;
     int j;
     r->metrics_weights[0] += h;
     r->metrics_weights[1] = r->metrics_weights[1] * RECENT_DISCOUNT + h;
-    for (j = 0; j <= EXPERTS; j++) {
+    for (j = 0; j <= n; j++) {
         const double mistake = wrong[j] ? h : 0.0, m = y * margins[j];
         const double loss = m < 1.0 ? h * (1.0 - m) : 0.0;
-        r->metrics[0][j] += mistake;
-        r->metrics[2][j] = r->metrics[2][j] * RECENT_DISCOUNT + mistake;
-        r->metrics[1][j] += loss;
-        r->metrics[3][j] = r->metrics[3][j] * RECENT_DISCOUNT + loss;
+        errors[j] += mistake;
+        recent_errors[j] = recent_errors[j] * RECENT_DISCOUNT + mistake;
+        losses[j] += loss;
+        recent_losses[j] = recent_losses[j] * RECENT_DISCOUNT + loss;
     }
 }
 
@@ -295,7 +404,7 @@ static inline double hedge_add_scaled(hedge_sums *sums, hedge_feature *f, const 
     double4 w03;
     double2 w45;
     double after, square;
-    if (f->counts == 0)
+    if (hedge_is_fresh(f))
         hedge_fresh(f);
     w03 = wide4(load_float4(f->w));
     w45 = wide2(f->w + 4);
@@ -305,7 +414,7 @@ static inline double hedge_add_scaled(hedge_sums *sums, hedge_feature *f, const 
         sums->old03 += w03 * all4(before);
         sums->old45 += w45 * all2(before);
     }
-    hedge_count_value(f, value);
+    scale_count(&f->scale2, &f->counts, value);
     after = value / sqrt(f->scale2);
     square = after * after;
     sums->norm2 += square;
@@ -323,7 +432,7 @@ static INLINED hedge_element *hedge_walk(hedge *r, const rows *x, size_t i, int6
     const double4 c03 = {c[0], c[1], c[2], c[3]};
     const double2 c45 = {c[4], c[5]};
     const int64_t end = x->indptr[i + 1];
-    hedge_element *row = r->row;
+    hedge_element *row = r->row->at;
     hedge_sums at = *sums;
     int64_t j = x->indptr[i];
     /* While all are plain, scaled is old. */
@@ -378,65 +487,207 @@ static INLINED hedge_element *hedge_walk(hedge *r, const rows *x, size_t i, int6
     return row;
 }
 
+/* The experts' margins on a view of a sample, scaled to norm 1: as the model stands, and with the
+ * scales that count the sample. */
+static INLINED void hedge_margins(const hedge_sums *sums, const hedge_feature *bias, double inverse,
+                                  double *standing, double *own)
+{
+    const double4 b03 = wide4(load_float4(bias->w));
+    const double2 b45 = wide2(bias->w + 4);
+    store_double4(standing, (sums->old03 + b03) * all4(inverse));
+    store_double2(standing + 4, (sums->old45 + b45) * all2(inverse));
+    store_double4(own, (sums->scaled03 + b03) * all4(inverse));
+    store_double2(own + 4, (sums->scaled45 + b45) * all2(inverse));
+}
+
+/* The experts' update of the elements of a view, by their `own` margins; v: the sums' variances. */
+static INLINED void hedge_update(hedge_element *begin, hedge_element *stop, const double *own,
+                                 double4 v, double y, double h, double inverse)
+{
+    const double inverse2 = inverse * inverse;
+    double alpha[2], beta[2], arow_step = 0.0, arow_shrink = 0.0, lost[3], loss;
+    int moves, k;
+    hedge_scw(y * own[0], v[0] * inverse2, HEDGE_C * h, HEDGE_PHI, &alpha[0], &beta[0]);
+    hedge_scw(y * own[1], v[1] * inverse2, HEDGE_C_WIDE * h, HEDGE_PHI_WIDE, &alpha[1], &beta[1]);
+    moves = alpha[0] != 0.0 || alpha[1] != 0.0;
+    loss = 1.0 - y * own[2];
+    if (loss > 0.0) {
+        const double b = 1.0 / (v[2] * inverse2 + HEDGE_AROW_R / h);
+        arow_step = loss * b * y * inverse;
+        arow_shrink = b * inverse2;
+        moves = 1;
+    }
+    for (k = 0; k < 3; k++)
+        lost[k] = 1.0 - y * mixture_cut(own[3 + k], 1.0);
+    if (lost[0] > 0.0 || lost[1] > 0.0 || lost[2] > 0.0) {
+        for (k = 0; k < 3; k++)
+            lost[k] = lost[k] > 0.0 ? lost[k] : 0.0;
+        hedge_adapt(begin, stop, lost, y, h, inverse);
+    }
+    if (moves)
+        hedge_move(begin, stop,
+                   (double4){alpha[0] * y * inverse, alpha[1] * y * inverse, arow_step, 0.0},
+                   (double4){beta[0] * inverse2, beta[1] * inverse2, arow_shrink, 0.0});
+}
+
+static INLINED hedge_element *hedge_add_bias(hedge_element *stop, hedge_feature *bias)
+{
+    stop->feature = bias;
+    stop->x = 1.0;
+    return stop + 1;
+}
+
 /* The margin of row i as the model stands; then, for an importance above 0, its update. */
 static INLINED double hedge_learn_row(hedge *r, const rows *x, size_t i, int64_t last, double y,
                                      double importance)
 {
     hedge_sums sums = {.norm2 = r->has_bias ? 1.0 : 0.0};
-    double norm, h, inverse, inverse2, loss;
-    double alpha[2], beta[2], arow_step = 0.0, arow_shrink = 0.0, lost[3];
-    double margins[EXPERTS + 1];
-    double4 scaled03;
-    double2 scaled45;
-    int wrong[EXPERTS + 1], moves, k;
+    double norm, h, inverse, margins[EXPERTS + 1], own[EXPERTS];
+    int wrong[EXPERTS + 1];
     hedge_element *stop;
     if (r->has_bias)
-        sums.v = wide4(load_float4(r->bias.s));
+        sums.v = wide4(load_float4(r->bias[0].s));
     stop = hedge_walk(r, x, i, last, &sums);
-    sums.margin += hedge_bias(r);
+    sums.margin += hedge_of(r->mixture.coefficients, &r->bias[0]);
     h = hedge_relative(r, importance);
     if (!(sums.norm2 > 0.0))
         return sums.margin;
-    if (r->has_bias) {
-        stop->feature = &r->bias;
-        stop->x = 1.0;
-        stop++;
-    }
-
+    if (r->has_bias)
+        stop = hedge_add_bias(stop, &r->bias[0]);
     norm = sqrt(sums.norm2);
     inverse = 1.0 / norm;
-    inverse2 = inverse * inverse;
-    store_double4(margins, (sums.old03 + wide4(load_float4(r->bias.w))) * all4(inverse));
-    store_double2(margins + 4, (sums.old45 + wide2(r->bias.w + 4)) * all2(inverse));
-    scaled03 = (sums.scaled03 + wide4(load_float4(r->bias.w))) * all4(inverse);
-    scaled45 = (sums.scaled45 + wide2(r->bias.w + 4)) * all2(inverse);
-    margins[EXPERTS] = mixture_learn(&r->mixture, margins, norm, y, h, wrong);
-    hedge_observe(r, margins, wrong, y, importance);
-
-    hedge_scw(y * scaled03[0], sums.v[0] * inverse2, HEDGE_C * h, HEDGE_PHI, &alpha[0], &beta[0]);
-    hedge_scw(y * scaled03[1], sums.v[1] * inverse2, HEDGE_C_WIDE * h, HEDGE_PHI_WIDE, &alpha[1],
-              &beta[1]);
-    moves = alpha[0] != 0.0 || alpha[1] != 0.0;
-    loss = 1.0 - y * scaled03[2];
-    if (loss > 0.0) {
-        const double b = 1.0 / (sums.v[2] * inverse2 + HEDGE_AROW_R / h);
-        arow_step = loss * b * y * inverse;
-        arow_shrink = b * inverse2;
-        moves = 1;
-    }
-    lost[0] = 1.0 - y * mixture_cut(scaled03[3], 1.0);
-    lost[1] = 1.0 - y * mixture_cut(scaled45[0], 1.0);
-    lost[2] = 1.0 - y * mixture_cut(scaled45[1], 1.0);
-    if (lost[0] > 0.0 || lost[1] > 0.0 || lost[2] > 0.0) {
-        for (k = 0; k < 3; k++)
-            lost[k] = lost[k] > 0.0 ? lost[k] : 0.0;
-        hedge_adapt(r->row, stop, lost, y, h, inverse);
-    }
-    if (moves)
-        hedge_move(r->row, stop,
-                   (double4){alpha[0] * y * inverse, alpha[1] * y * inverse, arow_step, 0.0},
-                   (double4){beta[0] * inverse2, beta[1] * inverse2, arow_shrink, 0.0});
+    hedge_margins(&sums, &r->bias[0], inverse, margins, own);
+    margins[EXPERTS] = mixture_learn(&r->mixture, EXPERTS, margins, &norm, y, h, wrong);
+    hedge_observe(r, EXPERTS, margins, wrong, y, importance);
+    hedge_update(r->row->at, stop, own, sums.v, y, h, inverse);
     return sums.margin;
+}
+
+/* A view comes to be: a bias, and experts of its own. */
+static void hedge_open_view(hedge *r, int view)
+{
+    const size_t old = (size_t)r->views * EXPERTS, n = old + EXPERTS;
+    size_t k, j;
+    r->slot[view] = r->views++;
+    for (k = HEDGE_METRICS; k-- > 0;) { /* the rows get longer; the stack stays the last of each */
+        const double stack = r->metrics[k * (old + 1) + old];
+        for (j = old; j-- > 0;)
+            r->metrics[k * (n + 1) + j] = r->metrics[k * (old + 1) + j];
+        for (j = old; j < n; j++)
+            r->metrics[k * (n + 1) + j] = 0.0;
+        r->metrics[k * (n + 1) + n] = stack;
+    }
+    mixture_grow(&r->mixture);
+}
+
+/* Walk row i: its elements into r->row, those of a view from view * r->room on, up to `stops`; its
+ * sums by view, the scales counted; which views have features of texts. The margin, without the
+ * biases. */
+static INLINED double hedge_walk_views(hedge *r, const rows *x, size_t i, int64_t last,
+                                       hedge_sums *sums, hedge_element **stops, int *of_text)
+{
+    const int64_t end = x->indptr[i + 1];
+    double margin = 0.0;
+    int64_t j;
+    for (j = x->indptr[i]; j < end; j++) {
+        const int64_t coming = j + HEDGE_PREFETCH < last ? j + HEDGE_PREFETCH : last;
+        hedge_feature *f = hedge_at(r, (uint32_t)x->indices[j]);
+        const int view = hedge_tag(f) & (VIEWS - 1);
+        const double value = x->data[j], idf = hedge_idf(r, f);
+        hedge_sums *at = &sums[view];
+        double4 w03;
+        double2 w45;
+        double after, square;
+        PREFETCH(hedge_at(r, (uint32_t)x->indices[coming]));
+        if (value == 0.0)
+            continue;
+        if (hedge_is_fresh(f))
+            hedge_fresh(f);
+        w03 = wide4(load_float4(f->w));
+        w45 = wide2(f->w + 4);
+        if (hedge_is_plain(f, value)) {
+            margin += hedge_of(hedge_coefficients(r, f), f) * idf;
+            hedge_count_plain(f);
+            after = idf;
+            at->old03 += w03 * all4(after);
+            at->old45 += w45 * all2(after);
+        } else {
+            if (f->scale2 > 0.0) {
+                const double s = sqrt(f->scale2), before = value / s * idf;
+                margin += hedge_of(hedge_coefficients(r, f), f) / s * idf * value;
+                at->old03 += w03 * all4(before);
+                at->old45 += w45 * all2(before);
+            }
+            scale_count(&f->scale2, &f->counts, value);
+            after = value / sqrt(f->scale2) * idf;
+        }
+        square = after * after;
+        at->norm2 += square;
+        at->scaled03 += w03 * all4(after);
+        at->scaled45 += w45 * all2(after);
+        at->v += wide4(load_float4(f->s)) * all4(square);
+        of_text[view] |= hedge_tag(f) & OF_TEXT;
+        stops[view]->feature = f;
+        stops[view]++->x = after;
+    }
+    return margin;
+}
+
+/* As hedge_learn_row, for a sample of several views, each with a norm, a bias and experts of its
+ * own; a text's features count by their idf. */
+static INLINED double hedge_learn_views(hedge *r, const rows *x, size_t i, int64_t last, double y,
+                                        double importance)
+{
+    hedge_sums sums[VIEWS];
+    hedge_element *begins[VIEWS], *stops[VIEWS];
+    double margin, h, norms[VIEWS], inverses[VIEWS];
+    double margins[MIXTURE_MOST + 1], own[MIXTURE_MOST];
+    int wrong[MIXTURE_MOST + 1], of_text[VIEWS] = {0}, view, some = 0;
+    memset(sums, 0, sizeof sums);
+    for (view = 0; view < VIEWS; view++) {
+        const hedge_feature *bias = &r->bias[r->slot[view] < 0 ? VIEWS - 1 : r->slot[view]];
+        begins[view] = stops[view] = r->row->at + (size_t)view * r->room;
+        if (!r->has_bias)
+            continue;
+        sums[view].norm2 = 1.0;
+        sums[view].v = wide4(load_float4(bias->s)); /* the last is fresh while any is */
+    }
+    margin = hedge_walk_views(r, x, i, last, sums, stops, of_text) + hedge_bias(r);
+    h = hedge_relative(r, importance);
+    for (view = 0; view < VIEWS; view++) {
+        if (of_text[view])
+            r->logs[view] = hedge_log((uint64_t)++r->with[view]);
+        if (r->slot[view] < 0 && stops[view] > begins[view])
+            hedge_open_view(r, view);
+        some |= sums[view].norm2 > 0.0;
+    }
+    if (!some)
+        return margin;
+    for (view = 0; view < VIEWS; view++) {
+        const int slot = r->slot[view];
+        if (slot < 0)
+            continue;
+        norms[slot] = inverses[slot] = 0.0;
+        memset(margins + slot * EXPERTS, 0, EXPERTS * sizeof *margins);
+        if (r->has_bias)
+            stops[view] = hedge_add_bias(stops[view], &r->bias[slot]);
+        if (!(sums[view].norm2 > 0.0))
+            continue;
+        norms[slot] = sqrt(sums[view].norm2);
+        inverses[slot] = 1.0 / norms[slot];
+        hedge_margins(&sums[view], &r->bias[slot], inverses[slot], margins + slot * EXPERTS,
+                      own + slot * EXPERTS);
+    }
+    margins[r->mixture.experts] =
+        mixture_learn(&r->mixture, r->mixture.experts, margins, norms, y, h, wrong);
+    hedge_observe(r, r->mixture.experts, margins, wrong, y, importance);
+    for (view = 0; view < VIEWS; view++) {
+        const int slot = r->slot[view];
+        if (slot >= 0 && norms[slot] > 0.0)
+            hedge_update(begins[view], stops[view], own + slot * EXPERTS, sums[view].v, y, h,
+                         inverses[slot]);
+    }
+    return margin;
 }
 
 /* Score, then learn, row by row; the margins before each update. There must be state for every id
@@ -448,7 +699,9 @@ static WIDER void hedge_learn(hedge *r, const rows *x, size_t samples, const dou
     size_t i;
     for (i = 0; i < samples; i++) {
         if (importances[i] > 0) {
-            margins[i] = hedge_learn_row(r, x, i, last, labels[i], importances[i]);
+            margins[i] = LIKELY(r->plain)
+                ? hedge_learn_row(r, x, i, last, labels[i], importances[i])
+                : hedge_learn_views(r, x, i, last, labels[i], importances[i]);
         } else {
             const rows one = {x->indptr + i, x->indices, x->data};
             hedge_score(r, &one, 1, margins + i);
@@ -463,15 +716,14 @@ static void hedge_weights(const hedge *r, uint32_t first, size_t n, double *weig
     size_t i;
     for (i = 0; i < n; i++) {
         const uint64_t id = (uint64_t)first + i;
-        weights[i] =
-            id < end_id ? hedge_weight(r->mixture.coefficients, hedge_at(r, (uint32_t)id)) : 0.0;
+        weights[i] = id < end_id ? hedge_weight_in_views(r, (uint32_t)id) : 0.0;
     }
 }
 
 /* How many samples had the feature. */
 static int64_t hedge_seen(const hedge *r, uint32_t id)
 {
-    return id && id < blocks_end(&r->state) ? (int64_t)(hedge_at(r, id)->counts >> 24) : 0;
+    return id && id < blocks_end(&r->state) ? (int64_t)hedge_seen_of(hedge_at(r, id)) : 0;
 }
 
 #define HEDGE_SINGLES 12
@@ -480,7 +732,7 @@ static int64_t hedge_seen(const hedge *r, uint32_t id)
 /* The experts' numbers of a feature, in the order of onlinesvm.model.rules.hedge.SINGLES. */
 static void hedge_singles(const hedge_feature *f, float *numbers)
 {
-    const int fresh = f->counts == 0 && f->scale2 == 0.0;
+    const int fresh = hedge_is_fresh(f) && f->scale2 == 0.0;
     int k;
     memcpy(numbers, f->w, sizeof f->w);
     memcpy(numbers + 6, f->s, sizeof f->s);
@@ -501,7 +753,7 @@ static void hedge_restore_numbers(hedge_feature *f, const double *numbers)
 }
 
 /* The numbers of `n` features, a column for each, from place `at` on: HEDGE_SINGLES of float32, the
- * scale's square, then age, run, seen. */
+ * scale's square, then age, run, seen; and the tags, where there is a column for them. */
 static void hedge_unpack(const double *records, size_t n, double *const *columns, size_t at)
 {
     const hedge_feature *f = (const hedge_feature *)(const void *)records;
@@ -514,20 +766,66 @@ static void hedge_unpack(const double *records, size_t n, double *const *columns
         columns[HEDGE_SINGLES][at + i] = f->scale2;
         ((int64_t *)columns[HEDGE_NUMBERS])[at + i] = (int64_t)(f->counts >> 6 & HEDGE_MOST_AGE);
         ((int64_t *)columns[HEDGE_NUMBERS + 1])[at + i] = (int64_t)(f->counts & 63);
-        ((int64_t *)columns[HEDGE_NUMBERS + 2])[at + i] = (int64_t)(f->counts >> 24);
+        ((int64_t *)columns[HEDGE_NUMBERS + 2])[at + i] = (int64_t)hedge_seen_of(f);
+        if (columns[HEDGE_NUMBERS + 3])
+            ((uint8_t *)columns[HEDGE_NUMBERS + 3])[at + i] = (uint8_t)hedge_tag(f);
     }
 }
 
-/* Take the state of a dump; there must be state for ids up to n. */
-static void hedge_restore(hedge *r, size_t n, const double *numbers, const int64_t *counts)
+/* Take the state of a dump; there must be state for ids up to n. tags: NULL where all are 0. */
+static void hedge_restore(hedge *r, size_t n, const double *numbers, const int64_t *counts,
+                          const uint8_t *tags)
 {
     size_t i;
     for (i = 0; i < n; i++) {
         hedge_feature *f = hedge_at(r, (uint32_t)(i + 1));
         hedge_restore_numbers(f, numbers + i * HEDGE_NUMBERS);
         f->counts = (uint64_t)counts[3 * i + 2] << 24 | (uint64_t)counts[3 * i] << 6 |
-                    (uint64_t)counts[3 * i + 1];
+                    (uint64_t)counts[3 * i + 1] | (uint64_t)(tags ? tags[i] : 0) << HEDGE_TAG;
     }
+}
+
+#define HEDGE_SCALARS_MOST \
+    (1 + VIEWS * HEDGE_SINGLES + sizeof(mixture) / sizeof(double) + MIXTURE_MOST * MIXTURE_MOST \
+     + 2 + HEDGE_METRICS * (MIXTURE_MOST + 1))
+
+/* The numbers that belong to no feature, but for whole ones, in the order of a dump; how many.
+ * With `restores` they are taken from there; r->plain, r->views and r->slot must be set then. */
+static size_t hedge_copy(hedge *r, double *numbers, int restores)
+{
+    const size_t metrics = HEDGE_METRICS * ((size_t)r->views * EXPERTS + 1);
+    size_t at = 1;
+    int k, j;
+    if (restores)
+        r->log_importance = numbers[0];
+    else
+        numbers[0] = r->log_importance;
+    for (k = 0; k < r->views; k++) {
+        hedge_feature *bias = &r->bias[k];
+        float singles[HEDGE_SINGLES];
+        if (restores) {
+            double given[HEDGE_NUMBERS];
+            memcpy(given, numbers + at, HEDGE_SINGLES * sizeof *given);
+            given[HEDGE_SINGLES] = 1.0; /* the bias's scale */
+            hedge_restore_numbers(bias, given);
+        } else {
+            hedge_singles(bias, singles);
+            for (j = 0; j < HEDGE_SINGLES; j++)
+                numbers[at + (size_t)j] = singles[j];
+        }
+        at += HEDGE_SINGLES;
+    }
+    if (restores)
+        mixture_init(&r->mixture, r->views * EXPERTS);
+    at += mixture_copy(&r->mixture, numbers + at, !r->plain, restores);
+    if (restores) {
+        memcpy(r->metrics_weights, numbers + at, sizeof r->metrics_weights);
+        memcpy(r->metrics, numbers + at + 2, metrics * sizeof(double));
+    } else {
+        memcpy(numbers + at, r->metrics_weights, sizeof r->metrics_weights);
+        memcpy(numbers + at + 2, r->metrics, metrics * sizeof(double));
+    }
+    return at + 2 + metrics;
 }
 
 #endif

@@ -12,18 +12,20 @@
 #include "codec/scan.h"
 #include "memory/hash.h"
 #include "memory/seen.h"
+#include "text/decode.h"
 
 enum { OTHER_LINES = 0, SVMLIGHT_LINES, VW_LINES, TEXT_LINES, FASTTEXT_LINES };
 enum { LINE_READ = 0, BLANK, ODD, LINES_NO_MEMORY };
 
-#define LABEL_BYTES 256 /* of a label, at most: MAX_LABEL_BYTES of onlinesvm.data.label */
 
 typedef struct {
     int format;
     int labelled;         /* a label that is missing or unreadable is a fault, else -1 */
     int numeric;          /* labels are numbers */
+    int sets;             /* labels are sets, with commas between */
     size_t features, name_bytes; /* the limits of a sample */
     double value, importance;    /* larger ones, in magnitude, are refused or clipped: ODD */
+    int fields; /* VW: a named namespace may be a text, ODD */
     /* A batch that holds so much takes no further sample. */
     size_t batch_samples, batch_features, batch_name_bytes;
 } line_rules;
@@ -39,6 +41,8 @@ typedef struct {
     double importance;
     const uint8_t *tag, *tag_end;
     int64_t *ids; /* of the samples: offsets in the body, from and to; NULL if not asked for */
+    extraction *records; /* texts are read by it; NULL where a text is its words */
+    int numbers;         /* svmlight, VW: numbers have further features, which it makes */
 } lines;
 
 static int is_blank(const uint8_t *p, const uint8_t *end)
@@ -53,13 +57,43 @@ static inline int is_digit(uint8_t c)
     return c >= '0' && c <= '9';
 }
 
+/* True for a label p ... end that Python reads as it stands, or as an integer. */
+static inline int label_is_plain(const uint8_t *p, const uint8_t *end, int numeric)
+{
+    const uint8_t *q = p;
+    if (p == end || end - p > MAX_LABEL_BYTES)
+        return 0;
+    if (!(numeric || is_digit(*p) || *p == '-' || *p == '+' || *p == '.'))
+        return 1;
+    /* Plain integers, as 1 and 1.0; other numbers may be no label. */
+    q += *p == '-' || *p == '+';
+    if (q == end || !is_digit(*q) || (*q == '0' && q + 1 < end && is_digit(q[1])))
+        return 0;
+    while (q < end && is_digit(*q))
+        q++;
+    if (q < end && *q == '.')
+        for (q++; q < end && *q == '0'; q++)
+            ;
+    return q == end;
+}
+
+/* True for a set of labels, with commas between, that Python reads as it stands. */
+static inline int label_set_is_plain(const uint8_t *p, const uint8_t *end)
+{
+    const uint8_t *comma;
+    int n;
+    for (n = 1; (comma = memchr(p, ',', (size_t)(end - p))) != NULL; p = comma + 1, n++)
+        if (n == MOST_IN_SET || is_space(*p) || !label_is_plain(p, comma, 0))
+            return 0;
+    return p < end && !is_space(*p) && label_is_plain(p, end, 0);
+}
+
 /* The label p ... end, not empty; 0 where Python has to read it, which decides. */
 static inline int read_label_text(lines *l, const uint8_t *p, const uint8_t *end)
 {
     const size_t length = (size_t)(end - p);
     batch *b = l->batch;
     label_spans *const known = &b->labels;
-    const uint8_t first = *p;
     if (LIKELY(known->count > 0)) {
         int i;
         for (i = 0; i < 2; i++) {
@@ -69,21 +103,9 @@ static inline int read_label_text(lines *l, const uint8_t *p, const uint8_t *end
             }
         }
     }
-    if (length > LABEL_BYTES)
+    if (UNLIKELY(l->rules->sets) ? !label_set_is_plain(p, end)
+                                 : !label_is_plain(p, end, l->rules->numeric))
         return 0;
-    if (l->rules->numeric || is_digit(first) || first == '-' || first == '+' || first == '.') {
-        /* Plain integers, as 1 and 1.0; other numbers may be no label. */
-        const uint8_t *q = p + (first == '-' || first == '+');
-        if (q == end || !is_digit(*q) || (*q == '0' && q + 1 < end && is_digit(q[1])))
-            return 0;
-        while (q < end && is_digit(*q))
-            q++;
-        if (q < end && *q == '.')
-            for (q++; q < end && *q == '0'; q++)
-                ;
-        if (q < end)
-            return 0;
-    }
     l->label = label_spans_find(known, b->body, p, length);
     return l->label >= 0;
 }
@@ -241,6 +263,8 @@ static inline __attribute__((always_inline)) int vw_line(lines *l, batch *b)
                 return ODD;
         }
         if (UNLIKELY(p == section && e > p)) {
+            if (UNLIKELY(rules->fields))
+                return ODD;
             prefix = p;
             prefixed = (size_t)(e - p) + 1;
             weight = value;
@@ -344,7 +368,27 @@ static inline int fasttext_label(lines *l, const uint8_t *end, const uint8_t **t
     return LINE_READ;
 }
 
-/* A label and a text: the distinct words of the text, small, each of value 1 */
+/* The text from p to `end`, the line's, as a record. */
+static int text_record(lines *l, const uint8_t *p, const uint8_t *end, int format)
+{
+    extraction *x = l->records;
+    batch *b = l->batch;
+    span text, bare;
+    if (end > p && end[-1] == '\r')
+        end--;
+    while (format == FASTTEXT_LINES && p < end && is_space(*p))
+        p++;
+    text.at = bare.at = p;
+    text.length = (size_t)(end - p);
+    bare.length = 0;
+    extraction_begin(x, b);
+    if (!records_tag(x, b) || record_add_text(x, bare, text) != EXTRACTED)
+        return LINES_NO_MEMORY;
+    records_added(x);
+    return LINE_READ;
+}
+
+/* A label and a text: its record, or the distinct words of it, small, each of value 1 */
 static inline __attribute__((always_inline)) int text_line(lines *l, batch *b, int format)
 {
     const line_rules *rules = l->rules;
@@ -361,6 +405,11 @@ static inline __attribute__((always_inline)) int text_line(lines *l, batch *b, i
     }
     if ((format == TEXT_LINES ? text_label : fasttext_label)(l, end, &words) != LINE_READ)
         return ODD;
+    if (LIKELY(l->records != NULL)) {
+        const int what = text_record(l, words, end, format);
+        l->at = end + 1;
+        return what;
+    }
     p = words;
     /* Words take a byte and one between; one more than a sample may have is refused. */
     limit = (size_t)(end - p) / 2 + 1;
@@ -407,6 +456,46 @@ static inline __attribute__((always_inline)) int text_line(lines *l, batch *b, i
     return LINE_READ;
 }
 
+/* The features from `start` on as a record: names where all values are 1, else fields. */
+static int numbers_record(lines *l, size_t start)
+{
+    extraction *x = l->records;
+    batch *b = l->batch;
+    const size_t count = b->count - start;
+    feature *given;
+    size_t i, room = COPY_SLACK, names = 0;
+    int problem = EXTRACTED;
+    for (i = start; i < b->count && b->features[i].value == 1.0; i++)
+        ;
+    if (i == b->count)
+        return LINE_READ;
+    given = malloc(count * sizeof *given);
+    if (!given)
+        return LINES_NO_MEMORY;
+    memcpy(given, b->features + start, count * sizeof *given);
+    for (i = 0; i < count; i++) {
+        const size_t length = feature_length(given + i);
+        names += length;
+        room += length + NUMBER_LEVELS * (length + 4 + NUMBER_TEXT);
+    }
+    b->count = start;
+    b->name_bytes -= names;
+    extraction_begin(x, b);
+    /* With this room the side, where names may lie, stays where it is. */
+    if (!records_tag(x, b) || !batch_reserve_side(b, room))
+        problem = EXTRACT_NO_MEMORY;
+    for (i = 0; i < count && !problem; i++) {
+        const span name = {batch_name(b, given + i), feature_length(given + i)};
+        const int kind = record_kind(x->options, name);
+        problem = kind == FIELD_ANY ? record_add_number(x, name, given[i].value, kind) : NO_RECORD;
+    }
+    free(given);
+    if (problem)
+        return problem == NO_RECORD ? ODD : LINES_NO_MEMORY;
+    records_added(x);
+    return LINE_READ;
+}
+
 static inline int batch_is_full(const batch *b, const line_rules *rules)
 {
     return b->samples >= rules->batch_samples || b->count >= rules->batch_features
@@ -434,9 +523,11 @@ static inline __attribute__((always_inline)) int lines_walk(lines *l, int format
     while (l->at < l->end && !batch_is_full(b, l->rules)) {
         const uint8_t *const start = l->at;
         const size_t count = b->count, side_used = b->side_used, name_bytes = b->name_bytes;
-        const int what = format == VW_LINES ? vw_line(l, b)
-            : format == SVMLIGHT_LINES      ? svmlight_line(l, b)
-                                            : text_line(l, b, format);
+        int what = format == VW_LINES  ? vw_line(l, b)
+            : format == SVMLIGHT_LINES ? svmlight_line(l, b)
+                                       : text_line(l, b, format);
+        if (UNLIKELY(l->numbers) && what == LINE_READ)
+            what = numbers_record(l, count);
         if (LIKELY(what == LINE_READ)) {
             if (UNLIKELY(l->ids != NULL)) {
                 int64_t *const id = l->ids + 2 * b->samples;

@@ -1,0 +1,234 @@
+/* The features of one record as they are made: names at the side of a batch, and their views. */
+#ifndef ONLINESVM_TEXT_EXTRACTION_H
+#define ONLINESVM_TEXT_EXTRACTION_H
+
+#include "codec/batch.h"
+#include "memory/hash.h"
+#include "memory/seen.h"
+#include "text/words.h"
+
+#define TEXT_SIZES 4 /* of character n-grams, at most */
+
+enum { EXTRACTED = 0, NO_RECORD = 1, EXTRACT_NO_MEMORY = 2 };
+enum { TEXT_OFF = 0, TEXT_WORDS, TEXT_DEFAULT };
+enum { FIELD_ANY = 0, FIELD_TEXT, FIELD_CATEGORY, FIELD_DATE };
+
+typedef struct {
+    const uint8_t *at;
+    size_t length;
+} span;
+
+/* By bytes, as Python orders them. */
+static int span_order(span a, span b)
+{
+    const size_t least = a.length < b.length ? a.length : b.length;
+    const int order = least ? memcmp(a.at, b.at, least) : 0;
+    return order ? order : (a.length > b.length) - (a.length < b.length);
+}
+
+typedef struct {
+    span name;
+    int kind;
+} text_field;
+
+typedef struct {
+    size_t feature; /* of the batch */
+    size_t field;   /* bytes of the field's name, with which the feature's begins */
+} text_category;
+
+typedef struct {
+    int text, ngrams, prefixes;
+    size_t sizes[TEXT_SIZES], size_count;
+    const text_field *fields; /* in the order of their names */
+    size_t field_count;
+    int cross_all;
+    const span *cross_fields; /* that have a cross, in order */
+    size_t cross_field_count;
+    const span *crosses; /* two fields each, the lesser first, in order */
+    size_t cross_count;
+    /* The dim numbers of a text, of which `most` bytes are read, at `out`; 0 without memory. */
+    int (*vector_of)(void *vectors, const uint8_t *text, size_t length, size_t most, double *out);
+    void *vectors;
+    size_t dim;           /* 0 without word vectors */
+    size_t most_bytes;    /* of the texts of a record */
+    size_t most_features; /* given in one array or map */
+    size_t most_name;     /* bytes of a given name */
+} text_options;
+
+typedef struct {
+    const text_options *options;
+    batch *batch;
+    characters characters;
+    token *tokens;
+    size_t tokens_room;
+    seen seen;
+    text_category *categories;
+    size_t category_count, category_room;
+    uint8_t *head; /* the field's name and what follows it in every name of a text */
+    size_t head_room;
+    double *vector; /* the numbers of a text */
+    int checks; /* nothing is made: the record is only checked, but for the values of its numbers */
+    size_t left;  /* bytes of text that the record may still have */
+    size_t noted; /* the first feature that was noted, and is not added yet */
+    size_t cut, crosses;
+} extraction;
+
+static void extraction_init(extraction *x)
+{
+    memset(x, 0, sizeof *x);
+    seen_init(&x->seen);
+}
+
+static void extraction_clear(extraction *x)
+{
+    characters_clear(&x->characters);
+    seen_clear(&x->seen);
+    free(x->tokens);
+    free(x->categories);
+    free(x->head);
+    free(x->vector);
+    extraction_init(x);
+}
+
+/* Begin a record whose features are added to `b`. */
+static void extraction_begin(extraction *x, batch *b)
+{
+    x->batch = b;
+    x->category_count = 0;
+    x->left = x->options->most_bytes;
+    x->cut = x->crosses = 0;
+}
+
+
+/* field and `more`, until the next call; at is NULL without memory. */
+static span extraction_head(extraction *x, span field, const char *more)
+{
+    const size_t size = strlen(more);
+    span head = {NULL, field.length + size};
+    if (head.length > x->head_room) {
+        uint8_t *made = realloc(x->head, 2 * head.length + COPY_SLACK);
+        if (!made)
+            return head;
+        x->head = made;
+        x->head_room = 2 * head.length;
+    }
+    memcpy(x->head, field.at, field.length);
+    memcpy(x->head + field.length, more, size);
+    head.at = x->head;
+    return head;
+}
+
+/* Room for `more` features and their tags, as 0 or 1. */
+static int extraction_reserve(extraction *x, size_t more)
+{
+    batch *b = x->batch;
+    uint8_t *tags;
+    if (!batch_reserve(b, more))
+        return 0;
+    if (LIKELY(b->room <= b->tags_room))
+        return 1;
+    tags = realloc(b->tags, b->room);
+    if (!tags)
+        return 0;
+    b->tags = tags;
+    b->tags_room = b->room;
+    return 1;
+}
+
+/* Begin names that are kept once each: up to `most` of them. 0 without memory. */
+static int extraction_begin_distinct(extraction *x, size_t most)
+{
+    if (!extraction_reserve(x, most) || !seen_reserve(&x->seen, most))
+        return 0;
+    seen_begin(&x->seen, most);
+    x->noted = x->batch->count;
+    return 1;
+}
+
+/* Where the next name is to be written, of up to `most` bytes and COPY_SLACK; NULL without memory. */
+static inline uint8_t *extraction_name(extraction *x, size_t most)
+{
+    return LIKELY(batch_reserve_side(x->batch, most + COPY_SLACK))
+             ? x->batch->side + x->batch->side_used
+             : NULL;
+}
+
+static inline void extraction_add_hashed(extraction *x, size_t length, uint64_t hash, double value,
+                                         int view)
+{
+    batch *b = x->batch;
+    feature *f = b->features + b->count;
+    f->offset = (uint32_t)b->side_used;
+    f->length = (uint32_t)length | IN_SIDE;
+    f->hash = hash;
+    f->value = value;
+    b->tags[b->count++] = (uint8_t)view;
+    b->side_used += length;
+    b->name_bytes += length;
+}
+
+/* Add the name that was written there; there must be room for the feature. */
+static inline void extraction_add(extraction *x, size_t length, double value, int view)
+{
+    const uint8_t *name = x->batch->side + x->batch->side_used;
+    extraction_add_hashed(x, length, hash_bytes(name, length), value, view);
+}
+
+/* Note the name that was written, for extraction_keep_distinct. */
+static inline void extraction_note(extraction *x, size_t length)
+{
+    batch *b = x->batch;
+    feature *f = b->features + b->count++;
+    f->offset = (uint32_t)b->side_used;
+    f->length = (uint32_t)length | IN_SIDE;
+    b->side_used += length;
+}
+
+/* Add the names that were noted since extraction_begin_distinct, each once. They are hashed only
+ * now: a name is written in pieces, and to read it back at once would wait for each of them. */
+static void extraction_keep_distinct(extraction *x, int view)
+{
+    batch *b = x->batch;
+    seen *m = &x->seen;
+    feature *const features = b->features;
+    const uint8_t *const side = b->side;
+    const size_t end = b->count;
+    size_t i, kept = x->noted;
+    for (i = kept; i < end; i++)
+        features[i].hash = hash_bytes(side + features[i].offset, feature_length(features + i));
+    for (i = kept; i < end; i++) {
+        const feature *f = features + i;
+        const uint32_t key = (uint32_t)f->hash, length = feature_length(f);
+        uint32_t place = seen_place(m, key);
+        seen_slot *slot;
+        for (;; place = (place + 1) & m->last) {
+            const feature *other;
+            slot = m->slots + place;
+            if (slot->stamp != m->stamp)
+                break;
+            other = features + slot->feature;
+            if (slot->key == key && other->length == f->length
+                && same_bytes(side + other->offset, side + f->offset, length))
+                break;
+        }
+        if (slot->stamp == m->stamp)
+            continue;
+        slot->stamp = m->stamp;
+        slot->key = key;
+        slot->feature = (uint32_t)kept;
+        b->name_bytes += length;
+        b->tags[kept] = (uint8_t)view;
+        features[kept] = *f;
+        features[kept++].value = 1.0;
+    }
+    b->count = kept;
+}
+
+/* `n` bytes appended at `out`. */
+static inline uint8_t *put(uint8_t *out, const uint8_t *from, size_t n)
+{
+    copy_bytes(out, from, n);
+    return out + n;
+}
+
+#endif
