@@ -22,7 +22,7 @@ from onlinesvm.model.asking import B, distances_of, worth_asking
 from onlinesvm.model.fields import with_fields
 from onlinesvm.model.model import Model
 from onlinesvm.service.errors import NotDurable
-from onlinesvm.service.labels import encode_page
+from onlinesvm.service.labels import encode_page, encode_pairs
 from onlinesvm.service.protocol import (
     DEFAULT_MODEL,
     Reply,
@@ -57,17 +57,25 @@ __all__ = ["Handlers", "LeaderHandlers", "ReaderHandlers"]
 _SHOWN_FEATURES = 2**18  # of one sample; a text of 65,536 bytes has at most 210,000
 
 
-def encode_predictions(model: Model, margins: NDArray[np.float64], output: str) -> bytes:
-    """The body of a binary model's reply to predict: margins, labels, or probabilities of +1; of a
-    ranking the scores.
+def encode_predictions(
+    model: Model, margins: NDArray[np.float64], output: str, *, pairs: bool = False
+) -> bytes:
+    """The body of a binary model's reply to predict: margins, labels, or probabilities of +1; as
+    pairs, each label with its score. Of a ranking the scores.
     """
     if model.is_ranking:
         return encode_margins(margins)
+    scores = model.probabilities(margins) if output == "probability" else margins
+    if output != "label" and not pairs:
+        return encode_margins(scores)
+    _, labels = model.binary
+    names = [labels.name(-1.0), labels.name(1.0)]
+    sides = margins > model.config.threshold
     if output == "label":
-        _, labels = model.binary
-        names = [labels.name(-1.0), labels.name(1.0)]
-        return encode_labels(names, (margins > model.config.threshold).astype(np.intp))
-    return encode_margins(model.probabilities(margins) if output == "probability" else margins)
+        return encode_labels(names, sides.astype(np.intp))
+    if output == "probability":
+        scores = np.where(sides, scores, 1.0 - scores)
+    return encode_pairs(names, sides.astype(np.intp), scores)
 
 
 class Handlers(ABC):
@@ -147,7 +155,8 @@ class Handlers(ABC):
             reply = best_labels(model, batch, request)
         else:
             margins = model.score_batch(batch) if margins is None else margins
-            body = encode_predictions(model, margins, request.output)
+            pairs = "pairs" in request.options
+            body = encode_predictions(model, margins, request.output, pairs=pairs)
             reply = Reply({"samples": len(batch), "position": model.position}, body)
         if is_ask:
             b = self.ask_b if request.options["b"] is None else request.options["b"]

@@ -332,7 +332,7 @@ cdef extern from "text/decode.h" nogil:
     int records_decode(void *records, batch *b, reader *r)
     bint records_end(extraction *x, batch *b)
 
-cdef extern from "codec/lines.h" nogil:
+cdef extern from "lines/lines.h" nogil:
     ctypedef struct line_rules:
         int format
         bint labelled, numeric, sets
