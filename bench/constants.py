@@ -45,9 +45,10 @@ int run(int64_t *indptr, int32_t *indices, double *data, const double *labels,
     hedge r;
     int whole;
     hedge_init(&r, 1);
-    whole = blocks_reserve(&r.state, width) && hedge_reserve_row(&r, rows_longest(&x, samples));
+    whole = blocks_reserve(&r.state, width) && hedge_begin(&r, rows_longest(&x, samples));
     if (whole)
         hedge_learn(&r, &x, samples, labels, importances, margins);
+    hedge_end(&r);
     hedge_clear(&r);
     return whole;
 }

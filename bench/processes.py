@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["echo", "served", "vw_figures", "vw_seconds"]
+__all__ = ["door", "echo", "served", "vw_figures", "vw_seconds"]
 
 _DEADLINE_S = 60
 
@@ -79,6 +79,16 @@ def served(
         command += ["--bind", "tcp://127.0.0.1:*", "--state", state, *flags.split()]
         with _running(command, _ENDPOINT) as endpoint:
             yield endpoint
+
+
+@contextlib.contextmanager
+def door(endpoint: str) -> Iterator[tuple[str, int]]:
+    """An HTTP door to a daemon; its host and port."""
+    command = [sys.executable, "-m", "onlinesvm.service", "http", "--connect", endpoint]
+    command += ["--listen", "127.0.0.1:0"]
+    with _running(command, r"http://(\S+) [^\n]*\nready") as address:
+        host, _, port = address.rpartition(":")
+        yield host, int(port)
 
 
 @contextlib.contextmanager

@@ -502,7 +502,7 @@ class Limits:
     max_message_bytes: int = parameter(
         16 * 2**20,
         "bytes one message may have. While it is read the native kernel takes about six times this,"
-        " and thirty times its texts, of which a message has at most 4 MiB; the python kernel up to"
+        " and some 40 MiB for the features of texts; the python kernel up to"
         " a hundred times; a client may have 16 messages waiting",
     )
     max_header_bytes: int = parameter(4_096, "bytes one message header may have")

@@ -32,6 +32,7 @@ from onlinesvm.data.objects import (
     rows_to_score,
 )
 from onlinesvm.data.pairs import one_pair, pair_batches
+from onlinesvm.data.pieces import Decoded
 from onlinesvm.data.rows import samples_of
 from onlinesvm.errors import ConfigError, SampleError, SnapshotError
 from onlinesvm.kernel.contract import Rows
@@ -97,7 +98,7 @@ class OnlineSVM(Model):
         self._check_labels(batches)
         return _over(batches, self.learn_batch)
 
-    def _check_labels(self, batches: Iterable[BatchColumns]) -> None:
+    def _check_labels(self, batches: Iterable[Decoded]) -> None:
         """Raise SampleError for a label that the model has no side for."""
         labels, start = self.labels, 0
         for batch in batches:

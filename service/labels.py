@@ -16,7 +16,8 @@ from onlinesvm.data.label_sets import LabelSets
 from onlinesvm.service.protocol import label_shown
 
 __all__ = [
-    "decode_page", "decode_scores", "decode_top", "encode_page", "encode_sets", "encode_top",
+    "decode_page", "decode_scores", "decode_top", "encode_page", "encode_pairs", "encode_sets",
+    "encode_top",
 ]  # fmt: skip
 
 
@@ -34,6 +35,19 @@ def encode_top(
         for row in zip(places, scores.astype(np.float64).tolist(), strict=True)
     ]
     return pack_array(samples)
+
+
+def encode_pairs(
+    names: Sequence[Written | None], chosen: NDArray[np.intp], scores: NDArray[np.float64]
+) -> bytes:
+    """The one label `chosen` of `names` for each sample as `encode_top` has it; nil before it is
+    known. chosen, scores: [n].
+    """
+    head = msgpack.packb
+    parts = [b"\x91\x92" + (b"\xc0" if n is None else packed(label_of(n))) for n in names]
+    return pack_array(
+        [parts[k] + head(s) for k, s in zip(chosen.tolist(), scores.tolist(), strict=True)]
+    )
 
 
 def encode_sets(

@@ -26,7 +26,9 @@ envelope, up to a first empty one, may come before them; the reply echoes them.
                        multiclass model `margin` and `probability` are arrays of [label, score], the
                        best first, `top` of them (in the header; 1, and 0 for all, where the reply's
                        header has all `labels` in their order); of a multilabel model those above
-                       its threshold, and `label` is an array; a binary model ignores `top`
+                       its threshold, and `label` is an array; a binary model ignores `top`.
+                       With `pairs` a binary model answers so too: an array of one [label, score],
+                       where the score is the margin, or the probability of that label
     label       yes    labels of held samples, by their keys; the reply's body has the outcome of
                        each: "learned", "duplicate", "expired" or "unknown"
     explain     yes    samples to score; the reply's body holds the parts of each margin, a map
@@ -218,7 +220,7 @@ _KEYS = frozenset(("v", "op", "id", "model"))
 # Operation → the keys that its header may have.
 _KEYS_OF = dict.fromkeys(OPERATIONS, _KEYS) | {
     "learn": _KEYS | {"producer", "sequence", "cursor"},
-    "predict": _KEYS | {"output", "top", "hold", "ttl_s", "default_label", "ask", "b"},
+    "predict": _KEYS | {"output", "top", "hold", "ttl_s", "default_label", "ask", "b", "pairs"},
     "explain": _KEYS | {"label", "other"},
     "labels": _KEYS | {"first", "count"},
     "drop_label": _KEYS | {"label"},
@@ -428,7 +430,13 @@ def is_held(request: Request) -> bool:
 
 def _predicting_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
     """What is asked for beside predictions. Raises RequestError."""
-    held, asked = _held_of(header, id), _asked_of(header, id)
+    held, asked, pairs = _held_of(header, id), _asked_of(header, id), header.get("pairs", False)
+    if not isinstance(pairs, bool):
+        raise RequestError(
+            "BAD_REQUEST", f"expected pairs as true or false, got {_shown(pairs)}", None, id
+        )
+    if pairs:
+        return {**held, **asked, "pairs": True}
     return {**held, **asked} if asked else held
 
 

@@ -88,8 +88,8 @@ def test_the_learner_knows_no_service_and_no_socket() -> None:
 
 
 def test_the_service_imports_what_it_declares() -> None:
-    # onlinesvm[completion], onlinesvm[redis]: imported on first use
-    extras = {"shtab", "redis", "hiredis"}
+    # onlinesvm[completion], onlinesvm[redis], onlinesvm[http]: imported on first use
+    extras = {"shtab", "redis", "hiredis", "starlette", "uvicorn", "prometheus_client"}
     assert outsiders("service") <= {"numpy", "scipy", "msgpack", "zmq", "tqdm"} | extras
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from onlinesvm.data.label import AnyLabel, Key
 
-__all__ = ["CSR", "Batch", "BatchColumns", "Columns", "Features", "Name"]
+__all__ = ["CSR", "Batch", "BatchColumns", "Columns", "Features", "Name", "stacked"]
 
 Name = str | bytes | int
 Value = float | str | bytes | bool | Iterable[Name] | None  # of a record's field
@@ -109,6 +109,11 @@ class Batch:
         self.marks.update({before + j: fields for j, fields in marks.items()})
         self.indptr.append(len(self.names))
 
+    def drop_features(self) -> None:
+        """Leave the samples without features."""
+        self.names, self.values, self.tags, self.marks = [], [], [], {}
+        self.indptr = [0] * (len(self) + 1)
+
     def features(self, i: int) -> Iterator[tuple[bytes, float]]:
         """The names and values of sample `i`."""
         start, end = self.indptr[i], self.indptr[i + 1]
@@ -170,3 +175,11 @@ class CSR(NamedTuple):
         start, end = int(self.indptr[first]), int(self.indptr[stop])
         indptr = self.indptr[first : stop + 1] - start
         return CSR(indptr, self.indices[start:end], self.data[start:end])
+
+
+def stacked(parts: Sequence[CSR]) -> CSR:
+    """Rows, those of each part after those of the one before."""
+    lengths = [np.diff(part.indptr) for part in parts]
+    indptr = np.cumsum(np.concatenate([[0], *lengths]), dtype=np.int64)
+    indices = np.concatenate([part.indices for part in parts])
+    return CSR(indptr, indices, np.concatenate([part.data for part in parts]))

@@ -26,9 +26,10 @@ from onlinesvm.config import MIN_MAGNITUDE, Limits
 from onlinesvm.data.batch import Batch, BatchColumns
 from onlinesvm.data.bounds import Bounds
 from onlinesvm.data.label import MOST_IN_SET, any_label_of, packed
-from onlinesvm.data.validation import raise_first_fault, refuse_text, sample_starts
+from onlinesvm.data.pieces import Pieces
+from onlinesvm.data.validation import raise_first_fault, sample_starts
 from onlinesvm.errors import SampleError
-from onlinesvm.text.constants import MESSAGE_TEXT_BYTES
+from onlinesvm.text.constants import MADE_NAME_BYTES, PIECE_FEATURES
 from onlinesvm.text.records import Extractor, extract_unpacked
 
 __all__ = ["cut_body", "decode", "encode", "encode_margins", "pack_array", "parts_of"]
@@ -39,8 +40,9 @@ class _FaultyBodyError(Exception):
 
 
 class _Form:
-    """What samples may be: their limits, and the extractor of records, if any. `of_text`: bytes of
-    text so far. cut: texts that were longer than they may be.
+    """What samples may be: their limits, and the extractor of records, if any. made: features that
+    records made so far, and for long names as many more. cut: texts that were longer than they
+    may be.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class _Form:
         self.extractor = extractor
         of_learn = self._append_pair if pairs else self._append_sample
         self.append: Callable[[Batch, Any], None] = of_learn if labelled else self._append_features
-        self.of_text = self.cut = 0
+        self.made = self.cut = 0
 
     def _append_sample(self, batch: Batch, sample: Any) -> None:
         """Add a row of a learn request to `batch`."""
@@ -100,7 +102,7 @@ class _Form:
         if self.extractor is None or not self._is_record(features):
             return *_columns(features, self.limits, self.bounds), (), {}
         try:
-            found, of_text = extract_unpacked(self.extractor, features)
+            found = extract_unpacked(self.extractor, features)
         except SampleError:
             raise _FaultyBodyError from None
         values = []
@@ -109,7 +111,7 @@ class _Form:
             if fitting is None:
                 raise _FaultyBodyError
             values.append(fitting)
-        self.of_text += of_text
+        self.made += len(found.names) + sum(map(len, found.names)) // MADE_NAME_BYTES
         self.cut += found.cut
         return found.names, values, found.views, found.marks
 
@@ -133,25 +135,31 @@ def decode(
     *,
     labelled: bool,
     extractor: Extractor | None = None,
+    most_made: int = PIECE_FEATURES,
     pairs: bool = False,
     learnable: bool = False,
-) -> Batch:
+) -> Batch | Pieces:
     """The samples of a learn request, if `labelled`, or of a predict request, validated whole.
 
     pairs: the samples to learn are pairs of items; a sample of the batch then is the difference of
     both, without a label: the features of the better one, then those of the worse one negated.
     Samples of a predict request have no label, and importance 1. extractor: reads records of text
-    and fields; without one these are refused. learnable: refuse what could not be learned later,
-    too. Raises BodyError, LimitError or SampleError for the first fault in reading order.
+    and fields; without one these are refused. most_made: where records make more features, the
+    samples come as Pieces of about so many (0: of PIECE_FEATURES). learnable: refuse what could not
+    be learned later, too. Raises BodyError, LimitError or SampleError for the first fault in
+    reading order.
     """
     bounds = Bounds.of(limits, labelled=labelled or learnable)
     form = _Form(limits, labelled, extractor, bounds, pairs)
     batch = Batch()
+    checked: Batch | None = None  # the samples after too many features, which are dropped
     try:
         for row in _unpack(body, limits, limits.max_samples_per_batch, extractor is not None):
-            form.append(batch, row)
-            if form.of_text > MESSAGE_TEXT_BYTES:
-                refuse_text(bytes(body), len(batch) - 1)
+            if form.made > most_made and checked is None:
+                checked = Batch()
+            form.append(batch if checked is None else checked, row)
+            if checked is not None:
+                checked.drop_features()
     except _FaultyBodyError:
         body = bytes(body)
         first = _first_faulty(body, form)
@@ -165,7 +173,25 @@ def decode(
             learnable=learnable,
         )
     batch.cut = form.cut
-    return batch
+    if checked is None:
+        return batch
+    batch.drop_features()
+    for id, importance in zip(checked.label_ids, checked.importances, strict=True):
+        batch.append(checked.label_table[id] if id >= 0 else None, importance, (), ())
+    rest = bytes(body)
+    starts = sample_starts(rest, limits.max_samples_per_batch)
+
+    def piece(place: int, left: int) -> tuple[Batch, int]:
+        form = _Form(limits, labelled, extractor, bounds, pairs)
+        batch = Batch()
+        while len(batch) < left and form.made <= (most_made or PIECE_FEATURES):
+            one = pack_array([rest[starts[place] : starts[place + 1]]])
+            form.append(batch, _unpack(one, limits, 1, records=True)[0])
+            place += 1
+        batch.cut = form.cut
+        return batch, place
+
+    return Pieces(batch.label_table, batch.label_ids, batch.importances, 0, piece)
 
 
 def _first_faulty(body: bytes, form: _Form) -> int:

@@ -19,14 +19,17 @@ from onlinesvm.data.bounds import Bounds
 from onlinesvm.data.codec import pack_array
 from onlinesvm.data.label import Written
 from onlinesvm.data.matrix import array_of, columns_of, is_matrix, label_column
+from onlinesvm.data.pieces import Decoded, Pieces
 from onlinesvm.data.rows import TWO_WAYS, is_rows, names_of_array, one_row, samples_of
 from onlinesvm.errors import Path, SampleError, format_path
+from onlinesvm.text.constants import PIECE_FEATURES
 
 __all__ = [
     "Packer",
     "Sample",
     "Worse",
     "alone",
+    "alone_in",
     "bodies",
     "labelled_batches",
     "learn_batches",
@@ -72,8 +75,9 @@ class Decoder(Protocol):
         *,
         labelled: bool,
         extractor: Any = None,
+        most_made: int = PIECE_FEATURES,
         pairs: bool = False,
-    ) -> BatchColumns: ...
+    ) -> Decoded: ...
     def screen_matrix(
         self, indptr: NDArray[Any], values: NDArray[np.float64], limit: float
     ) -> tuple[int | None, bool, int]: ...
@@ -81,8 +85,11 @@ class Decoder(Protocol):
 
 def learn_batches(
     samples: Iterable[Sample], kernel: Decoder, limits: Limits, extractor: Any = None
-) -> Iterator[BatchColumns]:
+) -> Iterator[Decoded]:
     """``(features, label)`` or ``(features, label, importance)`` in batches of bounded size.
+
+    Where records have made many features they come as Pieces, so that a list of all the batches
+    takes little more memory than the samples.
 
     Raises SampleError (LimitError) for the first fault, TypeError for anything but a sample.
     """
@@ -98,16 +105,19 @@ def learn_batches(
 
     refuse_unlabelled(samples)
     packer = Packer(extractor is None or extractor.reads_text)
+    room = PIECE_FEATURES
     for start, body in bodies(samples, pack, limits):
         try:
-            yield kernel.decode(body, limits, labelled=True, extractor=extractor)
+            batch = kernel.decode(body, limits, labelled=True, extractor=extractor, most_made=room)
         except SampleError as error:
             raise moved(error, start) from None
+        room = 0 if isinstance(batch, Pieces) else max(room - int(batch.indptr[-1]), 0)
+        yield batch
 
 
 def predict_batches(
     samples: Iterable[Features], kernel: Decoder, limits: Limits, extractor: Any = None
-) -> Iterator[BatchColumns]:
+) -> Iterator[Decoded]:
     """Samples to score, each an iterable of names or a mapping, in batches of bounded size.
 
     Raises as `learn_batches` does.
@@ -122,7 +132,7 @@ def predict_batches(
 
 def rows_to_score(
     given: Any, kernel: Decoder, limits: Limits, extractor: Any = None
-) -> Iterator[BatchColumns | Columns]:
+) -> Iterator[Decoded | Columns]:
     """Samples, a matrix or a frame as rows to score; `onlinesvm.data.rows` has the rule.
 
     Raises as `learn_batches` and `columns_of` do.
@@ -136,7 +146,7 @@ def rows_to_score(
 
 def labelled_batches(
     given: Any, y: Any, sample_weight: Any, kernel: Decoder, limits: Limits, extractor: Any = None
-) -> Iterator[BatchColumns]:
+) -> Iterator[Decoded]:
     """The rows of a frame, or samples, with their labels and importances, [n] or [n, 1] each.
 
     Raises as `learn_batches` does; the error's root is X, y or sample_weight. Raises ValueError for
@@ -206,7 +216,7 @@ def one_to_learn(
     except SampleError as error:
         raise type(error)(error.message, error.path[1:], alone=True) from None
     try:
-        return kernel.decode(body, limits, labelled=True, extractor=extractor)
+        return alone_in(kernel.decode(body, limits, labelled=True, extractor=extractor))
     except SampleError as error:
         raise alone(error) from None
 
@@ -236,9 +246,15 @@ def one_decoded(
 ) -> BatchColumns:
     """The sample of `one_packed`. Raises as `learn_batches` does."""
     try:
-        return kernel.decode(body, limits, labelled=False, extractor=extractor)
+        return alone_in(kernel.decode(body, limits, labelled=False, extractor=extractor))
     except SampleError as error:
         raise type(error)(error.message, error.path[1:], alone=True) from None
+
+
+def alone_in(batch: Decoded) -> BatchColumns:
+    """A batch of one sample, which is never in pieces."""
+    assert not isinstance(batch, Pieces)
+    return batch
 
 
 def bodies(

@@ -17,7 +17,16 @@ from typing import Any
 from onlinesvm.config import Limits
 from onlinesvm.data.batch import BatchColumns, Features
 from onlinesvm.data.codec import pack_array
-from onlinesvm.data.objects import Decoder, Packer, Worse, bodies, moved_by, refuse_unlabelled
+from onlinesvm.data.objects import (
+    Decoder,
+    Packer,
+    Worse,
+    alone_in,
+    bodies,
+    moved_by,
+    refuse_unlabelled,
+)
+from onlinesvm.data.pieces import Decoded
 from onlinesvm.errors import SampleError
 
 __all__ = ["Worse", "one_pair", "pair_batches"]
@@ -25,7 +34,7 @@ __all__ = ["Worse", "one_pair", "pair_batches"]
 
 def pair_batches(
     pairs: Iterable[Any], kernel: Decoder, limits: Limits, extractor: Any = None
-) -> Iterator[BatchColumns]:
+) -> Iterator[Decoded]:
     """``(better, worse)`` or ``(better, worse, importance)`` in batches of bounded size.
 
     Raises SampleError (LimitError) for the first fault, TypeError for anything but a pair.
@@ -60,6 +69,6 @@ def one_pair(
     packer = Packer(extractor is None or extractor.reads_text)
     try:
         body = pack_array([packer.pair(better, worse, importance)])
-        return kernel.decode(body, limits, labelled=True, extractor=extractor, pairs=True)
+        return alone_in(kernel.decode(body, limits, labelled=True, extractor=extractor, pairs=True))
     except SampleError as error:
         raise type(error)(error.message, error.path[1:], alone=True) from None

@@ -15,11 +15,9 @@ from onlinesvm.config import Limits
 from onlinesvm.data.bounds import Bounds
 from onlinesvm.data.label import MOST_IN_SET, label_of
 from onlinesvm.errors import BodyError, LimitError, Path, SampleError, format_text
-from onlinesvm.text.constants import MESSAGE_TEXT_BYTES
 
 __all__ = [
-    "Reader", "check_whole", "raise_first_fault", "refuse_text", "sample_starts", "shown_kind",
-    "walk_label",
+    "Reader", "check_whole", "raise_first_fault", "sample_starts", "shown_kind", "walk_label",
 ]  # fmt: skip
 
 _FEATURES = "expected features as an array of names or a map from name to value"
@@ -36,16 +34,6 @@ class Extractor(Protocol):
     @property
     def reads_maps(self) -> bool: ...
     def extract(self, packed: bytes) -> Any: ...
-
-
-def refuse_text(body: bytes, first: int) -> NoReturn:
-    """Raise what is wrong with a body whose samples up to `first` have too much text."""
-    check_whole(body)
-    raise LimitError(
-        f"expected at most {MESSAGE_TEXT_BYTES} bytes of text a message, got more (send fewer"
-        " samples at once)",
-        (first,),
-    )
 
 
 def raise_first_fault(

@@ -2,11 +2,11 @@
 
 A kernel module defines the 14 names of MODULE. Its lookups, rules, metrics, learners of many
 classes, views and extractors have the members of the protocols below, which share names for like
-things:
-45 different names in all. A test holds both kernels to exactly these. The python kernel is the
-readable reference; it specifies them.
+things: 46 different names in all. A test holds both kernels to exactly these. The python kernel is
+the readable reference; it specifies them.
 
-*Rows* are a decoded batch of the kernel, or Columns of a matrix. Both are rows of names.
+*Rows* are a decoded batch of the kernel, Pieces of a large one, or Columns of a matrix. All are
+rows of names; Pieces never come to the kernel as they are.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.data.batch import CSR, BatchColumns, Columns
 from onlinesvm.data.label_sets import LabelSets, LearnedSets
 from onlinesvm.data.learned import Learned
+from onlinesvm.data.pieces import Decoded, Pieces
 from onlinesvm.model.rules.layout import Layout
+from onlinesvm.text.constants import PIECE_FEATURES
 from onlinesvm.text.options import TextOptions
 
 __all__ = [
@@ -83,11 +85,11 @@ MEMBERS = {
         "probabilities", "prune", "reserve", "restore", "score", "states", "threshold", "view",
     ),
     "View": ("arrays", "close", "scalars"),
-    "Extractor": ("extract", "options", "reads_maps", "reads_text"),
+    "Extractor": ("check", "extract", "options", "reads_maps", "reads_text"),
 }  # fmt: skip
 
 # `Any` stands for the kernel's own batch.
-Rows = BatchColumns | Columns
+Rows = BatchColumns | Columns | Pieces
 Arrays = Mapping[str, NDArray[np.generic]]
 
 
@@ -214,6 +216,7 @@ class KernelExtractor(Protocol):
     @property
     def reads_maps(self) -> bool: ...
     def extract(self, packed: bytes) -> KernelExtracted: ...
+    def check(self, packed: bytes) -> tuple[int, float]: ...
 
 
 class KernelMulticlass(Protocol):
@@ -270,9 +273,10 @@ class Kernel(Protocol):
         *,
         labelled: bool,
         extractor: Any = None,
+        most_made: int = PIECE_FEATURES,
         pairs: bool = False,
         learnable: bool = False,
-    ) -> BatchColumns: ...
+    ) -> Decoded: ...
     def encode(self, batch: BatchColumns, *, labelled: bool) -> bytes: ...
     def parse_block(
         self, parser: Any, block: bytes, start: int, room: Any, *, skip_bad: bool = False

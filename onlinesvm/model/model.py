@@ -26,9 +26,10 @@ from numpy.typing import NDArray
 from onlinesvm import kernel as kernels
 from onlinesvm.config import MANY_LABELS, MOST_LABELS, LearnerConfig, Limits
 from onlinesvm.data import matrix
-from onlinesvm.data.batch import CSR, BatchColumns, Columns
+from onlinesvm.data.batch import CSR, Columns, stacked
 from onlinesvm.data.label import Written
 from onlinesvm.data.label_sets import LabelSets
+from onlinesvm.data.pieces import Decoded, Pieces
 from onlinesvm.errors import ConfigError
 from onlinesvm.kernel.contract import KernelExtractor, Rows
 from onlinesvm.metrics.monitor import report
@@ -88,6 +89,7 @@ class Model:
             self.labels = ranking.NoLabels() if self.is_ranking else Labels(*named)
             self.head = Head(self.kernel, config)
         self.position = 0
+        self.cut_texts = 0  # learned since it was made here that were longer than a text may be
         self.pruning = Pruning()
         self._prunes = config.max_features_policy == "prune"
         self.extractor = self._extractor()
@@ -141,7 +143,7 @@ class Model:
 
     def decode(
         self, body: bytes | memoryview, *, labelled: bool, learnable: bool = False
-    ) -> BatchColumns:
+    ) -> Decoded:
         """The samples of a request, records among them, or the pairs to learn of a ranking. See
         `onlinesvm.data.codec.decode`.
         """
@@ -164,9 +166,11 @@ class Model:
 
         Returns the margin of each before its update, float64[n]: of many classes, the score of its
         label less the best other one's. Raises SampleError for a label that the model does not
-        take, MemoryError, and nothing has changed then.
+        take, MemoryError, and nothing has changed then; of Pieces those before may be learned.
         """
         with self._lock:
+            if isinstance(rows, Pieces):
+                return self._learn_pieces(rows, given)
             if csr is not None:
                 return self._learn_looked_up(rows, csr)
             if not (self._prunes or self.is_multiclass) and self.config.normalize == "none":
@@ -177,6 +181,17 @@ class Model:
             self.reserve(parts)
             margins = [self._learn(part, given) for part in parts]
             return margins[0] if len(margins) == 1 else np.concatenate([np.empty(0), *margins])
+
+    def _learn_pieces(self, rows: Pieces, given: NDArray[np.float64] | None) -> NDArray[np.float64]:
+        sided(self.labels, rows)
+        margins: list[NDArray[np.float64]] = []
+        start = 0
+        for piece in rows:
+            end = start + len(piece)
+            of_piece = None if given is None else given[start:end]
+            margins.append(self.learn_batch(piece, given=of_piece))
+            start = end
+        return np.concatenate(margins)
 
     def look_up(self, rows: Rows) -> CSR | None:
         """The ids of `rows`, new names entered: the first half of learning them.
@@ -204,8 +219,14 @@ class Model:
         weights, counts = self.head.class_weights.of(truths, importances)
         margins = self.head.learn(csr, truths, weights, importances)
         self.labels, self.head.class_weights.counts = labels, counts
-        self.position += len(rows)
+        self._count(rows)
         return margins
+
+    def _count(self, rows: Rows) -> None:
+        """Count rows that were learned."""
+        self.position += len(rows)
+        if not isinstance(rows, Columns | Pieces):
+            self.cut_texts += rows.cut
 
     def _learn(self, rows: Rows, given: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
         self._scorer = None
@@ -223,7 +244,7 @@ class Model:
                 break
             self._prune(rows, first)
         self.head.class_weights.counts = counts
-        self.position += len(rows)
+        self._count(rows)
         return margins[0] if len(margins) == 1 else np.concatenate(margins)
 
     def _truths(self, rows: Rows) -> tuple[AnyLabels, NDArray[Any] | LabelSets]:
@@ -282,9 +303,9 @@ class Model:
     def reserve(self, parts: Iterable[Rows]) -> None:
         """Reserve the memory that learning all of `parts` can need for new features.
 
-        Raises MemoryError, and nothing has changed then.
+        Pieces reserve memory as they come. Raises MemoryError, and nothing has changed then.
         """
-        parts = list(parts)
+        parts = [part for part in parts if not isinstance(part, Pieces)]
         n = self._lookup.reserve(parts)
         self.head.metrics.reserve()
         if isinstance(self.head, Head):
@@ -306,6 +327,8 @@ class Model:
                 head, labels = self.many
                 scores = head.score(self._ids(rows))
                 return _columns(scores, labels.ids).astype(np.float64)
+            if isinstance(rows, Pieces):
+                return np.concatenate([self.score_batch(piece) for piece in rows])
             if self._scorer is not None:
                 return self._scorer.score_batch(rows)
             rule, how = self.binary[0].rule, self.config.normalize
@@ -317,6 +340,8 @@ class Model:
 
     def _ids(self, rows: Rows) -> CSR:
         """The rows over ids, as they are scored."""
+        if isinstance(rows, Pieces):
+            return stacked([self._ids(piece) for piece in rows])
         csr = self._lookup.ids(rows)
         how = self.config.normalize
         return csr if how == "none" else normalized(csr, how)
@@ -416,13 +441,15 @@ class Model:
             return labels.pick(np.where(margins.max(axis=1) > -np.inf, best, -1))
         return self.binary[1].pick(margins > self.config.threshold)
 
-    def features_batch(self, batch: BatchColumns) -> list[list[tuple[str, float]]]:
+    def features_batch(self, batch: Decoded) -> list[list[tuple[str, float]]]:
         """The features of each sample of `batch`: names and values, in order."""
+        if isinstance(batch, Pieces):
+            return [shown for piece in batch for shown in self.features_batch(piece)]
         with self._lock:
             return features_of(batch, self._lookup.left_out(batch))
 
     def explain_batch(
-        self, batch: BatchColumns, label: object = None, other: object = None
+        self, batch: Decoded, label: object = None, other: object = None
     ) -> list[Explanation]:
         """The parts of the margin of each sample of `batch`; changes nothing.
 
@@ -430,6 +457,8 @@ class Model:
         each sample. other: with it, the lead of `label` over this label is. Raises SampleError for
         one that is not known or has no learned sample, ConfigError for a binary model.
         """
+        if isinstance(batch, Pieces):
+            return [shown for piece in batch for shown in self.explain_batch(piece, label, other)]
         with self._lock:
             csr = self._ids(batch)
             names = distinct(batch, self._lookup.left_out(batch))

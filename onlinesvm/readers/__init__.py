@@ -8,5 +8,5 @@ and `labels` read the parts that formats share. May import `config`, `data`, `er
 A new format takes: its file here, with its grammar in the docstring, `fits` and a parser; its row
 in `formats`; its samples and faults in tests/readers/test_formats.py and its lines in the fuzz
 tests of tests/readers/test_line_kernels.py. Only where it is to be fast: a function in
-kernel/csrc/codec/lines.h and its row in kernel/native/lines.pxi.
+kernel/csrc/lines/lines.h and its row in kernel/native/lines.pxi.
 """

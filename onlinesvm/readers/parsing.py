@@ -17,8 +17,8 @@ from onlinesvm.readers.labels import Labels
 from onlinesvm.readers.tokens import LineError
 
 __all__ = [
-    "LineParser", "Parsed", "Room", "Row", "as_record", "extracted", "pack_fields", "pack_text",
-    "parse_block",
+    "LineParser", "Parsed", "Room", "Row", "as_record", "checked", "extracted", "pack_fields",
+    "pack_text", "parse_block",
 ]  # fmt: skip
 
 
@@ -156,12 +156,10 @@ def parse_block(
         names, values, tags, marks, cut = columns
         if parser.keeps and row.record is not None:
             batch.records[len(batch)] = row.record
-            batch.append(row.label, row.importance, (), ())
             name_bytes += len(row.record)
-        else:
-            batch.append(row.label, row.importance, names, values, tags, marks)
-            name_bytes += sum(map(len, names))
-            batch.cut += cut
+        batch.append(row.label, row.importance, names, values, tags, marks)
+        name_bytes += sum(map(len, names))
+        batch.cut += cut
         if ids is not None:
             ids.append(row.id)
     return Parsed(batch, start, lines, stopped_by, skipped, first_fault, ids)
@@ -172,9 +170,11 @@ _Columns = tuple[Sequence[bytes], Sequence[float], Sequence[int], _Marks, int]
 
 
 def _columns(parser: LineParser, row: Row) -> _Columns:
-    """Names, values, tags, marks, and how many texts were cut."""
+    """Names, values, tags, marks, and how many texts were cut; none of a record that is kept."""
     if row.record is None:
         return row.names, row.values, (), {}, 0
+    if parser.keeps:
+        return (), (), (), {}, checked(parser, row.record)
     return extracted(parser, row.record)
 
 
@@ -188,6 +188,17 @@ def as_record(parser: LineParser, row: Row) -> Row:
         return row
     record = pack_fields(zip(row.names, row.values, strict=True))
     return row._replace(names=(), values=(), record=record)
+
+
+def checked(parser: LineParser, record: bytes) -> int:
+    """How many texts of a record will be cut. Raises LineError where it is none."""
+    try:
+        cut, largest = parser.extractor.check(record)
+    except SampleError as error:
+        raise parser.fault(error) from None
+    if largest > parser.bounds.value and not parser.bounds.clips:
+        extracted(parser, record)  # says which value
+    return int(cut)
 
 
 def extracted(parser: LineParser, record: bytes) -> _Columns:

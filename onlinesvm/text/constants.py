@@ -23,7 +23,8 @@ TEXT_CODE_POINTS = 0x110000
 TEXT_ESCAPED = 0xDC00  # and the byte: the character of a byte that is not UTF-8
 
 TEXT_BYTES = 65_536  # of text that a record is read to have; the rest is cut off
-MESSAGE_TEXT_BYTES = 4 * 2**20  # that the records of one message may have, cut: each makes ~2 names
+PIECE_FEATURES = 2**19  # that records may make before the samples after them wait for their turn
+MADE_NAME_BYTES = 64  # of names that count as one feature more
 TOKEN_CHARACTERS = 64  # of a token that its name has; the rest is left out
 SHAPE_CHARACTERS = 16
 CATEGORY_BYTES = 1024  # of a category's value that its name has

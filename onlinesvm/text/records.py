@@ -97,7 +97,14 @@ class Extractor:
 
         Raises SampleError, or LimitError, for what is no record, with the path to it.
         """
-        return self._begun().extract(unpacked(packed))
+        return extract_unpacked(self, unpacked(packed))
+
+    def check(self, packed: bytes) -> tuple[int, float]:
+        """How many texts of a packed record are longer than they may be, and the largest magnitude
+        of its values, 1 at least. Raises as `extract` does.
+        """
+        found = self.extract(packed)
+        return found.cut, max(map(abs, [1.0, *found.values]))
 
     @property
     def reads_text(self) -> bool:
@@ -110,17 +117,11 @@ class Extractor:
         options = self.options
         return bool(options.numbers == "prefixes" or options.fields or options.crosses)
 
-    def _begun(self) -> Extraction:
-        return Extraction(self.options, self._limits, self._most_bytes)
 
-
-def extract_unpacked(extractor: Extractor, record: Any) -> tuple[Extracted, int]:
-    """As `extract`, of a record with text as bytes and maps as tuples of pairs; and how many bytes
-    of text it has, cut.
-    """
-    begun = extractor._begun()
-    found = begun.extract(record)
-    return found, begun.used
+def extract_unpacked(extractor: Extractor, record: Any) -> Extracted:
+    """As `extract`, of a record with text as bytes and maps as tuples of pairs."""
+    begun = Extraction(extractor.options, extractor._limits, extractor._most_bytes)
+    return begun.extract(record)
 
 
 def raise_record_fault(
@@ -137,16 +138,11 @@ class Extraction:
     def __init__(self, options: TextOptions, limits: Limits, most_bytes: int) -> None:
         self._options = options
         self._limits = limits
-        self._most_bytes = self._left = most_bytes
+        self._left = most_bytes
         self._kinds = options.raw_fields()
         self._found = Extracted()
         self._embedding = None if options.vectors is None else embedding(options.vectors)
         self._categories: list[tuple[bytes, bytes, int]] = []  # field, name, feature
-
-    @property
-    def used(self) -> int:
-        """The bytes of text so far."""
-        return self._most_bytes - self._left
 
     def extract(self, record: Any) -> Extracted:
         if isinstance(record, bytes):

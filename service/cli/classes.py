@@ -48,7 +48,7 @@ def evaluated(run: Run, model: Model, files: list[str]) -> dict[str, Any]:
         weight += float(importances.sum())
         wrong += float(importances[truths != predicted].sum())
         run.samples += len(batch)
-    run.report_skipped()
+    run.report_lines()
     frequent, cells = metrics.confusion()
     figures = metrics.report()
     return {
@@ -85,7 +85,7 @@ def sets_evaluated(run: Run, model: Model, files: list[str]) -> dict[str, Any]:
         weight += float(importances.sum())
         wrong += float(importances[differ].sum())
         run.samples += len(batch)
-    run.report_skipped()
+    run.report_lines()
     figures = metrics.report()
     return {
         "samples": run.samples,

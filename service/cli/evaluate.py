@@ -70,7 +70,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
             signs = run.signs_of(batch)
             held_out.count(margins, probabilities, signs, batch.importances)
             run.count(batch, margins)
-    run.report_skipped()
+    run.report_lines()
     report = {"labels": list(model.labels.names()), **held_out.report(run.threshold)}
     write(json.dumps(report) + "\n" if arguments.json else _table(report))
 

@@ -76,7 +76,7 @@ def explain(arguments: argparse.Namespace) -> None:
                 lines = [shading.shown(explanation) for explanation in explained]
             write(piece.joined(lines, "null\n" if output == "json" else "-\n\n"))
             run.samples += len(lines)
-    run.report_skipped()
+    run.report_lines()
 
 
 def _shown(explanation: Explanation) -> dict[str, Any]:

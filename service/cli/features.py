@@ -60,7 +60,7 @@ def features(arguments: argparse.Namespace) -> None:
                 lines = [json.dumps(sample) + "\n" for sample in _samples(batch, made)]
             write(piece.joined(lines, "null\n"))
             run.samples += len(lines)
-    run.report_skipped()
+    run.report_lines()
 
 
 def _given(arguments: argparse.Namespace) -> dict[str, Any]:

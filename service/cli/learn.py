@@ -9,7 +9,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.data.batch import CSR, BatchColumns
 from onlinesvm.data.codec import cut_body
 from onlinesvm.data.label import AnyLabel, Key
+from onlinesvm.data.pieces import Decoded
 from onlinesvm.errors import OnlineSVMError
 from onlinesvm.metrics.label_run import LabelRun
 from onlinesvm.model.class_labels import AnyLabels
@@ -53,7 +54,8 @@ if TYPE_CHECKING:
 __all__ = ["add_learn", "learn"]
 
 _MAX_MEMORY = 2**30
-_Looked = tuple[BatchColumns, CSR | None]
+_Looked = tuple[Decoded, CSR | None]
+_Item = TypeVar("_Item", bound=_Looked)
 
 
 def add_learn(parser: Parser) -> None:
@@ -117,7 +119,7 @@ def learn(arguments: argparse.Namespace) -> None:
         outcome = _learn_file(arguments, files, limits, parameters, run)
     else:
         outcome = _learn_daemon(arguments, files, limits, run)
-    run.report_skipped()
+    run.report_lines()
     _warn_of_order(run, arguments)
     progressive = run.progressive
     outcome = {
@@ -280,7 +282,7 @@ class _LabelsRead:
         """Add those of `batch`. Raises SampleError for a label that has no side beside them."""
         self.labels = sided(self.labels, batch)
 
-    def count(self, batch: BatchColumns, runs: LabelRun) -> None:
+    def count(self, batch: Decoded, runs: LabelRun) -> None:
         """Count the runs of labels in `batch`; sets of labels have none."""
         if not self.labels.takes_sets:
             runs.count(self.labels.truths_of(batch))
@@ -309,7 +311,7 @@ def _ordered(
     run.keeps = True
     kernel, most = kernels.load(), arguments.max_memory
 
-    def decode(body: bytes) -> BatchColumns:
+    def decode(body: bytes) -> Decoded:
         return model.decode(body, labelled=True)
 
     batch_samples = min(1024, run.limits.max_samples_per_batch)
@@ -323,12 +325,12 @@ _LOOK_AHEAD = 10_000
 _SHOWN_LABELS = 8
 
 
-def with_positive(batches: Iterator[_Looked], labels: Labels) -> Iterator[_Looked]:
+def with_positive(batches: Iterator[_Item], labels: Labels) -> Iterator[_Item]:
     """`batches` as they are, once a label of side +1 is seen in the first 10,000 samples.
 
     Raises UsageError where there is none, or none in the whole file.
     """
-    ahead: list[_Looked] = []
+    ahead: list[_Item] = []
     seen: dict[Key, AnyLabel] = {}
     samples = 0
     for item in batches:

@@ -52,6 +52,7 @@ COMMANDS = {
     "inspect": ("admin", "print a snapshot's header and its strongest features"),
     "recover": ("admin", "repair a damaged state folder; print what was lost as JSON"),
     "keys": ("keys", "make, allow, list and revoke the keys of a daemon's users"),
+    "http": ("http", "open an HTTP door to a daemon: JSON API, metrics"),
     "demo": ("demo", "watch a daemon learn this machine's Python library"),
 }
 

@@ -161,8 +161,8 @@ class _FileModel:
         self, batch: BatchColumns, start: int, label: str | None, other: str | None
     ) -> list[Explanation]:
         body = self._model.kernel.encode(batch, labelled=False)
-        batch = self._model.decode(body, labelled=False)
-        return with_fields(self._model, self._model.explain_batch(batch, label, other), body)
+        decoded = self._model.decode(body, labelled=False)
+        return with_fields(self._model, self._model.explain_batch(decoded, label, other), body)
 
     def features(self, batch: BatchColumns, start: int) -> list[list[tuple[str, float]]]:
         body = self._model.kernel.encode(batch, labelled=False)

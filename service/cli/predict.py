@@ -118,7 +118,7 @@ def predict(arguments: argparse.Namespace) -> None:
                 printed = [f"{number!r}\n" for number in numbers.tolist()]
             write(piece.joined(printed, "-\n"))
             run.count(batch, margins)
-    run.report_skipped()
+    run.report_lines()
     if run.error is not None:
         labelled = plural(run.samples, "labelled sample")
         print(f"error {run.error:.6f} of {labelled}", file=sys.stderr)

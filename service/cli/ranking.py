@@ -144,7 +144,7 @@ def report_of(
         wrong += float(importances[better <= worse].sum())
         tied += float(importances[better == worse].sum())
         run.samples += len(pairs)
-    run.report_skipped()
+    run.report_lines()
     return {
         "pairs": run.samples,
         "importance": weight,

@@ -14,6 +14,7 @@ from onlinesvm import kernel as kernels
 from onlinesvm.config import Limits
 from onlinesvm.data.batch import CSR, BatchColumns
 from onlinesvm.data.label import Written
+from onlinesvm.data.pieces import Decoded
 from onlinesvm.errors import FormatError, OnlineSVMError, SampleError
 from onlinesvm.kernel.contract import KernelExtractor, KernelMetrics
 from onlinesvm.metrics.label_run import LabelRun
@@ -25,6 +26,7 @@ from onlinesvm.service.cli.flags import from_flags
 from onlinesvm.service.cli.output import naming, note, one_line, plural
 from onlinesvm.service.cli.parser import Parser
 from onlinesvm.service.cli.progress import ProgressBar
+from onlinesvm.text.constants import TEXT_BYTES
 
 __all__ = ["Piece", "Run", "add_files", "files_of"]
 
@@ -128,6 +130,7 @@ class Run:
         self.threshold = 0.0  # the margin above which the prediction is +1
         self.samples = 0
         self.skipped = 0
+        self.cut_texts = 0
         self.first_bad: FormatError | None = None
         self.all_labelled = True
         self.labels: AnyLabels = Labels()  # of the model
@@ -155,6 +158,7 @@ class Run:
                     with ProgressBar(reader, self.samples) as bar:
                         for batch in reader:
                             self._check(batch, reader)
+                            self.cut_texts += batch.cut
                             yield Piece(batch, reader.gaps, reader.ids, reader.csr)
                             bar.update(self.samples, lambda: self.error)
                         if reader.gaps:
@@ -206,7 +210,7 @@ class Run:
 
     def count(
         self,
-        batch: BatchColumns,
+        batch: Decoded,
         margins: NDArray[np.float64],
         start: int = 0,
         *,
@@ -240,7 +244,7 @@ class Run:
                 self._metrics = kernels.load().Metrics(self.threshold)
             self._metrics.observe(margins, np.ones(len(margins)), np.asarray(importances))
 
-    def signs_of(self, batch: BatchColumns) -> NDArray[np.float64]:
+    def signs_of(self, batch: Decoded) -> NDArray[np.float64]:
         """The side of each sample's label, 0 without one or for one that the model lacks.
 
         Of many classes 1 with a label: a margin is then that of the sample's own.
@@ -261,8 +265,12 @@ class Run:
         """The error so far; None unless all samples had a label."""
         return self.progressive.error if self.all_labelled else None
 
-    def report_skipped(self) -> None:
-        """Print how many bad lines were skipped, and the first. Raises if no line was good."""
+    def report_lines(self) -> None:
+        """Print how many texts were cut, how many bad lines were skipped, and the first of these.
+        Raises if no line was good.
+        """
+        if self.cut_texts:
+            note(f"{plural(self.cut_texts, 'text')} of more than {TEXT_BYTES:,} bytes: cut there")
         if self.first_bad is None:
             return
         lines = f"{plural(self.skipped, 'bad line')} skipped, the first: {self.first_bad}"

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from onlinesvm.data.batch import BatchColumns
 from onlinesvm.data.codec import pack_array
+from onlinesvm.data.pieces import Decoded
 from onlinesvm.data.validation import sample_starts
 from onlinesvm.kernel.contract import Kernel
 
@@ -22,11 +23,11 @@ def shuffled(
     batches: Iterable[BatchColumns],
     order: random.Random,
     kernel: Kernel,
-    decode: Callable[[bytes], BatchColumns],
+    decode: Callable[[bytes], Decoded],
     *,
     batch_samples: int,
     max_bytes: int,
-) -> Iterator[BatchColumns]:
+) -> Iterator[Decoded]:
     """The samples of `batches`, whose records are packed, in an order that `order` draws.
 
     They come in batches of at most `batch_samples`, which `decode` makes of a learn request's body.
@@ -52,9 +53,9 @@ def shuffled(
 def _mixed(
     held: list[bytes],
     order: random.Random,
-    decode: Callable[[bytes], BatchColumns],
+    decode: Callable[[bytes], Decoded],
     batch_samples: int,
-) -> Iterator[BatchColumns]:
+) -> Iterator[Decoded]:
     order.shuffle(held)
     parts: list[bytes] = []
     size = 0

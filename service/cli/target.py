@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from onlinesvm.config import LearnerConfig, Limits
 from onlinesvm.kernel.contract import Kernel, KernelExtractor
@@ -18,10 +18,15 @@ from onlinesvm.service.protocol import DEFAULT_ENDPOINT, DEFAULT_MODEL
 from onlinesvm.text.constants import TEXT_BYTES
 
 if TYPE_CHECKING:
+    from onlinesvm.service.client.async_client import AsyncClient
     from onlinesvm.service.client.client import Client
+    from onlinesvm.service.client.configured import Configured
     from onlinesvm.svm import OnlineSVM
 
+T = TypeVar("T", bound="Configured")
+
 __all__ = [
+    "async_client_of",
     "add_connection",
     "add_daemon",
     "add_target",
@@ -95,13 +100,24 @@ def client_of(arguments: argparse.Namespace, limits: Limits | None = None) -> Cl
     """A client of the daemon at `--connect`. Raises UsageError."""
     from onlinesvm.service.client.client import Client
 
+    return _client_of(Client, arguments, limits)
+
+
+def async_client_of(arguments: argparse.Namespace) -> AsyncClient:
+    """A client for asyncio of the daemon at `--connect`. Raises UsageError."""
+    from onlinesvm.service.client.async_client import AsyncClient
+
+    return _client_of(AsyncClient, arguments, None)
+
+
+def _client_of(kind: type[T], arguments: argparse.Namespace, limits: Limits | None) -> T:
     endpoint = DEFAULT_ENDPOINT if arguments.connect is None else arguments.connect
 
     def say() -> None:
         note(f"waiting for a daemon at {endpoint} (Ctrl-C to stop)")
 
     with from_flags():
-        return Client(
+        return kind(
             endpoint,
             timeout_s=arguments.timeout_s,
             wait_s=arguments.wait,

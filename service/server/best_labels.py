@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from onlinesvm.data.batch import BatchColumns
 from onlinesvm.data.label import packable
+from onlinesvm.data.pieces import Decoded
 from onlinesvm.model.model import Model
 from onlinesvm.service.labels import encode_sets, encode_top
 from onlinesvm.service.protocol import Reply, Request, encode_labels
@@ -16,7 +16,7 @@ from onlinesvm.service.server.answer import check_scores
 __all__ = ["best_labels"]
 
 
-def best_labels(model: Model, batch: BatchColumns, request: Request) -> Reply:
+def best_labels(model: Model, batch: Decoded, request: Request) -> Reply:
     """The reply to `request`, whose samples are `batch`. Raises RequestError for too many scores.
 
     Of a multiclass model one label a sample unless `top` says otherwise, of a multilabel one those

@@ -6,12 +6,17 @@ import os
 import resource
 import sys
 import time
+from bisect import bisect_left
 from collections import Counter, deque
 from typing import Any
 
-__all__ = ["Counters", "memory_bytes"]
+__all__ = ["TURN_BOUNDS_S", "Counters", "memory_bytes"]
 
 _RATE_WINDOW_S = 10.0
+# The buckets of the histogram of turns: at most so many seconds; one more holds all beyond.
+TURN_BOUNDS_S = (
+    0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0,
+)  # fmt: skip
 
 
 class Counters:
@@ -23,7 +28,10 @@ class Counters:
         self.requests = 0
         self.dropped_requests = 0
         self.connections = self.refused_connections = 0
+        self.operations: Counter[str] = Counter()  # well-formed requests, by what they ask for
         self.errors: Counter[str] = Counter()
+        self._turns = [0] * (len(TURN_BOUNDS_S) + 1)
+        self._turn_s = 0.0
         # (time, samples, requests), about one a second; the oldest is the start of the window.
         self._marks: deque[tuple[float, int, int]] = deque([(self._started, 0, 0)])
 
@@ -33,6 +41,11 @@ class Counters:
             self._marks.append((now, self.samples, self.requests))
             while len(self._marks) > 2 and now - self._marks[1][0] >= _RATE_WINDOW_S:
                 self._marks.popleft()
+
+    def note_turn(self, seconds: float) -> None:
+        """Count a turn that took so long to carry out."""
+        self._turns[bisect_left(TURN_BOUNDS_S, seconds)] += 1
+        self._turn_s += seconds
 
     def report(self) -> dict[str, Any]:
         """The counters as keys of a stats reply."""
@@ -44,6 +57,12 @@ class Counters:
             "samples_per_s": (self.samples - samples) / seconds,
             "requests_per_s": (self.requests - requests) / seconds,
             "memory_bytes": memory_bytes(),
+            "requests": dict(self.operations),
+            "turns": {
+                "bounds_s": list(TURN_BOUNDS_S),
+                "counts": list(self._turns),
+                "seconds": self._turn_s,
+            },
             "errors": dict(self.errors),
             "dropped_requests": self.dropped_requests,
             "connections": self.connections,

@@ -12,9 +12,9 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.data.batch import BatchColumns
 from onlinesvm.data.codec import encode_margins
 from onlinesvm.data.label import packable
+from onlinesvm.data.pieces import Decoded, Pieces
 from onlinesvm.data.validation import sample_starts
 from onlinesvm.errors import BodyError, SampleError
 from onlinesvm.metrics.monitor import NAMES
@@ -22,7 +22,7 @@ from onlinesvm.model.asking import B, distances_of, worth_asking
 from onlinesvm.model.fields import with_fields
 from onlinesvm.model.model import Model
 from onlinesvm.service.errors import NotDurable
-from onlinesvm.service.labels import encode_page
+from onlinesvm.service.labels import encode_page, encode_pairs
 from onlinesvm.service.protocol import (
     DEFAULT_MODEL,
     Reply,
@@ -57,17 +57,25 @@ __all__ = ["Handlers", "LeaderHandlers", "ReaderHandlers"]
 _SHOWN_FEATURES = 2**18  # of one sample; a text of 65,536 bytes has at most 210,000
 
 
-def encode_predictions(model: Model, margins: NDArray[np.float64], output: str) -> bytes:
-    """The body of a binary model's reply to predict: margins, labels, or probabilities of +1; of a
-    ranking the scores.
+def encode_predictions(
+    model: Model, margins: NDArray[np.float64], output: str, *, pairs: bool = False
+) -> bytes:
+    """The body of a binary model's reply to predict: margins, labels, or probabilities of +1; as
+    pairs, each label with its score. Of a ranking the scores.
     """
     if model.is_ranking:
         return encode_margins(margins)
+    scores = model.probabilities(margins) if output == "probability" else margins
+    if output != "label" and not pairs:
+        return encode_margins(scores)
+    _, labels = model.binary
+    names = [labels.name(-1.0), labels.name(1.0)]
+    sides = margins > model.config.threshold
     if output == "label":
-        _, labels = model.binary
-        names = [labels.name(-1.0), labels.name(1.0)]
-        return encode_labels(names, (margins > model.config.threshold).astype(np.intp))
-    return encode_margins(model.probabilities(margins) if output == "probability" else margins)
+        return encode_labels(names, sides.astype(np.intp))
+    if output == "probability":
+        scores = np.where(sides, scores, 1.0 - scores)
+    return encode_pairs(names, sides.astype(np.intp), scores)
 
 
 class Handlers(ABC):
@@ -116,10 +124,10 @@ class Handlers(ABC):
     def _ping(self, request: Request) -> Answer:
         return Reply({"mode": self.mode})
 
-    def _batch(self, model: Model, request: Request) -> BatchColumns:
+    def _batch(self, model: Model, request: Request) -> Decoded:
         """The samples in a request to score, which its user's quota pays for."""
         batch = model.decode(request.body, labelled=False)
-        self._users.quotas.take_features(request, int(batch.indptr[-1]))
+        self._users.quotas.take_features(request, _feature_count(batch, request.body))
         return batch
 
     def _predict(self, request: Request) -> Answer:
@@ -131,7 +139,7 @@ class Handlers(ABC):
         self,
         request: Request,
         model: Model,
-        batch: BatchColumns,
+        batch: Decoded,
         samples: bytes,
         margins: NDArray[np.float64] | None = None,
     ) -> Reply:
@@ -147,7 +155,8 @@ class Handlers(ABC):
             reply = best_labels(model, batch, request)
         else:
             margins = model.score_batch(batch) if margins is None else margins
-            body = encode_predictions(model, margins, request.output)
+            pairs = "pairs" in request.options
+            body = encode_predictions(model, margins, request.output, pairs=pairs)
             reply = Reply({"samples": len(batch), "position": model.position}, body)
         if is_ask:
             b = self.ask_b if request.options["b"] is None else request.options["b"]
@@ -184,14 +193,15 @@ class Handlers(ABC):
         body = encode_features(model.features_batch(batch))
         return self._shown(request, model, len(batch), body)
 
-    def _check_shown(self, batch: BatchColumns, model: Model, request: Request) -> None:
+    def _check_shown(self, batch: Decoded, model: Model, request: Request) -> None:
         """Raise RequestError for more features than one reply shows: each becomes objects and some
         40 bytes, while others wait.
         """
-        limit, features = model.limits.max_features_per_sample, int(batch.indptr[-1])
+        limit = model.limits.max_features_per_sample
+        features = _feature_count(batch, request.body)
         if len(batch) == 1:  # a text is cut to have fewer
             limit = max(limit, _SHOWN_FEATURES)
-        if features > limit:
+        if isinstance(batch, Pieces) or features > limit:
             raise RequestError(
                 "TOO_LARGE",
                 f"expected at most {limit} features to {request.op} at once, got {features}",
@@ -307,6 +317,13 @@ class Handlers(ABC):
         """The figures of this mode alone."""
 
 
+def _feature_count(decoded: Decoded, body: bytes) -> int:
+    """The features of what was decoded from `body`; of Pieces, which have none yet, two a byte, as
+    texts have.
+    """
+    return 2 * len(body) if isinstance(decoded, Pieces) else int(decoded.indptr[-1])
+
+
 class LeaderHandlers(Handlers):
     """The operations of a daemon that learns."""
 
@@ -336,7 +353,7 @@ class LeaderHandlers(Handlers):
         try:
             if isinstance(plan, Plan):
                 learned = plan.carry_out()
-                self._users.quotas.take_features(request, int(plan.batch.indptr[-1]))
+                self._users.quotas.take_features(request, _feature_count(plan.batch, request.body))
                 return self._learned(learned)
             if isinstance(plan, Hold):
                 return self._held(request, plan)
@@ -369,7 +386,7 @@ class LeaderHandlers(Handlers):
 
     def _held(self, request: Request, plan: Hold) -> Reply:
         known = plan.carry_out()
-        self._users.quotas.take_features(request, int(plan.batch.indptr[-1]))
+        self._users.quotas.take_features(request, _feature_count(plan.batch, request.body))
         reply = self._predicted(
             request, plan.hosted.model, plan.batch, plan.group.samples, plan.margins
         )
@@ -459,6 +476,7 @@ class LeaderHandlers(Handlers):
             "ingest": hosted.lags.report(hosted.producers),
             "label_run": hosted.label_order.longest,
             "refused_features": model.refused_features,
+            "cut_texts": model.cut_texts,
             "prunes": model.pruning.prunes,
             "pruned_features": model.pruning.features,
             "longest_prune_s": model.pruning.longest_s,

@@ -11,9 +11,9 @@ import msgpack
 from numpy import float64
 from numpy.typing import NDArray
 
-from onlinesvm.data.batch import BatchColumns
 from onlinesvm.data.codec import encode_margins
 from onlinesvm.data.label import label_of_packed, packable
+from onlinesvm.data.pieces import Decoded
 from onlinesvm.errors import SampleError
 from onlinesvm.model.class_labels import AnyLabels
 from onlinesvm.model.model import Model, sided
@@ -73,7 +73,7 @@ class Hold(_OfHeld):
 
     request: Request
     group: Group
-    batch: BatchColumns
+    batch: Decoded
     margins: NDArray[float64] | None
 
     def entry(self) -> Entry | None:
@@ -229,7 +229,7 @@ def _check_user(request: Request, held: Held, keys: Sequence[bytes], at: str) ->
             )
 
 
-def _best_of(model: Model, batch: BatchColumns) -> list[Any]:
+def _best_of(model: Model, batch: Decoded) -> list[Any]:
     """[label, score] of the best label of each sample; empty while none is known."""
     _, labels = model.many
     ids, scores = model.top_batch(batch, 1)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.data.batch import BatchColumns
+from onlinesvm.data.pieces import Decoded
 from onlinesvm.metrics.label_run import LabelRun
 from onlinesvm.model.class_labels import AnyLabels
 from onlinesvm.model.labels import Labels
@@ -31,7 +31,7 @@ class LabelOrder:
         self._size = 0
         self._warned = False
 
-    def note(self, labels: AnyLabels, batch: BatchColumns) -> None:
+    def note(self, labels: AnyLabels, batch: Decoded) -> None:
         """Count the labels of `batch`, which was learned next; log a warning at the first long run.
 
         labels: the model's, which know them. Sets of labels have no runs.

@@ -154,7 +154,9 @@ class Loop:
         self._router.retry()
         messages = [self._parse(sender, frames) for sender, frames in received]
         if messages:
+            began = time.perf_counter()
             self._carry_out(service, messages)
+            self.counters.note_turn(time.perf_counter() - began)
         self.answer_deferred(service)
 
     def _parse(self, sender: Sender, frames: Frames) -> _Message:
@@ -168,6 +170,7 @@ class Loop:
         try:
             peer = sender.user.encode()
             request = parse_request(rest, self._limits, peer, permit or ANYONE)
+            self.counters.operations[request.op] += 1
             self._users.check(permit, request)
             self._users.quotas.enter(request, frames)
             return _Message(sender, envelope, request)

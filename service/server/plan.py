@@ -12,8 +12,8 @@ import msgpack
 from numpy import float64
 from numpy.typing import NDArray
 
-from onlinesvm.data.batch import BatchColumns
 from onlinesvm.data.label import Written, packable
+from onlinesvm.data.pieces import Decoded
 from onlinesvm.errors import OnlineSVMError
 from onlinesvm.service.errors import NotDurable
 from onlinesvm.service.protocol import Reply, Request
@@ -236,7 +236,7 @@ class Plan(Change):
 
     request: Request
     hosted: Hosted
-    batch: BatchColumns
+    batch: Decoded
     changes: Changes
     before: Sequence[Create | Limit | Own] = field(default=())
     is_duplicate: bool = False

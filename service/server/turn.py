@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onlinesvm.data.batch import BatchColumns
+from onlinesvm.data.pieces import Decoded
 from onlinesvm.model.class_labels import AnyLabels
 from onlinesvm.service.errors import NotDurable
 from onlinesvm.service.protocol import Request, RequestError
@@ -42,7 +42,7 @@ class PlannedTurn:
         self.labels: dict[str, AnyLabels] = {}
         self.labelled: dict[bytes, set[bytes]] = {}
         self.has_changes = False
-        self._batches: dict[str, list[BatchColumns]] = {}  # of the whole turn, by model
+        self._batches: dict[str, list[Decoded]] = {}  # of the whole turn, by model
         self._part: list[Change] = []
         self._size = 0
 
@@ -59,7 +59,7 @@ class PlannedTurn:
         return self.labels.get(hosted.name, hosted.model.labels)
 
     def duplicate_of(
-        self, request: Request, hosted: Hosted, batch: BatchColumns, changes: Changes
+        self, request: Request, hosted: Hosted, batch: Decoded, changes: Changes
     ) -> Plan | None:
         """The plan of a numbered request that was applied before, or will be in this turn.
 
@@ -147,7 +147,7 @@ class PlannedTurn:
             self._numbered[key] = plan
         self.teach(plan, plan.hosted, plan.batch)
 
-    def teach(self, change: Change, hosted: Hosted, batch: BatchColumns) -> None:
+    def teach(self, change: Change, hosted: Hosted, batch: Decoded) -> None:
         """Have a change written that makes a model learn `batch`."""
         name = hosted.name
         if name not in self.hosted:

@@ -24,8 +24,8 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.data.batch import BatchColumns
 from onlinesvm.data.label import label_of_packed
+from onlinesvm.data.pieces import Decoded
 from onlinesvm.errors import LimitError, SampleError
 from onlinesvm.service.held_bodies import Labelled, learnable, parse_labels, split_held
 from onlinesvm.service.storage.entry import Entry, Kind, Record
@@ -50,7 +50,7 @@ class Due(NamedTuple):
     """
 
     keys: list[bytes]
-    batch: BatchColumns
+    batch: Decoded
     given: NDArray[np.float64] | None
 
 
@@ -178,7 +178,7 @@ def _due(state: ModelState, labels: list[Labelled]) -> Due:
     return Due([label.key for label in labels], _decode(state, rows), given)
 
 
-def _decode(state: ModelState, rows: Iterable[tuple[bytes, float, bytes]]) -> BatchColumns:
+def _decode(state: ModelState, rows: Iterable[tuple[bytes, float, bytes]]) -> Decoded:
     """Samples that were checked when they were held: by the limits that are recorded alone."""
     model, limits = state.model, state.recorded.limits
     extractor = model.kernel.Extractor(model.config.text_options(), limits, TEXT_BYTES)

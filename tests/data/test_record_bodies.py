@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from onlinesvm import Limits
 from onlinesvm import kernel as kernels
+from onlinesvm.data.pieces import Pieces, in_pieces
 from onlinesvm.errors import LimitError, OnlineSVMError, SampleError
 from onlinesvm.kernel.contract import Kernel
-from onlinesvm.text.constants import MESSAGE_TEXT_BYTES, OF_TEXT, TEXT_BYTES
+from onlinesvm.text.constants import OF_TEXT, PIECE_FEATURES, TEXT_BYTES
 from onlinesvm.text.options import TextOptions
 from tests.columns import labels_of
 from tests.strategies import damaged, names, objects, values
@@ -53,26 +54,42 @@ def pack(body: Any) -> bytes:
     return packed
 
 
-def decoded(kernel: Kernel, body: bytes, limits: Limits, options: TextOptions, learn: bool) -> Any:
+def decoded(
+    kernel: Kernel, body: bytes, limits: Limits, options: TextOptions, learn: bool, most_made: int
+) -> Any:
     """All that a decoder says about a body."""
     extractor = kernel.Extractor(options, limits, TEXT_BYTES)
     try:
-        batch = kernel.decode(body, limits, labelled=learn, extractor=extractor)
+        found = kernel.decode(
+            body, limits, labelled=learn, extractor=extractor, most_made=most_made
+        )
     except OnlineSVMError as error:
         return type(error), getattr(error, "path", None), str(error)
-    return (
-        labels_of(batch), [float(x).hex() for x in batch.importances],
-        list(batch.indptr), list(batch.names), [float(x).hex() for x in batch.values],
-        list(batch.tags),
-    )  # fmt: skip
+    whole: tuple[list[Any], ...] = ([], [], [], [], [], [])
+    for batch in in_pieces(found):
+        count = len(batch.names)
+        columns = (
+            labels_of(batch), [float(x).hex() for x in batch.importances],
+            [len(whole[3]) + int(end) for end in batch.indptr[1:]], list(batch.names),
+            [float(x).hex() for x in batch.values], list(batch.tags) or [0] * count,
+        )  # fmt: skip
+        for all_of_it, part in zip(whole, columns, strict=True):
+            all_of_it += part
+    assert len(found) == len(whole[0])
+    assert labels_of(found) == whole[0]
+    assert [float(x).hex() for x in found.importances] == whole[1]
+    return whole
 
 
 def agree(body: bytes, limits: Limits, options: TextOptions, learn: bool) -> Any:
-    native, python = (
-        decoded(kernels.load(name), body, limits, options, learn) for name in kernels.KERNELS
+    """The outcome of a body: the same by both kernels, at once and in pieces."""
+    first, *others = (
+        decoded(kernels.load(name), body, limits, options, learn, most_made)
+        for name in kernels.KERNELS
+        for most_made in (PIECE_FEATURES, 0, 7)
     )
-    assert native == python
-    return native
+    assert others == [first] * len(others)
+    return first
 
 
 ways = st.sampled_from(LIMITS), st.sampled_from(OPTIONS)
@@ -127,18 +144,46 @@ def test_the_fault_of_a_record_is_shown_with_its_path(body: Any, message: str) -
     assert message in error
 
 
-def test_a_message_has_so_much_text_at_most() -> None:
-    text = "x" * TEXT_BYTES
-    fitting = MESSAGE_TEXT_BYTES // TEXT_BYTES
-    words = TextOptions(text="words")
-    assert agree(pack([text + "y"] * fitting), Limits(), words, False)
-    kind, path, error = agree(pack([text] * fitting + ["z", 3.5]), Limits(), words, False)
-    assert kind is LimitError
-    assert path == (fitting,)
-    assert f"expected at most {MESSAGE_TEXT_BYTES} bytes of text a message" in error
-    # A faulty sample before is the first fault.
-    kind, path, _ = agree(pack([3.5] + [text] * (fitting + 1)), Limits(), words, False)
-    assert (kind, path) == (SampleError, (0,))
+def test_a_large_message_comes_in_pieces_of_bounded_size() -> None:
+    """It is validated whole: the first fault is found wherever it stands."""
+    kernel = kernels.load("native")
+    text = " ".join(f"w{i}" for i in range(12_000))
+    samples = [["spam", text], ["ham", ["a"]], [1, {"t": text, "n": 2.5}, 0.5]] * 6
+    extractor = kernel.Extractor(TextOptions(text="words"), Limits(), TEXT_BYTES)
+    many = [*samples, *([["spam", text]] * (2 * PIECE_FEATURES // 12_000))]
+
+    def decode(body: list[Any]) -> Any:
+        return kernel.decode(pack(body), Limits(), labelled=True, extractor=extractor)
+
+    assert not isinstance(decode(samples), Pieces)
+    pieces = decode(many)
+    assert isinstance(pieces, Pieces) and len(pieces) == len(many)
+    sizes = [int(piece.indptr[-1]) for piece in pieces]
+    assert len(sizes) == 3
+    assert all(PIECE_FEATURES / 2 < size <= PIECE_FEATURES + 12_001 for size in sizes[:-1])
+    assert [label for piece in pieces for label in labels_of(piece)] == labels_of(pieces)
+    with pytest.raises(SampleError, match=r"got 3.5 at \$\[104\]\[1\]"):
+        decode([*many[:104], ["ham", 3.5]])
+    with pytest.raises(LimitError, match="bytes a feature name"):
+        decode([*many, ["ham", {"n" * 5000: 1.0, "t": "a text"}]])
+
+
+@pytest.mark.parametrize("name", kernels.KERNELS)
+@pytest.mark.parametrize("options", OPTIONS)
+@given(record=records, longest=st.integers(1, 12))
+@settings(max_examples=60)
+def test_a_record_is_checked_as_it_is_extracted(
+    name: str, options: TextOptions, record: Any, longest: int
+) -> None:
+    extractor = kernels.load(name).Extractor(options, Limits(), longest)
+    try:
+        found = extractor.extract(pack(record))
+    except OnlineSVMError as error:
+        with pytest.raises(type(error)) as caught:
+            extractor.check(pack(record))
+        assert str(caught.value) == str(error)
+    else:
+        assert extractor.check(pack(record)) == (found.cut, max(map(abs, [1.0, *found.values])))
 
 
 def test_tags_stand_at_their_features() -> None:

@@ -13,6 +13,7 @@ MAY_INCLUDE: dict[str, set[str]] = {
     "metrics": {"memory"},
     "rules": {"memory", "metrics"},
     "text": {"memory", "codec"},
+    "lines": {"memory", "codec", "text"},
 }
 
 

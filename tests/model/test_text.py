@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from onlinesvm import LearnerConfig, Limits, OnlineSVM, Scorer
 from onlinesvm.data.codec import pack_array
 from onlinesvm.data.objects import Packer
+from onlinesvm.data.pieces import Pieces
 from onlinesvm.errors import ConfigError, SampleError
 from onlinesvm.kernel import KERNELS
 from onlinesvm.service import Client
 from onlinesvm.service.errors import RequestRefused
-from onlinesvm.text.constants import MESSAGE_TEXT_BYTES
 from tests.daemons import digest_of, on_a_thread, serve
 
 MESSAGES: list[tuple[Any, str]] = [
@@ -185,12 +185,40 @@ def test_a_daemon_without_text_refuses_one(tmp_path: Path) -> None:
         client.learn_one("free prize", "spam")
 
 
-def test_too_much_text_in_a_message_is_refused_whole() -> None:
-    model = OnlineSVM(text="words")
-    before = digest_of(model)
-    body = [("x " * 32_768, "a")] * (MESSAGE_TEXT_BYTES // 65_536 + 1)
-    packed = pack_array([Packer().sample(*sample) for sample in body])
-    with pytest.raises(SampleError, match="bytes of text a message"):
-        model.decode(packed, labelled=True)
-    assert digest_of(model) == before
-    assert len(model.learn(body)) == len(body)  # in pieces
+@pytest.mark.parametrize(
+    "config", [{}, {"max_features_policy": "prune"}, {"normalize": "l2"}, {"rule": "pa1"}]
+)
+def test_a_large_message_is_learned_in_pieces_as_it_would_be_at_once(
+    config: dict[str, Any],
+) -> None:
+    limits = Limits(max_features=50_000)
+    how: dict[str, Any] = {"text": "default", **config, "limits": limits}
+    texts = [" ".join(f"w{7 * i + k} {k}" for i in range(5000)) for k in range(45)]
+    samples = [(text, "ab"[k % 3 > 0]) for k, text in enumerate(texts)]
+    body = pack_array([Packer().sample(*sample) for sample in samples])
+    pieces, listed, single = (OnlineSVM(**how) for _ in range(3))
+    decoded = pieces.decode(body, labelled=True)
+    assert isinstance(decoded, Pieces)
+    margins = pieces.learn_batch(decoded)
+    assert margins.tolist() == listed.learn(samples).tolist()
+    assert margins.tolist() == [single.learn_one(*sample) for sample in samples]
+    assert digest_of(pieces) == digest_of(listed) == digest_of(single)
+    asked = pieces.decode(pack_array([Packer().features(text) for text in texts]), labelled=False)
+    assert isinstance(asked, Pieces)
+    assert pieces.score_batch(asked).tolist() == single.decision_function(texts).tolist()
+    assert pieces.score_batch(asked).tolist() == [
+        single.decision_function_one(text) for text in texts
+    ]
+
+
+def test_a_large_message_with_a_fault_is_refused_whole(tmp_path: Path) -> None:
+    samples: list[Any] = [("x y " * 16_000, "a")] * 200
+    with on_a_thread(tmp_path) as endpoint, Client(endpoint) as client:
+        assert len(client.learn(samples)) == 200
+        assert client.stats()["cut_texts"] == 0
+        with pytest.raises(RequestRefused, match='got "c"'):
+            client.learn([*samples, ("a", "b"), ("a", "c")])
+        assert client.stats()["position"] == 200
+        client.learn([("word " * 14_000, "b")])
+        figures = client.stats()
+    assert (figures["position"], figures["cut_texts"]) == (201, 1)

@@ -45,8 +45,6 @@ def test_a_request_that_holds() -> None:
         ({"hold": True, "ttl_s": 0}, "expected ttl_s from 0.001 to 31622400, got 0"),
         ({"hold": True, "ttl_s": True}, "expected ttl_s from 0.001 to 31622400, got true"),
         ({"hold": True, "ttl_s": float("nan")}, "expected ttl_s from 0.001 to 31622400, got nan"),
-        ({"hold": True, "default_label": [1]},
-         "expected default_label as text, integer or boolean, got an array"),
         ({"hold": True, "default_label": 1.5},
          "default_label: expected a label as text, integer or boolean, got 1.5"),
         ({"hold": True, "default_label": ""}, "default_label: expected a label, got an empty text"),
@@ -76,6 +74,7 @@ def test_a_request_that_asks() -> None:
     ("keys", "message"),
     [
         ({"ask": 1}, "expected ask as true or false, got 1"),
+        ({"pairs": 1}, "expected pairs as true or false, got 1"),
         ({"b": 0.5}, "expected b with ask alone"),
         ({"ask": True, "b": 0}, "expected b above 0, up to 1e+09, got 0"),
         ({"ask": True, "b": True}, "expected b above 0, up to 1e+09, got true"),

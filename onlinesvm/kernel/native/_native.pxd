@@ -56,10 +56,12 @@ cdef extern from "codec/decode.h" nogil:
         bint clips
         void *records
         int (*read_record)(void *records, batch *b, reader *r) noexcept nogil
-        const size_t *of_text
+        size_t most_made
+        bint checks
         bint reads_maps
         bint pairs
-    const int DECODED, NO_MEMORY, MUCH_TEXT
+    const int DECODED, FAULTY, NO_MEMORY, FULL
+    const size_t PIECE_FEATURES
     void batch_init(batch *b)
     void batch_clear(batch *b)
     void batch_expect(batch *b, size_t size)
@@ -69,8 +71,7 @@ cdef extern from "codec/decode.h" nogil:
     const uint8_t *batch_name(const batch *b, const feature *f)
     int decode_head(const uint8_t *body, size_t size, const decode_limits *limits,
                     size_t *samples, size_t *head)
-    int decode_body(batch *b, const uint8_t *body, size_t size, size_t head, size_t samples,
-                    const decode_limits *limits)
+    int decode_body(batch *b, reader *r, size_t samples, const decode_limits *limits)
     int read_fields(batch *b, reader *r, const decode_limits *limits)
 
 cdef extern from "codec/number.h" nogil:
@@ -317,7 +318,8 @@ cdef extern from "text/extraction.h" nogil:
         size_t dim
     ctypedef struct extraction:
         const text_options *options
-        size_t cut, crosses, of_text
+        size_t cut, crosses
+        bint checks
     void extraction_init(extraction *x)
     void extraction_clear(extraction *x)
     void extraction_begin(extraction *x, batch *b)
@@ -326,12 +328,11 @@ cdef extern from "text/records.h" nogil:
     int record_read(extraction *x, reader *r)
 
 cdef extern from "text/decode.h" nogil:
-    void records_begin(extraction *x)
     bint records_tag(extraction *x, batch *b)
     int records_decode(void *records, batch *b, reader *r)
     bint records_end(extraction *x, batch *b)
 
-cdef extern from "codec/lines.h" nogil:
+cdef extern from "lines/lines.h" nogil:
     ctypedef struct line_rules:
         int format
         bint labelled, numeric, sets
@@ -348,6 +349,7 @@ cdef extern from "codec/lines.h" nogil:
         batch *batch
         seen tokens
         extraction *records
+        bint numbers
     const int OTHER_LINES, SVMLIGHT_LINES, VW_LINES, TEXT_LINES, FASTTEXT_LINES
     const int LINE_READ, ODD, LINES_NO_MEMORY
     void lines_init()

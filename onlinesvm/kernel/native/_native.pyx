@@ -20,7 +20,8 @@ from onlinesvm.data.label import joined, label_of_packed, label_of_text, packed
 from onlinesvm.data.constants import MOST_IN_SET
 from onlinesvm.data.label_sets import LabelSets, LearnedSets
 from onlinesvm.data.learned import Learned
-from onlinesvm.data.validation import raise_first_fault, refuse_text
+from onlinesvm.data.pieces import Pieces
+from onlinesvm.data.validation import raise_first_fault
 from onlinesvm.errors import LimitError
 from onlinesvm.metrics.drift import LOG_ONE, LOG_TWO
 from onlinesvm.metrics.temperature import SIZE as TEMPERATURE_SIZE
@@ -28,7 +29,7 @@ from onlinesvm.metrics.temperature import Temperature
 from onlinesvm.metrics.threshold import Threshold
 from onlinesvm.readers.fasttext import FastTextParser
 from onlinesvm.readers.labelled_text import TextParser
-from onlinesvm.readers.parsing import Parsed, as_record, extracted
+from onlinesvm.readers.parsing import Parsed, as_record, checked, extracted
 from onlinesvm.readers.svmlight import SvmlightParser
 from onlinesvm.readers.tokens import LineError
 from onlinesvm.readers.vw import VWParser
@@ -50,7 +51,7 @@ from cpython.pythread cimport (
     PyThread_release_lock,
     PyThread_type_lock,
 )
-from libc.math cimport INFINITY
+from libc.math cimport INFINITY, fabs
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
@@ -142,6 +143,8 @@ def constants():
     return read
 
 
+include "batch.pxi"
+include "text.pxi"
 include "bodies.pxi"
 include "lookups.pxi"
 include "views.pxi"
@@ -153,7 +156,6 @@ include "metrics.pxi"
 include "multiclass.pxi"
 include "matrix.pxi"
 include "learn.pxi"
-include "text.pxi"
 include "lines.pxi"
 
 

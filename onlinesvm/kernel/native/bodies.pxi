@@ -1,134 +1,139 @@
 # Bodies: msgpack to Batch and back. Part of native.pyx.
 
-cdef class Batch:
-    """Samples in columns, over the bytes they came in, which it holds on to.
-
-    label_table: the distinct labels; label_ids: int32[n], each sample's place there, −1 without one.
-    importances: float64[n]. indptr: int64[n + 1]. names: list of bytes, values: float64, one a
-    feature; these two are made when they are asked for. records: of the samples whose records were
-    left packed.
-    """
-
-    cdef batch columns
-    cdef Py_buffer body
-    cdef bint held
-    cdef object _label_ids, _importances
-    cdef readonly list label_table
-    cdef readonly dict records
-    cdef readonly object indptr
-
-    def __cinit__(self):
-        batch_init(&self.columns)
-        self.held = False
-        self.label_table = []
-        self.records = {}
-
-    def __dealloc__(self):
-        batch_clear(&self.columns)
-        if self.held:
-            PyBuffer_Release(&self.body)
-
-    def __len__(self):
-        return self.columns.samples
-
-    @property
-    def label_ids(self):
-        if self._label_ids is None:
-            self._label_ids = np.full(self.columns.samples, -1, dtype=np.int32)
-        return self._label_ids
-
-    @property
-    def importances(self):
-        if self._importances is None:
-            self._importances = np.ones(self.columns.samples)
-        return self._importances
-
-    @property
-    def names(self):
-        cdef size_t j
-        cdef const feature *f
-        names = []
-        for j in range(self.columns.count):
-            f = &self.columns.features[j]
-            names.append(PyBytes_FromStringAndSize(
-                <const char *>batch_name(&self.columns, f), feature_length(f)))
-        return names
-
-    @property
-    def tags(self):
-        cdef size_t j
-        if not self.columns.tags:
-            return []
-        return [self.columns.tags[j] for j in range(self.columns.count)]
-
-    @property
-    def cut(self):
-        return self.columns.cut
-
-    @property
-    def values(self):
-        cdef size_t j
-        values = _empty(self.columns.count)
-        cdef double *out = <double *>_memory(values)
-        for j in range(self.columns.count):
-            out[j] = self.columns.features[j].value
-        return values
-
-
-def decode(object body, object limits, *, bint labelled, object extractor=None, bint pairs=False,
-           bint learnable=False):
+def decode(object body, object limits, *, bint labelled, object extractor=None,
+           size_t most_made=PIECE_FEATURES, bint pairs=False, bint learnable=False):
     """The samples of a request, validated whole. See onlinesvm.data.codec.decode."""
     cdef Batch b = Batch.__new__(Batch)
     cdef decode_limits bounds
-    cdef size_t samples = 0, head = 0, size
-    cdef const uint8_t *at
+    cdef reader r
+    cdef size_t samples = 0, head = 0
     cdef int problem
-    PyObject_GetBuffer(body, &b.body, PyBUF_SIMPLE)
-    b.held = True
-    at = <const uint8_t *>b.body.buf
-    size = b.body.len
-    if size >= <uint64_t>1 << 32:  # offsets of names have 32 bits
-        raise LimitError(f"expected a body of less than 4294967296 bytes, got {size}")
-    bounds.samples = limits.max_samples_per_batch
-    bounds.features = limits.max_features_per_sample
-    bounds.name_bytes = limits.max_name_bytes
-    bounds.value, bounds.importance, bounds.clips = Bounds.of(
-        limits, labelled=labelled or learnable)
-    problem = decode_head(at, size, &bounds, &samples, &head)
+    _hold_body(b, body)
+    _set_limits(&bounds, limits, labelled or learnable)
+    bounds.most_made = most_made
+    problem = decode_head(b.columns.body, b.body.len, &bounds, &samples, &head)
     if problem == DECODED:
-        b.indptr = _empty(samples + 1, _int64)
-        b.columns.indptr = <int64_t *>_memory(b.indptr)
-        if labelled:
-            b._importances = _empty(samples)
-            b.columns.importances = <double *>_memory(b._importances)
-            if not pairs:
-                b._label_ids = _empty(samples, _int32)
-                b.columns.label_ids = <int32_t *>_memory(b._label_ids)
-        bounds.records = NULL
-        bounds.of_text = NULL
-        bounds.reads_maps = False
+        _reserve_samples(b, samples, labelled, pairs)
+        _set_reader(&r, b, head)
         bounds.pairs = pairs
-        batch_expect(&b.columns, size)
-        if extractor is None:
-            with nogil:
-                problem = decode_body(&b.columns, at, size, head, samples, &bounds)
-        else:
-            problem = _decode_records(extractor, b, at, size, head, samples, &bounds)
+        batch_expect(&b.columns, b.body.len)
+        problem = _decode_body(extractor, b, &r, samples, &bounds)
+        if problem == FULL:
+            bounds.checks = True
+            problem = _decode_body(extractor, b, &r, samples, &bounds)
     if problem == NO_MEMORY:
         raise MemoryError
     if problem != DECODED:
         if labelled and b._label_ids is not None:
             _read_labels(b, body, limits, extractor)  # one of them may be the first fault
-        if problem == MUCH_TEXT:
-            refuse_text(bytes(body), b.columns.good)
         raise_first_fault(
             bytes(body), limits, labelled=labelled, first=b.columns.good, extractor=extractor,
             pairs=pairs, learnable=learnable)
     if labelled and not pairs:
-        labels = _read_labels(b, body, limits, extractor)
-        b.label_table, b._label_ids = joined(labels, b._label_ids, ordered=True)
-        b.columns.label_ids = <int32_t *>_memory(b._label_ids)
+        _set_labels(b, body, limits, extractor)
+    if bounds.checks:
+        def piece(size_t offset, size_t left):
+            return _decode_piece(
+                body, limits, labelled, pairs, learnable, extractor, most_made, offset, left)
+
+        return Pieces(b.label_table, b.label_ids, b.importances, head, piece)
     return b
+
+
+cdef object _decode_piece(object body, object limits, bint labelled, bint pairs, bint learnable,
+                          object extractor, size_t most_made, size_t offset, size_t left):
+    """Samples of a body that is valid, from `offset` on, up to `left` of them; where they end."""
+    cdef Batch b = Batch.__new__(Batch)
+    cdef decode_limits bounds
+    cdef reader r
+    cdef int problem
+    _hold_body(b, body)
+    _set_limits(&bounds, limits, labelled or learnable)
+    bounds.most_made = most_made or PIECE_FEATURES
+    bounds.pairs = pairs
+    _reserve_samples(b, left, labelled, pairs)
+    _set_reader(&r, b, offset)
+    batch_expect(&b.columns, min(<size_t>b.body.len - offset, 16 * most_made))
+    problem = _decode_body(extractor, b, &r, left, &bounds)
+    if problem == NO_MEMORY:
+        raise MemoryError
+    if problem == FAULTY:
+        raise AssertionError("a body changed since it was validated")
+    b.columns.samples = b.columns.good
+    b.indptr = b.indptr[:b.columns.good + 1]
+    if labelled:
+        b._importances = b._importances[:b.columns.good]
+    if labelled and not pairs:
+        b._label_ids = b._label_ids[:b.columns.good]
+        _set_labels(b, body, limits, extractor)
+    return b, r.at - b.columns.body
+
+
+cdef int _hold_body(Batch b, object body) except -1:
+    PyObject_GetBuffer(body, &b.body, PyBUF_SIMPLE)
+    b.held = True
+    b.columns.body = <const uint8_t *>b.body.buf
+    if <size_t>b.body.len >= <uint64_t>1 << 32:  # offsets of names have 32 bits
+        raise LimitError(f"expected a body of less than 4294967296 bytes, got {b.body.len}")
+    return 0
+
+
+cdef void _set_reader(reader *r, Batch b, size_t offset) noexcept:
+    r.at = b.columns.body + offset
+    r.end = b.columns.body + b.body.len
+
+
+cdef int _set_limits(decode_limits *bounds, object limits, bint learnable) except -1:
+    bounds.samples = limits.max_samples_per_batch
+    bounds.features = limits.max_features_per_sample
+    bounds.name_bytes = limits.max_name_bytes
+    bounds.value, bounds.importance, bounds.clips = Bounds.of(limits, labelled=learnable)
+    bounds.records = NULL
+    bounds.reads_maps = bounds.checks = bounds.pairs = False
+    return 0
+
+
+cdef int _reserve_samples(Batch b, size_t samples, bint labelled, bint pairs) except -1:
+    b.indptr = _empty(samples + 1, _int64)
+    b.columns.indptr = <int64_t *>_memory(b.indptr)
+    if labelled:
+        b._importances = _empty(samples)
+        b.columns.importances = <double *>_memory(b._importances)
+    if labelled and not pairs:
+        b._label_ids = _empty(samples, _int32)
+        b.columns.label_ids = <int32_t *>_memory(b._label_ids)
+    return 0
+
+
+cdef int _set_labels(Batch b, object body, object limits, object extractor) except -1:
+    labels = _read_labels(b, body, limits, extractor)
+    b.label_table, b._label_ids = joined(labels, b._label_ids, ordered=True)
+    b.columns.label_ids = <int32_t *>_memory(b._label_ids)
+    return 0
+
+
+cdef int _decode_body(Extractor extractor, Batch b, reader *r, size_t samples,
+                      decode_limits *bounds) except -1:
+    """decode_body, by the extractor where there is one."""
+    cdef int problem
+    if extractor is None:
+        with nogil:
+            return decode_body(&b.columns, r, samples, bounds)
+    bounds.records = &extractor.work
+    bounds.read_record = records_decode
+    bounds.reads_maps = extractor.reads_maps
+    _lock(extractor.lock)
+    try:
+        with nogil:
+            extractor.work.checks = bounds.checks
+            problem = decode_body(&b.columns, r, samples, bounds)
+            extractor.work.checks = False
+            if problem == FULL or problem == DECODED:
+                if not records_end(&extractor.work, &b.columns):
+                    problem = NO_MEMORY
+    finally:
+        PyThread_release_lock(extractor.lock)
+    return problem
 
 
 cdef list _read_labels(Batch b, object body, object limits, object extractor):

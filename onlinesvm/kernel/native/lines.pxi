@@ -35,7 +35,7 @@ def parse_block(parser, bytes block not None, start, room, *, skip_bad=False):
                 l.records = &extractor.work
     if parser.reads_maps and not parser.keeps:
         if rules.format == SVMLIGHT_LINES or rules.format == VW_LINES:
-            rules.format = OTHER_LINES
+            l.records, l.numbers = &extractor.work, True
     try:
         rules.features = parser.limits.max_features_per_sample
         rules.name_bytes = parser.limits.max_name_bytes
@@ -163,7 +163,7 @@ cdef object _add(lines *l, Extractor extractor, object parser, object row, dict 
                     l, <const uint8_t *>PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), value):
                 raise MemoryError
     elif parser.keeps:
-        extracted(parser, record)
+        b.cut += checked(parser, record)
         records[b.samples] = record
         b.name_bytes += PyBytes_GET_SIZE(record)  # so that the batch is full in time
     elif not _add_record(b, extractor, parser.bounds, record):

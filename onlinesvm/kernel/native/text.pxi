@@ -198,23 +198,28 @@ cdef class Extractor:
             PyThread_release_lock(self.lock)
         raise_record_fault(packed, *self.given)
 
-
-cdef int _decode_records(Extractor extractor, Batch b, const uint8_t *body, size_t size,
-                         size_t head, size_t samples, decode_limits *bounds) except -1:
-    """decode_body, for samples some of which may be records."""
-    cdef extraction *work = &extractor.work
-    cdef int problem
-    bounds.records = work
-    bounds.read_record = records_decode
-    bounds.of_text = &work.of_text
-    bounds.reads_maps = extractor.reads_maps
-    _lock(extractor.lock)
-    try:
-        with nogil:
-            records_begin(work)
-            problem = decode_body(&b.columns, body, size, head, samples, bounds)
-            if problem == DECODED and not records_end(work, &b.columns):
-                problem = NO_MEMORY
-    finally:
-        PyThread_release_lock(extractor.lock)
-    return problem
+    def check(self, bytes packed not None):
+        """See onlinesvm.text.records.Extractor.check."""
+        cdef Batch b = Batch.__new__(Batch)
+        cdef reader r
+        cdef int problem
+        cdef size_t i
+        cdef double largest = 1.0
+        r.at = <const uint8_t *>PyBytes_AS_STRING(packed)
+        r.end = r.at + PyBytes_GET_SIZE(packed)
+        _lock(self.lock)
+        try:
+            with nogil:
+                extraction_begin(&self.work, &b.columns)
+                self.work.checks = True
+                problem = record_read(&self.work, &r)
+                self.work.checks = False
+            if problem == EXTRACT_NO_MEMORY:
+                raise MemoryError
+            if problem == EXTRACTED and r.at == r.end:
+                for i in range(b.columns.count):
+                    largest = max(largest, fabs(b.columns.features[i].value))
+                return self.work.cut, largest
+        finally:
+            PyThread_release_lock(self.lock)
+        raise_record_fault(packed, *self.given)

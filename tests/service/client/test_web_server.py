@@ -1,4 +1,4 @@
-"""The FastAPI example of docs/threads.md, as printed, on a real daemon and uvicorn."""
+"""The FastAPI service of the cookbook, as printed, and one on threads, on a real daemon."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ uvicorn = pytest.importorskip("uvicorn")
 
 
 def example() -> str:
-    """The chapter's Python block."""
-    text = (HOUSE / "docs" / "threads.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    """The service of the page."""
+    text = (HOUSE / "docs" / "cookbook" / "web-service.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(# app\.py\n.*?)```", text, re.DOTALL)
     return str(code)
 
 
@@ -49,33 +49,53 @@ def answers(url: str, count: int) -> list[bool]:
         return list(threads.map(is_right, range(count)))
 
 
-def test_the_example_of_the_chapter(endpoint: str, tmp_path: Path) -> None:
+def test_the_service_of_the_cookbook(tmp_path: Path) -> None:
+    """Eight threads correct and ask at once; while the daemon is away the service answers 503."""
     (tmp_path / "app.py").write_text(example(), encoding="utf-8")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "app:app", "--port", "0"],
-        cwd=tmp_path,
-        env=os.environ | {"ONLINESVM": endpoint, "PYTHONPATH": str(HOUSE)},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    lines: list[str] = []
-    assert process.stderr is not None
-    stderr = process.stderr
-    reader = threading.Thread(target=lambda: lines.extend(stderr), daemon=True)
-    reader.start()
-    try:
-        found = eventually(lambda: re.search(r"running on (http://\S+)", "".join(lines)), "uvicorn")
-        url = found[1]
-        assert answers(url, 400) == [True] * 400
-        learned = httpx.post(f"{url}/learn?label=1", json={"b": 1.0}, timeout=DEADLINE_S)
-        assert (learned.status_code, learned.json()) == (200, 0.0)
-        asked = httpx.post(f"{url}/predict", json={"b": 1.0}, timeout=DEADLINE_S)
-        assert asked.json() == 0.1
-    finally:
-        process.terminate()
-        process.wait(DEADLINE_S)
-        reader.join(DEADLINE_S)
-        stderr.close()
+    state = tmp_path / "state"
+    with serve(state) as daemon:
+        endpoint = daemon.endpoint
+        process = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", "app:app", "--port", "0"],
+            cwd=tmp_path,
+            env=os.environ | {"ONLINESVM_CONNECT": endpoint, "PYTHONPATH": str(HOUSE)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        lines: list[str] = []
+        assert process.stderr is not None
+        stderr = process.stderr
+        reader = threading.Thread(target=lambda: lines.extend(stderr), daemon=True)
+        reader.start()
+        try:
+            found = eventually(
+                lambda: re.search(r"running on (http://\S+)", "".join(lines)), "uvicorn"
+            )
+            with httpx.Client(base_url=found[1], timeout=DEADLINE_S) as web:
+
+                def correct(i: int) -> int:
+                    said = ("free prize", "spam") if i % 2 else ("minutes of the meeting", "ham")
+                    reply = web.post("/correct", json={"text": said[0], "label": said[1]})
+                    assert isinstance(reply.json()["margin"], float)
+                    return int(reply.status_code)
+
+                with ThreadPoolExecutor(8) as threads:
+                    assert set(threads.map(correct, range(100))) == {200}
+                asked = web.post("/predict", json={"text": "a free prize"}).json()
+                assert asked["label"] == "spam" and asked["probability"] > 0.5
+                daemon.kill()
+                away = web.post("/predict", json={"text": "a free prize"})
+                assert away.status_code == 503
+                with serve(state, bind=endpoint):
+                    again = eventually(
+                        lambda: web.post("/predict", json={"text": "a free prize"}).json(), "it"
+                    )
+                    assert again == asked
+        finally:
+            process.terminate()
+            process.wait(DEADLINE_S)
+            reader.join(DEADLINE_S)
+            stderr.close()
     assert "Traceback" not in "".join(lines), lines
 
 

@@ -7,7 +7,7 @@ import time as clock
 import numpy as np
 import pytest
 
-from onlinesvm.service.server.counters import Counters, memory_bytes
+from onlinesvm.service.server.counters import TURN_BOUNDS_S, Counters, memory_bytes
 
 
 def test_rates_are_those_of_the_last_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,3 +46,15 @@ def test_memory_grows_with_what_is_held() -> None:
     before = memory_bytes()
     held = np.ones(8 * 2**20)
     assert memory_bytes() - before > held.nbytes // 2
+
+
+def test_a_turn_counts_in_the_first_bucket_that_holds_it() -> None:
+    counters = Counters()
+    for seconds in (0.0, TURN_BOUNDS_S[0], 0.0015, TURN_BOUNDS_S[-1], 1e6):
+        counters.note_turn(seconds)
+    turns = counters.report()["turns"]
+    assert turns["bounds_s"] == list(TURN_BOUNDS_S)
+    assert len(turns["counts"]) == len(TURN_BOUNDS_S) + 1
+    assert turns["counts"][:5] == [2, 0, 0, 0, 1]
+    assert turns["counts"][-2:] == [1, 1]
+    assert turns["seconds"] == pytest.approx(1e6 + 5.0016)

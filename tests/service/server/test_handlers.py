@@ -131,6 +131,21 @@ def test_both_modes_predict_and_explain_alike(found: Bench, reading: Reading) ->
         assert msgpack.unpackb(probable.body) == found.model.probabilities(expected).tolist()
 
 
+@pytest.mark.parametrize("output", ["margin", "probability"])
+def test_a_binary_model_answers_in_pairs(found: Bench, output: str) -> None:
+    body = msgpack.packb(FEATURES)
+    options = {"options": {"pairs": True}}
+    pairs = msgpack.unpackb(answer(found.service, "predict", body, output=output, **options).body)
+    margins = found.model.decision_function(FEATURES)
+    labels = found.model.predict(FEATURES).tolist()
+    scores = margins.tolist()
+    if output == "probability":
+        scores = found.model.predict_proba(FEATURES).max(axis=1).tolist()
+    assert pairs == [[[label, score]] for label, score in zip(labels, scores, strict=True)]
+    plain = answer(found.service, "predict", body, output="label", **options)
+    assert msgpack.unpackb(plain.body) == labels
+
+
 def test_both_modes_show_features(found: Bench, reading: Reading) -> None:
     for service in (found.service, reading):
         reply = answer(service, "features", msgpack.packb(FEATURES))

@@ -94,7 +94,7 @@ def test_a_model_without_a_whole_snapshot_is_busy_and_the_others_are_not(tmp_pat
 def test_a_reader_holds_to_its_memory(tmp_path: Path) -> None:
     for name in "abcd":
         grow(OnlineSVM(rule="sgd"), tmp_path, name)
-    service = reading(tmp_path, max_memory_bytes=2**16)
+    service = reading(tmp_path, max_memory_bytes=2**15)
     for name in "abcdabcd":
         assert answer(service, "predict", name).keys["position"] == 7
         service.tick(0.0)

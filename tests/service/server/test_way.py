@@ -23,7 +23,7 @@ from tests.test_house import HOUSE, files, imports, module_of
 SERVER, STORAGE = "onlinesvm.service.server.", "onlinesvm.service.storage."
 STAGES = {
     "router": {SERVER + "router", SERVER + "auth.door"},
-    "loop": {SERVER + "loop", SERVER + "order"},
+    "loop": {SERVER + "loop", SERVER + "order", SERVER + "counters"},
     "protocol": {
         "onlinesvm.service.protocol", SERVER + "auth.users", SERVER + "auth.quotas",
     },

@@ -830,7 +830,7 @@ def test_what_was_acknowledged_without_samples_stays(steps: list[Any], segment_b
             disk = Disk()
             with bench(folder, fsync="always", files=FaultyFiles(disk)) as found:
                 assert {name: found.resume(name) for name in "pq"} == {
-                    name: {"sequence": last, "samples": count}
+                    name: {"sequence": last, "samples": count, "cursor": None}
                     for name, (last, count) in known.items()
                 }
                 found.log._segment_bytes = segment_bytes

@@ -108,13 +108,13 @@ def text_of(n: int) -> bytes:
 
 
 def learned(n: int) -> OnlineSVM:
-    model = OnlineSVM()
+    model = OnlineSVM(text="off")
     model.learn([([f"word{i % 13}", "all"], 1 if i % 2 else -1) for i in range(n)])
     return model
 
 
 def test_a_file_is_resumed_under_a_producers_name(tmp_path: Path) -> None:
-    with serve(tmp_path) as daemon, daemon.client() as client:
+    with serve(tmp_path, text="off") as daemon, daemon.client() as client:
 
         def learn(stdin: bytes, *flags: str) -> Any:
             done = run(
@@ -138,7 +138,7 @@ def test_a_refused_sample_ends_a_producers_run_there(tmp_path: Path) -> None:
     lines = text_of(500).splitlines(keepends=True)
     lines[321] = b"1\t" + b" ".join(b"x%d" % i for i in range(30)) + b"\n"
     with (
-        serve(tmp_path, max_features_per_sample=20) as daemon,
+        serve(tmp_path, text="off", max_features_per_sample=20) as daemon,
         daemon.client() as client,
     ):
         for _ in range(2):

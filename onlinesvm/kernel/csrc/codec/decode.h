@@ -10,7 +10,7 @@
 #include "constants.h"
 #include "memory/hash.h"
 
-enum { DECODED = 0, FAULTY = 1, NO_MEMORY = 2, MUCH_TEXT = 3 };
+enum { DECODED = 0, FAULTY = 1, NO_MEMORY = 2, FULL = 3 };
 
 typedef struct {
     const uint8_t *at;
@@ -28,7 +28,8 @@ typedef struct {
     int clips;
     void *records; /* NULL where samples are names and numbers alone */
     read_record read_record;
-    const size_t *of_text; /* bytes of text that the records had so far */
+    size_t most_made; /* features that records may make; there are more samples then: FULL */
+    int checks;       /* the samples are only checked: their features are dropped */
     int reads_maps; /* maps of numbers are records, too */
     int pairs; /* samples are pairs of items, better and worse */
 } decode_limits;
@@ -186,9 +187,11 @@ static __attribute__((noinline)) int read_fields(batch *b, reader *r, const deco
 {
     const size_t start = b->count;
     size_t i;
+    const size_t side_used = b->side_used;
     const int problem = limits->read_record(limits->records, b, r);
     if (problem)
         return problem;
+    b->made += b->count - start + (b->side_used - side_used) / MADE_NAME_BYTES;
     for (i = start; i < b->count; i++) {
         double *value = &b->features[i].value;
         if (!(*value >= -limits->value && *value <= limits->value)
@@ -370,32 +373,37 @@ static int decode_head(const uint8_t *body, size_t size, const decode_limits *li
     return DECODED;
 }
 
-/* The samples of a body into `b`, whose columns have room for as many as decode_head said: pairs to
- * learn where the limits say so, samples to learn where b->label_ids is set, else to predict. */
-static int decode_body(batch *b, const uint8_t *body, size_t size, size_t head, size_t samples,
-                       const decode_limits *limits)
+/* The samples of a body into `b`, from b->good on, of `samples` for which its columns have room; `r`
+ * stands before them. Pairs to learn where the limits say so, samples to learn where b->label_ids is
+ * set, else to predict. FULL before the end of the samples: b->good of them are there. */
+static int decode_body(batch *b, reader *r, size_t samples, const decode_limits *limits)
 {
-    reader r = {body + head, body + size};
+    const size_t count = b->count, side_used = b->side_used, name_bytes = b->name_bytes;
     size_t i;
-    b->body = body;
     b->samples = samples;
-    b->indptr[0] = 0;
-    if (!batch_reserve(b, size / 16 + 16))
+    if (!b->good)
+        b->indptr[0] = 0;
+    if (!batch_reserve(b, limits->checks ? 0 : remaining(r) / 16 + 16))
         return NO_MEMORY;
-    for (i = 0; i < samples; i++) {
+    for (i = b->good; i < samples; i++) {
         int problem;
         if (UNLIKELY(limits->pairs))
-            problem = read_pair(b, &r, limits, i);
+            problem = read_pair(b, r, limits, i);
         else
-            problem = b->label_ids ? read_sample(b, &r, limits, i) : read_features(b, &r, limits);
+            problem = b->label_ids ? read_sample(b, r, limits, i) : read_features(b, r, limits);
         if (UNLIKELY(problem))
             return problem;
-        if (UNLIKELY(limits->of_text && *limits->of_text > MESSAGE_TEXT_BYTES))
-            return MUCH_TEXT;
+        if (UNLIKELY(limits->checks)) {
+            b->count = b->tagged = count;
+            b->side_used = side_used;
+            b->name_bytes = name_bytes;
+        }
         b->indptr[i + 1] = (int64_t)b->count;
         b->good = i + 1;
+        if (UNLIKELY(b->made > limits->most_made) && !limits->checks && i + 1 < samples)
+            return FULL;
     }
-    return r.at == r.end ? DECODED : FAULTY;
+    return r->at == r->end ? DECODED : FAULTY;
 }
 
 #endif

@@ -4,8 +4,6 @@
 
 #include "text/records.h"
 
-static void records_begin(extraction *x) { x->of_text = 0; }
-
 /* Features that no record has made lie in view 0. */
 static int records_tag(extraction *x, batch *b)
 {
@@ -37,7 +35,6 @@ static int records_decode(void *records, batch *b, reader *r)
     if (problem)
         return problem == NO_RECORD ? FAULTY : NO_MEMORY;
     records_added(x);
-    x->of_text += x->options->most_bytes - x->left;
     return DECODED;
 }
 

@@ -67,8 +67,9 @@ typedef struct {
     uint8_t *head; /* the field's name and what follows it in every name of a text */
     size_t head_room;
     double *vector; /* the numbers of a text */
-    size_t of_text; /* bytes of text that the message had so far */
-    size_t left; /* bytes of text that the record may still have */
+    int checks; /* nothing is made: the record is only checked, but for the values of its numbers */
+    size_t left;  /* bytes of text that the record may still have */
+    size_t noted; /* the first feature that was noted, and is not added yet */
     size_t cut, crosses;
 } extraction;
 
@@ -140,6 +141,7 @@ static int extraction_begin_distinct(extraction *x, size_t most)
     if (!extraction_reserve(x, most) || !seen_reserve(&x->seen, most))
         return 0;
     seen_begin(&x->seen, most);
+    x->noted = x->batch->count;
     return 1;
 }
 
@@ -172,30 +174,54 @@ static inline void extraction_add(extraction *x, size_t length, double value, in
     extraction_add_hashed(x, length, hash_bytes(name, length), value, view);
 }
 
-/* Add the name that was written, unless it was added since extraction_begin_distinct. */
-static inline void extraction_add_distinct(extraction *x, size_t length, int view)
+/* Note the name that was written, for extraction_keep_distinct. */
+static inline void extraction_note(extraction *x, size_t length)
+{
+    batch *b = x->batch;
+    feature *f = b->features + b->count++;
+    f->offset = (uint32_t)b->side_used;
+    f->length = (uint32_t)length | IN_SIDE;
+    b->side_used += length;
+}
+
+/* Add the names that were noted since extraction_begin_distinct, each once. They are hashed only
+ * now: a name is written in pieces, and to read it back at once would wait for each of them. */
+static void extraction_keep_distinct(extraction *x, int view)
 {
     batch *b = x->batch;
     seen *m = &x->seen;
-    const uint8_t *name = b->side + b->side_used;
-    const uint64_t hash = hash_bytes(name, length);
-    const uint32_t key = (uint32_t)hash;
-    uint32_t place = seen_place(m, key);
-    seen_slot *slot;
-    for (;; place = (place + 1) & m->last) {
-        const feature *other;
-        slot = m->slots + place;
-        if (slot->stamp != m->stamp)
-            break;
-        other = b->features + slot->feature;
-        if (slot->key == key && feature_length(other) == length
-            && same_bytes(batch_name(b, other), name, length))
-            return;
+    feature *const features = b->features;
+    const uint8_t *const side = b->side;
+    const size_t end = b->count;
+    size_t i, kept = x->noted;
+    for (i = kept; i < end; i++)
+        features[i].hash = hash_bytes(side + features[i].offset, feature_length(features + i));
+    for (i = kept; i < end; i++) {
+        const feature *f = features + i;
+        const uint32_t key = (uint32_t)f->hash, length = feature_length(f);
+        uint32_t place = seen_place(m, key);
+        seen_slot *slot;
+        for (;; place = (place + 1) & m->last) {
+            const feature *other;
+            slot = m->slots + place;
+            if (slot->stamp != m->stamp)
+                break;
+            other = features + slot->feature;
+            if (slot->key == key && other->length == f->length
+                && same_bytes(side + other->offset, side + f->offset, length))
+                break;
+        }
+        if (slot->stamp == m->stamp)
+            continue;
+        slot->stamp = m->stamp;
+        slot->key = key;
+        slot->feature = (uint32_t)kept;
+        b->name_bytes += length;
+        b->tags[kept] = (uint8_t)view;
+        features[kept] = *f;
+        features[kept++].value = 1.0;
     }
-    slot->stamp = m->stamp;
-    slot->key = key;
-    slot->feature = (uint32_t)b->count;
-    extraction_add_hashed(x, length, hash, 1.0, view);
+    b->count = kept;
 }
 
 /* `n` bytes appended at `out`. */

@@ -67,6 +67,8 @@ static int record_name(const extraction *x, reader *r, uint8_t *digits, span *ou
 static int record_add(extraction *x, span field, uint8_t join, span rest, int view)
 {
     uint8_t *name, *end;
+    if (x->checks)
+        return EXTRACTED;
     if (!extraction_reserve(x, 1))
         return EXTRACT_NO_MEMORY;
     name = extraction_name(x, field.length + 1 + rest.length);
@@ -101,6 +103,8 @@ static span record_bounded(span value)
 
 static int record_add_category(extraction *x, span field, span value)
 {
+    if (x->checks)
+        return EXTRACTED;
     if (x->category_count == x->category_room) {
         const size_t room = 2 * x->category_room + 16;
         text_category *made = realloc(x->categories, room * sizeof *made);
@@ -143,11 +147,18 @@ static int record_add_date(extraction *x, span field, span value)
 /* A text in a field; with an empty field, a bare one. */
 static int record_add_text(extraction *x, span field, span value)
 {
-    const span head = extraction_head(x, field, "^");
-    const span prefix = {head.at, head.length > 1 ? head.length : 0};
     const size_t most = x->left;
+    span head, prefix;
     size_t count;
     int problem;
+    if (x->checks && !x->options->dim) { /* numbers of vectors are checked as any others */
+        x->cut += value.length > most;
+        x->left -= value.length < most ? value.length : most;
+        return EXTRACTED;
+    }
+    head = extraction_head(x, field, "^");
+    prefix.at = head.at;
+    prefix.length = head.length > 1 ? head.length : 0;
     if (!head.at)
         return EXTRACT_NO_MEMORY;
     count = text_read(x, value);
@@ -193,7 +204,7 @@ static int record_add_number(extraction *x, span field, double value, int kind)
         put(extraction_name(x, field.length), field.at, field.length);
         extraction_add(x, field.length, value, VIEW_WORDS);
     }
-    if (!x->options->prefixes)
+    if (!x->options->prefixes || x->checks)
         return EXTRACTED;
     for (level = 0; level < (value != 0.0 ? NUMBER_LEVELS : 1u); level++) {
         name = extraction_name(x, most);
@@ -311,6 +322,8 @@ static int record_add_names(extraction *x, reader *r, size_t count)
         uint8_t *at;
         if (!record_name(x, r, digits, &name))
             return NO_RECORD;
+        if (x->checks)
+            continue;
         at = extraction_name(x, name.length);
         if (!at)
             return EXTRACT_NO_MEMORY;

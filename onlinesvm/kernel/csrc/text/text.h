@@ -81,8 +81,9 @@ static int text_add_words(extraction *x, span prefix, size_t count)
         if (UNLIKELY(!name))
             return 0;
         end = put_token(put_loose(name, prefix.at, prefix.length), c, t);
-        extraction_add_distinct(x, (size_t)(end - name), VIEW_WORDS + OF_TEXT);
+        extraction_note(x, (size_t)(end - name));
     }
+    extraction_keep_distinct(x, VIEW_WORDS + OF_TEXT);
     return 1;
 }
 
@@ -117,8 +118,9 @@ static int text_add_styles(extraction *x, span head, size_t count)
             return 0;
         end = put(put_loose(name, head.at, head.length), (const uint8_t *)"shape=", 6);
         end += shape_write(c, t, end);
-        extraction_add_distinct(x, (size_t)(end - name), VIEW_WORDS + OF_TEXT);
+        extraction_note(x, (size_t)(end - name));
     }
+    extraction_keep_distinct(x, VIEW_WORDS + OF_TEXT);
     for (i = 1; i <= length; i++)
         counts[c->classes[i]]++;
     letters = counts[TEXT_LETTER] + counts[TEXT_UPPER] + counts[TEXT_LOWER] + counts[TEXT_ALONE];
@@ -156,9 +158,10 @@ static int text_add_word_grams(extraction *x, span prefix, size_t count, int mos
                 if (j && j <= count)
                     end = put_token(end, c, tokens + j - 1);
             }
-            extraction_add_distinct(x, bytes, VIEW_NGRAMS + OF_TEXT);
+            extraction_note(x, bytes);
         }
     }
+    extraction_keep_distinct(x, VIEW_NGRAMS + OF_TEXT);
     return 1;
 }
 
@@ -176,7 +179,7 @@ static inline int text_add_run(extraction *x, span head, size_t first, size_t la
         end = put_loose(name, head.at, head.length);
         *end++ = '~';
         put_characters(end, c, i, i + width);
-        extraction_add_distinct(x, bytes, VIEW_CHARACTERS + OF_TEXT);
+        extraction_note(x, bytes);
     }
     return 1;
 }
@@ -198,6 +201,7 @@ static int text_add_character_grams(extraction *x, span head)
             first = at;
         }
     }
+    extraction_keep_distinct(x, VIEW_CHARACTERS + OF_TEXT);
     return 1;
 }
 

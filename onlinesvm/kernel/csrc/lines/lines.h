@@ -42,6 +42,7 @@ typedef struct {
     const uint8_t *tag, *tag_end;
     int64_t *ids; /* of the samples: offsets in the body, from and to; NULL if not asked for */
     extraction *records; /* texts are read by it; NULL where a text is its words */
+    int numbers;         /* svmlight, VW: numbers have further features, which it makes */
 } lines;
 
 static int is_blank(const uint8_t *p, const uint8_t *end)
@@ -455,6 +456,46 @@ static inline __attribute__((always_inline)) int text_line(lines *l, batch *b, i
     return LINE_READ;
 }
 
+/* The features from `start` on as a record: names where all values are 1, else fields. */
+static int numbers_record(lines *l, size_t start)
+{
+    extraction *x = l->records;
+    batch *b = l->batch;
+    const size_t count = b->count - start;
+    feature *given;
+    size_t i, room = COPY_SLACK, names = 0;
+    int problem = EXTRACTED;
+    for (i = start; i < b->count && b->features[i].value == 1.0; i++)
+        ;
+    if (i == b->count)
+        return LINE_READ;
+    given = malloc(count * sizeof *given);
+    if (!given)
+        return LINES_NO_MEMORY;
+    memcpy(given, b->features + start, count * sizeof *given);
+    for (i = 0; i < count; i++) {
+        const size_t length = feature_length(given + i);
+        names += length;
+        room += length + NUMBER_LEVELS * (length + 4 + NUMBER_TEXT);
+    }
+    b->count = start;
+    b->name_bytes -= names;
+    extraction_begin(x, b);
+    /* With this room the side, where names may lie, stays where it is. */
+    if (!records_tag(x, b) || !batch_reserve_side(b, room))
+        problem = EXTRACT_NO_MEMORY;
+    for (i = 0; i < count && !problem; i++) {
+        const span name = {batch_name(b, given + i), feature_length(given + i)};
+        const int kind = record_kind(x->options, name);
+        problem = kind == FIELD_ANY ? record_add_number(x, name, given[i].value, kind) : NO_RECORD;
+    }
+    free(given);
+    if (problem)
+        return problem == NO_RECORD ? ODD : LINES_NO_MEMORY;
+    records_added(x);
+    return LINE_READ;
+}
+
 static inline int batch_is_full(const batch *b, const line_rules *rules)
 {
     return b->samples >= rules->batch_samples || b->count >= rules->batch_features
@@ -482,9 +523,11 @@ static inline __attribute__((always_inline)) int lines_walk(lines *l, int format
     while (l->at < l->end && !batch_is_full(b, l->rules)) {
         const uint8_t *const start = l->at;
         const size_t count = b->count, side_used = b->side_used, name_bytes = b->name_bytes;
-        const int what = format == VW_LINES ? vw_line(l, b)
-            : format == SVMLIGHT_LINES      ? svmlight_line(l, b)
-                                            : text_line(l, b, format);
+        int what = format == VW_LINES  ? vw_line(l, b)
+            : format == SVMLIGHT_LINES ? svmlight_line(l, b)
+                                       : text_line(l, b, format);
+        if (UNLIKELY(l->numbers) && what == LINE_READ)
+            what = numbers_record(l, count);
         if (LIKELY(what == LINE_READ)) {
             if (UNLIKELY(l->ids != NULL)) {
                 int64_t *const id = l->ids + 2 * b->samples;
