@@ -44,12 +44,25 @@ def add_label(parser: Parser) -> None:
 
 
 def label(arguments: argparse.Namespace) -> None:
-    """Send the labels of all files; print what they came to as a JSON object."""
+    """Send the labels of all files; print what they came to as a JSON object.
+
+    After an error too, where some were sent.
+    """
     outcomes: Counter[str] = Counter()
-    with client_of(arguments) as client:
-        rows = chain.from_iterable(map(_rows, files_of(arguments)))
-        for part in _batched(rows):
-            outcomes.update(_send(client, part))
+    try:
+        with client_of(arguments) as client:
+            rows = chain.from_iterable(map(_rows, files_of(arguments)))
+            for part in _batched(rows):
+                for answered in _send(client, part):
+                    outcomes.update(answered)
+    except BaseException:
+        if outcomes:
+            _print(outcomes)
+        raise
+    _print(outcomes)
+
+
+def _print(outcomes: Counter[str]) -> None:
     write(json.dumps({outcome: outcomes[outcome] for outcome in Outcome}) + "\n")
 
 
@@ -58,15 +71,19 @@ def _batched(rows: Iterator[Row]) -> Iterator[list[Row]]:
         yield part
 
 
-def _send(client: Client, rows: list[Row]) -> list[str]:
-    """Send labels, in halves where their samples are too large for one request; the outcomes."""
+def _send(client: Client, rows: list[Row]) -> Iterator[list[str]]:
+    """Send labels, in halves where their samples are too large for one request; the outcomes of
+    each request.
+    """
     try:
-        return client.label(rows)
+        yield client.label(rows)
+        return
     except RequestRefused as error:
         if error.code != "TOO_LARGE" or len(rows) == 1:
             raise
     middle = len(rows) // 2
-    return [*_send(client, rows[:middle]), *_send(client, rows[middle:])]
+    yield from _send(client, rows[:middle])
+    yield from _send(client, rows[middle:])
 
 
 def _rows(source: str) -> Iterator[Row]:

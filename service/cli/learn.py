@@ -36,6 +36,7 @@ from onlinesvm.service.cli.target import (
     check_target,
     client_of,
     extractor_of,
+    figures_of,
     labels_in,
     load,
 )
@@ -384,14 +385,14 @@ def _learn_daemon(
             waiting[first] = batch, left - len(margins)
 
     with client_of(arguments, limits) as client:
-        config = LearnerConfig.from_dict(client.stats()["config"] or {})
+        config = LearnerConfig.from_dict(figures_of(client)["config"] or {})
         if config.task == "ranking":
             config.check_given(parameters_of(arguments))
             run.extractor = extractor_of(config, kernel, limits)
             return ranking.learn_by_daemon(arguments, files, run, client)
         stream = client.stream(producer, on_margins=count)
         before = stream.applied
-        figures = client.stats()
+        figures = figures_of(client)
         config = LearnerConfig.from_dict(figures["config"] or {})
         given = parameters_of(arguments)
         config.check_given(given)
@@ -431,7 +432,7 @@ def _learn_daemon(
             raise
         # The margins of samples applied before a connection broke are lost.
         run.samples = stream.applied - before
-        figures = client.stats()
+        figures = figures_of(client)
     known_samples = {"known": before} if producer is not None else {}
     return {
         **known_samples,

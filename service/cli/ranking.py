@@ -18,6 +18,7 @@ from onlinesvm.service.cli.output import naming
 from onlinesvm.service.cli.parser import Parser, UsageError
 from onlinesvm.service.cli.progress import ProgressBar
 from onlinesvm.service.cli.run import Run
+from onlinesvm.service.cli.target import figures_of
 from onlinesvm.service.errors import StreamBroken
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def learn_by_daemon(
             before,
         )
     run.samples = stream.applied - before
-    figures = client.stats()
+    figures = figures_of(client)
     return {
         **({"known": before} if arguments.producer is not None else {}),
         "labels": [],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,6 +15,7 @@ from onlinesvm.model.ranking import NoLabels
 from onlinesvm.service.cli.flags import duration, from_flags
 from onlinesvm.service.cli.output import note
 from onlinesvm.service.cli.parser import Parser, UsageError
+from onlinesvm.service.errors import DaemonLost, DaemonUnreachable
 from onlinesvm.service.protocol import DEFAULT_ENDPOINT, DEFAULT_MODEL
 from onlinesvm.text.constants import TEXT_BYTES
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from onlinesvm.service.client.client import Client
     from onlinesvm.service.client.configured import Configured
     from onlinesvm.svm import OnlineSVM
+
+_AGAIN_S = 0.05
 
 T = TypeVar("T", bound="Configured")
 
@@ -32,6 +36,7 @@ __all__ = [
     "add_target",
     "check_target",
     "client_of",
+    "figures_of",
     "extractor_of",
     "labels_in",
     "load",
@@ -127,6 +132,24 @@ def _client_of(kind: type[T], arguments: argparse.Namespace, limits: Limits | No
             key=arguments.key,
             server_key=arguments.server_key,
         )
+
+
+def figures_of(client: Client) -> dict[str, Any]:
+    """The figures of a daemon's model. Asks again, for as long as a request may take, where the
+    connection breaks: the daemon may be started again.
+
+    Raises DaemonUnreachable at once where no daemon is.
+    """
+    deadline = time.monotonic() + client.timeout_s
+    was_there = False
+    while True:
+        try:
+            return client.stats()
+        except DaemonLost as error:
+            was_there |= not isinstance(error, DaemonUnreachable)
+            if not was_there or time.monotonic() > deadline:
+                raise
+            time.sleep(_AGAIN_S)
 
 
 def load(path: str, arguments: argparse.Namespace, limits: Limits) -> OnlineSVM:

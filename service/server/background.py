@@ -70,7 +70,7 @@ class Background(Generic[T]):
             return
         ended, self._running = self._running, None
         self._end(ended)
-        if self._next is not None:
+        if self._next is not None and self._running is None:  # `end` may have begun one
             outcome, self._next = self._next, None
             self._launch(outcome)
 

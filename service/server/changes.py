@@ -115,8 +115,8 @@ class Changes:
         later = self._pop(stored)
         change = held or later
         if change is not None:
-            first = {stored.id: change._replace(due=retry_at)}
-            self._changed = {**first, **self._changed}
+            changed = {**self._changed, stored.id: change._replace(due=retry_at)}
+            self._changed = dict(sorted(changed.items(), key=lambda each: each[1].lsn))
             self.snapshot_bytes += stored.newest.size if stored.newest else 0
             heapq.heappush(self._due, (retry_at, stored.id))
 

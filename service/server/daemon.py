@@ -73,11 +73,11 @@ class Daemon:
                     Supervised(loading, self._supervisor.loading), until=lambda: loading.is_done
                 )
                 if loop.is_stopping:
-                    self._supervisor.stopping()
-                    try:
-                        loading.stop()
-                    finally:
-                        loop.answer_deferred()
+                    with self._supervisor.stopping():
+                        try:
+                            loading.stop()
+                        finally:
+                            loop.answer_deferred()
                     return
                 service = loading.finish()
                 loop.answer_deferred()
@@ -85,11 +85,11 @@ class Daemon:
                 loop.on_hangup = partial(on_hangup, service)
                 self._supervisor.ready(f"{service.mode} at {self.endpoint}, {service.describe()}")
                 loop.run(Supervised(service, self._supervisor.alive))
-                self._supervisor.stopping()
-                try:
-                    service.stop()
-                finally:
-                    loop.answer_deferred()
+                with self._supervisor.stopping():
+                    try:
+                        service.stop()
+                    finally:
+                        loop.answer_deferred()
         finally:
             loop.close()
 

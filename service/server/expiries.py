@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 _AT_ONCE = 16  # models; a piece of each leaves before requests go on
 _RETRY_MS = 1000
+_STALE = 64  # of the heap; so many may stay beyond as many as there are models
 
 
 class Expiries:
@@ -52,6 +53,18 @@ class Expiries:
         if queued is None or at < queued[0] or queued[1] is not stored:
             self._queued[stored.id] = at, stored
             heapq.heappush(self._queue, (at, stored.id))
+            self._shrink()
+
+    def forget(self, stored: StoredModel) -> None:
+        """Forget a model that was dropped."""
+        if self._queued.pop(stored.id, None) is not None:
+            self._shrink()
+
+    def _shrink(self) -> None:
+        """Remove what is stale once it is most of the heap."""
+        if len(self._queue) > _STALE + 2 * len(self._queued):
+            self._queue = [(at, id) for id, (at, _) in self._queued.items()]
+            heapq.heapify(self._queue)
 
     def tick(self, now: float) -> tuple[float, list[Hosted]]:
         """Let samples leave whose time is up. When the next is due, as `now` (time.monotonic()),

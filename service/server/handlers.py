@@ -425,7 +425,6 @@ class LeaderHandlers(Handlers):
 
     def _lag(self, request: Request) -> Answer:
         hosted = self._registry.get(request.model, request.id)
-        # Where none has, its model was unloaded meanwhile.
         if not hosted.producers.may_send(request.producer, request.peer):
             text = "expected the connection that last asked to resume this producer, got another"
             raise RequestError("SEQUENCE_GAP", text, None, request.id)

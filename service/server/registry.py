@@ -12,6 +12,7 @@ from onlinesvm.model.model import Model
 from onlinesvm.service.protocol import DEFAULT_MODEL, Id, Request, RequestError
 from onlinesvm.service.server.label_order import LabelOrder
 from onlinesvm.service.server.lags import Lags
+from onlinesvm.service.server.resumed import Resumed
 from onlinesvm.service.storage.model_state import ModelState
 from onlinesvm.service.storage.producers import Producers
 from onlinesvm.service.storage.stored_model import StoredModel
@@ -65,6 +66,7 @@ class Registry:
         self._created_by: Counter[str] = Counter()  # how many, by user
         self._names: list[str] = []  # sorted, of both
         self._expected: dict[str, Callable[[], str]] = {}
+        self._resumed = Resumed()
 
     def put(self, hosted: Hosted) -> None:
         """Serve a model under its name, in place of the one before."""
@@ -73,6 +75,7 @@ class Registry:
         self._expected.pop(hosted.name, None)
         if hosted.stored is not None:
             self._store(hosted.stored)
+            self._resumed.give_back(hosted.stored.id, hosted.producers)
         self._note(hosted.name)
 
     def add(self, stored: StoredModel) -> None:
@@ -107,14 +110,18 @@ class Registry:
         self._names = sorted({*names, *self._hosted, *self._stored})
 
     def unload(self, name: str) -> None:
-        """Forget what is in memory of a model."""
-        self._hosted.pop(name, None)
+        """Forget what is in memory of a model, but who has resumed its producers."""
+        hosted = self._hosted.pop(name, None)
+        if hosted is not None and hosted.stored is not None:
+            self._resumed.keep(hosted.stored.id, hosted.producers)
 
     def remove(self, name: str) -> None:
         """Forget a model."""
         self._hosted.pop(name, None)
         self._created_by[self.user_of(name)] -= name in self._stored
-        self._stored.pop(name, None)
+        stored = self._stored.pop(name, None)
+        if stored is not None:
+            self._resumed.forget(stored.id)
         at = bisect_left(self._names, name)
         if at < len(self._names) and self._names[at] == name:
             del self._names[at]

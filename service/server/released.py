@@ -62,6 +62,10 @@ class Released:
         release, self._release = self._release, None
         return release
 
+    def put_back(self, release: Release) -> None:
+        """Note that `release` was taken, and its round ended early."""
+        self._release = release
+
     def remove(self, snapshots: Snapshots, release: Release) -> None:
         """Remove it. Runs on the worker."""
         try:

@@ -26,7 +26,7 @@ from onlinesvm.service.server.leader import PART_BYTES, Leader, Policy
 from onlinesvm.service.server.log_health import LogHealth
 from onlinesvm.service.server.memory import Memory
 from onlinesvm.service.server.model_loader import ModelLoader
-from onlinesvm.service.server.plan import Create, Plan, Planned
+from onlinesvm.service.server.plan import Create, Drop, Plan, Planned
 from onlinesvm.service.server.reader import Reader
 from onlinesvm.service.server.registry import Hosted, Registry
 from onlinesvm.service.server.snapshotter import Schedule, Snapshotter
@@ -230,6 +230,9 @@ class Leading:
                 self._expiries.note(plan.hosted.learning[1])
         elif isinstance(plan, Create):
             self._memory.count(plan.hosted)
+        elif isinstance(plan, Drop):
+            self._expiries.forget(plan.stored)
+            self.snapshotter.forget(plan.stored)
         return answer
 
     def tick(self, now: float) -> float:

@@ -48,7 +48,7 @@ class Job:
     asked: Future[Written]
     was_verified: bool = False
     written: Written | None = None
-    error: Exception | None = None
+    error: BaseException | None = None
 
     def answer(self) -> None:
         """Give the outcome to those who have asked for it."""
@@ -77,6 +77,13 @@ class Round:
         """True if there are snapshots, and all of them need none beside them."""
         written = [job.written is not None and job.written.was_verified for job in self.jobs]
         return bool(written) and all(written)
+
+    def fail(self, error: BaseException) -> None:
+        """Fail the snapshots that were not written: `error` has ended the round."""
+        for job in self.jobs:
+            if job.written is None and job.error is None:
+                job.error = error
+                job.view.close()
 
     def run(self, snapshots: Snapshots, disk: DiskSpace, released: Released) -> Round:
         """Write and remove. Runs on the worker."""

@@ -70,7 +70,9 @@ class Snapshotter:
         self._writing: dict[bytes, Job] = {}
         self._errors: dict[bytes, str] = {}  # why the last attempt failed, by id
         self._released = Released(started.removed)
+        self._round: Round | None = None  # the last that began
         self._makes_room = False  # whether the round under way does
+        self._retry_at = 0.0  # after a round that failed: when what is superfluous is removed
         self._is_finished = False
 
     @property
@@ -164,35 +166,51 @@ class Snapshotter:
 
     def _begin(self) -> Callable[[], Round]:
         """The next round. Its snapshots hold everything up to now."""
+        self._round = round_ = Round([], self._released.take(), None, self.changes.lsn)
+        asked = self._queue.take()
+        try:
+            self._prepare(round_, asked)
+        except Exception as error:
+            for hosted, outcome in asked:
+                self._refuse(hosted, outcome, error)
+            raise  # to `_end`, which fails the rest
+        return lambda: round_.run(self._started.snapshots, self._disk, self._released)
+
+    def _prepare(self, round_: Round, asked: list[tuple[Hosted, Future[Written]]]) -> None:
+        """Move what was `asked` for into a round."""
         log_ = self._started.log
         self._makes_room = self._disk.is_full or self._is_short()
-        round_ = Round([], self._released.take(), None, self.changes.lsn)
         if self._makes_room:
             round_.frugal = self.changes.held
-        for hosted, asked in self._queue.take():
-            self._add(round_, hosted, asked)
+        while asked:
+            self._add(round_, *asked.pop(0))
         if round_.jobs:
             self.changes.log_bytes = log_.bytes
             log_.roll()  # the segments so far go with the snapshots that hold them
-        return lambda: round_.run(self._started.snapshots, self._disk, self._released)
 
     def _add(self, round_: Round, hosted: Hosted, asked: Future[Written]) -> None:
         state, stored = hosted.learning
         try:
             view = state.view(self._started.folder)
         except Exception as error:  # no memory for a copy: an outcome like any other
-            self._fail(stored, error)
-            asked.set_exception(error)
+            self._refuse(hosted, asked, error)
             return
         job = Job(hosted, view, state.position.lsn, asked)
         round_.jobs.append(job)
         self._writing[stored.id] = job
         self.changes.begin(stored)
 
+    def _refuse(self, hosted: Hosted, asked: Future[Written], error: Exception) -> None:
+        self._fail(hosted.learning[1], error)
+        asked.set_exception(error)
+
     def _end(self, ended: Future[Round]) -> None:
         """Take the outcome of a round."""
         self._makes_room = False
-        round_ = ended.result()
+        round_, self._round = self._round, None
+        assert round_ is not None
+        if (failure := ended.exception()) is not None:
+            self._fail_round(round_, failure)
         for job in round_.jobs:
             _, stored = job.hosted.learning
             self._writing.pop(stored.id, None)
@@ -218,6 +236,16 @@ class Snapshotter:
             self._replace(damaged)
         self._go_on()
 
+    def _fail_round(self, round_: Round, failure: BaseException) -> None:
+        """Fail the snapshots of a round that an unexpected error has ended; the rest waits."""
+        log.error("a round of snapshots failed: %r", failure, exc_info=failure)
+        self._retry_at = time.monotonic() + RETRY_S
+        if round_.release is not None:
+            self._released.put_back(round_.release)
+        round_.fail(failure)
+        for job in round_.jobs:
+            job.answer()
+
     def _replace(self, damaged: Damaged) -> None:
         """Write a snapshot anew that can no longer be read; the log is kept until then."""
         self._released.has_changed = True
@@ -228,17 +256,23 @@ class Snapshotter:
             stored.newest = newest._replace(digest="")
             self._ask(stored)
 
-    def _fail(self, stored: StoredModel, error: Exception) -> None:
+    def _fail(self, stored: StoredModel, error: BaseException) -> None:
         self._errors[stored.id] = str(error) or type(error).__name__
         self.changes.fail(stored, time.monotonic() + RETRY_S)
         log.error("the snapshot of model %s failed: %s", stored.name, self._errors[stored.id])
 
     def _go_on(self) -> None:
         """Begin the next round if there is something to do."""
-        self._released.look(self.changes, is_idle=not self._queue)
-        has_work = self._released.is_due or self._started.snapshots.has_dropped
-        if has_work or self._queue.is_due:
+        has_work = self._queue.is_due
+        if time.monotonic() >= self._retry_at:
+            self._released.look(self.changes, is_idle=not self._queue)
+            has_work |= self._released.is_due or self._started.snapshots.has_dropped
+        if has_work:
             self._launch()
+
+    def forget(self, stored: StoredModel) -> None:
+        """Forget why the snapshot of a model failed that was dropped."""
+        self._errors.pop(stored.id, None)
 
     # The clock.
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from onlinesvm.service.protocol import Request
 from onlinesvm.service.server.answer import Answer
@@ -22,6 +23,8 @@ __all__ = ["Supervised", "Supervisor"]
 
 # A start or a stop that takes longer asks for as much time again, while it goes on.
 _EXTENSION_S = 30.0
+_STOPPING_EVERY_S = 10.0
+_MORE_TIME = f"EXTEND_TIMEOUT_USEC={_EXTENSION_S * 1e6:.0f}"
 _EVERY_S = 1.0
 
 
@@ -40,7 +43,7 @@ class Supervisor:
 
     def loading(self) -> None:
         """Ask for more time to start: the daemon is at work."""
-        self._at_times(f"EXTEND_TIMEOUT_USEC={_EXTENSION_S * 1e6:.0f}")
+        self._at_times(_MORE_TIME)
 
     def ready(self, status: str) -> None:
         """Say that the daemon serves."""
@@ -51,9 +54,28 @@ class Supervisor:
         if self.watchdog_s is not None:
             self._at_times("WATCHDOG=1")
 
-    def stopping(self) -> None:
-        """Say that the daemon leaves its state on disk, and ends."""
-        self._send("STOPPING=1", f"EXTEND_TIMEOUT_USEC={_EXTENSION_S * 1e6:.0f}")
+    @contextlib.contextmanager
+    def stopping(self) -> Iterator[None]:
+        """Say that the daemon leaves its state on disk, and ends; ask for more time meanwhile."""
+        self._send("STOPPING=1", _MORE_TIME)
+        if not self._address:
+            yield
+            return
+        is_done = threading.Event()
+
+        def ask() -> None:
+            while not is_done.wait(_STOPPING_EVERY_S):
+                self._send(_MORE_TIME)
+
+        thread = threading.Thread(target=ask, name="onlinesvm-supervisor", daemon=True)
+        with contextlib.suppress(RuntimeError):  # no thread can be had: stop all the same
+            thread.start()
+        try:
+            yield
+        finally:
+            is_done.set()
+            if thread.ident is not None:
+                thread.join()
 
     def _at_times(self, line: str) -> None:
         now = time.monotonic()

@@ -172,11 +172,12 @@ class Transfers:
         answer: Future[Reply] = Future()
 
         def done(read: Future[tuple[dict[str, Any], bytes]]) -> None:
-            error = read.exception()
-            if error is None:
-                answer.set_result(Reply(*read.result()))
-            else:
+            if read.cancelled():
+                answer.set_exception(_stopping(request))
+            elif (error := read.exception()) is not None:
                 answer.set_exception(error)
+            else:
+                answer.set_result(Reply(*read.result()))
             self._wake()
 
         self._worker.submit(piece_of, self._state, request).add_done_callback(done)
@@ -279,11 +280,15 @@ class Transfers:
         """End the worker; what is under way is refused."""
         self._worker.shutdown(cancel_futures=True)
         for creation in self._creations.values():
-            error = RequestError("BUSY", "the daemon stops", None, creation.request.id)
-            creation.answer.set_exception(error)
+            creation.answer.set_exception(_stopping(creation.request))
         self._creations.clear()
         for upload in list(self._uploads):
             self._forget(upload)
+
+
+def _stopping(request: Request) -> RequestError:
+    """The error of a request that the stop of the daemon comes before."""
+    return RequestError("BUSY", "the daemon stops", None, request.id)
 
 
 def _error_of(error: Exception, request: Request) -> Exception:

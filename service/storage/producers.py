@@ -122,6 +122,11 @@ class Producers:
         if len(self._resumed_by) > self.limit:
             self._resumed_by.popitem(last=False)
 
+    @property
+    def resumed_by(self) -> Mapping[bytes, bytes]:
+        """The connection that was the last to resume each producer."""
+        return self._resumed_by
+
     def may_send(self, name: bytes, peer: bytes) -> bool:
         """True if `peer` was the last connection to resume `name`, or none was."""
         return self._resumed_by.get(name, peer) == peer

@@ -209,7 +209,12 @@ class Snapshots:
     def remove_dropped(self) -> None:
         """Remove the folders of dropped models, while no snapshot is written."""
         self._dropped.clear()
-        for folder in (self._state / "models").glob(f"{DROPPED}*"):
+        try:
+            folders = list((self._state / "models").glob(f"{DROPPED}*"))
+        except OSError as error:  # the next start removes them
+            log.warning("the folders of dropped models stay: %s", error)
+            return
+        for folder in folders:
             try:
                 shutil.rmtree(folder)
             except OSError as error:  # the next start removes it

@@ -238,7 +238,7 @@ LABELS = "expected shape (2,) or (2, 1), one a row, got "
             "as text, integer or boolean, got nan at y[0]",
         ),
         ([[1], [1]], [1, None], None, SampleError, "or boolean, got NoneType at y[1]"),
-        ([[1]] * 4, [1, 0, 0, 2], None, SampleError, "two labels, 0 or 1, got 2; a model"),
+        ([[1]] * 4, [1, 0, 0, 2], None, SampleError, "two labels, 0 or 1, got 2; other labels"),
         ([[1], [1]], [1, 1], [1, -1], SampleError, "1e+50, got -1 at sample_weight[1]"),
         ([[1], [1]], [1, 1], [np.nan, 1], SampleError, "got nan at sample_weight[0]"),
         ([[1], [1]], [1, 1], [np.inf, 1], SampleError, "got inf at sample_weight[0]"),

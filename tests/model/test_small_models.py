@@ -38,7 +38,8 @@ print((resident_bytes() - before) // number)
 
 
 @pytest.mark.parametrize(
-    ("features", "number", "most"), [(0, 500, 8 * 1024), (25, 500, 24 * 1024), (1000, 100, 120_000)]
+    ("features", "number", "most"),
+    [(0, 500, 8 * 1024), (25, 500, 24 * 1024), (1000, 100, 120 * 1024)],
 )
 def test_the_memory_of_a_small_model(features: int, number: int, most: int) -> None:
     done = subprocess.run(

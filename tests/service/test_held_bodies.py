@@ -85,7 +85,6 @@ def test_labels_are_as_in_samples() -> None:
         ),
         ([["", 1]], f"{KEY}, got 0 bytes", "$[0][0]"),
         ([["k", None]], "expected a label as text, integer or boolean, got nil", "$[0][1]"),
-        ([["k", [1]]], "expected a label as text, integer or boolean, got an array", "$[0][1]"),
         ([["k", 0.5]], "expected a label as text, integer or boolean, got 0.5", "$[0][1]"),
         ([["k", ""]], "expected a label, got an empty text", "$[0][1]"),
         (

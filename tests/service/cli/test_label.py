@@ -80,3 +80,18 @@ def test_a_bad_line_is_named(tmp_path: Path, line: bytes, text: str) -> None:
         failed = run("label", "--connect", endpoint, "-", stdin=b"v1 1\n" + line)
         assert failed.code == 1
         assert "stdin, line 2: " in failed.err and text in failed.err
+
+
+def test_a_bad_line_after_others_were_sent_hides_no_outcome(tmp_path: Path) -> None:
+    with on_a_thread(tmp_path / "state") as endpoint:
+        lines = b"v1 1\n" * 1000 + b"v2\n"
+        failed = run("label", "--connect", endpoint, "-", stdin=lines)
+        assert failed.code == 1
+        assert "stdin, line 1001: expected a key, a label" in failed.err
+        assert json.loads(failed.out)["unknown"] == 1000
+
+
+def test_a_bad_line_before_any_was_sent_prints_no_outcome(tmp_path: Path) -> None:
+    with on_a_thread(tmp_path / "state") as endpoint:
+        failed = run("label", "--connect", endpoint, "-", stdin=b"v1 1\nv2\n")
+        assert (failed.code, failed.out) == (1, "")

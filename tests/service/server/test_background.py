@@ -121,3 +121,26 @@ def test_a_run_that_cannot_begin_is_an_outcome() -> None:
         answer.result(0)
     background_job.finish()
     assert ended == [answer]
+
+
+def test_a_run_that_the_end_of_another_begins_comes_before_the_next() -> None:
+    """Each is collected."""
+    ended: list[int] = []
+    background_job: Background[int]
+
+    def end(run: Future[int]) -> None:
+        ended.append(run.result())
+        if len(ended) == 1:
+            background_job.ask()
+            background_job.ask()
+
+    numbers = iter(range(10))
+
+    def begin() -> Callable[[], int]:
+        number = next(numbers)
+        return lambda: number
+
+    background_job = Background(begin, end, lambda: None)
+    background_job.ask()
+    background_job.finish()
+    assert ended == [0, 1, 2]

@@ -249,6 +249,23 @@ def test_an_expiry_that_a_start_notes_too_early_is_noted_anew(tmp_path: Path, cl
         assert found.service._expiries.tick(0.0) == (math.inf, [])
 
 
+def test_models_that_hold_samples_and_are_dropped_leave_nothing(
+    tmp_path: Path, clock: Clock
+) -> None:
+    with bench(tmp_path, clock=clock, **SGD) as found:
+        expiries = found.service._expiries
+        found.turn(hold(["k"], [["a"]], ttl_s=1))
+        for _ in range(100):
+            found.turn(("create", None, {"config": SGD, "model": "m"}, PEER))
+            found.turn(hold(["k"], [["a"]], ttl_s=3600, model="m"))
+            found.turn(("drop", None, {"model": "m"}, PEER))
+        assert len(expiries._queued) == 1
+        assert len(expiries._queue) < 100
+        clock.now += 1000  # the sample of the model that stays leaves in its time
+        tick(found)
+        assert len(state_of(found).held) == 0
+
+
 def test_a_clock_that_goes_back_shortens_no_samples_time(tmp_path: Path, clock: Clock) -> None:
     with bench(tmp_path, clock=clock, **SGD) as found:
         found.turn(hold(["k1"], [["a"]], ttl_s=5))

@@ -235,10 +235,10 @@ BAD_BODIES: dict[str, tuple[str, Any, str, str, str | None]] = {
         "learn", [[NAN, []]], "BAD_SAMPLE",
         "expected a label as text, integer or boolean, got nan", "$[0][0]",
     ),
-    "label first": (
+    "features first": (  # an array may be a set of labels
         "learn", [[["a"], 1]], "BAD_SAMPLE",
-        "expected a label as text, integer or boolean, got an array",
-        "$[0][0]",
+        "expected features as an array of names or a map from name to value, got 1",
+        "$[0][1]",
     ),
     "nan": (
         "learn", [GOOD, GOOD, [1, {"a": 1, "len": NAN}]], "BAD_SAMPLE",

@@ -222,6 +222,20 @@ def test_a_model_that_left_the_memory_comes_back(tmp_path: Path) -> None:
         assert digest(found, "spam") == digest_after_all(batches, **SGD)
 
 
+def test_a_late_request_of_a_broken_connection_is_refused_after_an_unload(tmp_path: Path) -> None:
+    with bench(tmp_path) as found:
+        create(found, "spam")
+        ask(found, "resume", "spam", producer="p")
+        keys = {"model": "spam", "producer": "p", "sequence": 1}
+        for _ in range(2):
+            unload(found, "spam")
+            late = found.turn(("learn", body_of(small(1)[0]), keys, b"broken"))[0]
+            error = done(found, late)
+            assert isinstance(error, RequestError)
+            assert error.code == "SEQUENCE_GAP"
+        assert learn(found, "spam", small(1)[0], producer="p", sequence=1)["samples"] == 1
+
+
 def test_a_producer_reports_its_lag_to_a_model_that_left_the_memory(tmp_path: Path) -> None:
     with bench(tmp_path) as found:
         create(found, "spam")

@@ -259,3 +259,68 @@ def test_a_model_that_cannot_be_loaded_is_tried_again(
         service.tick(0.0)
         assert len(loads) == 1
         assert time.monotonic() < snapshotter.changes.next_due <= time.monotonic() + RETRY_S
+
+
+def test_a_round_that_ends_early_fails_its_snapshots_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Beside the loop, and where it begins."""
+    for part, name in ("_disk", "is_short"), ("_started", "log"), ("_started", "snapshots"):
+        with bench(tmp_path) as found:
+            snapshotter = found.service.snapshotter
+            found.learn([(["a"], 1)])
+
+            def fail(*_: object) -> None:
+                raise OSError("no luck")
+
+            place = getattr(snapshotter, part)
+            if name == "is_short":
+                monkeypatch.setattr(place, name, fail)
+            elif name == "log":
+                monkeypatch.setattr(place.log, "roll", fail)
+            else:
+                place.snapshots._dropped.add(b"id")
+                monkeypatch.setattr(place.snapshots, "remove_dropped", fail)
+            asked = snapshotter.request(found.hosted)
+            settled(found)
+            assert isinstance(asked.exception(0), OSError)
+            assert snapshotter.report(found.hosted)["snapshot_error"] == "no luck"
+            assert "a round of snapshots failed" in caplog.text
+            assert not snapshotter.is_current(found.hosted)
+            caplog.clear()
+            monkeypatch.undo()
+            now = time.monotonic()
+            snapshotter.tick(now)
+            assert not snapshotter.is_running
+            snapshotter.tick(now + RETRY_S)
+            assert settled(found) == found.model.position
+            assert snapshotter.report(found.hosted)["snapshot_error"] is None
+
+
+def test_a_folder_of_models_that_cannot_be_listed_stops_no_snapshot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with bench(tmp_path) as found:
+        found.learn([(["a"], 1)])
+        found.turn(("create", None, {"config": {"rule": "sgd"}, "model": "m"}, b"peer"))
+        found.turn(("drop", None, {"model": "m"}, b"peer"))
+
+        def fail(*_: object) -> None:
+            raise OSError("no luck")
+
+        monkeypatch.setattr(Path, "glob", fail)
+        found.snapshot()
+        assert "the folders of dropped models stay: no luck" in caplog.text
+
+
+@given(order=st.permutations([1, 2, 3]))
+def test_snapshots_that_fail_keep_the_log_from_the_first_change_on(order: list[int]) -> None:
+    changes = Changes(100.0, 0)
+    models = {lsn: StoredModel(f"m{lsn}", bytes([lsn]) * 16, lsn) for lsn in (1, 2, 3)}
+    for lsn, stored in models.items():
+        changes.note(stored, lsn)
+        changes.begin(stored)
+    for lsn in order:
+        changes.fail(models[lsn], 0.0)
+    assert changes.held == 0
+    assert [change.lsn for change in changes] == [1, 2, 3]

@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,13 +67,25 @@ def test_a_loading_daemon_asks_for_time(manager: socket.socket) -> None:
     assert manager.recv(4096) == b"EXTEND_TIMEOUT_USEC=30000000"
 
 
+def test_a_stop_asks_for_time_while_it_goes_on(
+    manager: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onlinesvm.service.server.supervisor._STOPPING_EVERY_S", 0.001)
+    with Supervisor(os.environ).stopping():
+        assert manager.recv(4096) == b"STOPPING=1\nEXTEND_TIMEOUT_USEC=30000000"
+        for _ in range(3):
+            assert manager.recv(4096) == b"EXTEND_TIMEOUT_USEC=30000000"
+    assert "onlinesvm-supervisor" not in [thread.name for thread in threading.enumerate()]
+
+
 def test_a_manager_that_is_gone_changes_nothing(tmp_path: Path) -> None:
     for path in ("", str(tmp_path / "none"), "@none", "x" * 200):
         supervisor = Supervisor({"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "1000000"})
         supervisor.loading()
         supervisor.ready("it")
         supervisor.alive()
-        supervisor.stopping()
+        with supervisor.stopping():
+            pass
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze")
