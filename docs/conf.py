@@ -31,7 +31,7 @@ autodoc_class_signature = "separated"
 
 # The pages of the site by chapter. README has no list of its own: a reader of the file has a table.
 CHAPTERS = {
-    "Using it": "semantics rules formats later configuration python threads wire vectors",
+    "Using it": "semantics rules formats later configuration python threads wire http vectors",
     "Cookbook": "cookbook/*",
     "Operating it": "operations durability ingest security benchmarks /bench/README",
     "Its code": "api architecture kernels /CONTRIBUTING /SECURITY /CHANGELOG",

@@ -181,7 +181,7 @@ class OnlineSVM(Model):
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """The labels that `predict` gives, and which of the true ones are worth asking for, [n].
 
-        A label of margin m is asked for with probability b/(b + |m|), by a hash of the sample and
+        A label of margin m is asked for with probability `b/(b + |m|)`, by a hash of the sample and
         of the position; up to 100 samples every one is. See `onlinesvm.model.asking`. Changes
         nothing. Raises as `predict` does, ValueError for a `b` that is not above 0.
         """
