@@ -44,8 +44,8 @@ test-docs: $(VENV)/.dev  ## the commands of README and docs, as printed
 	$(BIN)/python -m pytest tests/test_docs.py
 
 docs: $(VENV)/.docs  ## the site of these pages, in build/docs; warnings are errors, doctests run
-	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs -b html . build/docs
-	$(BIN)/python -m sphinx --quiet --fail-on-warning -c docs -b doctest . build/doctest
+	$(BIN)/python -m sphinx --quiet --fresh-env --fail-on-warning --keep-going -c docs -b html . build/docs
+	$(BIN)/python -m sphinx --quiet --fresh-env --fail-on-warning -c docs -b doctest . build/doctest
 
 test-install: $(VENV)/.dev  ## wheels built with and without a compiler, installed and run
 	$(BIN)/python -m pytest tests/install.py
