@@ -1,4 +1,4 @@
-"""Debian's package lists as sets of many classes: descriptions, and what is to be told from them.
+"""Debian's package lists as sets of many classes: descriptions, and their classes.
 
     sections      the section of a package
     maintainers   its maintainer, of those with at least 8 packages

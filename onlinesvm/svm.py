@@ -232,7 +232,7 @@ class OnlineSVM(Model):
         return self.labels.classes
 
     def features(self, features: Features) -> list[tuple[str, float]]:
-        """What one sample becomes: the names and values of its features, as `explain` has them.
+        """The features of one sample: the names and values of its features, as `explain` has them.
 
         Raises as `predict` does.
         """

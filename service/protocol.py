@@ -424,12 +424,12 @@ def parse_request(
 
 
 def is_held(request: Request) -> bool:
-    """Whether a predict request has its samples held."""
+    """True where a predict request has its samples held."""
     return "ttl_ms" in request.options
 
 
 def _predicting_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
-    """What is asked for beside predictions. Raises RequestError."""
+    """The extras that are asked for beside predictions. Raises RequestError."""
     held, asked, pairs = _held_of(header, id), _asked_of(header, id), header.get("pairs", False)
     if not isinstance(pairs, bool):
         raise RequestError(
@@ -441,7 +441,7 @@ def _predicting_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
 
 
 def _asked_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
-    """Whether it is asked which labels are worth asking for, and by which b; None: the daemon's.
+    """The b by which labels worth asking for are wanted, if they are; None: the daemon's.
 
     Raises RequestError.
     """
@@ -702,7 +702,7 @@ def _parse_header(raw: bytes) -> dict[str, Any]:
 
 
 def is_model_name(name: str) -> bool:
-    """Whether a model may have this name: 1 to 64 of A-Z a-z 0-9 . _ -, not starting with a dot."""
+    """True for a name of a model: 1 to 64 of A-Z a-z 0-9 . _ -, not starting with a dot."""
     return _MODEL_NAME.fullmatch(name) is not None
 
 

@@ -40,7 +40,7 @@ class _FaultyBodyError(Exception):
 
 
 class _Form:
-    """What samples may be: their limits, and the extractor of records, if any. made: features that
+    """The bounds of samples: limits, and the extractor of records, if any. made: features that
     records made so far, and for long names as many more. cut: texts that were longer than they
     may be.
     """

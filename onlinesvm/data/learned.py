@@ -1,4 +1,4 @@
-"""What learning samples of many classes returns."""
+"""The outcome of learning samples of many classes."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ class Model:
             labels.max_labels = limits.max_labels
 
     def _extractor(self) -> KernelExtractor:
-        """What reads the records of this model: `extractor`, for the kernel's decode."""
+        """The reader of the records of this model: `extractor`, for the kernel's decode."""
         return self.kernel.Extractor(self.config.text_options(), self.limits, TEXT_BYTES)
 
     def decode(
@@ -248,7 +248,7 @@ class Model:
         return margins[0] if len(margins) == 1 else np.concatenate(margins)
 
     def _truths(self, rows: Rows) -> tuple[AnyLabels, NDArray[Any] | LabelSets]:
-        """What each label is to the head, [n], and the labels that know them all: signs −1.0 or
+        """Each label as the head has it, [n], and the labels that know them all: signs −1.0 or
         +1.0, ids, or sets of ids. The one place where labels become numbers.
         """
         labels = sided(self.labels, rows)

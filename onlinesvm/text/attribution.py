@@ -107,7 +107,7 @@ class _Kind(NamedTuple):
         return cls(texts, {text: prefix + encoded(text) for text in times}, times)
 
     def shares(self, rates: Mapping[bytes, float]) -> Iterator[float]:
-        """What each place has of its feature."""
+        """The state of the feature at each place."""
         share = {text: rates[name] / self.times[text] for text, name in self.names.items()}
         return map(share.__getitem__, self.all)
 

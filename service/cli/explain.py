@@ -93,7 +93,7 @@ def _shown(explanation: Explanation) -> dict[str, Any]:
 
 
 def _sides(labels: AnyLabels) -> tuple[str, str]:
-    """What parts above and below 0 speak for."""
+    """The labels that parts above and below 0 speak for."""
     if not isinstance(labels, Labels):
         return "for the label", "against it"
     up, down = labels.name(1.0), labels.name(-1.0)

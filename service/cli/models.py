@@ -62,7 +62,7 @@ class Model(Protocol):
 
     @property
     def extractor(self) -> KernelExtractor:
-        """What reads the records of samples."""
+        """The reader of the records of samples."""
         ...
 
     @property
@@ -102,7 +102,7 @@ class Model(Protocol):
         ...
 
     def features(self, batch: BatchColumns, start: int) -> list[list[tuple[str, float]]]:
-        """What the model makes of each sample; the batch has the records packed."""
+        """The features that the model makes of each sample; the batch has the records packed."""
         ...
 
 
@@ -285,7 +285,7 @@ class _DaemonModel:
 
 
 def _is_too_large(error: LimitError | RequestRefused, start: int) -> bool:
-    """Whether fewer samples at once may do; else the error names its sample by its place in the
+    """True where fewer samples at once may do; else the error names its sample by its place in the
     run, where the first of the request has the place `start`.
     """
     if isinstance(error, LimitError):

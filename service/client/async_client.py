@@ -162,7 +162,7 @@ class AsyncClient(Configured):
         return await self._ask(self._calls.explain(samples, label, other))
 
     async def features(self, samples: Iterable[Features]) -> list[list[tuple[str, float]]]:
-        """What each of `samples` becomes; see `Client.features`."""
+        """The features of each of `samples`; see `Client.features`."""
         return await self._ask(self._calls.features(samples))
 
     async def stats(self) -> dict[str, Any]:

@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 class Lag(NamedTuple):
-    """What a producer has still to read in its source: entries, bytes, and the time between the
+    """The rest of its source that a producer has to read: entries, bytes, and the time between the
     last one that was learned and the newest; None where that is not known.
     """
 
@@ -168,7 +168,7 @@ class Calls:
         return self.plain("resume", producer=producer)
 
     def lag(self, producer: str | bytes, lag: Lag) -> Call[Answer]:
-        """What a producer has still to read, for the figures of its model."""
+        """The part that a producer has still to read, for the figures of its model."""
         return self.to_model(Call("lag", whole, keys={"producer": producer, **lag._asdict()}))
 
     def any(self, op: str, body: bytes | None, keys: Mapping[str, Any]) -> Call[Answer]:

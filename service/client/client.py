@@ -189,7 +189,7 @@ class Client(Configured):
         return self._ask(self._calls.explain(samples, label, other))
 
     def features(self, samples: Iterable[Features]) -> list[list[tuple[str, float]]]:
-        """What each of `samples` becomes: the names and values of its features. Raises as `explain`
+        """The features of each of `samples`: their names and values. Raises as `explain`
         does.
         """
         return self._ask(self._calls.features(samples))

@@ -1,4 +1,4 @@
-"""What clients send about held samples: keys with samples, labels with keys. Does no I/O."""
+"""Bodies of requests about held samples: keys with samples, labels with keys. Does no I/O."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ _Source = tuple[list[str], dict[str, Any]]
 
 
 class _Collected:
-    """What `generate_latest` takes: families that are there already."""
+    """The collector that `generate_latest` takes: families that are there already."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = families

@@ -49,7 +49,7 @@ class Batch:
 
     @property
     def is_held(self) -> bool:
-        """Whether the samples have keys, under which the daemon holds them."""
+        """True where the samples have keys, under which the daemon holds them."""
         return bool(self._keys)
 
     def body(self) -> bytes:
@@ -61,7 +61,7 @@ class Batch:
             raise Problem(422, "BAD_SAMPLE", f"hold: {error}") from None
 
     def ids(self) -> list[dict[str, Any]]:
-        """What goes back with each answer: the id of its sample, where it has one."""
+        """The members that go back with each answer: the id of its sample, where it has one."""
         return [{} if place.id is None else {"id": place.id} for place in self._places]
 
     def add(self, given: Any, at: str, index: int, line: int | None = None) -> None:

@@ -15,7 +15,7 @@ ROLES = ("read", "learn", "admin")
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """What a user may do.
+    """The rights of a user.
 
     name: the user's. public: the user's key, as Z85. models: a glob, of the names of the models
     that the role is for. producers: how the names of the user's producers start. rank: the place of

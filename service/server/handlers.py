@@ -237,7 +237,7 @@ class Handlers(ABC):
         )
 
     def _row(self, name: str) -> dict[str, Any]:
-        """What the list of models says of one."""
+        """The entry of a model in the list of models."""
         hosted, stored = self._registry.find(name), self._registry.stored(name)
         row: dict[str, Any] = {"name": name, "loaded": hosted is not None}
         if hosted is not None:

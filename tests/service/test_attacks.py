@@ -107,7 +107,7 @@ def test_nothing_acknowledged_is_lost_by_an_abort(tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_an_heir_of_an_identity_gets_no_late_answer(tmp_path: Path) -> None:
-    """A snapshot is asked for; whoever claims the identity then hears nothing."""
+    """A snapshot is asked for; a peer that claims the identity then hears nothing."""
     with serve(tmp_path) as daemon, daemon.client() as client:
         client.learn([([f"word{i}" for i in range(j, j + 100)], 1) for j in range(0, 100_000, 100)])
         for _ in range(20):

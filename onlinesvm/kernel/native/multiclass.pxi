@@ -45,7 +45,7 @@ cdef class Multiclass:
 
     @property
     def coefficients(self):
-        """What the experts' scores are multiplied by, float64[4]."""
+        """The factors of the experts' scores, float64[4]."""
         made = _empty(CLASS_EXPERTS)
         multiclass_coefficients(&self.rule, <double *>_memory(made))
         return made

@@ -23,7 +23,7 @@ class ClassMixture(Mixture):
     """Weights of experts that score labels; `coefficients` multiply their scores."""
 
     def stack(self) -> list[float]:
-        """What the stack multiplies each expert's scores by."""
+        """The factor of each expert's scores in the stack."""
         factors = []
         for r in range(self.n):
             size = self._sizes[r]

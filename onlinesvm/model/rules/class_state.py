@@ -23,7 +23,7 @@ KNOWN, DROPPED = 1, 2  # the states of a label; 0: never learned
 
 
 class ClassState:
-    """What the learner of many classes knows. layout: `class_layout.ClassLayout`."""
+    """The state of the learner of many classes. layout: `class_layout.ClassLayout`."""
 
     def __init__(
         self, bias: bool, max_labels: int, max_labels_per_feature: int, layout: type[ClassLayout]
@@ -90,7 +90,7 @@ class ClassState:
 
     @property
     def coefficients(self) -> NDArray[np.float64]:
-        """What the experts' scores are multiplied by, float64[4]."""
+        """The factors of the experts' scores, float64[4]."""
         return narrow(self._mixture.coefficients).astype(np.float64)
 
     def feature(self, id: int) -> tuple[Ids, Singles, tuple[float, int, int, int]]:

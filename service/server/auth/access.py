@@ -1,4 +1,4 @@
-"""What a daemon's door and loop need to know: its key, its users, the bound on connections."""
+"""Access to a daemon, for its door and loop: its key, its users, the bound on connections."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Access"]
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may connect; by default anyone. pair: the daemon's keys, where clients need some."""
+    """The users that may connect; by default anyone. pair: the daemon's keys, if any."""
 
     users: Users = field(default_factory=Users)
     pair: KeyPair | None = None

@@ -19,7 +19,7 @@
 #define NEAR 20
 #define GUESSES 32 /* a power of two above NEAR */
 
-/* What a walk over samples needs beside the lookup: the keys of the sample at hand. A walk that is
+/* The needs of a walk over samples beside the lookup: the keys of the sample at hand. A walk that is
  * over leaves it to the next, of whichever lookup: it is large for a small model, and in the cache. */
 typedef struct walk {
     struct walk *next;

@@ -80,7 +80,7 @@ static inline segment *table_segment(const table *t, uint64_t hash)
     return t->directory[hash >> (64 - t->bits)];
 }
 
-/* What every empty table is: one slot, which ends every search. Never written. */
+/* Every empty table: one slot, which ends every search. Never written. */
 static union {
     segment segment;
     uint64_t words[(SEGMENT_BYTES(1) + 7) / 8];
@@ -89,7 +89,7 @@ static segment *table_nowhere[2] = {&table_nothing.segment, &table_nothing.segme
 
 static inline int table_is_empty(const table *t) { return t->directory == table_nowhere; }
 
-/* Whether the table is one segment of its own memory. */
+/* True where the table is one segment of its own memory. */
 static inline int table_is_small(const table *t)
 {
     return t->slots < SEGMENT_SLOTS && !table_is_empty(t);

@@ -94,7 +94,7 @@ static int class_mixture_learn_stack(class_mixture *m, const double *scaled, dou
     return 1;
 }
 
-/* What the stack multiplies expert r's scores by. */
+/* The factor of expert r's scores in the stack. */
 static inline double class_mixture_stack(const class_mixture *m, int r)
 {
     return m->sizes[r] > 0.0 ? m->stack[r] * m->count / m->sizes[r] : m->stack[r];

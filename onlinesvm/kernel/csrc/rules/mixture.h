@@ -65,7 +65,7 @@ static void mixture_init(mixture *m, int n)
         m->weights[r] = 1.0 / (n + 1);
 }
 
-/* What brings margins of a total magnitude `size` in `count` samples to a mean magnitude of 1. */
+/* The factor that brings margins of a total magnitude `size` in `count` samples to a mean of 1. */
 static inline double mixture_blown(double size, double count)
 {
     if (!(size > 0.0))

@@ -12,7 +12,7 @@ typedef struct {
     int32_t predicted;
 } class_learned;
 
-/* What a walk over all known labels finds; -1 where there is none. The rest is of those that are not
+/* The findings of a walk over all known labels; -1 where there is none. The rest is of those that are not
  * the sample's. */
 typedef struct {
     int64_t best, stacked;
