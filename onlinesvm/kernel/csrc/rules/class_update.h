@@ -213,21 +213,16 @@ static inline lanes class_shrunk(lanes second, float beta, lanes direction)
     return second;
 }
 
-/* The experts' step on the truth and its rivals. */
-static void class_update(multiclass *m, size_t n, float bias, size_t truth, double importance)
+/* The experts' rates for a step whose largest losses are given. Adds the step's gradient to the
+ * second orders, and leaves each element's direction, and the bias's. */
+static lanes class_rates(multiclass *m, size_t n, float bias, lanes largest, float h,
+                         lanes *bias_direction)
 {
-    const lanes c = class_coefficients(m);
-    const float h = (float)importance, etas[] = {0.0f, (float)HEDGE_ETA_SLOW,
-                                                 (float)HEDGE_ETA_FAST, (float)HEDGE_ETA_FASTEST};
-    uint32_t labels[CLASS_UPDATED] = {(uint32_t)truth};
-    class_updated updated;
-    lanes largest, gradient, reach = lanes_of(0.0f), rates, bias_direction = reach;
+    const float etas[] = {0.0f, (float)HEDGE_ETA_SLOW, (float)HEDGE_ETA_FAST,
+                          (float)HEDGE_ETA_FASTEST};
+    lanes gradient, reach = lanes_of(0.0f), rates;
     class_element *e, *stop = m->elements + n;
-    const int count = 1 + class_rivals(m, c, truth, labels + 1);
     int k;
-    largest = class_losses(m, labels, count, &updated);
-    if (!updated.n)
-        return;
     gradient = (lanes_of(h) * largest) * largest;
     gradient[0] = 0.0f;
     for (e = m->elements; e < stop; e++) {
@@ -241,15 +236,32 @@ static void class_update(multiclass *m, size_t n, float bias, size_t truth, doub
     if (m->has_bias) {
         const lanes square = lanes_of(bias * bias);
         m->bias_second += gradient * square;
-        bias_direction = class_direction(m->bias_second);
-        reach += bias_direction * square;
-        bias_direction *= lanes_of(bias);
+        *bias_direction = class_direction(m->bias_second);
+        reach += *bias_direction * square;
+        *bias_direction *= lanes_of(bias);
     }
     rates[0] = 1.0f / (reach[0] + (float)HEDGE_AROW_R / h);
     for (k = 1; k < CLASS_EXPERTS; k++) {
         const float rate = etas[k] * h;
         rates[k] = rate / (1.0f + rate * reach[k]);
     }
+    return rates;
+}
+
+/* The experts' step on the truth and its rivals. */
+static void class_update(multiclass *m, size_t n, float bias, size_t truth, double importance)
+{
+    const lanes c = class_coefficients(m);
+    uint32_t labels[CLASS_UPDATED] = {(uint32_t)truth};
+    class_updated updated;
+    lanes largest, rates, bias_direction = lanes_of(0.0f);
+    class_element *e, *stop = m->elements + n;
+    const int count = 1 + class_rivals(m, c, truth, labels + 1);
+    int k;
+    largest = class_losses(m, labels, count, &updated);
+    if (!updated.n)
+        return;
+    rates = class_rates(m, n, bias, largest, (float)importance, &bias_direction);
     for (k = 1; k <= updated.n; k++) {
         updated.steps[k] *= rates;
         m->slots[updated.labels[k - 1]] = (uint8_t)k;

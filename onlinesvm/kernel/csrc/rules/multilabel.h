@@ -242,11 +242,9 @@ static void set_move(multiclass *m, class_feature *f, const set_updated *updated
 static void set_update(multiclass *m, size_t n, float bias, set_truth truth, double importance)
 {
     const lanes c = class_coefficients(m);
-    const float h = (float)importance, etas[] = {0.0f, (float)HEDGE_ETA_SLOW,
-                                                 (float)HEDGE_ETA_FAST, (float)HEDGE_ETA_FASTEST};
     uint32_t labels[SET_UPDATED];
     set_updated updated;
-    lanes largest, gradient, reach = lanes_of(0.0f), rates, bias_direction = reach;
+    lanes largest, rates, bias_direction = lanes_of(0.0f);
     class_element *e, *stop = m->elements + n;
     size_t count, k;
     for (k = 0; k < truth.n; k++)
@@ -257,28 +255,7 @@ static void set_update(multiclass *m, size_t n, float bias, set_truth truth, dou
     largest = set_losses(m, labels, truth.n, count, &updated);
     if (!updated.n)
         return;
-    gradient = (lanes_of(h) * largest) * largest;
-    gradient[0] = 0.0f;
-    for (e = m->elements; e < stop; e++) {
-        const lanes square = lanes_of(e->x * e->x);
-        const lanes second = e->feature->second + gradient * square;
-        const lanes d = class_direction(second);
-        e->feature->second = second;
-        reach += d * square;
-        e->direction = d * lanes_of(e->x);
-    }
-    if (m->has_bias) {
-        const lanes square = lanes_of(bias * bias);
-        m->bias_second += gradient * square;
-        bias_direction = class_direction(m->bias_second);
-        reach += bias_direction * square;
-        bias_direction *= lanes_of(bias);
-    }
-    rates[0] = 1.0f / (reach[0] + (float)HEDGE_AROW_R / h);
-    for (k = 1; k < CLASS_EXPERTS; k++) {
-        const float rate = etas[k] * h;
-        rates[k] = rate / (1.0f + rate * reach[k]);
-    }
+    rates = class_rates(m, n, bias, largest, (float)importance, &bias_direction);
     for (k = 1; k <= (size_t)updated.n; k++) {
         updated.steps[k] *= rates;
         m->slots[updated.labels[k - 1]] = (uint8_t)k;
