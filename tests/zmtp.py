@@ -34,13 +34,20 @@ class Peer:
         self.socket = socket.create_connection((host, int(port)), within_s)
         self.socket.settimeout(within_s)
         self._read = b""
-        self.socket.sendall(GREETING)
         ready = b"\x05READY" + _property(b"Socket-Type", b"DEALER")
         ready += _property(b"Identity", identity)
         ready += b"".join(_property(name, value) for name, value in more.items())
-        self.socket.sendall(b"\x04" + bytes([len(ready)]) + ready)
+        try:
+            self.command = self._handshake(ready)
+        except BaseException:
+            self.close()
+            raise
+
+    def _handshake(self, ready: bytes) -> bytes:
+        """The command of the other side, which answers ours."""
+        self.socket.sendall(GREETING + b"\x04" + bytes([len(ready)]) + ready)
         self._take(64)
-        self.command = self._take(self._take(2)[1])
+        return self._take(self._take(2)[1])
 
     def _take(self, size: int) -> bytes:
         while len(self._read) < size:
