@@ -22,6 +22,7 @@ from onlinesvm.service.server.leader import PART_BYTES, Policy
 from onlinesvm.service.server.order import parts_of
 from onlinesvm.service.server.registry import Hosted
 from onlinesvm.service.server.service import Leading
+from onlinesvm.service.server.slices import finish
 from onlinesvm.service.server.snapshotter import Schedule
 from onlinesvm.service.storage.posix import Buffer, Files
 from onlinesvm.service.storage.recovery import Started, recover, start
@@ -80,10 +81,10 @@ class Bench:
                 frames.append(body)
             parsed.append(parse_request(frames, self._limits, peer, *permit))
         answers: list[Any] = []
-        plans = chain.from_iterable(map(self.service.plan, parts_of(parsed)))
+        plans = chain.from_iterable(finish(self.service.plan(part)) for part in parts_of(parsed))
         for request, plan in zip(parsed, plans, strict=True):
             try:
-                answer = self.service.handle(request, plan)
+                answer = finish(self.service.handle(request, plan))
             except RequestError as error:
                 answers.append(error)
             else:

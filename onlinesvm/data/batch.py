@@ -55,6 +55,12 @@ class BatchColumns(Protocol):
     def cut(self) -> int: ...
     @property
     def records(self) -> Mapping[int, bytes]: ...
+    def part(self, first: int, stop: int) -> BatchColumns:
+        """Samples `first` to `stop`, that one not, as a batch; its table has the labels up to them.
+
+        Raises ValueError for samples that there are not.
+        """
+
     def __len__(self) -> int: ...
 
 
@@ -108,6 +114,25 @@ class Batch:
             self.tags.extend(tags or [0] * (len(self.names) - before))
         self.marks.update({before + j: fields for j, fields in marks.items()})
         self.indptr.append(len(self.names))
+
+    def part(self, first: int, stop: int) -> Batch:
+        """See BatchColumns.part."""
+        if not 0 <= first <= stop <= len(self):
+            raise ValueError(f"expected samples of {len(self)}, got {first} to {stop}")
+        start, end = self.indptr[first], self.indptr[stop]
+        known = max(self.label_ids[:stop], default=-1) + 1
+        return Batch(
+            self.label_table[:known],
+            self.label_ids[first:stop],
+            self.importances[first:stop],
+            [place - start for place in self.indptr[first : stop + 1]],
+            self.names[start:end],
+            self.values[start:end],
+            self.tags[start:end],
+            self.cut if stop == len(self) else 0,
+            {i - first: record for i, record in self.records.items() if first <= i < stop},
+            {j - start: fields for j, fields in self.marks.items() if start <= j < end},
+        )
 
     def drop_features(self) -> None:
         """Leave the samples without features."""

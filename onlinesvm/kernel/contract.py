@@ -1,8 +1,8 @@
 """The contract of a kernel: the names that both define, and no others.
 
-A kernel module defines the 14 names of MODULE. Its lookups, rules, metrics, learners of many
+A kernel module defines the 15 names of MODULE. Its lookups, rules, metrics, learners of many
 classes, views and extractors have the members of the protocols below, which share names for like
-things: 46 different names in all. A test holds both kernels to exactly these. The python kernel is
+things: 48 different names in all. A test holds both kernels to exactly these. The python kernel is
 the readable reference; it specifies them.
 
 *Rows* are a decoded batch of the kernel, Pieces of a large one, or Columns of a matrix. All are
@@ -27,11 +27,13 @@ from onlinesvm.text.constants import PIECE_FEATURES
 from onlinesvm.text.options import TextOptions
 
 __all__ = [
-    "MEMBERS", "MODULE", "Kernel", "KernelExtracted", "KernelExtractor", "KernelLookup",
-    "KernelMetrics", "KernelMulticlass", "KernelMultilabel", "KernelRule", "KernelView", "Rows",
+    "MEMBERS", "MODULE", "Kernel", "KernelDecoding", "KernelExtracted", "KernelExtractor",
+    "KernelLookup", "KernelMetrics", "KernelMulticlass", "KernelMultilabel", "KernelRule",
+    "KernelView", "Rows",
 ]  # fmt: skip
 
 MODULE = (
+    "Decoding",
     "Extractor",
     "NAME",
     "RULES",
@@ -85,6 +87,7 @@ MEMBERS = {
         "probabilities", "prune", "reserve", "restore", "score", "states", "threshold", "view",
     ),
     "View": ("arrays", "close", "scalars"),
+    "Decoding": ("step",),
     "Extractor": ("check", "extract", "options", "reads_maps", "reads_text"),
 }  # fmt: skip
 
@@ -189,6 +192,12 @@ class KernelMultilabel(Protocol):
     def restore(self, arrays: Arrays, scalars: Mapping[str, Any]) -> None: ...
 
 
+class KernelDecoding(Protocol):
+    """A body that is decoded in steps. `onlinesvm.data.codec.Decoding` specifies it."""
+
+    def step(self, most: int) -> Decoded | None: ...
+
+
 class KernelExtracted(Protocol):
     """The features of one record. `onlinesvm.text.records.Extracted` specifies it."""
 
@@ -266,6 +275,17 @@ class Kernel(Protocol):
     def Multilabel(  # noqa: N802 - a class there
         self, bias: bool, max_labels: int, max_labels_per_feature: int, layout: Any
     ) -> KernelMultilabel: ...
+    def Decoding(  # noqa: N802 - a class there
+        self,
+        body: bytes | memoryview,
+        limits: Limits,
+        *,
+        labelled: bool,
+        extractor: Any = None,
+        most_made: int = PIECE_FEATURES,
+        pairs: bool = False,
+        learnable: bool = False,
+    ) -> KernelDecoding: ...
     def decode(
         self,
         body: bytes | memoryview,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm.data.batch import Batch, Columns
-from onlinesvm.data.codec import decode, encode
+from onlinesvm.data.codec import Decoding, decode, encode
 from onlinesvm.data.matrix import screen_matrix
 from onlinesvm.metrics.monitor import Metrics
 from onlinesvm.model.lookup import Lookup, check_first
@@ -20,6 +20,7 @@ from onlinesvm.readers.parsing import parse_block
 from onlinesvm.text.records import Extractor
 
 __all__ = [
+    "Decoding",
     "Extractor",
     "NAME",
     "RULES",

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from threading import RLock
@@ -30,8 +30,9 @@ from onlinesvm.data.batch import CSR, Columns, stacked
 from onlinesvm.data.label import Written
 from onlinesvm.data.label_sets import LabelSets
 from onlinesvm.data.pieces import Decoded, Pieces
+from onlinesvm.data.pieces import parts as in_parts
 from onlinesvm.errors import ConfigError
-from onlinesvm.kernel.contract import KernelExtractor, Rows
+from onlinesvm.kernel.contract import KernelDecoding, KernelExtractor, Rows
 from onlinesvm.metrics.monitor import report
 from onlinesvm.metrics.progressive import Progressive
 from onlinesvm.model import ranking
@@ -51,6 +52,8 @@ from onlinesvm.snapshot.view import ModelView
 from onlinesvm.text.constants import TEXT_BYTES
 
 __all__ = ["Model", "Pruning", "sided"]
+
+_AT_ONCE = 2**13  # features
 
 
 @dataclass(slots=True)
@@ -148,6 +151,19 @@ class Model:
         `onlinesvm.data.codec.decode`.
         """
         return self.kernel.decode(
+            body,
+            self.limits,
+            labelled=labelled,
+            extractor=self.extractor,
+            pairs=labelled and self.is_ranking,
+            learnable=learnable,
+        )
+
+    def decoding(
+        self, body: bytes | memoryview, *, labelled: bool, learnable: bool = False
+    ) -> KernelDecoding:
+        """The same in steps; see `onlinesvm.data.codec.Decoding`."""
+        return self.kernel.Decoding(
             body,
             self.limits,
             labelled=labelled,
@@ -305,6 +321,11 @@ class Model:
 
         Pieces reserve memory as they come. Raises MemoryError, and nothing has changed then.
         """
+        for _ in self.reserving(parts):
+            pass
+
+    def reserving(self, parts: Iterable[Rows]) -> Iterator[None]:
+        """The same in steps."""
         parts = [part for part in parts if not isinstance(part, Pieces)]
         n = self._lookup.reserve(parts)
         self.head.metrics.reserve()
@@ -314,7 +335,13 @@ class Model:
         labels = self.labels
         for part in parts:
             labels = sided(labels, part)
-            self.head.rule.reserve(self._lookup.ids(part), labels.truths_of(part), n)
+            ids = []
+            several = [part] if isinstance(part, Columns) else in_parts(part, _AT_ONCE)
+            for some in several:
+                ids.append(self._lookup.ids(some))
+                yield
+            csr = ids[0] if len(ids) == 1 else stacked(ids)
+            self.head.rule.reserve(csr, labels.truths_of(part), n)
 
     # Scoring.
 

@@ -21,8 +21,9 @@ from onlinesvm.service.held_bodies import KEYS_AT, SAMPLES_AT, parse_labels, spl
 from onlinesvm.service.protocol import Request, RequestError
 from onlinesvm.service.server.answer import check_scores
 from onlinesvm.service.server.changes import Changes
-from onlinesvm.service.server.plan import Change, Create, Fatal, Limit
+from onlinesvm.service.server.plan import Change, Create, Fatal, Limit, features_of
 from onlinesvm.service.server.registry import Hosted
+from onlinesvm.service.server.slices import Slices, decoded, scored
 from onlinesvm.service.storage import held_entries
 from onlinesvm.service.storage.entry import Entry
 from onlinesvm.service.storage.held import Group, Held, Outcome
@@ -87,6 +88,10 @@ class Hold(_OfHeld):
     @property
     def size(self) -> int:
         return len(self.request.body)
+
+    @property
+    def features(self) -> int:
+        return features_of(self.batch, self.request.body)
 
     def carry_out(self) -> list[int]:
         """Hold the samples; the places of those whose keys were known already.
@@ -168,7 +173,7 @@ def _apply(change: Callable[[], None]) -> None:
 
 def plan_to_hold(
     request: Request, hosted: Hosted, changes: Changes, now: int, labels: AnyLabels
-) -> Hold:
+) -> Slices[Hold]:
     """Score the samples of a predict request, which are to be held.
 
     labels: the model's, as they will be. Raises BodyError, SampleError, RequestError.
@@ -181,7 +186,7 @@ def plan_to_hold(
     keys, samples = split_held(request.body, model.limits)
     _check_user(request, state.held, keys, KEYS_AT)
     try:
-        batch = model.decode(samples, labelled=False, learnable=True)
+        batch = yield from decoded(model.decoding(samples, labelled=False, learnable=True))
     except SampleError as error:
         raise type(error)(error.message, error.path, SAMPLES_AT) from None
     default = options["default"]
@@ -197,7 +202,7 @@ def plan_to_hold(
         check_scores(model, len(batch), request)
         given = _best_of(model, batch)
     else:
-        margins = model.score_batch(batch)
+        margins = yield from scored(model, batch)
         given = margins.tolist()
     user = request.permit.name
     group = Group(samples, keys, given, now, options["ttl_ms"], default, user, left=len(keys))

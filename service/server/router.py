@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 # A turn ends when either is reached.
 TURN_MESSAGES = 64
-TURN_BYTES = 4 * 2**20
+TURN_BYTES = 2**19
 # Messages a client may have queued before it has to wait, and replies before it is not read.
 RECEIVE_HIGH_WATER = 16
 SEND_HIGH_WATER = 256
@@ -144,6 +144,8 @@ class Router:
         """
         taken: list[tuple[Sender, Frames]] = []
         self.was_woken = False
+        if seconds <= 0 and not int(self.socket.getsockopt(zmq.EVENTS)) & _POLLIN:
+            return taken
         count = size = 0
         # One blocking receive costs less than a poll and a receive.
         message = self._receive(math.ceil(seconds * _TICKS_PER_S) * _TICK_MS)

@@ -42,7 +42,8 @@ cdef extern from "codec/decode.h" nogil:
         uint8_t *tags
         mark *marks
         size_t mark_count
-        size_t count, name_bytes, longest, samples, good, cut, side_used, tagged
+        uint8_t *side
+        size_t count, room, name_bytes, longest, samples, good, cut, side_used, tagged
         int64_t *indptr
         label_spans labels
         int32_t *label_ids
@@ -60,11 +61,13 @@ cdef extern from "codec/decode.h" nogil:
         bint checks
         bint reads_maps
         bint pairs
-    const int DECODED, FAULTY, NO_MEMORY, FULL
+        size_t most_read
+    const int DECODED, FAULTY, NO_MEMORY, FULL, PAUSED
     const size_t PIECE_FEATURES
     void batch_init(batch *b)
     void batch_clear(batch *b)
     void batch_expect(batch *b, size_t size)
+    bint batch_copy_marks(batch *b, const batch *all, size_t start, size_t end)
     void *spare_take(size_t wanted, size_t *size)
     void spare_give(void *at, size_t size)
     uint32_t feature_length(const feature *f)

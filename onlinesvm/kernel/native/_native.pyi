@@ -11,10 +11,12 @@ from onlinesvm.data.batch import CSR, Columns
 from onlinesvm.data.label import AnyLabel
 from onlinesvm.data.label_sets import LabelSets, LearnedSets
 from onlinesvm.data.learned import Learned
+from onlinesvm.data.pieces import Pieces
 from onlinesvm.model.rules.layout import Layout
 from onlinesvm.text.options import TextOptions
 
 __all__ = [
+    "Decoding",
     "Extractor",
     "NAME",
     "RULES",
@@ -50,6 +52,7 @@ class Batch:
     def values(self) -> NDArray[np.float64]: ...
     @property
     def tags(self) -> list[int]: ...
+    def part(self, first: int, stop: int) -> Batch: ...
     def __len__(self) -> int: ...
 
 class Extracted:
@@ -153,6 +156,20 @@ class Multilabel(Multiclass):
     def reserve(  # type: ignore[override]
         self, csr: CSR, labels: LabelSets, n: int = 0
     ) -> None: ...
+
+class Decoding:
+    def __init__(
+        self,
+        body: bytes | memoryview,
+        limits: Limits,
+        *,
+        labelled: bool,
+        extractor: Extractor | None = None,
+        most_made: int = ...,
+        pairs: bool = False,
+        learnable: bool = False,
+    ) -> None: ...
+    def step(self, most: int) -> Batch | Pieces | None: ...
 
 def decode(
     body: bytes | memoryview,

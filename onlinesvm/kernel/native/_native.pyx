@@ -52,12 +52,13 @@ from cpython.pythread cimport (
     PyThread_type_lock,
 )
 from libc.math cimport INFINITY, fabs
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport SIZE_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 
 __all__ = [
+    "Decoding",
     "Extractor",
     "NAME",
     "RULES",

@@ -23,6 +23,7 @@ from onlinesvm.service.protocol import (
 )
 from onlinesvm.service.server.counters import Counters
 from onlinesvm.service.server.service import Leading, Reading
+from onlinesvm.service.server.slices import finish
 from tests.daemons import digest_of, eventually
 from tests.logs import Bench, bench, body_of
 
@@ -50,8 +51,8 @@ def reading(found: Bench) -> Iterator[Reading]:
 
 def answer(service: Leading | Reading, op: str, body: bytes = b"", **keys: Any) -> Reply:
     request = Request(op, 7, body, **keys)
-    (plan,) = service.plan([request])
-    answer = service.handle(request, plan)
+    (plan,) = finish(service.plan([request]))
+    answer = finish(service.handle(request, plan))
     if not isinstance(answer, Future):
         return answer
 

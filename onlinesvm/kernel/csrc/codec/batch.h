@@ -112,6 +112,32 @@ static int batch_mark(batch *b, size_t feature, size_t field, size_t other_at, s
     return 1;
 }
 
+/* The first mark of a feature from `from` on. */
+static size_t marks_from(const batch *b, size_t from)
+{
+    size_t low = 0, high = b->mark_count;
+    while (low < high) {
+        const size_t middle = (low + high) / 2;
+        if (b->marks[middle].feature < from)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* The marks of the features `start` .. `end` of a batch to its part of these. 0 without memory. */
+static int batch_copy_marks(batch *b, const batch *all, size_t start, size_t end)
+{
+    size_t k = marks_from(all, start);
+    for (; k < all->mark_count && all->marks[k].feature < end; k++) {
+        const mark *m = &all->marks[k];
+        if (!batch_mark(b, m->feature - start, m->field, m->other_at, m->other))
+            return 0;
+    }
+    return 1;
+}
+
 /* The decimal form of ±magnitude at `out`, of DIGITS_MOST bytes; its length. */
 static uint32_t decimal(uint8_t *out, uint64_t magnitude, int negative)
 {
