@@ -2,7 +2,7 @@
 
 A kernel module defines the 14 names of MODULE. Its lookups, rules, metrics, learners of many
 classes, views and extractors have the members of the protocols below, which share names for like
-things: 46 different names in all. A test holds both kernels to exactly these. The python kernel is
+things: 47 different names in all. A test holds both kernels to exactly these. The python kernel is
 the readable reference; it specifies them.
 
 *Rows* are a decoded batch of the kernel, Pieces of a large one, or Columns of a matrix. All are
@@ -55,6 +55,7 @@ MEMBERS = {
         "entered",
         "id",
         "ids",
+        "join",
         "left_out",
         "max_features",
         "name_bytes",
@@ -124,6 +125,9 @@ class KernelLookup(Protocol):
     def id(self, name: bytes) -> int: ...
     def ids(self, rows: Any, *, grow: bool = False, first: int = 0) -> CSR: ...
     def entered(self) -> tuple[int, bytes]: ...
+    def join(
+        self, lengths: NDArray[np.uint32], names: NDArray[np.uint8]
+    ) -> NDArray[np.int32]: ...
     def reserve(self, parts: Iterable[Any]) -> int: ...
     def prune(self, kept: NDArray[np.bool_]) -> None: ...
     def view(self) -> KernelView: ...
