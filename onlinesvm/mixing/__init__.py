@@ -11,8 +11,8 @@ their μ_k, one for all features: a feature that one shard alone has seen keeps 
 learned of it. A feature that no shard saw stays as it was. Two outcomes are mixed at a time, so
 that many are in a tree.
 
-`outcome` is what a shard makes of a model, `start` the model that it starts from, `mix` mixes two
-outcomes; `sgd`, `hedge` and `classes` have the formulas of each part, `means` what they share,
+`learner` learns a shard, from the model of `start`; `outcome` is what it makes of it; `mix` mixes
+two outcomes; `sgd`, `hedge` and `classes` have the formulas of each part, `means` what they share,
 `join` brings features into one order. May import `config`, `data`, `errors`, `kernel`, `metrics`,
 `model`, `snapshot` and `text`.
 """

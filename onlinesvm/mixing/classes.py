@@ -1,16 +1,16 @@
 """Mixing of the learner of many classes, by the formulas of the folder.
 
-    labels         those of the base, then the first one's new ones, then the second one's
-    rows           each label's weights: mean by the counts of the feature; a label that a row lacks
-                   has weight 0 there. Of more labels than a row may hold, the strongest by
-                   |Σ_r c_r·w_r| stay, of equal ones the earlier
-    bias           mean by samples, likewise
-    S, G, scales   as those of the rule `hedge`, a feature's and the bias's alike
-    mixture, importance
-                   as those of the rule `hedge`
-    class_weight   samples of each label: sums of increments
-    temperature, figures of labels, judged
-                   not mixed: they are of the first shard with samples, as all metrics are
+labels         those of the base, then the first one's new ones, then the second one's
+rows           each label's weights: mean by the counts of the feature; a label that a row lacks
+               has weight 0 there. Of more labels than a row may hold, the strongest by
+               |Σ_r c_r·w_r| stay, of equal ones the earlier
+bias           mean by samples, likewise
+S, G, scales   as those of the rule `hedge`, a feature's and the bias's alike
+mixture, importance
+               as those of the rule `hedge`
+class_weight   samples of each label: sums of increments
+temperature, figures of labels, judged
+               not mixed: they are of the first shard with samples, as all metrics are
 """
 
 from __future__ import annotations
@@ -50,39 +50,48 @@ def mixed_classes(
 ) -> tuple[Arrays, Scalars]:
     """The arrays and scalars of the mix of two outcomes."""
     samples = first.samples, second.samples
-    models = [base, first.model, second.model]
-    scalars = _mixed_scalars(*(model.scalars for model in models), samples)
-    labels, ids = _mixed_labels(base.config, first.model, second.model)
+    one, other = first.model, second.model
+    scalars = _mixed_scalars(base.scalars, one.scalars, other.scalars, samples)
+    labels, ids = _mixed_labels(base.config, one, other)
     k = len(labels)
-    arrays = _mixed_features(columns, models)
-    c = narrow([scalars[f"mixture_coefficients_{r}"] for r in range(N)])  # type: ignore[misc]
-    arrays.update(_mixed_rows(columns, models, ids, k, c, base.max_labels_per_feature))
 
-    states = [_by_label(model.arrays["label_states"], ids, which, k) for which, model in
-              enumerate(models)]  # fmt: skip
-    known = np.where((states[1] == KNOWN) | (states[2] == KNOWN), KNOWN, 0)
-    states_mixed = np.where((states[1] == DROPPED) | (states[2] == DROPPED), DROPPED, known)
-    used = int(np.flatnonzero(states_mixed)[-1]) + 1 if states_mixed.any() else 0
-    arrays["label_states"] = states_mixed[:used].astype(np.uint8)
-    bias = [
-        _by_label(model.arrays["bias_weights"].reshape(-1, N), ids, which, k)
-        for which, model in enumerate(models)
-    ]
-    mixed_bias = _moved_mean(*bias, samples).astype(np.float32)[:used]
-    mixed_bias[arrays["label_states"] != KNOWN] = 0.0
-    arrays["bias_weights"] = mixed_bias.reshape(-1)
+    def by_label(name: str, width: int = 1) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """An array of the base, the first and the second model, 0 for a label that one lacks."""
+        own = np.arange(k)
+        given = ((base, own), (one, own), (other, ids))
+        return tuple(_spread_labels(of.arrays[name], to, k, width) for of, to in given)  # type: ignore[return-value]
+
+    arrays = _mixed_features(columns, (base, one, other))
+    c = narrow([float(scalars[f"mixture_coefficients_{r}"]) for r in range(N)])
+    rows = _mixed_rows(columns, (base, one, other), ids, k, c, base.max_labels_per_feature)
+    arrays.update(rows)
+    _, mine, others = by_label("label_states")
+    known = np.where((mine == KNOWN) | (others == KNOWN), KNOWN, 0)
+    states = _trimmed(np.where((mine == DROPPED) | (others == DROPPED), DROPPED, known))
+    arrays["label_states"] = states.astype(np.uint8)
+    bias = _moved_mean(*by_label("bias_weights", N), samples)[: len(states)]
+    bias[states != KNOWN] = 0.0
+    arrays["bias_weights"] = bias.astype(np.float32).reshape(-1)
 
     metrics = ClassMetrics()
-    of_first = first.model.arrays
-    metrics.restore({name: of_first[name] for name in _METRICS}, len(of_first["label_states"]))
-    arrays.update(metrics.dump(used))
-    counts = [_by_label(model.arrays["label_counts"], ids, which, k) for which, model in
-              enumerate(models)]  # fmt: skip
-    counted = summed(*counts)
-    most = int(np.flatnonzero(counted)[-1]) + 1 if counted.any() else 0
-    arrays["label_counts"] = counted[:most]
+    metrics.restore({name: one.arrays[name] for name in _METRICS}, len(one.arrays["label_states"]))
+    arrays.update(metrics.dump(len(states)))
+    arrays["label_counts"] = _trimmed(summed(*by_label("label_counts")))
     arrays.update(labels.dump())
     return arrays, scalars
+
+
+def _trimmed(array: NDArray[Any]) -> NDArray[Any]:
+    """The array without the zeros at its end."""
+    there = np.flatnonzero(array)
+    return array[: int(there[-1]) + 1 if len(there) else 0]
+
+
+def _spread_labels(array: NDArray[Any], ids: NDArray[np.int64], k: int, width: int) -> NDArray[Any]:
+    """Numbers by the labels of all, `width` a label, 0 for one that is not there."""
+    made = np.zeros((k, width), dtype=array.dtype)
+    made[ids[: len(array) // width]] = array.reshape(-1, width)
+    return made if width > 1 else made[:, 0]
 
 
 def _mixed_scalars(
@@ -126,15 +135,6 @@ def _mixed_labels(
     return labels, np.array(ids, dtype=np.int64)
 
 
-def _by_label(
-    array: NDArray[Any], ids: NDArray[np.int64], which: int, k: int
-) -> NDArray[Any]:
-    """Numbers by the labels of all, 0 for one that a model lacks. which: 2 of the second model."""
-    made = np.zeros((k, *array.shape[1:]), dtype=array.dtype)
-    made[ids[: len(array)] if which == 2 else slice(len(array))] = array
-    return made
-
-
 def _mixed_features(columns: Columns, models: Sequence[Snapshot]) -> Arrays:
     """Scales, counts and second orders, by feature."""
     _, one, other = columns.all("runs", 0)
@@ -173,13 +173,14 @@ def _mixed_rows(
     """The rows of labels and weights."""
     join = columns.join
     places = np.concatenate([np.arange(join.old), join.places])
-    rows = [_row_cells(model, k) for model in models[:2]]
+    own = np.arange(join.n), np.arange(k)
+    rows = [_row_cells(model, k, *own) for model in models[:2]]
     rows.append(_row_cells(models[2], k, places, ids))
-    cells = np.unique(np.concatenate([keys for keys, _ in rows]))
+    cells = np.unique(np.concatenate([found for found, _ in rows]))
     features = cells // max(k, 1)
-    base, first, second = (_spread(cells, keys, weights) for keys, weights in rows)
-    own = columns.shares.first[features][:, None], columns.shares.second[features][:, None]
-    mixed = _moved_mean(base, first, second, own).astype(np.float32)
+    base, first, second = (_spread(cells, *row) for row in rows)
+    counts = columns.shares.first[features][:, None], columns.shares.second[features][:, None]
+    mixed = _moved_mean(base, first, second, counts).astype(np.float32)
     lengths = np.bincount(features, minlength=join.n)
     if len(cells) and int(lengths.max()) > most:
         kept = _strongest(features, np.abs(dot(c, mixed)), lengths, most)
@@ -193,35 +194,32 @@ def _mixed_rows(
 
 
 def _row_cells(
-    model: Snapshot, k: int, places: NDArray[np.int64] | None = None,
-    ids: NDArray[np.int64] | None = None,
+    model: Snapshot, k: int, places: NDArray[np.int64], ids: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The entries of the rows: feature·k + label, and the weights."""
+    """The entries of the rows: feature·k + label, as all models count them, and the weights."""
     lengths = model.arrays["row_lengths"]
-    features = np.repeat(np.arange(len(lengths), dtype=np.int64), lengths)
-    labels = model.arrays["row_labels"].astype(np.int64)
-    weights = model.arrays["row_weights"].reshape(-1, N)
-    if places is not None and ids is not None:
-        features, labels = places[features], ids[labels]
-        weights, features, labels = weights[features >= 0], features[features >= 0], labels[features >= 0]
-    return features * k + labels, weights
+    features = np.repeat(places[: len(lengths)], lengths)
+    cells = features * k + ids[model.arrays["row_labels"]]
+    there = features >= 0
+    return cells[there], model.arrays["row_weights"].reshape(-1, N)[there]
 
 
 def _spread(
-    cells: NDArray[np.int64], keys: NDArray[np.int64], weights: NDArray[np.float32]
+    cells: NDArray[np.int64], given: NDArray[np.int64], weights: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """The weights by entry of all, 0 where a model has none."""
     made = np.zeros((len(cells), N), dtype=np.float32)
-    made[np.searchsorted(cells, keys)] = weights
+    made[np.searchsorted(cells, given)] = weights
     return made
 
 
 def _moved_mean(base: Any, first: Any, second: Any, shares: tuple[Any, Any]) -> NDArray[Any]:
-    """The mean of weights [n, 4] by shares of the models that have moved them."""
-    moved = [np.any(one != base, axis=1, keepdims=True) for one in (first, second)]
-    made: NDArray[Any] = Shares(
-        *(np.where(there, np.maximum(share, 1.0), 0.0) for there, share in zip(moved, shares))
-    ).mean(first, second)
+    """The mean of weights [n, 4] by the shares of the models that have moved them."""
+    weights = [
+        np.where(np.any(one != base, axis=1, keepdims=True), np.maximum(share, 1.0), 0.0)
+        for one, share in zip((first, second), shares, strict=True)
+    ]
+    made: NDArray[Any] = Shares(*weights).mean(first, second)
     return made
 
 

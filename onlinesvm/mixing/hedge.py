@@ -1,16 +1,16 @@
 """Mixing of the rule `hedge`, by the formulas of the folder.
 
-    weights        mean by counts; those of a view's bias by samples, if both have the view
-    variances S    mean by counts: a feature that the shards saw alike is as sure as one shard is,
-                   which is what its mean weight has learned from
-    squares G      sum of increments
-    mean squares   mean by counts; `ages` and `seen` are sums of increments, `runs` the shorter run:
-                   a change of the unit is one that all have seen
-    mixture        mean by samples, then trust and coefficients anew (`Mixture.mix`); one that lacks
-                   a view of the other has it opened first
-    idf            samples with a text's feature of a view: sum of increments
-    importance     the logarithm of its geometric mean: mean by samples
-    judged         not mixed: they are of the first shard with samples, as all metrics are
+weights        mean by counts; those of a view's bias by samples, if both have the view
+variances S    mean by counts: a feature that the shards saw alike is as sure as one shard is,
+               which is what its mean weight has learned from
+squares G      sum of increments
+mean squares   mean by counts; `ages` and `seen` are sums of increments, `runs` the shorter run:
+               a change of the unit is one that all have seen
+mixture        mean by samples, then trust and coefficients anew (`Mixture.mix`); one that lacks
+               a view of the other has it opened first
+idf            samples with a text's feature of a view: sum of increments
+importance     the logarithm of its geometric mean: mean by samples
+judged         not mixed: they are of the first shard with samples, as all metrics are
 """
 
 from __future__ import annotations
@@ -121,9 +121,7 @@ def _mixed_views(
     return scalars
 
 
-def _mixed_bias(
-    models: list[Scalars], view: int, slot: int, samples: tuple[int, int]
-) -> Scalars:
+def _mixed_bias(models: list[Scalars], view: int, slot: int, samples: tuple[int, int]) -> Scalars:
     """The bias of a view; one that a model lacks weighs nothing."""
     has = [view in _slots(of) for of in models]
     weights = [count * there for count, there in zip(samples, has[1:], strict=True)]

@@ -60,7 +60,8 @@ class Columns:
 
     def counts(self) -> NDArray[np.uint32]:
         """How often each feature was seen in the round."""
-        return (self.shares.first + self.shares.second).astype(np.uint32)
+        made: NDArray[np.uint32] = (self.shares.first + self.shares.second).astype(np.uint32)
+        return made
 
     def all(self, name: str, fresh: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """An array of the base, the first and the second model; `fresh` for a new feature."""

@@ -19,16 +19,16 @@ __all__ = ["mixed"]
 def mixed(base: Snapshot, first: Outcome, second: Outcome) -> Outcome:
     """The mix of two outcomes of a round that began with `base`; a function of these alone.
 
-    One without samples leaves the other as it is. Metrics and calibration are those of the first.
-    Features beyond the model's bound are left out, those of the second first. Takes the memory of
-    both models and of their mix. Raises SampleError where the labels of one have no side, or no
-    place, beside those of the other.
+    One without samples of importance above 0 leaves the other as it is. Metrics and calibration
+    are those of the first. Features beyond the model's bound are left out, those of the second
+    first. Takes the memory of both models and of their mix. Raises ConfigError where the labels of
+    one have no side, or no place, beside those of the other.
     """
-    if not second.samples:
-        return first
-    if not first.samples:
-        return second
     one, other = first.model, second.model
+    position = summed(base.position, one.position, other.position)
+    if not (first.samples and second.samples):
+        moved = second if second.samples else first
+        return replace(moved, model=replace(moved.model, position=position))
     join = Join.of(base, one, other, base.max_features)
     columns = Columns(base, first, second, join)
     labels, counters = one.labels, dict(one.counters)
@@ -46,7 +46,7 @@ def mixed(base: Snapshot, first: Outcome, second: Outcome) -> Outcome:
         ]
     model = replace(
         one,
-        position=summed(base.position, one.position, other.position),
+        position=position,
         lengths=join.lengths,
         names=join.names,
         arrays=arrays,

@@ -1,11 +1,11 @@
 """Mixing of the rule `sgd`, by the formulas of the folder.
 
-    weights    mean by counts; the bias by samples
-    t          sum of increments: the rate of ``invscaling`` goes on as one learner's would
-    alpha      of two weights as they stand, w_i·(P/P_i); every learned sample shrinks all weights,
-               so that one that no shard saw is a mean by samples. The product starts anew at 1
-    average    of w and of the mean w̄ alike; the offsets are those that give w̄ at the mixed t:
-               u_i = t·(w_i − w̄_i)
+weights    mean by counts; the bias by samples
+t          sum of increments: the rate of ``invscaling`` goes on as one learner's would
+alpha      of two weights as they stand, w_i·(P/P_i); every learned sample shrinks all weights,
+           so that one that no shard saw is a mean by samples. The product starts anew at 1
+average    of w and of the mean w̄ alike; the offsets are those that give w̄ at the mixed t:
+           u_i = t·(w_i − w̄_i)
 """
 
 from __future__ import annotations

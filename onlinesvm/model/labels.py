@@ -167,7 +167,7 @@ class Labels:
     def join(self, stored: object) -> None:
         """Take those of another dump too, of labels that began as these did.
 
-        Raises SnapshotError for what cannot be one, SampleError for a label whose side another one
+        Raises SnapshotError for what cannot be one, ConfigError for a label whose side another one
         has; nothing has changed then.
         """
         other, made = self.copy(), self.copy()
@@ -179,10 +179,9 @@ class Labels:
                 continue
             is_refused = mine is not None or made._sides.get(text, side) != side
             if is_refused and not made._shared:
-                raise SampleError(
-                    f"expected the two labels of the others, {made.expected()}, got"
-                    f" {other.expected()}{_MORE}",
-                    root="labels",
+                raise ConfigError(
+                    f"labels: expected the two of the others, {made.expected()}, got"
+                    f" {other.expected()}; name both, --labels, or --task multiclass for more"
                 )
             if is_refused:
                 made._names[side] = made._shared[side]

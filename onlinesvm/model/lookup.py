@@ -198,9 +198,7 @@ class Lookup:
         names = np.frombuffer(b"".join(self._names), dtype=np.uint8)
         return View({"lengths": lengths, "names": names}, {})
 
-    def join(
-        self, lengths: NDArray[np.uint32], names: NDArray[np.uint8]
-    ) -> NDArray[np.int32]:
+    def join(self, lengths: NDArray[np.uint32], names: NDArray[np.uint8]) -> NDArray[np.int32]:
         """The ids of names, as a view has them, int32[n]: new ones are entered up to
         `max_features`, then they are PAD. Raises ValueError if the lengths do not fit.
         """
