@@ -17,8 +17,8 @@ bench = Bench(
     name="learn_ids",
     question="Learn from ids, a CSR matrix in memory, in one call: samples a second",
     caveats=(
-        "First pass over float64 values, all 1. Ours validates, makes each column its name, looks it"
-        " up and keeps progressive figures; SGDClassifier indexes by column after a check.",
+        "First pass over float64 values, all 1. Ours validates, looks up each column by name and"
+        " keeps progressive figures; SGDClassifier indexes by column after a check.",
         "SGDClassifier, hinge, tol=None, one partial_fit. Its default is to shuffle the rows, which"
         " costs it cache misses; with shuffle=False it learns in the order of the stream, as ours.",
     ),
