@@ -80,6 +80,15 @@ class OnlineSVM(Model):
             parameters["vectors"] = named(parameters["vectors"])
         super().__init__(LearnerConfig(**parameters), limits or Limits(), kernel)
 
+    @classmethod
+    def of(
+        cls, config: LearnerConfig, *, limits: Limits | None = None, kernel: str | None = None
+    ) -> Self:
+        """A new model of a whole configuration. Raises KernelError for a kernel that is missing."""
+        model = cls.__new__(cls)
+        Model.__init__(model, config, limits or Limits(), kernel)
+        return model
+
     # Python objects.
 
     def learn(self, samples: Iterable[Sample]) -> NDArray[np.float64]:
@@ -291,7 +300,9 @@ class OnlineSVM(Model):
     def check_snapshot(cls, taken: Snapshot) -> None:
         """Raise SnapshotError unless `from_snapshot` takes `taken`; by parts, in little memory."""
         for block in taken.blocks(_CHECKED_FEATURES):
-            limits = replace(taken.limits, max_features=max(taken.max_features, len(block.lengths)))
+            limits = taken.limits
+            if len(block.lengths) > limits.max_features:
+                limits = replace(limits, max_features=len(block.lengths))
             cls.from_snapshot(block, limits=limits, kernel=taken.kernel)
 
     @classmethod
