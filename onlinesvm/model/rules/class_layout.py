@@ -197,7 +197,7 @@ def _check_rows(lengths: NDArray[Any], labels: NDArray[Any], states: NDArray[Any
 
 
 def _check_views(arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Raise ValueError unless tags are such, and no text's feature was in more samples than texts."""
+    """Raise ValueError unless tags are such, and no feature is in more texts than there are."""
     tags, samples, seen = arrays["views"], arrays["view_samples"], arrays["seen"]
     check_array("views", tags, len(seen), Span(0, OF_TEXT + VIEWS - 1, byte=True))
     check_array("view_samples", samples, VIEWS, SAMPLES)
