@@ -78,7 +78,7 @@ def samples(model: OnlineSVM, start: int, end: int) -> Iterator[Any]:
 
 
 def as_text(features: Any) -> Any:
-    """The first two names as a text; with values, as a field beside their number and the largest."""
+    """The first two names as a text; with values, as a field beside two numbers."""
     text = " ".join(map(str, [*features][:2]))
     if isinstance(features, list):
         return text
