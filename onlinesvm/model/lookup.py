@@ -94,9 +94,7 @@ class Lookup:
         """The id of `name`, PAD if it is unknown."""
         return self._ids.get(name, PAD)
 
-    def ids(
-        self, rows: Batch, *, grow: bool = False, first: int = 0, tagged: bool = False
-    ) -> CSR:
+    def ids(self, rows: Batch, *, grow: bool = False, first: int = 0, tagged: bool = False) -> CSR:
         """`rows` over ids, from row `first` on. Duplicates are summed in order, at the place of the
         first; each sum keeps the magnitudes of a value: beyond 1e50 it is 1e50 with its sign, below
         1e−50 it is 0.
