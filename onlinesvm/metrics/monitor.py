@@ -13,7 +13,10 @@ from onlinesvm.metrics.constants import LARGEST_GAIN
 from onlinesvm.metrics.drift import Drift
 from onlinesvm.metrics.progressive import TOTALS, observe
 
-__all__ = ["DRIFTS", "NAMES", "PARTS", "SIZE", "Metrics", "check_state", "report"]
+__all__ = [
+    "DRIFTS", "NAMES", "PARTS", "SIZE", "Metrics", "check_state", "confusion", "reliability",
+    "report",
+]  # fmt: skip
 
 
 class Metrics:
@@ -128,6 +131,21 @@ def report(numbers: NDArray[np.float64]) -> dict[str, Any]:
     figures["drifts"] = int(metrics._drift.count)
     figures["samples_since_drift"] = metrics._drift.last
     return figures
+
+
+def reliability(numbers: NDArray[np.float64]) -> list[list[float]]:
+    """The bins of a dump's calibration; see `Calibration.reliability`."""
+    metrics = Metrics(0.0)
+    metrics.restore(numbers)
+    return metrics._calibration.reliability
+
+
+def confusion(numbers: NDArray[np.float64]) -> list[list[float]]:
+    """The recent weights of a dump's samples by side, −1 first, and predicted side, [2, 2]."""
+    metrics = Metrics(0.0)
+    metrics.restore(numbers)
+    tp, fp, tn, fn = metrics._confusion.recent
+    return [[tn, fp], [fn, tp]]
 
 
 SIZE = len(Metrics(0.0).dump())

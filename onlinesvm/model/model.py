@@ -46,6 +46,7 @@ from onlinesvm.model.margins import agreeing, normalized
 from onlinesvm.model.rules.class_state import DROPPED, KNOWN
 from onlinesvm.model.scorer import Scorer
 from onlinesvm.model.sets import SetHead
+from onlinesvm.model.strongest import ends_of
 from onlinesvm.snapshot.format import Snapshot, restoring
 from onlinesvm.snapshot.view import ModelView
 from onlinesvm.text.constants import TEXT_BYTES
@@ -525,12 +526,7 @@ class Model:
         with self._lock:
             weights = self.binary[0].rule.weights(len(self._lookup))[0][1:]
             view = self._lookup.view()  # not fewer names than weights
-        n = min(n, len(weights))
-        ends = []
-        for signed in (weights, -weights):
-            first = np.argpartition(-signed, n - 1)[:n] if n else np.empty(0, dtype=np.intp)
-            first = first[np.lexsort((first, -signed[first]))]
-            ends.append([int(i) for i in first if signed[i] > 0])
+        ends = ends_of(weights, n)
         wanted = {i for end in ends for i in end}
         names = {i: name_text(name) for i, name in enumerate(names_of(view)) if i in wanted}
         up, down = ([(names[i], float(weights[i])) for i in end] for end in ends)
