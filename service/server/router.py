@@ -4,8 +4,8 @@ A client for whom 32 MiB of replies wait `is_full`: its requests are refused. A 
 fit into ZeroMQ's queue is kept and retried. Until it is sent, further requests of that client are
 dropped unread and counted, so a client that does not read its replies delays no other.
 
-A message is taken frame by frame. Frames beyond those of any request are dropped as they are taken,
-some thousands a turn. ZeroMQ can neither close one peer nor bound the frames of a message before all
+A message is taken frame by frame. Frames beyond those of any request are dropped as they come, some
+thousands a turn. ZeroMQ can neither close one peer nor bound the frames of a message before all
 have arrived, and it gives no other message before all are taken; docs/security.md says whom the
 socket is for.
 """
