@@ -274,15 +274,16 @@ class OnlineSVM(Model):
         """
         if matrix.is_matrix(X):
             bounds = Bounds.of(self.limits, labelled=True)
-            rows = matrix.columns_of(X, self.limits, self.kernel.screen_matrix, bounds)
-            self.learn_batch(matrix.with_targets(rows, y, sample_weight, bounds))
+            columns = matrix.columns_of(X, self.limits, bounds)
+            targets = matrix.targets_of(columns.samples, y, sample_weight, bounds)
+            batches = [matrix.rows_of_columns(columns, self.kernel, targets)]
         else:
             batches = list(
                 labelled_batches(X, y, sample_weight, self.kernel, self.limits, self.extractor)
             )
-            with of_columns():
-                self._check_labels(batches)
-            _over(batches, self.learn_batch)
+        with of_columns():
+            self._check_labels(batches)
+        _over(batches, self.learn_batch)
         return self
 
     # Files and bytes.
