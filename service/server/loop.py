@@ -28,6 +28,7 @@ from onlinesvm.service.protocol import (
     RequestError,
     encode_error,
     encode_reply,
+    is_held,
     parse_request,
     split_envelope,
 )
@@ -47,10 +48,14 @@ __all__ = ["Loop"]
 log = logging.getLogger(__name__)
 
 _RETRY_S = 0.02
+# The time for a client to read some of its replies before it asks again.
+_UNREAD_RETRY_S = 1.0
 _LONGEST_SLEEP_S = 1.0
 # An envelope is echoed, so it is bounded, in bytes as a header is; a REQ's is one empty frame,
 # proxies add a few.
 _MAX_ENVELOPE_FRAMES = 16
+# Operations with long answers that change nothing.
+_REPEATABLE = frozenset(("predict", "explain", "features", "labels", "fetch"))
 # Requests that may wait for an answer; each costs little, but a client can send them without end.
 _MAX_DEFERRED = 1024
 
@@ -63,6 +68,7 @@ class _Deferred:
     id: Id
     answer: Future[Reply]
     holds_up: bool
+    may_repeat: bool  # it changes nothing
 
 
 class Loop:
@@ -217,7 +223,7 @@ class Loop:
         """Answer a message that changes nothing; what that costs."""
         request = message.parsed
         if isinstance(request, Request):
-            return (yield from self._handle(message, request, service.read(request)))
+            return (yield from self._handle(message, request, None, service.read(request)))
         return self._refuse(message, None, request)
 
     def _read_long(self, service: Answering, message: Message) -> Slices[None]:
@@ -238,6 +244,7 @@ class Loop:
             request = parse_request(rest, self._limits, peer, permit or ANYONE)
             self.counters.operations[request.op] += 1
             self._users.check(permit, request)
+            self._check_room(sender, request.id)
             self._users.quotas.enter(request, frames)
             return Message(sender, envelope, request)
         except Exception as error:
@@ -264,14 +271,17 @@ class Loop:
             if not isinstance(request, Request):
                 self._lines.answered(message, self._refuse(message, None, request))
                 continue
-            cost = yield from self._handle(message, request, service.handle(request, plan))
+            work = service.handle(request, plan)
+            cost = yield from self._handle(message, request, plan, work)
             if isinstance(plan, Change):
                 cost += FEATURE_BYTES * plan.features
             self._lines.answered(message, cost)
             yield None
             return
 
-    def _handle(self, message: Message, request: Request, work: Slices[Answer]) -> Slices[float]:
+    def _handle(
+        self, message: Message, request: Request, plan: Planned, work: Slices[Answer]
+    ) -> Slices[float]:
         """Do the work of a request, and answer it; what that costs."""
         try:
             if len(self._deferred) >= _MAX_DEFERRED and request.op in DEFERRING:
@@ -281,6 +291,8 @@ class Loop:
                     None,
                     request.id,
                 )
+            if plan is None:  # those before it in its turn may have filled the queue
+                self._check_room(message.sender, request.id)
             answer = yield from work
         except Fatal:
             raise
@@ -291,8 +303,9 @@ class Loop:
         # A request that waits for its model holds up those after it; one that waits for a file of
         # its own does not.
         holds_up = request.op not in DEFERRING
+        may_repeat = request.op in _REPEATABLE and not is_held(request)
         self._lines.hold(message, holds_up=holds_up)
-        self._deferred.append(_Deferred(message, request.id, answer, holds_up))
+        self._deferred.append(_Deferred(message, request.id, answer, holds_up, may_repeat))
         return 0.0
 
     def _error_of_envelope(self, envelope: Frames) -> RequestError | None:
@@ -312,6 +325,17 @@ class Loop:
             )
         return None
 
+    def _check_room(self, sender: Sender, id: Id) -> None:
+        """Raise RequestError (BUSY) where a client does not read its replies."""
+        if self._router.is_full(sender):
+            raise RequestError(
+                "BUSY",
+                "expected a client that reads its replies: 32 MiB of them wait",
+                None,
+                id,
+                retry_after_s=_UNREAD_RETRY_S,
+            )
+
     def _reply(self, message: Message, id: Id, reply: Reply) -> float:
         """Send a reply; what that costs."""
         header = encode_reply(id, reply.keys)
@@ -321,11 +345,14 @@ class Loop:
 
     def _refuse(self, message: Message, id: Id, error: BaseException) -> float:
         """Send an error; what that costs."""
-        if not isinstance(error, RequestError):
+        refusal = error
+        if not isinstance(refusal, RequestError):
             log.error("a request failed unexpectedly", exc_info=error)
-            error = RequestError("INTERNAL", f"{type(error).__name__}: {error}", None, id)
-        self.counters.errors[error.code] += 1
-        self._send(message, encode_error(error))
+            refusal = RequestError("INTERNAL", f"{type(error).__name__}: {error}", None, id)
+        # Its frames hold the turn with all its messages, and these hold the error: a cycle.
+        error.__traceback__ = None
+        self.counters.errors[refusal.code] += 1
+        self._send(message, encode_error(refusal))
         return 0.0
 
     def _send(self, message: Message, *frames: bytes) -> None:
@@ -341,10 +368,14 @@ class Loop:
             (done if deferred.answer.done() else waiting).append(deferred)
         self._deferred = waiting
         for deferred in done:
-            message, error = deferred.message, deferred.answer.exception()
+            message = deferred.message
             if deferred.holds_up:
                 self._lines.answered(message, 0.0)
-            if error is None:
-                self._reply(message, deferred.id, deferred.answer.result())
-            else:
+            try:
+                reply = deferred.answer.result()
+                if deferred.may_repeat:
+                    self._check_room(message.sender, deferred.id)
+            except Exception as error:
                 self._refuse(message, deferred.id, error)
+            else:
+                self._reply(message, deferred.id, reply)
