@@ -57,8 +57,8 @@ bench = Bench(
     question="Latency under load: milliseconds of a small request while others are busy",
     caveats=(
         "The probe sends on a schedule, 200 a second over one TCP connection, whether or not"
-        " earlier ones were answered; a latency counts from the scheduled time. (A closed loop would send"
-        " none while the daemon stands still, and see nothing.)",
+        " earlier ones were answered; a latency counts from the scheduled time. (A closed loop"
+        " would send none while the daemon stands still, and see nothing.)",
         "`predictions`: of one sample of 25 features. `idle`: nothing else. `stream`: one producer"
         " with 16 requests of 1,024 samples of 25 features under way, packed ahead; `samples_per_s`"
         " is what it gets learned. `objects`: `Client.stream()` packs Python objects as it goes,"
