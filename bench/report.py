@@ -19,9 +19,10 @@ from bench.machine import available
 __all__ = ["ORDER", "main", "table"]
 
 ORDER = (
-    "learn_names", "learn_ids", "stream", "round_trip", "http", "files", "load", "memory", "growth",
-    "start", "log", "keys", "models", "held", "snapshot", "flat", "embedding_bag", "claims",
-    "recurrent", "packed", "autoencoder", "voices", "cross_features", "ingest",
+    "learn_names", "learn_ids", "stream", "round_trip", "latency", "http", "files", "load",
+    "memory", "growth", "start", "log", "keys", "models", "held", "snapshot", "flat",
+    "embedding_bag", "claims", "recurrent", "packed", "autoencoder", "voices", "cross_features",
+    "ingest",
 )  # fmt: skip
 
 _INTRO = """\

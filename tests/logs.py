@@ -91,6 +91,11 @@ class Bench:
                 answers.append(answer if isinstance(answer, Future) else answer.keys)
         return answers
 
+    def tick(self, now: float) -> None:
+        """Do what is due between two turns."""
+        self.service.tick(now)
+        finish(self.service.waited())
+
     def learn(self, *batches: Batch) -> list[Any]:
         """One turn of learn requests."""
         return self.turn(*(("learn", body_of(batch), {}, b"peer") for batch in batches))

@@ -20,9 +20,10 @@ __all__ = ["TURN_BYTES", "TURN_MESSAGES", "Lines", "Message"]
 # A turn ends when either is reached.
 TURN_MESSAGES = 64
 TURN_BYTES = 4 * 2**20
-# Requests that wait in all; those beyond wait in the socket, and so do all after them.
+# Requests that wait in all, beside the first of each connection; those beyond wait in the socket,
+# and so do all after them.
 _MAX_WAITING = 4096
-_MAX_WAITING_BODIES = 16  # of the largest messages
+_MAX_WAITING_BYTES = 16 * 2**20
 # Beside its body, a request costs as much as so many bytes.
 _REQUEST_BYTES = 256
 # A feature costs as much as so many bytes of a reply.
@@ -84,13 +85,13 @@ class _Line:
 
 
 class Lines:
-    """The lines of all connections. max_message_bytes: of one request."""
+    """The lines of all connections."""
 
-    def __init__(self, max_message_bytes: int) -> None:
-        self._max_bytes = _MAX_WAITING_BODIES * max_message_bytes
+    def __init__(self) -> None:
         self._lines: dict[str, _Line] = {}
         self._ready: list[tuple[float, int, _Line]] = []  # a heap; `spent` may have grown since
-        self._number = self._bytes = 0
+        self._number = self._bytes = 0  # that wait
+        self._waiting = 0  # lines with any
         self._order = 0  # of equals, the one that came first
         self._floor = 0.0  # what the connection had that was last taken from
 
@@ -100,8 +101,11 @@ class Lines:
 
     @property
     def is_full(self) -> bool:
-        """True while no more is to be taken from the socket."""
-        return self._number >= _MAX_WAITING or self._bytes >= self._max_bytes
+        """True while no more is to be taken from the socket: some connection has several requests
+        waiting, and all of them are many.
+        """
+        are_many = self._number >= _MAX_WAITING or self._bytes >= _MAX_WAITING_BYTES
+        return are_many and self._number > self._waiting
 
     def must_wait(self, message: Message) -> bool:
         """True where an earlier request of the same connection and model is not answered yet; of
@@ -118,6 +122,7 @@ class Lines:
         message.has_waited = True
         line = self._line_of(message)
         line.unanswered[message.model] += 1
+        self._waiting += not line.waiting
         line.waiting.append(message)
         self._number += 1
         self._bytes += message.size
@@ -167,6 +172,7 @@ class Lines:
                 continue
             self._floor = spent
             message = line.waiting.popleft()
+            self._waiting -= not line.waiting
             taken.append(message)
             size += message.size
             line.spent += _REQUEST_BYTES + message.size

@@ -92,7 +92,7 @@ class Loop:
         self.endpoint = self._router.endpoint
         self._due = 0.0
         self._is_woken = False  # since the last tick
-        self._lines = Lines(limits.max_message_bytes)
+        self._lines = Lines()
         self._work = Work()
         self._deferred: list[_Deferred] = []
 

@@ -17,6 +17,7 @@ cdef class Batch:
     cdef readonly dict records
     cdef readonly object indptr
     cdef Batch whole  # of a part: the batch whose memory it shares
+    cdef bint shares  # the memory; `whole` may be cleared first
 
     def __cinit__(self):
         batch_init(&self.columns)
@@ -25,7 +26,7 @@ cdef class Batch:
         self.records = {}
 
     def __dealloc__(self):
-        if self.whole is not None:
+        if self.shares:
             self.columns.side = NULL
             self.columns.features = NULL
             self.columns.tags = NULL
@@ -44,7 +45,7 @@ cdef class Batch:
         if not first <= stop <= whole.samples:
             raise ValueError(f"expected samples of {whole.samples}, got {first} to {stop}")
         start, end = whole.indptr[first], whole.indptr[stop]
-        b.whole = self
+        b.whole, b.shares = self, True
         b.columns.body, b.columns.side = whole.body, whole.side
         b.columns.side_used = whole.side_used
         b.columns.features = whole.features + start

@@ -58,6 +58,7 @@ def answer(service: Leading | Reading, op: str, body: bytes = b"", **keys: Any) 
 
     def is_done() -> bool:
         service.tick(time.monotonic())
+        finish(service.waited())
         return answer.done()
 
     eventually(is_done, "an answer")

@@ -74,7 +74,7 @@ def state_of(found: Bench, model: str = "default") -> Any:
 
 def tick(found: Bench) -> None:
     """Let what is due happen."""
-    found.service.tick(0.0)
+    found.tick(0.0)
 
 
 def held_alone(samples: list[Any], labels: list[Any], margins: Any, model: OnlineSVM) -> None:

@@ -16,6 +16,7 @@ from onlinesvm.service.protocol import Reply, RequestError, encode_request, pars
 from onlinesvm.service.server.counters import Counters
 from onlinesvm.service.server.inspector import _MOST
 from onlinesvm.service.server.service import Leading, Reading
+from onlinesvm.service.server.slices import finish
 from tests.daemons import DEADLINE_S, digest_of, eventually, serve
 from tests.logs import Bench, bench
 
@@ -30,8 +31,8 @@ def found(tmp_path: Path) -> Iterator[Bench]:
 def asked(service: Leading | Reading, **keys: Any) -> Any:
     """The answer to an inspection, or one to come."""
     request = parse_request([encode_request("inspect", 1, **keys)], Limits())
-    (plan,) = service.plan([request])
-    return service.handle(request, plan)
+    (plan,) = finish(service.plan([request]))
+    return finish(service.handle(request, plan))
 
 
 def inspected(service: Leading | Reading, **keys: Any) -> dict[str, Any]:

@@ -65,6 +65,7 @@ def reload(service: Reading) -> dict[str, Any]:
     assert isinstance(answer, Future)
     eventually(answer.done, "an answer")
     service.tick(0)
+    finish(service.waited())
     keys: dict[str, Any] = answer.result().keys
     return keys
 

@@ -44,6 +44,7 @@ def answer(service: Reading, op: str, model: str = "default", **keys: Any) -> An
 
         def is_done() -> bool:
             service.tick(0.0)
+            finish(service.waited())
             return found.done()
 
         eventually(is_done, "an answer")
@@ -99,5 +100,6 @@ def test_a_reader_holds_to_its_memory(tmp_path: Path) -> None:
     for name in "abcdabcd":
         assert answer(service, "predict", name).keys["position"] == 7
         service.tick(0.0)
+        finish(service.waited())
         assert len(list(service.handlers._registry)) <= 2
     service.stop()
