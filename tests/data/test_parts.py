@@ -8,7 +8,7 @@ from typing import Any
 import msgpack
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from onlinesvm import OnlineSVM
@@ -83,6 +83,8 @@ def test_a_batch_learned_in_parts_is_the_batch_learned_at_once(
     body = msgpack.packb(given_rows)
     limits = WIDE if "max_features_policy" not in config else replace(WIDE, max_features=8)
     whole, divided = (OnlineSVM(limits=limits, kernel=name, **config) for _ in range(2))
+    is_read = isinstance(outcome(lambda: whole.decode(body, labelled=True)), list)
+    assume(is_read)  # not every model reads texts
     before = whole.learn_batch(whole.decode(body, labelled=True))
     each = [divided.learn_batch(p) for p in parts(divided.decode(body, labelled=True), most)]
     assert np.concatenate([np.empty(0), *each]).tobytes() == before.tobytes()
