@@ -52,7 +52,7 @@ from onlinesvm.service.errors import (
 if TYPE_CHECKING:
     from onlinesvm.svm import OnlineSVM
 
-__all__ = ["add_learn", "learn"]
+__all__ = ["add_learn", "learn", "new_model", "with_positive"]
 
 _MAX_MEMORY = 2**30
 _Looked = tuple[Decoded, CSR | None]
@@ -189,19 +189,13 @@ def _learn_file(
     run: Run,
 ) -> dict[str, Any]:
     """Learn into a file, saved once at the end; features and position of its model."""
-    from onlinesvm.svm import OnlineSVM  # a daemon's client needs no learner
-
     path = arguments.snapshot
     folder = os.path.dirname(path) or "."
     if os.path.exists(path):
         model = load(path, arguments, limits)
         model.config.check_given(parameters)
     else:
-        parameters = _with_task(parameters, files, run)
-        is_table = arguments.label_column is not None
-        if is_table and LearnerConfig(**parameters).task != "ranking":
-            parameters = {"numbers": "prefixes", **parameters}  # seldom counts in a table
-        model = OnlineSVM(limits=limits, **parameters)
+        model = new_model(arguments, files, limits, parameters, run)
     run.limits, run.extractor, run.keeps = model.limits, model.extractor, False
     if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
         raise StateError(f"{folder}: expected a folder that can be written")
@@ -240,6 +234,23 @@ def _learn_file(
         "position": model.position,
         **({"micro_f1": model.metrics["micro_f1"]} if model.is_multilabel else {}),
     }
+
+
+def new_model(
+    arguments: argparse.Namespace,
+    files: list[str],
+    limits: Limits,
+    parameters: dict[str, Any],
+    run: Run,
+) -> OnlineSVM:
+    """A model for the samples of `files`, of the task that their first labels show."""
+    from onlinesvm.svm import OnlineSVM  # a daemon's client needs no learner
+
+    parameters = _with_task(parameters, files, run)
+    is_table = arguments.label_column is not None
+    if is_table and LearnerConfig(**parameters).task != "ranking":
+        parameters = {"numbers": "prefixes", **parameters}  # seldom counts in a table
+    return OnlineSVM(limits=limits, **parameters)
 
 
 def _with_task(parameters: dict[str, Any], files: list[str], run: Run) -> dict[str, Any]:

@@ -33,6 +33,7 @@ _SHELLS = ("bash", "zsh", "tcsh")
 COMMANDS = {
     "serve": ("serve", "learn and predict for clients, until SIGTERM or Ctrl-C"),
     "learn": ("learn", "learn the samples of files; print the outcome as a JSON object"),
+    "train": ("train", "train a model on a Dask cluster, in rounds; print the outcome as JSON"),
     "ingest": ("ingest", "learn from a log, a Redis Stream or a file that grows, exactly once"),
     "predict": ("predict", "print the label, margin or probability of each sample, one a line"),
     "label": ("label", "learn samples that predict --hold left, by their keys and labels"),
