@@ -99,14 +99,14 @@ class Cluster:
                 self._drop_client()
                 if isinstance(error, ClusterError):
                     raise
+                if not said:
+                    self._on_wait(f"waiting for a scheduler and a worker at {self.address}")
+                said = True
                 if time.monotonic() > deadline:
                     raise ClusterError(
                         f"{self.address}: expected a Dask scheduler with a worker within"
                         f" {self._wait_s:g} s, got none"
                     ) from None
-                if not said:
-                    self._on_wait(f"waiting for a scheduler and a worker at {self.address}")
-                said = True
                 time.sleep(min(_POLL_S, self._wait_s))
 
     def _connect(self) -> int:
@@ -217,7 +217,8 @@ class _Round:
     def _advance(self, pending: set[Any], root: Any) -> set[Any]:
         """Wait for tasks to end; those that have not."""
         try:
-            done, waiting = wait(pending, timeout=_POLL_S, return_when="FIRST_COMPLETED")
+            with self._client.as_current():
+                done, waiting = wait(pending, timeout=_POLL_S, return_when="FIRST_COMPLETED")
         except TimeoutError:
             self._check_workers()
             return pending

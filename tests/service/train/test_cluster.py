@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from onlinesvm import OnlineSVM
+from onlinesvm import Client, OnlineSVM
 from onlinesvm.service.errors import ClusterError
 from onlinesvm.version import __version__
-from tests.daemons import Daemon
+from tests.daemons import DaemonProcess
 from tests.service.train.dask_cluster import HOUSE, DaskCluster
 
 pytestmark = [pytest.mark.dask, pytest.mark.timeout(300)]
@@ -228,7 +228,7 @@ def test_the_command_ends_with_a_model_that_a_daemon_takes(samples: Path, tmp_pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.msgpack"]
     model = OnlineSVM.load(file)
     assert model.snapshot().digest() == found["digest"]
-    with Daemon(tmp_path / "state") as daemon, daemon.client() as client:
+    with DaemonProcess(state=tmp_path / "state") as daemon, Client(daemon.endpoint) as client:
         client.create("trained", file=os.fspath(file))
         assert client.models()[-1]["position"] == 80_000
 
