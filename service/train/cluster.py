@@ -118,6 +118,8 @@ class Cluster:
     def _check_workers(self, client: Client) -> int:
         found = client.run(eval, _VERSION, on_error="return")
         for worker, version in sorted(found.items()):
+            if isinstance(version, OSError):
+                continue  # it has just gone
             if isinstance(version, ImportError):
                 version = f"none ({version})"
             if version != __version__:

@@ -30,6 +30,7 @@ class DaskCluster:
             self.port: int = free.getsockname()[1]
         self.scheduler: subprocess.Popen[bytes] | None = None
         self.workers: list[subprocess.Popen[bytes]] = []
+        self._logs: dict[int, Path] = {}
         self._number = 0
 
     @property
@@ -62,7 +63,7 @@ class DaskCluster:
         self._number += 1
         log = self.folder / f"{role}-{self._number}.log"
         with log.open("wb") as file:
-            return subprocess.Popen(
+            made = subprocess.Popen(
                 [*within, sys.executable, "-m", f"distributed.cli.dask_{role}",
                  "--no-dashboard", *words],
                 stdout=file,
@@ -70,17 +71,15 @@ class DaskCluster:
                 cwd=self.folder,
                 env={**os.environ, "PYTHONPATH": path},
             )  # fmt: skip
+        self._logs[made.pid] = log
+        return made
 
     def wait(self, workers: int) -> None:
-        """Wait until so many workers are there."""
-        from distributed import Client
+        """Wait until so many workers are registered."""
 
         def are_there() -> bool:
-            try:
-                with Client(self.address, timeout=2, set_as_default=False) as client:
-                    return len(client.scheduler_info()["workers"]) >= workers
-            except OSError:
-                return False
+            logs = [self._logs[worker.pid].read_text() for worker in self.workers]
+            return sum("Registered to" in log for log in logs) >= workers
 
         eventually(are_there, f"a cluster of {workers} workers")
 

@@ -180,7 +180,6 @@ def test_workers_of_another_version_or_without_the_package_are_refused_by_name(
             made.connect()
         for one in (worker, *list(cluster.workers)):
             cluster.kill(one)
-        cluster.wait(0)
 
 
 def test_no_scheduler_is_an_error(cluster: DaskCluster) -> None:
