@@ -57,7 +57,7 @@ def add_train(parser: Parser) -> None:
     parser.epilog = (
         "example:\n"
         "  onlinesvm train --file m.msgpack 'logs/*.svm.gz'\n"
-        "  onlinesvm train --scheduler tcp://10.0.0.1:8786 --rounds 5 --file m.msgpack logs/*.svm\n"
+        "  onlinesvm train --scheduler tcp://10.0.0.1:8786 --file m.msgpack a.svm b.svm\n"
         "  onlinesvm train --file m.msgpack --resume 'logs/*.svm.gz'"
     )
     add_files(parser)
