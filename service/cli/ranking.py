@@ -82,7 +82,7 @@ def learn_pass(
         return model.decode(body, labelled=True)
 
     bodies = ((pairs.learned, len(pairs)) for pairs in pairs_of(arguments, files, run))
-    batches = (decode(body) for body, _ in bodies)
+    batches: Iterator[Decoded] = (decode(body) for body, _ in bodies)
     if arguments.shuffle is not None:
         order = random.Random(f"{arguments.shuffle} {number}")
         most = arguments.max_memory
