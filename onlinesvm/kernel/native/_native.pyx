@@ -21,6 +21,7 @@ from onlinesvm.data.constants import MOST_IN_SET
 from onlinesvm.data.label_sets import LabelSets, LearnedSets
 from onlinesvm.data.learned import Learned
 from onlinesvm.data.pieces import Pieces
+from onlinesvm.data.sweep import Sweep, check_rows, check_sweep
 from onlinesvm.data.validation import raise_first_fault
 from onlinesvm.errors import LimitError
 from onlinesvm.metrics.drift import LOG_ONE, LOG_TWO

@@ -14,8 +14,8 @@ cdef class NamesView:
         _lock(lookup.lock)
         try:
             self.lengths = _empty(lookup.table.count, np.uint32)
-            self.names = _empty(lookup.table.arena.bytes, np.uint8)
-            names_open(&self.view, &lookup.views, &lookup.table.arena, lookup.table.count)
+            self.names = _empty(lookup.table.arena.bytes + lookup.table.moved.bytes, np.uint8)
+            names_open(&self.view, &lookup.views, &lookup.table)
             self.view.lengths = <uint32_t *>_memory(self.lengths)
             self.view.bytes = <uint8_t *>_memory(self.names)
             self.lookup = lookup

@@ -59,7 +59,7 @@ columns_rows(lookup *l, const matrix *x, size_t limit, int entering, rows *out, 
             const uint32_t *const kept = column_id(&l->columns, column);
             uint32_t id = kept ? *kept : 0;
             if (UNLIKELY(!id)) {
-                id = column_look_up(l, column, growing && l->count < limit);
+                id = column_look_up(l, column, growing && l->last < limit);
                 if (!id && growing) {
                     l->refused++;
                     continue;
