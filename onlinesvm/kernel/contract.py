@@ -2,11 +2,11 @@
 
 A kernel module defines the 14 names of MODULE. Its lookups, rules, metrics, learners of many
 classes, views and extractors have the members of the protocols below, which share names for like
-things: 51 different names in all. A test holds both kernels to exactly these. The python kernel is
+things: 53 different names in all. A test holds both kernels to exactly these. The python kernel is
 the readable reference; it specifies them.
 
-*Rows* are a decoded batch of the kernel, Pieces of a large one, or Columns of a matrix. All are
-rows of names; Pieces never come to the kernel as they are.
+*Rows* are a decoded batch of the kernel, or Pieces of a large one, which never come to the kernel
+as they are.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm.config import LearnerConfig, Limits
-from onlinesvm.data.batch import CSR, BatchColumns, Columns
+from onlinesvm.data.batch import CSR, BatchColumns
 from onlinesvm.data.label_sets import LabelSets, LearnedSets
 from onlinesvm.data.learned import Learned
+from onlinesvm.data.matrix import Targets
 from onlinesvm.data.pieces import Decoded, Pieces
 from onlinesvm.data.sweep import Sweep
 from onlinesvm.model.rules.layout import Layout
@@ -41,12 +42,12 @@ MODULE = (
     "Multiclass",
     "Multilabel",
     "decode",
+    "decode_columns",
     "encode",
     "learn",
     "parse_block",
     "score",
     "score_fixed",
-    "screen_matrix",
 )
 
 # Of each kind of object, the public members.
@@ -56,6 +57,7 @@ MEMBERS = {
         "entered",
         "id",
         "ids",
+        "join",
         "last",
         "left_out",
         "max_features",
@@ -82,21 +84,21 @@ MEMBERS = {
     ),
     "Metrics": ("dump", "observe", "probabilities", "reserve", "restore"),
     "Multiclass": (
-        "coefficients", "drop", "feature", "learn", "max_labels", "max_labels_per_feature",
+        "coefficients", "drop", "enter", "feature", "learn", "max_labels", "max_labels_per_feature",
         "move", "open_gap", "probabilities", "reserve", "restore", "score", "states", "strengths",
-        "view",
+        "texts", "view",
     ),
     "Multilabel": (
-        "coefficients", "drop", "feature", "learn", "max_labels", "max_labels_per_feature",
+        "coefficients", "drop", "enter", "feature", "learn", "max_labels", "max_labels_per_feature",
         "move", "open_gap", "probabilities", "reserve", "restore", "score", "states", "strengths",
-        "threshold", "view",
+        "texts", "threshold", "view",
     ),
     "View": ("arrays", "close", "scalars"),
     "Extractor": ("check", "extract", "options", "reads_maps", "reads_text"),
 }  # fmt: skip
 
 # `Any` stands for the kernel's own batch.
-Rows = BatchColumns | Columns | Pieces
+Rows = BatchColumns | Pieces
 Arrays = Mapping[str, NDArray[np.generic]]
 
 
@@ -134,9 +136,16 @@ class KernelLookup(Protocol):
     @property
     def sweep(self) -> Sweep | None: ...
     def ids(
-        self, rows: Any, *, grow: bool = False, first: int = 0, stop: int | None = None
+        self,
+        rows: Any,
+        *,
+        grow: bool = False,
+        first: int = 0,
+        stop: int | None = None,
+        tagged: bool = False,
     ) -> CSR: ...
     def entered(self) -> tuple[int, bytes]: ...
+    def join(self, lengths: NDArray[np.uint32], names: NDArray[np.uint8]) -> NDArray[np.int32]: ...
     def reserve(self, parts: Iterable[Any]) -> int: ...
     def prune(self, kept: NDArray[np.bool_]) -> None: ...
     def view(self) -> KernelView: ...
@@ -197,7 +206,10 @@ class KernelMultilabel(Protocol):
     def probabilities(self, scores: NDArray[np.float32]) -> NDArray[np.float64]: ...
     def feature(
         self, id: int
-    ) -> tuple[NDArray[np.int32], NDArray[np.float32], tuple[float, int, int, int]]: ...
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32], tuple[float, int, int, int, int]]: ...
+    def enter(self, first: int, tags: bytes) -> None: ...
+    @property
+    def texts(self) -> tuple[int, ...]: ...
     def drop(self, label: int) -> None: ...
     def reserve(self, csr: CSR, labels: LabelSets, n: int = 0) -> None: ...
     def strengths(self, ids: NDArray[np.int32]) -> NDArray[np.float64]: ...
@@ -253,7 +265,10 @@ class KernelMulticlass(Protocol):
     def probabilities(self, scores: NDArray[np.float32]) -> NDArray[np.float64]: ...
     def feature(
         self, id: int
-    ) -> tuple[NDArray[np.int32], NDArray[np.float32], tuple[float, int, int, int]]: ...
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32], tuple[float, int, int, int, int]]: ...
+    def enter(self, first: int, tags: bytes) -> None: ...
+    @property
+    def texts(self) -> tuple[int, ...]: ...
     def drop(self, label: int) -> None: ...
     def reserve(self, csr: CSR, labels: Any, n: int = 0) -> None: ...
     def strengths(self, ids: NDArray[np.int32]) -> NDArray[np.float64]: ...
@@ -301,9 +316,13 @@ class Kernel(Protocol):
     def parse_block(
         self, parser: Any, block: bytes, start: int, room: Any, *, skip_bad: bool = False
     ) -> Any: ...
-    def screen_matrix(
-        self, indptr: NDArray[Any], values: NDArray[np.float64], limit: float
-    ) -> tuple[int | None, bool, int]: ...
+    def decode_columns(
+        self,
+        indptr: NDArray[np.int64],
+        columns: NDArray[Any],
+        data: NDArray[np.float64],
+        targets: Targets | None,
+    ) -> BatchColumns: ...
     def learn(
         self,
         lookup: Any,

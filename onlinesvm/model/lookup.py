@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm.config import MAX_MAGNITUDE, MIN_MAGNITUDE
-from onlinesvm.data.batch import CSR, Batch, BatchColumns, Columns, Name
+from onlinesvm.data.batch import CSR, Batch, BatchColumns, Name
 from onlinesvm.data.sweep import Sweep, check_rows, check_sweep
 from onlinesvm.model.view import View
 from onlinesvm.text.categories import CountedFields, check_categories
@@ -85,28 +85,32 @@ class Lookup:
         return self._ids.get(name, PAD)
 
     def ids(
-        self, rows: Batch | Columns, *, grow: bool = False, first: int = 0, stop: int | None = None
+        self,
+        rows: Batch,
+        *,
+        grow: bool = False,
+        first: int = 0,
+        stop: int | None = None,
+        tagged: bool = False,
     ) -> CSR:
         """The rows `first` … `stop` − 1 over ids, None for all. Duplicates are summed in order, at
         the place of the first; each sum keeps the magnitudes of a value: beyond 1e50 it is 1e50
         with its sign, below 1e−50 it is 0.
 
-        Unknown features are PAD, and the lookup stays as it is. With `grow`, new features are
+        Unknown features are PAD, or with `tagged` the negative of their tag; the lookup stays as it
+        is. With `grow`, new features are
         entered; a row of importance 0 enters none. A cross of too many values is as if absent (see
-        `onlinesvm.text.categories`). Raises ValueError for rows that cannot be walked and for
-        others than there are.
+        `onlinesvm.text.categories`). Raises ValueError for other rows than there are.
         """
         stop = check_rows(first, stop, len(rows))
-        if isinstance(rows, Columns):
-            rows.check()
         made: list[dict[int | bytes, float]] = []
-        marks = rows.marks if isinstance(rows, Batch) else {}
-        tags = rows.tags if isinstance(rows, Batch) else []
+        found: list[int] = []
+        marks, tags = rows.marks, rows.tags
         if grow:
             self._entered = []
         for i in range(first, stop):
             row: dict[int | bytes, float] = {}
-            growing = grow and (rows.importances is None or rows.importances[i] > 0)
+            growing = grow and rows.importances[i] > 0
             left_out = self._left_out(rows, i) if marks else ()
             for j, (name, value) in enumerate(rows.features(i), int(rows.indptr[i])):
                 if j in left_out:
@@ -125,16 +129,19 @@ class Lookup:
                     if len(marks.get(j, ())) == 1:
                         self._fields.add(*marks[j])
                 key = id or name  # a name without an id stands for itself
-                row[key] = _bounded(row[key] + value) if key in row else value
+                if key not in row:
+                    row[key] = value
+                    found.append(id or (-tags[j] if tagged and tags else PAD))
+                else:
+                    row[key] = _bounded(row[key] + value)
             made.append(row)
-        return _csr(made)
+        return _csr(made, found)
 
     def left_out(self, batch: Batch) -> list[int]:
         """The features of `batch` that are crosses of too many values, as it stands."""
         return [j for i in range(len(batch)) for j in sorted(self._left_out(batch, i))]
 
-    def _left_out(self, batch: Batch | Columns, i: int) -> set[int]:
-        assert isinstance(batch, Batch)
+    def _left_out(self, batch: Batch, i: int) -> set[int]:
         features = range(batch.indptr[i], batch.indptr[i + 1])
         marks = {j: batch.marks[j] for j in features if j in batch.marks}
         return {
@@ -176,14 +183,14 @@ class Lookup:
         if first + n > self.last:
             self.sweep, self.last = None, low
 
-    def reserve(self, parts: Iterable[Batch | Columns]) -> int:
+    def reserve(self, parts: Iterable[Batch]) -> int:
         """Reserve memory for all names of `parts`, as if all were new, so that growing by them
         cannot fail. A dict cannot reserve; the native lookup can.
 
         Returns the largest id that they can bring, for the rule's `reserve`. Raises MemoryError,
         and nothing has changed then.
         """
-        names = sum(len(p.columns if isinstance(p, Columns) else p.names) for p in parts)
+        names = sum(len(part.names) for part in parts)
         return min(self.last + names, max(self.last, self.max_features))
 
     def view(self) -> View:
@@ -193,6 +200,21 @@ class Lookup:
         lengths = np.fromiter(map(len, self._names), dtype=np.uint32, count=len(self._names))
         names = np.frombuffer(b"".join(self._names), dtype=np.uint8)
         return View({"lengths": lengths, "names": names}, {})
+
+    def join(self, lengths: NDArray[np.uint32], names: NDArray[np.uint8]) -> NDArray[np.int32]:
+        """The ids of names, as a view has them, int32[n]: new ones are entered up to
+        `max_features`, then they are PAD. Raises ValueError if the lengths do not fit.
+        """
+        ids = []
+        for name in _cut(lengths, names):
+            id = self._ids.get(name, PAD)
+            if not id and self.last < self.max_features:
+                self.last += 1
+                id = self._ids[name] = self.last
+                self._names.append(name)
+                self.name_bytes += len(name)
+            ids.append(id)
+        return np.array(ids, dtype=np.int32)
 
     def restore(
         self,
@@ -204,21 +226,26 @@ class Lookup:
         """Replace the names by those of a view, the `categories`, and the prune under way. Raises
         ValueError if two are equal, or the parts do not fit.
         """
-        total = int(lengths.sum(dtype=np.uint64))
-        if total != len(names):
-            raise ValueError(f"expected names of {total} bytes, got {len(names)}")
-        ends = np.cumsum(lengths, dtype=np.int64).tolist()
-        text = names.tobytes()
-        found = [text[start:end] for start, end in pairwise([0, *ends])]
+        found = _cut(lengths, names)
         check_sweep(sweep, len(found))
         low, gap = (0, 0) if sweep is None else (sweep[0], Sweep(*sweep).gap)
         ids = {name: i if i <= low else i + gap for i, name in enumerate(found, 1)}
         if len(ids) != len(found):
             raise ValueError("expected distinct names, got one twice")
         self._fields = CountedFields(check_categories(categories))
-        self._ids, self._names, self.name_bytes = ids, found, total
+        self._ids, self._names, self.name_bytes = ids, found, len(names)
         self.sweep = None if sweep is None else Sweep(*sweep)
         self.last = len(found) + gap
+
+
+def _cut(lengths: NDArray[np.uint32], names: NDArray[np.uint8]) -> list[bytes]:
+    """The names that lie end to end. Raises ValueError if the lengths do not fit."""
+    total = int(lengths.sum(dtype=np.uint64))
+    if total != len(names):
+        raise ValueError(f"expected names of {total} bytes, got {len(names)}")
+    ends = np.cumsum(lengths, dtype=np.int64).tolist()
+    text = names.tobytes()
+    return [text[start:end] for start, end in pairwise([0, *ends])]
 
 
 def _bounded(total: float) -> float:
@@ -228,9 +255,8 @@ def _bounded(total: float) -> float:
     return min(max(total, -MAX_MAGNITUDE), MAX_MAGNITUDE)
 
 
-def _csr(rows: list[dict[int | bytes, float]]) -> CSR:
+def _csr(rows: list[dict[int | bytes, float]], indices: list[int]) -> CSR:
     indptr = np.zeros(len(rows) + 1, dtype=np.int64)
     np.cumsum([len(row) for row in rows], out=indptr[1:])
-    indices = [PAD if isinstance(key, bytes) else key for row in rows for key in row]
     data = [value for row in rows for value in row.values()]
     return CSR(indptr, np.array(indices, dtype=np.int32), np.array(data, dtype=np.float64))

@@ -71,6 +71,7 @@ import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Protocol
 
 import msgpack
@@ -95,6 +96,7 @@ CHUNK_BYTES = 2**20
 # Of many classes, the arrays by feature: how many numbers each has for one.
 CLASS_NUMBERS = {
     "mean_squares": 1, "ages": 1, "runs": 1, "seen": 1, "row_lengths": 1, "second_orders": 4,
+    "views": 1,
 }  # fmt: skip
 
 
@@ -155,9 +157,7 @@ class Snapshot:
     @property
     def limits(self) -> Limits:
         """The limits that held when it was taken, as far as it holds them."""
-        limits = Limits(
-            max_features=self.max_features, max_labels_per_feature=self.max_labels_per_feature
-        )
+        limits = _limits(self.max_features, self.max_labels_per_feature)
         if self.bounds is None:
             return limits.under(self.config.rule)
         return limits.bounded(*self.bounds)
@@ -246,6 +246,12 @@ def dense(
         name: without_gap(array, sweep, each[name]) if name in each else array
         for name, array in arrays.items()
     }
+
+
+@lru_cache(maxsize=1024)
+def _limits(max_features: int, max_labels_per_feature: int) -> Limits:
+    """One object for all snapshots of these limits."""
+    return Limits(max_features=max_features, max_labels_per_feature=max_labels_per_feature)
 
 
 def bytes_of(array: NDArray[Any]) -> memoryview:

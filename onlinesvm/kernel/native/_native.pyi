@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from onlinesvm.config import LearnerConfig, Limits
-from onlinesvm.data.batch import CSR, Columns
+from onlinesvm.data.batch import CSR
 from onlinesvm.data.label import AnyLabel
 from onlinesvm.data.label_sets import LabelSets, LearnedSets
 from onlinesvm.data.learned import Learned
+from onlinesvm.data.matrix import Targets
 from onlinesvm.data.sweep import Sweep
 from onlinesvm.model.rules.layout import Layout
 from onlinesvm.text.options import TextOptions
@@ -23,12 +24,12 @@ __all__ = [
     "Metrics",
     "Multiclass",
     "decode",
+    "decode_columns",
     "encode",
     "learn",
     "parse_block",
     "score",
     "score_fixed",
-    "screen_matrix",
 ]
 
 NAME: str
@@ -94,12 +95,19 @@ class Lookup:
     @property
     def sweep(self) -> Sweep | None: ...
     def ids(
-        self, rows: Batch | Columns, *, grow: bool = False, first: int = 0, stop: int | None = None
+        self,
+        rows: Batch,
+        *,
+        grow: bool = False,
+        first: int = 0,
+        stop: int | None = None,
+        tagged: bool = False,
     ) -> CSR: ...
     def entered(self) -> tuple[int, bytes]: ...
-    def reserve(self, parts: Iterable[Batch | Columns]) -> int: ...
+    def reserve(self, parts: Iterable[Batch]) -> int: ...
     def prune(self, kept: NDArray[np.bool_]) -> None: ...
     def view(self) -> View: ...
+    def join(self, lengths: NDArray[np.uint32], names: NDArray[np.uint8]) -> NDArray[np.int32]: ...
     def restore(
         self,
         lengths: NDArray[np.uint32],
@@ -150,7 +158,10 @@ class Multiclass:
     def probabilities(self, scores: NDArray[np.float32]) -> NDArray[np.float64]: ...
     def feature(
         self, id: int
-    ) -> tuple[NDArray[np.int32], NDArray[np.float32], tuple[float, int, int, int]]: ...
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32], tuple[float, int, int, int, int]]: ...
+    def enter(self, first: int, tags: bytes) -> None: ...
+    @property
+    def texts(self) -> tuple[int, ...]: ...
     def drop(self, label: int) -> None: ...
     def reserve(self, csr: CSR, labels: ArrayLike, n: int = 0) -> None: ...
     def strengths(self, ids: NDArray[np.int32]) -> NDArray[np.float64]: ...
@@ -184,18 +195,21 @@ def encode(batch: Batch, *, labelled: bool) -> bytes: ...
 def parse_block(
     parser: Any, block: bytes, start: int, room: Any, *, skip_bad: bool = False
 ) -> Any: ...
-def screen_matrix(
-    indptr: NDArray[Any], values: NDArray[np.float64], limit: float
-) -> tuple[int | None, bool, int]: ...
+def decode_columns(
+    indptr: NDArray[np.int64],
+    columns: NDArray[Any],
+    data: NDArray[np.float64],
+    targets: Targets | None,
+) -> Batch: ...
 def learn(
     lookup: Lookup,
     rule: Rule,
     metrics: Metrics,
-    rows: Batch | Columns,
+    rows: Batch,
     signs: ArrayLike,
     weights: ArrayLike | None,
     first: int = 0,
     stop: int | None = None,
 ) -> NDArray[np.float64]: ...
-def score(lookup: Lookup, rule: Rule, rows: Batch | Columns) -> NDArray[np.float64]: ...
+def score(lookup: Lookup, rule: Rule, rows: Batch) -> NDArray[np.float64]: ...
 def score_fixed(csr: CSR, weights: ArrayLike, bias: float) -> NDArray[np.float64]: ...

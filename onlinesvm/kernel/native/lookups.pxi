@@ -40,18 +40,11 @@ cdef class Lookup:
 
     def reserve(self, parts):
         """Memory for all names of `parts`. See onlinesvm.model.lookup.Lookup.reserve."""
-        cdef size_t names = 0, size = 0, room, columns
-        cdef matrix x
+        cdef size_t names = 0, size = 0, room
+        cdef Batch part
         for part in parts:
-            if isinstance(part, Batch):
-                names += (<Batch>part).columns.count
-                size += (<Batch>part).columns.name_bytes
-            else:
-                part = _matrix(part, &x)
-                columns = x.indptr[x.samples]
-                columns = matrix_names(columns, matrix_largest(&x, columns))
-                names += columns
-                size += columns * DIGITS_MOST
+            names += part.columns.count
+            size += part.columns.name_bytes
         _lock(self.lock)
         try:
             room = lookup_room(&self.table, self.limit())
@@ -85,12 +78,10 @@ cdef class Lookup:
         """The bytes of all names."""
         return self.table.arena.bytes + self.table.moved.bytes
 
-    def ids(self, object rows not None, *, bint grow=False, size_t first=0, stop=None):
+    def ids(self, Batch rows not None, *, bint grow=False, size_t first=0, stop=None,
+            bint tagged=False):
         """`rows` over ids. See onlinesvm.model.lookup.Lookup.ids."""
-        cdef size_t end = _stop_of(first, stop, len(rows))
-        if isinstance(rows, Batch):
-            return self.ids_of_batch(rows, grow, first, end)
-        return self.ids_of_columns(_slice_of(rows, first, end), grow)
+        return self.ids_of_batch(rows, grow, first, _stop_of(first, stop, len(rows)), tagged)
 
     def entered(self):
         """The first id and the tags. See onlinesvm.model.lookup.Lookup.entered."""
@@ -149,19 +140,21 @@ cdef class Lookup:
             raise MemoryError
         return 0
 
-    cdef size_t grow_batch(self, Batch b, size_t first, size_t stop, rows *out) noexcept nogil:
+    cdef size_t grow_batch(self, Batch b, size_t first, size_t stop, const uint8_t *tags,
+                           rows *out) noexcept nogil:
         """Bring samples of a batch over ids, their new names entered; under the lock. How many
         elements there are.
         """
         cdef growth how
         how.first, how.stop, how.limit = first, stop, self.bound
-        return lookup_grow(&self.table, &b.columns, &how, out)
+        return lookup_grow(&self.table, &b.columns, &how, tags, out)
 
-    cdef object ids_of_batch(self, Batch b, bint growing, size_t first, size_t stop):
+    cdef object ids_of_batch(self, Batch b, bint growing, size_t first, size_t stop, bint tagged):
         cdef rows out
         cdef size_t stored, count, samples
+        cdef const uint8_t *tags = b.columns.tags if tagged else NULL
         if not growing and not (first == 0 and stop == b.columns.samples):
-            return self.ids_of_batch(b, False, 0, b.columns.samples).rows(first, stop)
+            return self.ids_of_batch(b, False, 0, b.columns.samples, tagged).rows(first, stop)
         samples = stop - first
         count = <size_t>(b.columns.indptr[stop] - b.columns.indptr[first])
         indptr, indices, data = _rows(samples, count, &out)
@@ -173,47 +166,12 @@ cdef class Lookup:
             self.reserve_batch(b, growing)
             with nogil:
                 if growing:
-                    stored = self.grow_batch(b, first, stop, &out)
+                    stored = self.grow_batch(b, first, stop, tags, &out)
                 else:
-                    stored = lookup_find(&self.table, &b.columns, &out)
+                    stored = lookup_find(&self.table, &b.columns, tags, &out)
         finally:
             lookup_end(&self.table)
             PyThread_release_lock(self.lock)
-        if stored < count:
-            indices, data = indices[:stored], data[:stored]
-        return CSR(indptr, indices, data)
-
-    cdef object ids_of_columns(self, object columns, bint growing):
-        cdef rows out
-        cdef matrix x
-        cdef size_t limit = 0, names, stored, count
-        cdef uint64_t largest
-        held = _matrix(columns, &x)
-        if growing:
-            self.table.tagged = 0
-        if not x.importances:
-            ones = np.ones(x.samples)
-            x.importances = <const double *>_memory(ones)
-        count = x.indptr[x.samples] - x.indptr[0]
-        largest = matrix_largest(&x, x.indptr[x.samples])
-        indptr, indices, data = _rows(x.samples, count, &out)
-        _lock(self.lock)
-        try:
-            if not lookup_begin(&self.table, matrix_longest(&x)):
-                raise MemoryError
-            if not column_map_reserve(&self.table.columns, largest):
-                raise MemoryError
-            if growing:
-                limit = self.limit()
-                names = min(matrix_names(x.indptr[x.samples], largest), lookup_room(&self.table, limit))
-                if not lookup_reserve(&self.table, names, names * DIGITS_MOST):
-                    raise MemoryError
-            with nogil:
-                stored = lookup_columns(&self.table, &x, limit, growing, &out)
-        finally:
-            lookup_end(&self.table)
-            PyThread_release_lock(self.lock)
-        del held
         if stored < count:
             indices, data = indices[:stored], data[:stored]
         return CSR(indptr, indices, data)
@@ -253,6 +211,33 @@ cdef class Lookup:
             else:
                 names_copy(v, v.n)
                 v = v.next
+
+    def join(self, lengths, names):
+        """The ids of names. See onlinesvm.model.lookup.Lookup.join."""
+        cdef size_t n, limit, size
+        cdef const uint32_t *sizes
+        cdef const uint8_t *text
+        cdef int32_t *found
+        lengths = _vector(lengths, np.uint32)
+        names = _vector(names, np.uint8)
+        n, size = len(lengths), len(names)
+        total = int(lengths.sum(dtype=np.uint64))
+        if total != len(names):
+            raise ValueError(f"expected names of {total} bytes, got {len(names)}")
+        sizes = <const uint32_t *>_memory(lengths)
+        text = <const uint8_t *>_memory(names)
+        ids = _empty(n, np.int32)
+        found = <int32_t *>_memory(ids)
+        _lock(self.lock)
+        try:
+            limit = self.limit()
+            if not lookup_reserve(&self.table, n, size):
+                raise MemoryError
+            with nogil:
+                lookup_join(&self.table, sizes, text, n, limit, found)
+        finally:
+            PyThread_release_lock(self.lock)
+        return ids
 
     def restore(self, lengths, names, categories=(), sweep=None):
         """See onlinesvm.model.lookup.Lookup.restore."""
@@ -299,18 +284,6 @@ cdef class Lookup:
 cdef size_t _stop_of(size_t first, object stop, size_t n) except? 0:
     """Where rows from `first` on end, checked. See onlinesvm.model.lookup.check_rows."""
     return check_rows(first, stop, n)
-
-
-cdef object _slice_of(object columns, size_t first, size_t stop):
-    """The rows first … stop − 1 of a matrix."""
-    cdef int64_t start, end
-    if first == 0 and stop == <size_t>len(columns):
-        return columns
-    start, end = columns.indptr[first], columns.indptr[stop]
-    return Columns(
-        np.asarray(columns.indptr[first:stop + 1], dtype=np.int64) - start,
-        columns.columns[start:end], columns.data[start:end],
-        importances=None if columns.importances is None else columns.importances[first:stop])
 
 
 cdef int _restore_fields(lookup *made, list categories) except -1:

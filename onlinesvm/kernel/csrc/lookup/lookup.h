@@ -9,7 +9,6 @@
 #define ONLINESVM_LOOKUP_H
 
 #include "codec/batch.h"
-#include "lookup/column_map.h"
 #include "lookup/fields.h"
 #include "lookup/table.h"
 #include "memory/rows.h"
@@ -46,7 +45,6 @@ typedef struct {
     size_t reserved; /* the count up to which the table's room was reserved */
     uint64_t refused; /* features that were left out, as the lookup was full */
     walk *walk; /* of the walk under way */
-    column_map columns;
     uint8_t *tags; /* of the names that the last batch entered */
     size_t tags_room, tagged;
     counted_fields *fields; /* NULL before there is a category whose field is crossed */
@@ -75,7 +73,6 @@ static void lookup_clear(lookup *l)
     arena_clear(&l->moved);
     region_free_all(l->retired);
     walk_free(l->walk);
-    column_map_clear(&l->columns);
     free(l->tags);
     fields_free(l->fields);
     lookup_init(l);
@@ -169,12 +166,12 @@ typedef struct {
 
 /* `b` over ids, into rows with room for all its features; how many elements they hold. With `how`,
  * new names of samples with an importance above 0 become ids; other unknown names are id 0, and so
- * are all without it. Duplicates are summed at the place of the first. A cross of too
- * many values is as if absent. The sets of keys, the names to be entered, their tags and the marks
- * must have been reserved.
+ * are all without it; where `tags` of the features are given, they are the negative of their tag.
+ * Duplicates are summed at the place of the first. A cross of too many values is as if absent. The
+ * sets of keys, the names to be entered, their tags and the marks must have been reserved.
  */
 static inline __attribute__((always_inline)) size_t
-lookup_rows(lookup *l, const batch *b, const growth *how, rows *out)
+lookup_rows(lookup *l, const batch *b, const growth *how, const uint8_t *tags, rows *out)
 {
     const uint8_t *guesses[GUESSES];
     const feature *features = b->features;
@@ -255,7 +252,7 @@ lookup_rows(lookup *l, const batch *b, const growth *how, rows *out)
                 continue;
             }
             set->slots[place] = (seen_slot){set->stamp, key, (uint32_t)j, (uint32_t)(k - start)};
-            out->indices[k] = (int32_t)id;
+            out->indices[k] = LIKELY(id || !tags) ? (int32_t)id : -(int32_t)tags[j];
             out->data[k++] = f->value;
         }
         out->indptr[i - first + 1] = (int64_t)k;
@@ -291,14 +288,15 @@ static void lookup_end(lookup *l)
     }
 }
 
-static size_t lookup_grow(lookup *l, const batch *b, const growth *how, rows *out)
+static size_t lookup_grow(lookup *l, const batch *b, const growth *how, const uint8_t *tags,
+                          rows *out)
 {
-    return lookup_rows(l, b, how, out);
+    return lookup_rows(l, b, how, tags, out);
 }
 
-static size_t lookup_find(lookup *l, const batch *b, rows *out)
+static size_t lookup_find(lookup *l, const batch *b, const uint8_t *tags, rows *out)
 {
-    return lookup_rows(l, b, NULL, out);
+    return lookup_rows(l, b, NULL, tags, out);
 }
 
 /* The names of a dump, `count` of them of `lengths`, end to end in `names`, into a lookup just
@@ -352,6 +350,36 @@ static int lookup_restore(lookup *l, const uint32_t *lengths, const uint8_t *nam
         }
     }
     return 1;
+}
+
+/* The ids of names, new ones entered while there are fewer than `limit`, 0 for the others; room for
+ * all was reserved. */
+static void lookup_join(lookup *l, const uint32_t *lengths, const uint8_t *names, size_t count,
+                        size_t limit, int32_t *ids)
+{
+    enum { AHEAD = 32 };
+    uint64_t hashes[AHEAD];
+    const uint8_t *at[AHEAD];
+    size_t i;
+    for (i = 0; i < count + AHEAD; i++) {
+        if (i >= AHEAD) {
+            const size_t k = i % AHEAD;
+            const uint32_t length = lengths[i - AHEAD];
+            vacancy end = {NULL, NULL};
+            uint32_t id = table_search(&l->table, hashes[k], at[k], length, &end);
+            if (!id && l->last < limit)
+                id = lookup_enter(l, hashes[k], at[k], length, end);
+            ids[i - AHEAD] = (int32_t)id;
+        }
+        if (i < count) {
+            const size_t k = i % AHEAD;
+            hashes[k] = hash_bytes(names, lengths[i]);
+            at[k] = names;
+            names += lengths[i];
+            table_prefetch(&l->table, hashes[k]);
+            table_prefetch_count(&l->table, hashes[k]);
+        }
+    }
 }
 
 #endif

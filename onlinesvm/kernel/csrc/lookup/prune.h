@@ -77,7 +77,6 @@ static void lookup_sweep(lookup *l, size_t n, const uint8_t *kept, int is_viewed
     }
     l->next += (uint32_t)n;
     l->reserved -= l->reserved > before - l->count ? before - l->count : l->reserved;
-    column_map_clear(&l->columns);
     if (l->next > l->last)
         sweep_end(l);
     if (!is_viewed) {
