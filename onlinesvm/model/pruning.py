@@ -140,7 +140,7 @@ class Pruning:
         if not (
             0 <= unjudged <= there - first + 1
             and first + unjudged - 1 <= last <= there
-            and 0 <= equal <= unjudged
+            and 0 <= equal <= there
             and 0.0 <= threshold < math.inf
         ):
             raise ValueError(f"prune: expected one of {there} ids, got {list(dumped)}")

@@ -264,6 +264,33 @@ def test_the_policy_is_part_of_the_configuration() -> None:
         LearnerConfig(max_features_policy="forget")
 
 
+@pytest.mark.parametrize("task", ["multiclass", "multilabel", "ranking"])
+def test_models_of_other_tasks_prune_alike(task: str) -> None:
+    random = np.random.default_rng(7)
+    rows = [{f"w{j}": 1.0 for j in random.integers(0, 60, 5)} for _ in range(160)]
+    samples: list[Any] = []
+    for i, row in enumerate(rows):
+        label = f"label {i % 4}"
+        second: Any = label if task == "multiclass" else [label, "even" if i % 2 else "odd"]
+        samples.append((row, rows[i - 1] if task == "ranking" else second))
+    found = []
+    with in_small_steps():
+        for name in kernels.KERNELS:
+            for size in (1, 7, 160):
+                model = bounded(kernels.load(name), 40, rule="hedge", task=task)
+                within = 0
+                for start in range(0, len(samples), size):
+                    model.learn(samples[start : start + size])
+                    taken = model.snapshot()
+                    within += taken.prune is not None
+                    again = from_bytes(to_bytes(taken))
+                    assert again.digest() == taken.digest()
+                    model = OnlineSVM.from_snapshot(again, kernel=name, limits=model.limits)
+                assert within > 0 or size == 160
+                found.append((digest(model), dict(model.lookup)))
+    assert found[1:] == found[:-1]
+
+
 def stream(n: int, seed: int) -> list[tuple[list[str], int]]:
     """Features that come and go, with many ties and long and short names."""
     random = np.random.default_rng(seed)
