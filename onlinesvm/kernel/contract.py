@@ -5,8 +5,8 @@ classes, views and extractors have the members of the protocols below, which sha
 things: 46 different names in all. A test holds both kernels to exactly these. The python kernel is
 the readable reference; it specifies them.
 
-*Rows* are a decoded batch of the kernel, Pieces of a large one, or Columns of a matrix. All are
-rows of names; Pieces never come to the kernel as they are.
+*Rows* are a decoded batch of the kernel, or Pieces of a large one, which never come to the kernel
+as they are.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm.config import LearnerConfig, Limits
-from onlinesvm.data.batch import CSR, BatchColumns, Columns
+from onlinesvm.data.batch import CSR, BatchColumns
 from onlinesvm.data.label_sets import LabelSets, LearnedSets
 from onlinesvm.data.learned import Learned
+from onlinesvm.data.matrix import Targets
 from onlinesvm.data.pieces import Decoded, Pieces
 from onlinesvm.model.rules.layout import Layout
 from onlinesvm.text.constants import PIECE_FEATURES
@@ -40,12 +41,12 @@ MODULE = (
     "Multiclass",
     "Multilabel",
     "decode",
+    "decode_columns",
     "encode",
     "learn",
     "parse_block",
     "score",
     "score_fixed",
-    "screen_matrix",
 )
 
 # Of each kind of object, the public members.
@@ -89,7 +90,7 @@ MEMBERS = {
 }  # fmt: skip
 
 # `Any` stands for the kernel's own batch.
-Rows = BatchColumns | Columns | Pieces
+Rows = BatchColumns | Pieces
 Arrays = Mapping[str, NDArray[np.generic]]
 
 
@@ -122,7 +123,9 @@ class KernelLookup(Protocol):
     def left_out(self, batch: Any) -> list[int]: ...
     def __len__(self) -> int: ...
     def id(self, name: bytes) -> int: ...
-    def ids(self, rows: Any, *, grow: bool = False, first: int = 0) -> CSR: ...
+    def ids(
+        self, rows: Any, *, grow: bool = False, first: int = 0, tagged: bool = False
+    ) -> CSR: ...
     def entered(self) -> tuple[int, bytes]: ...
     def reserve(self, parts: Iterable[Any]) -> int: ...
     def prune(self, kept: NDArray[np.bool_]) -> None: ...
@@ -181,7 +184,10 @@ class KernelMultilabel(Protocol):
     def probabilities(self, scores: NDArray[np.float32]) -> NDArray[np.float64]: ...
     def feature(
         self, id: int
-    ) -> tuple[NDArray[np.int32], NDArray[np.float32], tuple[float, int, int, int]]: ...
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32], tuple[float, int, int, int, int]]: ...
+    def enter(self, first: int, tags: bytes) -> None: ...
+    @property
+    def texts(self) -> tuple[int, ...]: ...
     def drop(self, label: int) -> None: ...
     def reserve(self, csr: CSR, labels: LabelSets, n: int = 0) -> None: ...
     def prune(self, n: int, keep_ids: Any, remaining: int) -> NDArray[np.bool_]: ...
@@ -235,7 +241,10 @@ class KernelMulticlass(Protocol):
     def probabilities(self, scores: NDArray[np.float32]) -> NDArray[np.float64]: ...
     def feature(
         self, id: int
-    ) -> tuple[NDArray[np.int32], NDArray[np.float32], tuple[float, int, int, int]]: ...
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32], tuple[float, int, int, int, int]]: ...
+    def enter(self, first: int, tags: bytes) -> None: ...
+    @property
+    def texts(self) -> tuple[int, ...]: ...
     def drop(self, label: int) -> None: ...
     def reserve(self, csr: CSR, labels: Any, n: int = 0) -> None: ...
     def prune(self, n: int, keep_ids: Any, remaining: int) -> NDArray[np.bool_]: ...
@@ -281,9 +290,13 @@ class Kernel(Protocol):
     def parse_block(
         self, parser: Any, block: bytes, start: int, room: Any, *, skip_bad: bool = False
     ) -> Any: ...
-    def screen_matrix(
-        self, indptr: NDArray[Any], values: NDArray[np.float64], limit: float
-    ) -> tuple[int | None, bool, int]: ...
+    def decode_columns(
+        self,
+        indptr: NDArray[np.int64],
+        columns: NDArray[Any],
+        data: NDArray[np.float64],
+        targets: Targets | None,
+    ) -> BatchColumns: ...
     def learn(
         self,
         lookup: Any,

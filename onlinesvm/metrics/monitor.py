@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -84,12 +84,8 @@ def check_state(numbers: NDArray[np.float64]) -> None:
     totals, numbers = numbers[: len(TOTALS)], numbers[len(TOTALS) :]
     if not bool((totals >= 0.0).all() and np.isfinite(totals).all()):
         raise ValueError("metrics: totals: expected finite numbers from 0")
-    for name, (part, low, high) in PARTS.items():
-        if not bool(((numbers[part] >= low) & (numbers[part] <= high)).all()):  # nan neither
-            raise ValueError(
-                f"metrics: {name}: expected numbers from {low:g} to {high:g},"
-                f" got {numbers[part].min():g} to {numbers[part].max():g}"
-            )
+    if not bool(((numbers >= _LOW) & (numbers <= _HIGH)).all()):  # nan neither
+        _refuse(numbers)
     if numbers[0] != np.floor(numbers[0]):
         raise ValueError(f"metrics: samples: expected a whole number, got {numbers[0]:g}")
     for name, part in (("covariance", _COVARIANCE), ("information", _INFORMATION)):
@@ -117,6 +113,17 @@ def check_state(numbers: NDArray[np.float64]) -> None:
             f"metrics: drift: expected parts of the {since:g} samples, got {n:g}, {wrong:g},"
             f" {cut_n:g}, {cut_wrong:g}"
         )
+
+
+def _refuse(numbers: NDArray[np.float64]) -> NoReturn:
+    """Raise ValueError for the first part that is out of its bounds."""
+    for name, (part, low, high) in PARTS.items():
+        if not bool(((numbers[part] >= low) & (numbers[part] <= high)).all()):
+            raise ValueError(
+                f"metrics: {name}: expected numbers from {low:g} to {high:g},"
+                f" got {numbers[part].min():g} to {numbers[part].max():g}"
+            )
+    raise AssertionError("expected a part out of its bounds")
 
 
 def report(numbers: NDArray[np.float64]) -> dict[str, Any]:
@@ -178,5 +185,17 @@ PARTS: dict[str, tuple[slice, float, float]] = {
     "area's histograms": (slice(120, SIZE - len(TOTALS) - 6), 0.0, 1e200),
     "drift": (slice(SIZE - len(TOTALS) - 6, None), 0.0, 2.0**53),
 }
+
+
+def _bounds() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The least and the largest that each number of all parts may be."""
+    low, high = np.full(SIZE - len(TOTALS), -np.inf), np.full(SIZE - len(TOTALS), np.inf)
+    for part, least, most in PARTS.values():
+        low[part] = np.maximum(low[part], least)
+        high[part] = np.minimum(high[part], most)
+    return low, high
+
+
+_LOW, _HIGH = _bounds()
 # The names of a report.
 NAMES = tuple(report(Metrics(0.0).dump()))

@@ -17,7 +17,7 @@ cdef extern from "memory/rows.h" nogil:
         double *data
     const uint32_t MOST_IDS
     bint indptr_holds(const int64_t *indptr, size_t samples, size_t stored)
-    uint32_t rows_largest_id(const rows *r, size_t samples)
+    uint32_t rows_largest_id(const rows *r, size_t samples, int32_t least)
 
 cdef extern from "rules/score.h" nogil:
     bint score_flat(const rows *x, size_t samples, const double *weights, uint64_t end_id,
@@ -74,6 +74,15 @@ cdef extern from "codec/decode.h" nogil:
     int decode_body(batch *b, reader *r, size_t samples, const decode_limits *limits)
     int read_fields(batch *b, reader *r, const decode_limits *limits)
 
+cdef extern from "codec/columns.h" nogil:
+    ctypedef struct column_rows:
+        const int64_t *indptr
+        const int32_t *narrow
+        const int64_t *wide
+        const double *data
+        size_t samples
+    bint batch_of_columns(batch *b, const column_rows *x)
+
 cdef extern from "codec/number.h" nogil:
     const int POWER_LEAST, POWER_MOST
     void number_set_power(int q, uint64_t high, uint64_t low)
@@ -95,8 +104,6 @@ cdef extern from "codec/encode.h" nogil:
 cdef extern from "lookup/lookup.h" nogil:
     ctypedef struct arena:
         uint64_t bytes
-    ctypedef struct column_map:
-        size_t size
     ctypedef struct counted_field:
         size_t at, length
         uint64_t values
@@ -110,13 +117,11 @@ cdef extern from "lookup/lookup.h" nogil:
     void fields_decide(counted_fields *f, const batch *b, size_t k, size_t end)
     ctypedef struct lookup:
         arena arena
-        column_map columns
         uint32_t count
         uint64_t refused
         uint8_t *tags
         size_t tagged
         counted_fields *fields
-    const size_t DIGITS_MOST
     void lookup_init(lookup *l)
     void lookup_clear(lookup *l)
     size_t lookup_room(const lookup *l, size_t limit)
@@ -129,8 +134,9 @@ cdef extern from "lookup/lookup.h" nogil:
     ctypedef struct growth:
         size_t first, limit
         bint prunes
-    size_t lookup_grow(lookup *l, const batch *b, const growth *how, rows *out, size_t *rows_made)
-    size_t lookup_find(lookup *l, const batch *b, rows *out)
+    size_t lookup_grow(lookup *l, const batch *b, const growth *how, const uint8_t *tags,
+                       rows *out, size_t *rows_made)
+    size_t lookup_find(lookup *l, const batch *b, const uint8_t *tags, rows *out)
     int lookup_restore(lookup *l, const uint32_t *lengths, const uint8_t *names, size_t count)
 cdef extern from "lookup/names_view.h" nogil:
     ctypedef struct names_view:
@@ -143,32 +149,6 @@ cdef extern from "lookup/names_view.h" nogil:
     void names_open(names_view *v, names_view **views, const arena *a, size_t n)
     size_t names_copy(names_view *v, size_t limit)
     void names_leave(const names_view *v, names_view **views)
-
-cdef extern from "lookup/slab.h" nogil:
-    ctypedef struct matrix:
-        const int64_t *indptr
-        const int32_t *narrow
-        const int64_t *wide
-        const double *data
-        const double *importances
-        size_t samples
-    ctypedef struct slab:
-        size_t elements
-    size_t values_screen(const double *values, size_t n, double least, double most, int *small)
-    ctypedef struct row_ends:
-        const int32_t *narrow
-        const int64_t *wide
-        size_t samples
-    int64_t rows_screen(const row_ends *e, size_t stored)
-    uint64_t matrix_largest(const matrix *x, size_t count)
-    size_t matrix_names(size_t count, uint64_t largest)
-    size_t matrix_longest(const matrix *x)
-    bint column_map_reserve(column_map *m, uint64_t largest)
-    size_t lookup_columns(lookup *l, const matrix *x, size_t limit, bint entering, rows *out)
-    bint slab_init(slab *s, size_t longest, bint mapped)
-    void slab_clear(slab *s)
-    matrix slab_next(slab *s, const matrix *x, const row_ends *e, size_t start, size_t stored)
-    rows slab_rows(slab *s, lookup *l, const matrix *x, size_t limit, bint entering)
 
 cdef extern from "rules/sgd.h" nogil:
     ctypedef struct blocks:
@@ -259,8 +239,8 @@ cdef extern from "rules/hedge.h" nogil:
     bint hedge_score(const hedge *r, const rows *x, size_t samples, double *margins)
     void hedge_weights(const hedge *r, uint32_t first, size_t n, double *weights)
     int64_t hedge_seen(const hedge *r, uint32_t id)
-    void hedge_set_logs()
-    double hedge_log(uint64_t n)
+    void idf_set_logs()
+    double idf_log(uint64_t n)
     void hedge_expect_views(hedge *r)
     bint hedge_widen(hedge *r)
     void hedge_enter(hedge *r, uint32_t first, const uint8_t *tags, size_t n)
@@ -360,6 +340,7 @@ cdef extern from "lines/lines.h" nogil:
 
 cdef extern from "rules/multilabel.h" nogil:
     const size_t CLASS_EXPERTS, CLASS_JUDGED
+    const int CLASS_LEAST_INDEX
     ctypedef struct pieces:
         size_t total
     ctypedef struct lanes:
@@ -376,7 +357,9 @@ cdef extern from "rules/multilabel.h" nogil:
         blocks state
         pieces rows
         size_t labels, known, dropped
-        bint has_bias
+        bint has_bias, plain
+        int64_t *with_view "with"
+        double *logs
         uint8_t *states
         lanes *bias
         lanes bias_second
@@ -395,6 +378,7 @@ cdef extern from "rules/multilabel.h" nogil:
         int32_t *row_lengths
         int32_t *row_labels
         float *row_weights
+        uint8_t *tags
     void multiclass_init(multiclass *m, bint has_bias, uint32_t most)
     void multiclass_clear(multiclass *m)
     bint multiclass_reserve_labels(multiclass *m, size_t n)
@@ -409,6 +393,7 @@ cdef extern from "rules/multilabel.h" nogil:
     void multilabel_learn(multiclass *m, set_threshold *t, const rows *x, size_t samples,
                           const int64_t *starts, const int32_t *ids, const double *importances,
                           double *margins, int64_t *ends, int32_t *predicted)
+    void multiclass_enter(multiclass *m, uint32_t first, const uint8_t *tags, size_t n)
     void multiclass_drop(multiclass *m, size_t label)
     void multiclass_score(multiclass *m, const rows *x, size_t samples, float *mixed)
     void multiclass_learn(multiclass *m, const rows *x, size_t samples, const int32_t *labels,
