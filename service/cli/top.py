@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from onlinesvm.service.cli.interrupt import uninterrupted
 from onlinesvm.service.cli.parser import Parser, UsageError
 from onlinesvm.service.cli.target import add_daemon, client_of
+from onlinesvm.service.protocol import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -40,7 +41,7 @@ def top(arguments: argparse.Namespace) -> None:
         raise UsageError("top needs a terminal; onlinesvm stats prints the figures once")
     console = Console()
     with client_of(arguments) as client, contextlib.ExitStack() as stack:
-        figures = Figures(client)
+        figures = Figures(client, arguments.model or DEFAULT_MODEL)
         place = _Place(figures, arguments.model)
         figures.start()
         try:

@@ -11,6 +11,7 @@ from typing import Any
 
 from onlinesvm.service.client.client import Client
 from onlinesvm.service.errors import RequestRefused, ServiceError
+from onlinesvm.service.protocol import DEFAULT_MODEL
 from onlinesvm.service.turns import Pace, Turns
 
 __all__ = ["EVERY_S", "Figures", "Seen", "View"]
@@ -70,11 +71,12 @@ class View:
 
 class Figures:
     """Looks at a daemon on a thread of its own. `view` is the newest; `want` says of which models
-    figures are wanted.
+    figures are wanted. model: the one with whose figures those of the daemon come.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, model: str = DEFAULT_MODEL) -> None:
         self._client = client
+        self._model = model
         self._models: dict[str, Seen] = {}
         self._cursor, self._round, self._count = "", 0, 0
         self._turns = Turns()
@@ -119,7 +121,7 @@ class Figures:
                 )  # fmt: skip
 
     def _look(self) -> None:
-        daemon = self._client.request("stats", model="default")[0]
+        daemon = self._client.request("stats", model=self._model)[0]
         now = time.monotonic()
         pace = self._turns.take(daemon, now)
         self._look_at_list(now)

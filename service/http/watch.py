@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from heapq import nsmallest
 from typing import Any
 
 from onlinesvm.service.client.async_client import AsyncClient
@@ -131,7 +132,7 @@ class Watch:
     async def _look(self, second: int) -> None:
         began = time.perf_counter()
         try:
-            self.daemon = await self._client.stats()
+            self.daemon = await self._figures()
             self._take_daemon(second, (time.perf_counter() - began) * 1e3)
             await self._look_at_list(second)
             await self._look_at_models(second)
@@ -142,6 +143,18 @@ class Watch:
         except Exception as error:
             self.error = f"{type(error).__name__}: {error}"
             log.error("a look at the daemon failed", exc_info=error)
+
+    async def _figures(self) -> dict[str, Any]:
+        """The daemon's figures: with those of the model `default`, or of the first that there is
+        where that one is not permitted.
+        """
+        try:
+            return await self._client.stats()
+        except RequestRefused:
+            page, _ = await self._client.request("models", after="", limit=1)
+            if not page["models"]:
+                raise
+            return await self._client.model(page["models"][0]["name"]).stats()
 
     def _take_daemon(self, second: int, round_trip_ms: float) -> None:
         daemon = self.daemon
@@ -172,7 +185,7 @@ class Watch:
     async def _look_at_models(self, second: int) -> None:
         """Keep a row for each model that is watched, or among the most active."""
         names = [name for name, _ in self._watched.most_common(_WATCHED) if name in self.models]
-        active = sorted(self.models.values(), key=lambda seen: (-seen.rate, seen.name))[:_ACTIVE]
+        active = nsmallest(_ACTIVE, self.models.values(), key=lambda s: (-s.rate, s.name))
         names = list(dict.fromkeys([*names, *(seen.name for seen in active)]))
         self._make_room(names)
         is_listed = self.count <= _PAGE  # so each was seen just now

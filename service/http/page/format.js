@@ -70,6 +70,9 @@ export function loss(x) {
   return x === null || x === undefined ? NONE : x.toPrecision(3);
 }
 
+// A label as a query has it: labels are compared by their texts, in which true is 1.
+export const asText = (x) => (typeof x === "boolean" ? String(Number(x)) : String(x));
+
 // A label, none of which is known before its first sample.
 export function label(x, missing = "?") {
   return x === null || x === undefined ? missing : Array.isArray(x) ? x.join(", ") : String(x);

@@ -3,7 +3,7 @@
 import { Problem, ask, events } from "./door.js";
 
 const SECONDS = 3600;
-const MOST_WAIT_MS = 10000;
+const MOST_WAIT_MS = 4000;
 
 // Columns of rows, one a second, by name; t has the seconds.
 class Rows {

@@ -2,7 +2,7 @@
 
 import { Problem, ask, ofModel } from "./door.js";
 import { bar, h, named, say, visible } from "./dom.js";
-import { count, label, signed } from "./format.js";
+import { asText, count, label, signed } from "./format.js";
 
 const TOP = 15;
 const PAUSE_MS = 300;
@@ -32,7 +32,7 @@ export class Strongest {
 
   // Offer labels to choose from.
   know(labels) {
-    const texts = labels.slice(0, 500).map((one) => label(one));
+    const texts = labels.slice(0, 500).map(asText);
     if (this.offered === texts.join("\n")) return;
     this.offered = texts.join("\n");
     const chosen = this.choice.value;

@@ -21,7 +21,8 @@ export class Trial {
       placeholder: this.readsText ? "Type a text to see what the model makes of it" : "Type the names of features",
       oninput: () => this.later() });
     this.fault = h("p", { class: "fault small", role: "alert", hidden: true });
-    this.answer = h("div", { class: "answer", "aria-live": "polite" });
+    this.answer = h("div", { class: "answer" });
+    this.spoken = h("p", { class: "hidden-label", role: "status" });
     this.said = h("p", { class: "said small", role: "status", hidden: true });
     this.buttons = h("span", { class: "row" });
     this.list = h("datalist", { id: "known-labels" });
@@ -36,7 +37,7 @@ export class Trial {
     this.element = h("div", { class: "stack" },
       h("div", {}, h("div", { class: "head" }, h("h2", {}, h("label", { for: "sample" }, "Try it"))), this.input,
         h("p", { class: "muted small", id: "sample-hint" }, hint)),
-      this.fault, this.answer, this.lesson);
+      this.fault, this.spoken, this.answer, this.lesson);
     this.offer();
   }
 
@@ -78,8 +79,7 @@ export class Trial {
       const about = this.explains === null || this.explains === undefined ? {} : { label: this.explains };
       const explanation = await ask(ofModel(this.name, "/explain"), { body: { features, ...about } });
       if (turn !== this.turn) return;
-      this.features = features;
-      this.predicted_ = predicted;
+      this.shown = predicted;
       this.show(predicted, explanation);
     } catch (error) {
       if (turn === this.turn) this.fail(error);
@@ -116,6 +116,7 @@ export class Trial {
         h("strong", { id: "verdict" }, visible(verdict)), h("span", { class: "muted" }, sure)),
       pairs.length ? h("ul", { class: "chances", "aria-label": "Probabilities" }, pairs.map((pair) => this.chance(pair, about))) : "",
       explained(explanation, isMany ? { up: about, down: "against it" } : this.sides(), about));
+    say(this.spoken, `Predicted ${visible(verdict)} ${sure}`);
     this.lesson.hidden = this.task === "ranking";
     this.offerButtons(pairs);
   }
@@ -147,17 +148,19 @@ export class Trial {
       onclick: () => this.teach(this.task === "multilabel" ? [one] : one) }, visible(label(one)))));
   }
 
-  // Learn the sample that is shown.
+  // Learn the sample that is typed, as it is now.
   async teach(taught) {
-    const before = this.predicted_;
+    clearTimeout(this.timer);
     this.fault.hidden = true;
     try {
-      await ask(ofModel(this.name, "/learn"), { body: { features: this.features, label: taught } });
+      const features = sampleOf(this.input.value, this.readsText);
+      const before = await this.predicted(features);
+      await ask(ofModel(this.name, "/learn"), { body: { features, label: taught } });
       if (!this.known.some((one) => label(one) === label(taught)) && this.task === "binary") await this.recall();
       this.explains = null;
       await this.predict();
       this.label.value = "";
-      say(this.said, this.outcome(before, this.predicted_, taught));
+      say(this.said, this.outcome(before, this.shown, taught));
       this.said.hidden = false;
       this.onTaught();
     } catch (error) {

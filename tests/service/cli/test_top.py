@@ -182,7 +182,7 @@ class Terminal:
         return text in plain
 
     def wait_for(self, text: str) -> None:
-        eventually(lambda: self.shows(text), f"{text!r} on the screen")
+        eventually(lambda: self.shows(text), f"{text!r} on the screen", within_s=60)
         self.written = b""
 
     def ends(self) -> int:

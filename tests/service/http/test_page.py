@@ -344,10 +344,10 @@ def test_a_daemon_that_goes_and_comes_back(tmp_path: Path, browser: Browser) -> 
         ):
             page.wait_for_selector(".state.live")
             assert daemon.stop() == 0
-            page.wait_for_selector(".state.lost")
+            page.wait_for_selector(".state.lost", timeout=60_000)
             assert "Trying again" in page.locator("#notice").inner_text()
             with serve(tmp_path / "state", bind=endpoint):
-                page.wait_for_selector(".state.live")
+                page.wait_for_selector(".state.live", timeout=60_000)
                 assert page.locator("#notice").is_hidden()
 
 
