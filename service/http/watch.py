@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,7 @@ MAX_KEPT = 64
 _ACTIVE = 32
 _WATCHED = 16
 _PAGE = 1000
+_RATE_S = 5.0  # the mean age of what a rate is of
 _FIGURES = (
     "position", None, "progressive_error", "recent_error", "progressive_hinge_loss",
     "recent_hinge_loss", "recent_calibration_error", "drifts", "features",
@@ -41,8 +43,9 @@ _FIGURES = (
 
 @dataclass(slots=True)
 class ModelSeen:
-    """A model as it was last seen. rate: samples a second. error: its recent error, as of
-    `figures_at`; None while it is not known.
+    """A model as it was last seen. rate: samples a second, mean of the last seconds. has_moved: if
+    it has learned since it was seen before. error: its recent error, as of `figures_at`; None while
+    it is not known.
     """
 
     name: str
@@ -50,6 +53,7 @@ class ModelSeen:
     at: int
     round: int
     rate: float = 0.0
+    has_moved: bool = False
     task: str | None = None
     error: float | None = None
     figures_at: int | None = None
@@ -73,9 +77,11 @@ class ModelSeen:
         if passed <= 0:
             return
         moved = max(0, (self.samples or 0) - before) if before is not None else 0
-        self.rate, self.at = moved / passed, second
+        kept = math.exp(-passed / _RATE_S)
+        self.rate = self.rate * kept + moved / passed * (1.0 - kept)
+        self.at, self.has_moved = second, moved > 0
         if moved:
-            self.spark.add(second, passed, self.rate)
+            self.spark.add(second, passed, moved / passed)
 
 
 class Watch:
@@ -193,7 +199,7 @@ class Watch:
         for name in names:
             seen, ring = self.models[name], self.kept.setdefault(name, Ring(MODEL))
             is_new = not ring.last
-            if not seen.is_loaded or (is_listed and not is_new and not seen.rate):
+            if not seen.is_loaded or (is_listed and not is_new and not seen.has_moved):
                 if not is_new:
                     row = ring.newest().tolist()
                     row[1] = 0.0

@@ -8,6 +8,7 @@ const LEFT = 44;
 const BOTTOM = 40;
 const TOP = 8;
 const STRIP = 34;
+const LEAST = 0.003; // of all samples: the curve leaves out bins of fewer, which say little
 
 export class Calibration {
   constructor() {
@@ -37,8 +38,8 @@ export class Calibration {
       return svg("rect", { class: "weight", x: x(p) - 7, y: floor - tall, width: 14, height: tall });
     }),
     svg("line", { class: "ideal", x1: x(0), y1: y(0), x2: x(1), y2: y(1) }),
-    svg("polyline", { class: "curve", points: bins.map(([, p, share]) => `${x(p)},${y(share)}`).join(" ") }),
-    bins.map(([weight, p, share]) => svg("circle", { cx: x(p), cy: y(share), r: 2.5 + 3 * Math.sqrt(weight / most) },
+    svg("polyline", { class: "curve", points: bins.filter(([weight]) => weight >= LEAST * total).map(([, p, share]) => `${x(p)},${y(share)}`).join(" ") }),
+    bins.map(([weight, p, share]) => svg("circle", { cx: x(p), cy: y(share), r: 1.5 + 4 * Math.sqrt(weight / most) },
       svg("title", {}, `${percent(p)} predicted, ${percent(share)} came true, of ${count(weight)}`))),
     svg("text", { x: x(0.5), y: floor + 30, "text-anchor": "middle" }, "predicted probability")));
     say(this.text, `The share of ${said}, by their probability; off by ${percent(off)} on average. Below: how many.`);

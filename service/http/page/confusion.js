@@ -24,7 +24,7 @@ export class Confusion {
     const { names, cells } = fewer(found);
     const sums = cells.map((row) => row.reduce((a, b) => a + b, 0));
     const head = h("tr", {}, h("th", { class: "corner", scope: "col" }, "true \\ predicted"),
-      names.map((name) => h("th", { scope: "col", title: name }, name)), h("th", { scope: "col" }, "recall"));
+      names.map((name) => h("th", { scope: "col", title: name }, h("span", {}, name))), h("th", { scope: "col" }, h("span", {}, "recall")));
     const rows = cells.map((row, i) => h("tr", {}, h("th", { scope: "row", title: names[i] }, names[i]), row.map((x, j) => {
       const share = sums[i] > 0 ? x / sums[i] : 0;
       const level = share < 0.005 ? 0 : Math.min(4, Math.ceil(share * (i === j ? 4 : 8)));

@@ -13,6 +13,7 @@ export function count(x) {
 // So many a second.
 export function rate(x) {
   if (x === null || x === undefined) return NONE;
+  if (x < 0.05) return "0";
   if (x >= 10000) return scaled(x, 1000, "");
   return x >= 100 || x === 0 ? Math.round(x).toLocaleString("en") : String(Number(x.toPrecision(2)));
 }
