@@ -174,6 +174,11 @@ cdef extern from "rules/sgd.h" nogil:
     void sgd_restore(sgd *r, size_t n, const double *weights, const double *mantissas,
                      const int64_t *exponents)
 
+cdef extern from "memory/pages.h" nogil:
+    const size_t REGION_HUGE
+    uint8_t *pages_map(size_t size)
+    void pages_unmap_slowly(uint8_t *base, size_t size)
+
 cdef extern from "memory/view.h" nogil:
     ctypedef struct region:
         pass
