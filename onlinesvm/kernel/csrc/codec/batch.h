@@ -39,6 +39,7 @@ typedef struct {
     mark *marks; /* in the order of the features, where categories are crossed */
     size_t mark_count, marks_room;
     size_t cut;  /* texts that were longer than a text may be */
+    size_t texts; /* samples that are one text and nothing else: no name is twice in such a one */
     size_t made; /* features that records made, and for long names as many more */
     size_t name_bytes; /* of all names */
     size_t longest;    /* features that the longest sample has */

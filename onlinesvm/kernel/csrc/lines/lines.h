@@ -373,16 +373,15 @@ static int text_record(lines *l, const uint8_t *p, const uint8_t *end, int forma
 {
     extraction *x = l->records;
     batch *b = l->batch;
-    span text, bare;
+    span text;
     if (end > p && end[-1] == '\r')
         end--;
     while (format == FASTTEXT_LINES && p < end && is_space(*p))
         p++;
-    text.at = bare.at = p;
+    text.at = p;
     text.length = (size_t)(end - p);
-    bare.length = 0;
     extraction_begin(x, b);
-    if (!records_tag(x, b) || record_add_text(x, bare, text) != EXTRACTED)
+    if (!records_tag(x, b) || record_add_bare_text(x, text) != EXTRACTED)
         return LINES_NO_MEMORY;
     records_added(x);
     return LINE_READ;
@@ -431,19 +430,18 @@ static inline __attribute__((always_inline)) int text_line(lines *l, batch *b, i
             if (UNLIKELY(length > rules->name_bytes || b->count - start == limit))
                 return ODD;
             add_feature(b, name, b->side_used, IN_SIDE, length, 1.0);
-            place = seen_place(m, (uint32_t)f->hash);
-            while (m->slots[place].stamp == m->stamp) {
-                const feature *other = b->features + m->slots[place].feature;
+            place = seen_place(m, f->hash);
+            for (; seen_taken(m, place); place = seen_after(m, place)) {
+                const feature *other = b->features + start + seen_number(m, place);
                 if (other->hash == f->hash && other->length == f->length
                     && same_bytes(batch_name(b, other), name, length))
                     break;
-                place = (place + 1) & m->last;
             }
-            if (m->slots[place].stamp == m->stamp) {
+            if (seen_taken(m, place)) {
                 b->count--;
                 b->name_bytes -= length;
             } else {
-                m->slots[place] = (seen_slot){m->stamp, 0, (uint32_t)b->count - 1, 0};
+                seen_put(m, place, 0, b->count - 1 - start);
                 b->side_used += length;
             }
         }

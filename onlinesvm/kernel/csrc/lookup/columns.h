@@ -78,15 +78,15 @@ columns_rows(lookup *l, const matrix *x, size_t limit, int entering, rows *out, 
             previous = column;
             if (UNLIKELY(!rising)) {
                 uint32_t place = seen_place(m, hash_column(column));
-                while (m->slots[place].stamp == m->stamp
-                       && matrix_column(x, first + m->slots[place].feature, wide) != column)
-                    place = (place + 1) & m->last;
-                if (m->slots[place].stamp == m->stamp) {
-                    bounded_add(&data[start + m->slots[place].row], x->data[j]);
+                while (seen_taken(m, place)
+                       && matrix_column(x, first + seen_number(m, place), wide) != column)
+                    place = seen_after(m, place);
+                if (seen_taken(m, place)) {
+                    bounded_add(&data[start + l->walk->places[seen_number(m, place)]], x->data[j]);
                     continue;
                 }
-                m->slots[place] =
-                    (seen_slot){m->stamp, 0, (uint32_t)(j - first), (uint32_t)(k - start)};
+                seen_put(m, place, 0, j - first);
+                l->walk->places[j - first] = (uint32_t)(k - start);
             }
             indices[k] = (int32_t)id;
             data[k++] = x->data[j];

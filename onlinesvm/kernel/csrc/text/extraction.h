@@ -71,6 +71,7 @@ typedef struct {
     size_t left;  /* bytes of text that the record may still have */
     size_t noted; /* the first feature that was noted, and is not added yet */
     size_t cut, crosses;
+    int is_text; /* the record is one text */
 } extraction;
 
 static void extraction_init(extraction *x)
@@ -97,8 +98,8 @@ static void extraction_begin(extraction *x, batch *b)
     x->category_count = 0;
     x->left = x->options->most_bytes;
     x->cut = x->crosses = 0;
+    x->is_text = 0;
 }
-
 
 /* field and `more`, until the next call; at is NULL without memory. */
 static span extraction_head(extraction *x, span field, const char *more)
@@ -198,24 +199,17 @@ static void extraction_keep_distinct(extraction *x, int view)
         features[i].hash = hash_bytes(side + features[i].offset, feature_length(features + i));
     for (i = kept; i < end; i++) {
         const feature *f = features + i;
-        const uint32_t key = (uint32_t)f->hash, length = feature_length(f);
-        uint32_t place = seen_place(m, key);
-        seen_slot *slot;
-        for (;; place = (place + 1) & m->last) {
-            const feature *other;
-            slot = m->slots + place;
-            if (slot->stamp != m->stamp)
-                break;
-            other = features + slot->feature;
-            if (slot->key == key && other->length == f->length
+        const uint32_t key = (uint32_t)(f->hash >> 32), length = feature_length(f);
+        uint32_t place = seen_place(m, f->hash);
+        for (; seen_taken(m, place); place = seen_after(m, place)) {
+            const feature *other = features + x->noted + seen_number(m, place);
+            if (m->slots[place].key == key && other->length == f->length
                 && same_bytes(side + other->offset, side + f->offset, length))
                 break;
         }
-        if (slot->stamp == m->stamp)
+        if (seen_taken(m, place))
             continue;
-        slot->stamp = m->stamp;
-        slot->key = key;
-        slot->feature = (uint32_t)kept;
+        seen_put(m, place, key, kept - x->noted);
         b->name_bytes += length;
         b->tags[kept] = (uint8_t)view;
         features[kept] = *f;
