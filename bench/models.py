@@ -210,22 +210,25 @@ def _send(endpoint: str, names: Sequence[str], bodies: Sequence[bytes], requests
             socket.send_multipart([msgpack.packb(header), bodies[i % len(bodies)]])
 
         start = time.perf_counter()
-        for i in range(min(WINDOW, requests)):
-            send(i)
-        sent = min(WINDOW, requests)
-        done = 0
+        sent = done = in_flight = 0
+        refused: list[int] = []  # as the daemon was busy
         while done < requests:
+            while sent < requests and in_flight + len(refused) < WINDOW:
+                send(sent)
+                sent, in_flight = sent + 1, in_flight + 1
             reply = msgpack.unpackb(socket.recv_multipart()[0])
+            in_flight -= 1
             if reply["ok"]:
                 done += 1
-                if sent < requests:
-                    send(sent)
-                    sent += 1
             elif reply["error"]["code"] == "BUSY":
-                time.sleep(reply["error"].get("retry_after_s", 0.1))
-                send(reply["id"])
+                refused.append(reply["id"])
             else:
                 raise RuntimeError(f"{reply['error']}")
+            if refused and not in_flight:
+                time.sleep(reply.get("error", {}).get("retry_after_s", 0.0))
+                for i in refused:
+                    send(i)
+                in_flight, refused = len(refused), []
         return time.perf_counter() - start
 
 

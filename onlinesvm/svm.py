@@ -80,6 +80,15 @@ class OnlineSVM(Model):
             parameters["vectors"] = named(parameters["vectors"])
         super().__init__(LearnerConfig(**parameters), limits or Limits(), kernel)
 
+    @classmethod
+    def of(
+        cls, config: LearnerConfig, *, limits: Limits | None = None, kernel: str | None = None
+    ) -> Self:
+        """A new model of a whole configuration. Raises KernelError for a kernel that is missing."""
+        model = cls.__new__(cls)
+        Model.__init__(model, config, limits or Limits(), kernel)
+        return model
+
     # Python objects.
 
     def learn(self, samples: Iterable[Sample]) -> NDArray[np.float64]:
@@ -265,15 +274,16 @@ class OnlineSVM(Model):
         """
         if matrix.is_matrix(X):
             bounds = Bounds.of(self.limits, labelled=True)
-            rows = matrix.columns_of(X, self.limits, self.kernel.screen_matrix, bounds)
-            self.learn_batch(matrix.with_targets(rows, y, sample_weight, bounds))
+            columns = matrix.columns_of(X, self.limits, bounds)
+            targets = matrix.targets_of(columns.samples, y, sample_weight, bounds)
+            batches = [matrix.rows_of_columns(columns, self.kernel, targets)]
         else:
             batches = list(
                 labelled_batches(X, y, sample_weight, self.kernel, self.limits, self.extractor)
             )
-            with of_columns():
-                self._check_labels(batches)
-            _over(batches, self.learn_batch)
+        with of_columns():
+            self._check_labels(batches)
+        _over(batches, self.learn_batch)
         return self
 
     # Files and bytes.
@@ -290,7 +300,9 @@ class OnlineSVM(Model):
     def check_snapshot(cls, taken: Snapshot) -> None:
         """Raise SnapshotError unless `from_snapshot` takes `taken`; by parts, in little memory."""
         for block in taken.blocks(_CHECKED_FEATURES):
-            limits = replace(taken.limits, max_features=max(taken.max_features, len(block.lengths)))
+            limits = taken.limits
+            if len(block.lengths) > limits.max_features:
+                limits = replace(limits, max_features=len(block.lengths))
             cls.from_snapshot(block, limits=limits, kernel=taken.kernel)
 
     @classmethod

@@ -42,6 +42,12 @@ envelope, up to a first empty one, may come before them; the reply echoes them.
     labels             the labels of a multiclass model from the id `first` (0) on, `count` (100, at
                        most 1,000): the body is a map {labels: array of maps, next: id or nil,
                        confusion: map {labels, weights}, nil after the first page}
+    inspect            how well a model predicts: the body is a map {calibration: array of [weight,
+                       mean probability, share that came true], a bin each; confusion: map {labels,
+                       weights}, by label and prediction; strongest: nil for a `top` of 0, else
+                       map {up, down: arrays of [name, weight], `top` (20) of each, the strongest
+                       first; matches: the names that contain the text `contains`}}. Of many
+                       classes those for `label`. Nil for what the task does not have
     drop_label         a multiclass model to forget `label`: an entry of the log
     stats              figures, as keys of the header
     snapshot           a snapshot, answered when it is durable
@@ -136,7 +142,9 @@ __all__ = [
     "parse_reply",
     "parse_request",
     "refusal_of",
+    "shown_name",
     "split_envelope",
+    "wire_name",
 ]
 
 VERSION = 1
@@ -171,6 +179,7 @@ OPERATIONS = {
     "explain": True,
     "features": True,
     "labels": False,
+    "inspect": False,
     "drop_label": False,
     "stats": False,
     "snapshot": False,
@@ -187,7 +196,18 @@ OPERATIONS = {
 # Operation → the least role that may ask for it, where there are keys; admin for any other. To have
 # samples held takes the role learn.
 ROLE_OF = dict.fromkeys(
-    ("ping", "predict", "explain", "features", "labels", "stats", "models", "fetch"), "read"
+    (
+        "ping",
+        "predict",
+        "explain",
+        "features",
+        "labels",
+        "inspect",
+        "stats",
+        "models",
+        "fetch",
+    ),
+    "read",
 ) | {
     "learn": "learn",
     "resume": "learn",
@@ -205,7 +225,7 @@ ROLE_OF = dict.fromkeys(
 MODELLESS = frozenset(("ping", "models", "upload"))
 
 # Those that run beside the loop and are answered when they are done.
-DEFERRING = frozenset(("snapshot", "reload", "create", "fetch"))
+DEFERRING = frozenset(("snapshot", "reload", "create", "fetch", "inspect"))
 
 # The keys of lag.
 LAG_FIGURES = ("entries", "seconds", "bytes")
@@ -223,6 +243,7 @@ _KEYS_OF = dict.fromkeys(OPERATIONS, _KEYS) | {
     "predict": _KEYS | {"output", "top", "hold", "ttl_s", "default_label", "ask", "b", "pairs"},
     "explain": _KEYS | {"label", "other"},
     "labels": _KEYS | {"first", "count"},
+    "inspect": _KEYS | {"top", "contains", "label"},
     "drop_label": _KEYS | {"label"},
     "resume": _KEYS | {"producer"},
     "lag": _KEYS | {"producer", *LAG_FIGURES},
@@ -240,6 +261,8 @@ MAX_CURSOR_BYTES = 256
 _UPLOAD_BYTES = 16  # of the name of an upload
 _MAX_LISTED = 1000
 _LISTED = 100
+_STRONGEST = 20
+_MAX_CONTAINED_BYTES = 256
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
 Id = int | str | bytes | None
@@ -589,6 +612,23 @@ def _page_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
     }
 
 
+def _inspected_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
+    """Which features are to be shown. Raises RequestError."""
+    top = _integer("top", header.get("top", _STRONGEST), 0, _MAX_LISTED, id)
+    contains = header.get("contains", "")
+    if not isinstance(contains, str | bytes):
+        raise RequestError(
+            "BAD_REQUEST", f"expected contains as text or bytes, got {_shown(contains)}", None, id
+        )
+    raw = contains.encode("utf-8", "surrogateescape") if isinstance(contains, str) else contains
+    if len(raw) > _MAX_CONTAINED_BYTES:
+        raise RequestError(
+            "BAD_REQUEST",
+            f"expected contains of at most {_MAX_CONTAINED_BYTES} bytes, got {len(raw)}", None, id,
+        )  # fmt: skip
+    return {"top": top, "contains": raw, "label": header.get("label")}
+
+
 def _dropped_of(header: dict[str, Any], id: Id) -> Mapping[str, Any]:
     """Which label is to be dropped."""
     return {"label": header.get("label")}
@@ -598,6 +638,7 @@ _OPTIONS_OF: Mapping[str, Callable[[dict[str, Any], Id], Mapping[str, Any]]] = {
     "predict": _predicting_of,
     "explain": _explained_of,
     "labels": _page_of,
+    "inspect": _inspected_of,
     "drop_label": _dropped_of,
     "create": _creation_of,
     "models": _listing_of,
@@ -808,15 +849,13 @@ def encode_explanations(explanations: Sequence[Explanation]) -> bytes:
                 "margin": explained.margin,
                 "label": packable(explained.label),
                 "bias": explained.bias,
-                "features": [
-                    [_wire_name(part.name), *part[1:]] for part in explained.contributions
-                ],
+                "features": [[wire_name(part.name), *part[1:]] for part in explained.contributions],
                 "fields": [
                     [
-                        _wire_name(part.field),
+                        wire_name(part.field),
                         part.contribution,
                         part.whole,
-                        [[_wire_name(text), contribution] for text, contribution in part.text],
+                        [[wire_name(text), contribution] for text, contribution in part.text],
                     ]
                     for part in explained.fields
                 ],
@@ -834,13 +873,13 @@ def decode_explanations(body: bytes) -> list[Explanation]:
             explained["margin"],
             label_shown(explained["label"]),
             explained["bias"],
-            [Contribution(_text(name), *rest) for name, *rest in explained["features"]],
+            [Contribution(shown_name(name), *rest) for name, *rest in explained["features"]],
             [
                 FieldPart(
-                    _text(field),
+                    shown_name(field),
                     contribution,
                     whole,
-                    [TextPart(_text(text), part) for text, part in texts],
+                    [TextPart(shown_name(text), part) for text, part in texts],
                 )
                 for field, contribution, whole, texts in explained["fields"]
             ],
@@ -852,22 +891,24 @@ def decode_explanations(body: bytes) -> list[Explanation]:
 def encode_features(features: Sequence[Sequence[tuple[str, float]]]) -> bytes:
     """The body of a reply to features."""
     packed: bytes = msgpack.packb(
-        [[[_wire_name(name), value] for name, value in sample] for sample in features]
+        [[[wire_name(name), value] for name, value in sample] for sample in features]
     )
     return packed
 
 
 def decode_features(body: bytes) -> list[list[tuple[str, float]]]:
     """The features in the body of a reply."""
-    return [[(_text(name), value) for name, value in sample] for sample in msgpack.unpackb(body)]
+    return [
+        [(shown_name(name), value) for name, value in sample] for sample in msgpack.unpackb(body)
+    ]
 
 
-def _text(name: str | bytes) -> str:
+def shown_name(name: str | bytes) -> str:
     """A name in a reply as Python shows it."""
     return name_text(name_bytes(name))
 
 
-def _wire_name(name: str) -> str | bytes:
+def wire_name(name: str) -> str | bytes:
     """A name as text where it is UTF-8, else as bytes."""
     raw = name_bytes(name)
     try:

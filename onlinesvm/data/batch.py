@@ -1,6 +1,6 @@
-"""Samples in columns: batches of names, rows of matrices, rows over ids.
+"""Samples in columns: batches of names, rows over ids.
 
-Every sample walks one way: bytes, objects or a matrix → columns → lookup → CSR → rule or scorer →
+Every sample walks one way: bytes, objects or a matrix → batch → lookup → CSR → rule or scorer →
 margins.
 """
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from onlinesvm.data.label import AnyLabel, Key
 
-__all__ = ["CSR", "Batch", "BatchColumns", "Columns", "Features", "Name", "stacked"]
+__all__ = ["CSR", "Batch", "BatchColumns", "Features", "Name", "stacked"]
 
 Name = str | bytes | int
 Value = float | str | bytes | bool | Iterable[Name] | None  # of a record's field
@@ -118,45 +118,6 @@ class Batch:
         """The names and values of sample `i`."""
         start, end = self.indptr[i], self.indptr[i + 1]
         return zip(self.names[start:end], self.values[start:end], strict=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """Validated rows of a matrix, zeros dropped, in stored order; column j is feature ``str(j)``.
-
-    indptr: int32 or int64[n + 1]. columns: int32 or int64[nnz]. data: float64[nnz]. All may be the
-    memory of the matrix itself. label_ids: int32[n], places in label_table; None to score.
-    importances: float64[n], None where all are 1.
-    """
-
-    indptr: NDArray[np.int32] | NDArray[np.int64]
-    columns: NDArray[np.int32] | NDArray[np.int64]
-    data: NDArray[np.float64]
-    label_ids: NDArray[np.int32] | None = None
-    label_table: list[AnyLabel] = field(default_factory=list)
-    importances: NDArray[np.float64] | None = None
-
-    def __len__(self) -> int:
-        return len(self.indptr) - 1
-
-    def check(self) -> None:
-        """Raise ValueError for rows that cannot be walked, or another number of importances."""
-        indptr = self.indptr
-        if not len(indptr):
-            raise ValueError("indptr: expected an element at least, got none")
-        if self.importances is not None and len(self.importances) != len(self):
-            raise ValueError(
-                f"importances: expected {len(self)} elements, got {len(self.importances)}"
-            )
-        rise = bool((indptr[1:] >= indptr[:-1]).all())
-        if not (rise and indptr[0] >= 0 and indptr[-1] <= min(len(self.columns), len(self.data))):
-            raise ValueError("indptr: expected ends of rows that rise within the elements")
-
-    def features(self, i: int) -> Iterator[tuple[bytes, float]]:
-        """The names and values of row `i`."""
-        start, end = int(self.indptr[i]), int(self.indptr[i + 1])
-        names = [b"%d" % j for j in self.columns[start:end].tolist()]
-        return zip(names, self.data[start:end].tolist(), strict=True)
 
 
 class CSR(NamedTuple):

@@ -5,8 +5,8 @@ classes, views and extractors have the members of the protocols below, which sha
 things: 46 different names in all. A test holds both kernels to exactly these. The python kernel is
 the readable reference; it specifies them.
 
-*Rows* are a decoded batch of the kernel, Pieces of a large one, or Columns of a matrix. All are
-rows of names; Pieces never come to the kernel as they are.
+*Rows* are a decoded batch of the kernel, or Pieces of a large one, which never come to the kernel
+as they are.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm.config import LearnerConfig, Limits
-from onlinesvm.data.batch import CSR, BatchColumns, Columns
+from onlinesvm.data.batch import CSR, BatchColumns
 from onlinesvm.data.label_sets import LabelSets, LearnedSets
 from onlinesvm.data.learned import Learned
+from onlinesvm.data.matrix import Targets
 from onlinesvm.data.pieces import Decoded, Pieces
 from onlinesvm.model.rules.layout import Layout
 from onlinesvm.text.constants import PIECE_FEATURES
@@ -40,12 +41,12 @@ MODULE = (
     "Multiclass",
     "Multilabel",
     "decode",
+    "decode_columns",
     "encode",
     "learn",
     "parse_block",
     "score",
     "score_fixed",
-    "screen_matrix",
 )
 
 # Of each kind of object, the public members.
@@ -89,7 +90,7 @@ MEMBERS = {
 }  # fmt: skip
 
 # `Any` stands for the kernel's own batch.
-Rows = BatchColumns | Columns | Pieces
+Rows = BatchColumns | Pieces
 Arrays = Mapping[str, NDArray[np.generic]]
 
 
@@ -281,9 +282,13 @@ class Kernel(Protocol):
     def parse_block(
         self, parser: Any, block: bytes, start: int, room: Any, *, skip_bad: bool = False
     ) -> Any: ...
-    def screen_matrix(
-        self, indptr: NDArray[Any], values: NDArray[np.float64], limit: float
-    ) -> tuple[int | None, bool, int]: ...
+    def decode_columns(
+        self,
+        indptr: NDArray[np.int64],
+        columns: NDArray[Any],
+        data: NDArray[np.float64],
+        targets: Targets | None,
+    ) -> BatchColumns: ...
     def learn(
         self,
         lookup: Any,

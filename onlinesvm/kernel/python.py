@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.data.batch import Batch, Columns
+from onlinesvm.data.batch import Batch
 from onlinesvm.data.codec import decode, encode
-from onlinesvm.data.matrix import screen_matrix
+from onlinesvm.data.matrix import decode_columns
 from onlinesvm.metrics.monitor import Metrics
 from onlinesvm.model.lookup import Lookup, check_first
 from onlinesvm.model.margins import score_fixed, vector_of
@@ -28,12 +28,12 @@ __all__ = [
     "Multiclass",
     "Multilabel",
     "decode",
+    "decode_columns",
     "encode",
     "learn",
     "parse_block",
     "score",
     "score_fixed",
-    "screen_matrix",
 ]
 
 NAME = "python"
@@ -43,7 +43,7 @@ def learn(
     lookup: Lookup,
     rule: Rule,
     metrics: Metrics,
-    rows: Batch | Columns,
+    rows: Batch,
     signs: Any,
     weights: Any,
     first: int = 0,
@@ -63,19 +63,17 @@ def learn(
     signs = vector_of("signs", signs, n)
     if weights is not None:
         weights = vector_of("weights", weights, n)
-    if isinstance(rows, Columns):
-        rows.check()
     rule.reserve(lookup.reserve((rows,)))
     csr = lookup.ids(rows, grow=True, first=first)
     rule.enter(*lookup.entered())
     learned = slice(first, first + len(csr.indptr) - 1)
-    importances = np.ones(n) if rows.importances is None else rows.importances
+    importances = vector_of("importances", rows.importances, n)
     weights = importances if weights is None else weights
     margins = rule.learn(csr, signs[learned], weights[learned])
     metrics.observe(margins, signs[learned], importances[learned])
     return margins
 
 
-def score(lookup: Lookup, rule: Rule, rows: Batch | Columns) -> NDArray[np.float64]:
+def score(lookup: Lookup, rule: Rule, rows: Batch) -> NDArray[np.float64]:
     """The margins of `rows`, float64[n]; changes nothing."""
     return rule.score(lookup.ids(rows))

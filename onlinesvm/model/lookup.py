@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm.config import MAX_MAGNITUDE, MIN_MAGNITUDE
-from onlinesvm.data.batch import CSR, Batch, BatchColumns, Columns, Name
+from onlinesvm.data.batch import CSR, Batch, BatchColumns, Name
 from onlinesvm.model.view import View
 from onlinesvm.text.categories import CountedFields, check_categories
 
@@ -94,7 +94,7 @@ class Lookup:
         """The id of `name`, PAD if it is unknown."""
         return self._ids.get(name, PAD)
 
-    def ids(self, rows: Batch | Columns, *, grow: bool = False, first: int = 0) -> CSR:
+    def ids(self, rows: Batch, *, grow: bool = False, first: int = 0) -> CSR:
         """`rows` over ids, from row `first` on. Duplicates are summed in order, at the place of the
         first; each sum keeps the magnitudes of a value: beyond 1e50 it is 1e50 with its sign, below
         1e−50 it is 0.
@@ -103,19 +103,16 @@ class Lookup:
         entered; a row of importance 0 enters none. A cross of too many values is as if absent (see
         `onlinesvm.text.categories`). Where the lookup prunes, growing ends before a
         row whose new names would pass the bound: `prune`, then go on from there. Raises ValueError
-        for rows that cannot be walked and for a `first` beyond them.
+        for a `first` beyond the rows.
         """
         check_first(first, len(rows))
-        if isinstance(rows, Columns):
-            rows.check()
         made: list[dict[int | bytes, float]] = []
-        marks = rows.marks if isinstance(rows, Batch) else {}
-        tags = rows.tags if isinstance(rows, Batch) else []
+        marks, tags = rows.marks, rows.tags
         if grow:
             self._entered = []
         for i in range(first, len(rows)):
             row: dict[int | bytes, float] = {}
-            growing = grow and (rows.importances is None or rows.importances[i] > 0)
+            growing = grow and rows.importances[i] > 0
             if growing and self._prunes and self._overflows(rows, i):
                 break
             left_out = self._left_out(rows, i) if marks else ()
@@ -143,8 +140,7 @@ class Lookup:
         """The features of `batch` that are crosses of too many values, as it stands."""
         return [j for i in range(len(batch)) for j in sorted(self._left_out(batch, i))]
 
-    def _left_out(self, batch: Batch | Columns, i: int) -> set[int]:
-        assert isinstance(batch, Batch)
+    def _left_out(self, batch: Batch, i: int) -> set[int]:
         features = range(batch.indptr[i], batch.indptr[i + 1])
         marks = {j: batch.marks[j] for j in features if j in batch.marks}
         return {
@@ -162,7 +158,7 @@ class Lookup:
         """
         return len(self._ids) - len(self._entered) + 1, bytes(self._entered)
 
-    def _overflows(self, rows: Batch | Columns, i: int) -> bool:
+    def _overflows(self, rows: Batch, i: int) -> bool:
         """True if a prune has to make room for row `i`, and features that it lacks can leave."""
         names = {name for name, _ in rows.features(i)}
         known = sum(name in self._ids for name in names)
@@ -180,14 +176,14 @@ class Lookup:
         self._ids = {name: i for i, name in enumerate(self._names, 1)}
         self.name_bytes = sum(map(len, self._names))
 
-    def reserve(self, parts: Iterable[Batch | Columns]) -> int:
+    def reserve(self, parts: Iterable[Batch]) -> int:
         """Reserve memory for all names of `parts`, as if all were new, so that growing by them
         cannot fail. A dict cannot reserve; the native lookup can.
 
         Returns the largest id that they can bring, for the rule's `reserve`. Raises MemoryError,
         and nothing has changed then.
         """
-        names = sum(len(p.columns if isinstance(p, Columns) else p.names) for p in parts)
+        names = sum(len(part.names) for part in parts)
         return min(len(self._ids) + names, max(len(self._ids), self.max_features))
 
     def view(self) -> View:

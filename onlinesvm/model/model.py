@@ -25,8 +25,7 @@ from numpy.typing import NDArray
 
 from onlinesvm import kernel as kernels
 from onlinesvm.config import MANY_LABELS, MOST_LABELS, LearnerConfig, Limits
-from onlinesvm.data import matrix
-from onlinesvm.data.batch import CSR, Columns, stacked
+from onlinesvm.data.batch import CSR, stacked
 from onlinesvm.data.label import Written
 from onlinesvm.data.label_sets import LabelSets
 from onlinesvm.data.pieces import Decoded, Pieces
@@ -46,6 +45,7 @@ from onlinesvm.model.margins import agreeing, normalized
 from onlinesvm.model.rules.class_state import DROPPED, KNOWN
 from onlinesvm.model.scorer import Scorer
 from onlinesvm.model.sets import SetHead
+from onlinesvm.model.strongest import ends_of
 from onlinesvm.snapshot.format import Snapshot, restoring
 from onlinesvm.snapshot.view import ModelView
 from onlinesvm.text.constants import TEXT_BYTES
@@ -65,8 +65,8 @@ class Pruning:
 class Model:
     """A model of any configuration, over one kernel.
 
-    Samples come as batches that the model's kernel decoded, or as Columns of a matrix. One thread
-    learns; on the native kernel others may score meanwhile.
+    Samples come as batches that the model's kernel decoded, or in Pieces. One thread learns; on the
+    native kernel others may score meanwhile.
     """
 
     def __init__(self, config: LearnerConfig, limits: Limits, kernel: str | None) -> None:
@@ -175,12 +175,9 @@ class Model:
                 return self._learn_looked_up(rows, csr)
             if not (self._prunes or self.is_multiclass) and self.config.normalize == "none":
                 return self._learn(rows, given)  # the kernel reserves the memory
-            # Copies of a matrix, which is walked more than once here.
-            parts = [*matrix.pieces(rows)] if isinstance(rows, Columns) else [rows]
             sided(self.labels, rows)
-            self.reserve(parts)
-            margins = [self._learn(part, given) for part in parts]
-            return margins[0] if len(margins) == 1 else np.concatenate([np.empty(0), *margins])
+            self.reserve([rows])
+            return self._learn(rows, given)
 
     def _learn_pieces(self, rows: Pieces, given: NDArray[np.float64] | None) -> NDArray[np.float64]:
         sided(self.labels, rows)
@@ -215,7 +212,7 @@ class Model:
     def _learn_looked_up(self, rows: Rows, csr: CSR) -> NDArray[np.float64]:
         self._scorer = None
         labels, truths = self._truths(rows)
-        importances = np.ones(len(rows)) if rows.importances is None else rows.importances
+        importances = rows.importances
         weights, counts = self.head.class_weights.of(truths, importances)
         margins = self.head.learn(csr, truths, weights, importances)
         self.labels, self.head.class_weights.counts = labels, counts
@@ -225,16 +222,13 @@ class Model:
     def _count(self, rows: Rows) -> None:
         """Count rows that were learned."""
         self.position += len(rows)
-        if not isinstance(rows, Columns | Pieces):
+        if not isinstance(rows, Pieces):
             self.cut_texts += rows.cut
 
     def _learn(self, rows: Rows, given: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
         self._scorer = None
         labels, truths = self._truths(rows)
-        importances: Any = rows.importances
-        if importances is None and self.is_multiclass:
-            importances = np.ones(len(rows))
-        weights, counts = self.head.class_weights.of(truths, importances)
+        weights, counts = self.head.class_weights.of(truths, rows.importances)
         first, margins = 0, []
         while True:
             margins.append(self._learn_from(first, rows, truths, weights, given))
@@ -269,7 +263,7 @@ class Model:
                 self._lookup, head.rule, unused, rows, truths, weights, first
             )
             learned = slice(first, first + len(margins))
-            importances = np.ones(len(rows)) if rows.importances is None else rows.importances
+            importances = rows.importances
             head.metrics.observe(given[learned], truths[learned], importances[learned])
             return margins
         csr = self._entered(rows, first)
@@ -279,7 +273,7 @@ class Model:
             full = len(self._lookup) >= self.limits.max_features
             counted = self._lookup.ids(rows).rows(learned.start, learned.stop) if full else None
             csr = normalized(csr, self.config.normalize, counted)
-        importances = np.ones(len(rows)) if rows.importances is None else rows.importances
+        importances = rows.importances
         weights = importances if weights is None else weights
         if isinstance(head, Head):
             given = None if given is None else given[learned]
@@ -334,9 +328,7 @@ class Model:
             rule, how = self.binary[0].rule, self.config.normalize
             if how == "none":
                 return self.kernel.score(self._lookup, rule, rows)
-            parts = matrix.pieces(rows) if isinstance(rows, Columns) else (rows,)
-            csrs = (normalized(self._lookup.ids(part), how) for part in parts)
-            return np.concatenate([np.empty(0), *map(rule.score, csrs)])
+            return rule.score(normalized(self._lookup.ids(rows), how))
 
     def _ids(self, rows: Rows) -> CSR:
         """The rows over ids, as they are scored."""
@@ -525,12 +517,7 @@ class Model:
         with self._lock:
             weights = self.binary[0].rule.weights(len(self._lookup))[0][1:]
             view = self._lookup.view()  # not fewer names than weights
-        n = min(n, len(weights))
-        ends = []
-        for signed in (weights, -weights):
-            first = np.argpartition(-signed, n - 1)[:n] if n else np.empty(0, dtype=np.intp)
-            first = first[np.lexsort((first, -signed[first]))]
-            ends.append([int(i) for i in first if signed[i] > 0])
+        ends = ends_of(weights, n)
         wanted = {i for end in ends for i in end}
         names = {i: name_text(name) for i, name in enumerate(names_of(view)) if i in wanted}
         up, down = ([(names[i], float(weights[i])) for i in end] for end in ends)
@@ -654,8 +641,6 @@ def sided(labels: AnyLabels, rows: Rows) -> AnyLabels:
         labels.learn(table)
     except RefusedLabel as error:
         sample = int((np.asarray(rows.label_ids) == error.place).argmax())
-        if isinstance(rows, Columns):
-            raise error.placed(sample, root="y") from None
         raise error.placed(sample, 0) from None
     return labels
 

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from onlinesvm import kernel as kernels
 from onlinesvm.config import LearnerConfig, Limits
-from onlinesvm.data import matrix
-from onlinesvm.data.batch import CSR, Columns
+from onlinesvm.data.batch import CSR
 from onlinesvm.data.objects import rows_to_score
+from onlinesvm.data.pieces import in_pieces
 from onlinesvm.errors import ConfigError, SnapshotError
 from onlinesvm.kernel.contract import Kernel, KernelLookup, KernelRule, Rows
 from onlinesvm.model.head import Head
@@ -230,10 +230,9 @@ class Scorer:
     def score_batch(
         self, rows: Rows, *, path: str = "auto", reduce: str | None = None
     ) -> NDArray[np.float64]:
-        """As `score`, for a decoded batch of this kernel, or Columns."""
+        """As `score`, for samples that this kernel decoded."""
         self._check(path, reduce)
-        parts = matrix.pieces(rows) if isinstance(rows, Columns) else (rows,)
-        margins = [self._score(self._lookup.ids(part), path, reduce) for part in parts]
+        margins = [self._score(self._lookup.ids(part), path, reduce) for part in in_pieces(rows)]
         return margins[0] if len(margins) == 1 else np.concatenate([np.empty(0), *margins])
 
     def score_csr(
@@ -275,7 +274,7 @@ class Scorer:
     def _rows(self, samples: Any) -> Iterator[CSR]:
         """`samples` over ids, in pieces."""
         for rows in rows_to_score(samples, self.kernel, self.limits, self._extractor):
-            for piece in matrix.pieces(rows) if isinstance(rows, Columns) else (rows,):
+            for piece in in_pieces(rows):
                 yield self._lookup.ids(piece)
 
     def _check(self, path: str, reduce: str | None) -> None:

@@ -65,6 +65,7 @@ import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Protocol
 
 import msgpack
@@ -131,9 +132,7 @@ class Snapshot:
     @property
     def limits(self) -> Limits:
         """The limits that held when it was taken, as far as it holds them."""
-        limits = Limits(
-            max_features=self.max_features, max_labels_per_feature=self.max_labels_per_feature
-        )
+        limits = _limits(self.max_features, self.max_labels_per_feature)
         if self.bounds is None:
             return limits.under(self.config.rule)
         return limits.bounded(*self.bounds)
@@ -199,6 +198,12 @@ class Snapshot:
                     )
             lookup.restore(self.lengths, self.names, self.categories)
             rule.restore(self.arrays, self.scalars)
+
+
+@lru_cache(maxsize=1024)
+def _limits(max_features: int, max_labels_per_feature: int) -> Limits:
+    """One object for all snapshots of these limits."""
+    return Limits(max_features=max_features, max_labels_per_feature=max_labels_per_feature)
 
 
 def bytes_of(array: NDArray[Any]) -> memoryview:

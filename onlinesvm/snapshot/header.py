@@ -22,13 +22,15 @@ _MAX_FEATURES = 2**31 - 2
 DTYPES = {"<u4": 4, "|u1": 1, "<i4": 4, "<f4": 4, "<f8": 8, "<i8": 8}
 
 
-def unpack_header(path: str, file: BinaryIO) -> tuple[dict[str, Any], int]:
-    """The header of a file that is read from its start, of a format known here, and its size in
-    bytes; its values are not checked. Raises SnapshotError.
+def unpack_header(
+    path: str, file: BinaryIO, read_bytes: int = 65_536
+) -> tuple[dict[str, Any], int]:
+    """The header of a file that is read from its start, `read_bytes` at a time, of a format known
+    here, and its size in bytes; its values are not checked. Raises SnapshotError.
     """
     unpacker = msgpack.Unpacker(
         file,
-        read_size=65_536,
+        read_size=read_bytes,
         max_buffer_size=_MAX_HEADER_BYTES,
         max_array_len=_MAX_HEADER_ARRAY,
         max_map_len=_MAX_HEADER_MAP,

@@ -39,6 +39,7 @@ from onlinesvm.service.server.auth.users import Users
 from onlinesvm.service.server.best_labels import best_labels
 from onlinesvm.service.server.counters import Counters
 from onlinesvm.service.server.held import Hold, Label
+from onlinesvm.service.server.inspector import Inspector
 from onlinesvm.service.server.leader import Leader, has_origin
 from onlinesvm.service.server.log_health import LogHealth
 from onlinesvm.service.server.memory import Memory
@@ -84,10 +85,13 @@ class Handlers(ABC):
     mode: str
     ask_b = B  # where a request that asks has none
 
-    def __init__(self, registry: Registry, counters: Counters, users: Users) -> None:
+    def __init__(
+        self, registry: Registry, counters: Counters, users: Users, inspector: Inspector
+    ) -> None:
         self._registry = registry
         self._counters = counters
         self._users = users
+        self._inspector = inspector
         self._handlers: dict[str, Callable[[Request], Answer]] = {
             "ping": self._ping,
             "predict": self._predict,
@@ -95,6 +99,7 @@ class Handlers(ABC):
             "explain": self._explain,
             "features": self._features,
             "labels": self._labels,
+            "inspect": self._inspect,
             "stats": self._stats,
             "snapshot": self._snapshot,
             "reload": self._reload,
@@ -174,6 +179,10 @@ class Handlers(ABC):
         rows, following = model.label_figures(first, request.options["count"])
         confusion = None if first or model.is_multilabel else model.confusion()
         return Reply({"position": model.position}, encode_page(rows, following, confusion))
+
+    def _inspect(self, request: Request) -> Answer:
+        model = self._registry.get(request.model, request.id).model
+        return self._inspector.inspect(model, request)
 
     def _explain(self, request: Request) -> Answer:
         model = self._registry.get(request.model, request.id).model
@@ -334,6 +343,7 @@ class LeaderHandlers(Handlers):
         registry: Registry,
         counters: Counters,
         users: Users,
+        inspector: Inspector,
         leader: Leader,
         snapshotter: Snapshotter,
         log: Log,
@@ -341,7 +351,7 @@ class LeaderHandlers(Handlers):
         memory: Memory,
         transfers: Transfers,
     ) -> None:
-        super().__init__(registry, counters, users)
+        super().__init__(registry, counters, users, inspector)
         self._leader = leader
         self._snapshotter = snapshotter
         self._log = log
@@ -488,9 +498,14 @@ class ReaderHandlers(Handlers):
     mode = "reader"
 
     def __init__(
-        self, registry: Registry, counters: Counters, users: Users, reader: Reader
+        self,
+        registry: Registry,
+        counters: Counters,
+        users: Users,
+        inspector: Inspector,
+        reader: Reader,
     ) -> None:
-        super().__init__(registry, counters, users)
+        super().__init__(registry, counters, users, inspector)
         self._reader = reader
         self._handlers |= {"learn": self._learn, "drop_label": self._learn}
 

@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, cast
 
 from onlinesvm.config import LearnerConfig, Limits
@@ -60,7 +60,7 @@ log = logging.getLogger(__name__)
 PART_BYTES = 2**20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Policy:
     """How models are made: the limits of requests and models, the producers that each remembers,
     the configuration of a model that its first sample makes, how many models there may be, and how
@@ -78,6 +78,11 @@ class Policy:
     max_held: int = 100_000
     max_user_producers: int = 4096
     max_user_models: int | None = None
+
+    @cached_property
+    def first_config(self) -> LearnerConfig:
+        """The configuration of a model that its first sample makes. Raises ConfigError."""
+        return LearnerConfig(**self.given)
 
     def limits_of(self, config: LearnerConfig) -> Limits:
         """The limits of a model of that configuration."""
@@ -261,7 +266,7 @@ class Leader:
         is_new = request.model in turn.dropped or request.model not in self._registry
         if request.model in turn.created or not is_new or not self.policy.auto_create:
             return self._existing(request, turn), None
-        made = self.creation(request, LearnerConfig(**self.policy.given), turn)
+        made = self.creation(request, self.policy.first_config, turn)
         return made.hosted, made
 
     def _plan_to_create(self, request: Request, turn: PlannedTurn) -> Planned:
@@ -299,7 +304,7 @@ class Leader:
         policy, name, user = self.policy, request.model, request.permit.name
         self.expect_room(request, turn)
         limits = policy.limits_of(config)
-        model = OnlineSVM(limits=limits, **config.as_dict()) if origin is None else origin[0]
+        model = OnlineSVM.of(config, limits=limits) if origin is None else origin[0]
         model.id = os.urandom(16)
         model.limit(limits)
         producers, held = Producers(policy.max_producers), Held(policy.max_held)

@@ -184,9 +184,17 @@ class Registry:
         """How many models are shown."""
         return sum(map(is_shown, self._names))
 
-    def least_used(self) -> list[Hosted]:
-        """The models in memory, the one used furthest back first."""
-        return list(self._hosted.values())
+    def least_used(self, size: int) -> list[Hosted]:
+        """The models in memory that were used furthest back and take `size` bytes together, or all
+        but the one used last.
+        """
+        found: list[Hosted] = []
+        for hosted in self._hosted.values():
+            if size <= 0 or len(found) == len(self._hosted) - 1:
+                break
+            size -= hosted.bytes
+            found.append(hosted)
+        return found
 
     def __iter__(self) -> Iterator[Hosted]:
         return iter(self._hosted.values())

@@ -21,6 +21,7 @@ from onlinesvm.service.server.counters import Counters
 from onlinesvm.service.server.expiries import Expiries
 from onlinesvm.service.server.handlers import LeaderHandlers, ReaderHandlers
 from onlinesvm.service.server.held import Hold, Label, wall_ms
+from onlinesvm.service.server.inspector import Inspector
 from onlinesvm.service.server.last_snapshots import write_last
 from onlinesvm.service.server.leader import PART_BYTES, Leader, Policy
 from onlinesvm.service.server.log_health import LogHealth
@@ -46,12 +47,12 @@ WAIT_S = 10.0
 # The operations that need a model in memory.
 _USING = frozenset(
     (
-        "learn", "predict", "label", "explain", "features", "labels", "drop_label", "stats",
-        "snapshot", "resume", "lag",
+        "learn", "predict", "label", "explain", "features", "labels", "inspect", "drop_label",
+        "stats", "snapshot", "resume", "lag",
     )
 )  # fmt: skip
 _GROWING = frozenset(("learn", "label", "create"))
-_READING = frozenset(("predict", "explain", "features", "labels", "stats"))
+_READING = frozenset(("predict", "explain", "features", "labels", "inspect", "stats"))
 
 
 class Answering(Protocol):
@@ -125,13 +126,14 @@ class Leading:
             registry, self.leader, self._load_to_expire, self.snapshotter.hold_back
         )
         self._transfers = Transfers(state.path, registry, self.leader, wake)
+        self._inspector = Inspector(wake)
         self._waiting = Waiting(WAIT_S, _late)
         self._learned: dict[str, Hosted] = {}  # their memory is to be counted
         self._wanted: list[StoredModel] = []  # to be loaded once there is room in memory
         self._served: str | None = None  # the model whose requests that waited are answered
         self.handlers = LeaderHandlers(
-            registry, counters, users, self.leader, self.snapshotter, started.log, self.health,
-            self._memory, self._transfers,
+            registry, counters, users, self._inspector, self.leader, self.snapshotter, started.log,
+            self.health, self._memory, self._transfers,
         )  # fmt: skip
         self._take(started)
 
@@ -318,6 +320,7 @@ class Leading:
         self._loader.close()
         self._waiting.refuse_all()
         self._transfers.close()
+        self._inspector.close()
         self.leader.close()
         self.leader.report_drifts()
         self.snapshotter.finish()
@@ -373,7 +376,8 @@ class Reading:
             folder, limits, registry, wake, reload_every_s=reload_every_s,
             max_memory_bytes=max_memory_bytes,
         )  # fmt: skip
-        self.handlers = ReaderHandlers(registry, counters, users, self.reader)
+        self._inspector = Inspector(wake)
+        self.handlers = ReaderHandlers(registry, counters, users, self._inspector, self.reader)
 
     def plan(self, requests: Sequence[Request]) -> Sequence[Planned]:
         return [self._park(request) for request in requests]
@@ -407,6 +411,7 @@ class Reading:
 
     def stop(self) -> None:
         self._waiting.refuse_all()
+        self._inspector.close()
         self.reader.finish()
 
     def describe(self) -> str:

@@ -241,8 +241,8 @@ class ModelState:
             raise ValueError(f"expected a config, got {config!r}")
         name, recorded = name_created_by(record), Recorded.unpack(keys)
         if origin is None:
-            parameters = LearnerConfig.from_dict(config).as_dict()
-            model = OnlineSVM(limits=recorded.limits, kernel=kernel, **parameters)
+            parameters = LearnerConfig.from_dict(config)
+            model = OnlineSVM.of(parameters, limits=recorded.limits, kernel=kernel)
         else:
             model = origin_of(folder, origin, recorded.limits, kernel)
         model.id = record.model

@@ -74,6 +74,15 @@ cdef extern from "codec/decode.h" nogil:
     int decode_body(batch *b, reader *r, size_t samples, const decode_limits *limits)
     int read_fields(batch *b, reader *r, const decode_limits *limits)
 
+cdef extern from "codec/columns.h" nogil:
+    ctypedef struct column_rows:
+        const int64_t *indptr
+        const int32_t *narrow
+        const int64_t *wide
+        const double *data
+        size_t samples
+    bint batch_of_columns(batch *b, const column_rows *x)
+
 cdef extern from "codec/number.h" nogil:
     const int POWER_LEAST, POWER_MOST
     void number_set_power(int q, uint64_t high, uint64_t low)
@@ -95,8 +104,6 @@ cdef extern from "codec/encode.h" nogil:
 cdef extern from "lookup/lookup.h" nogil:
     ctypedef struct arena:
         uint64_t bytes
-    ctypedef struct column_map:
-        size_t size
     ctypedef struct counted_field:
         size_t at, length
         uint64_t values
@@ -110,13 +117,11 @@ cdef extern from "lookup/lookup.h" nogil:
     void fields_decide(counted_fields *f, const batch *b, size_t k, size_t end)
     ctypedef struct lookup:
         arena arena
-        column_map columns
         uint32_t count
         uint64_t refused
         uint8_t *tags
         size_t tagged
         counted_fields *fields
-    const size_t DIGITS_MOST
     void lookup_init(lookup *l)
     void lookup_clear(lookup *l)
     size_t lookup_room(const lookup *l, size_t limit)
@@ -143,32 +148,6 @@ cdef extern from "lookup/names_view.h" nogil:
     void names_open(names_view *v, names_view **views, const arena *a, size_t n)
     size_t names_copy(names_view *v, size_t limit)
     void names_leave(const names_view *v, names_view **views)
-
-cdef extern from "lookup/slab.h" nogil:
-    ctypedef struct matrix:
-        const int64_t *indptr
-        const int32_t *narrow
-        const int64_t *wide
-        const double *data
-        const double *importances
-        size_t samples
-    ctypedef struct slab:
-        size_t elements
-    size_t values_screen(const double *values, size_t n, double least, double most, int *small)
-    ctypedef struct row_ends:
-        const int32_t *narrow
-        const int64_t *wide
-        size_t samples
-    int64_t rows_screen(const row_ends *e, size_t stored)
-    uint64_t matrix_largest(const matrix *x, size_t count)
-    size_t matrix_names(size_t count, uint64_t largest)
-    size_t matrix_longest(const matrix *x)
-    bint column_map_reserve(column_map *m, uint64_t largest)
-    size_t lookup_columns(lookup *l, const matrix *x, size_t limit, bint entering, rows *out)
-    bint slab_init(slab *s, size_t longest, bint mapped)
-    void slab_clear(slab *s)
-    matrix slab_next(slab *s, const matrix *x, const row_ends *e, size_t start, size_t stored)
-    rows slab_rows(slab *s, lookup *l, const matrix *x, size_t limit, bint entering)
 
 cdef extern from "rules/sgd.h" nogil:
     ctypedef struct blocks:

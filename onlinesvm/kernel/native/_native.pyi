@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from onlinesvm.config import LearnerConfig, Limits
-from onlinesvm.data.batch import CSR, Columns
+from onlinesvm.data.batch import CSR
 from onlinesvm.data.label import AnyLabel
 from onlinesvm.data.label_sets import LabelSets, LearnedSets
 from onlinesvm.data.learned import Learned
+from onlinesvm.data.matrix import Targets
 from onlinesvm.model.rules.layout import Layout
 from onlinesvm.text.options import TextOptions
 
@@ -22,12 +23,12 @@ __all__ = [
     "Metrics",
     "Multiclass",
     "decode",
+    "decode_columns",
     "encode",
     "learn",
     "parse_block",
     "score",
     "score_fixed",
-    "screen_matrix",
 ]
 
 NAME: str
@@ -88,9 +89,9 @@ class Lookup:
     def __init__(self, max_features: int, prunes: bool = False) -> None: ...
     def __len__(self) -> int: ...
     def id(self, name: bytes) -> int: ...
-    def ids(self, rows: Batch | Columns, *, grow: bool = False, first: int = 0) -> CSR: ...
+    def ids(self, rows: Batch, *, grow: bool = False, first: int = 0) -> CSR: ...
     def entered(self) -> tuple[int, bytes]: ...
-    def reserve(self, parts: Iterable[Batch | Columns]) -> int: ...
+    def reserve(self, parts: Iterable[Batch]) -> int: ...
     def prune(self, kept: NDArray[np.bool_]) -> None: ...
     def view(self) -> View: ...
     def restore(self, lengths: NDArray[np.uint32], names: NDArray[np.uint8]) -> None: ...
@@ -167,17 +168,20 @@ def encode(batch: Batch, *, labelled: bool) -> bytes: ...
 def parse_block(
     parser: Any, block: bytes, start: int, room: Any, *, skip_bad: bool = False
 ) -> Any: ...
-def screen_matrix(
-    indptr: NDArray[Any], values: NDArray[np.float64], limit: float
-) -> tuple[int | None, bool, int]: ...
+def decode_columns(
+    indptr: NDArray[np.int64],
+    columns: NDArray[Any],
+    data: NDArray[np.float64],
+    targets: Targets | None,
+) -> Batch: ...
 def learn(
     lookup: Lookup,
     rule: Rule,
     metrics: Metrics,
-    rows: Batch | Columns,
+    rows: Batch,
     signs: ArrayLike,
     weights: ArrayLike | None,
     first: int = 0,
 ) -> NDArray[np.float64]: ...
-def score(lookup: Lookup, rule: Rule, rows: Batch | Columns) -> NDArray[np.float64]: ...
+def score(lookup: Lookup, rule: Rule, rows: Batch) -> NDArray[np.float64]: ...
 def score_fixed(csr: CSR, weights: ArrayLike, bias: float) -> NDArray[np.float64]: ...

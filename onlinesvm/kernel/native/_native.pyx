@@ -14,7 +14,7 @@ import os
 import numpy as np
 
 from onlinesvm import config as _config
-from onlinesvm.data.batch import CSR, Columns
+from onlinesvm.data.batch import CSR
 from onlinesvm.data.bounds import Bounds
 from onlinesvm.data.label import joined, label_of_packed, label_of_text, packed
 from onlinesvm.data.constants import MOST_IN_SET
@@ -66,12 +66,12 @@ __all__ = [
     "Multiclass",
     "Multilabel",
     "decode",
+    "decode_columns",
     "encode",
     "learn",
     "parse_block",
     "score",
     "score_fixed",
-    "screen_matrix",
 ]
 
 NAME = "native"
@@ -154,7 +154,7 @@ include "records.pxi"
 include "hedge.pxi"
 include "metrics.pxi"
 include "multiclass.pxi"
-include "matrix.pxi"
+include "columns.pxi"
 include "learn.pxi"
 include "lines.pxi"
 

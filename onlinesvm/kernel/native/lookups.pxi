@@ -40,18 +40,11 @@ cdef class Lookup:
 
     def reserve(self, parts):
         """Memory for all names of `parts`. See onlinesvm.model.lookup.Lookup.reserve."""
-        cdef size_t names = 0, size = 0, room, columns
-        cdef matrix x
+        cdef size_t names = 0, size = 0, room
+        cdef Batch part
         for part in parts:
-            if isinstance(part, Batch):
-                names += (<Batch>part).columns.count
-                size += (<Batch>part).columns.name_bytes
-            else:
-                part = _matrix(part, &x)
-                columns = x.indptr[x.samples]
-                columns = matrix_names(columns, matrix_largest(&x, columns))
-                names += columns
-                size += columns * DIGITS_MOST
+            names += part.columns.count
+            size += part.columns.name_bytes
         _lock(self.lock)
         try:
             room = lookup_room(&self.table, self.limit())
@@ -75,18 +68,13 @@ cdef class Lookup:
         """The bytes of all names."""
         return self.table.arena.bytes
 
-    def ids(self, object rows not None, *, bint grow=False, size_t first=0):
+    def ids(self, Batch rows not None, *, bint grow=False, size_t first=0):
         """`rows` over ids. See onlinesvm.model.lookup.Lookup.ids."""
         cdef size_t n = len(rows)
         if first > n:
             raise ValueError(f"first: expected one of {n} samples, got {first}")
-        if isinstance(rows, Batch):
-            csr = self.ids_of_batch(rows, grow, first if grow else 0)
-        elif grow and self.prunes:
-            return self.ids_before_prune(rows, first)
-        else:
-            csr = self.ids_of_columns(rows, grow)
-        return csr.rows(first, n) if first and <size_t>len(csr.indptr) == n + 1 else csr
+        csr = self.ids_of_batch(rows, grow, first if grow else 0)
+        return csr.rows(first, n) if first and not grow else csr
 
     def entered(self):
         """The first id and the tags. See onlinesvm.model.lookup.Lookup.entered."""
@@ -175,67 +163,6 @@ cdef class Lookup:
         if stored < count:
             indices, data = indices[:stored], data[:stored]
         return CSR(indptr[:samples + 1], indices, data)
-
-    cdef object ids_of_columns(self, object columns, bint growing):
-        cdef rows out
-        cdef matrix x
-        cdef size_t limit = 0, names, stored, count
-        cdef uint64_t largest
-        held = _matrix(columns, &x)
-        if growing:
-            self.table.tagged = 0
-        if not x.importances:
-            ones = np.ones(x.samples)
-            x.importances = <const double *>_memory(ones)
-        count = x.indptr[x.samples] - x.indptr[0]
-        largest = matrix_largest(&x, x.indptr[x.samples])
-        indptr, indices, data = _rows(x.samples, count, &out)
-        _lock(self.lock)
-        try:
-            if not lookup_begin(&self.table, matrix_longest(&x)):
-                raise MemoryError
-            if not column_map_reserve(&self.table.columns, largest):
-                raise MemoryError
-            if growing:
-                limit = self.limit()
-                names = min(matrix_names(x.indptr[x.samples], largest), lookup_room(&self.table, limit))
-                if not lookup_reserve(&self.table, names, names * DIGITS_MOST):
-                    raise MemoryError
-            with nogil:
-                stored = lookup_columns(&self.table, &x, limit, growing, &out)
-        finally:
-            lookup_end(&self.table)
-            PyThread_release_lock(self.lock)
-        del held
-        if stored < count:
-            indices, data = indices[:stored], data[:stored]
-        return CSR(indptr, indices, data)
-
-    cdef object ids_before_prune(self, object columns, size_t first):
-        """The rows of a matrix from `first` on, up to one that a prune has to make room for."""
-        cdef size_t i, n = len(columns), limit = self.limit(), count, fresh, known
-        cdef int64_t start, end
-        cdef size_t remaining = limit - (limit + 3) // 4
-        parts = []
-        for i in range(first, n):
-            start, end = columns.indptr[i], columns.indptr[i + 1]
-            part = Columns(
-                np.array([0, end - start], dtype=np.int64), columns.columns[start:end],
-                columns.data[start:end], None,
-                None if columns.importances is None else columns.importances[i:i + 1])
-            csr = self.ids_of_columns(part, False)
-            fresh = len(csr.indices) - np.count_nonzero(csr.indices)
-            known, count = len(csr.indices) - fresh, self.table.count
-            if fresh and (columns.importances is None or columns.importances[i] > 0):
-                if count + fresh > limit and count > max(remaining, known):
-                    break
-                csr = self.ids_of_columns(part, True)
-            parts.append(csr)
-        indptr = np.cumsum([0, *[len(csr.indices) for csr in parts]], dtype=np.int64)
-        return CSR(
-            indptr,
-            np.concatenate([_empty(0, _int32), *[csr.indices for csr in parts]]),
-            np.concatenate([_empty(0), *[csr.data for csr in parts]]))
 
     def prune(self, kept):
         """Drop names. See onlinesvm.model.lookup.Lookup.prune."""

@@ -83,6 +83,7 @@ def body_for(op: str) -> bytes:
 OPTIONS: dict[str, dict[str, Any]] = {
     "create": {"config": {}, "copy_of": None, "if_exists": "error", "upload": None},
     "models": {"after": "", "limit": 10},
+    "inspect": {"top": 3, "contains": b"", "label": None},
     "lag": {"entries": 3, "seconds": None, "bytes": None},
     "upload": {"upload": None, "offset": 0, "size": 9, "checksum": zlib.crc32(b"piece")},
 }
@@ -90,7 +91,17 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 ANSWERED = {
     "leader": set(OPERATIONS) - {"reload", "labels", "drop_label"},  # of a binary model
-    "reader": {"ping", "predict", "explain", "features", "stats", "reload", "models", "fetch"},
+    "reader": {
+        "ping",
+        "predict",
+        "explain",
+        "features",
+        "inspect",
+        "stats",
+        "reload",
+        "models",
+        "fetch",
+    },
 }
 
 

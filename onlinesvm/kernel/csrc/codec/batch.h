@@ -113,19 +113,34 @@ static int batch_mark(batch *b, size_t feature, size_t field, size_t other_at, s
     return 1;
 }
 
+/* The digits of a number: of its bits, by log10(2) = 1233 / 4096, and one more where it is no
+ * smaller than that power of ten. */
+static inline uint32_t digits_of(uint64_t magnitude)
+{
+    static const uint64_t powers[] = {
+        1ull, 10ull, 100ull, 1000ull, 10000ull, 100000ull, 1000000ull, 10000000ull, 100000000ull,
+        1000000000ull, 10000000000ull, 100000000000ull, 1000000000000ull, 10000000000000ull,
+        100000000000000ull, 1000000000000000ull, 10000000000000000ull, 100000000000000000ull,
+        1000000000000000000ull, 10000000000000000000ull};
+    const uint32_t least = (uint32_t)(64 - __builtin_clzll(magnitude | 1)) * 1233 >> 12;
+    return least + (magnitude >= powers[least] || !magnitude);
+}
+
 /* The decimal form of ±magnitude at `out`, of DIGITS_MOST bytes; its length. */
 static uint32_t decimal(uint8_t *out, uint64_t magnitude, int negative)
 {
-    uint8_t reversed[DIGITS_MOST];
-    uint32_t n = 0, i;
-    do
-        reversed[n++] = (uint8_t)('0' + magnitude % 10);
-    while (magnitude /= 10);
+    const uint32_t length = digits_of(magnitude) + (negative != 0);
+    uint8_t *at = out + length;
+    uint32_t low;
     if (negative)
-        reversed[n++] = '-';
-    for (i = 0; i < n; i++)
-        out[i] = reversed[n - 1 - i];
-    return n;
+        out[0] = '-';
+    for (; magnitude >> 32; magnitude /= 10)
+        *--at = (uint8_t)('0' + magnitude % 10);
+    low = (uint32_t)magnitude; /* divided faster */
+    do
+        *--at = (uint8_t)('0' + low % 10);
+    while (low /= 10);
+    return length;
 }
 
 /* Room for `bytes` further bytes at the side, as 0 or 1: offsets have 32 bits. There is a side

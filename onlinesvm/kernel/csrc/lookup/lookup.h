@@ -9,7 +9,6 @@
 #define ONLINESVM_LOOKUP_H
 
 #include "codec/batch.h"
-#include "lookup/column_map.h"
 #include "lookup/fields.h"
 #include "lookup/table.h"
 #include "memory/rows.h"
@@ -24,7 +23,7 @@
 typedef struct walk {
     struct walk *next;
     seen known;       /* by id; the numbers are places in the sample's row */
-    seen unknown;     /* by hash or by column; the numbers are features of the sample */
+    seen unknown;     /* by hash; the numbers are features of the sample */
     uint32_t *places; /* in the sample's row, of unknown features */
     size_t places_room;
 } walk;
@@ -40,7 +39,6 @@ typedef struct {
     size_t reserved; /* the count up to which the table's room was reserved */
     uint64_t refused; /* features that were left out, as the lookup was full */
     walk *walk; /* of the walk under way */
-    column_map columns;
     uint8_t *tags; /* of the names that the last batch entered */
     size_t tags_room, tagged;
     counted_fields *fields; /* NULL before there is a category whose field is crossed */
@@ -81,7 +79,6 @@ static void lookup_clear(lookup *l)
     table_clear(&l->table);
     arena_clear(&l->arena);
     walk_free(l->walk);
-    column_map_clear(&l->columns);
     free(l->tags);
     fields_free(l->fields);
     lookup_init(l);

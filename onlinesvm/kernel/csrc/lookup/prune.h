@@ -105,7 +105,6 @@ static void lookup_prune(lookup *l, const uint8_t *kept)
     arena_moved(&l->arena, &mover);
     l->reserved -= l->reserved > before - id ? before - id : l->reserved;
     l->count = id;
-    column_map_clear(&l->columns);
 }
 
 #endif

@@ -8,7 +8,6 @@
 #include "constants.h"
 #include "memory/pages.h"
 
-#define SLAB_SAMPLES 1024 /* rows of a matrix that are learned or scored together */
 #define MOST_IDS (((uint32_t)1 << 31) - 2)
 
 typedef struct {
