@@ -222,26 +222,34 @@ def _value_of(pairs: _Pairs, key: str, *, optional: bool = False) -> Any:
 
 def _check_whole(parts: list[bytes | BadEntry]) -> None:
     """Replace those of `parts` that are not one msgpack object by why."""
-    at = 0
-    while at < len(parts):
-        unpacker = msgpack.Unpacker(max_buffer_size=2**31 - 1)
-        good = [i for i in range(at, len(parts)) if type(parts[i]) is bytes]
-        rest: list[bytes] = [parts[i] for i in good]  # type: ignore[misc]
-        unpacker.feed(b"".join(rest))
-        skip, tell = unpacker.skip, unpacker.tell
-        whole = 0
-        try:
-            for end in accumulate(map(len, rest)):
-                skip()
-                if tell() != end:
-                    break
-                whole += 1
-        except (msgpack.UnpackException, ValueError):
-            pass
-        if whole == len(good):
-            return
-        at = good[whole]
-        parts[at] = BadEntry("expected one whole msgpack sample, got another number of them")
+    given = [i for i, part in enumerate(parts) if type(part) is bytes]
+    ranges = [(0, len(given))]
+    while ranges:  # halved until the bad ones stand alone: many of them take little longer
+        first, end = ranges.pop()
+        places = given[first:end]
+        if _are_whole([parts[i] for i in places]):  # type: ignore[misc]
+            continue
+        if len(places) == 1:
+            why = "expected one whole msgpack sample, got another number of them"
+            parts[places[0]] = BadEntry(why)
+        else:
+            middle = (first + end) // 2
+            ranges += [(first, middle), (middle, end)]
+
+
+def _are_whole(parts: Sequence[bytes]) -> bool:
+    """True if each of `parts` is one msgpack object."""
+    unpacker = msgpack.Unpacker(max_buffer_size=2**31 - 1)
+    unpacker.feed(b"".join(parts))
+    skip, tell = unpacker.skip, unpacker.tell
+    try:
+        for end in accumulate(map(len, parts)):
+            skip()
+            if tell() != end:
+                return False
+    except (msgpack.UnpackException, ValueError):
+        return False
+    return True
 
 
 _packer = msgpack.Packer(use_bin_type=False, unicode_errors="surrogateescape")

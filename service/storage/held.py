@@ -310,11 +310,12 @@ class Held:
                 self._oldest.popleft()
                 continue
             end = group.first + self._units - self.limit
-            keys = dict.fromkeys(group.keys[group.first : end])
-            group.first = end
-            gone = [key for key in keys if self._is_of(key, group)]
-            self._leave(group, gone)
-            self.figures.evicted += len(gone)
+            keys = group.keys[group.first : end]
+            if group.left < len(group.keys) - group.first:  # some have left, or were never held
+                keys = [key for key in dict.fromkeys(keys) if self._is_of(key, group)]
+            group.first = min(end, len(group.keys))
+            self._leave(group, keys)
+            self.figures.evicted += len(keys)
 
     def _remember(self, key: bytes, until: int, outcome: Outcome) -> None:
         self._remembered.pop(key, None)
