@@ -103,6 +103,7 @@ from onlinesvm.errors import BodyError, LimitError, OnlineSVMError, SampleError,
 from onlinesvm.model.explanation import Contribution, Explanation
 from onlinesvm.model.labels import label_array
 from onlinesvm.model.lookup import name_bytes, name_text
+from onlinesvm.service.defaults import DEFAULT_ENDPOINT, DEFAULT_MODEL
 from onlinesvm.service.errors import RequestRefused
 from onlinesvm.service.keys.permit import ANYONE, Permit
 from onlinesvm.text.attribution import FieldPart, TextPart
@@ -148,8 +149,6 @@ __all__ = [
 ]
 
 VERSION = 1
-DEFAULT_ENDPOINT = "tcp://127.0.0.1:5577"
-DEFAULT_MODEL = "default"
 DEFAULT_TTL_S = 3600.0  # that a sample is held
 MAX_TTL_S = 366 * 86_400.0
 MAX_B = 1e9  # of asking for labels

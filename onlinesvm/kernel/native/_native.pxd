@@ -317,7 +317,7 @@ cdef extern from "lines/lines.h" nogil:
         bint labelled, numeric, sets
         size_t features, name_bytes
         double value, importance
-        bint fields
+        bint fields, only_labels
         size_t batch_samples, batch_features, batch_name_bytes
     ctypedef struct lines:
         const uint8_t *at

@@ -22,6 +22,7 @@ def parse_block(parser, bytes block not None, start, room, *, skip_bad=False):
     rules.labelled = parser.labels.labelled
     rules.numeric = parser.labels.numeric
     rules.sets = parser.labels.sets
+    rules.only_labels = parser.only_labels
     memset(&l, 0, sizeof(l))
     seen_init(&l.tokens)
     l.rules = &rules
@@ -29,11 +30,11 @@ def parse_block(parser, bytes block not None, start, room, *, skip_bad=False):
     if parser.reads_text:
         rules.fields = True
         if rules.format == TEXT_LINES or rules.format == FASTTEXT_LINES:
-            if parser.keeps:
+            if parser.keeps and not parser.only_labels:
                 rules.format = OTHER_LINES
             else:
                 l.records = &extractor.work
-    if parser.reads_maps and not parser.keeps:
+    if parser.reads_maps and not parser.keeps and not parser.only_labels:
         if rules.format == SVMLIGHT_LINES or rules.format == VW_LINES:
             l.records, l.numbers = &extractor.work, True
     try:
@@ -96,7 +97,7 @@ cdef object _parse(object parser, bytes block, size_t start, Batch b, lines *l, 
             continue
         try:
             row = parser.parse(line.removesuffix(b"\r"))
-            if row is not None:
+            if row is not None and not parser.only_labels:
                 row = as_record(parser, row)
                 _add(l, extractor, parser, row, b.records)
         except LineError as error:
