@@ -230,8 +230,7 @@ class LearnerConfig:
 
     def _own_text(self) -> str:
         """How the model reads text if nothing else is said."""
-        reads = self.rule == "hedge" and self.task in ("binary", "ranking")
-        return "default" if reads else "off"
+        return "default" if self.rule == "hedge" else "off"
 
     def text_options(self) -> TextOptions:
         """How records are read. Raises ConfigError for options that cannot be."""
@@ -264,15 +263,6 @@ class LearnerConfig:
                 raise ConfigError(
                     f"{name}: expected none, as task {self.task} has no side +1,"
                     f" got {getattr(self, name)!r}"
-                )
-        if self.text not in (None, "off"):
-            raise ConfigError(f"text: expected off for task {self.task}, got {self.text!r}")
-        if self.numbers != "raw":
-            raise ConfigError(f"numbers: expected raw for task {self.task}, got {self.numbers!r}")
-        for name in ("crosses", "vectors"):
-            if getattr(self, name):
-                raise ConfigError(
-                    f"{name}: expected none for task {self.task}, got {getattr(self, name)!r}"
                 )
         if self.task == "multilabel" and self.class_weight:
             raise ConfigError(

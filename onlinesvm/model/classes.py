@@ -24,6 +24,7 @@ from onlinesvm.model.rules.class_layout import EXPERTS, ClassLayout
 from onlinesvm.model.rules.constants import CLASS_BIRTH as BIRTH
 from onlinesvm.model.rules.hedge import experts
 from onlinesvm.model.rules.scale import counted
+from onlinesvm.model.rules.unit import Norms, idf, view_of
 from onlinesvm.model.view import View
 
 __all__ = ["ClassExplanation", "ClassHead", "Part"]
@@ -172,30 +173,31 @@ class ClassHead:
             if not (0 <= k < len(states) and states[k] == KNOWN):
                 raise ValueError(f"label: expected a known one, got {k}")
         scores = self.rule.score(csr.rows(0, 1))[0].tolist()
-        c = self.rule.coefficients
+        c, texts = self.rule.coefficients, self.rule.texts
         elements = list(zip(csr.indices.tolist(), csr.data.tolist(), strict=True))
         elements = elements[: int(csr.indptr[1])]
-        features = [self.rule.feature(id) if id else None for id, _ in elements]
-        scales, norm2 = [], 0.0
-        for (_, value), feature in zip(elements, features, strict=True):
-            s2, age, run, _ = feature[2] if feature else (0.0, 0, 0, 0)
-            scale = math.sqrt(counted(s2, age, run, value)[0]) if value else 1.0
-            scales.append(scale)
-            norm2 += (value / scale) ** 2
-        bias = self._weight(self.rule.feature(0), c, label, other)
-        norm2 += 1.0 if self.has_bias else 0.0
-        norm = math.sqrt(norm2) if norm2 else 1.0
+        features = [self.rule.feature(id) if id > 0 else None for id, _ in elements]
+        norms, factors = Norms(), []  # factors: of each value, what it is multiplied by
+        for (id, value), feature in zip(elements, features, strict=True):
+            s2, age, run, seen, tag = feature[2] if feature else (0.0, 0, 0, 0, -id)
+            if value:
+                scale = math.sqrt(counted(s2, age, run, value)[0])
+                factors.append((idf(tag, seen, texts) / scale, view_of(tag)))
+                norms.add(view_of(tag), value * factors[-1][0])
+            else:
+                factors.append((0.0, view_of(tag)))
+        inverses, x = norms.inverses(self.has_bias)
+        bias = self._weight(self.rule.feature(0), c, label, other) * x
         parts = []
-        for (id, value), feature, scale in zip(elements, features, scales, strict=True):
+        for (id, value), feature, (factor, view) in zip(elements, features, factors, strict=True):
             weight, seen = 0.0, 0
             if feature is not None:
-                weight = self._weight(feature, c, label, other) / (scale * norm)
+                weight = self._weight(feature, c, label, other) * (factor * inverses[view])
                 seen = feature[2][3]
-            parts.append(Part(id, value, weight, weight * value, seen, seen > 0))
+            parts.append(Part(max(id, 0), value, weight, weight * value, seen, seen > 0))
         if other is None:
-            birth = float(c.sum()) * BIRTH
-            return ClassExplanation(scores[label], birth + bias / norm, parts)
-        return ClassExplanation(scores[label] - scores[other], bias / norm, parts)
+            return ClassExplanation(scores[label], float(c.sum()) * BIRTH + bias, parts)
+        return ClassExplanation(scores[label] - scores[other], bias, parts)
 
     @staticmethod
     def _weight(feature: Any, c: NDArray[np.float64], label: int, other: int | None) -> float:
@@ -270,7 +272,8 @@ class ClassHead:
         Raises ValueError where a part is missing or cannot be; nothing has changed then.
         """
         rest = dict(arrays)
-        learner = {name: rest.pop(name) for name in self.layout.arrays if name in rest}
+        names = (*self.layout.arrays, *self.layout.of_views)
+        learner = {name: rest.pop(name) for name in names if name in rest}
         numbers = rest.pop("progressive", None)
         if numbers is None:
             raise ValueError("progressive: expected an array, got none")

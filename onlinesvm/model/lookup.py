@@ -94,12 +94,13 @@ class Lookup:
         """The id of `name`, PAD if it is unknown."""
         return self._ids.get(name, PAD)
 
-    def ids(self, rows: Batch, *, grow: bool = False, first: int = 0) -> CSR:
+    def ids(self, rows: Batch, *, grow: bool = False, first: int = 0, tagged: bool = False) -> CSR:
         """`rows` over ids, from row `first` on. Duplicates are summed in order, at the place of the
         first; each sum keeps the magnitudes of a value: beyond 1e50 it is 1e50 with its sign, below
         1e−50 it is 0.
 
-        Unknown features are PAD, and the lookup stays as it is. With `grow`, new features are
+        Unknown features are PAD, or with `tagged` the negative of their tag; the lookup stays as it
+        is. With `grow`, new features are
         entered; a row of importance 0 enters none. A cross of too many values is as if absent (see
         `onlinesvm.text.categories`). Where the lookup prunes, growing ends before a
         row whose new names would pass the bound: `prune`, then go on from there. Raises ValueError
@@ -107,6 +108,7 @@ class Lookup:
         """
         check_first(first, len(rows))
         made: list[dict[int | bytes, float]] = []
+        found: list[int] = []
         marks, tags = rows.marks, rows.tags
         if grow:
             self._entered = []
@@ -132,9 +134,13 @@ class Lookup:
                     if len(marks.get(j, ())) == 1:
                         self._fields.add(*marks[j])
                 key = id or name  # a name without an id stands for itself
-                row[key] = _bounded(row[key] + value) if key in row else value
+                if key not in row:
+                    row[key] = value
+                    found.append(id or (-tags[j] if tagged and tags else PAD))
+                else:
+                    row[key] = _bounded(row[key] + value)
             made.append(row)
-        return _csr(made)
+        return _csr(made, found)
 
     def left_out(self, batch: Batch) -> list[int]:
         """The features of `batch` that are crosses of too many values, as it stands."""
@@ -223,9 +229,8 @@ def _bounded(total: float) -> float:
     return min(max(total, -MAX_MAGNITUDE), MAX_MAGNITUDE)
 
 
-def _csr(rows: list[dict[int | bytes, float]]) -> CSR:
+def _csr(rows: list[dict[int | bytes, float]], indices: list[int]) -> CSR:
     indptr = np.zeros(len(rows) + 1, dtype=np.int64)
     np.cumsum([len(row) for row in rows], out=indptr[1:])
-    indices = [PAD if isinstance(key, bytes) else key for row in rows for key in row]
     data = [value for row in rows for value in row.values()]
     return CSR(indptr, np.array(indices, dtype=np.int32), np.array(data, dtype=np.float64))

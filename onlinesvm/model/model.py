@@ -206,9 +206,8 @@ class Model:
 
     def _entered(self, rows: Rows, first: int) -> CSR:
         """The ids of rows from `first` on, new names entered, up to a row that needs a prune."""
-        csr = self._lookup.ids(rows, grow=True, first=first)
-        if isinstance(self.head, Head):
-            self.head.rule.enter(*self._lookup.entered())
+        csr = self._lookup.ids(rows, grow=True, first=first, tagged=self.is_multiclass)
+        self.head.rule.enter(*self._lookup.entered())
         return csr
 
     def _learn_looked_up(self, rows: Rows, csr: CSR) -> NDArray[np.float64]:
@@ -336,7 +335,7 @@ class Model:
         """The rows over ids, as they are scored."""
         if isinstance(rows, Pieces):
             return stacked([self._ids(piece) for piece in rows])
-        csr = self._lookup.ids(rows)
+        csr = self._lookup.ids(rows, tagged=self.is_multiclass)
         how = self.config.normalize
         return csr if how == "none" else normalized(csr, how)
 

@@ -199,7 +199,7 @@ def _learn_file(
     else:
         parameters = _with_task(parameters, files, run)
         is_table = arguments.label_column is not None
-        if is_table and LearnerConfig(**parameters).task == "binary":
+        if is_table and LearnerConfig(**parameters).task != "ranking":
             parameters = {"numbers": "prefixes", **parameters}  # seldom counts in a table
         model = OnlineSVM(limits=limits, **parameters)
     run.limits, run.extractor, run.keeps = model.limits, model.extractor, False

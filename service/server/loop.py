@@ -27,6 +27,7 @@ from onlinesvm.service.protocol import (
     RequestError,
     encode_error,
     encode_reply,
+    is_held,
     parse_request,
     split_envelope,
 )
@@ -42,10 +43,14 @@ __all__ = ["Loop"]
 log = logging.getLogger(__name__)
 
 _RETRY_S = 0.02
+# The time for a client to read some of its replies before it asks again.
+_UNREAD_RETRY_S = 1.0
 _LONGEST_SLEEP_S = 1.0
 # An envelope is echoed, so it is bounded, in bytes as a header is; a REQ's is one empty frame,
 # proxies add a few.
 _MAX_ENVELOPE_FRAMES = 16
+# Operations with long answers that change nothing.
+_REPEATABLE = frozenset(("predict", "explain", "features", "labels", "fetch"))
 # Requests that may wait for an answer; each costs little, but a client can send them without end.
 _MAX_DEFERRED = 1024
 
@@ -58,6 +63,7 @@ class _Deferred:
     envelope: Frames
     id: Id
     answer: Future[Reply]
+    may_repeat: bool  # it changes nothing
 
 
 @dataclass(slots=True)
@@ -172,6 +178,7 @@ class Loop:
             request = parse_request(rest, self._limits, peer, permit or ANYONE)
             self.counters.operations[request.op] += 1
             self._users.check(permit, request)
+            self._check_room(sender, request.id)
             self._users.quotas.enter(request, frames)
             return _Message(sender, envelope, request)
         except Exception as error:
@@ -200,6 +207,8 @@ class Loop:
                     None,
                     request.id,
                 )
+            if plan is None:  # those before it in its turn may have filled the queue
+                self._check_room(sender, request.id)
             answer = service.handle(request, plan)
         except Fatal:
             raise
@@ -207,7 +216,9 @@ class Loop:
             self._refuse(sender, envelope, request.id, error)
         else:
             if isinstance(answer, Future):
-                self._deferred.append(_Deferred(sender, envelope, request.id, answer))
+                may_repeat = request.op in _REPEATABLE and not is_held(request)
+                deferred = _Deferred(sender, envelope, request.id, answer, may_repeat)
+                self._deferred.append(deferred)
             else:
                 self._reply(sender, envelope, request.id, answer)
 
@@ -228,17 +239,31 @@ class Loop:
             )
         return None
 
+    def _check_room(self, sender: Sender, id: Id) -> None:
+        """Raise RequestError (BUSY) where a client does not read its replies."""
+        if self._router.is_full(sender):
+            raise RequestError(
+                "BUSY",
+                "expected a client that reads its replies: 32 MiB of them wait",
+                None,
+                id,
+                retry_after_s=_UNREAD_RETRY_S,
+            )
+
     def _reply(self, sender: Sender, envelope: Frames, id: Id, reply: Reply) -> None:
         header = encode_reply(id, reply.keys)
         body = () if reply.body is None else (reply.body,)
         self._router.send(sender, (*envelope, header, *body))
 
     def _refuse(self, sender: Sender, envelope: Frames, id: Id, error: BaseException) -> None:
-        if not isinstance(error, RequestError):
+        refusal = error
+        if not isinstance(refusal, RequestError):
             log.error("a request failed unexpectedly", exc_info=error)
-            error = RequestError("INTERNAL", f"{type(error).__name__}: {error}", None, id)
-        self.counters.errors[error.code] += 1
-        self._router.send(sender, (*envelope, encode_error(error)))
+            refusal = RequestError("INTERNAL", f"{type(error).__name__}: {error}", None, id)
+        # Its frames hold the turn with all its messages, and these hold the error: a cycle.
+        error.__traceback__ = None
+        self.counters.errors[refusal.code] += 1
+        self._router.send(sender, (*envelope, encode_error(refusal)))
 
     def answer_deferred(self, service: Answering | None = None) -> None:
         """Send the answers that were prepared beside the loop, after `service` has taken them."""
@@ -254,11 +279,13 @@ class Loop:
             (done if deferred.answer.done() else waiting).append(deferred)
         self._deferred = waiting
         for deferred in done:
-            error = deferred.answer.exception()
             if not self._router.is_open(deferred.sender):
                 continue  # another client may have its identity by now
-            if error is None:
+            try:
                 reply = deferred.answer.result()
-                self._reply(deferred.sender, deferred.envelope, deferred.id, reply)
-            else:
+                if deferred.may_repeat:
+                    self._check_room(deferred.sender, deferred.id)
+            except Exception as error:
                 self._refuse(deferred.sender, deferred.envelope, deferred.id, error)
+            else:
+                self._reply(deferred.sender, deferred.envelope, deferred.id, reply)

@@ -17,7 +17,7 @@ cdef extern from "memory/rows.h" nogil:
         double *data
     const uint32_t MOST_IDS
     bint indptr_holds(const int64_t *indptr, size_t samples, size_t stored)
-    uint32_t rows_largest_id(const rows *r, size_t samples)
+    uint32_t rows_largest_id(const rows *r, size_t samples, int32_t least)
 
 cdef extern from "rules/score.h" nogil:
     bint score_flat(const rows *x, size_t samples, const double *weights, uint64_t end_id,
@@ -134,8 +134,9 @@ cdef extern from "lookup/lookup.h" nogil:
     ctypedef struct growth:
         size_t first, limit
         bint prunes
-    size_t lookup_grow(lookup *l, const batch *b, const growth *how, rows *out, size_t *rows_made)
-    size_t lookup_find(lookup *l, const batch *b, rows *out)
+    size_t lookup_grow(lookup *l, const batch *b, const growth *how, const uint8_t *tags,
+                       rows *out, size_t *rows_made)
+    size_t lookup_find(lookup *l, const batch *b, const uint8_t *tags, rows *out)
     int lookup_restore(lookup *l, const uint32_t *lengths, const uint8_t *names, size_t count)
 cdef extern from "lookup/names_view.h" nogil:
     ctypedef struct names_view:
@@ -238,8 +239,8 @@ cdef extern from "rules/hedge.h" nogil:
     bint hedge_score(const hedge *r, const rows *x, size_t samples, double *margins)
     void hedge_weights(const hedge *r, uint32_t first, size_t n, double *weights)
     int64_t hedge_seen(const hedge *r, uint32_t id)
-    void hedge_set_logs()
-    double hedge_log(uint64_t n)
+    void idf_set_logs()
+    double idf_log(uint64_t n)
     void hedge_expect_views(hedge *r)
     bint hedge_widen(hedge *r)
     void hedge_enter(hedge *r, uint32_t first, const uint8_t *tags, size_t n)
@@ -339,6 +340,7 @@ cdef extern from "lines/lines.h" nogil:
 
 cdef extern from "rules/multilabel.h" nogil:
     const size_t CLASS_EXPERTS, CLASS_JUDGED
+    const int CLASS_LEAST_INDEX
     ctypedef struct pieces:
         size_t total
     ctypedef struct lanes:
@@ -355,7 +357,9 @@ cdef extern from "rules/multilabel.h" nogil:
         blocks state
         pieces rows
         size_t labels, known, dropped
-        bint has_bias
+        bint has_bias, plain
+        int64_t *with_view "with"
+        double *logs
         uint8_t *states
         lanes *bias
         lanes bias_second
@@ -374,6 +378,7 @@ cdef extern from "rules/multilabel.h" nogil:
         int32_t *row_lengths
         int32_t *row_labels
         float *row_weights
+        uint8_t *tags
     void multiclass_init(multiclass *m, bint has_bias, uint32_t most)
     void multiclass_clear(multiclass *m)
     bint multiclass_reserve_labels(multiclass *m, size_t n)
@@ -388,6 +393,7 @@ cdef extern from "rules/multilabel.h" nogil:
     void multilabel_learn(multiclass *m, set_threshold *t, const rows *x, size_t samples,
                           const int64_t *starts, const int32_t *ids, const double *importances,
                           double *margins, int64_t *ends, int32_t *predicted)
+    void multiclass_enter(multiclass *m, uint32_t first, const uint8_t *tags, size_t n)
     void multiclass_drop(multiclass *m, size_t label)
     void multiclass_score(multiclass *m, const rows *x, size_t samples, float *mixed)
     void multiclass_learn(multiclass *m, const rows *x, size_t samples, const int32_t *labels,

@@ -79,7 +79,7 @@ cdef bytes _seed = os.urandom(HASH_KEY_BYTES)
 hash_seed(<const uint8_t *>PyBytes_AS_STRING(_seed))
 _seed = None
 lines_init()
-hedge_set_logs()
+idf_set_logs()
 
 
 def _set_powers():

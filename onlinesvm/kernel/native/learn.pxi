@@ -42,7 +42,7 @@ cdef object _learn_batch(Lookup lookup, Rule rule, Metrics metrics, Batch b, obj
             raise MemoryError
         metrics.begin()
         with nogil:
-            lookup.walk_batch(b, True, first, &x.out, &samples)
+            lookup.walk_batch(b, True, first, NULL, &x.out, &samples)
             if lookup.table.tagged:
                 rule.enter_tags(<uint32_t>(lookup.table.count - lookup.table.tagged + 1),
                                 lookup.table.tags, lookup.table.tagged)
@@ -70,7 +70,7 @@ def score(Lookup lookup not None, Rule rule not None, Batch rows not None):
     try:
         lookup.reserve_batch(b, False, 0)
         with nogil:
-            lookup.walk_batch(b, False, 0, &x.out, &samples)
+            lookup.walk_batch(b, False, 0, NULL, &x.out, &samples)
             rule.score_rows(&x.out, samples, margins)
     finally:
         lookup_end(&lookup.table)

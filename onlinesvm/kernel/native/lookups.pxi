@@ -68,12 +68,12 @@ cdef class Lookup:
         """The bytes of all names."""
         return self.table.arena.bytes
 
-    def ids(self, Batch rows not None, *, bint grow=False, size_t first=0):
+    def ids(self, Batch rows not None, *, bint grow=False, size_t first=0, bint tagged=False):
         """`rows` over ids. See onlinesvm.model.lookup.Lookup.ids."""
         cdef size_t n = len(rows)
         if first > n:
             raise ValueError(f"first: expected one of {n} samples, got {first}")
-        csr = self.ids_of_batch(rows, grow, first if grow else 0)
+        csr = self.ids_of_batch(rows, grow, first if grow else 0, tagged)
         return csr.rows(first, n) if first and not grow else csr
 
     def entered(self):
@@ -134,18 +134,19 @@ cdef class Lookup:
             raise MemoryError
         return 0
 
-    cdef size_t walk_batch(self, Batch b, bint growing, size_t first, rows *out,
-                           size_t *samples) noexcept nogil:
+    cdef size_t walk_batch(self, Batch b, bint growing, size_t first, const uint8_t *tags,
+                           rows *out, size_t *samples) noexcept nogil:
         """Bring a batch over ids; under the lock. How many elements there are."""
         cdef growth how
         if not growing:
-            return lookup_find(&self.table, &b.columns, out)
+            return lookup_find(&self.table, &b.columns, tags, out)
         how.first, how.limit, how.prunes = first, self.bound, self.prunes
-        return lookup_grow(&self.table, &b.columns, &how, out, samples)
+        return lookup_grow(&self.table, &b.columns, &how, tags, out, samples)
 
-    cdef object ids_of_batch(self, Batch b, bint growing, size_t first):
+    cdef object ids_of_batch(self, Batch b, bint growing, size_t first, bint tagged):
         cdef rows out
         cdef size_t stored, count, samples
+        cdef const uint8_t *tags = b.columns.tags if tagged else NULL
         samples = b.columns.samples - first
         count = b.columns.count - <size_t>b.columns.indptr[first]
         indptr, indices, data = _rows(samples, count, &out)
@@ -156,7 +157,7 @@ cdef class Lookup:
             self.bound = self.limit()
             self.reserve_batch(b, growing, first)
             with nogil:
-                stored = self.walk_batch(b, growing, first, &out, &samples)
+                stored = self.walk_batch(b, growing, first, tags, &out, &samples)
         finally:
             lookup_end(&self.table)
             PyThread_release_lock(self.lock)

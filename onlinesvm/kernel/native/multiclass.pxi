@@ -50,6 +50,24 @@ cdef class Multiclass:
         multiclass_coefficients(&self.rule, <double *>_memory(made))
         return made
 
+    @property
+    def texts(self):
+        """Of each view, how many learned samples had a text's feature of it."""
+        return tuple([self.rule.with_view[v] for v in range(VIEWS)])
+
+    def enter(self, size_t first, bytes tags not None):
+        """The tags of new features. See onlinesvm.model.rules.multiclass.Multiclass.enter."""
+        cdef size_t n = len(tags)
+        if not n:
+            return
+        _lock(self.lock)
+        try:
+            if not blocks_reserve(&self.rule.state, min(first + n, MOST_IDS)):
+                raise MemoryError
+            multiclass_enter(&self.rule, first, <const uint8_t *>PyBytes_AS_STRING(tags), n)
+        finally:
+            PyThread_release_lock(self.lock)
+
     def drop(self, label):
         """Drop a known label. See onlinesvm.model.rules.multiclass.Multiclass.drop."""
         cdef size_t known
@@ -113,7 +131,7 @@ cdef class Multiclass:
         _lock(self.lock)
         try:
             labels = self.check_labels(labels, samples)
-            largest = min(max(_largest_id(&x, samples, held), n), MOST_IDS)
+            largest = min(max(_largest_id(&x, samples, held, CLASS_LEAST_INDEX), n), MOST_IDS)
             self.reserve_rows(&x, samples, largest, labels, NULL)
         finally:
             PyThread_release_lock(self.lock)
@@ -139,7 +157,7 @@ cdef class Multiclass:
         try:
             labels = self.check_labels(labels, samples)
             ids = <const int32_t *>_memory(labels)
-            self.reserve_rows(&x, samples, _largest_id(&x, samples, held), labels, NULL)
+            self.reserve_rows(&x, samples, _largest_id(&x, samples, held, CLASS_LEAST_INDEX), labels, NULL)
             with nogil:
                 multiclass_learn(&self.rule, &x, samples, ids, h, margins, predicted, confidences)
         finally:
@@ -153,7 +171,7 @@ cdef class Multiclass:
         cdef size_t samples
         cdef float *out
         held = _csr(csr, &x, &samples)
-        _largest_id(&x, samples, held)
+        _largest_id(&x, samples, held, CLASS_LEAST_INDEX)
         _lock(self.lock)
         try:
             if not multiclass_reserve_row(&self.rule, rows_longest(&x, samples)):
@@ -180,12 +198,14 @@ cdef class Multiclass:
         if id == 0:
             known = np.flatnonzero(self.states == 1).astype(np.int32)
             arrays = self.labels_now()
-            return known, arrays["bias_weights"].reshape(-1, CLASS_EXPERTS)[known], (1.0, 0, 0, 0)
+            return known, arrays["bias_weights"].reshape(-1, CLASS_EXPERTS)[known], (1.0, 0, 0, 0, 0)
         if not 0 < id <= <object>MOST_IDS:
             raise ValueError(f"id: expected one from 0 to {MOST_IDS}, got {id}")
         arrays = self.features_now(id, 1)
         counts = tuple(arrays[name][0].item() for name in ("mean_squares", "ages", "runs", "seen"))
-        return arrays["row_labels"], arrays["row_weights"].reshape(-1, CLASS_EXPERTS), counts
+        tag = arrays["views"][0].item() if "views" in arrays else 0
+        weights = arrays["row_weights"].reshape(-1, CLASS_EXPERTS)
+        return arrays["row_labels"], weights, (*counts, tag)
 
     cdef dict labels_now(self):
         states = _empty(self.rule.labels, np.uint8)
@@ -205,6 +225,8 @@ cdef class Multiclass:
             "row_lengths": _empty(n, _int32), "row_labels": _empty(entries, _int32),
             "row_weights": _empty(entries * CLASS_EXPERTS, np.float32),
         }
+        if not self.rule.plain:
+            made["views"] = _empty(n, np.uint8)
         _class_arrays(made, &to)
         with nogil:
             multiclass_dump(&self.rule, first, n, &to)
@@ -234,8 +256,11 @@ cdef class Multiclass:
         """
         _lock(self.lock)
         try:
-            arrays = {**self.features_now(1, n), **self.labels_now(), **self.more_arrays()}
-            return ClassView(arrays, self.scalars())
+            arrays = {**self.features_now(1, n), **self.labels_now()}
+            if not self.rule.plain:
+                arrays["views"] = arrays.pop("views")
+                arrays["view_samples"] = np.array(self.texts, dtype=np.int64)
+            return ClassView({**arrays, **self.more_arrays()}, self.scalars())
         finally:
             PyThread_release_lock(self.lock)
 
@@ -244,6 +269,7 @@ cdef class Multiclass:
         cdef multiclass made, old
         cdef class_arrays given
         cdef size_t n, labels
+        cdef int k
         cdef const uint8_t *states
         cdef const float *bias
         cdef const double *numbers
@@ -265,6 +291,11 @@ cdef class Multiclass:
         if not there:
             multiclass_clear(&made)
             raise MemoryError
+        made.plain = "views" not in held
+        if not made.plain:
+            for k in range(VIEWS):
+                made.with_view[k] = held["view_samples"][k]
+                made.logs[k] = idf_log(made.with_view[k])
         made.samples, made.log_importance = scalars["samples"], numbers[0]
         memcpy(&made.bias_second, <const float *>_memory(second), CLASS_EXPERTS * sizeof(float))
         numbers = self.take_mixture(&made, numbers + 1 + CLASS_EXPERTS)
@@ -344,7 +375,7 @@ cdef class Multilabel(Multiclass):
         _lock(self.lock)
         try:
             ids, starts = self.check_sets(labels, samples)
-            largest = min(max(_largest_id(&x, samples, held), n), MOST_IDS)
+            largest = min(max(_largest_id(&x, samples, held, CLASS_LEAST_INDEX), n), MOST_IDS)
             self.reserve_rows(&x, samples, largest, ids, <const int64_t *>_memory(starts))
         finally:
             PyThread_release_lock(self.lock)
@@ -382,7 +413,7 @@ cdef class Multilabel(Multiclass):
         try:
             checked, at = self.check_sets(labels, samples)
             ids, starts = <const int32_t *>_memory(checked), <const int64_t *>_memory(at)
-            self.reserve_rows(&x, samples, _largest_id(&x, samples, held), checked, starts)
+            self.reserve_rows(&x, samples, _largest_id(&x, samples, held, CLASS_LEAST_INDEX), checked, starts)
             room = max(self.rule.labels, <size_t>(int(checked.max(initial=-1)) + 1))
             found = _empty(samples * min(room, SET_MOST_PREDICTED), _int32)
             predicted = <int32_t *>_memory(found)
@@ -467,4 +498,5 @@ cdef int _class_arrays(dict made, class_arrays *to) except -1:
     to.row_lengths = <int32_t *>_memory(made["row_lengths"])
     to.row_labels = <int32_t *>_memory(made["row_labels"])
     to.row_weights = <float *>_memory(made["row_weights"])
+    to.tags = <uint8_t *>_memory(made["views"]) if "views" in made else NULL
     return 0

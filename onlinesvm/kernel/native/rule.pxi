@@ -260,10 +260,12 @@ cdef tuple _csr(object csr, rows *x, size_t *samples):
     return indptr, indices, data
 
 
-cdef uint32_t _largest_id(const rows *x, size_t samples, object held) except? 0xFFFFFFFF:
+cdef uint32_t _largest_id(const rows *x, size_t samples, object held,
+                          int32_t least=0) except? 0xFFFFFFFF:
+    """The largest id; indices from `least` to 0 are unknown features."""
     cdef uint32_t largest
     with nogil:
-        largest = rows_largest_id(x, samples)
+        largest = rows_largest_id(x, samples, least)
     if largest > MOST_IDS:
         raise _no_id(held)
     return largest

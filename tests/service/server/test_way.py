@@ -22,7 +22,7 @@ from tests.test_house import HOUSE, files, imports, module_of
 # The stages, and the modules that each is made of.
 SERVER, STORAGE = "onlinesvm.service.server.", "onlinesvm.service.storage."
 STAGES = {
-    "router": {SERVER + "router", SERVER + "auth.door"},
+    "router": {SERVER + "router", SERVER + "unsent", SERVER + "auth.door"},
     "loop": {SERVER + "loop", SERVER + "order", SERVER + "counters"},
     "protocol": {
         "onlinesvm.service.protocol", SERVER + "auth.users", SERVER + "auth.quotas",

@@ -212,12 +212,13 @@ typedef struct {
 
 /* `b` over ids, into rows with room for all its features; how many elements they hold. With `how`,
  * new names of samples with an importance above 0 become ids; other unknown names are id 0, and so
- * are all without it. Duplicates are summed at the place of the first. `rows_made` is how many
- * rows there are. A cross of too many values is as if absent. The sets of keys, the names to be
+ * are all without it; where `tags` of the features are given, they are the negative of their tag.
+ * Duplicates are summed at the place of the first. `rows_made` is how many rows there are. A cross of too many values is as if absent. The sets of keys, the names to be
  * entered, their tags and the marks must have been reserved.
  */
 static inline __attribute__((always_inline)) size_t
-lookup_rows(lookup *l, const batch *b, const growth *how, rows *out, size_t *rows_made)
+lookup_rows(lookup *l, const batch *b, const growth *how, const uint8_t *tags, rows *out,
+            size_t *rows_made)
 {
     const uint8_t *guesses[GUESSES];
     const feature *features = b->features;
@@ -304,7 +305,7 @@ lookup_rows(lookup *l, const batch *b, const growth *how, rows *out, size_t *row
                 seen_put(set, place, 0, j - begin);
                 w->places[j - begin] = (uint32_t)(k - start);
             }
-            out->indices[k] = (int32_t)id;
+            out->indices[k] = LIKELY(id || !tags) ? (int32_t)id : -(int32_t)tags[j];
             out->data[k++] = f->value;
         }
         out->indptr[i - first + 1] = (int64_t)k;
@@ -341,16 +342,16 @@ static void lookup_end(lookup *l)
     }
 }
 
-static size_t lookup_grow(lookup *l, const batch *b, const growth *how, rows *out,
-                          size_t *rows_made)
+static size_t lookup_grow(lookup *l, const batch *b, const growth *how, const uint8_t *tags,
+                          rows *out, size_t *rows_made)
 {
-    return lookup_rows(l, b, how, out, rows_made);
+    return lookup_rows(l, b, how, tags, out, rows_made);
 }
 
-static size_t lookup_find(lookup *l, const batch *b, rows *out)
+static size_t lookup_find(lookup *l, const batch *b, const uint8_t *tags, rows *out)
 {
     size_t rows_made;
-    return lookup_rows(l, b, NULL, out, &rows_made);
+    return lookup_rows(l, b, NULL, tags, out, &rows_made);
 }
 
 /* The names of a dump, `count` of them of `lengths`, end to end in `names`, into a lookup just

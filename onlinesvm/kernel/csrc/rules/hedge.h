@@ -16,6 +16,7 @@
 #include "constants.h"
 #include "memory/blocks.h"
 #include "memory/vector.h"
+#include "rules/idf.h"
 #include "rules/mixture.h"
 #include "rules/scale.h"
 #include "rules/score.h"
@@ -194,21 +195,6 @@ static inline double hedge_weight(const double *c, const hedge_feature *f)
     return hedge_of(c, f) / sqrt(f->scale2);
 }
 
-/* log2(1 + n); small counts are common. */
-static double hedge_logs[HEDGE_IDF_LOGS];
-
-static void hedge_set_logs(void)
-{
-    int n;
-    for (n = 0; n < HEDGE_IDF_LOGS; n++)
-        hedge_logs[n] = fp_log2(1.0 + n);
-}
-
-static inline double hedge_log(uint64_t n)
-{
-    return LIKELY(n < HEDGE_IDF_LOGS) ? hedge_logs[n] : fp_log2(1.0 + (double)n);
-}
-
 /* 1 + ln((1 + N)/(1 + n)) of a feature that a text has, 1 of any other: n of the N samples that had
  * a text's feature of its view had it. */
 static inline double hedge_idf(const hedge *r, const hedge_feature *f)
@@ -216,7 +202,7 @@ static inline double hedge_idf(const hedge *r, const hedge_feature *f)
     const int tag = hedge_tag(f);
     if (!(tag & OF_TEXT))
         return 1.0;
-    return 1.0 + (r->logs[tag & (VIEWS - 1)] - hedge_log(hedge_seen_of(f))) * HEDGE_IDF_RATE;
+    return idf_of(r->logs[tag & (VIEWS - 1)], hedge_seen_of(f));
 }
 
 /* The coefficients of the experts of a feature's view; any, where the view has not come to be: the
@@ -677,7 +663,7 @@ static INLINED double hedge_learn_views(hedge *r, const rows *x, size_t i, int64
     h = hedge_relative(r, importance);
     for (view = 0; view < VIEWS; view++) {
         if (of_text[view])
-            r->logs[view] = hedge_log((uint64_t)++r->with[view]);
+            r->logs[view] = idf_log((uint64_t)++r->with[view]);
         if (r->slot[view] < 0 && stops[view] > begins[view])
             hedge_open_view(r, view);
         some |= sums[view].norm2 > 0.0;
