@@ -118,7 +118,7 @@ def test_no_two_rooms_import_each_other(folder: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "folder", ["data", "text", "readers", "model", "metrics", "snapshot", "kernel"]
+    "folder", ["data", "text", "readers", "model", "metrics", "snapshot", "kernel", "mixing"]
 )
 def test_a_folder_imports_the_rooms_that_it_names(folder: str) -> None:
     top = HOUSE / "onlinesvm" / folder

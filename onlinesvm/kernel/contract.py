@@ -2,7 +2,7 @@
 
 A kernel module defines the 14 names of MODULE. Its lookups, rules, metrics, learners of many
 classes, views and extractors have the members of the protocols below, which share names for like
-things: 46 different names in all. A test holds both kernels to exactly these. The python kernel is
+things: 47 different names in all. A test holds both kernels to exactly these. The python kernel is
 the readable reference; it specifies them.
 
 *Rows* are a decoded batch of the kernel, or Pieces of a large one, which never come to the kernel
@@ -56,6 +56,7 @@ MEMBERS = {
         "entered",
         "id",
         "ids",
+        "join",
         "left_out",
         "max_features",
         "name_bytes",
@@ -127,6 +128,7 @@ class KernelLookup(Protocol):
         self, rows: Any, *, grow: bool = False, first: int = 0, tagged: bool = False
     ) -> CSR: ...
     def entered(self) -> tuple[int, bytes]: ...
+    def join(self, lengths: NDArray[np.uint32], names: NDArray[np.uint8]) -> NDArray[np.int32]: ...
     def reserve(self, parts: Iterable[Any]) -> int: ...
     def prune(self, kept: NDArray[np.bool_]) -> None: ...
     def view(self) -> KernelView: ...

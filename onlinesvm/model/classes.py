@@ -19,6 +19,7 @@ from onlinesvm.metrics import monitor
 from onlinesvm.metrics.classes import ClassMetrics
 from onlinesvm.metrics.progressive import TOTALS, Progressive
 from onlinesvm.metrics.sets import SetMetrics
+from onlinesvm.model.given import Given, fresh_score, packed
 from onlinesvm.model.label_weights import LabelWeights
 from onlinesvm.model.rules.class_layout import EXPERTS, ClassLayout
 from onlinesvm.model.rules.constants import CLASS_BIRTH as BIRTH
@@ -93,23 +94,29 @@ class ClassHead:
 
     # Learning.
 
-    def learn(self, csr: CSR, labels: Any, weights: Any, importances: Any) -> Any:
+    def learn(
+        self, csr: CSR, labels: Any, weights: Any, importances: Any, given: Given | None = None
+    ) -> Any:
         """Learn rows by `weights`, observe them by `importances`, [n] each; margins, float64[n].
+        given: observe them by what predicting gave.
 
         Raises ValueError for a label that is out of bounds or was dropped, MemoryError; nothing has
         changed then.
         """
         truths = np.ascontiguousarray(labels, dtype=np.int32)
         learned = self.rule.learn(csr, truths, weights)
-        right = learned.predicted == truths
+        seen = learned if given is None else given.of_labels(truths, self._known)
+        right = seen.predicted == truths
         # Right is what was predicted, also where scores are equal or a label is new.
-        margins = np.where(
-            right, np.maximum(learned.margins, SMALLEST), np.minimum(learned.margins, 0.0)
-        )
+        margins = np.where(right, np.maximum(seen.margins, SMALLEST), np.minimum(seen.margins, 0.0))
         importances = np.asarray(importances, dtype=np.float64)
         self.metrics.observe(margins, np.ones(len(margins)), importances)
-        self.by_label.observe(truths, learned.predicted, learned.confidences, importances)
+        self.by_label.observe(truths, seen.predicted, seen.confidences, importances)
         return learned.margins
+
+    @property
+    def _known(self) -> NDArray[np.bool_]:
+        return np.asarray(self.rule.states == KNOWN)
 
     def drop(self, label: int) -> None:
         """Drop a known label; its weights count as absent. Raises ValueError for another."""
@@ -160,6 +167,19 @@ class ClassHead:
         """The probabilities of all labels, float64[rows, k]; the predicted one's is the largest."""
         parts = [self.rule.probabilities(self.rule.score(piece)) for piece in self._pieces(csr)]
         return np.concatenate([np.empty((0, len(self.rule.states))), *parts])
+
+    def give(self, csr: CSR) -> list[bytes]:
+        """What predicting gives the rows, for their metrics once their labels come."""
+        fresh = fresh_score(self.rule.coefficients)
+        return [
+            part
+            for piece in self._pieces(csr)
+            for part in self._give(self.rule.score(piece), fresh)
+        ]
+
+    def _give(self, scores: NDArray[np.float32], fresh: float) -> list[bytes]:
+        shares = self.rule.probabilities(scores).max(axis=1, initial=0.0)
+        return packed(shares.tolist(), scores, fresh, thresholds=False)
 
     # Explanations.
 

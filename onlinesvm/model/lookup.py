@@ -200,6 +200,20 @@ class Lookup:
         names = np.frombuffer(b"".join(self._names), dtype=np.uint8)
         return View({"lengths": lengths, "names": names}, {})
 
+    def join(self, lengths: NDArray[np.uint32], names: NDArray[np.uint8]) -> NDArray[np.int32]:
+        """The ids of names, as a view has them, int32[n]: new ones are entered up to
+        `max_features`, then they are PAD. Raises ValueError if the lengths do not fit.
+        """
+        ids = []
+        for name in _cut(lengths, names):
+            id = self._ids.get(name, PAD)
+            if not id and len(self._ids) < self.max_features:
+                id = self._ids[name] = len(self._ids) + 1
+                self._names.append(name)
+                self.name_bytes += len(name)
+            ids.append(id)
+        return np.array(ids, dtype=np.int32)
+
     def restore(
         self,
         lengths: NDArray[np.uint32],
@@ -209,17 +223,22 @@ class Lookup:
         """Replace the names by those of a view, and the `categories`. Raises ValueError if two are
         equal, or lengths do not fit.
         """
-        total = int(lengths.sum(dtype=np.uint64))
-        if total != len(names):
-            raise ValueError(f"expected names of {total} bytes, got {len(names)}")
-        ends = np.cumsum(lengths, dtype=np.int64).tolist()
-        text = names.tobytes()
-        found = [text[start:end] for start, end in pairwise([0, *ends])]
+        found = _cut(lengths, names)
         ids = {name: i for i, name in enumerate(found, 1)}
         if len(ids) != len(found):
             raise ValueError("expected distinct names, got one twice")
         self._fields = CountedFields(check_categories(categories))
-        self._ids, self._names, self.name_bytes = ids, found, total
+        self._ids, self._names, self.name_bytes = ids, found, len(names)
+
+
+def _cut(lengths: NDArray[np.uint32], names: NDArray[np.uint8]) -> list[bytes]:
+    """The names that lie end to end. Raises ValueError if the lengths do not fit."""
+    total = int(lengths.sum(dtype=np.uint64))
+    if total != len(names):
+        raise ValueError(f"expected names of {total} bytes, got {len(names)}")
+    ends = np.cumsum(lengths, dtype=np.int64).tolist()
+    text = names.tobytes()
+    return [text[start:end] for start, end in pairwise([0, *ends])]
 
 
 def _bounded(total: float) -> float:

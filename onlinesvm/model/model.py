@@ -36,6 +36,7 @@ from onlinesvm.metrics.progressive import Progressive
 from onlinesvm.model import ranking
 from onlinesvm.model.class_labels import AnyLabels, ClassLabels, SetLabels
 from onlinesvm.model.classes import ClassHead
+from onlinesvm.model.given import GivenBefore, part_of
 from onlinesvm.model.head import Head
 from onlinesvm.model.labels import Labels, RefusedLabel
 from onlinesvm.model.lookup import features_of, name_text, prune_target
@@ -161,10 +162,11 @@ class Model:
     # Learning.
 
     def learn_batch(
-        self, rows: Rows, csr: CSR | None = None, given: NDArray[np.float64] | None = None
+        self, rows: Rows, csr: CSR | None = None, given: GivenBefore | None = None
     ) -> NDArray[np.float64]:
         """Learn the samples of `rows` in order. csr: their ids, of `look_up`. given: of a batch
-        that was predicted before, the margins given then, float64[n]: the metrics go by them.
+        that was predicted before, the margins given then, float64[n], or of many classes what
+        `give_batch` gave: the metrics go by it.
 
         Returns the margin of each before its update, float64[n]: of many classes, the score of its
         label less the best other one's. Raises SampleError for a label that the model does not
@@ -181,13 +183,13 @@ class Model:
             self.reserve([rows])
             return self._learn(rows, given)
 
-    def _learn_pieces(self, rows: Pieces, given: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    def _learn_pieces(self, rows: Pieces, given: GivenBefore | None) -> NDArray[np.float64]:
         sided(self.labels, rows)
         margins: list[NDArray[np.float64]] = []
         start = 0
         for piece in rows:
             end = start + len(piece)
-            of_piece = None if given is None else given[start:end]
+            of_piece = None if given is None else part_of(given, start, end)
             margins.append(self.learn_batch(piece, given=of_piece))
             start = end
         return np.concatenate(margins)
@@ -226,7 +228,7 @@ class Model:
         if not isinstance(rows, Pieces):
             self.cut_texts += rows.cut
 
-    def _learn(self, rows: Rows, given: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    def _learn(self, rows: Rows, given: GivenBefore | None = None) -> NDArray[np.float64]:
         self._scorer = None
         labels, truths = self._truths(rows)
         weights, counts = self.head.class_weights.of(truths, rows.importances)
@@ -250,7 +252,7 @@ class Model:
         return labels, labels.truths_of(rows)
 
     def _learn_from(
-        self, first: int, rows: Rows, truths: Any, weights: Any, given: NDArray[np.float64] | None
+        self, first: int, rows: Rows, truths: Any, weights: Any, given: GivenBefore | None
     ) -> NDArray[np.float64]:
         """Learn rows from `first` on, up to one that needs a prune; their margins."""
         head = self.head
@@ -265,6 +267,7 @@ class Model:
             )
             learned = slice(first, first + len(margins))
             importances = rows.importances
+            assert isinstance(given, np.ndarray)
             head.metrics.observe(given[learned], truths[learned], importances[learned])
             return margins
         csr = self._entered(rows, first)
@@ -276,13 +279,10 @@ class Model:
             csr = normalized(csr, self.config.normalize, counted)
         importances = rows.importances
         weights = importances if weights is None else weights
-        if isinstance(head, Head):
-            given = None if given is None else given[learned]
-            return head.learn(csr, truths[learned], weights[learned], importances[learned], given)
-        leads: NDArray[np.float64] = head.learn(
-            csr, truths[learned], weights[learned], importances[learned]
+        before: Any = None if given is None else part_of(given, learned.start, learned.stop)
+        return np.asarray(
+            head.learn(csr, truths[learned], weights[learned], importances[learned], before)
         )
-        return leads
 
     def _prune(self, rows: Rows, first: int) -> None:
         """Make room for the new features of row `first`; those that it has already stay."""
@@ -350,6 +350,14 @@ class Model:
         """
         with self._lock:
             return self.many[0].top(self._ids(rows), n, probability=probability)
+
+    def give_batch(self, rows: Rows) -> list[bytes]:
+        """What predicting gives samples of many classes, as `onlinesvm.model.given` packs it, for
+        `learn_batch` once their labels come. Changes nothing. Raises ConfigError for a binary
+        model, whose margins are enough.
+        """
+        with self._lock:
+            return self.many[0].give(self._ids(rows))
 
     def predict_batch(self, rows: Rows) -> NDArray[Any]:
         """The label of each sample, [n]; None before the first is known. Of a multilabel model a

@@ -12,11 +12,11 @@ from numpy import float64
 from numpy.typing import NDArray
 
 from onlinesvm.data.codec import encode_margins
-from onlinesvm.data.label import label_of_packed, packable
+from onlinesvm.data.label import label_of_packed
 from onlinesvm.data.pieces import Decoded
 from onlinesvm.errors import SampleError
 from onlinesvm.model.class_labels import AnyLabels
-from onlinesvm.model.model import Model, sided
+from onlinesvm.model.model import sided
 from onlinesvm.service.held_bodies import KEYS_AT, SAMPLES_AT, parse_labels, split_held
 from onlinesvm.service.protocol import Request, RequestError
 from onlinesvm.service.server.answer import check_scores
@@ -195,7 +195,7 @@ def plan_to_hold(
     given: list[Any]
     if model.is_multiclass:
         check_scores(model, len(batch), request)
-        given = _best_of(model, batch)
+        given = model.give_batch(batch)
     else:
         margins = model.score_batch(batch)
         given = margins.tolist()
@@ -227,16 +227,6 @@ def _check_user(request: Request, held: Held, keys: Sequence[bytes], at: str) ->
                 request.id,
                 i,
             )
-
-
-def _best_of(model: Model, batch: Decoded) -> list[Any]:
-    """[label, score] of the best label of each sample; empty while none is known."""
-    _, labels = model.many
-    ids, scores = model.top_batch(batch, 1)
-    if not ids.size:
-        return [[] for _ in range(len(batch))]
-    rows = zip(ids[:, 0].tolist(), scores[:, 0].tolist(), strict=True)
-    return [[packable(labels.name(id)), float(score)] for id, score in rows]
 
 
 def plan_to_label(

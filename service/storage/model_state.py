@@ -262,6 +262,7 @@ class ModelState:
             held = Held(attached.max_held)
             if HELD in taken.blobs:
                 held = Held.restored(taken.blobs[HELD], attached.max_held)
+                held_entries.given_of(model, held.given)
         except ValueError as error:
             raise SnapshotError(f"{path}: {error}") from None
         producers = Producers(attached.max_producers, attached.producers, attached.users)

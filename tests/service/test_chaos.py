@@ -54,6 +54,21 @@ def library_lines() -> Iterator[bytes]:
                     yield f"{label}\t{text}\n".encode()
 
 
+def word_lines() -> Iterator[bytes]:
+    """The same with the first letters as the label: new ones come now and then."""
+    for line in library_lines():
+        words = line.rstrip(b"\n").partition(b"\t")[2].split()
+        if len(words) > 1 and words[0].isalpha():
+            yield b"%s\t%s\n" % (words[0][:2].lower(), b" ".join(words[1:]))
+
+
+def tagged_lines() -> Iterator[bytes]:
+    """The same with two labels, the other the number of words."""
+    for line in word_lines():
+        label, _, text = line.partition(b"\t")
+        yield b"%s,%d\t%s" % (label, text.count(b" ") + 1, text)
+
+
 def pair_lines() -> Iterator[bytes]:
     """The same as pairs for a ranking: prose is the better."""
     found: dict[bytes, bytes] = {}
@@ -69,7 +84,10 @@ def pair_lines() -> Iterator[bytes]:
 
 def learn_text(model: OnlineSVM, path: Path) -> None:
     """Learn a file of labelled text."""
-    with Reader(path, limits=Limits(), format="text", kernel=model.kernel.NAME) as reader:
+    with Reader(
+        path, limits=Limits(), format="text", kernel=model.kernel.NAME,
+        sets=model.is_multilabel, extractor=model.extractor,
+    ) as reader:  # fmt: skip
         for batch in reader:
             model.learn_batch(batch)
 
@@ -84,8 +102,17 @@ def learn_pairs(model: OnlineSVM, path: Path) -> None:
 # Task → the learner, its lines, and how the library learns them.
 TASKS: dict[str, tuple[dict[str, Any], Callable[[], Iterator[bytes]], Any]] = {
     "binary": ({"rule": "sgd", "alpha": 0.001}, library_lines, learn_text),
+    "multiclass": ({"rule": "hedge", "task": "multiclass"}, word_lines, learn_text),
+    "multilabel": ({"rule": "hedge", "task": "multilabel"}, tagged_lines, learn_text),
     "ranking": ({"rule": "hedge", "task": "ranking"}, pair_lines, learn_pairs),
 }
+# Each kernel and each task once; the others are thorough.
+KERNELS_AND_TASKS = [
+    ("native", "binary"),
+    ("python", "ranking"),
+    pytest.param("native", "ranking", marks=pytest.mark.thorough),
+    pytest.param("python", "binary", marks=pytest.mark.thorough),
+]
 
 
 class Lines:
@@ -279,7 +306,7 @@ def moment(kind: str, daemon: Forked, state: Path, endpoint: str, chance: random
 
 @pytest.mark.long
 @pytest.mark.timeout(60 + 10 * KILLS)
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(("kernel", "task"), KERNELS_AND_TASKS, indirect=["kernel"])
 def test_killed_again_and_again(kernel: kernels.Kernel, task: str, tmp_path: Path) -> None:
     learner, source, learn = TASKS[task]
     chance = random.Random(SEED)

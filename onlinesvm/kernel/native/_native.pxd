@@ -138,6 +138,9 @@ cdef extern from "lookup/lookup.h" nogil:
                        rows *out, size_t *rows_made)
     size_t lookup_find(lookup *l, const batch *b, const uint8_t *tags, rows *out)
     int lookup_restore(lookup *l, const uint32_t *lengths, const uint8_t *names, size_t count)
+    void lookup_join(
+        lookup *l, const uint32_t *lengths, const uint8_t *names, size_t count, size_t limit,
+        int32_t *ids)
 cdef extern from "lookup/names_view.h" nogil:
     ctypedef struct names_view:
         names_view *next

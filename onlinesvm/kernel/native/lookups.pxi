@@ -195,6 +195,33 @@ cdef class Lookup:
                 names_copy(v, v.n)
                 v = v.next
 
+    def join(self, lengths, names):
+        """The ids of names. See onlinesvm.model.lookup.Lookup.join."""
+        cdef size_t n, limit, size
+        cdef const uint32_t *sizes
+        cdef const uint8_t *text
+        cdef int32_t *found
+        lengths = _vector(lengths, np.uint32)
+        names = _vector(names, np.uint8)
+        n, size = len(lengths), len(names)
+        total = int(lengths.sum(dtype=np.uint64))
+        if total != len(names):
+            raise ValueError(f"expected names of {total} bytes, got {len(names)}")
+        sizes = <const uint32_t *>_memory(lengths)
+        text = <const uint8_t *>_memory(names)
+        ids = _empty(n, np.int32)
+        found = <int32_t *>_memory(ids)
+        _lock(self.lock)
+        try:
+            limit = self.limit()
+            if not lookup_reserve(&self.table, n, size):
+                raise MemoryError
+            with nogil:
+                lookup_join(&self.table, sizes, text, n, limit, found)
+        finally:
+            PyThread_release_lock(self.lock)
+        return ids
+
     def restore(self, lengths, names, categories=()):
         """See onlinesvm.model.lookup.Lookup.restore."""
         cdef lookup made

@@ -388,4 +388,34 @@ static int lookup_restore(lookup *l, const uint32_t *lengths, const uint8_t *nam
     return 1;
 }
 
+/* The ids of names, new ones entered while there are fewer than `limit`, 0 for the others; room for
+ * all was reserved. */
+static void lookup_join(lookup *l, const uint32_t *lengths, const uint8_t *names, size_t count,
+                        size_t limit, int32_t *ids)
+{
+    enum { AHEAD = 32 };
+    uint64_t hashes[AHEAD];
+    const uint8_t *at[AHEAD];
+    size_t i;
+    for (i = 0; i < count + AHEAD; i++) {
+        if (i >= AHEAD) {
+            const size_t k = i % AHEAD;
+            const uint32_t length = lengths[i - AHEAD];
+            vacancy end = {NULL, NULL};
+            uint32_t id = table_search(&l->table, hashes[k], at[k], length, &end);
+            if (!id && l->count < limit)
+                id = lookup_enter(l, hashes[k], at[k], length, end);
+            ids[i - AHEAD] = (int32_t)id;
+        }
+        if (i < count) {
+            const size_t k = i % AHEAD;
+            hashes[k] = hash_bytes(names, lengths[i]);
+            at[k] = names;
+            names += lengths[i];
+            table_prefetch(&l->table, hashes[k]);
+            table_prefetch_count(&l->table, hashes[k]);
+        }
+    }
+}
+
 #endif
