@@ -15,8 +15,8 @@ from onlinesvm.model.ranking import NoLabels
 from onlinesvm.service.cli.flags import duration, from_flags
 from onlinesvm.service.cli.output import note
 from onlinesvm.service.cli.parser import Parser, UsageError
-from onlinesvm.service.defaults import DEFAULT_ENDPOINT, DEFAULT_MODEL
 from onlinesvm.service.errors import DaemonLost, DaemonUnreachable, RequestRefused
+from onlinesvm.service.protocol import DEFAULT_ENDPOINT, DEFAULT_MODEL
 from onlinesvm.text.constants import TEXT_BYTES
 
 if TYPE_CHECKING:
