@@ -64,8 +64,8 @@ cdef extern from "codec/decode.h" nogil:
     const size_t PIECE_FEATURES
     void batch_init(batch *b)
     void batch_clear(batch *b)
-    const size_t EXPECTED_BYTES
-    void batch_expect(batch *b, size_t features)
+    void batch_expect(batch *b, size_t size, size_t most)
+    void batch_ended(const batch *b, size_t size)
     void *spare_take(size_t wanted, size_t *size)
     void spare_give(void *at, size_t size)
     uint32_t feature_length(const feature *f)
@@ -311,8 +311,6 @@ cdef extern from "text/extraction.h" nogil:
         const text_options *options
         size_t cut, crosses
         bint checks
-        double density
-    size_t extraction_expected(const extraction *x, size_t size, size_t most)
     void extraction_init(extraction *x)
     void extraction_clear(extraction *x)
     void extraction_begin(extraction *x, batch *b)
