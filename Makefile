@@ -13,8 +13,8 @@ BUILT := pyproject.toml setup.py onlinesvm/kernel/constants.py onlinesvm/magnitu
 	onlinesvm/text/constants.py \
 	$(wildcard onlinesvm/kernel/native/*.p[yx][xid] onlinesvm/kernel/csrc/*/*.h)
 
-.PHONY: demo test test-redis test-dask test-net thorough fuzz chaos mutations attacks soak test-docs \
-	test-install lint types check sanitize \
+.PHONY: demo test test-redis test-dask test-net test-page thorough fuzz chaos mutations attacks soak \
+	test-docs test-install lint types check sanitize \
 	docs bench bench-full bench-torch clean help
 
 demo: $(VENV)/.runtime  ## stream this machine's Python library through a daemon
@@ -22,7 +22,7 @@ demo: $(VENV)/.runtime  ## stream this machine's Python library through a daemon
 
 test: $(VENV)/.dev  ## all tests but the thorough ones and those of the documentation
 	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/test_docs.py \
-		-m 'not redis and not thorough and not dask and not net'
+		-m 'not redis and not page and not thorough and not dask and not net'
 
 thorough: $(VENV)/.dev  ## what takes long, whole: `make test` tries a part of it
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m thorough
@@ -50,6 +50,9 @@ test-dask: $(VENV)/.dev  ## those with a Dask cluster of processes: kills, resta
 
 test-net: $(VENV)/.dev  ## those whose links go down, in network namespaces: root alone
 	$(BIN)/python -m pytest -m net
+
+test-page: $(VENV)/.dev  ## those with Chromium and promtool: the live page, the metrics
+	$(BIN)/python -m pytest -m page
 
 test-docs: $(VENV)/.dev  ## the commands of README and docs, as printed
 	$(BIN)/python -m pytest tests/test_docs.py
