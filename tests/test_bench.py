@@ -339,6 +339,7 @@ def test_only_violators_count_in_a_triplet_loss() -> None:
     assert float(share) == pytest.approx(2 / 3)
 
 
+@pytest.mark.thorough  # it compiles the rule four times
 def test_a_variant_of_the_hedge_differs_by_what_was_changed_alone(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = [
