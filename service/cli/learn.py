@@ -212,7 +212,7 @@ def _learn_file(
     try:
         for number in range(arguments.passes):
             if model.is_ranking:
-                ranking.learn_pass(arguments, files, run, model, seen=number > 0)
+                ranking.learn_pass(arguments, files, run, model, number)
                 continue
             batches = _ordered(arguments, files, run, number, model)
             if "positive" in parameters and not number:
@@ -253,13 +253,12 @@ def _with_task(parameters: dict[str, Any], files: list[str], run: Run) -> dict[s
         return parameters
     seen: set[Key] = set()
     samples = 0
-    # For the labels alone: records may stay packed.
     run.extractor, run.keeps = extractor_of(config, kernels.load(), run.limits), True
     for source in files:
         if not os.path.isfile(source):  # a pipe is read once
             break
         try:
-            with run.reader(source) as reader:
+            with run.reader(source, only_labels=True) as reader:
                 for batch in reader:
                     seen.update(label.text for label in batch.label_table)
                     samples += len(batch)
@@ -316,9 +315,8 @@ def _ordered(
         return model.decode(body, labelled=True)
 
     batch_samples = min(1024, run.limits.max_samples_per_batch)
-    for batch in shuffled(
-        run.batches(files), order, kernel, decode, batch_samples=batch_samples, max_bytes=most
-    ):
+    bodies = ((kernel.encode(batch, labelled=True), len(batch)) for batch in run.batches(files))
+    for batch in shuffled(bodies, order, decode, batch_samples=batch_samples, max_bytes=most):
         yield batch, None
 
 
