@@ -13,14 +13,17 @@ BUILT := pyproject.toml setup.py onlinesvm/kernel/constants.py onlinesvm/magnitu
 	onlinesvm/text/constants.py \
 	$(wildcard onlinesvm/kernel/native/*.p[yx][xid] onlinesvm/kernel/csrc/*/*.h)
 
-.PHONY: demo test test-redis fuzz chaos mutations attacks soak test-docs test-install lint types check sanitize \
+.PHONY: demo test test-redis thorough fuzz chaos mutations attacks soak test-docs test-install lint types check sanitize \
 	docs bench bench-full bench-torch clean help
 
 demo: $(VENV)/.runtime  ## stream this machine's Python library through a daemon
 	@$(BIN)/onlinesvm demo $(if $(LINE),"$(LINE)")
 
-test: $(VENV)/.dev  ## all tests but those of the documentation
-	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/test_docs.py -m 'not redis'
+test: $(VENV)/.dev  ## all tests but the thorough ones and those of the documentation
+	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/test_docs.py -m 'not redis and not thorough'
+
+thorough: $(VENV)/.dev  ## what takes long, whole: `make test` tries a part of it
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m thorough
 
 fuzz: $(VENV)/.dev  ## every property over many fresh random examples
 	$(BIN)/python -m pytest -n 2 --dist worksteal --hypothesis-profile fuzz --timeout 1200 -m hypothesis

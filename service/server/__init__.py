@@ -4,6 +4,6 @@
 `handlers` over a `leader` with its `turn` and `plan`s, a `snapshotter` of the `changes` with
 `disk_space` and `log_health`, and `transfers`; or over a `reader`. `registry` holds the models,
 `memory` bounds them; requests are `waiting` while `model_loader` loads one. `background` runs jobs
-beside the loop. `held` plans what is held until its label comes, `expiries` when its time is up,
-`order` what is planned at once. Imports `storage`, `protocol`.
+beside the loop, small ones by a `turnstile`. `held` plans what is held until its label comes,
+`expiries` when its time is up, `order` what is planned at once. Imports `storage`, `protocol`.
 """

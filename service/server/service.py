@@ -32,6 +32,7 @@ from onlinesvm.service.server.reader import Reader
 from onlinesvm.service.server.registry import Hosted, Registry
 from onlinesvm.service.server.snapshotter import Schedule, Snapshotter
 from onlinesvm.service.server.transfers import Transfers
+from onlinesvm.service.server.turnstile import Turnstile
 from onlinesvm.service.server.waiting import Waiting, answer, carry_out
 from onlinesvm.service.storage.loading import DamagedModel, Loaded, load, set_aside
 from onlinesvm.service.storage.recovery import Started
@@ -111,8 +112,11 @@ class Leading:
         self._policy = policy
         self._registry = registry = Registry(names_models=not users.has_keys)
         self._changes = changes = Changes(schedule.every_s, started.log.lsn)
-        self._loader = ModelLoader(partial(load, state.path), wake)
-        self.snapshotter = Snapshotter(registry, started, changes, schedule, wake, self._loader.ask)
+        turnstile = Turnstile()
+        self._loader = ModelLoader(partial(load, state.path), wake, turnstile)
+        self.snapshotter = Snapshotter(
+            registry, started, changes, schedule, wake, self._loader.ask, turnstile
+        )
         self.leader = Leader(
             registry, started.log, changes, started.snapshots, policy, part_bytes=part_bytes,
             clock=clock,

@@ -106,6 +106,13 @@ TASKS: dict[str, tuple[dict[str, Any], Callable[[], Iterator[bytes]], Any]] = {
     "multilabel": ({"rule": "hedge", "task": "multilabel"}, tagged_lines, learn_text),
     "ranking": ({"rule": "hedge", "task": "ranking"}, pair_lines, learn_pairs),
 }
+# Each kernel and each task once; the others are thorough.
+KERNELS_AND_TASKS = [
+    ("native", "binary"),
+    ("python", "ranking"),
+    pytest.param("native", "ranking", marks=pytest.mark.thorough),
+    pytest.param("python", "binary", marks=pytest.mark.thorough),
+]
 
 
 class Lines:
@@ -299,7 +306,7 @@ def moment(kind: str, daemon: Forked, state: Path, endpoint: str, chance: random
 
 @pytest.mark.long
 @pytest.mark.timeout(60 + 10 * KILLS)
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(("kernel", "task"), KERNELS_AND_TASKS, indirect=["kernel"])
 def test_killed_again_and_again(kernel: kernels.Kernel, task: str, tmp_path: Path) -> None:
     learner, source, learn = TASKS[task]
     chance = random.Random(SEED)
