@@ -39,7 +39,7 @@ from tests.nursery import Forked, Nursery
 KILLS = int(os.environ.get("CHAOS_KILLS", "12"))
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
 # The producer's pace: it must not be done before the last kill.
-LINES_A_TICK, TICK_S = 20, 0.005
+LINES_A_TICK, TICK_S = 10, 0.005
 DEADLINE_S = 60.0
 KINDS = ("in a snapshot", "at its start", "in a roll", "at any time")
 

@@ -25,8 +25,9 @@ STAGES = {
     "router": {SERVER + "router", SERVER + "unsent", SERVER + "auth.door"},
     "loop": {SERVER + "loop", SERVER + "order", SERVER + "counters"},
     "protocol": {
-        "onlinesvm.service.protocol", SERVER + "auth.users", SERVER + "auth.quotas",
-    },
+        "onlinesvm.service.protocol." + name
+        for name in ("request", "header", "numbering", "options", "refusals", "reply", "bodies")
+    } | {SERVER + "auth.users", SERVER + "auth.quotas"},
     "leader": {
         SERVER + name
         for name in (
