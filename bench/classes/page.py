@@ -31,7 +31,9 @@ def _markdown(head: list[str], rows: list[list[str]]) -> list[str]:
 
 
 def _cell(value: float | None, digits: int = 4) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
+    if value is None:
+        return "–"
+    return f"{value:.{digits + (value < 0.01 and digits > 3)}f}"
 
 
 def _title(name: str, found: dict[str, Any]) -> str:
@@ -56,9 +58,12 @@ def _errors(sets: dict[str, Any]) -> list[str]:
     ):  # fmt: skip
         rows.append([title, *(_cell(mean.get(figure), digits) for mean in means)])
     head = ["progressive error", *(_title(name, found) for name, found in sets.items())]
-    once = any(mean["once"] for mean in means)
-    note = ["\\* slow, so of one order alone.", ""] if once else []
-    return [*_markdown(head, rows), *note]
+    notes = []
+    if any(mean["once"] for mean in means):
+        notes.append("\\* Slow, so of one order alone.")
+    if any(peer not in mean["peers"] for mean in means for peer in every):
+        notes.append("–: slow at so many labels or rows, and not measured.")
+    return [*_markdown(head, rows), " ".join(notes), *([""] if notes else [])]
 
 
 def _wanted(total: dict[str, float]) -> list[str]:
