@@ -13,14 +13,14 @@ BUILT := pyproject.toml setup.py onlinesvm/kernel/constants.py onlinesvm/magnitu
 	onlinesvm/text/constants.py \
 	$(wildcard onlinesvm/kernel/native/*.p[yx][xid] onlinesvm/kernel/csrc/*/*.h)
 
-.PHONY: demo test test-redis thorough fuzz chaos mutations attacks soak test-docs test-install lint types check sanitize \
+.PHONY: demo test test-redis test-page thorough fuzz chaos mutations attacks soak test-docs test-install lint types check sanitize \
 	docs bench bench-full bench-torch clean help
 
 demo: $(VENV)/.runtime  ## stream this machine's Python library through a daemon
 	@$(BIN)/onlinesvm demo $(if $(LINE),"$(LINE)")
 
 test: $(VENV)/.dev  ## all tests but the thorough ones and those of the documentation
-	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/test_docs.py -m 'not redis and not thorough'
+	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/test_docs.py -m 'not redis and not page and not thorough'
 
 thorough: $(VENV)/.dev  ## what takes long, whole: `make test` tries a part of it
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m thorough
@@ -42,6 +42,9 @@ soak: $(VENV)/.dev  ## all at once, at full load, with kills, for three minutes 
 
 test-redis: $(VENV)/.dev  ## those with redis-server: kills, trims (REDIS_ROUNDS=N CHAOS_SEED=N)
 	REDIS_ROUNDS=$(or $(REDIS_ROUNDS),200) $(BIN)/python -m pytest -m redis
+
+test-page: $(VENV)/.dev  ## those with Chromium and promtool: the live page, the metrics
+	$(BIN)/python -m pytest -m page
 
 test-docs: $(VENV)/.dev  ## the commands of README and docs, as printed
 	$(BIN)/python -m pytest tests/test_docs.py

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from threading import RLock
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,6 @@ from onlinesvm.metrics.progressive import Progressive
 from onlinesvm.model import ranking
 from onlinesvm.model.class_labels import AnyLabels, ClassLabels, SetLabels
 from onlinesvm.model.classes import ClassHead
-from onlinesvm.model.explanation import Explanation, distinct, of_binary, of_classes
 from onlinesvm.model.given import GivenBefore, part_of
 from onlinesvm.model.head import Head
 from onlinesvm.model.labels import Labels, RefusedLabel
@@ -50,6 +49,9 @@ from onlinesvm.model.strongest import ends_of
 from onlinesvm.snapshot.format import Snapshot, restoring
 from onlinesvm.snapshot.view import ModelView
 from onlinesvm.text.constants import TEXT_BYTES
+
+if TYPE_CHECKING:
+    from onlinesvm.model.explanation import Explanation
 
 __all__ = ["Model", "Pruning", "sided"]
 
@@ -456,6 +458,8 @@ class Model:
         each sample. other: with it, the lead of `label` over this label is. Raises SampleError for
         one that is not known or has no learned sample, ConfigError for a binary model.
         """
+        from onlinesvm.model.explanation import distinct, of_binary, of_classes
+
         if isinstance(batch, Pieces):
             return [shown for piece in batch for shown in self.explain_batch(piece, label, other)]
         with self._lock:

@@ -253,13 +253,12 @@ def _with_task(parameters: dict[str, Any], files: list[str], run: Run) -> dict[s
         return parameters
     seen: set[Key] = set()
     samples = 0
-    # For the labels alone: records may stay packed.
     run.extractor, run.keeps = extractor_of(config, kernels.load(), run.limits), True
     for source in files:
         if not os.path.isfile(source):  # a pipe is read once
             break
         try:
-            with run.reader(source) as reader:
+            with run.reader(source, only_labels=True) as reader:
                 for batch in reader:
                     seen.update(label.text for label in batch.label_table)
                     samples += len(batch)

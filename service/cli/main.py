@@ -52,7 +52,8 @@ COMMANDS = {
     "inspect": ("admin", "print a snapshot's header and its strongest features"),
     "recover": ("admin", "repair a damaged state folder; print what was lost as JSON"),
     "keys": ("keys", "make, allow, list and revoke the keys of a daemon's users"),
-    "http": ("http", "open an HTTP door to a daemon: JSON API, metrics"),
+    "top": ("top", "watch a daemon's figures in the terminal: all models, or one"),
+    "http": ("http", "open an HTTP door to a daemon: JSON API, metrics, live page"),
     "demo": ("demo", "watch a daemon learn this machine's Python library"),
 }
 

@@ -64,7 +64,8 @@ cdef extern from "codec/decode.h" nogil:
     const size_t PIECE_FEATURES
     void batch_init(batch *b)
     void batch_clear(batch *b)
-    void batch_expect(batch *b, size_t size)
+    const size_t EXPECTED_BYTES
+    void batch_expect(batch *b, size_t features)
     void *spare_take(size_t wanted, size_t *size)
     void spare_give(void *at, size_t size)
     uint32_t feature_length(const feature *f)
@@ -303,6 +304,8 @@ cdef extern from "text/extraction.h" nogil:
         const text_options *options
         size_t cut, crosses
         bint checks
+        double density
+    size_t extraction_expected(const extraction *x, size_t size, size_t most)
     void extraction_init(extraction *x)
     void extraction_clear(extraction *x)
     void extraction_begin(extraction *x, batch *b)
@@ -321,7 +324,7 @@ cdef extern from "lines/lines.h" nogil:
         bint labelled, numeric, sets
         size_t features, name_bytes
         double value, importance
-        bint fields
+        bint fields, only_labels
         size_t batch_samples, batch_features, batch_name_bytes
     ctypedef struct lines:
         const uint8_t *at

@@ -37,7 +37,6 @@ from onlinesvm.text import unicode_table as _unicode
 from onlinesvm.text.categories import check_categories
 from onlinesvm.text.numbers import prefix_text
 from onlinesvm.text.records import MOST_BYTES, raise_record_fault
-from onlinesvm.text.word_vectors import embedding
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer

@@ -39,6 +39,7 @@ typedef struct {
     mark *marks; /* in the order of the features, where categories are crossed */
     size_t mark_count, marks_room;
     size_t cut;  /* texts that were longer than a text may be */
+    size_t texts; /* samples that are one text and nothing else: no name is twice in such a one */
     size_t made; /* features that records made, and for long names as many more */
     size_t name_bytes; /* of all names */
     size_t longest;    /* features that the longest sample has */
@@ -70,12 +71,17 @@ static inline const uint8_t *batch_name(const batch *b, const feature *f)
     return in[f->length >> 31] + f->offset;
 }
 
-/* Before the first feature of an input of `size` bytes, a name and what is beside it being 16: a
- * buffer that was used before, if there is one. */
-static void batch_expect(batch *b, size_t size)
+#define EXPECTED_BYTES 16 /* of an input for a feature: its name and what is beside that */
+
+/* Before the first feature: room for about as many as will come, in a buffer that was used before,
+ * if there is one. Growing step by step would copy them, and clear pages for each step. */
+static void batch_expect(batch *b, size_t features)
 {
-    size_t bytes = 0;
-    b->features = spare_take((size / 16 + 16) * sizeof *b->features, &bytes);
+    const size_t wanted = (features + 16) * sizeof *b->features;
+    size_t bytes = wanted;
+    b->features = spare_take(wanted, &bytes);
+    if (!b->features && !(b->features = malloc(wanted)))
+        bytes = 0; /* batch_reserve will tell */
     b->room = bytes / sizeof *b->features;
 }
 

@@ -22,11 +22,13 @@
  * over leaves it to the next, of whichever lookup: it is large for a small model, and in the cache. */
 typedef struct walk {
     struct walk *next;
-    seen known;   /* by id */
-    seen unknown; /* by hash or by column */
+    seen known;       /* by id; the numbers are places in the sample's row */
+    seen unknown;     /* by hash; the numbers are features of the sample */
+    uint32_t *places; /* in the sample's row, of unknown features */
+    size_t places_room;
 } walk;
 
-#define WALK_MOST_ROOM ((uint32_t)1 << 15) /* of the sets that are left to the next walk */
+#define WALK_MOST_ROOM ((uint32_t)1 << 16) /* of the sets that are left to the next walk */
 
 static walk *walks; /* those that nobody uses; under the interpreter's lock */
 
@@ -48,7 +50,21 @@ static void walk_free(walk *w)
         return;
     seen_clear(&w->known);
     seen_clear(&w->unknown);
+    free(w->places);
     free(w);
+}
+
+/* Room for samples of up to `longest` features; 0 without memory. */
+static int walk_reserve(walk *w, size_t longest)
+{
+    if (longest > w->places_room) {
+        uint32_t *places = realloc(w->places, longest * sizeof *places);
+        if (!places)
+            return 0;
+        w->places = places;
+        w->places_room = longest;
+    }
+    return seen_reserve(&w->known, longest) && seen_reserve(&w->unknown, longest);
 }
 
 static void lookup_init(lookup *l)
@@ -170,19 +186,18 @@ lookup_must_prune(lookup *l, const batch *b, size_t first, size_t end, size_t li
         const uint32_t length = feature_length(f);
         const uint32_t id = table_find(&l->table, f->hash, name, length);
         seen *m = id ? &w->known : &w->unknown;
-        const uint32_t key = id ? id : (uint32_t)f->hash;
-        uint32_t place = seen_place(m, (uint32_t)f->hash);
-        while (m->slots[place].stamp == m->stamp) {
-            const feature *other = &b->features[m->slots[place].feature];
+        const uint32_t key = id ? id : (uint32_t)(f->hash >> 32);
+        uint32_t place = seen_place(m, f->hash);
+        for (; seen_taken(m, place); place = seen_after(m, place)) {
+            const feature *other = &b->features[first + seen_number(m, place)];
             if (m->slots[place].key == key
                 && (id || (feature_length(other) == length
                            && same_bytes(batch_name(b, other), name, length))))
                 break;
-            place = (place + 1) & m->last;
         }
-        if (m->slots[place].stamp == m->stamp)
+        if (seen_taken(m, place))
             continue;
-        m->slots[place] = (seen_slot){m->stamp, key, (uint32_t)j, 0};
+        seen_put(m, place, key, j - first);
         *(id ? &present : &fresh) += 1;
     }
     return lookup_overflows(l, limit, fresh, present);
@@ -208,6 +223,7 @@ lookup_rows(lookup *l, const batch *b, const growth *how, const uint8_t *tags, r
     const uint8_t *guesses[GUESSES];
     const feature *features = b->features;
     const size_t first = how ? how->first : 0, limit = how ? how->limit : 0, count = b->count;
+    const int distinct = b->texts == b->samples;
     walk *const w = l->walk;
     size_t i, j = (size_t)b->indptr[first], k = 0;
     size_t m = b->mark_count ? marks_from(b, j) : 0;
@@ -221,7 +237,7 @@ lookup_rows(lookup *l, const batch *b, const growth *how, const uint8_t *tags, r
         l->tagged = 0;
     for (i = first; i < b->samples; i++) {
         const int growing = how && b->importances[i] > 0;
-        const size_t start = k, end = (size_t)b->indptr[i + 1];
+        const size_t start = k, begin = j, end = (size_t)b->indptr[i + 1];
         if (growing && UNLIKELY(how->prunes && l->count + (end - j) > limit)
             && lookup_must_prune(l, b, j, end, limit))
             break;
@@ -234,8 +250,7 @@ lookup_rows(lookup *l, const batch *b, const growth *how, const uint8_t *tags, r
             const uint8_t *name = batch_name(b, f), *e = guesses[j % GUESSES];
             const uint32_t length = feature_length(f);
             const mark *category = NULL;
-            uint32_t id, place, key;
-            seen *set;
+            uint32_t id, place;
             if (LIKELY(j + FAR < count))
                 table_prefetch(&l->table, features[j + FAR].hash);
             if (LIKELY(j + NEAR < count))
@@ -264,28 +279,32 @@ lookup_rows(lookup *l, const batch *b, const growth *how, const uint8_t *tags, r
                         fields_add(l->fields, name, category->field, 1);
                 }
             }
-            if (LIKELY(id)) {
-                set = &w->known;
-                key = id;
-                place = seen_place(set, (uint32_t)f->hash);
-                while (set->slots[place].stamp == set->stamp && set->slots[place].key != key)
-                    place = (place + 1) & set->last;
-            } else {
-                set = &w->unknown;
-                place = seen_place(set, key = (uint32_t)f->hash);
-                while (set->slots[place].stamp == set->stamp) {
-                    const feature *other = &features[set->slots[place].feature];
+            if (!distinct && LIKELY(id)) {
+                seen *const set = &w->known;
+                place = seen_place(set, f->hash);
+                while (seen_taken(set, place) && set->slots[place].key != id)
+                    place = seen_after(set, place);
+                if (UNLIKELY(seen_taken(set, place))) {
+                    bounded_add(&out->data[start + seen_number(set, place)], f->value);
+                    continue;
+                }
+                seen_put(set, place, id, k - start);
+            } else if (!distinct) {
+                seen *const set = &w->unknown;
+                place = seen_place(set, f->hash);
+                for (; seen_taken(set, place); place = seen_after(set, place)) {
+                    const feature *other = &features[begin + seen_number(set, place)];
                     if (other->hash == f->hash && feature_length(other) == length
                         && same_bytes(batch_name(b, other), name, length))
                         break;
-                    place = (place + 1) & set->last;
                 }
+                if (UNLIKELY(seen_taken(set, place))) {
+                    bounded_add(&out->data[start + w->places[seen_number(set, place)]], f->value);
+                    continue;
+                }
+                seen_put(set, place, 0, j - begin);
+                w->places[j - begin] = (uint32_t)(k - start);
             }
-            if (UNLIKELY(set->slots[place].stamp == set->stamp)) {
-                bounded_add(&out->data[start + set->slots[place].row], f->value);
-                continue;
-            }
-            set->slots[place] = (seen_slot){set->stamp, key, (uint32_t)j, (uint32_t)(k - start)};
             out->indices[k] = LIKELY(id || !tags) ? (int32_t)id : -(int32_t)tags[j];
             out->data[k++] = f->value;
         }
@@ -305,7 +324,7 @@ static int lookup_begin(lookup *l, size_t longest)
             return 0;
         }
     }
-    return seen_reserve(&l->walk->known, longest) && seen_reserve(&l->walk->unknown, longest);
+    return walk_reserve(l->walk, longest);
 }
 
 /* End the walk, if one is under way. */
