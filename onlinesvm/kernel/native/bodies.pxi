@@ -16,7 +16,7 @@ def decode(object body, object limits, *, bint labelled, object extractor=None,
         _reserve_samples(b, samples, labelled, pairs)
         _set_reader(&r, b, head)
         bounds.pairs = pairs
-        batch_expect(&b.columns, _expected(extractor, b.body.len, most_made))
+        batch_expect(&b.columns, b.body.len, most_made)
         problem = _decode_body(extractor, b, &r, samples, &bounds)
         if problem == FULL:
             bounds.checks = True
@@ -53,8 +53,7 @@ cdef object _decode_piece(object body, object limits, bint labelled, bint pairs,
     bounds.pairs = pairs
     _reserve_samples(b, left, labelled, pairs)
     _set_reader(&r, b, offset)
-    batch_expect(&b.columns, min(
-        most_made, _expected(extractor, <size_t>b.body.len - offset, most_made)))
+    batch_expect(&b.columns, min(<size_t>b.body.len - offset, 16 * most_made), most_made)
     problem = _decode_body(extractor, b, &r, left, &bounds)
     if problem == NO_MEMORY:
         raise MemoryError
@@ -113,13 +112,6 @@ cdef int _set_labels(Batch b, object body, object limits, object extractor) exce
     return 0
 
 
-cdef size_t _expected(Extractor extractor, size_t size, size_t most) noexcept:
-    """About how many features come of `size` bytes; of records at most `most`."""
-    if extractor is None:
-        return size // EXPECTED_BYTES
-    return extraction_expected(&extractor.work, size, most)
-
-
 cdef int _decode_body(Extractor extractor, Batch b, reader *r, size_t samples,
                       decode_limits *bounds) except -1:
     """decode_body, by the extractor where there is one."""
@@ -127,7 +119,9 @@ cdef int _decode_body(Extractor extractor, Batch b, reader *r, size_t samples,
     cdef const uint8_t *begin = r.at
     if extractor is None:
         with nogil:
-            return decode_body(&b.columns, r, samples, bounds)
+            problem = decode_body(&b.columns, r, samples, bounds)
+        batch_ended(&b.columns, r.at - begin)
+        return problem
     bounds.records = &extractor.work
     bounds.read_record = records_decode
     bounds.reads_maps = extractor.reads_maps
@@ -140,8 +134,8 @@ cdef int _decode_body(Extractor extractor, Batch b, reader *r, size_t samples,
             if problem == FULL or problem == DECODED:
                 if not records_end(&extractor.work, &b.columns):
                     problem = NO_MEMORY
-        if r.at > begin and not bounds.checks:
-            extractor.work.density = b.columns.count / <double>(r.at - begin)
+        if not bounds.checks:
+            batch_ended(&b.columns, r.at - begin)
     finally:
         PyThread_release_lock(extractor.lock)
     return problem

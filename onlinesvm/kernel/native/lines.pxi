@@ -59,9 +59,8 @@ cdef object _parse(object parser, bytes block, size_t start, Batch b, lines *l, 
     PyObject_GetBuffer(block, &b.body, PyBUF_SIMPLE)
     b.held = True
     b.columns.body = begin
-    batch_expect(&b.columns, _expected(
-        extractor if l.records else None, min(size - start, l.rules.batch_name_bytes),
-        l.rules.batch_features))
+    batch_expect(
+        &b.columns, min(size - start, l.rules.batch_name_bytes), l.rules.batch_features)
     limit = min(l.rules.batch_samples, (size - start + 1) // 2)  # a sample takes 2 bytes at least
     label_ids, importances, indptr = _empty(limit, _int32), _empty(limit), _empty(limit + 1, _int64)
     b.columns.label_ids = <int32_t *>_memory(label_ids)
@@ -118,8 +117,7 @@ cdef object _parse(object parser, bytes block, size_t start, Batch b, lines *l, 
             end_sample(l.batch, -1, row.importance)
     if extractor is not None and not parser.keeps and not records_end(&extractor.work, &b.columns):
         raise MemoryError
-    if l.records and <size_t>(l.at - begin) > start_at:
-        extractor.work.density = b.columns.count / <double>(<size_t>(l.at - begin) - start_at)
+    batch_ended(&b.columns, <size_t>(l.at - begin) - start_at)
     start = l.at - begin
     _join_labels(b, block, label_ids[:b.columns.samples], read, parser.labels.of_text)
     b._importances = importances[:b.columns.samples]

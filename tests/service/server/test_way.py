@@ -45,7 +45,7 @@ STAGES = {
     "model": {
         "onlinesvm.model.model", "onlinesvm.model.head", "onlinesvm.data.codec",
         "onlinesvm.model.labels", "onlinesvm.model.mappings", "onlinesvm.data.label",
-        "onlinesvm.data.bounds",
+        "onlinesvm.data.bounds", "onlinesvm.data.sweep",
         "onlinesvm.config",
     },
 }  # fmt: skip

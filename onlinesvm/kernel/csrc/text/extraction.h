@@ -72,7 +72,6 @@ typedef struct {
     size_t first; /* of the features that are to be distinct */
     size_t cut, crosses;
     int is_text; /* the record is one text */
-    double density; /* features of the last batch for a byte of its input */
 } extraction;
 
 static void extraction_init(extraction *x)
@@ -90,16 +89,6 @@ static void extraction_clear(extraction *x)
     free(x->head);
     free(x->vector);
     extraction_init(x);
-}
-
-/* About how many features come of `size` bytes of input, if it is as the last one was: at most
- * `most`, unless they are names. */
-static size_t extraction_expected(const extraction *x, size_t size, size_t most)
-{
-    const size_t names = size / EXPECTED_BYTES;
-    const double like = x->density * (double)size;
-    const size_t made = like < (double)most ? (size_t)like : most;
-    return made > names ? made : names;
 }
 
 /* Begin a record whose features are added to `b`. */

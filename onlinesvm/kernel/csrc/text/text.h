@@ -201,23 +201,26 @@ static int text_add_word_grams(extraction *x, span prefix, size_t count, int mos
     return 1;
 }
 
-/* The name ^~ and 4 bytes, as most n-grams of a bare text have it, once. It is hashed before it is
- * written: what was just written in pieces cannot be read at once. */
-static inline int text_add_short_gram(extraction *x, const uint8_t *from)
+/* The names ^~ and 4 bytes, n of them from one byte after the other, each once: the n-grams of most
+ * runs of a bare text. A name is hashed before it is written: what was just written in pieces cannot
+ * be read at once. */
+static inline int text_add_short_grams(extraction *x, const uint8_t *from, size_t n)
 {
+    const uint8_t *const end = from + n;
     uint8_t gram[COPY_SLACK] = "^~";
-    uint32_t first, last;
-    uint64_t hash;
-    memcpy(&last, from, 4);
-    memcpy(gram + 2, from, 4);
-    memcpy(&first, gram, 4);
-    hash = hash_six(first, last);
-    if (extraction_is_new(x, gram, 6, hash)) {
-        uint8_t *const name = extraction_name(x, 6);
-        if (UNLIKELY(!name))
-            return 0;
-        memcpy(name, gram, 8);
-        extraction_add_hashed(x, 6, hash, 1.0, VIEW_CHARACTERS + OF_TEXT);
+    if (UNLIKELY(!extraction_name(x, 6 * n)))
+        return 0;
+    for (; from < end; from++) {
+        uint32_t first, last;
+        uint64_t hash;
+        memcpy(&last, from, 4);
+        memcpy(gram + 2, from, 4);
+        memcpy(&first, gram, 4);
+        hash = hash_six(first, last);
+        if (extraction_is_new(x, gram, 6, hash)) {
+            memcpy(x->batch->side + x->batch->side_used, gram, 8);
+            extraction_add_hashed(x, 6, hash, 1.0, VIEW_CHARACTERS + OF_TEXT);
+        }
     }
     return 1;
 }
@@ -228,22 +231,18 @@ static inline int text_add_run(extraction *x, span head, size_t first, size_t la
     const characters *c = &x->characters;
     const size_t width = last - first + 1 < size ? last - first + 1 : size;
     size_t i;
+    if (LIKELY(width == 4 && head.length == 1)
+        && LIKELY(characters_size(c, first, last + 1) == last + 1 - first))
+        return text_add_short_grams(x, characters_at(c, first), last + 2 - width - first);
     for (i = first; i + width <= last + 1; i++) {
-        const size_t bytes = characters_size(c, i, i + width);
-        uint8_t *name, *end;
-        if (LIKELY(bytes == 4 && head.length == 1)) {
-            if (UNLIKELY(!text_add_short_gram(x, characters_at(c, i))))
-                return 0;
-            continue;
-        }
-        name = extraction_name(x, head.length + 1 + bytes);
+        const size_t bytes = head.length + 1 + characters_size(c, i, i + width);
+        uint8_t *const name = extraction_name(x, bytes), *end;
         if (UNLIKELY(!name))
             return 0;
         end = put_loose(name, head.at, head.length);
         *end++ = '~';
         put_characters(end, c, i, i + width);
-        if (UNLIKELY(!extraction_add_distinct(x, name, head.length + 1 + bytes,
-                                              VIEW_CHARACTERS + OF_TEXT)))
+        if (UNLIKELY(!extraction_add_distinct(x, name, bytes, VIEW_CHARACTERS + OF_TEXT)))
             return 0;
     }
     return 1;
