@@ -448,6 +448,7 @@ def _learn_daemon(
         "labels": figures["labels"],
         "features": figures["features"],
         "position": figures["position"],
+        **({"micro_f1": figures["micro_f1"]} if run.labels.takes_sets else {}),
     }
 
 

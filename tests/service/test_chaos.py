@@ -106,12 +106,12 @@ TASKS: dict[str, tuple[dict[str, Any], Callable[[], Iterator[bytes]], Any]] = {
     "multilabel": ({"rule": "hedge", "task": "multilabel"}, tagged_lines, learn_text),
     "ranking": ({"rule": "hedge", "task": "ranking"}, pair_lines, learn_pairs),
 }
-# Each kernel and each task once; the others are thorough.
+# Each kernel once; the others are thorough. `test_chaos_classes` has all tasks of many labels.
+OFTEN = (("native", "binary"), ("python", "ranking"))
 KERNELS_AND_TASKS = [
-    ("native", "binary"),
-    ("python", "ranking"),
-    pytest.param("native", "ranking", marks=pytest.mark.thorough),
-    pytest.param("python", "binary", marks=pytest.mark.thorough),
+    pytest.param(kernel, task, marks=[] if (kernel, task) in OFTEN else pytest.mark.thorough)
+    for kernel in ("native", "python")
+    for task in TASKS
 ]
 
 
