@@ -293,7 +293,8 @@ def crowd(job: Job) -> Figures:
     bodies, piece = _bodies(64), 500
     most = 0.0
     with _folder() as state:
-        daemon = _Daemon(state, "--auto-create", "--max-memory", f"{memory}MiB")
+        flags = "--max-memory", f"{memory}MiB", "--max-models", str(number + 1)
+        daemon = _Daemon(state, "--auto-create", *flags)
         try:
             begun = time.perf_counter()
             for first in range(0, number, piece):

@@ -55,7 +55,9 @@ def scikit_learn(data: Texts) -> Mistakes:
     from sklearn.feature_extraction.text import HashingVectorizer
     from sklearn.linear_model import SGDClassifier
 
-    vectorizer, learner = HashingVectorizer(ngram_range=(1, 2)), SGDClassifier(random_state=0)
+    size = 2**20 if data.classes == 2 else 2**18  # it is dense, for each label
+    vectorizer = HashingVectorizer(ngram_range=(1, 2), n_features=size)
+    learner = SGDClassifier(random_state=0)
     wrong, every = [], np.arange(data.classes)
     for start in range(0, len(data.texts), 32):
         x = vectorizer.transform(data.texts[start : start + 32])

@@ -163,8 +163,7 @@ class LearnerConfig:
     max_features_policy: str = parameter(
         "refuse-new",
         "what a model of max_features features does with new ones: leave them out, or prune the"
-        " features of smallest weight until a quarter is free, which takes about a second for ten"
-        " million",
+        " features of smallest weight, some thousand at a time, until a quarter is free",
         POLICIES,
     )
     text: str | None = parameter(

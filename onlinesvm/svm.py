@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,14 +37,14 @@ from onlinesvm.data.rows import samples_of
 from onlinesvm.errors import ConfigError, SampleError, SnapshotError
 from onlinesvm.kernel.contract import Rows
 from onlinesvm.model.asking import B, distances_of, worth_asking
-from onlinesvm.model.explanation import Explanation
-from onlinesvm.model.fields import with_fields
 from onlinesvm.model.labels import label_array
 from onlinesvm.model.model import Model, sided
 from onlinesvm.snapshot.format import Snapshot
 from onlinesvm.snapshot.reader import from_bytes, read
 from onlinesvm.snapshot.writer import Saved, to_bytes, write
-from onlinesvm.text.word_vectors import named
+
+if TYPE_CHECKING:
+    from onlinesvm.model.explanation import Explanation
 
 __all__ = ["OnlineSVM"]
 
@@ -77,6 +77,8 @@ class OnlineSVM(Model):
         self, *, limits: Limits | None = None, kernel: str | None = None, **parameters: Any
     ) -> None:
         if "vectors" in parameters:
+            from onlinesvm.text.word_vectors import named  # few models have any: it loads much
+
             parameters["vectors"] = named(parameters["vectors"])
         super().__init__(LearnerConfig(**parameters), limits or Limits(), kernel)
 
@@ -257,6 +259,8 @@ class OnlineSVM(Model):
         """
         body = one_packed(features, self.extractor)
         batch = one_decoded(body, self.kernel, self.limits, self.extractor)
+        from onlinesvm.model.fields import with_fields
+
         return with_fields(self, self.explain_batch(batch, label, other), body)[0]
 
     # Matrices and data frames.

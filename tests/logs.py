@@ -63,6 +63,7 @@ class Bench:
             state, started, Counters(), lambda: None, schedule, policy, part_bytes=part_bytes,
             clock=clock,
         )  # fmt: skip
+        self.service.requested.window_s = 0.0  # no test waits for the clock
         self._limits = limits
 
     @property

@@ -88,8 +88,11 @@ def test_the_learner_knows_no_service_and_no_socket() -> None:
 
 
 def test_the_service_imports_what_it_declares() -> None:
-    # onlinesvm[completion], onlinesvm[redis], onlinesvm[http]: imported on first use
-    extras = {"shtab", "redis", "hiredis", "starlette", "uvicorn", "prometheus_client"}
+    # onlinesvm[completion], [redis], [http], [top], [dask]: imported on first use
+    extras = {
+        "shtab", "redis", "hiredis", "starlette", "uvicorn", "prometheus_client", "rich",
+        "distributed",
+    }  # fmt: skip
     assert outsiders("service") <= {"numpy", "scipy", "msgpack", "zmq", "tqdm"} | extras
 
 

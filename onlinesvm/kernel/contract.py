@@ -2,7 +2,7 @@
 
 A kernel module defines the 15 names of MODULE. Its lookups, rules, metrics, learners of many
 classes, views and extractors have the members of the protocols below, which share names for like
-things: 49 different names in all. A test holds both kernels to exactly these. The python kernel is
+things: 55 different names in all. A test holds both kernels to exactly these. The python kernel is
 the readable reference; it specifies them.
 
 *Rows* are a decoded batch of the kernel, or Pieces of a large one, which never come to the kernel
@@ -23,6 +23,7 @@ from onlinesvm.data.label_sets import LabelSets, LearnedSets
 from onlinesvm.data.learned import Learned
 from onlinesvm.data.matrix import Targets
 from onlinesvm.data.pieces import Decoded, Pieces
+from onlinesvm.data.sweep import Sweep
 from onlinesvm.model.rules.layout import Layout
 from onlinesvm.text.constants import PIECE_FEATURES
 from onlinesvm.text.options import TextOptions
@@ -59,6 +60,7 @@ MEMBERS = {
         "id",
         "ids",
         "join",
+        "last",
         "left_out",
         "max_features",
         "name_bytes",
@@ -66,27 +68,32 @@ MEMBERS = {
         "refused",
         "reserve",
         "restore",
+        "sweep",
         "view",
     ),
     "Rule": (
         "enter",
         "feature",
         "learn",
-        "prune",
+        "move",
+        "open_gap",
         "reserve",
         "restore",
         "score",
+        "strengths",
         "view",
         "weights",
     ),
     "Metrics": ("dump", "observe", "probabilities", "reserve", "restore"),
     "Multiclass": (
-        "coefficients", "drop", "feature", "learn", "max_labels", "max_labels_per_feature",
-        "probabilities", "prune", "reserve", "restore", "score", "states", "view",
+        "coefficients", "drop", "enter", "feature", "learn", "max_labels", "max_labels_per_feature",
+        "move", "open_gap", "probabilities", "reserve", "restore", "score", "states", "strengths",
+        "texts", "view",
     ),
     "Multilabel": (
-        "coefficients", "drop", "feature", "learn", "max_labels", "max_labels_per_feature",
-        "probabilities", "prune", "reserve", "restore", "score", "states", "threshold", "view",
+        "coefficients", "drop", "enter", "feature", "learn", "max_labels", "max_labels_per_feature",
+        "move", "open_gap", "probabilities", "reserve", "restore", "score", "states", "strengths",
+        "texts", "threshold", "view",
     ),
     "View": ("arrays", "close", "scalars"),
     "Decoding": ("step",),
@@ -127,8 +134,18 @@ class KernelLookup(Protocol):
     def left_out(self, batch: Any) -> list[int]: ...
     def __len__(self) -> int: ...
     def id(self, name: bytes) -> int: ...
+    @property
+    def last(self) -> int: ...
+    @property
+    def sweep(self) -> Sweep | None: ...
     def ids(
-        self, rows: Any, *, grow: bool = False, first: int = 0, tagged: bool = False
+        self,
+        rows: Any,
+        *,
+        grow: bool = False,
+        first: int = 0,
+        stop: int | None = None,
+        tagged: bool = False,
     ) -> CSR: ...
     def entered(self) -> tuple[int, bytes]: ...
     def join(self, lengths: NDArray[np.uint32], names: NDArray[np.uint8]) -> NDArray[np.int32]: ...
@@ -140,6 +157,7 @@ class KernelLookup(Protocol):
         lengths: NDArray[np.uint32],
         names: NDArray[np.uint8],
         categories: Sequence[tuple[bytes, int]] = (),
+        sweep: tuple[int, int] | None = None,
     ) -> None: ...
 
 
@@ -151,8 +169,10 @@ class KernelRule(Protocol):
     def score(self, csr: CSR) -> NDArray[np.float64]: ...
     def weights(self, n: int) -> tuple[NDArray[np.float64], float]: ...
     def feature(self, id: int) -> tuple[float, int | None]: ...
-    def reserve(self, n: int, *, prune: bool = False) -> None: ...
-    def prune(self, n: int, keep_ids: Any, remaining: int) -> NDArray[np.bool_]: ...
+    def reserve(self, n: int) -> None: ...
+    def strengths(self, ids: NDArray[np.int32]) -> NDArray[np.float64]: ...
+    def move(self, to: int, first: int, kept: NDArray[np.bool_]) -> None: ...
+    def open_gap(self, first: int, n: int, gap: int) -> None: ...
     def view(self, n: int) -> KernelView: ...
     def restore(self, arrays: Arrays, scalars: Mapping[str, Any]) -> None: ...
 
@@ -195,7 +215,9 @@ class KernelMultilabel(Protocol):
     def texts(self) -> tuple[int, ...]: ...
     def drop(self, label: int) -> None: ...
     def reserve(self, csr: CSR, labels: LabelSets, n: int = 0) -> None: ...
-    def prune(self, n: int, keep_ids: Any, remaining: int) -> NDArray[np.bool_]: ...
+    def strengths(self, ids: NDArray[np.int32]) -> NDArray[np.float64]: ...
+    def move(self, to: int, first: int, kept: NDArray[np.bool_]) -> None: ...
+    def open_gap(self, first: int, n: int, gap: int) -> None: ...
     def view(self, n: int) -> KernelView: ...
     def restore(self, arrays: Arrays, scalars: Mapping[str, Any]) -> None: ...
 
@@ -258,7 +280,9 @@ class KernelMulticlass(Protocol):
     def texts(self) -> tuple[int, ...]: ...
     def drop(self, label: int) -> None: ...
     def reserve(self, csr: CSR, labels: Any, n: int = 0) -> None: ...
-    def prune(self, n: int, keep_ids: Any, remaining: int) -> NDArray[np.bool_]: ...
+    def strengths(self, ids: NDArray[np.int32]) -> NDArray[np.float64]: ...
+    def move(self, to: int, first: int, kept: NDArray[np.bool_]) -> None: ...
+    def open_gap(self, first: int, n: int, gap: int) -> None: ...
     def view(self, n: int) -> KernelView: ...
     def restore(self, arrays: Arrays, scalars: Mapping[str, Any]) -> None: ...
 
@@ -328,6 +352,7 @@ class Kernel(Protocol):
         signs: Any,
         weights: Any,
         first: int = 0,
+        stop: int | None = None,
     ) -> NDArray[np.float64]: ...
     def score(self, lookup: Any, rule: Any, rows: Any) -> NDArray[np.float64]: ...
     def score_fixed(

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from onlinesvm.config import LearnerConfig
 from onlinesvm.data.label import label_of
 from onlinesvm.metrics.classes import ClassMetrics
-from onlinesvm.mixing.hedge import MOST_SEEN, MOST_SQUARE
+from onlinesvm.mixing.hedge import MOST_SEEN, MOST_SQUARE, mixed_tags, samples_of_texts
 from onlinesvm.mixing.means import Columns, Shares, mean, summed
 from onlinesvm.mixing.outcome import Outcome
 from onlinesvm.model.class_labels import ClassLabels
@@ -36,6 +36,7 @@ from onlinesvm.model.rules.constants import HEDGE_LEAST_SQUARE as LEAST_SQUARE
 from onlinesvm.model.rules.constants import HEDGE_LEAST_VARIANCE as LEAST_VARIANCE
 from onlinesvm.model.rules.constants import HEDGE_MOST_AGE as MOST_AGE
 from onlinesvm.snapshot.format import Snapshot
+from onlinesvm.text.constants import VIEWS
 
 __all__ = ["mixed_classes"]
 
@@ -65,6 +66,7 @@ def mixed_classes(
     c = narrow([float(scalars[f"mixture_coefficients_{r}"]) for r in range(N)])
     rows = _mixed_rows(columns, (base, one, other), ids, k, c, base.max_labels_per_feature)
     arrays.update(rows)
+    arrays.update(_mixed_views(columns, (base, one, other), arrays["seen"]))
     _, mine, others = by_label("label_states")
     known = np.where((mine == KNOWN) | (others == KNOWN), KNOWN, 0)
     states = _trimmed(np.where((mine == DROPPED) | (others == DROPPED), DROPPED, known))
@@ -160,6 +162,20 @@ def _mixed_features(columns: Columns, models: Sequence[Snapshot]) -> Arrays:
         mixed[:, r] = made
     arrays["second_orders"] = mixed.reshape(-1)
     return arrays
+
+
+def _mixed_views(columns: Columns, models: Sequence[Snapshot], seen: NDArray[np.int64]) -> Arrays:
+    """The tags of features and the samples with a text's feature of each view; none where all are
+    plain.
+    """
+    if all("views" not in model.arrays for model in models):
+        return {}
+    tags = mixed_tags(columns, *models[1:])
+    none = np.zeros(VIEWS, dtype=np.int64)
+    counts = summed(*(model.arrays.get("view_samples", none) for model in models))
+    for view in range(VIEWS):
+        counts[view] = samples_of_texts(view, int(counts[view]), tags, seen)
+    return {"views": tags, "view_samples": counts}
 
 
 def _mixed_rows(

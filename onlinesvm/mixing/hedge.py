@@ -38,12 +38,13 @@ from onlinesvm.model.rules.mixture import Mixture
 from onlinesvm.snapshot.format import Snapshot
 from onlinesvm.text.constants import OF_TEXT, VIEWS
 
-__all__ = ["MOST_SEEN", "MOST_SQUARE", "mixed_hedge"]
+__all__ = ["MOST_SEEN", "MOST_SQUARE", "mixed_hedge", "mixed_tags", "samples_of_texts"]
 
 Arrays = dict[str, NDArray[Any]]
 Scalars = dict[str, float | int]
 
 MOST_SEEN = 2**37 - 1
+_NO_TAG = 255
 MOST_SQUARE = 1e37
 _FRESH = {
     **dict.fromkeys(WEIGHTS, 0.0),
@@ -75,13 +76,7 @@ def mixed_hedge(
     }
     in_views = any("views" in of for of in models)
     if in_views:
-        tags = np.zeros(columns.join.n, dtype=np.uint8)
-        for spread, model in (
-            (columns.join.of_second, second.model), (columns.join.of_first, first.model),
-        ):  # fmt: skip
-            if "views" in model.arrays:
-                given = spread(model.arrays["views"], 255)  # no tag
-                tags = np.where(given == 255, tags, given)
+        tags = mixed_tags(columns, first.model, second.model)
         arrays["views"] = tags
         scalars.update(_mixed_views(models, slots, tags, arrays["seen"]))
     for slot, view in enumerate(slots):
@@ -113,12 +108,31 @@ def _mixed_views(
     for view in range(VIEWS):
         name = f"view_{view}_samples"
         count = int(summed(*(of.get(name, 0) for of in models)))
-        # A name that one shard met in a text and another by itself has been in fewer texts than it
-        # was seen; the count of texts is never below it.
-        scalars[name] = max(count, int(seen[tags == OF_TEXT + view].max(initial=0)))
+        scalars[name] = samples_of_texts(view, count, tags, seen)
         if view:
             scalars[f"view_{view}_slot"] = slots.index(view) if view in slots else -1
     return scalars
+
+
+def mixed_tags(columns: Columns, first: Snapshot, second: Snapshot) -> NDArray[np.uint8]:
+    """The tag of each feature: the first model's, of one that it lacks the second's."""
+    tags = np.zeros(columns.join.n, dtype=np.uint8)
+    for spread, model in ((columns.join.of_second, second), (columns.join.of_first, first)):
+        plain = np.zeros(len(model.lengths), dtype=np.uint8)
+        given = spread(model.arrays.get("views", plain), _NO_TAG)
+        tags = np.where(given == _NO_TAG, tags, given)
+    return tags
+
+
+def samples_of_texts(
+    view: int, count: int, tags: NDArray[np.uint8], seen: NDArray[np.int64]
+) -> int:
+    """The number of samples with a text's feature of a view: the sum of increments, `count`.
+
+    A name that one shard met in a text and another by itself was seen more often than in texts;
+    the number is never below how often a text's feature was seen.
+    """
+    return max(count, int(seen[tags == OF_TEXT + view].max(initial=0)))
 
 
 def _mixed_bias(models: list[Scalars], view: int, slot: int, samples: tuple[int, int]) -> Scalars:

@@ -18,7 +18,8 @@ _ROOM = 1024
 
 
 class Learner:
-    """Learns the batches of a shard into a copy of `base`; `model` is that copy.
+    """Learns the batches of a shard into a copy of `base`; `model` is that copy, which began at
+    `first_position`.
 
     Raises ConfigError for a model whose mixing is not defined, SnapshotError.
     """
@@ -26,6 +27,7 @@ class Learner:
     def __init__(self, base: Snapshot, limits: Limits | None = None) -> None:
         check_mixable(base.config)
         self.model = Model.from_snapshot(started(base), limits=limits)
+        self.first_position = base.position
         self._base = base
         self._samples = 0
         # How often each feature was seen, by a rule that does not count it itself.

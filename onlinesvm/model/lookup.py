@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from onlinesvm.config import MAX_MAGNITUDE, MIN_MAGNITUDE
 from onlinesvm.data.batch import CSR, Batch, BatchColumns, Name
+from onlinesvm.data.sweep import Sweep, check_rows, check_sweep
 from onlinesvm.model.view import View
 from onlinesvm.text.categories import CountedFields, check_categories
 
-__all__ = ["PAD", "Lookup", "features_of", "name_bytes", "name_text", "prune_target"]
+__all__ = ["PAD", "Lookup", "features_of", "name_bytes", "name_text"]
 
 PAD = 0
 
@@ -59,31 +60,20 @@ def features_of(
     ]
 
 
-def prune_target(max_features: int) -> int:
-    """The number of features that a prune leaves: a quarter of the room is free then."""
-    return max_features - (max_features + 3) // 4
-
-
-def check_first(first: int, n: int) -> None:
-    """Raise ValueError unless `first` is one of n samples, or the end of them."""
-    if first > n:
-        raise ValueError(f"first: expected one of {n} samples, got {first}")
-
-
 class Lookup:
     """The Python kernel's lookup: a dict.
 
-    `max_features` bounds it: at the bound, new features are left out, and `refused` counts each
-    time that one is; unless it `prunes`, then room is made before a sample that has new ones.
-    `name_bytes`: those of all names.
+    `max_features` bounds the ids: at the bound, new features are left out, and `refused` counts
+    each time that one is. prunes: a `prune` may make room. `last`: the last id. `name_bytes`: those
+    of all names.
     """
 
     def __init__(self, max_features: int, prunes: bool = False) -> None:
         self.max_features = max_features
-        self.refused = self.name_bytes = 0
-        self._prunes = prunes
+        self.refused = self.name_bytes = self.last = 0
+        self.sweep: Sweep | None = None  # the prune under way
         self._ids: dict[bytes, int] = {}
-        self._names: list[bytes] = []  # by id from 1
+        self._names: list[bytes] = []  # in the order of their ids
         self._entered: list[int] = []  # the tags of the last of them
         self._fields = CountedFields()
 
@@ -94,39 +84,44 @@ class Lookup:
         """The id of `name`, PAD if it is unknown."""
         return self._ids.get(name, PAD)
 
-    def ids(self, rows: Batch, *, grow: bool = False, first: int = 0, tagged: bool = False) -> CSR:
-        """`rows` over ids, from row `first` on. Duplicates are summed in order, at the place of the
-        first; each sum keeps the magnitudes of a value: beyond 1e50 it is 1e50 with its sign, below
-        1e−50 it is 0.
+    def ids(
+        self,
+        rows: Batch,
+        *,
+        grow: bool = False,
+        first: int = 0,
+        stop: int | None = None,
+        tagged: bool = False,
+    ) -> CSR:
+        """The rows `first` … `stop` − 1 over ids, None for all. Duplicates are summed in order, at
+        the place of the first; each sum keeps the magnitudes of a value: beyond 1e50 it is 1e50
+        with its sign, below 1e−50 it is 0.
 
         Unknown features are PAD, or with `tagged` the negative of their tag; the lookup stays as it
         is. With `grow`, new features are
         entered; a row of importance 0 enters none. A cross of too many values is as if absent (see
-        `onlinesvm.text.categories`). Where the lookup prunes, growing ends before a
-        row whose new names would pass the bound: `prune`, then go on from there. Raises ValueError
-        for a `first` beyond the rows.
+        `onlinesvm.text.categories`). Raises ValueError for other rows than there are.
         """
-        check_first(first, len(rows))
+        stop = check_rows(first, stop, len(rows))
         made: list[dict[int | bytes, float]] = []
         found: list[int] = []
         marks, tags = rows.marks, rows.tags
         if grow:
             self._entered = []
-        for i in range(first, len(rows)):
+        for i in range(first, stop):
             row: dict[int | bytes, float] = {}
             growing = grow and rows.importances[i] > 0
-            if growing and self._prunes and self._overflows(rows, i):
-                break
             left_out = self._left_out(rows, i) if marks else ()
             for j, (name, value) in enumerate(rows.features(i), int(rows.indptr[i])):
                 if j in left_out:
                     continue
                 id = self._ids.get(name)
                 if id is None and growing:
-                    if len(self._ids) >= self.max_features:
+                    if self.last >= self.max_features:
                         self.refused += 1
                         continue
-                    id = self._ids[name] = len(self._ids) + 1
+                    self.last += 1
+                    id = self._ids[name] = self.last
                     self._names.append(name)
                     self.name_bytes += len(name)
                     if tags:
@@ -162,25 +157,31 @@ class Lookup:
         """The first of the ids that the last call of `ids` entered, and the tags of all of them; no
         tags where all are 0. For `Rule.enter`.
         """
-        return len(self._ids) - len(self._entered) + 1, bytes(self._entered)
-
-    def _overflows(self, rows: Batch, i: int) -> bool:
-        """True if a prune has to make room for row `i`, and features that it lacks can leave."""
-        names = {name for name, _ in rows.features(i)}
-        known = sum(name in self._ids for name in names)
-        fresh, count = len(names) - known, len(self._ids)
-        remaining = prune_target(self.max_features)
-        return fresh > 0 and count + fresh > self.max_features and count > max(remaining, known)
+        return self.last - len(self._entered) + 1, bytes(self._entered)
 
     def prune(self, kept: NDArray[np.bool_]) -> None:
-        """Drop the names for which `kept`, by id from 1, is false. The others get ids 1, 2, … in
-        the old order. Raises ValueError for another number of `kept` than of names.
+        """Look at the next ids, as many as `kept` has: drop the names for which it is false, and
+        give the others the lowest free ids, in the old order. Begins a prune if none is under way;
+        it ends with the last id, and the ids that are free by then can be given again.
+
+        Raises ValueError for more than there are, MemoryError, and nothing has changed then.
         """
-        if len(kept) != len(self._names):
-            raise ValueError(f"kept: expected {len(self._names)} elements, got {len(kept)}")
-        self._names = [name for name, stays in zip(self._names, kept, strict=True) if stays]
-        self._ids = {name: i for i, name in enumerate(self._names, 1)}
-        self.name_bytes = sum(map(len, self._names))
+        low, first = self.sweep or Sweep(0, 1)
+        n, most = len(kept), self.last - first + 1
+        if not 0 < n <= most:
+            raise ValueError(f"kept: expected 1 to {most} elements, got {n}")
+        names = self._names[low : low + n]
+        stay = [name for name, stays in zip(names, kept.tolist(), strict=True) if stays]
+        self._names[low : low + n] = stay
+        for name in names:
+            del self._ids[name]
+        for name in stay:
+            low += 1
+            self._ids[name] = low
+        self.name_bytes += sum(map(len, stay)) - sum(map(len, names))
+        self.sweep = Sweep(low, first + n)
+        if first + n > self.last:
+            self.sweep, self.last = None, low
 
     def reserve(self, parts: Iterable[Batch]) -> int:
         """Reserve memory for all names of `parts`, as if all were new, so that growing by them
@@ -190,11 +191,11 @@ class Lookup:
         and nothing has changed then.
         """
         names = sum(len(part.names) for part in parts)
-        return min(len(self._ids) + names, max(len(self._ids), self.max_features))
+        return min(self.last + names, max(self.last, self.max_features))
 
     def view(self) -> View:
-        """The names by id as they are now: arrays of their `lengths`, uint32[n], and of their bytes
-        end to end, `names`, uint8[sum].
+        """The names in the order of their ids as they are now: arrays of their `lengths`,
+        uint32[n], and of their bytes end to end, `names`, uint8[sum].
         """
         lengths = np.fromiter(map(len, self._names), dtype=np.uint32, count=len(self._names))
         names = np.frombuffer(b"".join(self._names), dtype=np.uint8)
@@ -207,8 +208,9 @@ class Lookup:
         ids = []
         for name in _cut(lengths, names):
             id = self._ids.get(name, PAD)
-            if not id and len(self._ids) < self.max_features:
-                id = self._ids[name] = len(self._ids) + 1
+            if not id and self.last < self.max_features:
+                self.last += 1
+                id = self._ids[name] = self.last
                 self._names.append(name)
                 self.name_bytes += len(name)
             ids.append(id)
@@ -219,16 +221,21 @@ class Lookup:
         lengths: NDArray[np.uint32],
         names: NDArray[np.uint8],
         categories: Sequence[tuple[bytes, int]] = (),
+        sweep: tuple[int, int] | None = None,
     ) -> None:
-        """Replace the names by those of a view, and the `categories`. Raises ValueError if two are
-        equal, or lengths do not fit.
+        """Replace the names by those of a view, the `categories`, and the prune under way. Raises
+        ValueError if two are equal, or the parts do not fit.
         """
         found = _cut(lengths, names)
-        ids = {name: i for i, name in enumerate(found, 1)}
+        check_sweep(sweep, len(found))
+        low, gap = (0, 0) if sweep is None else (sweep[0], Sweep(*sweep).gap)
+        ids = {name: i if i <= low else i + gap for i, name in enumerate(found, 1)}
         if len(ids) != len(found):
             raise ValueError("expected distinct names, got one twice")
         self._fields = CountedFields(check_categories(categories))
         self._ids, self._names, self.name_bytes = ids, found, len(names)
+        self.sweep = None if sweep is None else Sweep(*sweep)
+        self.last = len(found) + gap
 
 
 def _cut(lengths: NDArray[np.uint32], names: NDArray[np.uint8]) -> list[bytes]:

@@ -3,22 +3,17 @@
 One way to learn and one to score, for batches and matrices: columns → ids (lookup) → rule → margins
 → metrics. The kernel walks it in one call, except where rows are normalized before the rule.
 
-With ``max_features_policy="prune"`` a sample whose new names would pass the bound is preceded by a
-prune: features of smallest |weight| leave (of equal ones the lower id first; those of the sample
-stay) until a quarter of max_features is free, and the rest get ids 1, 2, … in their order. That
-depends on the samples alone, however they are batched. New names that do not fit even then are left
-out.
+With ``max_features_policy="prune"`` the weakest features of a full model leave, some thousand at a
+time: see `onlinesvm.model.pruning`.
 """
 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from threading import RLock
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +25,7 @@ from onlinesvm.data.label import Written
 from onlinesvm.data.label_sets import LabelSets
 from onlinesvm.data.pieces import Decoded, Pieces
 from onlinesvm.data.pieces import parts as in_parts
+from onlinesvm.data.sweep import without_gap
 from onlinesvm.errors import ConfigError
 from onlinesvm.kernel.contract import KernelDecoding, KernelExtractor, Rows
 from onlinesvm.metrics.monitor import report
@@ -37,13 +33,13 @@ from onlinesvm.metrics.progressive import Progressive
 from onlinesvm.model import ranking
 from onlinesvm.model.class_labels import AnyLabels, ClassLabels, SetLabels
 from onlinesvm.model.classes import ClassHead
-from onlinesvm.model.explanation import Explanation, distinct, of_binary, of_classes
 from onlinesvm.model.given import GivenBefore, part_of
 from onlinesvm.model.head import Head
 from onlinesvm.model.labels import Labels, RefusedLabel
-from onlinesvm.model.lookup import features_of, name_text, prune_target
+from onlinesvm.model.lookup import features_of, name_text
 from onlinesvm.model.mappings import LookupView, WeightsView, names_of
 from onlinesvm.model.margins import agreeing, normalized
+from onlinesvm.model.pruning import Pruning
 from onlinesvm.model.rules.class_state import DROPPED, KNOWN
 from onlinesvm.model.scorer import Scorer
 from onlinesvm.model.sets import SetHead
@@ -52,18 +48,12 @@ from onlinesvm.snapshot.format import Snapshot, restoring
 from onlinesvm.snapshot.view import ModelView
 from onlinesvm.text.constants import TEXT_BYTES
 
-__all__ = ["Model", "Pruning", "sided"]
+if TYPE_CHECKING:
+    from onlinesvm.model.explanation import Explanation
+
+__all__ = ["Model", "sided"]
 
 _AT_ONCE = 2**13  # features
-
-
-@dataclass(slots=True)
-class Pruning:
-    """The prunes since the model was made here, the features that left, the longest prune."""
-
-    prunes: int = 0
-    features: int = 0
-    longest_s: float = 0.0
 
 
 class Model:
@@ -94,10 +84,10 @@ class Model:
             self.head = Head(self.kernel, config)
         self.position = 0
         self.cut_texts = 0  # learned since it was made here that were longer than a text may be
-        self.pruning = Pruning()
         self._prunes = config.max_features_policy == "prune"
         self.extractor = self._extractor()
         self._lookup = self.kernel.Lookup(limits.max_features, self._prunes)
+        self.pruning = Pruning(self._lookup, self.head.rule)
         # A prune moves names, then weights: no other thread may score in between.
         self._lock: AbstractContextManager[object] = RLock() if self._prunes else nullcontext()
         self._scorer: Scorer | None = None  # of a frozen model
@@ -218,11 +208,11 @@ class Model:
         if self._prunes or self.config.normalize != "none":
             return None
         self._scorer = None
-        return self._entered(rows, 0)
+        return self._entered(rows, 0, len(rows))
 
-    def _entered(self, rows: Rows, first: int) -> CSR:
-        """The ids of rows from `first` on, new names entered, up to a row that needs a prune."""
-        csr = self._lookup.ids(rows, grow=True, first=first, tagged=self.is_multiclass)
+    def _entered(self, rows: Rows, first: int, stop: int) -> CSR:
+        """The ids of the rows `first` … `stop` − 1, new names entered."""
+        csr = self._lookup.ids(rows, grow=True, first=first, stop=stop, tagged=self.is_multiclass)
         self.head.rule.enter(*self._lookup.entered())
         return csr
 
@@ -247,13 +237,16 @@ class Model:
         labels, truths = self._truths(rows)
         weights, counts = self.head.class_weights.of(truths, rows.importances)
         first, margins = 0, []
+        lengths = _lengths_of(rows) if self._prunes else None
         while True:
-            margins.append(self._learn_from(first, rows, truths, weights, given))
+            stop = len(rows)
+            if lengths is not None and first < stop:
+                stop = first + self.pruning.before(self.position + first, lengths[first:])
+            margins.append(self._learn_from(first, stop, rows, truths, weights, given))
             self.labels = labels
-            first += len(margins[-1])
+            first = stop
             if first == len(rows):
                 break
-            self._prune(rows, first)
         self.head.class_weights.counts = counts
         self._count(rows)
         return margins[0] if len(margins) == 1 else np.concatenate(margins)
@@ -266,30 +259,36 @@ class Model:
         return labels, labels.truths_of(rows)
 
     def _learn_from(
-        self, first: int, rows: Rows, truths: Any, weights: Any, given: GivenBefore | None
+        self,
+        first: int,
+        stop: int,
+        rows: Rows,
+        truths: Any,
+        weights: Any,
+        given: GivenBefore | None,
     ) -> NDArray[np.float64]:
-        """Learn rows from `first` on, up to one that needs a prune; their margins."""
+        """Learn the rows `first` … `stop` − 1; their margins."""
         head = self.head
         if isinstance(head, Head) and self.config.normalize == "none":
             if given is None:
                 return self.kernel.learn(
-                    self._lookup, head.rule, head.metrics, rows, truths, weights, first
+                    self._lookup, head.rule, head.metrics, rows, truths, weights, first, stop
                 )
             unused = self.kernel.Metrics(self.config.threshold)
             margins = self.kernel.learn(
-                self._lookup, head.rule, unused, rows, truths, weights, first
+                self._lookup, head.rule, unused, rows, truths, weights, first, stop
             )
-            learned = slice(first, first + len(margins))
+            learned = slice(first, stop)
             importances = rows.importances
             assert isinstance(given, np.ndarray)
             head.metrics.observe(given[learned], truths[learned], importances[learned])
             return margins
-        csr = self._entered(rows, first)
-        learned = slice(first, first + len(csr.indptr) - 1)
+        csr = self._entered(rows, first, stop)
+        learned = slice(first, stop)
         if self.config.normalize != "none":
             # A full lookup leaves new features out of the rows; they count in the norm.
-            full = len(self._lookup) >= self.limits.max_features
-            counted = self._lookup.ids(rows).rows(learned.start, learned.stop) if full else None
+            full = self._lookup.last >= self.limits.max_features
+            counted = self._lookup.ids(rows, first=first, stop=stop) if full else None
             csr = normalized(csr, self.config.normalize, counted)
         importances = rows.importances
         weights = importances if weights is None else weights
@@ -297,17 +296,6 @@ class Model:
         return np.asarray(
             head.learn(csr, truths[learned], weights[learned], importances[learned], before)
         )
-
-    def _prune(self, rows: Rows, first: int) -> None:
-        """Make room for the new features of row `first`; those that it has already stay."""
-        before, start = len(self._lookup), time.perf_counter()
-        known = self._lookup.ids(rows, first=first).rows(0, 1).indices
-        remaining = prune_target(self.limits.max_features)
-        self._lookup.prune(self.head.rule.prune(before, known[known > 0], remaining))
-        pruning = self.pruning
-        pruning.prunes += 1
-        pruning.features += before - len(self._lookup)
-        pruning.longest_s = max(pruning.longest_s, time.perf_counter() - start)
 
     def reserve(self, parts: Iterable[Rows]) -> None:
         """Reserve the memory that learning all of `parts` can need for new features.
@@ -323,7 +311,7 @@ class Model:
         n = self._lookup.reserve(parts)
         self.head.metrics.reserve()
         if isinstance(self.head, Head):
-            self.head.rule.reserve(n, prune=self._prunes and n >= self.limits.max_features)
+            self.head.rule.reserve(n)
             return
         labels = self.labels
         for part in parts:
@@ -482,6 +470,8 @@ class Model:
         each sample. other: with it, the lead of `label` over this label is. Raises SampleError for
         one that is not known or has no learned sample, ConfigError for a binary model.
         """
+        from onlinesvm.model.explanation import distinct, of_binary, of_classes
+
         if isinstance(batch, Pieces):
             return [shown for piece in batch for shown in self.explain_batch(piece, label, other)]
         with self._lock:
@@ -548,7 +538,8 @@ class Model:
         if n < 0:
             raise ValueError(f"n: expected a number of features from 0, got {n}")
         with self._lock:
-            weights = self.binary[0].rule.weights(len(self._lookup))[0][1:]
+            weights = self.binary[0].rule.weights(self._lookup.last)[0][1:]
+            weights = without_gap(weights, self._lookup.sweep)
             view = self._lookup.view()  # not fewer names than weights
         ends = ends_of(weights, n)
         wanted = {i for end in ends for i in end}
@@ -618,10 +609,11 @@ class Model:
                 "kernel": self.kernel.NAME,
                 "position": self.position,
                 "categories": self._lookup.categories,
+                "prune": self.pruning.dump(),
                 "labels": [] if self.is_multiclass else self.binary[1].dump(),
                 **self.head.dump(),
             }
-            n = len(self._lookup)
+            n = self._lookup.last
             if isinstance(self.head, Head):
                 return ModelView(head, self._lookup.view(), self.head.rule.view(n))
             return ModelView(head, self._lookup.view(), self.head.view(n, self.many[1].dump()))
@@ -642,6 +634,8 @@ class Model:
             with restoring():
                 head.restore(taken.totals, taken.counters)
             labels.restore(taken.labels)
+        with restoring():
+            model.pruning.restore(taken.prune)
         model.id, model.position = taken.id, taken.position
         return model
 
@@ -652,9 +646,10 @@ class Model:
             labels.restore(arrays.pop("label_lengths"), arrays.pop("label_names"))
             if len(arrays["seen"]) != len(taken.lengths):
                 raise ValueError(f"seen: expected {len(taken.lengths)} numbers")
-            self._lookup.restore(taken.lengths, taken.names, taken.categories)
+            self._lookup.restore(taken.lengths, taken.names, taken.categories, taken.sweep)
             arrays["progressive"] = np.array([*taken.totals, *taken.counters["monitor"]])
             head.restore(arrays, taken.scalars)
+            taken.open_gap(head.rule)
             states = head.rule.states
             named = np.isin(np.arange(len(states)), labels.ids)
             if len(states) > len(labels) or bool((named != (states != DROPPED))[states > 0].any()):
@@ -676,6 +671,13 @@ def sided(labels: AnyLabels, rows: Rows) -> AnyLabels:
         sample = int((np.asarray(rows.label_ids) == error.place).argmax())
         raise error.placed(sample, 0) from None
     return labels
+
+
+def _lengths_of(rows: Rows) -> NDArray[np.int64]:
+    """How many features each sample has, as it came."""
+    assert not isinstance(rows, Pieces)  # they are learned one by one
+    ends: NDArray[np.int64] = np.asarray(rows.indptr, dtype=np.int64)
+    return ends[1:] - ends[:-1]
 
 
 def _columns(by_id: NDArray[Any], ids: NDArray[np.int32], missing: float = -np.inf) -> NDArray[Any]:

@@ -72,7 +72,8 @@ class Reader:
     table's column too. label_column: of a table; it makes the format csv. limits: of a sample.
     extractor: reads the records of the model that the samples are for; without one, samples are
     names and values alone, and a text is its words. keeps: leave records packed in the batches, to
-    be encoded for another process; the extractor only checks them.
+    be encoded for another process; the extractor only checks them. only_labels: the samples have no
+    features, and faults of features may pass.
     span: the offsets between which the lines to read begin, of a plain file; its format and header
     are found at the file's start all the same.
     batch_samples: the most samples a batch may have; it also ends where one read ends, so that a
@@ -115,6 +116,7 @@ class Reader:
         look_up: Callable[[BatchColumns], CSR | None] | None = None,
         extractor: KernelExtractor | None = None,
         keeps: bool = False,
+        only_labels: bool = False,
         span: tuple[int, int] | None = None,
         _block_bytes: int = BLOCK_BYTES,
     ) -> None:
@@ -140,6 +142,7 @@ class Reader:
             ids=ids,
             extractor=extractor,
             keeps=keeps,
+            only_labels=only_labels,
         )
         self._skip_bad = skip_bad
         self._room = Room(batch_samples, _BATCH_FEATURES, _BATCH_NAME_BYTES)

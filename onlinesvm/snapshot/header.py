@@ -149,6 +149,14 @@ def check_header(path: str, header: dict[str, Any], size: int) -> dict[str, Any]
         header["categories"] = check_categories(header.get("categories", []))
     except ValueError as error:
         raise SnapshotError(f"{path}: header: {error}") from None
+    prune = header.setdefault("prune", None)
+    if prune is not None:
+        whole = isinstance(prune, list) and list(map(type, prune)) == [int] * 5 + [float]
+        expect(
+            whole and all(0 <= number <= 2 * _MAX_FEATURES for number in prune),
+            "prune to be 5 integers and a finite float64, none below 0",
+            prune,
+        )
     labels = header["labels"]
     for entry in labels:
         known = isinstance(entry, list) and len(entry) == 2 and entry[1] in (-1.0, 1.0)

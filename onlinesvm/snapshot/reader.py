@@ -120,7 +120,7 @@ class _Reader:
         self._sha.update(
             digested_head(
                 stored, header["position"], header["scalars"], header["totals"],
-                header["counters"], header["labels"], header["categories"],
+                header["counters"], header["labels"], header["categories"], header["prune"],
             )
         )  # fmt: skip
         self._file.seek(0)
@@ -199,6 +199,7 @@ class _Reader:
             counters=header["counters"],
             labels=header["labels"],
             categories=header["categories"],
+            prune=header["prune"],
             lengths=lengths,
             names=names,
             arrays=arrays,

@@ -56,6 +56,7 @@ from onlinesvm.service.server.plan import (
 from onlinesvm.service.server.reader import Look, Reader
 from onlinesvm.service.server.registry import Hosted, Registry, check_many
 from onlinesvm.service.server.slices import Slices, decoded, scored
+from onlinesvm.service.server.snapshot_requests import SnapshotRequests
 from onlinesvm.service.server.snapshot_round import Written
 from onlinesvm.service.server.snapshotter import Snapshotter
 from onlinesvm.service.server.transfers import Transfers, piece_of
@@ -356,6 +357,7 @@ class LeaderHandlers(Handlers):
         inspector: Inspector,
         leader: Leader,
         snapshotter: Snapshotter,
+        requested: SnapshotRequests,
         log: Log,
         health: LogHealth,
         memory: Memory,
@@ -364,6 +366,7 @@ class LeaderHandlers(Handlers):
         super().__init__(registry, counters, users, inspector)
         self._leader = leader
         self._snapshotter = snapshotter
+        self._requested = requested
         self._log = log
         self._health = health
         self._memory = memory
@@ -465,7 +468,7 @@ class LeaderHandlers(Handlers):
                 text = f"the snapshot failed: {error}"
                 raise RequestError("INTERNAL", text, None, request.id) from None
 
-        return later(self._snapshotter.request(hosted, first=True), reply)
+        return later(self._requested.ask(hosted), reply)
 
     def _reload(self, request: Request) -> Answer:
         if self._users.has_keys:

@@ -32,6 +32,7 @@ from onlinesvm.service.server.plan import Create, Drop, Plan, Planned
 from onlinesvm.service.server.reader import Reader
 from onlinesvm.service.server.registry import Hosted, Registry
 from onlinesvm.service.server.slices import Slices
+from onlinesvm.service.server.snapshot_requests import SnapshotRequests
 from onlinesvm.service.server.snapshotter import Schedule, Snapshotter
 from onlinesvm.service.server.transfers import Transfers
 from onlinesvm.service.server.turnstile import Turnstile
@@ -126,6 +127,7 @@ class Leading:
         self.snapshotter = Snapshotter(
             registry, started, changes, schedule, wake, self._loader.ask, turnstile
         )
+        self.requested = SnapshotRequests(partial(self.snapshotter.request, first=True), wake)
         self.leader = Leader(
             registry, started.log, changes, started.snapshots, policy, part_bytes=part_bytes,
             clock=clock,
@@ -146,8 +148,8 @@ class Leading:
         # The models whose requests that waited are answered next.
         self._served: deque[str] = deque()
         self.handlers = LeaderHandlers(
-            registry, counters, users, self._inspector, self.leader, self.snapshotter, started.log,
-            self.health, self._memory, self._transfers,
+            registry, counters, users, self._inspector, self.leader, self.snapshotter,
+            self.requested, started.log, self.health, self._memory, self._transfers,
         )  # fmt: skip
         self._take(started)
 
@@ -266,7 +268,7 @@ class Leading:
         self._waiting.tick(now)
         self.snapshotter.collect()
         self._make_room()
-        due = min(self.health.tick(now), next_expiry)
+        due = min(self.health.tick(now), next_expiry, self.requested.tick())
         return min(due, self.snapshotter.tick(now), now + 1.0 if self._waiting else math.inf)
 
     def _count(self) -> None:
@@ -344,6 +346,7 @@ class Leading:
         self._inspector.close()
         self.leader.close()
         self.leader.report_drifts()
+        self.requested.flush()
         self.snapshotter.finish()
         try:
             write_last(

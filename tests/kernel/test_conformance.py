@@ -442,8 +442,12 @@ def test_rows_that_cannot_be_walked_are_refused(kernel: Kernel) -> None:
         rule.learn(csr([0, 1], [1], [1.0]), np.ones(2), one)
     with pytest.raises(ValueError, match="importances: expected 1 elements, got 2"):
         rule.learn(csr([0, 1], [1], [1.0]), one, np.ones(2))
-    with pytest.raises(ValueError, match="keep_ids: expected ids from 1 to 2, got 5"):
-        rule.prune(2, np.array([5], np.int32), 1)
+    for ids in ([0], [2, 1], [1, 1]):
+        with pytest.raises(ValueError, match="ids: expected rising ones from 1"):
+            rule.strengths(np.array(ids, np.int32))
+    for to in (0, 4):
+        with pytest.raises(ValueError, match=f"to: expected an id from 1 to 3, got {to}"):
+            rule.move(to, 3, np.ones(2, np.bool_))
     far = csr([0, 2], [2**31 - 2, 0], [1.0, 5.0])
     assert rule.score(far).tolist() == [0.0]
     assert rule.feature(2**31 - 2) == rule.feature(0) == (0.0, None)
@@ -467,8 +471,11 @@ def test_rows_that_cannot_be_walked_are_refused(kernel: Kernel) -> None:
     for signs, importances in [(one, np.ones(2)), (np.ones(2), one)]:
         with pytest.raises(ValueError, match=r"expected 1 elements, got 2"):
             metrics.observe(one, signs, importances)
-    with pytest.raises(ValueError, match="kept: expected 0 elements, got 2"):
+    with pytest.raises(ValueError, match="kept: expected 1 to 0 elements, got 2"):
         lookup.prune(np.ones(2, np.bool_))
+    for sweep in ((1, 1), (-1, 2), (1, 2)):
+        with pytest.raises(ValueError, match="sweep: expected one within 1 features, got"):
+            lookup.restore(np.ones(1, np.uint32), np.ones(1, np.uint8), (), sweep)
     assert len(lookup) == 0
     assert not metrics.dump()[: len(TOTALS)].any()
     for call in (
@@ -477,6 +484,9 @@ def test_rows_that_cannot_be_walked_are_refused(kernel: Kernel) -> None:
     ):
         with pytest.raises(ValueError, match="first: expected one of 1 samples, got 2"):
             call()
+    for stop in (0, 2):
+        with pytest.raises(ValueError, match=f"stop: expected one from 1 to 1, got {stop}"):
+            lookup.ids(rows, grow=True, first=1, stop=stop)
 
 
 def test_a_batch_reads_names_where_they_came(both: Kernels) -> None:

@@ -133,7 +133,10 @@ def test_a_prune_keeps_the_views_of_those_that_stay() -> None:
         learner = tagged(new(kernels.load(name)), [5] * FEATURES)
         row = {i: 1.0 for i in range(1, FEATURES + 1)}
         learn(learner, Samples([row, {1: 1.0}, row], [0, 1, 2], [1.0] * 3))
-        kept.append(learner.prune(FEATURES, np.array([3], dtype=np.int32), 4).tobytes())
+        stays = np.zeros(FEATURES, dtype=np.bool_)
+        stays[[0, 2, 3, FEATURES - 1]] = True
+        learner.move(1, 1, stays)
+        kept.append(learner.strengths(np.arange(1, 5, dtype=np.int32)).tobytes())
         arrays, _ = state(learner, 5)
         assert arrays["views"].tolist() == [5, 5, 5, 5, 0]
         assert arrays["view_samples"].tolist() == [0, 3, 0, 0]

@@ -39,7 +39,7 @@ from tests.nursery import Forked, Nursery
 KILLS = int(os.environ.get("CHAOS_KILLS", "12"))
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
 # The producer's pace: it must not be done before the last kill.
-LINES_A_TICK, TICK_S = 20, 0.005
+LINES_A_TICK, TICK_S = 10, 0.005
 DEADLINE_S = 60.0
 KINDS = ("in a snapshot", "at its start", "in a roll", "at any time")
 
@@ -106,12 +106,12 @@ TASKS: dict[str, tuple[dict[str, Any], Callable[[], Iterator[bytes]], Any]] = {
     "multilabel": ({"rule": "hedge", "task": "multilabel"}, tagged_lines, learn_text),
     "ranking": ({"rule": "hedge", "task": "ranking"}, pair_lines, learn_pairs),
 }
-# Each kernel and each task once; the others are thorough.
+# Each kernel once; the others are thorough. `test_chaos_classes` has all tasks of many labels.
+OFTEN = (("native", "binary"), ("python", "ranking"))
 KERNELS_AND_TASKS = [
-    ("native", "binary"),
-    ("python", "ranking"),
-    pytest.param("native", "ranking", marks=pytest.mark.thorough),
-    pytest.param("python", "binary", marks=pytest.mark.thorough),
+    pytest.param(kernel, task, marks=[] if (kernel, task) in OFTEN else pytest.mark.thorough)
+    for kernel in ("native", "python")
+    for task in TASKS
 ]
 
 

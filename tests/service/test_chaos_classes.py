@@ -134,6 +134,9 @@ class Steps:
 
 @pytest.mark.long
 @pytest.mark.timeout(60 + 10 * KILLS)
+@pytest.mark.parametrize(
+    "kernel", ["native", pytest.param("python", marks=pytest.mark.thorough)], indirect=True
+)
 def test_killed_again_and_again_with_many_classes(kernel: kernels.Kernel, tmp_path: Path) -> None:
     daemons = Daemons(tmp_path, random.Random(SEED + 1), kernel.NAME)
     try:

@@ -43,7 +43,7 @@ cdef extern from "codec/decode.h" nogil:
         mark *marks
         size_t mark_count
         uint8_t *side
-        size_t count, room, name_bytes, longest, samples, good, cut, side_used, tagged
+        size_t count, room, name_bytes, longest, samples, good, cut, texts, side_used, tagged
         int64_t *indptr
         label_spans labels
         int32_t *label_ids
@@ -66,7 +66,8 @@ cdef extern from "codec/decode.h" nogil:
     const size_t PIECE_FEATURES
     void batch_init(batch *b)
     void batch_clear(batch *b)
-    void batch_expect(batch *b, size_t size)
+    void batch_expect(batch *b, size_t size, size_t most)
+    void batch_ended(const batch *b, size_t size)
     bint batch_copy_marks(batch *b, const batch *all, size_t start, size_t end)
     void *spare_take(size_t wanted, size_t *size)
     void spare_give(void *at, size_t size)
@@ -120,7 +121,10 @@ cdef extern from "lookup/lookup.h" nogil:
     void fields_decide(counted_fields *f, const batch *b, size_t k, size_t end)
     ctypedef struct lookup:
         arena arena
-        uint32_t count
+        uint32_t count, last
+        bint is_sweeping
+        uint32_t low, next
+        arena moved
         uint64_t refused
         uint8_t *tags
         size_t tagged
@@ -135,12 +139,11 @@ cdef extern from "lookup/lookup.h" nogil:
     void lookup_end(lookup *l)
     uint32_t lookup_id(const lookup *l, const uint8_t *name, size_t length)
     ctypedef struct growth:
-        size_t first, limit
-        bint prunes
-    size_t lookup_grow(lookup *l, const batch *b, const growth *how, const uint8_t *tags,
-                       rows *out, size_t *rows_made)
+        size_t first, stop, limit
+    size_t lookup_grow(lookup *l, const batch *b, const growth *how, const uint8_t *tags, rows *out)
     size_t lookup_find(lookup *l, const batch *b, const uint8_t *tags, rows *out)
-    int lookup_restore(lookup *l, const uint32_t *lengths, const uint8_t *names, size_t count)
+    int lookup_restore(lookup *l, const uint32_t *lengths, const uint8_t *names, size_t count,
+                       uint32_t low, uint32_t next)
     void lookup_join(
         lookup *l, const uint32_t *lengths, const uint8_t *names, size_t count, size_t limit,
         int32_t *ids)
@@ -152,7 +155,7 @@ cdef extern from "lookup/names_view.h" nogil:
         uint8_t *bytes
         bint busy
     const size_t NAMES_SLICE
-    void names_open(names_view *v, names_view **views, const arena *a, size_t n)
+    void names_open(names_view *v, names_view **views, const lookup *l)
     size_t names_copy(names_view *v, size_t limit)
     void names_leave(const names_view *v, names_view **views)
 
@@ -174,6 +177,11 @@ cdef extern from "rules/sgd.h" nogil:
     void sgd_unpack(const sgd *r, const double *records, size_t n, double **columns, size_t at)
     void sgd_restore(sgd *r, size_t n, const double *weights, const double *mantissas,
                      const int64_t *exponents)
+
+cdef extern from "memory/pages.h" nogil:
+    const size_t REGION_HUGE
+    uint8_t *pages_map(size_t size)
+    void pages_unmap_slowly(uint8_t *base, size_t size)
 
 cdef extern from "memory/view.h" nogil:
     ctypedef struct region:
@@ -198,11 +206,11 @@ cdef extern from "memory/view.h" nogil:
     const double *view_next(const view *v, view_walk *walk, size_t stride, size_t *id)
 
 cdef extern from "lookup/prune.h" nogil:
-    const size_t PRUNE_COUNTS
-    void prune_select(const double *weights, size_t n, size_t leaving, uint32_t *counts,
-                      uint8_t *kept)
-    void blocks_prune(blocks *b, size_t n, const uint8_t *kept)
-    void lookup_prune(lookup *l, const uint8_t *kept)
+    bint lookup_reserve_sweep(lookup *l, size_t n)
+    void lookup_sweep(lookup *l, size_t n, const uint8_t *kept, bint is_viewed)
+    void blocks_move(blocks *b, view *views, uint32_t to, uint32_t first, size_t n,
+                     const uint8_t *kept)
+    void blocks_raise(blocks *b, uint32_t first, size_t n, uint32_t gap)
 
 cdef extern from "rules/records.h" nogil:
     const int RULE_AROW, RULE_NAG, RULE_AVERAGE, RULES_OF_RECORDS
@@ -324,7 +332,7 @@ cdef extern from "lines/lines.h" nogil:
         bint labelled, numeric, sets
         size_t features, name_bytes
         double value, importance
-        bint fields
+        bint fields, only_labels
         size_t batch_samples, batch_features, batch_name_bytes
     ctypedef struct lines:
         const uint8_t *at
@@ -407,7 +415,7 @@ cdef extern from "rules/multilabel.h" nogil:
                           double *confidences)
     void multiclass_coefficients(const multiclass *m, double *coefficients)
     void multiclass_strengths(const multiclass *m, uint32_t first, size_t n, double *strengths)
-    void multiclass_release(multiclass *m, size_t n, const uint8_t *kept)
+    void multiclass_release(multiclass *m, uint32_t first, size_t n, const uint8_t *kept)
     size_t multiclass_entries(const multiclass *m, size_t first, size_t n)
     void multiclass_dump(const multiclass *m, size_t first, size_t n, const class_arrays *to)
     double *multiclass_judged(multiclass *m)

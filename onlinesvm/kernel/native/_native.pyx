@@ -21,6 +21,7 @@ from onlinesvm.data.constants import MOST_IN_SET
 from onlinesvm.data.label_sets import LabelSets, LearnedSets
 from onlinesvm.data.learned import Learned
 from onlinesvm.data.pieces import Pieces
+from onlinesvm.data.sweep import Sweep, check_rows, check_sweep
 from onlinesvm.data.validation import raise_first_fault
 from onlinesvm.errors import LimitError
 from onlinesvm.metrics.drift import LOG_ONE, LOG_TWO
@@ -37,10 +38,11 @@ from onlinesvm.text import unicode_table as _unicode
 from onlinesvm.text.categories import check_categories
 from onlinesvm.text.numbers import prefix_text
 from onlinesvm.text.records import MOST_BYTES, raise_record_fault
-from onlinesvm.text.word_vectors import embedding
 
 cimport cython
-from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport (
+    PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer,
+)
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.pythread cimport (
     NOWAIT_LOCK,

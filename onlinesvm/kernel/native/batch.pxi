@@ -53,6 +53,7 @@ cdef class Batch:
         b.columns.longest = whole.longest
         b.columns.samples = b.columns.good = stop - first
         b.columns.cut = whole.cut if stop == whole.samples else 0
+        b.columns.texts = stop - first if whole.texts == whole.samples else 0
         for j in range(start, end):
             b.columns.name_bytes += feature_length(&whole.features[j])
         if whole.tags:

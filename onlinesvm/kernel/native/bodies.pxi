@@ -33,17 +33,17 @@ cdef class Decoding:
         _reserve_samples(b, self.samples, labelled, pairs)
         _set_reader(&self.reader, b, self.head)
         self.bounds.pairs = pairs
-        batch_expect(&b.columns, b.body.len)
+        batch_expect(&b.columns, b.body.len, most_made)
 
     def step(self, size_t most):
         """Read about `most` samples and features. See onlinesvm.data.codec.Decoding.step."""
         cdef Batch b = self.batch
         cdef int problem
         self.bounds.most_read = most
-        problem = _decode_body(self.extractor, b, &self.reader, self.samples, &self.bounds)
+        problem = _decode_body(self.extractor, b, &self.reader, self.head, self.samples, &self.bounds)
         if problem == FULL:
             self.bounds.checks = True
-            problem = _decode_body(self.extractor, b, &self.reader, self.samples, &self.bounds)
+            problem = _decode_body(self.extractor, b, &self.reader, self.head, self.samples, &self.bounds)
         if problem == PAUSED:
             return None
         if problem == NO_MEMORY:
@@ -90,8 +90,8 @@ cdef object _decode_piece(object body, object limits, bint labelled, bint pairs,
     bounds.pairs = pairs
     _reserve_samples(b, left, labelled, pairs)
     _set_reader(&r, b, offset)
-    batch_expect(&b.columns, min(<size_t>b.body.len - offset, 16 * most_made))
-    problem = _decode_body(extractor, b, &r, left, &bounds)
+    batch_expect(&b.columns, min(<size_t>b.body.len - offset, 16 * most_made), most_made)
+    problem = _decode_body(extractor, b, &r, offset, left, &bounds)
     if problem == NO_MEMORY:
         raise MemoryError
     if problem == FAULTY:
@@ -150,13 +150,17 @@ cdef int _set_labels(Batch b, object body, object limits, object extractor) exce
     return 0
 
 
-cdef int _decode_body(Extractor extractor, Batch b, reader *r, size_t samples,
+cdef int _decode_body(Extractor extractor, Batch b, reader *r, size_t start, size_t samples,
                       decode_limits *bounds) except -1:
-    """decode_body, by the extractor where there is one."""
+    """decode_body, by the extractor where there is one. The samples begin at `start`."""
     cdef int problem
+    cdef const uint8_t *begin = b.columns.body + start
     if extractor is None:
         with nogil:
-            return decode_body(&b.columns, r, samples, bounds)
+            problem = decode_body(&b.columns, r, samples, bounds)
+        if problem != PAUSED:
+            batch_ended(&b.columns, r.at - begin)
+        return problem
     bounds.records = &extractor.work
     bounds.read_record = records_decode
     bounds.reads_maps = extractor.reads_maps
@@ -169,6 +173,8 @@ cdef int _decode_body(Extractor extractor, Batch b, reader *r, size_t samples,
             if problem == FULL or problem == DECODED:
                 if not records_end(&extractor.work, &b.columns):
                     problem = NO_MEMORY
+        if not bounds.checks and problem != PAUSED:
+            batch_ended(&b.columns, r.at - begin)
     finally:
         PyThread_release_lock(extractor.lock)
     return problem

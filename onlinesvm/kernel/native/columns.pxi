@@ -27,7 +27,7 @@ def decode_columns(indptr, columns, data, targets):
         b.columns.importances = <double *>_memory(b._importances)
     b.indptr = _empty(x.samples + 1, _int64)
     b.columns.indptr = <int64_t *>_memory(b.indptr)
-    batch_expect(&b.columns, 16 * len(data))
+    batch_expect(&b.columns, 16 * len(data), 0)
     with nogil:
         made = batch_of_columns(&b.columns, &x)
     if not made:

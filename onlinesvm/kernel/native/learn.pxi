@@ -1,26 +1,24 @@
 # Learning and scoring: lookup, rule and metrics in one walk. Part of native.pyx.
 
 def learn(Lookup lookup not None, Rule rule not None, Metrics metrics not None,
-          Batch rows not None, signs, weights, size_t first=0):
-    """Learn rows from `first` on. See onlinesvm.kernel.python.learn."""
-    cdef size_t n = len(rows)
-    if first > n:
-        raise ValueError(f"first: expected one of {n} samples, got {first}")
+          Batch rows not None, signs, weights, size_t first=0, stop=None):
+    """Learn the rows `first` … `stop` − 1. See onlinesvm.kernel.python.learn."""
+    cdef size_t n = len(rows), end = _stop_of(first, stop, n)
     signs = _vector_of(signs, _float64, n, "signs")
     if weights is not None:
         weights = _vector_of(weights, _float64, n, "weights")
-    return _learn_batch(lookup, rule, metrics, rows, signs, weights, first)
+    return _learn_batch(lookup, rule, metrics, rows, signs, weights, first, end)
 
 
 cdef object _learn_batch(Lookup lookup, Rule rule, Metrics metrics, Batch b, object signs,
-                         object weights, size_t first):
+                         object weights, size_t first, size_t stop):
     cdef _Scratch x
-    cdef size_t count, samples = b.columns.samples - first
+    cdef size_t count, samples = stop - first
     cdef const double *y
     cdef const double *h
     cdef const double *observed
     cdef double *margins
-    count = b.columns.count - <size_t>b.columns.indptr[first]
+    count = <size_t>(b.columns.indptr[stop] - b.columns.indptr[first])
     x = _Scratch(samples, count)
     made = _empty(samples)
     margins = <double *>_memory(made)
@@ -33,18 +31,17 @@ cdef object _learn_batch(Lookup lookup, Rule rule, Metrics metrics, Batch b, obj
     _lock(rule.lock)
     try:
         lookup.bound = lookup.limit()
-        lookup.reserve_batch(b, True, first)
-        # A prune before this call has reserved for all.
-        rule.reserve_ids(lookup.table.count + min(count, lookup_room(&lookup.table, lookup.bound)))
+        lookup.reserve_batch(b, True)
+        rule.reserve_ids(lookup.table.last + min(count, lookup_room(&lookup.table, lookup.bound)))
         if b.columns.tags:
             rule.expect_views()
         if not rule.begin_rows(b.columns.longest):
             raise MemoryError
         metrics.begin()
         with nogil:
-            lookup.walk_batch(b, True, first, NULL, &x.out, &samples)
+            lookup.grow_batch(b, first, stop, NULL, &x.out)
             if lookup.table.tagged:
-                rule.enter_tags(<uint32_t>(lookup.table.count - lookup.table.tagged + 1),
+                rule.enter_tags(<uint32_t>(lookup.table.last - lookup.table.tagged + 1),
                                 lookup.table.tags, lookup.table.tagged)
             views_keep(rule.views, rule.state, &x.out, samples, h)
             rule.learn_rows(&x.out, samples, y, h, margins)
@@ -54,7 +51,7 @@ cdef object _learn_batch(Lookup lookup, Rule rule, Metrics metrics, Batch b, obj
         lookup_end(&lookup.table)
         PyThread_release_lock(rule.lock)
         PyThread_release_lock(lookup.lock)
-    return made[:samples] if samples < <size_t>len(made) else made
+    return made
 
 
 def score(Lookup lookup not None, Rule rule not None, Batch rows not None):
@@ -68,9 +65,9 @@ def score(Lookup lookup not None, Rule rule not None, Batch rows not None):
     _lock(lookup.lock)
     _lock(rule.lock)
     try:
-        lookup.reserve_batch(b, False, 0)
+        lookup.reserve_batch(b, False)
         with nogil:
-            lookup.walk_batch(b, False, 0, NULL, &x.out, &samples)
+            lookup_find(&lookup.table, &b.columns, NULL, &x.out)
             rule.score_rows(&x.out, samples, margins)
     finally:
         lookup_end(&lookup.table)

@@ -50,13 +50,23 @@ cdef class Lookup:
             room = lookup_room(&self.table, self.limit())
             if not lookup_reserve(&self.table, self.fitting(names), size):
                 raise MemoryError
-            return self.table.count + min(names, room)
+            return self.table.last + min(names, room)
         finally:
             PyThread_release_lock(self.lock)
 
     cdef size_t fitting(self, size_t names) except? 0:
         """How many of so many names can be entered; a prune makes room for all."""
         return names if self.prunes else min(names, lookup_room(&self.table, self.limit()))
+
+    @property
+    def last(self):
+        """The last id. See onlinesvm.model.lookup.Lookup.last."""
+        return self.table.last
+
+    @property
+    def sweep(self):
+        """The prune under way. See onlinesvm.model.lookup.Lookup.sweep."""
+        return Sweep(self.table.low, self.table.next) if self.table.is_sweeping else None
 
     @property
     def refused(self):
@@ -66,21 +76,18 @@ cdef class Lookup:
     @property
     def name_bytes(self):
         """The bytes of all names."""
-        return self.table.arena.bytes
+        return self.table.arena.bytes + self.table.moved.bytes
 
-    def ids(self, Batch rows not None, *, bint grow=False, size_t first=0, bint tagged=False):
+    def ids(self, Batch rows not None, *, bint grow=False, size_t first=0, stop=None,
+            bint tagged=False):
         """`rows` over ids. See onlinesvm.model.lookup.Lookup.ids."""
-        cdef size_t n = len(rows)
-        if first > n:
-            raise ValueError(f"first: expected one of {n} samples, got {first}")
-        csr = self.ids_of_batch(rows, grow, first if grow else 0, tagged)
-        return csr.rows(first, n) if first and not grow else csr
+        return self.ids_of_batch(rows, grow, first, _stop_of(first, stop, len(rows)), tagged)
 
     def entered(self):
         """The first id and the tags. See onlinesvm.model.lookup.Lookup.entered."""
         _lock(self.lock)
         try:
-            return self.table.count - self.table.tagged + 1, PyBytes_FromStringAndSize(
+            return self.table.last - self.table.tagged + 1, PyBytes_FromStringAndSize(
                 <const char *>self.table.tags, self.table.tagged)
         finally:
             PyThread_release_lock(self.lock)
@@ -119,7 +126,7 @@ cdef class Lookup:
         finally:
             PyThread_release_lock(self.lock)
 
-    cdef int reserve_batch(self, Batch b, bint growing, size_t first) except -1:
+    cdef int reserve_batch(self, Batch b, bint growing) except -1:
         """Memory to bring a batch over ids; under the lock, before `lookup_end`."""
         cdef size_t count = b.columns.count
         if not lookup_begin(&self.table, b.columns.longest):
@@ -128,53 +135,63 @@ cdef class Lookup:
             raise MemoryError
         if b.columns.mark_count and not lookup_reserve_marks(&self.table, &b.columns):
             raise MemoryError
-        # The names of all samples are reserved with the first.
-        if growing and not first and not lookup_reserve(
+        if growing and not lookup_reserve(
                 &self.table, self.fitting(count), b.columns.name_bytes):
             raise MemoryError
         return 0
 
-    cdef size_t walk_batch(self, Batch b, bint growing, size_t first, const uint8_t *tags,
-                           rows *out, size_t *samples) noexcept nogil:
-        """Bring a batch over ids; under the lock. How many elements there are."""
+    cdef size_t grow_batch(self, Batch b, size_t first, size_t stop, const uint8_t *tags,
+                           rows *out) noexcept nogil:
+        """Bring samples of a batch over ids, their new names entered; under the lock. How many
+        elements there are.
+        """
         cdef growth how
-        if not growing:
-            return lookup_find(&self.table, &b.columns, tags, out)
-        how.first, how.limit, how.prunes = first, self.bound, self.prunes
-        return lookup_grow(&self.table, &b.columns, &how, tags, out, samples)
+        how.first, how.stop, how.limit = first, stop, self.bound
+        return lookup_grow(&self.table, &b.columns, &how, tags, out)
 
-    cdef object ids_of_batch(self, Batch b, bint growing, size_t first, bint tagged):
+    cdef object ids_of_batch(self, Batch b, bint growing, size_t first, size_t stop, bint tagged):
         cdef rows out
         cdef size_t stored, count, samples
         cdef const uint8_t *tags = b.columns.tags if tagged else NULL
-        samples = b.columns.samples - first
-        count = b.columns.count - <size_t>b.columns.indptr[first]
+        if not growing and not (first == 0 and stop == b.columns.samples):
+            return self.ids_of_batch(b, False, 0, b.columns.samples, tagged).rows(first, stop)
+        samples = stop - first
+        count = <size_t>(b.columns.indptr[stop] - b.columns.indptr[first])
         indptr, indices, data = _rows(samples, count, &out)
         if growing and not b.columns.importances:
             b.columns.importances = <double *>_memory(b.importances)
         _lock(self.lock)
         try:
             self.bound = self.limit()
-            self.reserve_batch(b, growing, first)
+            self.reserve_batch(b, growing)
             with nogil:
-                stored = self.walk_batch(b, growing, first, tags, &out, &samples)
+                if growing:
+                    stored = self.grow_batch(b, first, stop, tags, &out)
+                else:
+                    stored = lookup_find(&self.table, &b.columns, tags, &out)
         finally:
             lookup_end(&self.table)
             PyThread_release_lock(self.lock)
         if stored < count:
             indices, data = indices[:stored], data[:stored]
-        return CSR(indptr[:samples + 1], indices, data)
+        return CSR(indptr, indices, data)
 
     def prune(self, kept):
-        """Drop names. See onlinesvm.model.lookup.Lookup.prune."""
+        """Look at some features. See onlinesvm.model.lookup.Lookup.prune."""
         cdef const uint8_t *stays
-        kept = _vector_of(kept, np.bool_, self.table.count, "kept")
+        cdef size_t n, most
+        kept = _vector(kept, np.bool_)
+        n = len(kept)
         stays = <const uint8_t *>_memory(kept)
         _lock(self.lock)
         try:
+            most = self.table.last - self.table.next + 1 if self.table.is_sweeping else self.table.last
+            if not 0 < n <= most:
+                raise ValueError(f"kept: expected 1 to {most} elements, got {n}")
+            if not lookup_reserve_sweep(&self.table, n):
+                raise MemoryError
             with nogil:
-                self.finish_views()
-                lookup_prune(&self.table, stays)
+                lookup_sweep(&self.table, n, stays, self.views != NULL)
         finally:
             PyThread_release_lock(self.lock)
 
@@ -222,9 +239,10 @@ cdef class Lookup:
             PyThread_release_lock(self.lock)
         return ids
 
-    def restore(self, lengths, names, categories=()):
+    def restore(self, lengths, names, categories=(), sweep=None):
         """See onlinesvm.model.lookup.Lookup.restore."""
         cdef lookup made
+        cdef uint32_t low = 0, following = 0
         cdef size_t n
         cdef const uint32_t *sizes
         cdef const uint8_t *text
@@ -237,11 +255,14 @@ cdef class Lookup:
             raise ValueError(f"expected names of {total} bytes, got {len(names)}")
         sizes = <const uint32_t *>_memory(lengths)
         text = <const uint8_t *>_memory(names)
-        if n > MOST_IDS:
+        check_sweep(sweep, n)
+        if sweep is not None:
+            low, following = sweep
+        if n + (following - low) > MOST_IDS:
             raise MemoryError
         lookup_init(&made)
         with nogil:
-            done = lookup_restore(&made, sizes, text, n)
+            done = lookup_restore(&made, sizes, text, n, low, following)
         if done != 1:
             lookup_clear(&made)
             if done == 0:
@@ -258,6 +279,11 @@ cdef class Lookup:
         lookup_clear(&self.table)
         self.table = made
         PyThread_release_lock(self.lock)
+
+
+cdef size_t _stop_of(size_t first, object stop, size_t n) except? 0:
+    """Where rows from `first` on end, checked. See onlinesvm.model.lookup.check_rows."""
+    return check_rows(first, stop, n)
 
 
 cdef int _restore_fields(lookup *made, list categories) except -1:

@@ -317,39 +317,48 @@ cdef class Multiclass:
         memcpy(&made.temperature, numbers, sizeof(temperature))
         return 0
 
-    def prune(self, n, keep_ids, remaining):
-        """Drop the weakest features. See onlinesvm.model.rules.multiclass.Multiclass.prune."""
-        cdef size_t count = n, leaving = 0, k, owned
-        cdef double *strengths
-        cdef uint32_t *counts
-        cdef uint8_t *stays
-        cdef const int32_t *ids
-        made, kept = _empty(count), _empty(count, np.bool_)
-        places = _empty(PRUNE_COUNTS, np.uint32)
-        keep_ids = _vector(keep_ids, _int32)
-        owned = len(keep_ids)
-        ids = <const int32_t *>_memory(keep_ids)
-        strengths, counts = <double *>_memory(made), <uint32_t *>_memory(places)
-        stays = <uint8_t *>_memory(kept)
-        for k in range(owned):
-            if not 0 < ids[k] <= <int64_t>count:
-                raise ValueError(f"keep_ids: expected ids from 1 to {count}, got {ids[k]}")
-        leaving = max(0, min(n - remaining, n - <object>owned))
+    def strengths(self, ids):
+        """The magnitudes of weights. See
+        onlinesvm.model.rules.class_state.ClassState.strengths.
+        """
+        cdef size_t n, i
+        cdef const int32_t *given
+        cdef double *out
+        ids = _ids_of(ids)
+        n = len(ids)
+        given = <const int32_t *>_memory(ids)
+        made = _empty(n)
+        out = <double *>_memory(made)
+        _lock(self.lock)
+        with nogil:
+            for i in range(n):
+                multiclass_strengths(&self.rule, <uint32_t>given[i], 1, out + i)
+        PyThread_release_lock(self.lock)
+        return made
+
+    def move(self, uint32_t to, uint32_t first, kept):
+        """Move the state of features. See onlinesvm.model.rules.rule.Rule.move."""
+        cdef const uint8_t *stays
+        cdef size_t n
+        kept = _kept_of(to, first, kept)
+        n = len(kept)
+        stays = <const uint8_t *>_memory(kept)
+        _lock(self.lock)
+        with nogil:
+            multiclass_release(&self.rule, first, n, stays)
+            blocks_move(&self.rule.state, NULL, to, first, n, stays)
+        PyThread_release_lock(self.lock)
+
+    def open_gap(self, uint32_t first, size_t n, uint32_t gap):
+        """Move the state of features up. See onlinesvm.model.rules.rule.Rule.open_gap."""
         _lock(self.lock)
         try:
+            if not blocks_reserve(&self.rule.state, min(first + n + gap, MOST_IDS)):
+                raise MemoryError
             with nogil:
-                multiclass_strengths(&self.rule, 1, count, strengths)
-                for k in range(owned):
-                    strengths[ids[k] - 1] = INFINITY
-                if leaving:
-                    prune_select(strengths, count, leaving, counts, stays)
-                else:
-                    memset(stays, 1, count)
-                multiclass_release(&self.rule, count, stays)
-                blocks_prune(&self.rule.state, count, stays)
+                blocks_raise(&self.rule.state, first, n, gap)
         finally:
             PyThread_release_lock(self.lock)
-        return kept
 
 
 cdef class Multilabel(Multiclass):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from onlinesvm.model.rules.class_figures import Judge, RelativeImportance
 from onlinesvm.model.rules.class_layout import ClassLayout, N
 from onlinesvm.model.rules.class_mixture import ClassMixture
 from onlinesvm.model.rules.class_rows import FRESH, Feature, Ids, Singles, dot, narrow
+from onlinesvm.model.rules.rule import check_ids, moved, raised
 from onlinesvm.model.view import View
 from onlinesvm.text.constants import VIEWS
 
@@ -135,22 +136,21 @@ class ClassState:
         """
         self._reserve_labels(np.asarray(labels, dtype=np.int32))
 
-    def prune(self, n: int, keep_ids: Collection[Any], remaining: int) -> NDArray[np.bool_]:
-        """Drop features until `remaining` of ids 1 … n are left, or only `keep_ids`.
-
-        As `onlinesvm.model.rules.rule.Rule.prune`; a feature's weight is the largest magnitude of a
-        label's weight on samples as they come.
+    def strengths(self, ids: NDArray[np.int32]) -> NDArray[np.float64]:
+        """The largest magnitude of a label's weight of each feature, on samples as they come,
+        float64[n]. See `onlinesvm.model.rules.rule.Rule.strengths`.
         """
+        check_ids(ids)
         c = narrow(self._mixture.coefficients)
-        kept = np.ones(n, dtype=np.bool_)
-        others = set(range(1, n + 1)).difference(map(int, keep_ids))
-        weakest = sorted(others, key=lambda i: (self._strength(i, c), i))
-        for i in weakest[: max(0, n - remaining)]:
-            kept[i - 1] = False
-        stay = [i for i in range(1, n + 1) if kept[i - 1]]
-        state = self._features
-        self._features = {k: state[i] for k, i in enumerate(stay, 1) if i in state}
-        return kept
+        return np.array([self._strength(i, c) for i in ids.tolist()], dtype=np.float64)
+
+    def move(self, to: int, first: int, kept: NDArray[np.bool_]) -> None:
+        """Move the state of features. See `onlinesvm.model.rules.rule.Rule.move`."""
+        moved(self._features, to, first, kept)
+
+    def open_gap(self, first: int, n: int, gap: int) -> None:
+        """Move the state of features up. See `onlinesvm.model.rules.rule.Rule.open_gap`."""
+        raised(self._features, first, n, gap)
 
     def _strength(self, id: int, c: Singles) -> float:
         feature = self._features.get(id)

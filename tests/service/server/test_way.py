@@ -27,8 +27,9 @@ STAGES = {
         SERVER + name for name in ("loop", "lines", "work", "slices", "order", "counters")
     },
     "protocol": {
-        "onlinesvm.service.protocol", SERVER + "auth.users", SERVER + "auth.quotas",
-    },
+        "onlinesvm.service.protocol." + name
+        for name in ("request", "header", "numbering", "options", "refusals", "reply", "bodies")
+    } | {SERVER + "auth.users", SERVER + "auth.quotas"},
     "leader": {
         SERVER + name
         for name in (
@@ -46,7 +47,7 @@ STAGES = {
     "model": {
         "onlinesvm.model.model", "onlinesvm.model.head", "onlinesvm.data.codec",
         "onlinesvm.model.labels", "onlinesvm.model.mappings", "onlinesvm.data.label",
-        "onlinesvm.data.bounds", "onlinesvm.data.pieces",
+        "onlinesvm.data.bounds", "onlinesvm.data.pieces", "onlinesvm.data.sweep",
         "onlinesvm.config",
     },
 }  # fmt: skip

@@ -39,6 +39,7 @@ typedef struct {
     mark *marks; /* in the order of the features, where categories are crossed */
     size_t mark_count, marks_room;
     size_t cut;  /* texts that were longer than a text may be */
+    size_t texts; /* samples that are one text and nothing else: no name is twice in such a one */
     size_t made; /* features that records made, and for long names as many more */
     size_t name_bytes; /* of all names */
     size_t longest;    /* features that the longest sample has */
@@ -70,13 +71,31 @@ static inline const uint8_t *batch_name(const batch *b, const feature *f)
     return in[f->length >> 31] + f->offset;
 }
 
-/* Before the first feature of an input of `size` bytes, a name and what is beside it being 16: a
- * buffer that was used before, if there is one. */
-static void batch_expect(batch *b, size_t size)
+#define EXPECTED_BYTES 16 /* of an input for a feature: its name and what is beside that */
+
+static double batch_density; /* features for a byte of the last input; under the interpreter's lock */
+
+/* Before the first feature of an input of `size` bytes: room for as many as will come if it is as the
+ * last one was, but beyond what names take at most `most`; in a buffer that was used before, if there
+ * is one. Growing step by step would copy them, and clear pages for each step. */
+static void batch_expect(batch *b, size_t size, size_t most)
 {
-    size_t bytes = 0;
-    b->features = spare_take((size / 16 + 16) * sizeof *b->features, &bytes);
+    const size_t names = size / EXPECTED_BYTES;
+    const double like = 1.125 * batch_density * (double)size;
+    size_t wanted = like < (double)most ? (size_t)like : most, bytes;
+    wanted = ((wanted > names ? wanted : names) + 16) * sizeof *b->features;
+    bytes = wanted;
+    b->features = spare_take(wanted, &bytes);
+    if (!b->features && !(b->features = malloc(wanted)))
+        bytes = 0; /* batch_reserve will tell */
     b->room = bytes / sizeof *b->features;
+}
+
+/* After the last feature of an input of `size` bytes. */
+static void batch_ended(const batch *b, size_t size)
+{
+    if (size)
+        batch_density = (double)b->count / (double)size;
 }
 
 /* Room for `more` further features, as 0 or 1. */

@@ -357,6 +357,7 @@ static __attribute__((noinline)) int read_pair(batch *b, reader *r, const decode
         b->features[j].value = -b->features[j].value;
     if (b->count - start > b->longest)
         b->longest = b->count - start;
+    b->texts = 0; /* both items may have a name */
     return read_given_importance(r, limits, parts == 3, b->importances + i);
 }
 

@@ -24,13 +24,13 @@ static void multiclass_strengths(const multiclass *m, uint32_t first, size_t n, 
     }
 }
 
-/* Give back the rows of the ids that leave. */
-static void multiclass_release(multiclass *m, size_t n, const uint8_t *kept)
+/* Give back the rows of the ids that leave, among first .. first + n - 1. */
+static void multiclass_release(multiclass *m, uint32_t first, size_t n, const uint8_t *kept)
 {
-    size_t id;
-    for (id = 1; id <= n && id < blocks_end(&m->state); id++) {
-        class_feature *f = class_at(m, (uint32_t)id);
-        if (!kept[id - 1] && f->row) {
+    size_t i;
+    for (i = 0; i < n && first + i < blocks_end(&m->state); i++) {
+        class_feature *f = class_at(m, (uint32_t)(first + i));
+        if (!kept[i] && f->row) {
             piece_give(&m->rows, f->row, f->size);
             f->row = NULL;
             f->n = 0;
