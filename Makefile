@@ -13,20 +13,25 @@ BUILT := pyproject.toml setup.py onlinesvm/kernel/constants.py onlinesvm/magnitu
 	onlinesvm/text/constants.py \
 	$(wildcard onlinesvm/kernel/native/*.p[yx][xid] onlinesvm/kernel/csrc/*/*.h)
 
-.PHONY: demo test test-redis fuzz chaos mutations attacks soak test-docs test-install lint types check sanitize \
+.PHONY: demo test test-redis test-dask test-net test-page thorough fuzz chaos mutations attacks soak \
+	test-docs test-install lint types check sanitize \
 	docs bench bench-full bench-torch clean help
 
 demo: $(VENV)/.runtime  ## stream this machine's Python library through a daemon
 	@$(BIN)/onlinesvm demo $(if $(LINE),"$(LINE)")
 
-test: $(VENV)/.dev  ## all tests but those of the documentation
-	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/test_docs.py -m 'not redis'
+test: $(VENV)/.dev  ## all tests but the thorough ones and those of the documentation
+	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/test_docs.py \
+		-m 'not redis and not page and not thorough and not dask and not net'
+
+thorough: $(VENV)/.dev  ## what takes long, whole: `make test` tries a part of it
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m thorough
 
 fuzz: $(VENV)/.dev  ## every property over many fresh random examples
 	$(BIN)/python -m pytest -n 2 --dist worksteal --hypothesis-profile fuzz --timeout 1200 -m hypothesis
 
 chaos: $(VENV)/.dev  ## kill the daemon 500 times on each kernel (CHAOS_KILLS=N CHAOS_SEED=N)
-	CHAOS_KILLS=$(or $(CHAOS_KILLS),500) $(BIN)/python -m pytest tests/service/test_chaos.py tests/service/test_chaos_models.py tests/service/test_chaos_held.py
+	CHAOS_KILLS=$(or $(CHAOS_KILLS),500) $(BIN)/python -m pytest tests/service/test_chaos.py tests/service/test_chaos_models.py tests/service/test_chaos_held.py tests/service/test_chaos_classes.py
 
 mutations: $(VENV)/.dev  ## damage 10,000 state folders (MUTATIONS=N MUTATIONS_SEED=N)
 	MUTATIONS=$(or $(MUTATIONS),10000) $(BIN)/python -m pytest tests/service/storage/test_mutations.py
@@ -39,6 +44,15 @@ soak: $(VENV)/.dev  ## all at once, at full load, with kills, for three minutes 
 
 test-redis: $(VENV)/.dev  ## those with redis-server: kills, trims (REDIS_ROUNDS=N CHAOS_SEED=N)
 	REDIS_ROUNDS=$(or $(REDIS_ROUNDS),200) $(BIN)/python -m pytest -m redis
+
+test-dask: $(VENV)/.dev  ## those with a Dask cluster of processes: kills, restarts
+	$(BIN)/python -m pytest -m 'dask and not net'
+
+test-net: $(VENV)/.dev  ## those whose links go down, in network namespaces: root alone
+	$(BIN)/python -m pytest -m net
+
+test-page: $(VENV)/.dev  ## those with Chromium and promtool: the live page, the metrics
+	$(BIN)/python -m pytest -m page
 
 test-docs: $(VENV)/.dev  ## the commands of README and docs, as printed
 	$(BIN)/python -m pytest tests/test_docs.py

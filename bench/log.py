@@ -53,6 +53,7 @@ def _run(job: Job, fsync: str, size: str) -> Figures:
     from onlinesvm.service.protocol import encode_request, parse_request
     from onlinesvm.service.server.counters import Counters
     from onlinesvm.service.server.service import Leading
+    from onlinesvm.service.server.slices import finish
     from onlinesvm.service.server.snapshotter import Schedule
     from onlinesvm.service.storage.log import Written
     from onlinesvm.service.storage.recovery import start as start_state
@@ -78,8 +79,8 @@ def _run(job: Job, fsync: str, size: str) -> Figures:
         start = time.perf_counter()
         for at in range(0, len(frames), TURN[size]):
             turn = [parse_request(request, limits) for request in frames[at : at + TURN[size]]]
-            for request, plan in zip(turn, service.plan(turn), strict=True):
-                service.handle(request, plan)
+            for request, plan in zip(turn, finish(service.plan(turn)), strict=True):
+                finish(service.handle(request, plan))
         seconds = time.perf_counter() - start
         started.log.close()
         return {"samples_per_s": started.default.model.position / seconds}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import os
 import random
 import re
@@ -11,10 +12,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ bench = Bench(
         " that. Requests of 64 samples of 25 features, 16 in flight on one connection; spread means"
         " that the next request is of the next model.",
         "Predictions of one sample, one at a time: of a model in memory by one client, of models"
-        " that are not by another, at the same time.",
+        " that are not by another, at the same time, each a process of its own.",
         "A crowd: each model learns 64 samples with 1,000 features in all, one after another, under"
         " --max-memory; resident_mib is the most that the daemon had.",
         "The start is timed after a stop that left a snapshot of every model, `held_seconds` after"
@@ -210,22 +211,25 @@ def _send(endpoint: str, names: Sequence[str], bodies: Sequence[bytes], requests
             socket.send_multipart([msgpack.packb(header), bodies[i % len(bodies)]])
 
         start = time.perf_counter()
-        for i in range(min(WINDOW, requests)):
-            send(i)
-        sent = min(WINDOW, requests)
-        done = 0
+        sent = done = in_flight = 0
+        refused: list[int] = []  # as the daemon was busy
         while done < requests:
+            while sent < requests and in_flight + len(refused) < WINDOW:
+                send(sent)
+                sent, in_flight = sent + 1, in_flight + 1
             reply = msgpack.unpackb(socket.recv_multipart()[0])
+            in_flight -= 1
             if reply["ok"]:
                 done += 1
-                if sent < requests:
-                    send(sent)
-                    sent += 1
             elif reply["error"]["code"] == "BUSY":
-                time.sleep(reply["error"].get("retry_after_s", 0.1))
-                send(reply["id"])
+                refused.append(reply["id"])
             else:
                 raise RuntimeError(f"{reply['error']}")
+            if refused and not in_flight:
+                time.sleep(reply.get("error", {}).get("retry_after_s", 0.0))
+                for i in refused:
+                    send(i)
+                in_flight, refused = len(refused), []
         return time.perf_counter() - start
 
 
@@ -289,7 +293,8 @@ def crowd(job: Job) -> Figures:
     bodies, piece = _bodies(64), 500
     most = 0.0
     with _folder() as state:
-        daemon = _Daemon(state, "--auto-create", "--max-memory", f"{memory}MiB")
+        flags = "--max-memory", f"{memory}MiB", "--max-models", str(number + 1)
+        daemon = _Daemon(state, "--auto-create", *flags)
         try:
             begun = time.perf_counter()
             for first in range(0, number, piece):
@@ -319,6 +324,28 @@ def _p99(spent: list[float]) -> float:
     return statistics.quantiles(spent, n=100)[98] * 1e3
 
 
+def _ask(client: Any) -> float:
+    """The seconds that a prediction takes."""
+    sample = [[f"f{i}" for i in range(A_SAMPLE)]]
+    begun = time.perf_counter()
+    client.decision_function(sample)
+    return time.perf_counter() - begun
+
+
+def _ask_loaded(endpoint: str, pipe: Connection) -> None:
+    """Predict by the daemon's own model until `pipe` says so; then send the seconds of each."""
+    from onlinesvm.service import Client
+
+    spent = []
+    with Client(endpoint, timeout_s=60) as client:
+        _ask(client)
+        pipe.send(None)  # it has begun
+        while not pipe.poll():
+            spent.append(_ask(client))
+            time.sleep(0.001)
+    pipe.send(spent)
+
+
 @bench.contender("predictions", kernel="native")
 def predictions(job: Job) -> Figures:
     """Of a model in memory, while another client asks for models that are not."""
@@ -326,36 +353,23 @@ def predictions(job: Job) -> Figures:
 
     number = job.sizes["predictions"]
     names = [f"m{i}" for i in range(200)]
-    sample = [[f"f{i}" for i in range(A_SAMPLE)]]
     with _folder() as state:
         daemon = _Daemon(state, "--auto-create", "--max-memory", "8MiB")
-        loaded: list[float] = []
-        away: list[float] = []
         try:
             for name in names:
                 _send(daemon.endpoint, [name], _bodies(1), 4)
-
-            def ask(client: Client, spent: list[float]) -> None:
-                begun = time.perf_counter()
-                client.decision_function(sample)
-                spent.append(time.perf_counter() - begun)
-
-            is_done = threading.Event()
-
-            def ask_loaded() -> None:
-                with Client(daemon.endpoint, timeout_s=60) as client:
-                    while not is_done.is_set():
-                        ask(client, loaded)
-                        time.sleep(0.001)
-
             with Client(daemon.endpoint, timeout_s=60) as client:
                 while not client.stats()["unloaded_models"]:
                     time.sleep(0.1)
-                asking = threading.Thread(target=ask_loaded)
+                pipe, theirs = multiprocessing.Pipe()
+                asking = multiprocessing.get_context("spawn").Process(
+                    target=_ask_loaded, args=(daemon.endpoint, theirs)
+                )
                 asking.start()
-                for i in range(number):
-                    ask(client.model(names[i % len(names)]), away)
-                is_done.set()
+                pipe.recv()
+                away = [_ask(client.model(names[i % len(names)])) for i in range(number)]
+                pipe.send(None)
+                loaded = pipe.recv()
                 asking.join()
         finally:
             daemon.stop()

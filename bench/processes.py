@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import selectors
 import shutil
@@ -21,14 +22,16 @@ _DEADLINE_S = 60
 
 
 @contextlib.contextmanager
-def _running(command: Sequence[str], pattern: str) -> Iterator[str]:
+def _running(command: Sequence[str], pattern: str, tree: Path | None = None) -> Iterator[str]:
     """A process, once it has reported its endpoint on stderr; ended by SIGTERM.
 
-    `pattern` finds the endpoint, its first group.
+    `pattern` finds the endpoint, its first group. tree: the checkout whose code it runs; this one
+    for None.
     """
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        cwd=tree, env=None if tree is None else os.environ | {"PYTHONPATH": str(tree)},
+    )  # fmt: skip
     assert process.stderr is not None
     try:
         said = b""
@@ -60,9 +63,10 @@ def served(
     rule: str = "sgd",
     snapshot: Path | None = None,
     flags: str = "",
+    tree: Path | None = None,
 ) -> Iterator[str]:
     """Our daemon on a new model, or on that of `snapshot`; its endpoint. The kernel is as the
-    environment forces it.
+    environment forces it. tree: the checkout whose daemon it is; this one for None.
 
     Its state folder lies in memory where the system has a place for that, unless `on_disk`. Without
     `log` it is the daemon of `bench.apart`.
@@ -77,7 +81,7 @@ def served(
             shutil.copy(snapshot, Path(state) / snapshot.name)
         command = [sys.executable, "-m", "onlinesvm.service", "serve", "--rule", rule]
         command += ["--bind", "tcp://127.0.0.1:*", "--state", state, *flags.split()]
-        with _running(command, _ENDPOINT) as endpoint:
+        with _running(command, _ENDPOINT, tree) as endpoint:
             yield endpoint
 
 

@@ -13,15 +13,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bench.classes import page as classes
 from bench.harness import HERE
 from bench.machine import available
 
 __all__ = ["ORDER", "main", "table"]
 
 ORDER = (
-    "learn_names", "learn_ids", "stream", "round_trip", "http", "files", "load", "memory", "growth",
-    "start", "log", "keys", "models", "held", "snapshot", "flat", "embedding_bag", "claims",
-    "recurrent", "packed", "autoencoder", "voices", "cross_features", "ingest",
+    "learn_names", "learn_ids", "stream", "round_trip", "latency", "http", "files", "load",
+    "memory", "growth", "start", "log", "keys", "models", "held", "snapshot", "flat",
+    "embedding_bag", "claims", "recurrent", "packed", "autoencoder", "voices", "cross_features",
+    "ingest",
 )  # fmt: skip
 
 _INTRO = """\
@@ -370,6 +372,13 @@ def _on_gpu(results: dict[str, dict[str, Any]], folder: Path) -> list[str]:
     return lines + [table(result) for result in found]
 
 
+def _put_into(page: Path, tables: str) -> None:
+    """Replace what lies between the marks of `bench.classes` in a page."""
+    head, mark, rest = page.read_text().partition("<!-- bench.classes -->\n")
+    _, end, tail = rest.partition("<!-- end of bench.classes -->\n")
+    page.write_text(f"{head}{mark}{tables}{end}{tail}")
+
+
 def main(folder: Path) -> None:
     """Make the page of the results in `folder`, beside it."""
     results, gpu = _read(folder), _read(folder / "gpu")
@@ -383,6 +392,12 @@ def main(folder: Path) -> None:
     if claims:
         lines += ["## The published claims", "", _CLAIMS, "", *_markdown(_CLAIM_HEAD, claims), ""]
     lines += [table(result) for result in found]
+    if (folder / "classes.json").exists():
+        outcome = json.loads((folder / "classes.json").read_text())
+        shown = ["", _machine(outcome), "", classes.table(outcome)]
+        lines += ["## Learn many classes untuned", *shown]
+        if folder == HERE / "results":
+            _put_into(HERE.parent / "docs" / "benchmarks.md", classes.table(outcome))
     if gpu:
         lines += _on_gpu(gpu, folder / "gpu")
     page = folder.parent / "README.md"

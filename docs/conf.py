@@ -33,7 +33,7 @@ autodoc_class_signature = "separated"
 CHAPTERS = {
     "Using it": "semantics rules formats later configuration python threads wire http vectors",
     "Cookbook": "cookbook/*",
-    "Operating it": "operations durability ingest security benchmarks /bench/README",
+    "Operating it": "operations durability ingest scaling security benchmarks /bench/README",
     "Its code": "api architecture kernels /CONTRIBUTING /SECURITY /CHANGELOG",
 }
 

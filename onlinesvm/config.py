@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
 from typing import Any, NoReturn
 
 from onlinesvm.data.label import Written, label_of, packable
@@ -162,8 +163,7 @@ class LearnerConfig:
     max_features_policy: str = parameter(
         "refuse-new",
         "what a model of max_features features does with new ones: leave them out, or prune the"
-        " features of smallest weight until a quarter is free, which takes about a second for ten"
-        " million",
+        " features of smallest weight, some thousand at a time, until a quarter is free",
         POLICIES,
     )
     text: str | None = parameter(
@@ -229,8 +229,7 @@ class LearnerConfig:
 
     def _own_text(self) -> str:
         """How the model reads text if nothing else is said."""
-        reads = self.rule == "hedge" and self.task in ("binary", "ranking")
-        return "default" if reads else "off"
+        return "default" if self.rule == "hedge" else "off"
 
     def text_options(self) -> TextOptions:
         """How records are read. Raises ConfigError for options that cannot be."""
@@ -263,15 +262,6 @@ class LearnerConfig:
                 raise ConfigError(
                     f"{name}: expected none, as task {self.task} has no side +1,"
                     f" got {getattr(self, name)!r}"
-                )
-        if self.text not in (None, "off"):
-            raise ConfigError(f"text: expected off for task {self.task}, got {self.text!r}")
-        if self.numbers != "raw":
-            raise ConfigError(f"numbers: expected raw for task {self.task}, got {self.numbers!r}")
-        for name in ("crosses", "vectors"):
-            if getattr(self, name):
-                raise ConfigError(
-                    f"{name}: expected none for task {self.task}, got {getattr(self, name)!r}"
                 )
         if self.task == "multilabel" and self.class_weight:
             raise ConfigError(
@@ -338,14 +328,14 @@ class LearnerConfig:
 
     def as_dict(self) -> dict[str, Any]:
         """The learner's parameters, as plain msgpack values, in the order of the fields."""
-        of_rule = RULE_PARAMETERS[self.rule]
-        return {
-            f.name: getattr(self, f.name)
-            for f in fields(self)
-            if (f.name in of_rule or f.name not in _RULE_FIELDS)
-            and not (f.name in _LATER and getattr(self, f.name) == _LATER[f.name])
-            and not (f.name == "text" and self.text == self._own_text())
-        }
+        names = _NAMES_OF[self.rule]
+        values = {name: getattr(self, name) for name in names}
+        for name, default in _LATER.items():
+            if name in values and values[name] == default:
+                del values[name]
+        if self.text == self._own_text():
+            del values["text"]
+        return values
 
     @classmethod
     def from_dict(cls, stored: object) -> LearnerConfig:
@@ -471,6 +461,13 @@ def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
 
 
 _RULE_FIELDS = frozenset(name for parameters in RULE_PARAMETERS.values() for name in parameters)
+# The parameters of each rule, in the order of the fields.
+_NAMES_OF = {
+    rule: tuple(
+        f.name for f in fields(LearnerConfig) if f.name in own or f.name not in _RULE_FIELDS
+    )
+    for rule, own in RULE_PARAMETERS.items()
+}
 _RANGES = {
     "eta0": (MIN_MAGNITUDE, MAX_MAGNITUDE),
     "alpha": (0.0, MAX_MAGNITUDE),
@@ -571,7 +568,7 @@ class Limits:
             )
         bounds = zip(given, RULE_BOUNDS.get(rule, (None, None)), strict=True)
         value, importance = (default if bound is None else bound for bound, default in bounds)
-        return replace(self, max_value=value, max_importance=importance)
+        return _bounded(self, value, importance, self.clip)
 
     @property
     def bounds(self) -> tuple[float, float, bool]:
@@ -591,7 +588,7 @@ class Limits:
 
     def bounded(self, value: float, importance: float, clip: bool) -> Limits:
         """These limits with other bounds, as `bounds` gives them."""
-        return replace(self, max_value=value, max_importance=importance, clip=clip)
+        return _bounded(self, value, importance, clip)
 
     @property
     def scoring(self) -> Limits:
@@ -604,3 +601,9 @@ class Limits:
     def socket_message_bytes(self) -> int:
         """ZMQ_MAXMSGSIZE: ZeroMQ cuts the connection, without an error, above it."""
         return 2 * self.max_message_bytes
+
+
+@lru_cache(maxsize=1024)
+def _bounded(limits: Limits, value: float | None, importance: float | None, clip: bool) -> Limits:
+    """As `Limits.bounded`; one object for all models that have these limits."""
+    return replace(limits, max_value=value, max_importance=importance, clip=clip)

@@ -186,7 +186,7 @@ class OnlineSVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         their scores, float64[n, k], −∞ of a class without a learned sample.
         """
         check_is_fitted(self)
-        return self.model_.decision_function(self._checked_rows(X))
+        return self.model_.decision_function(_rows_to_score(self, X))
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
         """The classes of the rows, [n]."""
@@ -202,7 +202,7 @@ class OnlineSVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         The largest one is that of the predicted class, unless `threshold` is set.
         """
         check_is_fitted(self)
-        return self.model_.predict_proba(self._checked_rows(X))
+        return self.model_.predict_proba(_rows_to_score(self, X))
 
     def _model(self) -> OnlineSVM:
         given = {name: getattr(self, name) for name in _PARAMETERS}
@@ -242,8 +242,7 @@ class OnlineSVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             check_consistent_length(X, y)
             assert_all_finite(y, input_name="y")
             if reset:
-                for name in ("n_features_in_", "feature_names_in_"):
-                    self.__dict__.pop(name, None)
+                _forget_columns(self)
         check_classification_targets(y)
         weights = None
         if sample_weight is not None:
@@ -251,12 +250,6 @@ class OnlineSVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
         return X, y, weights
-
-    def _checked_rows(self, X: Any) -> Any:  # noqa: N803
-        records = _records_of(X)
-        if records is not None:
-            return records
-        return validate_data(self, X, reset=False, accept_sparse="csr", dtype=np.float64)
 
     def _labels(self, y: Any, weights: Any) -> tuple[NDArray[Any], Any]:
         """The model's labels of `y`, and the weights to learn by."""
@@ -282,29 +275,40 @@ class OnlineSVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 class OnlineSVMMultilabelClassifier(MultiOutputMixin, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Several labels a sample, learned one sample at a time: an OnlineSVM of task ``multilabel``.
 
-    passes, shuffle, random_state, kernel: as those of OnlineSVMClassifier.
+    passes, shuffle, random_state, kernel, and the parameters of texts and records: as those of
+    OnlineSVMClassifier. X too.
 
     Attributes after fitting: `classes_`, the columns of the indicator matrix, arange(k); `model_`,
-    the OnlineSVM; `n_features_in_`.
+    the OnlineSVM; `n_features_in_`, of a matrix or frame of numbers.
     """
 
     def __init__(
         self,
         *,
         bias: bool = True,
+        text: str | None = None,
+        fields: Any = (),
+        numbers: str = "raw",
+        crosses: Any = (),
         passes: int = 1,
         shuffle: bool = True,
         random_state: int | np.random.RandomState | None = None,
         kernel: str | None = None,
     ) -> None:
         self.bias = bias
+        self.text = text
+        self.fields = fields
+        self.numbers = numbers
+        self.crosses = crosses
         self.passes = passes
         self.shuffle = shuffle
         self.random_state = random_state
         self.kernel = kernel
 
     def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> Self:  # noqa: N803
-        """Learn from scratch. X: [n, m], y: 0 or 1, [n, k], dense or sparse; sample_weight: [n]."""
+        """Learn from scratch. X: [n, m] or n records, y: 0 or 1, [n, k], sparse too;
+        sample_weight: [n].
+        """
         from sklearn.utils import check_random_state
 
         if isinstance(self.passes, bool) or not isinstance(self.passes, int) or self.passes < 1:
@@ -363,7 +367,7 @@ class OnlineSVMMultilabelClassifier(MultiOutputMixin, ClassifierMixin, BaseEstim
 
     def _rows(self, X: Any) -> Any:  # noqa: N803
         check_is_fitted(self)
-        return validate_data(self, X, reset=False, accept_sparse="csr", dtype=np.float64)
+        return _rows_to_score(self, X)
 
     def _checked(
         self,
@@ -374,7 +378,15 @@ class OnlineSVMMultilabelClassifier(MultiOutputMixin, ClassifierMixin, BaseEstim
         first: bool,
     ) -> tuple[Any, list[list[int]], Any]:
         """The rows, the labels of each and the weights; the first time with a new model."""
-        X = validate_data(self, X, reset=first, accept_sparse="csr", dtype=np.float64)  # noqa: N806
+        records = _records_of(X)
+        if records is None:
+            X = validate_data(  # noqa: N806
+                self, X, reset=first, accept_sparse="csr", dtype=np.float64
+            )
+        else:
+            X = records  # noqa: N806
+            if first:
+                _forget_columns(self)
         from scipy import sparse
 
         indicator = sparse.csr_matrix(y)
@@ -386,7 +398,10 @@ class OnlineSVMMultilabelClassifier(MultiOutputMixin, ClassifierMixin, BaseEstim
             raise ValueError("y: expected an indicator matrix of 0 and 1, got other numbers")
         if first:
             self.classes_ = np.arange(indicator.shape[1])
-            self.model_ = OnlineSVM(task="multilabel", bias=self.bias, kernel=self.kernel)
+            self.model_ = OnlineSVM(
+                task="multilabel", bias=self.bias, text=self.text, fields=self.fields,
+                numbers=self.numbers, crosses=self.crosses, kernel=self.kernel,
+            )  # fmt: skip
         elif indicator.shape[1] != len(self.classes_):
             raise ValueError(
                 f"y: expected {len(self.classes_)} columns as in the first call, got"
@@ -406,10 +421,25 @@ class OnlineSVMMultilabelClassifier(MultiOutputMixin, ClassifierMixin, BaseEstim
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.input_tags.string = tags.input_tags.dict = True
         tags.classifier_tags.multi_class = False
         tags.classifier_tags.multi_label = True
         tags.target_tags.single_output = False
         return tags
+
+
+def _rows_to_score(estimator: Any, X: Any) -> Any:  # noqa: N803
+    """Records, or a matrix as `estimator` was fitted to."""
+    records = _records_of(X)
+    if records is not None:
+        return records
+    return validate_data(estimator, X, reset=False, accept_sparse="csr", dtype=np.float64)
+
+
+def _forget_columns(estimator: Any) -> None:
+    """Drop what an earlier fit to a matrix has left."""
+    for name in ("n_features_in_", "feature_names_in_"):
+        estimator.__dict__.pop(name, None)
 
 
 def _records_of(X: Any) -> NDArray[np.object_] | None:  # noqa: N803

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,14 +37,14 @@ from onlinesvm.data.rows import samples_of
 from onlinesvm.errors import ConfigError, SampleError, SnapshotError
 from onlinesvm.kernel.contract import Rows
 from onlinesvm.model.asking import B, distances_of, worth_asking
-from onlinesvm.model.explanation import Explanation
-from onlinesvm.model.fields import with_fields
 from onlinesvm.model.labels import label_array
 from onlinesvm.model.model import Model, sided
 from onlinesvm.snapshot.format import Snapshot
 from onlinesvm.snapshot.reader import from_bytes, read
 from onlinesvm.snapshot.writer import Saved, to_bytes, write
-from onlinesvm.text.word_vectors import named
+
+if TYPE_CHECKING:
+    from onlinesvm.model.explanation import Explanation
 
 __all__ = ["OnlineSVM"]
 
@@ -77,8 +77,19 @@ class OnlineSVM(Model):
         self, *, limits: Limits | None = None, kernel: str | None = None, **parameters: Any
     ) -> None:
         if "vectors" in parameters:
+            from onlinesvm.text.word_vectors import named  # few models have any: it loads much
+
             parameters["vectors"] = named(parameters["vectors"])
         super().__init__(LearnerConfig(**parameters), limits or Limits(), kernel)
+
+    @classmethod
+    def of(
+        cls, config: LearnerConfig, *, limits: Limits | None = None, kernel: str | None = None
+    ) -> Self:
+        """A new model of a whole configuration. Raises KernelError for a kernel that is missing."""
+        model = cls.__new__(cls)
+        Model.__init__(model, config, limits or Limits(), kernel)
+        return model
 
     # Python objects.
 
@@ -248,6 +259,8 @@ class OnlineSVM(Model):
         """
         body = one_packed(features, self.extractor)
         batch = one_decoded(body, self.kernel, self.limits, self.extractor)
+        from onlinesvm.model.fields import with_fields
+
         return with_fields(self, self.explain_batch(batch, label, other), body)[0]
 
     # Matrices and data frames.
@@ -265,15 +278,16 @@ class OnlineSVM(Model):
         """
         if matrix.is_matrix(X):
             bounds = Bounds.of(self.limits, labelled=True)
-            rows = matrix.columns_of(X, self.limits, self.kernel.screen_matrix, bounds)
-            self.learn_batch(matrix.with_targets(rows, y, sample_weight, bounds))
+            columns = matrix.columns_of(X, self.limits, bounds)
+            targets = matrix.targets_of(columns.samples, y, sample_weight, bounds)
+            batches = [matrix.rows_of_columns(columns, self.kernel, targets)]
         else:
             batches = list(
                 labelled_batches(X, y, sample_weight, self.kernel, self.limits, self.extractor)
             )
-            with of_columns():
-                self._check_labels(batches)
-            _over(batches, self.learn_batch)
+        with of_columns():
+            self._check_labels(batches)
+        _over(batches, self.learn_batch)
         return self
 
     # Files and bytes.
@@ -290,7 +304,9 @@ class OnlineSVM(Model):
     def check_snapshot(cls, taken: Snapshot) -> None:
         """Raise SnapshotError unless `from_snapshot` takes `taken`; by parts, in little memory."""
         for block in taken.blocks(_CHECKED_FEATURES):
-            limits = replace(taken.limits, max_features=max(taken.max_features, len(block.lengths)))
+            limits = taken.limits
+            if len(block.lengths) > limits.max_features:
+                limits = replace(limits, max_features=len(block.lengths))
             cls.from_snapshot(block, limits=limits, kernel=taken.kernel)
 
     @classmethod

@@ -5,6 +5,7 @@
     ├── StateError (OSError)           a state folder that cannot be used
     ├── NotDurable (OSError)           requests that could not be written to the log
     ├── KeyFileError (ValueError)      a file of keys that cannot be used
+    ├── ClusterError (RuntimeError)    a Dask cluster that cannot train
     └── ServiceError                   errors of a client
         ├── RequestRefused (ValueError)   the daemon answered with an error
         ├── DaemonTimeout (TimeoutError)  no answer within the deadline
@@ -22,6 +23,7 @@ from onlinesvm.errors import OnlineSVMError
 
 __all__ = [
     "ClientRefused",
+    "ClusterError",
     "DaemonLost",
     "DaemonTimeout",
     "DaemonUnreachable",
@@ -45,6 +47,10 @@ class NotDurable(OnlineSVMError, OSError):
 
 class KeyFileError(OnlineSVMError, ValueError):
     """A file of keys that cannot be used: damaged, or open to others."""
+
+
+class ClusterError(OnlineSVMError, RuntimeError):
+    """A Dask cluster that cannot train: no scheduler, or workers of another version or file."""
 
 
 class StateError(OnlineSVMError, OSError):

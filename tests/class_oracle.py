@@ -12,9 +12,14 @@ ETAS = np.array([0.25, 4.0, 64.0])
 
 
 class DenseClasses:
-    """One-vs-rest experts over `d` features of values whose scale is 1, and `k` labels."""
+    """One-vs-rest experts over `d` features of values whose scale is 1, and `k` labels.
 
-    def __init__(self, d: int, k: int) -> None:
+    tags: of each feature its view, and 4 more where texts have it.
+    """
+
+    def __init__(self, d: int, k: int, tags: list[int] | None = None) -> None:
+        self.tags = tags or [0] * d
+        self.seen, self.texts = [0] * d, [0] * 4
         self.w = np.zeros((4, d + 1, k))
         self.S, self.G = np.ones(d + 1), np.full((3, d + 1), 1e-30)
         self.known = np.zeros(k, dtype=bool)
@@ -26,15 +31,30 @@ class DenseClasses:
     def scores(self, row: dict[int, float]) -> tuple[NDArray[Any], NDArray[Any]]:
         """The unit sample, the bias last, and s[r, k]."""
         x = np.zeros(len(self.S))
+        views: dict[int, list[int]] = {}
         for i, value in row.items():
-            x[i] = value
-        x[-1] = 1.0
-        x /= math.sqrt(x @ x)
+            tag = self.tags[i]
+            rare = 1 + math.log((1 + self.texts[tag % 4]) / (1 + self.seen[i])) if tag > 3 else 1.0
+            x[i] = value * rare
+            views.setdefault(tag % 4, []).append(i)
+        parts = list(views.values()) or [[]]
+        norms2 = [1 + x[ids] @ x[ids] for ids in parts]
+        for ids, norm2 in zip(parts, norms2, strict=True):
+            x[ids] /= math.sqrt(norm2 * len(parts))
+        x[-1] = math.sqrt(sum(1 / norm2 for norm2 in norms2) / len(parts))
         return x, -1.0 + np.einsum("rik,i->rk", self.w, x)
+
+    def take(self, row: dict[int, float]) -> None:
+        """Count a sample into its features and views."""
+        for i in row:
+            self.seen[i] += 1
+        for view in {self.tags[i] - 4 for i in row if self.tags[i] > 3}:
+            self.texts[view] += 1
 
     def learn(self, row: dict[int, float], y: int, h: float = 1.0) -> tuple[float, int]:
         """The margin and the predicted label before the sample is learned."""
         x, s = self.scores(row)
+        self.take(row)
         u = np.where(self.known, self.c @ s, -np.inf)
         birth = -self.c.sum()
         others = np.where(np.arange(len(u)) == y, -np.inf, u)

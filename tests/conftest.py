@@ -19,17 +19,19 @@ settings.load_profile("suite")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long tests first, so that no worker is left alone with one at the end. Those with redis are
-    skipped, by name, where it is not installed.
+    """Long tests first, so that no worker is left alone with one at the end. Those with redis and
+    Dask are skipped, by name, where it is not installed.
     """
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
-    missing = [name for name in ("redis", "hiredis") if importlib.util.find_spec(name) is None]
-    if shutil.which("redis-server") is None:
-        missing.append("redis-server")
-    if missing:
+    for marker, packages, programs in (
+        ("redis", ("redis", "hiredis"), ("redis-server",)),
+        ("dask", ("distributed",), ()),
+    ):
+        missing = [name for name in packages if importlib.util.find_spec(name) is None]
+        missing += [name for name in programs if shutil.which(name) is None]
         skip = pytest.mark.skip(reason=f"needs {', '.join(missing)}")
-        for item in items:
-            if item.get_closest_marker("redis") is not None:
+        for item in items if missing else ():
+            if item.get_closest_marker(marker) is not None:
                 item.add_marker(skip)
 
 

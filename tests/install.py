@@ -128,6 +128,12 @@ def test_both_distributions_are_in_order(distributions: dict[str, Path], tmp_pat
     for name in ("docs/wire.md", "packaging/onlinesvm.service", "tests/oracle.py", "LICENSE"):
         assert name in names
     with ZipFile(distributions["whl"]) as wheel:
+        page = HOUSE / "service/http/page"
+        for path in page.rglob("*"):
+            if path.is_file():
+                name = f"onlinesvm/service/http/page/{path.relative_to(page)}"
+                assert name in names
+                assert wheel.read(name) == path.read_bytes()
         (metadata,) = (name for name in wheel.namelist() if name.endswith("/METADATA"))
         shown = message_from_bytes(wheel.read(metadata)).get_payload()
     assert "First five minutes" in str(shown)

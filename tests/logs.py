@@ -22,6 +22,7 @@ from onlinesvm.service.server.leader import PART_BYTES, Policy
 from onlinesvm.service.server.order import parts_of
 from onlinesvm.service.server.registry import Hosted
 from onlinesvm.service.server.service import Leading
+from onlinesvm.service.server.slices import finish
 from onlinesvm.service.server.snapshotter import Schedule
 from onlinesvm.service.storage.posix import Buffer, Files
 from onlinesvm.service.storage.recovery import Started, recover, start
@@ -62,6 +63,7 @@ class Bench:
             state, started, Counters(), lambda: None, schedule, policy, part_bytes=part_bytes,
             clock=clock,
         )  # fmt: skip
+        self.service.requested.window_s = 0.0  # no test waits for the clock
         self._limits = limits
 
     @property
@@ -80,15 +82,20 @@ class Bench:
                 frames.append(body)
             parsed.append(parse_request(frames, self._limits, peer, *permit))
         answers: list[Any] = []
-        plans = chain.from_iterable(map(self.service.plan, parts_of(parsed)))
+        plans = chain.from_iterable(finish(self.service.plan(part)) for part in parts_of(parsed))
         for request, plan in zip(parsed, plans, strict=True):
             try:
-                answer = self.service.handle(request, plan)
+                answer = finish(self.service.handle(request, plan))
             except RequestError as error:
                 answers.append(error)
             else:
                 answers.append(answer if isinstance(answer, Future) else answer.keys)
         return answers
+
+    def tick(self, now: float) -> None:
+        """Do what is due between two turns."""
+        self.service.tick(now)
+        finish(self.service.waited())
 
     def learn(self, *batches: Batch) -> list[Any]:
         """One turn of learn requests."""

@@ -25,10 +25,13 @@ from bench import (
     streams,
     voices,
 )
+from bench.classes import errors, page, rates, sets, tags
+from bench.classes.__main__ import summary
 from bench.harness import Target, verdict
 from bench.nets import pairwise, spectrogram, triples, verification
 from bench.published import Claim, outcome
 from onlinesvm import OnlineSVM
+from onlinesvm.data.label_sets import LabelSets
 from onlinesvm.readers.reader import Reader
 from tests.columns import labels_of
 
@@ -339,6 +342,7 @@ def test_only_violators_count_in_a_triplet_loss() -> None:
     assert float(share) == pytest.approx(2 / 3)
 
 
+@pytest.mark.thorough  # it compiles the rule four times
 def test_a_variant_of_the_hedge_differs_by_what_was_changed_alone(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = [
@@ -368,3 +372,53 @@ def test_the_variant_left_out_is_chosen_on_the_other_sets() -> None:
     assert [variant for variant, _ in chosen.values()] == ["y", "x", "x"]
     assert chosen["a"][1] == pytest.approx(2)
     assert "+100.0" in constants.table(errors)
+
+
+def classes_of(n: int) -> sets.Data:
+    """Rows of three labels, each with a word of its own."""
+    labels = np.random.default_rng(0).integers(0, 3, n).astype(np.int32)
+    rows = [[(f"w{label}", 1.0), (f"n{i % 7}", 1.0)] for i, label in enumerate(labels.tolist())]
+    csr, names = sets._columns(rows)
+    return sets.Data(csr, names, labels).shuffled(0)
+
+
+def test_many_classes_are_judged_beside_peers_and_shown(tmp_path: Path) -> None:
+    data, kept = classes_of(300), errors.Kept(tmp_path / "kept")
+    assert data.labels[0] == 0 and data.classes == 3  # by first sight
+    assert data.shuffled(1).crc != data.crc
+    only = ["PA-I", "AROW", "K hedges"]
+    orders = [errors.judged(data, only, kept, is_first=True)]
+    orders += [errors.judged(data.shuffled(k), only, kept, is_first=False) for k in (1, 2)]
+    assert all(0 < order["figure"] < 0.2 for order in orders)
+    assert all(0 < order["peers"][name] < 0.2 for order in orders for name in ("PA-I", "AROW"))
+    assert len(list((tmp_path / "kept").iterdir())) == 6
+    for path in (tmp_path / "kept").glob("AROW-*"):
+        path.write_text('{"figure": 0.0421}')
+    again = errors.judged(data, only, kept, is_first=True)  # what is kept is not measured again
+    assert again["peers"] == {"PA-I": orders[0]["peers"]["PA-I"], "AROW": 0.0421}
+    mean = errors.means(orders)
+    assert mean["figure"] == pytest.approx((orders[1]["figure"] + orders[2]["figure"]) / 2)
+    found = {"rows": 300, "labels": 3, "orders": orders, "mean": mean}
+    outcome = {"sets": {"kdd99": found}, "summary": summary({"kdd99": found})}
+    shown = page.table(outcome)
+    assert f"| **ours** | **{mean['figure']:.4f}** |" in shown
+    assert f"| AROW | {mean['peers']['AROW']:.4f} |" in shown
+
+
+def test_tags_are_judged_by_micro_f1() -> None:
+    data = classes_of(200)
+    labels = [[label] if label else [0, 1] for label in data.labels.tolist()]
+    tagged = sets.Tagged(data.csr, data.names, LabelSets.of(labels)).shuffled(3)
+    truths = tagged.labels.lists()
+    assert tags.micro_f1(tagged, truths) == 1.0
+    assert tags.micro_f1(tagged, [[]] * 200) == 0.0
+    for learn in (tags.ours, tags.dense("PA-I"), tags.dense("AROW")):
+        assert 0.8 < tags.micro_f1(tagged, learn(tagged)) < 1.0
+    once = tags.micro_f1(tagged, [row[:1] for row in truths])
+    whole = sum(map(len, truths))
+    assert once == pytest.approx(2 * 200 / (200 + whole))
+
+
+def test_rates_of_names_count_every_sample() -> None:
+    figures = rates.learn_names(classes_of(300))
+    assert figures["samples_per_s"] > 0 and 0 < figures["error"] < 0.2

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onlinesvm import LearnerConfig, Limits, OnlineSVM
+from onlinesvm import LearnerConfig, Limits
 from onlinesvm.config import RULE_PARAMETERS
 from onlinesvm.errors import ConfigError, OnlineSVMError
 
@@ -228,18 +228,3 @@ def test_a_rule_takes_its_own_parameters_only(given: dict[str, Any], message: st
     with pytest.raises(ConfigError) as caught:
         LearnerConfig(**given)
     assert str(caught.value) == message
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"text": "words"}, "text: expected off for task multiclass, got 'words'"),
-        ({"numbers": "prefixes"}, "numbers: expected raw for task multiclass, got 'prefixes'"),
-    ],
-)
-def test_many_classes_read_no_text_yet(given: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        LearnerConfig(task="multiclass", **given)
-    assert str(caught.value) == message
-    with pytest.raises(TypeError, match="got a bare str"):
-        OnlineSVM(task="multiclass").learn_one("free prize", "spam")

@@ -88,8 +88,11 @@ def test_the_learner_knows_no_service_and_no_socket() -> None:
 
 
 def test_the_service_imports_what_it_declares() -> None:
-    # onlinesvm[completion], onlinesvm[redis], onlinesvm[http]: imported on first use
-    extras = {"shtab", "redis", "hiredis", "starlette", "uvicorn", "prometheus_client"}
+    # onlinesvm[completion], [redis], [http], [top], [dask]: imported on first use
+    extras = {
+        "shtab", "redis", "hiredis", "starlette", "uvicorn", "prometheus_client", "rich",
+        "distributed",
+    }  # fmt: skip
     assert outsiders("service") <= {"numpy", "scipy", "msgpack", "zmq", "tqdm"} | extras
 
 
@@ -118,7 +121,7 @@ def test_no_two_rooms_import_each_other(folder: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "folder", ["data", "text", "readers", "model", "metrics", "snapshot", "kernel"]
+    "folder", ["data", "text", "readers", "model", "metrics", "snapshot", "kernel", "mixing"]
 )
 def test_a_folder_imports_the_rooms_that_it_names(folder: str) -> None:
     top = HOUSE / "onlinesvm" / folder

@@ -139,6 +139,21 @@ def test_many_classes_are_the_model_of_their_places() -> None:
     assert balanced.model_.config.class_weight == "balanced"
 
 
+def test_texts_of_many_classes() -> None:
+    texts = ["free prize now", "minutes of the meeting", "where is my parcel", "parcel and prize"]
+    kinds = ["spam", "work", "shop", "shop"]
+    fitted = OnlineSVMClassifier(shuffle=False, numbers="prefixes").fit(texts * 10, kinds * 10)
+    assert fitted.classes_.tolist() == ["shop", "spam", "work"]
+    model = OnlineSVM(task="multiclass", labels=(0, 1, 2), numbers="prefixes")
+    model.learn([*zip(texts, [1, 2, 0, 0], strict=True)] * 10)
+    assert fitted.predict_proba(texts).tobytes() == model.predict_proba(texts).tobytes()
+    assert fitted.predict([*texts, {"subject": "my parcel", "n": 3}]).tolist() == [*kinds, "shop"]
+    assert "free prize" in fitted.model_.lookup
+    assert cross_val_score(OnlineSVMClassifier(), texts * 9, kinds * 9, cv=3).mean() == 1.0
+    sets = OnlineSVMMultilabelClassifier().fit(texts * 10, [[1, 0], [0, 1], [1, 1], [0, 0]] * 10)
+    assert sets.predict(texts).tolist() == [[1, 0], [0, 1], [1, 1], [0, 0]]
+
+
 def test_class_weights_of_many_classes_are_factors() -> None:
     X, _ = drawn(200)  # noqa: N806
     y = X[:, :3].argmax(axis=1) + 5

@@ -1,6 +1,6 @@
-"""Samples in columns: batches of names, rows of matrices, rows over ids.
+"""Samples in columns: batches of names, rows over ids.
 
-Every sample walks one way: bytes, objects or a matrix → columns → lookup → CSR → rule or scorer →
+Every sample walks one way: bytes, objects or a matrix → batch → lookup → CSR → rule or scorer →
 margins.
 """
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from onlinesvm.data.label import AnyLabel, Key
 
-__all__ = ["CSR", "Batch", "BatchColumns", "Columns", "Features", "Name", "stacked"]
+__all__ = ["CSR", "Batch", "BatchColumns", "Features", "Name", "stacked"]
 
 Name = str | bytes | int
 Value = float | str | bytes | bool | Iterable[Name] | None  # of a record's field
@@ -55,6 +55,12 @@ class BatchColumns(Protocol):
     def cut(self) -> int: ...
     @property
     def records(self) -> Mapping[int, bytes]: ...
+    def part(self, first: int, stop: int) -> BatchColumns:
+        """Samples `first` to `stop`, that one not, as a batch; its table has the labels up to them.
+
+        Raises ValueError for samples that there are not.
+        """
+
     def __len__(self) -> int: ...
 
 
@@ -109,6 +115,25 @@ class Batch:
         self.marks.update({before + j: fields for j, fields in marks.items()})
         self.indptr.append(len(self.names))
 
+    def part(self, first: int, stop: int) -> Batch:
+        """See BatchColumns.part."""
+        if not 0 <= first <= stop <= len(self):
+            raise ValueError(f"expected samples of {len(self)}, got {first} to {stop}")
+        start, end = self.indptr[first], self.indptr[stop]
+        known = max(self.label_ids[:stop], default=-1) + 1
+        return Batch(
+            self.label_table[:known],
+            self.label_ids[first:stop],
+            self.importances[first:stop],
+            [place - start for place in self.indptr[first : stop + 1]],
+            self.names[start:end],
+            self.values[start:end],
+            self.tags[start:end],
+            self.cut if stop == len(self) else 0,
+            {i - first: record for i, record in self.records.items() if first <= i < stop},
+            {j - start: fields for j, fields in self.marks.items() if start <= j < end},
+        )
+
     def drop_features(self) -> None:
         """Leave the samples without features."""
         self.names, self.values, self.tags, self.marks = [], [], [], {}
@@ -118,45 +143,6 @@ class Batch:
         """The names and values of sample `i`."""
         start, end = self.indptr[i], self.indptr[i + 1]
         return zip(self.names[start:end], self.values[start:end], strict=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """Validated rows of a matrix, zeros dropped, in stored order; column j is feature ``str(j)``.
-
-    indptr: int32 or int64[n + 1]. columns: int32 or int64[nnz]. data: float64[nnz]. All may be the
-    memory of the matrix itself. label_ids: int32[n], places in label_table; None to score.
-    importances: float64[n], None where all are 1.
-    """
-
-    indptr: NDArray[np.int32] | NDArray[np.int64]
-    columns: NDArray[np.int32] | NDArray[np.int64]
-    data: NDArray[np.float64]
-    label_ids: NDArray[np.int32] | None = None
-    label_table: list[AnyLabel] = field(default_factory=list)
-    importances: NDArray[np.float64] | None = None
-
-    def __len__(self) -> int:
-        return len(self.indptr) - 1
-
-    def check(self) -> None:
-        """Raise ValueError for rows that cannot be walked, or another number of importances."""
-        indptr = self.indptr
-        if not len(indptr):
-            raise ValueError("indptr: expected an element at least, got none")
-        if self.importances is not None and len(self.importances) != len(self):
-            raise ValueError(
-                f"importances: expected {len(self)} elements, got {len(self.importances)}"
-            )
-        rise = bool((indptr[1:] >= indptr[:-1]).all())
-        if not (rise and indptr[0] >= 0 and indptr[-1] <= min(len(self.columns), len(self.data))):
-            raise ValueError("indptr: expected ends of rows that rise within the elements")
-
-    def features(self, i: int) -> Iterator[tuple[bytes, float]]:
-        """The names and values of row `i`."""
-        start, end = int(self.indptr[i]), int(self.indptr[i + 1])
-        names = [b"%d" % j for j in self.columns[start:end].tolist()]
-        return zip(names, self.data[start:end].tolist(), strict=True)
 
 
 class CSR(NamedTuple):

@@ -14,7 +14,8 @@ the values of a map text, booleans, nil and arrays of names (`onlinesvm.text.rec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Generator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -32,7 +33,7 @@ from onlinesvm.errors import SampleError
 from onlinesvm.text.constants import MADE_NAME_BYTES, PIECE_FEATURES
 from onlinesvm.text.records import Extractor, extract_unpacked
 
-__all__ = ["cut_body", "decode", "encode", "encode_margins", "pack_array", "parts_of"]
+__all__ = ["Decoding", "cut_body", "decode", "encode", "encode_margins", "pack_array", "parts_of"]
 
 
 class _FaultyBodyError(Exception):
@@ -149,49 +150,103 @@ def decode(
     be learned later, too. Raises BodyError, LimitError or SampleError for the first fault in
     reading order.
     """
-    bounds = Bounds.of(limits, labelled=labelled or learnable)
-    form = _Form(limits, labelled, extractor, bounds, pairs)
-    batch = Batch()
-    checked: Batch | None = None  # the samples after too many features, which are dropped
-    try:
-        for row in _unpack(body, limits, limits.max_samples_per_batch, extractor is not None):
-            if form.made > most_made and checked is None:
-                checked = Batch()
-            form.append(batch if checked is None else checked, row)
-            if checked is not None:
-                checked.drop_features()
-    except _FaultyBodyError:
-        body = bytes(body)
-        first = _first_faulty(body, form)
-        raise_first_fault(
-            body,
-            limits,
-            labelled=labelled,
-            first=first,
-            extractor=extractor,
-            pairs=pairs,
-            learnable=learnable,
-        )
-    batch.cut = form.cut
-    if checked is None:
-        return batch
-    batch.drop_features()
-    for id, importance in zip(checked.label_ids, checked.importances, strict=True):
-        batch.append(checked.label_table[id] if id >= 0 else None, importance, (), ())
-    rest = bytes(body)
-    starts = sample_starts(rest, limits.max_samples_per_batch)
+    work = Decoding(
+        body, limits, labelled=labelled, extractor=extractor, most_made=most_made, pairs=pairs,
+        learnable=learnable,
+    )  # fmt: skip
+    while (found := work.step(sys.maxsize)) is None:
+        pass
+    return found
 
-    def piece(place: int, left: int) -> tuple[Batch, int]:
-        form = _Form(limits, labelled, extractor, bounds, pairs)
+
+class Decoding:
+    """A body that is decoded in steps; its arguments are those of `decode`. Raises as `decode`, or
+    `step` does.
+    """
+
+    def __init__(
+        self,
+        body: bytes | memoryview,
+        limits: Limits,
+        *,
+        labelled: bool,
+        extractor: Extractor | None = None,
+        most_made: int = PIECE_FEATURES,
+        pairs: bool = False,
+        learnable: bool = False,
+    ) -> None:
+        self._body = body
+        self._limits = limits
+        self._labelled = labelled
+        self._learnable = learnable
+        self._pairs = pairs
+        self._extractor = extractor
+        self._most_made = most_made
+        self._form = self._begun()
+        self._rows = self._read()
+
+    def step(self, most: int) -> Batch | Pieces | None:
+        """Read about `most` samples and features; the samples of the body once all are read."""
+        read = 0
+        while read < most:
+            try:
+                read += next(self._rows)
+            except StopIteration as ended:
+                found: Batch | Pieces = ended.value
+                return found
+        return None
+
+    def _begun(self) -> _Form:
+        learns = self._labelled or self._learnable
+        bounds = Bounds.of(self._limits, labelled=learns)
+        return _Form(self._limits, self._labelled, self._extractor, bounds, self._pairs)
+
+    def _read(self) -> Generator[int, None, Batch | Pieces]:
+        """Read the samples one by one: the features of each, and one more."""
+        form, limits = self._form, self._limits
         batch = Batch()
-        while len(batch) < left and form.made <= (most_made or PIECE_FEATURES):
-            one = pack_array([rest[starts[place] : starts[place + 1]]])
-            form.append(batch, _unpack(one, limits, 1, records=True)[0])
-            place += 1
+        checked: Batch | None = None  # the samples after too many features, which are dropped
+        has_records = self._extractor is not None
+        try:
+            for row in _unpack(self._body, limits, limits.max_samples_per_batch, has_records):
+                if form.made > self._most_made and checked is None:
+                    checked = Batch()
+                into = batch if checked is None else checked
+                before = len(into.names)
+                form.append(into, row)
+                yield len(into.names) - before + 1
+                if checked is not None:
+                    checked.drop_features()
+        except _FaultyBodyError:
+            body = bytes(self._body)
+            raise_first_fault(
+                body, limits, labelled=self._labelled, first=_first_faulty(body, form),
+                extractor=self._extractor, pairs=self._pairs, learnable=self._learnable,
+            )  # fmt: skip
         batch.cut = form.cut
-        return batch, place
+        if checked is None:
+            return batch
+        batch.drop_features()
+        for id, importance in zip(checked.label_ids, checked.importances, strict=True):
+            batch.append(checked.label_table[id] if id >= 0 else None, importance, (), ())
+        return self._pieces(batch)
 
-    return Pieces(batch.label_table, batch.label_ids, batch.importances, 0, piece)
+    def _pieces(self, batch: Batch) -> Pieces:
+        """The samples of `batch`, which make too many features at once."""
+        rest, most = bytes(self._body), self._most_made or PIECE_FEATURES
+        starts = sample_starts(rest, self._limits.max_samples_per_batch)
+
+        def piece(place: int, left: int) -> tuple[Batch, int]:
+            form = self._begun()
+            batch = Batch()
+            while len(batch) < left and form.made <= most:
+                one = pack_array([rest[starts[place] : starts[place + 1]]])
+                form.append(batch, _unpack(one, self._limits, 1, records=True)[0])
+                place += 1
+            batch.cut = form.cut
+            return batch, place
+
+        return Pieces(batch.label_table, batch.label_ids, batch.importances, 0, piece)
 
 
 def _first_faulty(body: bytes, form: _Form) -> int:

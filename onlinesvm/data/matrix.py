@@ -1,46 +1,85 @@
 """Rows of a matrix as columns of samples: the door for scipy.sparse and NumPy arrays.
 
-A matrix is only read, where it lies: once to validate it whole, and once, in slabs that stay in
-the processor's cache, to learn or score it.
+A matrix is validated whole, where it lies; then its rows become batches, piece by piece, so that
+nothing of the size of the matrix is made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from onlinesvm.config import MAX_MAGNITUDE, MIN_MAGNITUDE, Limits
-from onlinesvm.data.batch import Columns
+from onlinesvm.data.batch import Batch, BatchColumns
 from onlinesvm.data.bounds import UNBOUNDED, Bounds
 from onlinesvm.data.label import AnyLabel, Key, any_label_of, joined
+from onlinesvm.data.pieces import Decoded, Pieces
 from onlinesvm.errors import LimitError, SampleError
 
 __all__ = [
-    "array_of", "columns_of", "is_matrix", "label_column", "pieces", "screen_matrix",
-    "with_targets",
+    "Columns", "ColumnsDecoder", "Targets", "array_of", "columns_of", "decode_columns", "is_matrix",
+    "label_column", "rows_of_columns", "targets_of",
 ]  # fmt: skip
 
 _REAL = "biuf"
-_PIECE = 2**18  # elements; the rows made of a piece take some MiB
+_PIECE = 2**15  # elements; as a batch they take 1.5 MiB
+_BLOCK = 2**14  # values that are screened together: they stay in the cache
 
-# Of a kernel: see `screen_matrix`.
-Screen = Callable[[NDArray[Any], NDArray[np.float64], float], tuple[int | None, bool, int]]
+
+class Columns(NamedTuple):
+    """Validated rows of a matrix, zeros dropped, in stored order; column j is feature ``str(j)``.
+
+    indptr: int32 or int64[n + 1]. columns: int32 or int64[nnz]. data: float64[nnz]. All may be the
+    memory of the matrix itself.
+    """
+
+    indptr: NDArray[Any]
+    columns: NDArray[Any]
+    data: NDArray[np.float64]
+
+    @property
+    def samples(self) -> int:
+        """The number of rows."""
+        return len(self.indptr) - 1
+
+    def features(self, i: int) -> Iterator[tuple[bytes, float]]:
+        """The names and values of row `i`."""
+        start, end = int(self.indptr[i]), int(self.indptr[i + 1])
+        return zip(_names(self.columns[start:end]), self.data[start:end].tolist(), strict=True)
+
+
+class Targets(NamedTuple):
+    """The labels and importances of rows: label_ids, int32[n], are places in label_table."""
+
+    label_table: list[AnyLabel]
+    label_ids: NDArray[np.int32]
+    importances: NDArray[np.float64]
+
+
+class ColumnsDecoder(Protocol):
+    """A kernel, as far as it is needed here: see `decode_columns`."""
+
+    def decode_columns(
+        self,
+        indptr: NDArray[np.int64],
+        columns: NDArray[Any],
+        data: NDArray[np.float64],
+        targets: Targets | None,
+    ) -> BatchColumns: ...
 
 
 def columns_of(
     X: Any,  # noqa: N803
     limits: Limits | None,
-    screen: Screen,
     bounds: Bounds = UNBOUNDED,
 ) -> Columns:
     """The rows of `X`, scipy sparse or a 2-D array of numbers or booleans, [n, m].
 
-    `screen` is the kernel's; without `limits` no row is too long. A value beyond `bounds` is
-    clipped in a copy, where they clip. Raises SampleError for one that is not finite or too large,
+    Without `limits` no row is too long. A value beyond `bounds` is clipped in a copy, where they
+    clip. Raises SampleError for one that is not finite or too large,
     LimitError for a row with too many features, TypeError or ValueError for anything but a matrix
     of real numbers.
     """
@@ -63,20 +102,19 @@ def columns_of(
         raise TypeError(f"expected a matrix of real numbers, got dtype {matrix.dtype}")
     data = np.require(matrix.data, np.float64, ["C", "A"])
     columns, indptr = _integers(matrix.indices), _integers(matrix.indptr)
-    fault, small, longest = screen(indptr, data, bounds.value)
+    _check_ends(indptr, min(len(columns), len(data)))
+    fault, small = _screen(data, bounds.value)
     if fault is not None and bounds.clips:
-        fault, small, longest = screen(indptr, data, MAX_MAGNITUDE)
+        fault, small = _screen(data, MAX_MAGNITUDE)
         if fault is None:
             data = np.clip(data, -bounds.value, bounds.value)
-    if longest < 0 or len(columns) < indptr[-1]:
-        raise ValueError("indptr: expected ends of rows that rise within the elements")
     if fault is not None:
         _refuse(fault, indptr, columns, data, bounds)
     if small:
         kept = np.abs(data) >= MIN_MAGNITUDE
         indptr = np.concatenate(([0], np.cumsum(kept)))[indptr]
         columns, data = columns[kept], data[kept]
-        longest = int(np.diff(indptr).max(initial=0))
+    longest = int(np.diff(indptr).max(initial=0))
     if limits is not None and longest > limits.max_features_per_sample:
         raise LimitError(
             f"expected at most {limits.max_features_per_sample} features a sample, got {longest}",
@@ -86,24 +124,69 @@ def columns_of(
     return Columns(indptr, columns, data)
 
 
-def pieces(rows: Columns) -> Iterator[Columns]:
-    """`rows` in pieces of about _PIECE elements. The pieces are copies: nothing changes them while
-    they are walked more than once.
+def rows_of_columns(
+    columns: Columns, kernel: ColumnsDecoder, targets: Targets | None = None
+) -> Decoded:
+    """The rows as a batch of the kernel, or as Pieces where there are many elements."""
+    indptr, n = columns.indptr, columns.samples
+
+    def piece(first: int, left: int) -> tuple[BatchColumns, int]:
+        # One of indptr's own type, which is else converted whole.
+        most = indptr.dtype.type(min(int(indptr[first]) + _PIECE, int(indptr[-1])))
+        last = int(np.searchsorted(indptr, most, side="right")) - 1
+        end = min(max(last, first + 1), first + left)
+        return _decoded(columns, first, end, kernel, targets), end
+
+    if n and indptr[-1] - indptr[0] > _PIECE:
+        if targets is None:
+            targets_of_all: Targets = Targets([], np.full(n, -1, dtype=np.int32), np.ones(n))
+        else:
+            targets_of_all = targets
+        return Pieces(*targets_of_all, 0, piece)
+    return _decoded(columns, 0, n, kernel, targets)
+
+
+def _decoded(
+    columns: Columns, first: int, end: int, kernel: ColumnsDecoder, targets: Targets | None
+) -> BatchColumns:
+    """Rows `first` to `end`, that one not, as a batch."""
+    ends = columns.indptr[first : end + 1].astype(np.int64)
+    a, b = int(ends[0]), int(ends[-1])
+    if targets is not None:
+        table, ids, importances = targets
+        targets = Targets(table, ids[first:end], importances[first:end])
+    return kernel.decode_columns(ends - a, columns.columns[a:b], columns.data[a:b], targets)
+
+
+def decode_columns(
+    indptr: NDArray[np.int64],
+    columns: NDArray[Any],
+    data: NDArray[np.float64],
+    targets: Targets | None,
+) -> Batch:
+    """Rows of a matrix as a batch: those of `Columns`, from 0 on, to score without `targets`.
+
+    Raises ValueError for rows that cannot be walked, and for another number of targets.
     """
-    indptr, n, first = rows.indptr, len(rows), 0
-    while first < n:
-        last = int(np.searchsorted(indptr, int(indptr[first]) + _PIECE, side="right")) - 1
-        end = min(max(last, first + 1), n)
-        a, b = int(indptr[first]), int(indptr[end])
-        yield Columns(
-            indptr[first : end + 1] - a,
-            rows.columns[a:b].copy(),
-            rows.data[a:b].copy(),
-            None if rows.label_ids is None else rows.label_ids[first:end],
-            rows.label_table,
-            None if rows.importances is None else rows.importances[first:end],
-        )
-        first = end
+    _check_ends(indptr, min(len(columns), len(data)))
+    n = len(indptr) - 1
+    table, ids, importances = targets or ([], [-1] * n, [1.0] * n)
+    for name, given in ("label_ids", ids), ("importances", importances):
+        if len(given) != n:
+            raise ValueError(f"{name}: expected {n} elements, got {len(given)}")
+    end = int(indptr[-1])
+    return Batch(
+        list(table),
+        [int(id) for id in ids],
+        [float(importance) for importance in importances],
+        indptr.tolist(),
+        _names(columns[:end]),
+        data[:end].tolist(),
+    )
+
+
+def _names(columns: NDArray[Any]) -> list[bytes]:
+    return [b"%d" % j for j in columns.tolist()]
 
 
 def is_matrix(X: Any) -> bool:  # noqa: N803
@@ -159,27 +242,26 @@ def _integers(values: Any) -> Any:
     return np.require(given, np.int32 if given.dtype == np.int32 else np.int64, ["C", "A"])
 
 
-def screen_matrix(
-    indptr: NDArray[Any], values: NDArray[np.float64], limit: float
-) -> tuple[int | None, bool, int]:
-    """The facts that decide whether a matrix can be learned where it lies.
-
-    Returns the index of the first of `values`, float64[nnz], that is larger than `limit`, in
-    magnitude, or not a number, None if none is; where none is, True if one is so small that it
-    counts as 0; the elements of the longest row, −1 where the rows of `indptr`, int32 or
-    int64[n + 1], cannot be walked. Raises ValueError for an `indptr` without an element.
-    """
+def _check_ends(indptr: NDArray[Any], stored: int) -> None:
+    """Raise ValueError unless rows can be walked within `stored` elements."""
     if not len(indptr):
         raise ValueError("indptr: expected an element at least, got none")
-    magnitudes = np.abs(values)
-    bad = ~(magnitudes <= limit)
-    lengths = np.diff(indptr)
-    walks = indptr[0] >= 0 and bool((lengths >= 0).all()) and indptr[-1] <= len(values)
-    return (
-        int(bad.argmax()) if bad.any() else None,
-        bool((magnitudes < MIN_MAGNITUDE).any()),
-        int(lengths.max(initial=0)) if walks else -1,
-    )
+    rises = bool((indptr[1:] >= indptr[:-1]).all())
+    if not (rises and indptr[0] >= 0 and indptr[-1] <= stored):
+        raise ValueError("indptr: expected ends of rows that rise within the elements")
+
+
+def _screen(values: NDArray[np.float64], limit: float) -> tuple[int | None, bool]:
+    """The index of the first value that is larger than `limit`, in magnitude, or not a number, None
+    if none is; where none is, True if one is so small that it counts as 0.
+    """
+    small = False
+    for start in range(0, len(values), _BLOCK):
+        magnitudes = np.abs(values[start : start + _BLOCK])
+        if not magnitudes.max() <= limit:  # nan is not
+            return start + int((~(magnitudes <= limit)).argmax()), False
+        small = small or bool(magnitudes.min() < MIN_MAGNITUDE)
+    return None, small
 
 
 def _refuse(
@@ -194,10 +276,10 @@ def _refuse(
     raise SampleError(f"expected {wanted}, got {data[k]}", (row, int(columns[k])), root="X")
 
 
-def with_targets(
-    rows: Columns, y: ArrayLike, sample_weight: ArrayLike | None, bounds: Bounds = UNBOUNDED
-) -> Columns:
-    """`rows` with the labels `y` and the importances `sample_weight`, [n] each.
+def targets_of(
+    n: int, y: ArrayLike, sample_weight: ArrayLike | None, bounds: Bounds = UNBOUNDED
+) -> Targets:
+    """The labels `y` and the importances `sample_weight` of n rows, [n] each.
 
     y: text, integers, booleans or floats that are integers, [n] or [n, 1]; or lists of these, the
     sets of labels of a multilabel model.
@@ -205,10 +287,10 @@ def with_targets(
     Raises SampleError for a value that is no label, or an importance outside the `bounds`,
     ValueError for another number of them than of rows.
     """
-    table, ids = _labels(y, len(rows))
+    table, ids = _labels(y, n)
     if sample_weight is None:
-        return replace(rows, label_table=table, label_ids=ids)
-    importances = _vector("sample_weight", sample_weight, len(rows))
+        return Targets(table, ids, np.ones(n))
+    importances = _vector("sample_weight", sample_weight, n)
     limit = MAX_MAGNITUDE if bounds.clips else bounds.importance
     bad = ~((importances >= 0) & (importances <= limit))
     if bad.any():
@@ -219,8 +301,7 @@ def with_targets(
             root="sample_weight",
         )
     importances = np.where(importances < MIN_MAGNITUDE, 0.0, importances)
-    importances = np.minimum(importances, bounds.importance)
-    return replace(rows, label_table=table, label_ids=ids, importances=importances)
+    return Targets(table, ids, np.minimum(importances, bounds.importance))
 
 
 def _labels(y: Any, n: int) -> tuple[list[AnyLabel], NDArray[np.int32]]:

@@ -11,14 +11,20 @@ from typing import Any, Protocol
 
 import msgpack
 import numpy as np
-from numpy.typing import NDArray
 
 from onlinesvm.config import Limits
-from onlinesvm.data.batch import BatchColumns, Columns, Features
+from onlinesvm.data.batch import BatchColumns, Features
 from onlinesvm.data.bounds import Bounds
 from onlinesvm.data.codec import pack_array
 from onlinesvm.data.label import Written
-from onlinesvm.data.matrix import array_of, columns_of, is_matrix, label_column
+from onlinesvm.data.matrix import (
+    ColumnsDecoder,
+    array_of,
+    columns_of,
+    is_matrix,
+    label_column,
+    rows_of_columns,
+)
 from onlinesvm.data.pieces import Decoded, Pieces
 from onlinesvm.data.rows import TWO_WAYS, is_rows, names_of_array, one_row, samples_of
 from onlinesvm.errors import Path, SampleError, format_path
@@ -65,7 +71,7 @@ Sample = tuple[Features, Written | Worse] | tuple[Features, Written | Worse, flo
 _PIECE_BYTES = 2 * 2**20
 
 
-class Decoder(Protocol):
+class Decoder(ColumnsDecoder, Protocol):
     """A kernel, as far as it is needed here."""
 
     def decode(
@@ -78,9 +84,6 @@ class Decoder(Protocol):
         most_made: int = PIECE_FEATURES,
         pairs: bool = False,
     ) -> Decoded: ...
-    def screen_matrix(
-        self, indptr: NDArray[Any], values: NDArray[np.float64], limit: float
-    ) -> tuple[int | None, bool, int]: ...
 
 
 def learn_batches(
@@ -132,14 +135,14 @@ def predict_batches(
 
 def rows_to_score(
     given: Any, kernel: Decoder, limits: Limits, extractor: Any = None
-) -> Iterator[Decoded | Columns]:
+) -> Iterator[Decoded]:
     """Samples, a matrix or a frame as rows to score; `onlinesvm.data.rows` has the rule.
 
     Raises as `learn_batches` and `columns_of` do.
     """
     if is_matrix(given):
         bounds = Bounds.of(limits, labelled=False)
-        yield columns_of(given, limits, kernel.screen_matrix, bounds)
+        yield rows_of_columns(columns_of(given, limits, bounds), kernel)
     else:
         yield from predict_batches(given, kernel, limits, extractor)
 

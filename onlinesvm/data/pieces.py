@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import numpy as np
+
 from onlinesvm.data.batch import BatchColumns
 from onlinesvm.data.label import AnyLabel
 
-__all__ = ["Decoded", "Pieces", "in_pieces"]
+__all__ = ["Decoded", "Pieces", "in_pieces", "parts"]
 
 
 class Pieces:
@@ -45,6 +47,24 @@ class Pieces:
 
 
 Decoded = BatchColumns | Pieces
+SAMPLE = 4  # a sample takes as long as so many features, beside its own
+
+
+def parts(rows: Decoded, most: int) -> Iterator[BatchColumns]:
+    """`rows` in parts of about `most` features, at least one; a sample is never divided."""
+    if not isinstance(rows, Pieces) and rows.indptr[-1] + SAMPLE * len(rows) <= most:
+        yield rows
+        return
+    for piece in in_pieces(rows):
+        # Samples and features before each sample; parts of about the same size.
+        ends = np.asarray(piece.indptr) + SAMPLE * np.arange(len(piece) + 1)
+        count = -(-int(ends[-1]) // most)
+        places = np.searchsorted(ends, np.arange(1, count) * (ends[-1] / count))
+        first = 0
+        for stop in (*dict.fromkeys(places.tolist()), len(piece)):
+            if stop > first:
+                yield piece.part(first, stop)
+                first = stop
 
 
 def in_pieces(rows: Any) -> Iterable[Any]:

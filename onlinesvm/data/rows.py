@@ -19,7 +19,7 @@ import numpy as np
 
 from onlinesvm.data.batch import Features
 from onlinesvm.data.frames import is_frame, named_rows
-from onlinesvm.data.matrix import array_of, columns_of, is_matrix, screen_matrix
+from onlinesvm.data.matrix import array_of, columns_of, is_matrix
 from onlinesvm.errors import Path, SampleError, format_path
 
 __all__ = ["TWO_WAYS", "is_rows", "names_of_array", "one_row", "rows_of", "samples_of"]
@@ -63,8 +63,8 @@ def rows_of(given: Any) -> Iterator[dict[bytes, float]]:
     """The rows of a matrix or frame as mappings from name to value, zeros left out."""
     if is_frame(given):
         return named_rows(given).samples()
-    columns = columns_of(given, None, screen_matrix)
-    return (_summed(columns.features(i)) for i in range(len(columns)))
+    columns = columns_of(given, None)
+    return (_summed(columns.features(i)) for i in range(columns.samples))
 
 
 def one_row(given: Any, path: Path) -> dict[bytes, float]:

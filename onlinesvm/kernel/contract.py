@@ -1,12 +1,12 @@
 """The contract of a kernel: the names that both define, and no others.
 
-A kernel module defines the 14 names of MODULE. Its lookups, rules, metrics, learners of many
+A kernel module defines the 15 names of MODULE. Its lookups, rules, metrics, learners of many
 classes, views and extractors have the members of the protocols below, which share names for like
-things: 46 different names in all. A test holds both kernels to exactly these. The python kernel is
+things: 55 different names in all. A test holds both kernels to exactly these. The python kernel is
 the readable reference; it specifies them.
 
-*Rows* are a decoded batch of the kernel, Pieces of a large one, or Columns of a matrix. All are
-rows of names; Pieces never come to the kernel as they are.
+*Rows* are a decoded batch of the kernel, or Pieces of a large one, which never come to the kernel
+as they are.
 """
 
 from __future__ import annotations
@@ -18,20 +18,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm.config import LearnerConfig, Limits
-from onlinesvm.data.batch import CSR, BatchColumns, Columns
+from onlinesvm.data.batch import CSR, BatchColumns
 from onlinesvm.data.label_sets import LabelSets, LearnedSets
 from onlinesvm.data.learned import Learned
+from onlinesvm.data.matrix import Targets
 from onlinesvm.data.pieces import Decoded, Pieces
+from onlinesvm.data.sweep import Sweep
 from onlinesvm.model.rules.layout import Layout
 from onlinesvm.text.constants import PIECE_FEATURES
 from onlinesvm.text.options import TextOptions
 
 __all__ = [
-    "MEMBERS", "MODULE", "Kernel", "KernelExtracted", "KernelExtractor", "KernelLookup",
-    "KernelMetrics", "KernelMulticlass", "KernelMultilabel", "KernelRule", "KernelView", "Rows",
+    "MEMBERS", "MODULE", "Kernel", "KernelDecoding", "KernelExtracted", "KernelExtractor",
+    "KernelLookup", "KernelMetrics", "KernelMulticlass", "KernelMultilabel", "KernelRule",
+    "KernelView", "Rows",
 ]  # fmt: skip
 
 MODULE = (
+    "Decoding",
     "Extractor",
     "NAME",
     "RULES",
@@ -40,12 +44,12 @@ MODULE = (
     "Multiclass",
     "Multilabel",
     "decode",
+    "decode_columns",
     "encode",
     "learn",
     "parse_block",
     "score",
     "score_fixed",
-    "screen_matrix",
 )
 
 # Of each kind of object, the public members.
@@ -55,6 +59,8 @@ MEMBERS = {
         "entered",
         "id",
         "ids",
+        "join",
+        "last",
         "left_out",
         "max_features",
         "name_bytes",
@@ -62,34 +68,40 @@ MEMBERS = {
         "refused",
         "reserve",
         "restore",
+        "sweep",
         "view",
     ),
     "Rule": (
         "enter",
         "feature",
         "learn",
-        "prune",
+        "move",
+        "open_gap",
         "reserve",
         "restore",
         "score",
+        "strengths",
         "view",
         "weights",
     ),
     "Metrics": ("dump", "observe", "probabilities", "reserve", "restore"),
     "Multiclass": (
-        "coefficients", "drop", "feature", "learn", "max_labels", "max_labels_per_feature",
-        "probabilities", "prune", "reserve", "restore", "score", "states", "view",
+        "coefficients", "drop", "enter", "feature", "learn", "max_labels", "max_labels_per_feature",
+        "move", "open_gap", "probabilities", "reserve", "restore", "score", "states", "strengths",
+        "texts", "view",
     ),
     "Multilabel": (
-        "coefficients", "drop", "feature", "learn", "max_labels", "max_labels_per_feature",
-        "probabilities", "prune", "reserve", "restore", "score", "states", "threshold", "view",
+        "coefficients", "drop", "enter", "feature", "learn", "max_labels", "max_labels_per_feature",
+        "move", "open_gap", "probabilities", "reserve", "restore", "score", "states", "strengths",
+        "texts", "threshold", "view",
     ),
     "View": ("arrays", "close", "scalars"),
+    "Decoding": ("step",),
     "Extractor": ("check", "extract", "options", "reads_maps", "reads_text"),
 }  # fmt: skip
 
 # `Any` stands for the kernel's own batch.
-Rows = BatchColumns | Columns | Pieces
+Rows = BatchColumns | Pieces
 Arrays = Mapping[str, NDArray[np.generic]]
 
 
@@ -122,8 +134,21 @@ class KernelLookup(Protocol):
     def left_out(self, batch: Any) -> list[int]: ...
     def __len__(self) -> int: ...
     def id(self, name: bytes) -> int: ...
-    def ids(self, rows: Any, *, grow: bool = False, first: int = 0) -> CSR: ...
+    @property
+    def last(self) -> int: ...
+    @property
+    def sweep(self) -> Sweep | None: ...
+    def ids(
+        self,
+        rows: Any,
+        *,
+        grow: bool = False,
+        first: int = 0,
+        stop: int | None = None,
+        tagged: bool = False,
+    ) -> CSR: ...
     def entered(self) -> tuple[int, bytes]: ...
+    def join(self, lengths: NDArray[np.uint32], names: NDArray[np.uint8]) -> NDArray[np.int32]: ...
     def reserve(self, parts: Iterable[Any]) -> int: ...
     def prune(self, kept: NDArray[np.bool_]) -> None: ...
     def view(self) -> KernelView: ...
@@ -132,6 +157,7 @@ class KernelLookup(Protocol):
         lengths: NDArray[np.uint32],
         names: NDArray[np.uint8],
         categories: Sequence[tuple[bytes, int]] = (),
+        sweep: tuple[int, int] | None = None,
     ) -> None: ...
 
 
@@ -143,8 +169,10 @@ class KernelRule(Protocol):
     def score(self, csr: CSR) -> NDArray[np.float64]: ...
     def weights(self, n: int) -> tuple[NDArray[np.float64], float]: ...
     def feature(self, id: int) -> tuple[float, int | None]: ...
-    def reserve(self, n: int, *, prune: bool = False) -> None: ...
-    def prune(self, n: int, keep_ids: Any, remaining: int) -> NDArray[np.bool_]: ...
+    def reserve(self, n: int) -> None: ...
+    def strengths(self, ids: NDArray[np.int32]) -> NDArray[np.float64]: ...
+    def move(self, to: int, first: int, kept: NDArray[np.bool_]) -> None: ...
+    def open_gap(self, first: int, n: int, gap: int) -> None: ...
     def view(self, n: int) -> KernelView: ...
     def restore(self, arrays: Arrays, scalars: Mapping[str, Any]) -> None: ...
 
@@ -181,12 +209,23 @@ class KernelMultilabel(Protocol):
     def probabilities(self, scores: NDArray[np.float32]) -> NDArray[np.float64]: ...
     def feature(
         self, id: int
-    ) -> tuple[NDArray[np.int32], NDArray[np.float32], tuple[float, int, int, int]]: ...
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32], tuple[float, int, int, int, int]]: ...
+    def enter(self, first: int, tags: bytes) -> None: ...
+    @property
+    def texts(self) -> tuple[int, ...]: ...
     def drop(self, label: int) -> None: ...
     def reserve(self, csr: CSR, labels: LabelSets, n: int = 0) -> None: ...
-    def prune(self, n: int, keep_ids: Any, remaining: int) -> NDArray[np.bool_]: ...
+    def strengths(self, ids: NDArray[np.int32]) -> NDArray[np.float64]: ...
+    def move(self, to: int, first: int, kept: NDArray[np.bool_]) -> None: ...
+    def open_gap(self, first: int, n: int, gap: int) -> None: ...
     def view(self, n: int) -> KernelView: ...
     def restore(self, arrays: Arrays, scalars: Mapping[str, Any]) -> None: ...
+
+
+class KernelDecoding(Protocol):
+    """A body that is decoded in steps. `onlinesvm.data.codec.Decoding` specifies it."""
+
+    def step(self, most: int) -> Decoded | None: ...
 
 
 class KernelExtracted(Protocol):
@@ -235,10 +274,15 @@ class KernelMulticlass(Protocol):
     def probabilities(self, scores: NDArray[np.float32]) -> NDArray[np.float64]: ...
     def feature(
         self, id: int
-    ) -> tuple[NDArray[np.int32], NDArray[np.float32], tuple[float, int, int, int]]: ...
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32], tuple[float, int, int, int, int]]: ...
+    def enter(self, first: int, tags: bytes) -> None: ...
+    @property
+    def texts(self) -> tuple[int, ...]: ...
     def drop(self, label: int) -> None: ...
     def reserve(self, csr: CSR, labels: Any, n: int = 0) -> None: ...
-    def prune(self, n: int, keep_ids: Any, remaining: int) -> NDArray[np.bool_]: ...
+    def strengths(self, ids: NDArray[np.int32]) -> NDArray[np.float64]: ...
+    def move(self, to: int, first: int, kept: NDArray[np.bool_]) -> None: ...
+    def open_gap(self, first: int, n: int, gap: int) -> None: ...
     def view(self, n: int) -> KernelView: ...
     def restore(self, arrays: Arrays, scalars: Mapping[str, Any]) -> None: ...
 
@@ -266,6 +310,17 @@ class Kernel(Protocol):
     def Multilabel(  # noqa: N802 - a class there
         self, bias: bool, max_labels: int, max_labels_per_feature: int, layout: Any
     ) -> KernelMultilabel: ...
+    def Decoding(  # noqa: N802 - a class there
+        self,
+        body: bytes | memoryview,
+        limits: Limits,
+        *,
+        labelled: bool,
+        extractor: Any = None,
+        most_made: int = PIECE_FEATURES,
+        pairs: bool = False,
+        learnable: bool = False,
+    ) -> KernelDecoding: ...
     def decode(
         self,
         body: bytes | memoryview,
@@ -281,9 +336,13 @@ class Kernel(Protocol):
     def parse_block(
         self, parser: Any, block: bytes, start: int, room: Any, *, skip_bad: bool = False
     ) -> Any: ...
-    def screen_matrix(
-        self, indptr: NDArray[Any], values: NDArray[np.float64], limit: float
-    ) -> tuple[int | None, bool, int]: ...
+    def decode_columns(
+        self,
+        indptr: NDArray[np.int64],
+        columns: NDArray[Any],
+        data: NDArray[np.float64],
+        targets: Targets | None,
+    ) -> BatchColumns: ...
     def learn(
         self,
         lookup: Any,
@@ -293,6 +352,7 @@ class Kernel(Protocol):
         signs: Any,
         weights: Any,
         first: int = 0,
+        stop: int | None = None,
     ) -> NDArray[np.float64]: ...
     def score(self, lookup: Any, rule: Any, rows: Any) -> NDArray[np.float64]: ...
     def score_fixed(

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onlinesvm.data.batch import Batch, Columns
-from onlinesvm.data.codec import decode, encode
-from onlinesvm.data.matrix import screen_matrix
+from onlinesvm.data.batch import Batch
+from onlinesvm.data.codec import Decoding, decode, encode
+from onlinesvm.data.matrix import decode_columns
+from onlinesvm.data.sweep import check_rows
 from onlinesvm.metrics.monitor import Metrics
-from onlinesvm.model.lookup import Lookup, check_first
+from onlinesvm.model.lookup import Lookup
 from onlinesvm.model.margins import score_fixed, vector_of
 from onlinesvm.model.rules import RULES, Rule
 from onlinesvm.model.rules.multiclass import Multiclass
@@ -20,6 +21,7 @@ from onlinesvm.readers.parsing import parse_block
 from onlinesvm.text.records import Extractor
 
 __all__ = [
+    "Decoding",
     "Extractor",
     "NAME",
     "RULES",
@@ -28,12 +30,12 @@ __all__ = [
     "Multiclass",
     "Multilabel",
     "decode",
+    "decode_columns",
     "encode",
     "learn",
     "parse_block",
     "score",
     "score_fixed",
-    "screen_matrix",
 ]
 
 NAME = "python"
@@ -43,39 +45,38 @@ def learn(
     lookup: Lookup,
     rule: Rule,
     metrics: Metrics,
-    rows: Batch | Columns,
+    rows: Batch,
     signs: Any,
     weights: Any,
     first: int = 0,
+    stop: int | None = None,
 ) -> NDArray[np.float64]:
-    """Learn `rows` from row `first` on: enter new names, update the rule, observe the margins.
+    """Learn the rows `first` … `stop` − 1, None for all: enter new names, update the rule, observe
+    the margins.
 
     signs: −1.0 or +1.0, [n]. weights: the importances that the rule learns by, [n]; None for those
-    of the rows, by which the metrics observe. Where the lookup prunes, learning ends before a row
-    that it has to be pruned for. Memory is reserved before anything changes.
+    of the rows, by which the metrics observe. Memory is reserved before anything changes.
 
-    Returns the margins before each update, float64: one for each row that was learned. Raises
+    Returns the margins before each update, float64[stop − first]. Raises
     MemoryError, ValueError for rows that cannot be walked and for other numbers of signs or
     weights; nothing has changed then.
     """
     n = len(rows)
-    check_first(first, n)
+    stop = check_rows(first, stop, n)
     signs = vector_of("signs", signs, n)
     if weights is not None:
         weights = vector_of("weights", weights, n)
-    if isinstance(rows, Columns):
-        rows.check()
     rule.reserve(lookup.reserve((rows,)))
-    csr = lookup.ids(rows, grow=True, first=first)
+    csr = lookup.ids(rows, grow=True, first=first, stop=stop)
     rule.enter(*lookup.entered())
-    learned = slice(first, first + len(csr.indptr) - 1)
-    importances = np.ones(n) if rows.importances is None else rows.importances
+    learned = slice(first, stop)
+    importances = vector_of("importances", rows.importances, n)
     weights = importances if weights is None else weights
     margins = rule.learn(csr, signs[learned], weights[learned])
     metrics.observe(margins, signs[learned], importances[learned])
     return margins
 
 
-def score(lookup: Lookup, rule: Rule, rows: Batch | Columns) -> NDArray[np.float64]:
+def score(lookup: Lookup, rule: Rule, rows: Batch) -> NDArray[np.float64]:
     """The margins of `rows`, float64[n]; changes nothing."""
     return rule.score(lookup.ids(rows))

@@ -33,7 +33,7 @@ Hauskrecht 2015), each sample counting 0.9999 times the one after it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from onlinesvm.metrics.constants import CALIBRATION_BINS as BINS
 from onlinesvm.metrics.constants import CALIBRATION_CUT as CUT
@@ -50,7 +50,7 @@ from onlinesvm.metrics.constants import LARGEST_GAIN
 from onlinesvm.metrics.constants import RECENT_GROWTH as GROWTH
 from onlinesvm.metrics.fpmath import sigmoid
 
-__all__ = ["BINS", "Calibration", "index", "rising"]
+__all__ = ["BINS", "Calibration", "index", "rising", "shares"]
 
 
 class Calibration:
@@ -163,6 +163,11 @@ class Calibration:
             off += abs(self._bins[k + 1] - self._bins[k + 2])
         return off / weight if weight > 0.0 else None
 
+    @property
+    def reliability(self) -> list[list[float]]:
+        """Of each bin that has samples: weight, mean probability, share of +1."""
+        return shares(self._bins, self._gain)
+
     def numbers(self) -> Iterator[float]:
         """The state."""
         yield from (self._count, *self._line, *self._covariance, *self._mean, *self._group)
@@ -193,6 +198,17 @@ def rising(positive: list[float], weight: list[float]) -> list[float]:
             one, of, count = before + one, of_before + of, more + count
         pools.append((one, of, count))
     return [one / of for one, of, count in pools for _ in range(count)]
+
+
+def shares(bins: Sequence[float], gain: float) -> list[list[float]]:
+    """Of each of `bins`, three sums end to end, that is not empty: weight over `gain`, and the
+    others over the weight.
+    """
+    return [
+        [weight / gain, probability / weight, truth / weight]
+        for weight, probability, truth in zip(bins[::3], bins[1::3], bins[2::3], strict=True)
+        if weight > 0.0
+    ]
 
 
 def index(at: float, last: int) -> int:

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from onlinesvm.metrics.calibration import shares
 from onlinesvm.metrics.constants import CALIBRATION_BINS as BINS
 from onlinesvm.metrics.constants import LARGEST_GAIN
 from onlinesvm.metrics.constants import RECENT_GROWTH as GROWTH
@@ -226,6 +227,12 @@ class ClassMetrics:
             recent_f1,
             rival if rival >= 0 else None,
         )
+
+    def reliability(self) -> list[list[float]]:
+        """Of each bin of the predicted label's probability: weight, mean probability, share of
+        right predictions.
+        """
+        return shares(self._bins.tolist(), self._gain)
 
     def confusion(self) -> tuple[list[int], Numbers]:
         """The frequent labels, and the recent weights of samples by label and prediction, [n + 1,

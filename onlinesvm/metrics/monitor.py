@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,7 +13,10 @@ from onlinesvm.metrics.constants import LARGEST_GAIN
 from onlinesvm.metrics.drift import Drift
 from onlinesvm.metrics.progressive import TOTALS, observe
 
-__all__ = ["DRIFTS", "NAMES", "PARTS", "SIZE", "Metrics", "check_state", "report"]
+__all__ = [
+    "DRIFTS", "NAMES", "PARTS", "SIZE", "Metrics", "check_state", "confusion", "reliability",
+    "report",
+]  # fmt: skip
 
 
 class Metrics:
@@ -81,12 +84,8 @@ def check_state(numbers: NDArray[np.float64]) -> None:
     totals, numbers = numbers[: len(TOTALS)], numbers[len(TOTALS) :]
     if not bool((totals >= 0.0).all() and np.isfinite(totals).all()):
         raise ValueError("metrics: totals: expected finite numbers from 0")
-    for name, (part, low, high) in PARTS.items():
-        if not bool(((numbers[part] >= low) & (numbers[part] <= high)).all()):  # nan neither
-            raise ValueError(
-                f"metrics: {name}: expected numbers from {low:g} to {high:g},"
-                f" got {numbers[part].min():g} to {numbers[part].max():g}"
-            )
+    if not bool(((numbers >= _LOW) & (numbers <= _HIGH)).all()):  # nan neither
+        _refuse(numbers)
     if numbers[0] != np.floor(numbers[0]):
         raise ValueError(f"metrics: samples: expected a whole number, got {numbers[0]:g}")
     for name, part in (("covariance", _COVARIANCE), ("information", _INFORMATION)):
@@ -116,6 +115,17 @@ def check_state(numbers: NDArray[np.float64]) -> None:
         )
 
 
+def _refuse(numbers: NDArray[np.float64]) -> NoReturn:
+    """Raise ValueError for the first part that is out of its bounds."""
+    for name, (part, low, high) in PARTS.items():
+        if not bool(((numbers[part] >= low) & (numbers[part] <= high)).all()):
+            raise ValueError(
+                f"metrics: {name}: expected numbers from {low:g} to {high:g},"
+                f" got {numbers[part].min():g} to {numbers[part].max():g}"
+            )
+    raise AssertionError("expected a part out of its bounds")
+
+
 def report(numbers: NDArray[np.float64]) -> dict[str, Any]:
     """The figures of a dump, by the names that `stats` has for them; None where unknown."""
     metrics = Metrics(0.0)
@@ -128,6 +138,21 @@ def report(numbers: NDArray[np.float64]) -> dict[str, Any]:
     figures["drifts"] = int(metrics._drift.count)
     figures["samples_since_drift"] = metrics._drift.last
     return figures
+
+
+def reliability(numbers: NDArray[np.float64]) -> list[list[float]]:
+    """The bins of a dump's calibration; see `Calibration.reliability`."""
+    metrics = Metrics(0.0)
+    metrics.restore(numbers)
+    return metrics._calibration.reliability
+
+
+def confusion(numbers: NDArray[np.float64]) -> list[list[float]]:
+    """The recent weights of a dump's samples by side, −1 first, and predicted side, [2, 2]."""
+    metrics = Metrics(0.0)
+    metrics.restore(numbers)
+    tp, fp, tn, fn = metrics._confusion.recent
+    return [[tn, fp], [fn, tp]]
 
 
 SIZE = len(Metrics(0.0).dump())
@@ -160,5 +185,17 @@ PARTS: dict[str, tuple[slice, float, float]] = {
     "area's histograms": (slice(120, SIZE - len(TOTALS) - 6), 0.0, 1e200),
     "drift": (slice(SIZE - len(TOTALS) - 6, None), 0.0, 2.0**53),
 }
+
+
+def _bounds() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The least and the largest that each number of all parts may be."""
+    low, high = np.full(SIZE - len(TOTALS), -np.inf), np.full(SIZE - len(TOTALS), np.inf)
+    for part, least, most in PARTS.values():
+        low[part] = np.maximum(low[part], least)
+        high[part] = np.minimum(high[part], most)
+    return low, high
+
+
+_LOW, _HIGH = _bounds()
 # The names of a report.
 NAMES = tuple(report(Metrics(0.0).dump()))

@@ -95,10 +95,11 @@ class SetMetrics:
         for start, prefix in ((0, ""), (3, "recent_")):
             have, predicted, both = self._figures[start : start + 3]
             seen = have > 0.0
-            all_of = float(have.sum()) + float(predicted.sum())
+            some = seen | (predicted > 0.0)  # sums depend on how many zeros are between
+            all_of = float(have[some].sum()) + float(predicted[some].sum())
             f1 = 2.0 * both[seen] / (have[seen] + predicted[seen])
             figures[f"{prefix}micro_f1"] = (
-                2.0 * float(both.sum()) / all_of if all_of > 0.0 else None
+                2.0 * float(both[some].sum()) / all_of if all_of > 0.0 else None
             )
             figures[f"{prefix}macro_f1"] = float(f1.mean()) if seen.any() else None
         return figures

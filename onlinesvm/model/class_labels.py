@@ -232,10 +232,18 @@ class SetLabels(ClassLabels):
         return made
 
     def truths_of(self, rows: Labelled) -> LabelSets:  # type: ignore[override]
-        """The ids of each sample's labels, −1 for an unknown one."""
-        sets = [self.find(labels_in(entry)).tolist() for entry in rows.label_table]
+        """The ids of each sample's labels in the order of their texts, −1 for an unknown one.
+
+        The order in which they were written must not count: a table has each set once.
+        """
+        ordered = (sorted(labels_in(entry), key=_text) for entry in rows.label_table)
+        sets = [self.find(labels).tolist() for labels in ordered]
         chosen = np.asarray(rows.label_ids, np.int32).tolist()
         return LabelSets.of([sets[id] if id >= 0 else [] for id in chosen])
+
+
+def _text(label: Label) -> Key:
+    return label.text
 
 
 def labels_in(entry: AnyLabel) -> tuple[Label, ...]:

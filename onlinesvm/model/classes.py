@@ -19,11 +19,13 @@ from onlinesvm.metrics import monitor
 from onlinesvm.metrics.classes import ClassMetrics
 from onlinesvm.metrics.progressive import TOTALS, Progressive
 from onlinesvm.metrics.sets import SetMetrics
+from onlinesvm.model.given import Given, fresh_score, packed
 from onlinesvm.model.label_weights import LabelWeights
 from onlinesvm.model.rules.class_layout import EXPERTS, ClassLayout
 from onlinesvm.model.rules.constants import CLASS_BIRTH as BIRTH
 from onlinesvm.model.rules.hedge import experts
 from onlinesvm.model.rules.scale import counted
+from onlinesvm.model.rules.unit import Norms, idf, view_of
 from onlinesvm.model.view import View
 
 __all__ = ["ClassExplanation", "ClassHead", "Part"]
@@ -92,23 +94,29 @@ class ClassHead:
 
     # Learning.
 
-    def learn(self, csr: CSR, labels: Any, weights: Any, importances: Any) -> Any:
+    def learn(
+        self, csr: CSR, labels: Any, weights: Any, importances: Any, given: Given | None = None
+    ) -> Any:
         """Learn rows by `weights`, observe them by `importances`, [n] each; margins, float64[n].
+        given: observe them by what predicting gave.
 
         Raises ValueError for a label that is out of bounds or was dropped, MemoryError; nothing has
         changed then.
         """
         truths = np.ascontiguousarray(labels, dtype=np.int32)
         learned = self.rule.learn(csr, truths, weights)
-        right = learned.predicted == truths
+        seen = learned if given is None else given.of_labels(truths, self._known)
+        right = seen.predicted == truths
         # Right is what was predicted, also where scores are equal or a label is new.
-        margins = np.where(
-            right, np.maximum(learned.margins, SMALLEST), np.minimum(learned.margins, 0.0)
-        )
+        margins = np.where(right, np.maximum(seen.margins, SMALLEST), np.minimum(seen.margins, 0.0))
         importances = np.asarray(importances, dtype=np.float64)
         self.metrics.observe(margins, np.ones(len(margins)), importances)
-        self.by_label.observe(truths, learned.predicted, learned.confidences, importances)
+        self.by_label.observe(truths, seen.predicted, seen.confidences, importances)
         return learned.margins
+
+    @property
+    def _known(self) -> NDArray[np.bool_]:
+        return np.asarray(self.rule.states == KNOWN)
 
     def drop(self, label: int) -> None:
         """Drop a known label; its weights count as absent. Raises ValueError for another."""
@@ -160,6 +168,19 @@ class ClassHead:
         parts = [self.rule.probabilities(self.rule.score(piece)) for piece in self._pieces(csr)]
         return np.concatenate([np.empty((0, len(self.rule.states))), *parts])
 
+    def give(self, csr: CSR) -> list[bytes]:
+        """What predicting gives the rows, for their metrics once their labels come."""
+        fresh = fresh_score(self.rule.coefficients)
+        return [
+            part
+            for piece in self._pieces(csr)
+            for part in self._give(self.rule.score(piece), fresh)
+        ]
+
+    def _give(self, scores: NDArray[np.float32], fresh: float) -> list[bytes]:
+        shares = self.rule.probabilities(scores).max(axis=1, initial=0.0)
+        return packed(shares.tolist(), scores, fresh, thresholds=False)
+
     # Explanations.
 
     def explain(self, csr: CSR, label: int, other: int | None = None) -> ClassExplanation:
@@ -172,30 +193,31 @@ class ClassHead:
             if not (0 <= k < len(states) and states[k] == KNOWN):
                 raise ValueError(f"label: expected a known one, got {k}")
         scores = self.rule.score(csr.rows(0, 1))[0].tolist()
-        c = self.rule.coefficients
+        c, texts = self.rule.coefficients, self.rule.texts
         elements = list(zip(csr.indices.tolist(), csr.data.tolist(), strict=True))
         elements = elements[: int(csr.indptr[1])]
-        features = [self.rule.feature(id) if id else None for id, _ in elements]
-        scales, norm2 = [], 0.0
-        for (_, value), feature in zip(elements, features, strict=True):
-            s2, age, run, _ = feature[2] if feature else (0.0, 0, 0, 0)
-            scale = math.sqrt(counted(s2, age, run, value)[0]) if value else 1.0
-            scales.append(scale)
-            norm2 += (value / scale) ** 2
-        bias = self._weight(self.rule.feature(0), c, label, other)
-        norm2 += 1.0 if self.has_bias else 0.0
-        norm = math.sqrt(norm2) if norm2 else 1.0
+        features = [self.rule.feature(id) if id > 0 else None for id, _ in elements]
+        norms, factors = Norms(), []  # factors: of each value, what it is multiplied by
+        for (id, value), feature in zip(elements, features, strict=True):
+            s2, age, run, seen, tag = feature[2] if feature else (0.0, 0, 0, 0, -id)
+            if value:
+                scale = math.sqrt(counted(s2, age, run, value)[0])
+                factors.append((idf(tag, seen, texts) / scale, view_of(tag)))
+                norms.add(view_of(tag), value * factors[-1][0])
+            else:
+                factors.append((0.0, view_of(tag)))
+        inverses, x = norms.inverses(self.has_bias)
+        bias = self._weight(self.rule.feature(0), c, label, other) * x
         parts = []
-        for (id, value), feature, scale in zip(elements, features, scales, strict=True):
+        for (id, value), feature, (factor, view) in zip(elements, features, factors, strict=True):
             weight, seen = 0.0, 0
             if feature is not None:
-                weight = self._weight(feature, c, label, other) / (scale * norm)
+                weight = self._weight(feature, c, label, other) * (factor * inverses[view])
                 seen = feature[2][3]
-            parts.append(Part(id, value, weight, weight * value, seen, seen > 0))
+            parts.append(Part(max(id, 0), value, weight, weight * value, seen, seen > 0))
         if other is None:
-            birth = float(c.sum()) * BIRTH
-            return ClassExplanation(scores[label], birth + bias / norm, parts)
-        return ClassExplanation(scores[label] - scores[other], bias / norm, parts)
+            return ClassExplanation(scores[label], float(c.sum()) * BIRTH + bias, parts)
+        return ClassExplanation(scores[label] - scores[other], bias, parts)
 
     @staticmethod
     def _weight(feature: Any, c: NDArray[np.float64], label: int, other: int | None) -> float:
@@ -270,7 +292,8 @@ class ClassHead:
         Raises ValueError where a part is missing or cannot be; nothing has changed then.
         """
         rest = dict(arrays)
-        learner = {name: rest.pop(name) for name in self.layout.arrays if name in rest}
+        names = (*self.layout.arrays, *self.layout.of_views)
+        learner = {name: rest.pop(name) for name in names if name in rest}
         numbers = rest.pop("progressive", None)
         if numbers is None:
             raise ValueError("progressive: expected an array, got none")

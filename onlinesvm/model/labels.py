@@ -164,6 +164,34 @@ class Labels:
             side = self._free(text)
         self._sides[text], self._names[side] = side, label.written
 
+    def join(self, stored: object) -> None:
+        """Take those of another dump too, of labels that began as these did.
+
+        Raises SnapshotError for what cannot be one, ConfigError for a label whose side another one
+        has; nothing has changed then.
+        """
+        other, made = self.copy(), self.copy()
+        other.restore(stored)
+        for side, name in sorted(other._names.items()):
+            text = label_of(name).text
+            mine = made._names.get(side)
+            if mine is not None and label_of(mine).text == text:
+                continue
+            is_refused = mine is not None or made._sides.get(text, side) != side
+            if is_refused and not made._shared:
+                raise ConfigError(
+                    f"labels: expected the two of the others, {made.expected()}, got"
+                    f" {other.expected()}; name both, --labels, or --task multiclass for more"
+                )
+            if is_refused:
+                made._names[side] = made._shared[side]
+                made._sides = {known: at for known, at in made._sides.items() if at != side}
+                continue
+            made._names[side] = name
+            if text in other._sides:
+                made._sides[text] = side
+        self.__dict__.update(made.__dict__)
+
     def dump(self) -> list[list[Any]]:
         """The labels as plain msgpack values: [label as written, side], side −1 first."""
         return [[packable(self._names[side]), side] for side in sorted(self._names)]

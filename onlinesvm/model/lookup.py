@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm.config import MAX_MAGNITUDE, MIN_MAGNITUDE
-from onlinesvm.data.batch import CSR, Batch, BatchColumns, Columns, Name
+from onlinesvm.data.batch import CSR, Batch, BatchColumns, Name
+from onlinesvm.data.sweep import Sweep, check_rows, check_sweep
 from onlinesvm.model.view import View
 from onlinesvm.text.categories import CountedFields, check_categories
 
-__all__ = ["PAD", "Lookup", "features_of", "name_bytes", "name_text", "prune_target"]
+__all__ = ["PAD", "Lookup", "features_of", "name_bytes", "name_text"]
 
 PAD = 0
 
@@ -59,31 +60,20 @@ def features_of(
     ]
 
 
-def prune_target(max_features: int) -> int:
-    """The number of features that a prune leaves: a quarter of the room is free then."""
-    return max_features - (max_features + 3) // 4
-
-
-def check_first(first: int, n: int) -> None:
-    """Raise ValueError unless `first` is one of n samples, or the end of them."""
-    if first > n:
-        raise ValueError(f"first: expected one of {n} samples, got {first}")
-
-
 class Lookup:
     """The Python kernel's lookup: a dict.
 
-    `max_features` bounds it: at the bound, new features are left out, and `refused` counts each
-    time that one is; unless it `prunes`, then room is made before a sample that has new ones.
-    `name_bytes`: those of all names.
+    `max_features` bounds the ids: at the bound, new features are left out, and `refused` counts
+    each time that one is. prunes: a `prune` may make room. `last`: the last id. `name_bytes`: those
+    of all names.
     """
 
     def __init__(self, max_features: int, prunes: bool = False) -> None:
         self.max_features = max_features
-        self.refused = self.name_bytes = 0
-        self._prunes = prunes
+        self.refused = self.name_bytes = self.last = 0
+        self.sweep: Sweep | None = None  # the prune under way
         self._ids: dict[bytes, int] = {}
-        self._names: list[bytes] = []  # by id from 1
+        self._names: list[bytes] = []  # in the order of their ids
         self._entered: list[int] = []  # the tags of the last of them
         self._fields = CountedFields()
 
@@ -94,40 +84,44 @@ class Lookup:
         """The id of `name`, PAD if it is unknown."""
         return self._ids.get(name, PAD)
 
-    def ids(self, rows: Batch | Columns, *, grow: bool = False, first: int = 0) -> CSR:
-        """`rows` over ids, from row `first` on. Duplicates are summed in order, at the place of the
-        first; each sum keeps the magnitudes of a value: beyond 1e50 it is 1e50 with its sign, below
-        1e−50 it is 0.
+    def ids(
+        self,
+        rows: Batch,
+        *,
+        grow: bool = False,
+        first: int = 0,
+        stop: int | None = None,
+        tagged: bool = False,
+    ) -> CSR:
+        """The rows `first` … `stop` − 1 over ids, None for all. Duplicates are summed in order, at
+        the place of the first; each sum keeps the magnitudes of a value: beyond 1e50 it is 1e50
+        with its sign, below 1e−50 it is 0.
 
-        Unknown features are PAD, and the lookup stays as it is. With `grow`, new features are
+        Unknown features are PAD, or with `tagged` the negative of their tag; the lookup stays as it
+        is. With `grow`, new features are
         entered; a row of importance 0 enters none. A cross of too many values is as if absent (see
-        `onlinesvm.text.categories`). Where the lookup prunes, growing ends before a
-        row whose new names would pass the bound: `prune`, then go on from there. Raises ValueError
-        for rows that cannot be walked and for a `first` beyond them.
+        `onlinesvm.text.categories`). Raises ValueError for other rows than there are.
         """
-        check_first(first, len(rows))
-        if isinstance(rows, Columns):
-            rows.check()
+        stop = check_rows(first, stop, len(rows))
         made: list[dict[int | bytes, float]] = []
-        marks = rows.marks if isinstance(rows, Batch) else {}
-        tags = rows.tags if isinstance(rows, Batch) else []
+        found: list[int] = []
+        marks, tags = rows.marks, rows.tags
         if grow:
             self._entered = []
-        for i in range(first, len(rows)):
+        for i in range(first, stop):
             row: dict[int | bytes, float] = {}
-            growing = grow and (rows.importances is None or rows.importances[i] > 0)
-            if growing and self._prunes and self._overflows(rows, i):
-                break
+            growing = grow and rows.importances[i] > 0
             left_out = self._left_out(rows, i) if marks else ()
             for j, (name, value) in enumerate(rows.features(i), int(rows.indptr[i])):
                 if j in left_out:
                     continue
                 id = self._ids.get(name)
                 if id is None and growing:
-                    if len(self._ids) >= self.max_features:
+                    if self.last >= self.max_features:
                         self.refused += 1
                         continue
-                    id = self._ids[name] = len(self._ids) + 1
+                    self.last += 1
+                    id = self._ids[name] = self.last
                     self._names.append(name)
                     self.name_bytes += len(name)
                     if tags:
@@ -135,16 +129,19 @@ class Lookup:
                     if len(marks.get(j, ())) == 1:
                         self._fields.add(*marks[j])
                 key = id or name  # a name without an id stands for itself
-                row[key] = _bounded(row[key] + value) if key in row else value
+                if key not in row:
+                    row[key] = value
+                    found.append(id or (-tags[j] if tagged and tags else PAD))
+                else:
+                    row[key] = _bounded(row[key] + value)
             made.append(row)
-        return _csr(made)
+        return _csr(made, found)
 
     def left_out(self, batch: Batch) -> list[int]:
         """The features of `batch` that are crosses of too many values, as it stands."""
         return [j for i in range(len(batch)) for j in sorted(self._left_out(batch, i))]
 
-    def _left_out(self, batch: Batch | Columns, i: int) -> set[int]:
-        assert isinstance(batch, Batch)
+    def _left_out(self, batch: Batch, i: int) -> set[int]:
         features = range(batch.indptr[i], batch.indptr[i + 1])
         marks = {j: batch.marks[j] for j in features if j in batch.marks}
         return {
@@ -160,64 +157,95 @@ class Lookup:
         """The first of the ids that the last call of `ids` entered, and the tags of all of them; no
         tags where all are 0. For `Rule.enter`.
         """
-        return len(self._ids) - len(self._entered) + 1, bytes(self._entered)
-
-    def _overflows(self, rows: Batch | Columns, i: int) -> bool:
-        """True if a prune has to make room for row `i`, and features that it lacks can leave."""
-        names = {name for name, _ in rows.features(i)}
-        known = sum(name in self._ids for name in names)
-        fresh, count = len(names) - known, len(self._ids)
-        remaining = prune_target(self.max_features)
-        return fresh > 0 and count + fresh > self.max_features and count > max(remaining, known)
+        return self.last - len(self._entered) + 1, bytes(self._entered)
 
     def prune(self, kept: NDArray[np.bool_]) -> None:
-        """Drop the names for which `kept`, by id from 1, is false. The others get ids 1, 2, … in
-        the old order. Raises ValueError for another number of `kept` than of names.
-        """
-        if len(kept) != len(self._names):
-            raise ValueError(f"kept: expected {len(self._names)} elements, got {len(kept)}")
-        self._names = [name for name, stays in zip(self._names, kept, strict=True) if stays]
-        self._ids = {name: i for i, name in enumerate(self._names, 1)}
-        self.name_bytes = sum(map(len, self._names))
+        """Look at the next ids, as many as `kept` has: drop the names for which it is false, and
+        give the others the lowest free ids, in the old order. Begins a prune if none is under way;
+        it ends with the last id, and the ids that are free by then can be given again.
 
-    def reserve(self, parts: Iterable[Batch | Columns]) -> int:
+        Raises ValueError for more than there are, MemoryError, and nothing has changed then.
+        """
+        low, first = self.sweep or Sweep(0, 1)
+        n, most = len(kept), self.last - first + 1
+        if not 0 < n <= most:
+            raise ValueError(f"kept: expected 1 to {most} elements, got {n}")
+        names = self._names[low : low + n]
+        stay = [name for name, stays in zip(names, kept.tolist(), strict=True) if stays]
+        self._names[low : low + n] = stay
+        for name in names:
+            del self._ids[name]
+        for name in stay:
+            low += 1
+            self._ids[name] = low
+        self.name_bytes += sum(map(len, stay)) - sum(map(len, names))
+        self.sweep = Sweep(low, first + n)
+        if first + n > self.last:
+            self.sweep, self.last = None, low
+
+    def reserve(self, parts: Iterable[Batch]) -> int:
         """Reserve memory for all names of `parts`, as if all were new, so that growing by them
         cannot fail. A dict cannot reserve; the native lookup can.
 
         Returns the largest id that they can bring, for the rule's `reserve`. Raises MemoryError,
         and nothing has changed then.
         """
-        names = sum(len(p.columns if isinstance(p, Columns) else p.names) for p in parts)
-        return min(len(self._ids) + names, max(len(self._ids), self.max_features))
+        names = sum(len(part.names) for part in parts)
+        return min(self.last + names, max(self.last, self.max_features))
 
     def view(self) -> View:
-        """The names by id as they are now: arrays of their `lengths`, uint32[n], and of their bytes
-        end to end, `names`, uint8[sum].
+        """The names in the order of their ids as they are now: arrays of their `lengths`,
+        uint32[n], and of their bytes end to end, `names`, uint8[sum].
         """
         lengths = np.fromiter(map(len, self._names), dtype=np.uint32, count=len(self._names))
         names = np.frombuffer(b"".join(self._names), dtype=np.uint8)
         return View({"lengths": lengths, "names": names}, {})
+
+    def join(self, lengths: NDArray[np.uint32], names: NDArray[np.uint8]) -> NDArray[np.int32]:
+        """The ids of names, as a view has them, int32[n]: new ones are entered up to
+        `max_features`, then they are PAD. Raises ValueError if the lengths do not fit.
+        """
+        ids = []
+        for name in _cut(lengths, names):
+            id = self._ids.get(name, PAD)
+            if not id and self.last < self.max_features:
+                self.last += 1
+                id = self._ids[name] = self.last
+                self._names.append(name)
+                self.name_bytes += len(name)
+            ids.append(id)
+        return np.array(ids, dtype=np.int32)
 
     def restore(
         self,
         lengths: NDArray[np.uint32],
         names: NDArray[np.uint8],
         categories: Sequence[tuple[bytes, int]] = (),
+        sweep: tuple[int, int] | None = None,
     ) -> None:
-        """Replace the names by those of a view, and the `categories`. Raises ValueError if two are
-        equal, or lengths do not fit.
+        """Replace the names by those of a view, the `categories`, and the prune under way. Raises
+        ValueError if two are equal, or the parts do not fit.
         """
-        total = int(lengths.sum(dtype=np.uint64))
-        if total != len(names):
-            raise ValueError(f"expected names of {total} bytes, got {len(names)}")
-        ends = np.cumsum(lengths, dtype=np.int64).tolist()
-        text = names.tobytes()
-        found = [text[start:end] for start, end in pairwise([0, *ends])]
-        ids = {name: i for i, name in enumerate(found, 1)}
+        found = _cut(lengths, names)
+        check_sweep(sweep, len(found))
+        low, gap = (0, 0) if sweep is None else (sweep[0], Sweep(*sweep).gap)
+        ids = {name: i if i <= low else i + gap for i, name in enumerate(found, 1)}
         if len(ids) != len(found):
             raise ValueError("expected distinct names, got one twice")
         self._fields = CountedFields(check_categories(categories))
-        self._ids, self._names, self.name_bytes = ids, found, total
+        self._ids, self._names, self.name_bytes = ids, found, len(names)
+        self.sweep = None if sweep is None else Sweep(*sweep)
+        self.last = len(found) + gap
+
+
+def _cut(lengths: NDArray[np.uint32], names: NDArray[np.uint8]) -> list[bytes]:
+    """The names that lie end to end. Raises ValueError if the lengths do not fit."""
+    total = int(lengths.sum(dtype=np.uint64))
+    if total != len(names):
+        raise ValueError(f"expected names of {total} bytes, got {len(names)}")
+    ends = np.cumsum(lengths, dtype=np.int64).tolist()
+    text = names.tobytes()
+    return [text[start:end] for start, end in pairwise([0, *ends])]
 
 
 def _bounded(total: float) -> float:
@@ -227,9 +255,8 @@ def _bounded(total: float) -> float:
     return min(max(total, -MAX_MAGNITUDE), MAX_MAGNITUDE)
 
 
-def _csr(rows: list[dict[int | bytes, float]]) -> CSR:
+def _csr(rows: list[dict[int | bytes, float]], indices: list[int]) -> CSR:
     indptr = np.zeros(len(rows) + 1, dtype=np.int64)
     np.cumsum([len(row) for row in rows], out=indptr[1:])
-    indices = [PAD if isinstance(key, bytes) else key for row in rows for key in row]
     data = [value for row in rows for value in row.values()]
     return CSR(indptr, np.array(indices, dtype=np.int32), np.array(data, dtype=np.float64))

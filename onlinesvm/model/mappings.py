@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from onlinesvm.data.batch import Name
+from onlinesvm.data.sweep import without_gap
 from onlinesvm.kernel.contract import KernelLookup, KernelRule, KernelView
 from onlinesvm.model.lookup import PAD, name_bytes, name_text
 
@@ -24,7 +25,7 @@ V = TypeVar("V", int, float)
 
 
 def names_of(view: KernelView) -> Iterator[bytes]:
-    """The names of a lookup's view, by id from 1."""
+    """The names of a lookup's view, in the order of their ids."""
     arrays = view.arrays()
     text, start = arrays["names"].data, 0
     for end in np.cumsum(arrays["lengths"], dtype=np.int64):
@@ -52,7 +53,7 @@ class _FeaturesView(Mapping[str, V], Generic[V]):
 
     @abstractmethod
     def _all(self) -> list[V]:
-        """The numbers of all features, by id from 1."""
+        """The numbers of all features, in the order of their ids."""
 
     def __getitem__(self, name: Name) -> V:
         try:
@@ -98,7 +99,9 @@ class LookupView(_FeaturesView[int]):
         return id
 
     def _all(self) -> list[int]:
-        return list(range(1, len(self._lookup) + 1))
+        ids = np.arange(1, self._lookup.last + 1)
+        found: list[int] = without_gap(ids, self._lookup.sweep).tolist()
+        return found
 
 
 class WeightsView(_FeaturesView[float]):
@@ -118,5 +121,6 @@ class WeightsView(_FeaturesView[float]):
         return self._rule.feature(id)[0]
 
     def _all(self) -> list[float]:
-        weights: list[float] = self._rule.weights(len(self._lookup))[0][1:].tolist()
-        return weights
+        weights = self._rule.weights(self._lookup.last)[0][1:]
+        found: list[float] = without_gap(weights, self._lookup.sweep).tolist()
+        return found

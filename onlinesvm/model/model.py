@@ -3,70 +3,64 @@
 One way to learn and one to score, for batches and matrices: columns → ids (lookup) → rule → margins
 → metrics. The kernel walks it in one call, except where rows are normalized before the rule.
 
-With ``max_features_policy="prune"`` a sample whose new names would pass the bound is preceded by a
-prune: features of smallest |weight| leave (of equal ones the lower id first; those of the sample
-stay) until a quarter of max_features is free, and the rest get ids 1, 2, … in their order. That
-depends on the samples alone, however they are batched. New names that do not fit even then are left
-out.
+With ``max_features_policy="prune"`` the weakest features of a full model leave, some thousand at a
+time: see `onlinesvm.model.pruning`.
 """
 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from threading import RLock
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm import kernel as kernels
 from onlinesvm.config import MANY_LABELS, MOST_LABELS, LearnerConfig, Limits
-from onlinesvm.data import matrix
-from onlinesvm.data.batch import CSR, Columns, stacked
+from onlinesvm.data.batch import CSR, stacked
 from onlinesvm.data.label import Written
 from onlinesvm.data.label_sets import LabelSets
 from onlinesvm.data.pieces import Decoded, Pieces
+from onlinesvm.data.pieces import parts as in_parts
+from onlinesvm.data.sweep import without_gap
 from onlinesvm.errors import ConfigError
-from onlinesvm.kernel.contract import KernelExtractor, Rows
+from onlinesvm.kernel.contract import KernelDecoding, KernelExtractor, Rows
 from onlinesvm.metrics.monitor import report
 from onlinesvm.metrics.progressive import Progressive
 from onlinesvm.model import ranking
 from onlinesvm.model.class_labels import AnyLabels, ClassLabels, SetLabels
 from onlinesvm.model.classes import ClassHead
-from onlinesvm.model.explanation import Explanation, distinct, of_binary, of_classes
+from onlinesvm.model.given import GivenBefore, part_of
 from onlinesvm.model.head import Head
 from onlinesvm.model.labels import Labels, RefusedLabel
-from onlinesvm.model.lookup import features_of, name_text, prune_target
+from onlinesvm.model.lookup import features_of, name_text
 from onlinesvm.model.mappings import LookupView, WeightsView, names_of
 from onlinesvm.model.margins import agreeing, normalized
+from onlinesvm.model.pruning import Pruning
 from onlinesvm.model.rules.class_state import DROPPED, KNOWN
 from onlinesvm.model.scorer import Scorer
 from onlinesvm.model.sets import SetHead
+from onlinesvm.model.strongest import ends_of
 from onlinesvm.snapshot.format import Snapshot, restoring
 from onlinesvm.snapshot.view import ModelView
 from onlinesvm.text.constants import TEXT_BYTES
 
-__all__ = ["Model", "Pruning", "sided"]
+if TYPE_CHECKING:
+    from onlinesvm.model.explanation import Explanation
 
+__all__ = ["Model", "sided"]
 
-@dataclass(slots=True)
-class Pruning:
-    """The prunes since the model was made here, the features that left, the longest prune."""
-
-    prunes: int = 0
-    features: int = 0
-    longest_s: float = 0.0
+_AT_ONCE = 2**13  # features
 
 
 class Model:
     """A model of any configuration, over one kernel.
 
-    Samples come as batches that the model's kernel decoded, or as Columns of a matrix. One thread
-    learns; on the native kernel others may score meanwhile.
+    Samples come as batches that the model's kernel decoded, or in Pieces. One thread learns; on the
+    native kernel others may score meanwhile.
     """
 
     def __init__(self, config: LearnerConfig, limits: Limits, kernel: str | None) -> None:
@@ -90,10 +84,10 @@ class Model:
             self.head = Head(self.kernel, config)
         self.position = 0
         self.cut_texts = 0  # learned since it was made here that were longer than a text may be
-        self.pruning = Pruning()
         self._prunes = config.max_features_policy == "prune"
         self.extractor = self._extractor()
         self._lookup = self.kernel.Lookup(limits.max_features, self._prunes)
+        self.pruning = Pruning(self._lookup, self.head.rule)
         # A prune moves names, then weights: no other thread may score in between.
         self._lock: AbstractContextManager[object] = RLock() if self._prunes else nullcontext()
         self._scorer: Scorer | None = None  # of a frozen model
@@ -156,13 +150,27 @@ class Model:
             learnable=learnable,
         )
 
+    def decoding(
+        self, body: bytes | memoryview, *, labelled: bool, learnable: bool = False
+    ) -> KernelDecoding:
+        """The same in steps; see `onlinesvm.data.codec.Decoding`."""
+        return self.kernel.Decoding(
+            body,
+            self.limits,
+            labelled=labelled,
+            extractor=self.extractor,
+            pairs=labelled and self.is_ranking,
+            learnable=learnable,
+        )
+
     # Learning.
 
     def learn_batch(
-        self, rows: Rows, csr: CSR | None = None, given: NDArray[np.float64] | None = None
+        self, rows: Rows, csr: CSR | None = None, given: GivenBefore | None = None
     ) -> NDArray[np.float64]:
         """Learn the samples of `rows` in order. csr: their ids, of `look_up`. given: of a batch
-        that was predicted before, the margins given then, float64[n]: the metrics go by them.
+        that was predicted before, the margins given then, float64[n], or of many classes what
+        `give_batch` gave: the metrics go by it.
 
         Returns the margin of each before its update, float64[n]: of many classes, the score of its
         label less the best other one's. Raises SampleError for a label that the model does not
@@ -175,20 +183,17 @@ class Model:
                 return self._learn_looked_up(rows, csr)
             if not (self._prunes or self.is_multiclass) and self.config.normalize == "none":
                 return self._learn(rows, given)  # the kernel reserves the memory
-            # Copies of a matrix, which is walked more than once here.
-            parts = [*matrix.pieces(rows)] if isinstance(rows, Columns) else [rows]
             sided(self.labels, rows)
-            self.reserve(parts)
-            margins = [self._learn(part, given) for part in parts]
-            return margins[0] if len(margins) == 1 else np.concatenate([np.empty(0), *margins])
+            self.reserve([rows])
+            return self._learn(rows, given)
 
-    def _learn_pieces(self, rows: Pieces, given: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    def _learn_pieces(self, rows: Pieces, given: GivenBefore | None) -> NDArray[np.float64]:
         sided(self.labels, rows)
         margins: list[NDArray[np.float64]] = []
         start = 0
         for piece in rows:
             end = start + len(piece)
-            of_piece = None if given is None else given[start:end]
+            of_piece = None if given is None else part_of(given, start, end)
             margins.append(self.learn_batch(piece, given=of_piece))
             start = end
         return np.concatenate(margins)
@@ -203,19 +208,18 @@ class Model:
         if self._prunes or self.config.normalize != "none":
             return None
         self._scorer = None
-        return self._entered(rows, 0)
+        return self._entered(rows, 0, len(rows))
 
-    def _entered(self, rows: Rows, first: int) -> CSR:
-        """The ids of rows from `first` on, new names entered, up to a row that needs a prune."""
-        csr = self._lookup.ids(rows, grow=True, first=first)
-        if isinstance(self.head, Head):
-            self.head.rule.enter(*self._lookup.entered())
+    def _entered(self, rows: Rows, first: int, stop: int) -> CSR:
+        """The ids of the rows `first` … `stop` − 1, new names entered."""
+        csr = self._lookup.ids(rows, grow=True, first=first, stop=stop, tagged=self.is_multiclass)
+        self.head.rule.enter(*self._lookup.entered())
         return csr
 
     def _learn_looked_up(self, rows: Rows, csr: CSR) -> NDArray[np.float64]:
         self._scorer = None
         labels, truths = self._truths(rows)
-        importances = np.ones(len(rows)) if rows.importances is None else rows.importances
+        importances = rows.importances
         weights, counts = self.head.class_weights.of(truths, importances)
         margins = self.head.learn(csr, truths, weights, importances)
         self.labels, self.head.class_weights.counts = labels, counts
@@ -225,24 +229,24 @@ class Model:
     def _count(self, rows: Rows) -> None:
         """Count rows that were learned."""
         self.position += len(rows)
-        if not isinstance(rows, Columns | Pieces):
+        if not isinstance(rows, Pieces):
             self.cut_texts += rows.cut
 
-    def _learn(self, rows: Rows, given: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    def _learn(self, rows: Rows, given: GivenBefore | None = None) -> NDArray[np.float64]:
         self._scorer = None
         labels, truths = self._truths(rows)
-        importances: Any = rows.importances
-        if importances is None and self.is_multiclass:
-            importances = np.ones(len(rows))
-        weights, counts = self.head.class_weights.of(truths, importances)
+        weights, counts = self.head.class_weights.of(truths, rows.importances)
         first, margins = 0, []
+        lengths = _lengths_of(rows) if self._prunes else None
         while True:
-            margins.append(self._learn_from(first, rows, truths, weights, given))
+            stop = len(rows)
+            if lengths is not None and first < stop:
+                stop = first + self.pruning.before(self.position + first, lengths[first:])
+            margins.append(self._learn_from(first, stop, rows, truths, weights, given))
             self.labels = labels
-            first += len(margins[-1])
+            first = stop
             if first == len(rows):
                 break
-            self._prune(rows, first)
         self.head.class_weights.counts = counts
         self._count(rows)
         return margins[0] if len(margins) == 1 else np.concatenate(margins)
@@ -255,66 +259,69 @@ class Model:
         return labels, labels.truths_of(rows)
 
     def _learn_from(
-        self, first: int, rows: Rows, truths: Any, weights: Any, given: NDArray[np.float64] | None
+        self,
+        first: int,
+        stop: int,
+        rows: Rows,
+        truths: Any,
+        weights: Any,
+        given: GivenBefore | None,
     ) -> NDArray[np.float64]:
-        """Learn rows from `first` on, up to one that needs a prune; their margins."""
+        """Learn the rows `first` … `stop` − 1; their margins."""
         head = self.head
         if isinstance(head, Head) and self.config.normalize == "none":
             if given is None:
                 return self.kernel.learn(
-                    self._lookup, head.rule, head.metrics, rows, truths, weights, first
+                    self._lookup, head.rule, head.metrics, rows, truths, weights, first, stop
                 )
             unused = self.kernel.Metrics(self.config.threshold)
             margins = self.kernel.learn(
-                self._lookup, head.rule, unused, rows, truths, weights, first
+                self._lookup, head.rule, unused, rows, truths, weights, first, stop
             )
-            learned = slice(first, first + len(margins))
-            importances = np.ones(len(rows)) if rows.importances is None else rows.importances
+            learned = slice(first, stop)
+            importances = rows.importances
+            assert isinstance(given, np.ndarray)
             head.metrics.observe(given[learned], truths[learned], importances[learned])
             return margins
-        csr = self._entered(rows, first)
-        learned = slice(first, first + len(csr.indptr) - 1)
+        csr = self._entered(rows, first, stop)
+        learned = slice(first, stop)
         if self.config.normalize != "none":
             # A full lookup leaves new features out of the rows; they count in the norm.
-            full = len(self._lookup) >= self.limits.max_features
-            counted = self._lookup.ids(rows).rows(learned.start, learned.stop) if full else None
+            full = self._lookup.last >= self.limits.max_features
+            counted = self._lookup.ids(rows, first=first, stop=stop) if full else None
             csr = normalized(csr, self.config.normalize, counted)
-        importances = np.ones(len(rows)) if rows.importances is None else rows.importances
+        importances = rows.importances
         weights = importances if weights is None else weights
-        if isinstance(head, Head):
-            given = None if given is None else given[learned]
-            return head.learn(csr, truths[learned], weights[learned], importances[learned], given)
-        leads: NDArray[np.float64] = head.learn(
-            csr, truths[learned], weights[learned], importances[learned]
+        before: Any = None if given is None else part_of(given, learned.start, learned.stop)
+        return np.asarray(
+            head.learn(csr, truths[learned], weights[learned], importances[learned], before)
         )
-        return leads
-
-    def _prune(self, rows: Rows, first: int) -> None:
-        """Make room for the new features of row `first`; those that it has already stay."""
-        before, start = len(self._lookup), time.perf_counter()
-        known = self._lookup.ids(rows, first=first).rows(0, 1).indices
-        remaining = prune_target(self.limits.max_features)
-        self._lookup.prune(self.head.rule.prune(before, known[known > 0], remaining))
-        pruning = self.pruning
-        pruning.prunes += 1
-        pruning.features += before - len(self._lookup)
-        pruning.longest_s = max(pruning.longest_s, time.perf_counter() - start)
 
     def reserve(self, parts: Iterable[Rows]) -> None:
         """Reserve the memory that learning all of `parts` can need for new features.
 
         Pieces reserve memory as they come. Raises MemoryError, and nothing has changed then.
         """
+        for _ in self.reserving(parts):
+            pass
+
+    def reserving(self, parts: Iterable[Rows]) -> Iterator[None]:
+        """The same in steps."""
         parts = [part for part in parts if not isinstance(part, Pieces)]
         n = self._lookup.reserve(parts)
         self.head.metrics.reserve()
         if isinstance(self.head, Head):
-            self.head.rule.reserve(n, prune=self._prunes and n >= self.limits.max_features)
+            self.head.rule.reserve(n)
             return
         labels = self.labels
         for part in parts:
             labels = sided(labels, part)
-            self.head.rule.reserve(self._lookup.ids(part), labels.truths_of(part), n)
+            ids = []
+            for some in in_parts(part, _AT_ONCE):
+                ids.append(self._lookup.ids(some))
+                yield
+            csr = ids[0] if len(ids) == 1 else stacked(ids)
+            self.head.rule.reserve(csr, labels.truths_of(part), n)
 
     # Scoring.
 
@@ -334,15 +341,13 @@ class Model:
             rule, how = self.binary[0].rule, self.config.normalize
             if how == "none":
                 return self.kernel.score(self._lookup, rule, rows)
-            parts = matrix.pieces(rows) if isinstance(rows, Columns) else (rows,)
-            csrs = (normalized(self._lookup.ids(part), how) for part in parts)
-            return np.concatenate([np.empty(0), *map(rule.score, csrs)])
+            return rule.score(normalized(self._lookup.ids(rows), how))
 
     def _ids(self, rows: Rows) -> CSR:
         """The rows over ids, as they are scored."""
         if isinstance(rows, Pieces):
             return stacked([self._ids(piece) for piece in rows])
-        csr = self._lookup.ids(rows)
+        csr = self._lookup.ids(rows, tagged=self.is_multiclass)
         how = self.config.normalize
         return csr if how == "none" else normalized(csr, how)
 
@@ -357,6 +362,14 @@ class Model:
         """
         with self._lock:
             return self.many[0].top(self._ids(rows), n, probability=probability)
+
+    def give_batch(self, rows: Rows) -> list[bytes]:
+        """What predicting gives samples of many classes, as `onlinesvm.model.given` packs it, for
+        `learn_batch` once their labels come. Changes nothing. Raises ConfigError for a binary
+        model, whose margins are enough.
+        """
+        with self._lock:
+            return self.many[0].give(self._ids(rows))
 
     def predict_batch(self, rows: Rows) -> NDArray[Any]:
         """The label of each sample, [n]; None before the first is known. Of a multilabel model a
@@ -457,6 +470,8 @@ class Model:
         each sample. other: with it, the lead of `label` over this label is. Raises SampleError for
         one that is not known or has no learned sample, ConfigError for a binary model.
         """
+        from onlinesvm.model.explanation import distinct, of_binary, of_classes
+
         if isinstance(batch, Pieces):
             return [shown for piece in batch for shown in self.explain_batch(piece, label, other)]
         with self._lock:
@@ -523,14 +538,10 @@ class Model:
         if n < 0:
             raise ValueError(f"n: expected a number of features from 0, got {n}")
         with self._lock:
-            weights = self.binary[0].rule.weights(len(self._lookup))[0][1:]
+            weights = self.binary[0].rule.weights(self._lookup.last)[0][1:]
+            weights = without_gap(weights, self._lookup.sweep)
             view = self._lookup.view()  # not fewer names than weights
-        n = min(n, len(weights))
-        ends = []
-        for signed in (weights, -weights):
-            first = np.argpartition(-signed, n - 1)[:n] if n else np.empty(0, dtype=np.intp)
-            first = first[np.lexsort((first, -signed[first]))]
-            ends.append([int(i) for i in first if signed[i] > 0])
+        ends = ends_of(weights, n)
         wanted = {i for end in ends for i in end}
         names = {i: name_text(name) for i, name in enumerate(names_of(view)) if i in wanted}
         up, down = ([(names[i], float(weights[i])) for i in end] for end in ends)
@@ -598,10 +609,11 @@ class Model:
                 "kernel": self.kernel.NAME,
                 "position": self.position,
                 "categories": self._lookup.categories,
+                "prune": self.pruning.dump(),
                 "labels": [] if self.is_multiclass else self.binary[1].dump(),
                 **self.head.dump(),
             }
-            n = len(self._lookup)
+            n = self._lookup.last
             if isinstance(self.head, Head):
                 return ModelView(head, self._lookup.view(), self.head.rule.view(n))
             return ModelView(head, self._lookup.view(), self.head.view(n, self.many[1].dump()))
@@ -622,6 +634,8 @@ class Model:
             with restoring():
                 head.restore(taken.totals, taken.counters)
             labels.restore(taken.labels)
+        with restoring():
+            model.pruning.restore(taken.prune)
         model.id, model.position = taken.id, taken.position
         return model
 
@@ -632,9 +646,10 @@ class Model:
             labels.restore(arrays.pop("label_lengths"), arrays.pop("label_names"))
             if len(arrays["seen"]) != len(taken.lengths):
                 raise ValueError(f"seen: expected {len(taken.lengths)} numbers")
-            self._lookup.restore(taken.lengths, taken.names, taken.categories)
+            self._lookup.restore(taken.lengths, taken.names, taken.categories, taken.sweep)
             arrays["progressive"] = np.array([*taken.totals, *taken.counters["monitor"]])
             head.restore(arrays, taken.scalars)
+            taken.open_gap(head.rule)
             states = head.rule.states
             named = np.isin(np.arange(len(states)), labels.ids)
             if len(states) > len(labels) or bool((named != (states != DROPPED))[states > 0].any()):
@@ -654,10 +669,15 @@ def sided(labels: AnyLabels, rows: Rows) -> AnyLabels:
         labels.learn(table)
     except RefusedLabel as error:
         sample = int((np.asarray(rows.label_ids) == error.place).argmax())
-        if isinstance(rows, Columns):
-            raise error.placed(sample, root="y") from None
         raise error.placed(sample, 0) from None
     return labels
+
+
+def _lengths_of(rows: Rows) -> NDArray[np.int64]:
+    """How many features each sample has, as it came."""
+    assert not isinstance(rows, Pieces)  # they are learned one by one
+    ends: NDArray[np.int64] = np.asarray(rows.indptr, dtype=np.int64)
+    return ends[1:] - ends[:-1]
 
 
 def _columns(by_id: NDArray[Any], ids: NDArray[np.int32], missing: float = -np.inf) -> NDArray[Any]:

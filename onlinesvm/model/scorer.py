@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import cache
 from typing import Any, Protocol
 
@@ -18,9 +19,10 @@ from numpy.typing import NDArray
 
 from onlinesvm import kernel as kernels
 from onlinesvm.config import LearnerConfig, Limits
-from onlinesvm.data import matrix
-from onlinesvm.data.batch import CSR, Columns
+from onlinesvm.data.batch import CSR
 from onlinesvm.data.objects import rows_to_score
+from onlinesvm.data.pieces import in_pieces
+from onlinesvm.data.sweep import Sweep, without_gap
 from onlinesvm.errors import ConfigError, SnapshotError
 from onlinesvm.kernel.contract import Kernel, KernelLookup, KernelRule, Rows
 from onlinesvm.model.head import Head
@@ -79,6 +81,8 @@ class Scorer:
     [0.2, 0.30000000000000004]
     """
 
+    weights: NDArray[np.float64]
+
     def __init__(
         self,
         source: ScoredModel | Snapshot | str | os.PathLike[str],
@@ -104,10 +108,17 @@ class Scorer:
                 # A prune gives the same ids to others; new values end crosses.
                 if source._prunes or source.config.crosses:
                     names = source._lookup.view().arrays()
+                    self._close(source._lookup.sweep)
                     self._lookup = self.kernel.Lookup(self.limits.max_features)
                     self._lookup.restore(
                         names["lengths"], names["names"], source._lookup.categories
                     )
+
+    def _close(self, sweep: Sweep | None) -> None:
+        """Leave out the weights of ids that have no feature."""
+        weights = without_gap(self.weights[1:], sweep)
+        self.weights = np.concatenate((np.zeros(1), weights))
+        self.weights.flags.writeable = False
 
     @classmethod
     def sharing(cls, model: ScoredModel) -> Scorer:
@@ -129,7 +140,7 @@ class Scorer:
         self.kernel = kernels.load(kernel)
         lookup = self.kernel.Lookup(self.limits.max_features)
         rule = Head(self.kernel, taken.config).rule
-        taken.restore(lookup, rule)
+        replace(taken, prune=None).restore(lookup, rule)
         self._copy(taken.config, taken.position, lookup, rule)
 
     def _copy(
@@ -137,7 +148,7 @@ class Scorer:
     ) -> None:
         self.position = position
         self.reduce = "sum" if config.normalize == "none" else config.normalize
-        self.weights, self.bias = rule.weights(len(lookup))
+        self.weights, self.bias = rule.weights(lookup.last)
         self.weights.flags.writeable = False
         self._lookup = lookup
         self._config = config
@@ -230,10 +241,9 @@ class Scorer:
     def score_batch(
         self, rows: Rows, *, path: str = "auto", reduce: str | None = None
     ) -> NDArray[np.float64]:
-        """As `score`, for a decoded batch of this kernel, or Columns."""
+        """As `score`, for samples that this kernel decoded."""
         self._check(path, reduce)
-        parts = matrix.pieces(rows) if isinstance(rows, Columns) else (rows,)
-        margins = [self._score(self._lookup.ids(part), path, reduce) for part in parts]
+        margins = [self._score(self._lookup.ids(part), path, reduce) for part in in_pieces(rows)]
         return margins[0] if len(margins) == 1 else np.concatenate([np.empty(0), *margins])
 
     def score_csr(
@@ -275,7 +285,7 @@ class Scorer:
     def _rows(self, samples: Any) -> Iterator[CSR]:
         """`samples` over ids, in pieces."""
         for rows in rows_to_score(samples, self.kernel, self.limits, self._extractor):
-            for piece in matrix.pieces(rows) if isinstance(rows, Columns) else (rows,):
+            for piece in in_pieces(rows):
                 yield self._lookup.ids(piece)
 
     def _check(self, path: str, reduce: str | None) -> None:

@@ -15,6 +15,7 @@ from onlinesvm.data.label_sets import LabelSets
 from onlinesvm.kernel.contract import Kernel, KernelMultilabel
 from onlinesvm.metrics.sets import SetMetrics
 from onlinesvm.model.classes import SMALLEST, ClassHead
+from onlinesvm.model.given import Given, packed
 from onlinesvm.model.rules.class_layout import SetLayout
 
 __all__ = ["SetHead"]
@@ -37,24 +38,32 @@ class SetHead(ClassHead):
     def _learner(kernel: Kernel, bias: bool, max_labels: int, row: int) -> KernelMultilabel:
         return kernel.Multilabel(bias, max_labels, row, SetLayout)
 
-    def learn(self, csr: CSR, labels: LabelSets, weights: Any, importances: Any) -> Any:
+    def learn(
+        self,
+        csr: CSR,
+        labels: LabelSets,
+        weights: Any,
+        importances: Any,
+        given: Given | None = None,
+    ) -> Any:
         """Learn rows by `weights`, observe them by `importances`, [n] each; margins, float64[n].
+        given: observe them by what predicting gave.
 
         Raises ValueError for a label that is out of bounds or was dropped, MemoryError; nothing has
         changed then.
         """
         learned = self.rule.learn(csr, labels, weights)
-        predicted = learned.predicted.lists()
-        right = np.array(
-            [set(a) == set(b) for a, b in zip(labels.lists(), predicted, strict=True)], dtype=bool
-        )
-        margins = np.where(
-            right, np.maximum(learned.margins, SMALLEST), np.minimum(learned.margins, 0.0)
-        )
+        margins, predicted = learned if given is None else given.of_sets(labels, self._known)
+        pairs = zip(labels.lists(), predicted.lists(), strict=True)
+        right = np.array([set(a) == set(b) for a, b in pairs], dtype=bool)
+        margins = np.where(right, np.maximum(margins, SMALLEST), np.minimum(margins, 0.0))
         importances = np.asarray(importances, dtype=np.float64)
         self.metrics.observe(margins, np.ones(len(margins)), importances)
-        self.by_label.observe(labels, learned.predicted, importances)
+        self.by_label.observe(labels, predicted, importances)
         return learned.margins
+
+    def _give(self, scores: NDArray[np.float32], fresh: float) -> list[bytes]:
+        return packed([self.rule.threshold] * len(scores), scores, fresh, thresholds=True)
 
     def sets(self, csr: CSR, *, probability: bool = False) -> tuple[LabelSets, NDArray[Any]]:
         """The labels of each row whose scores are above the threshold, best first, and their

@@ -27,19 +27,19 @@ from onlinesvm.readers.unpack import (
     unpacker_of,
 )
 
-__all__ = ["BLOCK_BYTES", "Blocks", "DamageError"]
+__all__ = ["BLOCK_BYTES", "GZIP_MAGIC", "HEAD_BYTES", "Blocks", "DamageError", "encoding_of"]
 
 # Small enough to stay in the cache from being read to being parsed, and large enough that Python's
 # part in a block does not count.
 BLOCK_BYTES = 2**19
 
 # So much of the text is searched for a newline before carriage returns are taken for line ends.
-_HEAD_BYTES = 2**16
+HEAD_BYTES = 2**16
 
 # So much is read to find where a line ends.
 _REST_BYTES = 2**12
 
-_GZIP_MAGIC = b"\x1f\x8b"
+GZIP_MAGIC = b"\x1f\x8b"
 _HEADER_BYTES = 16  # more than the library reads of a header at once
 # The longer before those they begin with.
 _BYTE_ORDER_MARKS = {
@@ -142,7 +142,7 @@ class Blocks:
         head = bytearray()
         for piece in pieces:
             head += piece
-            if b"\n" in piece or len(head) >= _HEAD_BYTES:
+            if b"\n" in piece or len(head) >= HEAD_BYTES:
                 break
         if b"\n" in head or b"\r" not in head:
             yield bytes(head)
@@ -155,9 +155,8 @@ class Blocks:
     def _utf8(self) -> Iterator[bytes]:
         chunks = self._chunks()
         head = _longer(next(chunks, b""), _BYTE_ORDER_MARKS, chunks)
-        mark = next((mark for mark in _BYTE_ORDER_MARKS if head.startswith(mark)), b"")
-        encoding = _BYTE_ORDER_MARKS.get(mark)
-        head = head.removeprefix(mark)
+        encoding = encoding_of(head)
+        head = head.removeprefix(_mark_of(head))
         if encoding is None:
             yield head
             yield from chunks
@@ -176,8 +175,8 @@ class Blocks:
 
     def _chunks(self) -> Iterator[bytes]:
         """The text, in pieces that end anywhere."""
-        head = _longer(self._read(), (_GZIP_MAGIC, *MAGICS), iter(self._read, b""))
-        if head.startswith(_GZIP_MAGIC):
+        head = _longer(self._read(), (GZIP_MAGIC, *MAGICS), iter(self._read, b""))
+        if head.startswith(GZIP_MAGIC):
             yield from self._unpacked(head)
             return
         if self.name.endswith(".gz"):
@@ -220,6 +219,15 @@ class Blocks:
                 raise DamageError(
                     f"expected a whole gzip file, got a damaged one: {error}"
                 ) from None
+
+
+def encoding_of(head: bytes) -> str | None:
+    """The encoding that a byte order mark at the start of a text says; None for UTF-8."""
+    return _BYTE_ORDER_MARKS.get(_mark_of(head))
+
+
+def _mark_of(head: bytes) -> bytes:
+    return next((mark for mark in _BYTE_ORDER_MARKS if head.startswith(mark)), b"")
 
 
 class _Packed:

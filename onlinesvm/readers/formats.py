@@ -17,7 +17,7 @@ __all__ = ["FORMATS", "NAMES", "Format", "Setup"]
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """All that parsers need of a reader. header: of a table. extractor, keeps: see LineParser."""
+    """All that parsers need of a reader. header: of a table. The last three: see LineParser."""
 
     labels: Labels
     limits: Limits
@@ -26,11 +26,17 @@ class Setup:
     header: csv.Header | None = None
     extractor: Any = None
     keeps: bool = False
+    only_labels: bool = False
 
     @property
     def how(self) -> dict[str, Any]:
         """The keywords of every parser."""
-        return {"ids": self.ids, "extractor": self.extractor, "keeps": self.keeps}
+        return {
+            "ids": self.ids,
+            "extractor": self.extractor,
+            "keeps": self.keeps,
+            "only_labels": self.only_labels,
+        }
 
 
 @dataclass(frozen=True)

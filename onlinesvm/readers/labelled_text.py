@@ -39,6 +39,8 @@ def text_names(text: bytes, limits: Limits) -> list[bytes]:
 
 def text_row(parser: LineParser, label: AnyLabel | None, text: bytes) -> Row:
     """A text as the model of `parser` reads it. Raises LineError where its words exceed limits."""
+    if parser.only_labels:
+        return Row(label, 1.0)
     if parser.reads_text:
         return Row(label, 1.0, record=pack_text(text))
     names = text_names(text, parser.limits)

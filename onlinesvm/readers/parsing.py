@@ -43,6 +43,7 @@ class LineParser(ABC):
 
     ids: keep the samples' ids. extractor: reads the records of the model that the samples are for;
     None where they are names and numbers alone. keeps: leave records packed, for another process.
+    only_labels: the samples have no features; faults of them may pass.
     """
 
     def __init__(
@@ -53,12 +54,14 @@ class LineParser(ABC):
         ids: bool = False,
         extractor: Any = None,
         keeps: bool = False,
+        only_labels: bool = False,
     ) -> None:
         self.labels = labels
         self.limits = limits
         self.ids = ids
         self.extractor = extractor
         self.keeps = keeps
+        self.only_labels = only_labels
         self.bounds = Bounds.of(limits, labelled=labels.labelled)
 
     @abstractmethod
@@ -141,6 +144,8 @@ def parse_block(
             continue
         try:
             row = parse(line.removesuffix(b"\r"))
+            if row is not None and parser.only_labels:
+                row = Row(row.label, row.importance, id=row.id)
             if row is not None:
                 row = as_record(parser, row)
                 columns = _columns(parser, row)

@@ -20,6 +20,7 @@ import itertools
 import os
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -36,6 +37,7 @@ from onlinesvm.readers.jsonl import Keys
 from onlinesvm.readers.labels import Labels
 from onlinesvm.readers.parsing import Parsed, Room
 from onlinesvm.readers.prefetch import made_ahead
+from onlinesvm.readers.spans import SpanBlocks, lines_before, offset_of_line
 from onlinesvm.readers.start import Start, read_start
 from onlinesvm.readers.tokens import LineError
 from onlinesvm.readers.unpack import DamageError
@@ -70,7 +72,10 @@ class Reader:
     table's column too. label_column: of a table; it makes the format csv. limits: of a sample.
     extractor: reads the records of the model that the samples are for; without one, samples are
     names and values alone, and a text is its words. keeps: leave records packed in the batches, to
-    be encoded for another process; the extractor only checks them.
+    be encoded for another process; the extractor only checks them. only_labels: the samples have no
+    features, and faults of features may pass.
+    span: the offsets between which the lines to read begin, of a plain file; its format and header
+    are found at the file's start all the same.
     batch_samples: the most samples a batch may have; it also ends where one read ends, so that a
     slow pipe does not keep its lines waiting. kernel: as OnlineSVM takes it; the batches are that
     kernel's. ahead: read and parse in a thread while the batches before are in use; for files
@@ -111,6 +116,8 @@ class Reader:
         look_up: Callable[[BatchColumns], CSR | None] | None = None,
         extractor: KernelExtractor | None = None,
         keeps: bool = False,
+        only_labels: bool = False,
+        span: tuple[int, int] | None = None,
         _block_bytes: int = BLOCK_BYTES,
     ) -> None:
         if format is not None and format not in NAMES:
@@ -135,6 +142,7 @@ class Reader:
             ids=ids,
             extractor=extractor,
             keeps=keeps,
+            only_labels=only_labels,
         )
         self._skip_bad = skip_bad
         self._room = Room(batch_samples, _BATCH_FEATURES, _BATCH_NAME_BYTES)
@@ -142,6 +150,8 @@ class Reader:
         self._file = Blocks(
             source, max_line_bytes=limits.max_message_bytes, block_bytes=_block_bytes
         )
+        self._span = span
+        self._block_bytes = _block_bytes
         self._blocks: Iterator[bytes | LineError] = iter(self._file)
         # A pipe may never end, and no one could then end the thread that reads it.
         self._ahead = ahead and self._file.total_bytes is not None
@@ -173,6 +183,19 @@ class Reader:
         except FormatError as error:
             self.lines = error.line
             raise
+        if self._span is not None:
+            self._narrow(*self._span, self._start)
+
+    def _narrow(self, start: int, end: int, whole: Start) -> None:
+        """Go on with the lines of a span, after the header."""
+        begin = max(start, offset_of_line(self._file.name, whole.first_line))
+        limit = self._setup.limits.max_message_bytes
+        span = SpanBlocks(
+            self._file.name, begin, end, max_line_bytes=limit, block_bytes=self._block_bytes
+        )
+        self._file.close()
+        self._file, self._blocks = span, iter(span)
+        self._start = replace(whole, first_line=1)
 
     @property
     def format(self) -> str | None:
@@ -236,7 +259,10 @@ class Reader:
         again: Parsed = self._kernel.parse_block(
             self._start.parser, block, offset, room, skip_bad=True
         )
-        return self.lines - parsed.lines + again.lines
+        before = 0
+        if isinstance(self._file, SpanBlocks):
+            before = lines_before(self._file.name, self._file.first)
+        return before + self.lines - parsed.lines + again.lines
 
     def _looked_up(
         self, parts: Generator[_Part, None, None]
@@ -307,6 +333,8 @@ class Reader:
         hint = ""
         if guessed and not isinstance(fault, DamageError):
             hint = f" (read as {self.format}; --format names another)"
+        if isinstance(self._file, SpanBlocks):
+            line += lines_before(self._file.name, self._file.first)
         return FormatError(f"{fault}{hint}", self.source, line)
 
 

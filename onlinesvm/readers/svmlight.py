@@ -68,6 +68,8 @@ class SvmlightParser(LineParser):
             )
         else:
             label = self.labels.read(words.pop(0))
+        if self.only_labels:
+            return Row(label, 1.0)
         pairs = [word.partition(b":") for word in words]
         names = [pair[0] for pair in pairs]
         texts = [pair[2] for pair in pairs]

@@ -65,6 +65,8 @@ class VWParser(LineParser):
         if bar < 0:
             raise LineError(f'expected "|" before the features, got {format_text(line)}')
         label, importance, tag = self._head(line[:bar])
+        if self.only_labels:
+            return Row(label, importance, id=tag)
         names: list[bytes] = []
         values: list[Any] = []  # of a field: its text
         has_fields = False

@@ -23,6 +23,11 @@ A file is a stream of msgpack objects, nothing else:
                    when it was written; left out where they are the rule's own
     categories     array of [field, values], bin and integer: where categories are crossed, how many
                    values of each field the lookup has entered; left out where there are none
+    prune          array [low, next, unjudged, last, equal, threshold], integers but for the
+                   threshold: the prune under way; left out without one. Ids 1 … low and from `next`
+                   on have features, those between have none. `unjudged` features from `next` on
+                   leave if they are below `threshold`, and `equal` of those that equal it; `last`
+                   was the last id after the last step
     position       samples learned, at most 2**62
     features       n, the number of features
     scalars        map, the rule's numbers that belong to no feature
@@ -39,9 +44,10 @@ A file is a stream of msgpack objects, nothing else:
                    out where there are none
 
     array          dtype, count   meaning
-    lengths        <u4, n         bytes of each feature's name, by id from 1
+    lengths        <u4, n         bytes of each feature's name, in the order of the ids, which are
+                                  1 … n without a prune
     names          |u1, Σ lengths the names, end to end
-    weights …      <f8, n         the rule's numbers of each feature, by id from 1; integers are
+    weights …      <f8, n         the rule's numbers of each feature, in that order; integers are
                                   <i8, the hedge's experts <f4
     views          |u1, n         each feature's view, plus 4 for one that a text has; left
                                   out where all are 0
@@ -54,9 +60,9 @@ a dropped one. Their counts are their own.
 Numbers in arrays are little-endian. Keys of maps are text or bytes; extension types are refused.
 `checksum` is the CRC-32 (as zlib has it) of all bytes before the trailer. `digest` is the SHA-256,
 in hex, of the msgpack of ``[config, position, scalars, totals, counters, labels]`` (maps sorted by
-key, labels as their texts; `categories` at the end, where there are any) followed by the arrays'
-bytes: equal digests, equal models, whatever kernel wrote them and when. The id, the attachments and
-the blobs are not part of it.
+key, labels as their texts; `categories` and `prune` at the end, where there are any) followed by
+the arrays' bytes: equal digests, equal models, whatever kernel wrote them and when. The id, the
+attachments and the blobs are not part of it.
 """
 
 from __future__ import annotations
@@ -65,6 +71,7 @@ import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Protocol
 
 import msgpack
@@ -73,11 +80,12 @@ from numpy.typing import NDArray
 
 from onlinesvm.config import MANY_LABELS, LearnerConfig, Limits
 from onlinesvm.data.label import label_of
+from onlinesvm.data.sweep import Sweep, without_gap
 from onlinesvm.errors import SnapshotError
 
 __all__ = [
     "CHUNK_BYTES", "FORMAT", "FORMAT_VERSION", "MAX_POSITION", "Snapshot", "bytes_of",
-    "digested_head", "restoring",
+    "dense", "digested_head", "restoring",
 ]  # fmt: skip
 
 FORMAT = "onlinesvm-snapshot"
@@ -85,6 +93,11 @@ FORMAT_VERSION = 1
 DEFAULT_ROW = Limits().max_labels_per_feature
 MAX_POSITION = 2**62  # so that no count of samples overflows in the kernels
 CHUNK_BYTES = 2**20
+# Of many classes, the arrays by feature: how many numbers each has for one.
+CLASS_NUMBERS = {
+    "mean_squares": 1, "ages": 1, "runs": 1, "seen": 1, "row_lengths": 1, "second_orders": 4,
+    "views": 1,
+}  # fmt: skip
 
 
 class TakesNames(Protocol):
@@ -95,10 +108,17 @@ class TakesNames(Protocol):
         lengths: NDArray[np.uint32],
         names: NDArray[np.uint8],
         categories: Sequence[tuple[bytes, int]] = (),
+        sweep: tuple[int, int] | None = None,
     ) -> None: ...
 
 
-class TakesState(Protocol):
+class Opens(Protocol):
+    """A kernel's rule, as far as a prune under way needs it."""
+
+    def open_gap(self, first: int, n: int, gap: int) -> None: ...
+
+
+class TakesState(Opens, Protocol):
     """A kernel's rule, as far as a snapshot needs it."""
 
     def restore(
@@ -127,13 +147,17 @@ class Snapshot:
     attachments: dict[str, Any] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
     max_labels_per_feature: int = DEFAULT_ROW
+    prune: list[float | int] | None = None
+
+    @property
+    def sweep(self) -> Sweep | None:
+        """The ids of the prune under way."""
+        return None if self.prune is None else Sweep(int(self.prune[0]), int(self.prune[1]))
 
     @property
     def limits(self) -> Limits:
         """The limits that held when it was taken, as far as it holds them."""
-        limits = Limits(
-            max_features=self.max_features, max_labels_per_feature=self.max_labels_per_feature
-        )
+        limits = _limits(self.max_features, self.max_labels_per_feature)
         if self.bounds is None:
             return limits.under(self.config.rule)
         return limits.bounded(*self.bounds)
@@ -153,6 +177,7 @@ class Snapshot:
             last = int(ends[rows][-1]) if len(ends) else 0
             yield replace(
                 self,
+                prune=None,
                 lengths=self.lengths[rows],
                 names=self.names[first:last],
                 arrays={name: array[rows] for name, array in self.arrays.items()},
@@ -184,6 +209,7 @@ class Snapshot:
             self.counters,
             self.labels,
             self.categories,
+            self.prune,
         )
 
     def restore(self, lookup: TakesNames, rule: TakesState) -> None:
@@ -197,8 +223,35 @@ class Snapshot:
                     raise ValueError(
                         f"{name}: expected {len(self.lengths)} numbers, got {len(array)}"
                     )
-            lookup.restore(self.lengths, self.names, self.categories)
+            lookup.restore(self.lengths, self.names, self.categories, self.sweep)
             rule.restore(self.arrays, self.scalars)
+            self.open_gap(rule)
+
+    def open_gap(self, rule: Opens) -> None:
+        """Have the state of `rule`, just restored, lie at the ids that the features have."""
+        if self.sweep is not None:
+            low = self.sweep.low
+            rule.open_gap(low + 1, len(self.lengths) - low, self.sweep.gap)
+
+
+def dense(
+    arrays: Mapping[str, NDArray[Any]], prune: Sequence[Any] | None, task: str
+) -> dict[str, NDArray[Any]]:
+    """The arrays of a rule's view, by id, without the ids that are nobody's."""
+    if prune is None:
+        return dict(arrays)
+    each = CLASS_NUMBERS if task in MANY_LABELS else dict.fromkeys(arrays, 1)
+    sweep = Sweep(prune[0], prune[1])
+    return {
+        name: without_gap(array, sweep, each[name]) if name in each else array
+        for name, array in arrays.items()
+    }
+
+
+@lru_cache(maxsize=1024)
+def _limits(max_features: int, max_labels_per_feature: int) -> Limits:
+    """One object for all snapshots of these limits."""
+    return Limits(max_features=max_features, max_labels_per_feature=max_labels_per_feature)
 
 
 def bytes_of(array: NDArray[Any]) -> memoryview:
@@ -214,12 +267,15 @@ def digested_head(
     counters: dict[str, list[float]],
     labels: list[list[Any]],
     categories: Sequence[Sequence[Any]] = (),
+    prune: Sequence[Any] | None = None,
 ) -> bytes:
     """The bytes that the digest of such a model covers before its arrays."""
     compared = [[label_of(label).text, side] for label, side in labels]
     head = [_sorted(config), position, _sorted(scalars), totals, _sorted(counters), compared]
     if categories:
         head.append([[field, values] for field, values in categories])
+    if prune is not None:
+        head.append(list(prune))
     packed: bytes = msgpack.packb(head)
     return packed
 

@@ -22,13 +22,15 @@ _MAX_FEATURES = 2**31 - 2
 DTYPES = {"<u4": 4, "|u1": 1, "<i4": 4, "<f4": 4, "<f8": 8, "<i8": 8}
 
 
-def unpack_header(path: str, file: BinaryIO) -> tuple[dict[str, Any], int]:
-    """The header of a file that is read from its start, of a format known here, and its size in
-    bytes; its values are not checked. Raises SnapshotError.
+def unpack_header(
+    path: str, file: BinaryIO, read_bytes: int = 65_536
+) -> tuple[dict[str, Any], int]:
+    """The header of a file that is read from its start, `read_bytes` at a time, of a format known
+    here, and its size in bytes; its values are not checked. Raises SnapshotError.
     """
     unpacker = msgpack.Unpacker(
         file,
-        read_size=65_536,
+        read_size=read_bytes,
         max_buffer_size=_MAX_HEADER_BYTES,
         max_array_len=_MAX_HEADER_ARRAY,
         max_map_len=_MAX_HEADER_MAP,
@@ -147,6 +149,14 @@ def check_header(path: str, header: dict[str, Any], size: int) -> dict[str, Any]
         header["categories"] = check_categories(header.get("categories", []))
     except ValueError as error:
         raise SnapshotError(f"{path}: header: {error}") from None
+    prune = header.setdefault("prune", None)
+    if prune is not None:
+        whole = isinstance(prune, list) and list(map(type, prune)) == [int] * 5 + [float]
+        expect(
+            whole and all(0 <= number <= 2 * _MAX_FEATURES for number in prune),
+            "prune to be 5 integers and a finite float64, none below 0",
+            prune,
+        )
     labels = header["labels"]
     for entry in labels:
         known = isinstance(entry, list) and len(entry) == 2 and entry[1] in (-1.0, 1.0)

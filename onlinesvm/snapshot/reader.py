@@ -28,6 +28,7 @@ from onlinesvm.snapshot.header import (
 __all__ = ["Head", "from_bytes", "read", "read_head", "read_header", "verify"]
 
 _MAX_TRAILER_BYTES = 4096
+_HEAD_BYTES = 8192  # most headers are shorter
 
 
 class Head(NamedTuple):
@@ -70,7 +71,10 @@ def read_head(path: str | os.PathLike[str]) -> Head:
     """
     path = os.fspath(path)
     with _open(path) as file:
-        return _Reader(path, file).head()
+        header, _ = unpack_header(path, file, _HEAD_BYTES)
+        check_identity(path, header)
+        size = os.fstat(file.fileno()).st_size
+    return Head(header["id"], header["position"], header["attachments"], size)
 
 
 def verify(path: str | os.PathLike[str]) -> tuple[int, str]:
@@ -109,11 +113,6 @@ class _Reader:
     def _error(self, message: str) -> SnapshotError:
         return SnapshotError(f"{self._path}: {message}")
 
-    def head(self) -> Head:
-        header, _ = unpack_header(self._path, self._file)
-        check_identity(self._path, header)
-        return Head(header["id"], header["position"], header["attachments"], self._size)
-
     def header(self) -> dict[str, Any]:
         header, size = unpack_header(self._path, self._file)
         stored = check_header(self._path, header, self._size)
@@ -121,7 +120,7 @@ class _Reader:
         self._sha.update(
             digested_head(
                 stored, header["position"], header["scalars"], header["totals"],
-                header["counters"], header["labels"], header["categories"],
+                header["counters"], header["labels"], header["categories"], header["prune"],
             )
         )  # fmt: skip
         self._file.seek(0)
@@ -130,7 +129,7 @@ class _Reader:
 
     def verify(self) -> tuple[int, str]:
         header = self.header()
-        buffer = memoryview(bytearray(CHUNK_BYTES))
+        buffer = memoryview(bytearray(min(CHUNK_BYTES, self._size)))
         name_bytes = 0
         for name, dtype, count in header["arrays"]:
             width = np.dtype(dtype).itemsize
@@ -200,6 +199,7 @@ class _Reader:
             counters=header["counters"],
             labels=header["labels"],
             categories=header["categories"],
+            prune=header["prune"],
             lengths=lengths,
             names=names,
             arrays=arrays,

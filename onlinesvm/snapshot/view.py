@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from onlinesvm.kernel.contract import KernelView
-from onlinesvm.snapshot.format import Snapshot
+from onlinesvm.snapshot.format import Snapshot, dense
 
 __all__ = ["ModelView"]
 
@@ -35,7 +35,7 @@ class ModelView:
         """
         try:
             # The rule first: learning copies the records that it changes until then.
-            arrays = self._rule.arrays()
+            arrays = dense(self._rule.arrays(), self._head["prune"], self._head["config"].task)
             names = self._names.arrays()
             return Snapshot(
                 **self._head,

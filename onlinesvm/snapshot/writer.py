@@ -146,6 +146,7 @@ def _write_stream(file: BinaryIO, snapshot: Snapshot) -> tuple[int, str]:
             **_row_bound(snapshot),
             **_bounds(snapshot),
             **({"categories": snapshot.categories} if snapshot.categories else {}),
+            **({} if snapshot.prune is None else {"prune": snapshot.prune}),
             "position": snapshot.position,
             "features": len(snapshot.lengths),
             "scalars": snapshot.scalars,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgpack
 
@@ -35,8 +35,10 @@ from onlinesvm.text.ngrams import character_grams, word_grams
 from onlinesvm.text.numbers import prefix_names
 from onlinesvm.text.options import TextOptions
 from onlinesvm.text.style import style
-from onlinesvm.text.word_vectors import embedding
 from onlinesvm.text.words import tokens
+
+if TYPE_CHECKING:
+    from onlinesvm.text.word_vectors import Embedding
 
 __all__ = [
     "MOST_BYTES", "Extracted", "Extraction", "Extractor", "extract_unpacked", "is_one_word",
@@ -87,7 +89,7 @@ class Extractor:
         if not 1 <= most_bytes <= MOST_BYTES:
             raise ValueError(f"most_bytes: expected 1 to {MOST_BYTES}, got {most_bytes}")
         if options.vectors is not None:
-            embedding(options.vectors)  # or there is none
+            _embedding(options.vectors)  # or there is none
         self.options = options
         self._limits = limits
         self._most_bytes = most_bytes
@@ -132,6 +134,13 @@ def raise_record_fault(
     raise AssertionError("a kernel refused a record in which no fault can be found")
 
 
+def _embedding(digest: str) -> Embedding:
+    """The word vectors of a model; few have any, and their module loads much."""
+    from onlinesvm.text.word_vectors import embedding
+
+    return embedding(digest)
+
+
 class Extraction:
     """One record on its way. `_left`: bytes of text that it may still have."""
 
@@ -141,7 +150,7 @@ class Extraction:
         self._left = most_bytes
         self._kinds = options.raw_fields()
         self._found = Extracted()
-        self._embedding = None if options.vectors is None else embedding(options.vectors)
+        self._embedding = None if options.vectors is None else _embedding(options.vectors)
         self._categories: list[tuple[bytes, bytes, int]] = []  # field, name, feature
 
     def extract(self, record: Any) -> Extracted:

@@ -11,7 +11,7 @@ import numpy as np
 from onlinesvm.config import Limits
 from onlinesvm.data.label import label_of
 from onlinesvm.data.label_sets import LabelSets
-from onlinesvm.metrics.classes import ClassMetrics
+from onlinesvm.metrics.held_out_classes import HeldOutClasses
 from onlinesvm.metrics.sets import SetMetrics
 from onlinesvm.model.class_labels import ClassLabels, SetLabels
 from onlinesvm.service.cli.flags import add_flags, limits_of
@@ -32,8 +32,7 @@ def evaluated(run: Run, model: Model, files: list[str]) -> dict[str, Any]:
     A label that the model lacks is a mistake. Importances are weights, 0 is not counted.
     """
     run.limits, run.extractor, run.keeps = model.limits, model.extractor, model.keeps
-    names, metrics = ClassLabels(), ClassMetrics()
-    weight = wrong = 0.0
+    names, held_out = ClassLabels(), HeldOutClasses()
     for batch in run.batches(files):
         best = model.top(batch, run.samples, 1, "probability")
         found = [label_of(row[0][0]) if row else None for row in best]
@@ -44,25 +43,13 @@ def evaluated(run: Run, model: Model, files: list[str]) -> dict[str, Any]:
         )
         shares = np.array([row[0][1] if row else 0.0 for row in best])
         importances = np.asarray(batch.importances, dtype=np.float64)
-        metrics.observe(truths, predicted, shares, importances)
-        weight += float(importances.sum())
-        wrong += float(importances[truths != predicted].sum())
+        held_out.count(truths, predicted, shares, importances)
         run.samples += len(batch)
     run.report_lines()
-    frequent, cells = metrics.confusion()
-    figures = metrics.report()
-    return {
-        "samples": run.samples,
-        "importance": weight,
-        "error": wrong / weight if weight else None,
-        "balanced_error": figures["balanced_error"],
-        "macro_f1": figures["macro_f1"],
-        "calibration_error": figures["recent_calibration_error"],
-        "confusion": {
-            "labels": [names.name(id) for id in frequent],
-            "weights": cells.tolist(),
-        },
-    }
+    figures, frequent = held_out.report()
+    weights = figures.pop("confusion")
+    confusion = {"labels": [names.name(id) for id in frequent], "weights": weights}
+    return {**figures, "confusion": confusion}
 
 
 def sets_evaluated(run: Run, model: Model, files: list[str]) -> dict[str, Any]:
@@ -97,7 +84,7 @@ def sets_evaluated(run: Run, model: Model, files: list[str]) -> dict[str, Any]:
 
 
 def table(report: dict[str, Any]) -> str:
-    """The figures one below the other, then what labels were most often taken for others."""
+    """The figures one below the other, then which labels were most often taken for others."""
     confusion = report.pop("confusion", None)
     lines = []
     for name, value in report.items():
@@ -112,7 +99,7 @@ def table(report: dict[str, Any]) -> str:
     order = np.argsort(-weights, axis=None, kind="stable")[:10]
     pairs = [divmod(int(k), len(names)) for k in order if weights.flat[k] > 0.0]
     if pairs:
-        lines.append(f"\n{'label':24} {'taken for':24} {'recent weight':>14}")
+        lines.append(f"\n{'label':24} {'taken for':24} {'importance':>14}")
     for label, taken in pairs:
         lines.append(f"{names[label]:24} {names[taken]:24} {weights[label, taken]:>14,.6g}")
     return "\n".join(lines) + "\n"

@@ -71,7 +71,7 @@ def explain(arguments: argparse.Namespace) -> None:
                 lines = [json.dumps(_shown(explanation)) + "\n" for explanation in explained]
             else:
                 if shading is None:
-                    shading = Shading(*_sides(model.labels), has_colours(sys.stdout))
+                    shading = Shading(*_sides(model.labels, *named), has_colours(sys.stdout))
                     write(shading.legend())
                 lines = [shading.shown(explanation) for explanation in explained]
             write(piece.joined(lines, "null\n" if output == "json" else "-\n\n"))
@@ -92,8 +92,10 @@ def _shown(explanation: Explanation) -> dict[str, Any]:
     }
 
 
-def _sides(labels: AnyLabels) -> tuple[str, str]:
+def _sides(labels: AnyLabels, label: str | None, other: str | None) -> tuple[str, str]:
     """The labels that parts above and below 0 speak for."""
+    if label is not None and other is not None:
+        return label, other
     if not isinstance(labels, Labels):
         return "for the label", "against it"
     up, down = labels.name(1.0), labels.name(-1.0)

@@ -70,4 +70,5 @@ def http(arguments: argparse.Namespace) -> None:
     shown = f"[{address}]" if family == socket.AF_INET6 else address
     line = f"onlinesvm {__version__} http://{shown}:{number} for {client.endpoint}\nready"
     with bound, contextlib.suppress(KeyboardInterrupt):  # uvicorn raises its signal once more
-        Server(application(client, tokens), line).run(sockets=[bound])
+        made = application(client, tokens)
+        Server(made, line, made.state.live.end).run(sockets=[bound])

@@ -52,7 +52,7 @@ from onlinesvm.service.errors import (
 if TYPE_CHECKING:
     from onlinesvm.svm import OnlineSVM
 
-__all__ = ["add_learn", "learn"]
+__all__ = ["add_learn", "learn", "new_model", "with_positive"]
 
 _MAX_MEMORY = 2**30
 _Looked = tuple[Decoded, CSR | None]
@@ -189,19 +189,13 @@ def _learn_file(
     run: Run,
 ) -> dict[str, Any]:
     """Learn into a file, saved once at the end; features and position of its model."""
-    from onlinesvm.svm import OnlineSVM  # a daemon's client needs no learner
-
     path = arguments.snapshot
     folder = os.path.dirname(path) or "."
     if os.path.exists(path):
         model = load(path, arguments, limits)
         model.config.check_given(parameters)
     else:
-        parameters = _with_task(parameters, files, run)
-        is_table = arguments.label_column is not None
-        if is_table and LearnerConfig(**parameters).task == "binary":
-            parameters = {"numbers": "prefixes", **parameters}  # seldom counts in a table
-        model = OnlineSVM(limits=limits, **parameters)
+        model = new_model(arguments, files, limits, parameters, run)
     run.limits, run.extractor, run.keeps = model.limits, model.extractor, False
     if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
         raise StateError(f"{folder}: expected a folder that can be written")
@@ -212,7 +206,7 @@ def _learn_file(
     try:
         for number in range(arguments.passes):
             if model.is_ranking:
-                ranking.learn_pass(arguments, files, run, model, seen=number > 0)
+                ranking.learn_pass(arguments, files, run, model, number)
                 continue
             batches = _ordered(arguments, files, run, number, model)
             if "positive" in parameters and not number:
@@ -242,6 +236,23 @@ def _learn_file(
     }
 
 
+def new_model(
+    arguments: argparse.Namespace,
+    files: list[str],
+    limits: Limits,
+    parameters: dict[str, Any],
+    run: Run,
+) -> OnlineSVM:
+    """A model for the samples of `files`, of the task that their first labels show."""
+    from onlinesvm.svm import OnlineSVM  # a daemon's client needs no learner
+
+    parameters = _with_task(parameters, files, run)
+    is_table = arguments.label_column is not None
+    if is_table and LearnerConfig(**parameters).task != "ranking":
+        parameters = {"numbers": "prefixes", **parameters}  # seldom counts in a table
+    return OnlineSVM(limits=limits, **parameters)
+
+
 def _with_task(parameters: dict[str, Any], files: list[str], run: Run) -> dict[str, Any]:
     """The parameters of a new model: a multiclass one where the first 10,000 samples of `files`
     have more than two labels and the parameters leave the task open.
@@ -253,13 +264,12 @@ def _with_task(parameters: dict[str, Any], files: list[str], run: Run) -> dict[s
         return parameters
     seen: set[Key] = set()
     samples = 0
-    # For the labels alone: records may stay packed.
     run.extractor, run.keeps = extractor_of(config, kernels.load(), run.limits), True
     for source in files:
         if not os.path.isfile(source):  # a pipe is read once
             break
         try:
-            with run.reader(source) as reader:
+            with run.reader(source, only_labels=True) as reader:
                 for batch in reader:
                     seen.update(label.text for label in batch.label_table)
                     samples += len(batch)
@@ -316,9 +326,8 @@ def _ordered(
         return model.decode(body, labelled=True)
 
     batch_samples = min(1024, run.limits.max_samples_per_batch)
-    for batch in shuffled(
-        run.batches(files), order, kernel, decode, batch_samples=batch_samples, max_bytes=most
-    ):
+    bodies = ((kernel.encode(batch, labelled=True), len(batch)) for batch in run.batches(files))
+    for batch in shuffled(bodies, order, decode, batch_samples=batch_samples, max_bytes=most):
         yield batch, None
 
 
@@ -439,6 +448,7 @@ def _learn_daemon(
         "labels": figures["labels"],
         "features": figures["features"],
         "position": figures["position"],
+        **({"micro_f1": figures["micro_f1"]} if run.labels.takes_sets else {}),
     }
 
 

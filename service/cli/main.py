@@ -33,6 +33,7 @@ _SHELLS = ("bash", "zsh", "tcsh")
 COMMANDS = {
     "serve": ("serve", "learn and predict for clients, until SIGTERM or Ctrl-C"),
     "learn": ("learn", "learn the samples of files; print the outcome as a JSON object"),
+    "train": ("train", "train a model on a Dask cluster, in rounds; print the outcome as JSON"),
     "ingest": ("ingest", "learn from a log, a Redis Stream or a file that grows, exactly once"),
     "predict": ("predict", "print the label, margin or probability of each sample, one a line"),
     "label": ("label", "learn samples that predict --hold left, by their keys and labels"),
@@ -52,7 +53,8 @@ COMMANDS = {
     "inspect": ("admin", "print a snapshot's header and its strongest features"),
     "recover": ("admin", "repair a damaged state folder; print what was lost as JSON"),
     "keys": ("keys", "make, allow, list and revoke the keys of a daemon's users"),
-    "http": ("http", "open an HTTP door to a daemon: JSON API, metrics"),
+    "top": ("top", "watch a daemon's figures in the terminal: all models, or one"),
+    "http": ("http", "open an HTTP door to a daemon: JSON API, metrics, live page"),
     "demo": ("demo", "watch a daemon learn this machine's Python library"),
 }
 

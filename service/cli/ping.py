@@ -11,6 +11,8 @@ from onlinesvm.service.cli.target import add_daemon, client_of
 
 __all__ = ["add_ping", "ping"]
 
+_POLL_S = 0.05
+
 
 def add_ping(parser: Parser) -> None:
     """Add the flags of `ping`."""
@@ -20,9 +22,13 @@ def add_ping(parser: Parser) -> None:
 
 
 def ping(arguments: argparse.Namespace) -> None:
-    """Print one line if the daemon answers; else the error ends the command with exit code 1."""
+    """Print one line if the daemon answers, with `--wait` once it has loaded its models; else the
+    error ends the command with exit code 1.
+    """
+    deadline = time.monotonic() + arguments.wait
     with client_of(arguments) as client:
-        client.ping()  # connects
+        while client.ping()["mode"] == "loading" and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
         started = time.perf_counter()
         mode = client.ping()["mode"]
         milliseconds = 1000 * (time.perf_counter() - started)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import random
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onlinesvm.data.codec import cut_body
+from onlinesvm.data.pieces import Decoded
 from onlinesvm.readers.pairs import PAIRS_PER_QUERY, PairReader, Pairs
 from onlinesvm.service.cli.flags import count, from_flags
 from onlinesvm.service.cli.interrupt import uninterrupted
 from onlinesvm.service.cli.output import naming
-from onlinesvm.service.cli.parser import Parser, UsageError
+from onlinesvm.service.cli.parser import Parser
 from onlinesvm.service.cli.progress import ProgressBar
 from onlinesvm.service.cli.run import Run
+from onlinesvm.service.cli.shuffle import shuffled
 from onlinesvm.service.cli.target import figures_of
 from onlinesvm.service.errors import StreamBroken
 
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from onlinesvm.svm import OnlineSVM
 
 __all__ = ["add_pairs", "learn_by_daemon", "learn_pass", "report_of", "table"]
+
+_SHUFFLED = 1024  # pairs of a batch
 
 
 def add_pairs(parser: Parser) -> None:
@@ -67,15 +72,24 @@ def pairs_of(arguments: argparse.Namespace, files: list[str], run: Run) -> Itera
 
 
 def learn_pass(
-    arguments: argparse.Namespace, files: list[str], run: Run, model: OnlineSVM, *, seen: bool
+    arguments: argparse.Namespace, files: list[str], run: Run, model: OnlineSVM, number: int
 ) -> None:
-    """Learn the pairs of all files once. seen: they were learned before."""
+    """Learn the pairs of all files once, in an order of the pass's own with --shuffle. number: of
+    the pass, from 0.
+    """
+
+    def decode(body: bytes) -> Decoded:
+        return model.decode(body, labelled=True)
+
+    bodies = ((pairs.learned, len(pairs)) for pairs in pairs_of(arguments, files, run))
+    batches: Iterator[Decoded] = (decode(body) for body, _ in bodies)
     if arguments.shuffle is not None:
-        raise UsageError("--shuffle: expected none for a ranking, whose pairs come by query")
-    for pairs in pairs_of(arguments, files, run):
-        batch = model.decode(pairs.learned, labelled=True)
+        order = random.Random(f"{arguments.shuffle} {number}")
+        most = arguments.max_memory
+        batches = shuffled(bodies, order, decode, batch_samples=_SHUFFLED, max_bytes=most)
+    for batch in batches:
         with uninterrupted():
-            run.count_pairs(model.learn_batch(batch), pairs.importances, seen=seen)
+            run.count_pairs(model.learn_batch(batch), batch.importances, seen=number > 0)
 
 
 def learn_by_daemon(

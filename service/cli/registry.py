@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 
 from onlinesvm.config import LearnerConfig
+from onlinesvm.errors import OnlineSVMError
 from onlinesvm.service.cli.flags import add_flags, parameters_of
 from onlinesvm.service.cli.output import write
 from onlinesvm.service.cli.parser import Parser, UsageError
@@ -81,9 +83,22 @@ def add_drop(parser: Parser) -> None:
     parser.epilog = "example:\n  onlinesvm drop spam"
     parser.add_argument("name", metavar="NAME", help="the model's name")
     add_connection(parser)
+    parser.add_argument("--yes", action="store_true", help="do not ask, as a terminal is asked")
 
 
 def drop(arguments: argparse.Namespace) -> None:
-    """Drop a model, with everything that it has learned."""
+    """Drop a model, with everything that it has learned. A user at a terminal is asked first.
+
+    Raises OnlineSVMError where the user does not agree.
+    """
+    if not arguments.yes and sys.stdin.isatty() and not _is_agreed(arguments.name):
+        raise OnlineSVMError(f"model {arguments.name} stays: expected y to drop it")
     with client_of(arguments) as client:
         client.drop(arguments.name)
+
+
+def _is_agreed(name: str) -> bool:
+    """True if the user at the terminal agrees to drop a model."""
+    text = f"onlinesvm: drop model {name} with everything that it has learned? [y/N] "
+    print(text, end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -50,9 +50,10 @@ class Reload:
         write_log_lines(config.log_level, config.log_format)
         service.reconfigure(self._config)
         text = ", ".join(f"{name}={value}" for name, value in changed.items())
-        log.info("settings read again: %s", text or "nothing changed")
         mine = asdict(self._config) | self._fixed
         now = asdict(config) | fixed
         waiting = sorted(name for name in mine | now if mine.get(name) != now.get(name))
+        if text or not waiting:
+            log.info("settings read again: %s", text or "nothing changed")
         if waiting:
             log.warning("these settings wait for the next start: %s", ", ".join(waiting))

@@ -186,8 +186,10 @@ class Run:
                 note(f"{reader.source}: {sentence}")
         self._begun.add(reader.source)
 
-    def reader(self, source: str) -> Reader:
-        """A reader of one file, by the command's flags."""
+    def reader(self, source: str, *, only_labels: bool = False) -> Reader:
+        """A reader of one file, by the command's flags. only_labels: where no bad line is skipped,
+        as features tell too which one is bad.
+        """
         given = self._arguments
         with from_flags():
             return Reader(
@@ -202,10 +204,12 @@ class Run:
                 label_column=given.label_column,
                 limits=self.limits,
                 batch_samples=self.limits.max_samples_per_batch,
-                ahead=kernels.load().NAME != "python",  # its thread would hold the lock
+                # On the python kernel its thread would hold the lock.
+                ahead=kernels.load().NAME != "python" and not only_labels,
                 look_up=self.look_up,
                 extractor=self.extractor,
                 keeps=self.keeps,
+                only_labels=only_labels and not given.skip_bad,
             )
 
     def count(

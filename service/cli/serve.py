@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import sys
@@ -114,6 +115,8 @@ def serve(arguments: argparse.Namespace) -> None:
 
     def ready(service: Service) -> None:
         progress.close()
+        gc.freeze()  # a search for cycles in all that stays would stop the loop for 10 ms and more
+        gc.enable()
         lines = (
             f"onlinesvm {__version__} {service.mode} at {daemon.endpoint}: {source}",
             f"{kernels.in_use()}, {service.describe()}",
@@ -124,6 +127,7 @@ def serve(arguments: argparse.Namespace) -> None:
         else:
             print(*lines, sep="\n", file=sys.stderr, flush=True)
 
+    gc.disable()  # until all is loaded, all stays
     with progress:
         daemon.run(
             ready,

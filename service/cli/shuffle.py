@@ -1,4 +1,4 @@
-"""A seeded shuffle of a stream of batches, by blocks where it does not fit in memory."""
+"""A seeded shuffle of a stream of samples, by blocks where it does not fit in memory."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 
-from onlinesvm.data.batch import BatchColumns
 from onlinesvm.data.codec import pack_array
 from onlinesvm.data.pieces import Decoded
 from onlinesvm.data.validation import sample_starts
-from onlinesvm.kernel.contract import Kernel
 
 __all__ = ["shuffled"]
 
@@ -20,17 +18,17 @@ _BATCH_BYTES = 2**22
 
 
 def shuffled(
-    batches: Iterable[BatchColumns],
+    bodies: Iterable[tuple[bytes, int]],
     order: random.Random,
-    kernel: Kernel,
     decode: Callable[[bytes], Decoded],
     *,
     batch_samples: int,
     max_bytes: int,
 ) -> Iterator[Decoded]:
-    """The samples of `batches`, whose records are packed, in an order that `order` draws.
+    """The samples, or pairs, of `bodies` in an order that `order` draws.
 
-    They come in batches of at most `batch_samples`, which `decode` makes of a learn request's body.
+    bodies: of learn requests, and how many samples each has. These come in batches of at most
+    `batch_samples`, which `decode` makes of such a body.
 
     They are held as packed bytes; where these reach `max_bytes`, the samples so far are a block:
     it is shuffled and given out, and another begins. The order depends on the samples, the seed
@@ -38,10 +36,8 @@ def shuffled(
     """
     held: list[bytes] = []
     size = 0
-    for batch in batches:
-        body = kernel.encode(batch, labelled=True)
-        starts = sample_starts(body, len(batch))
-        for first, last in pairwise(starts):
+    for body, count in bodies:
+        for first, last in pairwise(sample_starts(body, count)):
             held.append(body[first:last])
             size += last - first + _OVERHEAD_BYTES
             if size >= max_bytes:

@@ -15,7 +15,7 @@ from onlinesvm.model.ranking import NoLabels
 from onlinesvm.service.cli.flags import duration, from_flags
 from onlinesvm.service.cli.output import note
 from onlinesvm.service.cli.parser import Parser, UsageError
-from onlinesvm.service.errors import DaemonLost, DaemonUnreachable
+from onlinesvm.service.errors import DaemonLost, DaemonUnreachable, RequestRefused
 from onlinesvm.service.protocol import DEFAULT_ENDPOINT, DEFAULT_MODEL
 from onlinesvm.text.constants import TEXT_BYTES
 
@@ -136,7 +136,8 @@ def _client_of(kind: type[T], arguments: argparse.Namespace, limits: Limits | No
 
 def figures_of(client: Client) -> dict[str, Any]:
     """The figures of a daemon's model. Asks again, for as long as a request may take, where the
-    connection breaks: the daemon may be started again.
+    connection breaks, as the daemon may be started again, and where it is busy, as one that starts
+    is until its log is replayed.
 
     Raises DaemonUnreachable at once where no daemon is.
     """
@@ -149,7 +150,11 @@ def figures_of(client: Client) -> dict[str, Any]:
             was_there |= not isinstance(error, DaemonUnreachable)
             if not was_there or time.monotonic() > deadline:
                 raise
-            time.sleep(_AGAIN_S)
+        except RequestRefused as refusal:
+            was_there = True
+            if refusal.code != "BUSY" or time.monotonic() > deadline:
+                raise
+        time.sleep(_AGAIN_S)
 
 
 def load(path: str, arguments: argparse.Namespace, limits: Limits) -> OnlineSVM:

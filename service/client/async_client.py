@@ -148,6 +148,12 @@ class AsyncClient(Configured):
         """
         return await self._ask(self._calls.labels(first, count))
 
+    async def inspect(
+        self, top: int = 20, contains: str = "", label: Written | None = None
+    ) -> dict[str, Any]:
+        """Diagrams of the model and its strongest features; see `Client.inspect`."""
+        return await self._ask(self._calls.inspect(top, contains, label))
+
     async def drop_label(self, label: Written) -> dict[str, Any]:
         """Drop a label of a multiclass model; a later sample with its name brings a new label."""
         return await self._ask(self._calls.drop_label(label))

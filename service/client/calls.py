@@ -20,6 +20,7 @@ from onlinesvm.data.rows import samples_of
 from onlinesvm.errors import LimitError
 from onlinesvm.model.explanation import Explanation
 from onlinesvm.service.client.held import Hold, Labelled, held_body, hold_keys, labels_body
+from onlinesvm.service.inspection import decode_inspection
 from onlinesvm.service.labels import decode_page, decode_scores, decode_top
 from onlinesvm.service.protocol import (
     decode_explanations,
@@ -126,6 +127,10 @@ def _asked(answer: Answer) -> tuple[NDArray[Any], NDArray[np.bool_]]:
 def _outcomes(answer: Answer) -> list[str]:
     outcomes: list[str] = msgpack.unpackb(answer[1])
     return outcomes
+
+
+def _inspection(answer: Answer) -> dict[str, Any]:
+    return {**answer[0], **decode_inspection(answer[1])}
 
 
 def _page(answer: Answer) -> dict[str, Any]:
@@ -243,6 +248,13 @@ class Calls:
     def labels(self, first: int, count: int) -> Call[dict[str, Any]]:
         """A page of the labels."""
         return self.to_model(Call("labels", _page, keys={"first": first, "count": count}))
+
+    def inspect(self, top: int, contains: str, label: Written | None) -> Call[dict[str, Any]]:
+        """Diagrams of the model and its strongest features."""
+        keys: dict[str, Any] = {"top": top, "contains": contains}
+        if label is not None:
+            keys["label"] = packable(label)
+        return self.to_model(Call("inspect", _inspection, keys=keys))
 
     def drop_label(self, label: Written) -> Call[dict[str, Any]]:
         """A request to drop a label."""

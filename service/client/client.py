@@ -170,6 +170,18 @@ class Client(Configured):
         """
         return self._ask(self._calls.labels(first, count))
 
+    def inspect(
+        self, top: int = 20, contains: str = "", label: Written | None = None
+    ) -> dict[str, Any]:
+        """A map: `calibration`, of each bin of probabilities the weight of its samples, their mean
+        probability, and the share that came true; `confusion`, the `weights` of samples by label
+        and prediction, and the `labels`; both of the recent past, None where the task has none.
+        `strongest`: the `top` features each way (`up`, `down`, pairs of name and weight) of those
+        whose names contain a text, and how many do, `matches`; None for a `top` of 0. Of many
+        classes those for `label`.
+        """
+        return self._ask(self._calls.inspect(top, contains, label))
+
     def drop_label(self, label: Written) -> dict[str, Any]:
         """Drop a label of a multiclass model; a later sample with its name brings a new label."""
         return self._ask(self._calls.drop_label(label))

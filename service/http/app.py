@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from typing import Any
@@ -13,16 +14,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from onlinesvm.config import LearnerConfig
 from onlinesvm.service.client.async_client import AsyncClient
 from onlinesvm.service.errors import RequestRefused
 from onlinesvm.service.http import metrics
 from onlinesvm.service.http.answers import LINES, Json, lines_in, plain, streamed
 from onlinesvm.service.http.bodies import Bodies, json_of
+from onlinesvm.service.http.files import Files
+from onlinesvm.service.http.live import Live
 from onlinesvm.service.http.openapi import document
 from onlinesvm.service.http.predictions import Asked, predict
 from onlinesvm.service.http.problem import Problem, problem_of
 from onlinesvm.service.http.samples import Batch, Labels, in_body
 from onlinesvm.service.http.tokens import Tokens
+from onlinesvm.service.http.watch import Watch
+from onlinesvm.service.inspection import decode_inspection
 from onlinesvm.service.protocol import decode_explanations, decode_features, decode_margins
 
 __all__ = ["Door", "application"]
@@ -34,24 +40,34 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 class Door:
     """The handlers of the routes; each asks the daemon by `client`."""
 
-    def __init__(self, client: AsyncClient, tokens: Tokens, bodies: Bodies) -> None:
+    def __init__(
+        self, client: AsyncClient, tokens: Tokens, bodies: Bodies, live: Live, files: Files
+    ) -> None:
         self._client = client
         self._tokens = tokens
         self._bodies = bodies
+        self._live = live
+        self._files = files
 
     def routes(self) -> list[Route]:
         """All routes, each with the role that it takes."""
         of_model = "/v1/models/{model}"
         return [
+            Route("/", self._for(None, self._files.index)),
+            Route("/page/{name:path}", self._for(None, self._files.file)),
             Route("/healthz", self._for(None, self.health)),
             Route("/readyz", self._for(None, self.ready)),
             Route("/openapi.json", self._for(None, self.openapi)),
             Route("/metrics", self._for("read", self.metrics)),
+            Route("/v1/overview", self._for("read", self._live.overview)),
+            Route("/v1/history", self._for("read", self.history)),
+            Route("/v1/live", self._for("read", self.live)),
             Route("/v1/models", self._for("read", self.models)),
             Route(of_model, self._for("read", self.stats), methods=["GET"]),
             Route(of_model, self._for("admin", self.create), methods=["PUT"]),
             Route(of_model, self._for("admin", self.drop), methods=["DELETE"]),
             Route(of_model + "/labels", self._for("read", self.labels)),
+            Route(of_model + "/inspect", self._for("read", self.inspect)),
             Route(of_model + "/learn", self._for("learn", self.learn), methods=["POST"]),
             Route(of_model + "/predict", self._for("read", self.predict), methods=["POST"]),
             Route(of_model + "/label", self._for("learn", self.label), methods=["POST"]),
@@ -94,6 +110,14 @@ class Door:
         body, media_type = await metrics.collected(self._client, names)
         return Response(body, headers={"Content-Type": media_type})
 
+    async def history(self, request: Request) -> Response:
+        """The figures of the last hour."""
+        return self._live.history(request.query_params.get("model"))
+
+    async def live(self, request: Request) -> Response:
+        """Figures as they come, as server-sent events."""
+        return self._live.events(request, request.query_params.get("model"))
+
     async def models(self, request: Request) -> Response:
         """A page of the models."""
         after, limit = request.query_params.get("after", ""), _integer(request, "limit", 100)
@@ -101,8 +125,11 @@ class Door:
         return Json(plain({name: page[name] for name in ("models", "count", "next")}))
 
     async def stats(self, request: Request) -> Response:
-        """The figures of a model."""
-        return Json(plain(await self._of(request).stats()))
+        """The figures of a model, and if it reads text."""
+        figures = await self._of(request).stats()
+        if figures["config"] is not None:  # which leaves out what is its rule's own
+            figures["reads_text"] = LearnerConfig.from_dict(figures["config"]).text != "off"
+        return Json(plain(figures))
 
     async def create(self, request: Request) -> Response:
         """Create a model; the body is its configuration."""
@@ -130,6 +157,17 @@ class Door:
             return Json(plain(await client.labels(first, _integer(request, "count", 100))))
         known = [{"label": label} for label in task["labels"] or () if label is not None]
         return Json(plain({"labels": known, "next": None, "confusion": None}))
+
+    async def inspect(self, request: Request) -> Response:
+        """Diagrams of a model, and its strongest features."""
+        query = request.query_params
+        keys: dict[str, Any] = {
+            name: query[name] for name in ("contains", "label") if name in query
+        }
+        header, body = await self._of(request).request(
+            "inspect", top=_integer(request, "top", 20), **keys
+        )
+        return Json(plain({**header, **decode_inspection(body)}))
 
     async def learn(self, request: Request) -> Response:
         """Learn samples; the margins that they had before."""
@@ -250,11 +288,18 @@ async def _learn(client: AsyncClient, batch: Batch) -> list[dict[str, Any]]:
 
 
 def application(client: AsyncClient, tokens: Tokens, bodies: Bodies | None = None) -> Starlette:
-    """The door to the daemon of `client`, which is closed with it."""
+    """The door to the daemon of `client`, which is closed with it. `state.live` has its streams of
+    events, which are to be ended before the server waits for the requests under way.
+    """
+    watch = Watch(client)
+    live = Live(watch)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        watching = asyncio.create_task(watch.run())
         yield
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
         await client.close()
 
     async def refuse(request: Request, error: Exception) -> Response:
@@ -264,11 +309,13 @@ def application(client: AsyncClient, tokens: Tokens, bodies: Bodies | None = Non
             error.status_code, code, error.detail, headers=error.headers or {}
         ).response()
 
-    return Starlette(
-        routes=Door(client, tokens, bodies or Bodies()).routes(),
+    made = Starlette(
+        routes=Door(client, tokens, bodies or Bodies(), live, Files()).routes(),
         exception_handlers={HTTPException: refuse},
         lifespan=lifespan,
     )
+    made.state.live = live
+    return made
 
 
 def _is_lines(request: Request) -> bool:

@@ -129,7 +129,9 @@ def _turns(turns: dict[str, Any]) -> Metric:
     """The histogram of the loop's turns; Prometheus counts all up to each bound."""
     bounds = [*map(str, turns["bounds_s"]), "+Inf"]
     buckets = list(zip(bounds, accumulate(turns["counts"]), strict=True))
-    family = HistogramMetricFamily("onlinesvm_turn_seconds", "Time to carry out a turn of the loop")
+    family = HistogramMetricFamily(
+        "onlinesvm_turn_seconds", "Time between two looks of the loop at its socket"
+    )
     family.add_metric([], buckets, turns["seconds"])
     return family
 

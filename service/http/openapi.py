@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from onlinesvm.service.http.live import SORTS
 from onlinesvm.service.http.predictions import OUTPUTS
 from onlinesvm.version import __version__
 
@@ -69,6 +70,17 @@ _MODEL = _object("name", "loaded", name=_TEXT, loaded={"type": "boolean"}, posit
 _PROBLEM = {"description": "RFC 9457, with the daemon's code, and the place in the body"} | _object(
     "type", "status", "title", "detail", "code", type=_TEXT, status={"type": "integer"},
     title=_TEXT, detail=_TEXT, code=_TEXT, at=_TEXT, sample=_COUNT, line=_COUNT,
+)  # fmt: skip
+_ROWS = _object("t", t=_array(_COUNT)) | {"description": "a column each, t the seconds"}
+_COLUMNS: _Schema = {"anyOf": [_ROWS, {"type": "null"}]}
+_SEEN = _object(
+    "name", "loaded", "rate", "spark", name=_TEXT, loaded={"type": "boolean"}, rate=_NUMBER,
+    spark=_array(_NUMBER), samples={"type": ["integer", "null"]}, error=_SCORE,
+)  # fmt: skip
+_MAYBE: _Schema = {"type": ["object", "null"]}
+_INSPECTION = _object(
+    "position", "features", "calibration", "confusion", "strongest", position=_COUNT,
+    features=_COUNT, calibration={"type": ["array", "null"]}, confusion=_MAYBE, strongest=_MAYBE,
 )  # fmt: skip
 _ASKING: _Schema = {
     "output": {"enum": list(OUTPUTS), "default": "probability"},
@@ -147,6 +159,12 @@ def document() -> _Schema:
                     next={"type": ["integer", "null"]}),
             query={"first": _COUNT, "count": _COUNT},
         )},
+        model + "/inspect": {"get": _operation(
+            "Calibration, confusion, and the strongest features; of many classes for label", "read",
+            _INSPECTION,
+            query={"top": {"type": "integer", "minimum": 0, "maximum": 1000, "default": 20},
+                   "contains": _TEXT, "label": _TEXT},
+        )},
         model + "/learn": {"post": _operation(
             "Learn a sample, samples, or a line each; the margins that they had before", "learn",
             {"oneOf": [_MARGIN, _object("margins", margins=_array(_SCORE))]},
@@ -178,6 +196,23 @@ def document() -> _Schema:
                        _object("samples", samples=_array(_array(_PAIR)))]},
             _one_or_many("samples", _SAMPLE),
         )},
+        "/v1/overview": {"get": _operation(
+            "A page of the models with their samples a second", "read",
+            _object("count", "matches", "rows", count=_COUNT, matches=_COUNT, rows=_array(_SEEN)),
+            query={"search": _TEXT, "sort": {"enum": list(SORTS), "default": SORTS[0]},
+                   "offset": _COUNT, "limit": {"type": "integer", "minimum": 0, "maximum": 200}},
+        )},
+        "/v1/history": {"get": _operation(
+            "The figures of the last hour, of the daemon and of a model", "read",
+            _object("second", "daemon", "model", second=_COUNT, daemon=_COLUMNS, model=_COLUMNS),
+            query={"model": _TEXT},
+        )},
+        "/v1/live": {"get": _operation(
+            "Figures as they come: an event a second, with the rows after the second since", "read",
+            _TEXT, query={"model": _TEXT, "since": _COUNT}, media_type="text/event-stream",
+        )},
+        "/": {"get": _operation("The live page", None, _TEXT, media_type="text/html")},
+        "/page/{name}": {"get": _operation("A file of the live page", None, _TEXT)},
         "/healthz": {"get": _operation("The door answers", None, _ANY)},
         "/readyz": {"get": _operation("The daemon answers, and serves", None, _ANY)},
         "/openapi.json": {"get": _operation("This document", None, _ANY)},
@@ -190,6 +225,7 @@ def document() -> _Schema:
     for path in paths:
         if path.startswith(model):
             paths[path]["parameters"] = [named]
+    paths["/page/{name}"]["parameters"] = [named | {"name": "name"}]
     return {
         "openapi": "3.1.0",
         "info": {"title": "onlinesvm", "version": __version__},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
@@ -59,10 +60,13 @@ class _Bounded(HttpToolsProtocol):
 
 
 class Server(uvicorn.Server):
-    """A server of `application` that prints `line` once it answers."""
+    """A server of `application` that prints `line` once it answers, and calls `on_stop` when it
+    begins to stop.
+    """
 
-    def __init__(self, application: Any, line: str) -> None:
+    def __init__(self, application: Any, line: str, on_stop: Callable[[], None]) -> None:
         self._line = line
+        self._on_stop = on_stop
         super().__init__(
             uvicorn.Config(
                 application,
@@ -82,3 +86,8 @@ class Server(uvicorn.Server):
         """Begin to answer."""
         await super().startup(sockets)
         print(self._line, file=sys.stderr, flush=True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer what is under way, and end."""
+        self._on_stop()
+        await super().shutdown(sockets)

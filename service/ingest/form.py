@@ -1,8 +1,9 @@
 """Entries to packed samples: JSON, msgpack, or the fields of the entry.
 
-    json       {"label": 1, "features": ["free", "prize"], "importance": 0.5}, as JSON lines
-    msgpack    [label, features] or [label, features, importance], as a learn request has them; or
-               a map as in JSON
+    json       {"label": 1, "features": ["free", "prize"], "importance": 0.5}, as JSON lines; of a
+               ranking {"better": ["fresh"], "worse": ["stale"], "importance": 0.5}
+    msgpack    [label, features] or [label, features, importance], as a learn request has them, or
+               as [better, worse] of a ranking; or a map as in JSON
     fields     the names and values of an entry's fields, for sources that have them
 
 With `label_field` an object, a map or the fields are a record, and that one of them is its label.
@@ -30,6 +31,7 @@ FORMATS = ("json", "msgpack", "fields")
 
 _SAMPLE_HEADS = {b"\x92", b"\x93"}  # of arrays of 2 and 3
 _NUMBER = re.compile(rb"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_BETTER, _WORSE = "better", "worse"
 _SHOWN = 5
 # Objects come as tuples of pairs, so that repeated names are kept; arrays come as lists.
 _decode = json.JSONDecoder(object_pairs_hook=tuple).decode
@@ -175,28 +177,26 @@ class Form:
             label = _value_of(pairs, self.label_field)
             record = tuple(pair for pair in pairs if pair[0] != self.label_field)
             return _sample(label, record, None)
+        importance = _value_of(pairs, "importance", optional=True)
+        if {_BETTER, _WORSE} <= {name for name, _ in pairs}:
+            return _row([_value_of(pairs, key) for key in (_BETTER, _WORSE)], importance)
         label = _value_of(pairs, self.label_key)
-        features = _value_of(pairs, self.features_key)
-        return _sample(label, features, _value_of(pairs, "importance", optional=True))
+        return _sample(label, _value_of(pairs, self.features_key), importance)
 
 
 def _sample(label: Any, features: Any, importance: Any) -> bytes:
     if type(label) is tuple:
         raise BadEntry("expected a label as text, integer or boolean, got an object")
+    return _row((label, features), importance)
+
+
+def _row(parts: Sequence[Any], importance: Any) -> bytes:
+    """A label or features, and features, packed as the wire has them."""
     try:
-        if type(features) is not tuple:
-            columns = _pack(features)
-        else:
-            for name, value in features:
-                if type(value) is tuple:
-                    raise BadEntry(
-                        "expected a number, text, boolean, null or array of names, got an object at"
-                        f" {_shown(name)}"
-                    )
-            columns = _pack_pairs(features)
+        packed = [_features(part) if type(part) is tuple else _pack(part) for part in parts]
         if importance is None:
-            return b"".join((b"\x92", _pack(label), columns))
-        return b"".join((b"\x93", _pack(label), columns, _pack(importance)))
+            return b"".join((b"\x92", *packed))
+        return b"".join((b"\x93", *packed, _pack(importance)))
     except (OverflowError, ValueError, TypeError) as error:
         if isinstance(error, BadEntry):
             raise
@@ -204,6 +204,17 @@ def _sample(label: Any, features: Any, importance: Any) -> bytes:
         raise BadEntry(
             f"expected names, text and numbers of 64 bits, got others: {error}"
         ) from None
+
+
+def _features(features: _Pairs) -> bytes:
+    for name, value in features:
+        if type(value) is tuple:
+            raise BadEntry(
+                "expected a number, text, boolean, null or array of names, got an object at"
+                f" {_shown(name)}"
+            )
+    packed: bytes = _pack_pairs(features)
+    return packed
 
 
 def _value_of(pairs: _Pairs, key: str, *, optional: bool = False) -> Any:
@@ -222,26 +233,34 @@ def _value_of(pairs: _Pairs, key: str, *, optional: bool = False) -> Any:
 
 def _check_whole(parts: list[bytes | BadEntry]) -> None:
     """Replace those of `parts` that are not one msgpack object by why."""
-    at = 0
-    while at < len(parts):
-        unpacker = msgpack.Unpacker(max_buffer_size=2**31 - 1)
-        good = [i for i in range(at, len(parts)) if type(parts[i]) is bytes]
-        rest: list[bytes] = [parts[i] for i in good]  # type: ignore[misc]
-        unpacker.feed(b"".join(rest))
-        skip, tell = unpacker.skip, unpacker.tell
-        whole = 0
-        try:
-            for end in accumulate(map(len, rest)):
-                skip()
-                if tell() != end:
-                    break
-                whole += 1
-        except (msgpack.UnpackException, ValueError):
-            pass
-        if whole == len(good):
-            return
-        at = good[whole]
-        parts[at] = BadEntry("expected one whole msgpack sample, got another number of them")
+    given = [i for i, part in enumerate(parts) if type(part) is bytes]
+    ranges = [(0, len(given))]
+    while ranges:  # halved until the bad ones stand alone: many of them take little longer
+        first, end = ranges.pop()
+        places = given[first:end]
+        if _are_whole([parts[i] for i in places]):  # type: ignore[misc]
+            continue
+        if len(places) == 1:
+            why = "expected one whole msgpack sample, got another number of them"
+            parts[places[0]] = BadEntry(why)
+        else:
+            middle = (first + end) // 2
+            ranges += [(first, middle), (middle, end)]
+
+
+def _are_whole(parts: Sequence[bytes]) -> bool:
+    """True if each of `parts` is one msgpack object."""
+    unpacker = msgpack.Unpacker(max_buffer_size=2**31 - 1)
+    unpacker.feed(b"".join(parts))
+    skip, tell = unpacker.skip, unpacker.tell
+    try:
+        for end in accumulate(map(len, parts)):
+            skip()
+            if tell() != end:
+                return False
+    except (msgpack.UnpackException, ValueError):
+        return False
+    return True
 
 
 _packer = msgpack.Packer(use_bin_type=False, unicode_errors="surrogateescape")

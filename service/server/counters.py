@@ -43,7 +43,7 @@ class Counters:
                 self._marks.popleft()
 
     def note_turn(self, seconds: float) -> None:
-        """Count a turn that took so long to carry out."""
+        """Count a stretch of work between two looks at the socket that took so long."""
         self._turns[bisect_left(TURN_BOUNDS_S, seconds)] += 1
         self._turn_s += seconds
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from itertools import pairwise
 from typing import Any
@@ -39,12 +39,24 @@ from onlinesvm.service.server.auth.users import Users
 from onlinesvm.service.server.best_labels import best_labels
 from onlinesvm.service.server.counters import Counters
 from onlinesvm.service.server.held import Hold, Label
+from onlinesvm.service.server.inspector import Inspector
 from onlinesvm.service.server.leader import Leader, has_origin
 from onlinesvm.service.server.log_health import LogHealth
 from onlinesvm.service.server.memory import Memory
-from onlinesvm.service.server.plan import Change, Create, Drop, DropLabel, Learned, Plan, Planned
+from onlinesvm.service.server.plan import (
+    Change,
+    Create,
+    Drop,
+    DropLabel,
+    Learned,
+    Plan,
+    Planned,
+    features_of,
+)
 from onlinesvm.service.server.reader import Look, Reader
 from onlinesvm.service.server.registry import Hosted, Registry, check_many
+from onlinesvm.service.server.slices import Slices, decoded, scored
+from onlinesvm.service.server.snapshot_requests import SnapshotRequests
 from onlinesvm.service.server.snapshot_round import Written
 from onlinesvm.service.server.snapshotter import Snapshotter
 from onlinesvm.service.server.transfers import Transfers, piece_of
@@ -84,17 +96,22 @@ class Handlers(ABC):
     mode: str
     ask_b = B  # where a request that asks has none
 
-    def __init__(self, registry: Registry, counters: Counters, users: Users) -> None:
+    def __init__(
+        self, registry: Registry, counters: Counters, users: Users, inspector: Inspector
+    ) -> None:
         self._registry = registry
         self._counters = counters
         self._users = users
-        self._handlers: dict[str, Callable[[Request], Answer]] = {
+        self._inspector = inspector
+        # Those that may take long go in slices.
+        self._handlers: dict[str, Callable[[Request], Answer | Slices[Answer]]] = {
             "ping": self._ping,
             "predict": self._predict,
             "label": self._label,
             "explain": self._explain,
             "features": self._features,
             "labels": self._labels,
+            "inspect": self._inspect,
             "stats": self._stats,
             "snapshot": self._snapshot,
             "reload": self._reload,
@@ -107,8 +124,8 @@ class Handlers(ABC):
             "fetch": self._fetch,
         }
 
-    def handle(self, request: Request, plan: Planned = None) -> Answer:
-        """Carry out `request`, one that changes models by its `plan`.
+    def handle(self, request: Request, plan: Planned = None) -> Slices[Answer]:
+        """Carry out `request`, in slices; one that changes models by its `plan`.
 
         Raises RequestError, with the models as they were.
         """
@@ -116,24 +133,25 @@ class Handlers(ABC):
             if isinstance(plan, Exception):
                 raise plan
             if isinstance(plan, Change):
-                return self._carry_out(request, plan)
-            return self._handlers[request.op](request)
+                return (yield from self._carry_out(request, plan))
+            answer = self._handlers[request.op](request)
+            return (yield from answer) if isinstance(answer, Generator) else answer
         except (BodyError, SampleError) as error:
             raise request_error_of(error, request.id) from None
 
     def _ping(self, request: Request) -> Answer:
         return Reply({"mode": self.mode})
 
-    def _batch(self, model: Model, request: Request) -> Decoded:
+    def _batch(self, model: Model, request: Request) -> Slices[Decoded]:
         """The samples in a request to score, which its user's quota pays for."""
-        batch = model.decode(request.body, labelled=False)
-        self._users.quotas.take_features(request, _feature_count(batch, request.body))
+        batch = yield from decoded(model.decoding(request.body, labelled=False))
+        self._users.quotas.take_features(request, features_of(batch, request.body))
         return batch
 
-    def _predict(self, request: Request) -> Answer:
+    def _predict(self, request: Request) -> Slices[Answer]:
         model = self._registry.get(request.model, request.id).model
-        batch = self._batch(model, request)
-        return self._predicted(request, model, batch, request.body)
+        batch = yield from self._batch(model, request)
+        return (yield from self._predicted(request, model, batch, request.body))
 
     def _predicted(
         self,
@@ -142,7 +160,7 @@ class Handlers(ABC):
         batch: Decoded,
         samples: bytes,
         margins: NDArray[np.float64] | None = None,
-    ) -> Reply:
+    ) -> Slices[Reply]:
         """The reply to predict. samples: as they came; margins: those of a binary model, where they
         are known.
         """
@@ -152,9 +170,9 @@ class Handlers(ABC):
             text = f'expected output "margin" or "label" alone of a ranking model, got {got}'
             raise RequestError("BAD_REQUEST", text, None, request.id)
         if model.is_multiclass:
-            reply = best_labels(model, batch, request)
+            reply = yield from best_labels(model, batch, request)
         else:
-            margins = model.score_batch(batch) if margins is None else margins
+            margins = (yield from scored(model, batch)) if margins is None else margins
             pairs = "pairs" in request.options
             body = encode_predictions(model, margins, request.output, pairs=pairs)
             reply = Reply({"samples": len(batch), "position": model.position}, body)
@@ -175,9 +193,13 @@ class Handlers(ABC):
         confusion = None if first or model.is_multilabel else model.confusion()
         return Reply({"position": model.position}, encode_page(rows, following, confusion))
 
-    def _explain(self, request: Request) -> Answer:
+    def _inspect(self, request: Request) -> Answer:
         model = self._registry.get(request.model, request.id).model
-        batch = self._batch(model, request)
+        return self._inspector.inspect(model, request)
+
+    def _explain(self, request: Request) -> Slices[Answer]:
+        model = self._registry.get(request.model, request.id).model
+        batch = yield from self._batch(model, request)
         self._check_shown(batch, model, request)
         label, other = request.options.get("label"), request.options.get("other")
         if label is not None or other is not None:
@@ -186,9 +208,9 @@ class Handlers(ABC):
         self._counters.samples += len(explained)
         return self._shown(request, model, len(batch), encode_explanations(explained))
 
-    def _features(self, request: Request) -> Answer:
+    def _features(self, request: Request) -> Slices[Answer]:
         model = self._registry.get(request.model, request.id).model
-        batch = self._batch(model, request)
+        batch = yield from self._batch(model, request)
         self._check_shown(batch, model, request)
         body = encode_features(model.features_batch(batch))
         return self._shown(request, model, len(batch), body)
@@ -198,7 +220,7 @@ class Handlers(ABC):
         40 bytes, while others wait.
         """
         limit = model.limits.max_features_per_sample
-        features = _feature_count(batch, request.body)
+        features = features_of(batch, request.body)
         if len(batch) == 1:  # a text is cut to have fewer
             limit = max(limit, _SHOWN_FEATURES)
         if isinstance(batch, Pieces) or features > limit:
@@ -218,7 +240,7 @@ class Handlers(ABC):
             )  # fmt: skip
         return Reply({"samples": samples, "position": model.position}, body)
 
-    def _carry_out(self, request: Request, plan: Change) -> Answer:
+    def _carry_out(self, request: Request, plan: Change) -> Slices[Answer]:
         """Carry out the plan of a request that changes models."""
         raise AssertionError(f"{self.mode}: no plan was made for {request.op}")
 
@@ -273,7 +295,7 @@ class Handlers(ABC):
     def _fetch(self, request: Request) -> Answer: ...
 
     @abstractmethod
-    def _snapshot(self, request: Request) -> Answer: ...
+    def _snapshot(self, request: Request) -> Answer | Slices[Answer]: ...
 
     @abstractmethod
     def _reload(self, request: Request) -> Answer: ...
@@ -284,8 +306,9 @@ class Handlers(ABC):
     @abstractmethod
     def _lag(self, request: Request) -> Answer: ...
 
-    def _stats(self, request: Request) -> Answer:
+    def _stats(self, request: Request) -> Slices[Answer]:
         """The figures that all modes share; nil where there is no model yet."""
+        yield from self._settled()
         if request.model != DEFAULT_MODEL:
             self._registry.get(request.model, request.id)
         hosted = self._registry.find(request.model)
@@ -312,16 +335,13 @@ class Handlers(ABC):
         report.update(self._report(request, hosted))
         return Reply(report)
 
+    def _settled(self) -> Slices[None]:
+        """Wait, in slices, until the log is at hand."""
+        yield from ()
+
     @abstractmethod
     def _report(self, request: Request, hosted: Hosted | None) -> dict[str, Any]:
         """The figures of this mode alone."""
-
-
-def _feature_count(decoded: Decoded, body: bytes) -> int:
-    """The features of what was decoded from `body`; of Pieces, which have none yet, two a byte, as
-    texts have.
-    """
-    return 2 * len(body) if isinstance(decoded, Pieces) else int(decoded.indptr[-1])
 
 
 class LeaderHandlers(Handlers):
@@ -334,29 +354,33 @@ class LeaderHandlers(Handlers):
         registry: Registry,
         counters: Counters,
         users: Users,
+        inspector: Inspector,
         leader: Leader,
         snapshotter: Snapshotter,
+        requested: SnapshotRequests,
         log: Log,
         health: LogHealth,
         memory: Memory,
         transfers: Transfers,
     ) -> None:
-        super().__init__(registry, counters, users)
+        super().__init__(registry, counters, users, inspector)
         self._leader = leader
         self._snapshotter = snapshotter
+        self._requested = requested
         self._log = log
         self._health = health
         self._memory = memory
         self._transfers = transfers
 
-    def _carry_out(self, request: Request, plan: Change) -> Answer:
+    def _carry_out(self, request: Request, plan: Change) -> Slices[Answer]:
+        yield from plan.written()
         try:
             if isinstance(plan, Plan):
-                learned = plan.carry_out()
-                self._users.quotas.take_features(request, _feature_count(plan.batch, request.body))
+                learned = yield from plan.carry_out()
+                self._users.quotas.take_features(request, plan.features)
                 return self._learned(learned)
             if isinstance(plan, Hold):
-                return self._held(request, plan)
+                return (yield from self._held(request, plan))
             if isinstance(plan, Label):
                 return self._labelled(plan)
             if isinstance(plan, Create):
@@ -384,10 +408,10 @@ class LeaderHandlers(Handlers):
         self._counters.samples += learned.samples
         return Reply(keys, encode_margins(learned.margins))
 
-    def _held(self, request: Request, plan: Hold) -> Reply:
+    def _held(self, request: Request, plan: Hold) -> Slices[Reply]:
         known = plan.carry_out()
-        self._users.quotas.take_features(request, _feature_count(plan.batch, request.body))
-        reply = self._predicted(
+        self._users.quotas.take_features(request, plan.features)
+        reply = yield from self._predicted(
             request, plan.hosted.model, plan.batch, plan.group.samples, plan.margins
         )
         reply.keys["duplicate"] = known
@@ -431,9 +455,9 @@ class LeaderHandlers(Handlers):
         hosted.lags.note(request.producer, request.options)
         return Reply({})
 
-    def _snapshot(self, request: Request) -> Answer:
+    def _snapshot(self, request: Request) -> Slices[Answer]:
         hosted = self._registry.get(request.model, request.id)
-        self._leader.settle()
+        yield from self._leader.settled()
 
         def reply(written: Future[Written]) -> Reply:
             try:
@@ -444,7 +468,7 @@ class LeaderHandlers(Handlers):
                 text = f"the snapshot failed: {error}"
                 raise RequestError("INTERNAL", text, None, request.id) from None
 
-        return later(self._snapshotter.request(hosted, first=True), reply)
+        return later(self._requested.ask(hosted), reply)
 
     def _reload(self, request: Request) -> Answer:
         if self._users.has_keys:
@@ -455,8 +479,10 @@ class LeaderHandlers(Handlers):
             None, request.id,
         )  # fmt: skip
 
+    def _settled(self) -> Slices[None]:
+        return self._leader.settled()
+
     def _report(self, request: Request, hosted: Hosted | None) -> dict[str, Any]:
-        self._leader.settle()
         report = {
             "fsync": self._log.fsync,
             "log_error": self._health.error,
@@ -488,9 +514,14 @@ class ReaderHandlers(Handlers):
     mode = "reader"
 
     def __init__(
-        self, registry: Registry, counters: Counters, users: Users, reader: Reader
+        self,
+        registry: Registry,
+        counters: Counters,
+        users: Users,
+        inspector: Inspector,
+        reader: Reader,
     ) -> None:
-        super().__init__(registry, counters, users)
+        super().__init__(registry, counters, users, inspector)
         self._reader = reader
         self._handlers |= {"learn": self._learn, "drop_label": self._learn}
 
@@ -499,12 +530,12 @@ class ReaderHandlers(Handlers):
 
     _resume = _lag = _create = _drop = _upload = _label = _learn
 
-    def _predict(self, request: Request) -> Answer:
+    def _predict(self, request: Request) -> Slices[Answer]:
         if is_held(request):
             raise RequestError(
                 "READ_ONLY", "a reader holds no samples; ask its leader", None, request.id
             )
-        return super()._predict(request)
+        return (yield from super()._predict(request))
 
     def _fetch(self, request: Request) -> Answer:
         return Reply(*piece_of(self._reader.folder, request))

@@ -12,17 +12,18 @@ from numpy import float64
 from numpy.typing import NDArray
 
 from onlinesvm.data.codec import encode_margins
-from onlinesvm.data.label import label_of_packed, packable
+from onlinesvm.data.label import label_of_packed
 from onlinesvm.data.pieces import Decoded
 from onlinesvm.errors import SampleError
 from onlinesvm.model.class_labels import AnyLabels
-from onlinesvm.model.model import Model, sided
+from onlinesvm.model.model import sided
 from onlinesvm.service.held_bodies import KEYS_AT, SAMPLES_AT, parse_labels, split_held
 from onlinesvm.service.protocol import Request, RequestError
 from onlinesvm.service.server.answer import check_scores
 from onlinesvm.service.server.changes import Changes
-from onlinesvm.service.server.plan import Change, Create, Fatal, Limit
+from onlinesvm.service.server.plan import Change, Create, Fatal, Limit, features_of
 from onlinesvm.service.server.registry import Hosted
+from onlinesvm.service.server.slices import Slices, decoded, scored
 from onlinesvm.service.storage import held_entries
 from onlinesvm.service.storage.entry import Entry
 from onlinesvm.service.storage.held import Group, Held, Outcome
@@ -87,6 +88,10 @@ class Hold(_OfHeld):
     @property
     def size(self) -> int:
         return len(self.request.body)
+
+    @property
+    def features(self) -> int:
+        return features_of(self.batch, self.request.body)
 
     def carry_out(self) -> list[int]:
         """Hold the samples; the places of those whose keys were known already.
@@ -168,7 +173,7 @@ def _apply(change: Callable[[], None]) -> None:
 
 def plan_to_hold(
     request: Request, hosted: Hosted, changes: Changes, now: int, labels: AnyLabels
-) -> Hold:
+) -> Slices[Hold]:
     """Score the samples of a predict request, which are to be held.
 
     labels: the model's, as they will be. Raises BodyError, SampleError, RequestError.
@@ -181,7 +186,7 @@ def plan_to_hold(
     keys, samples = split_held(request.body, model.limits)
     _check_user(request, state.held, keys, KEYS_AT)
     try:
-        batch = model.decode(samples, labelled=False, learnable=True)
+        batch = yield from decoded(model.decoding(samples, labelled=False, learnable=True))
     except SampleError as error:
         raise type(error)(error.message, error.path, SAMPLES_AT) from None
     default = options["default"]
@@ -195,9 +200,9 @@ def plan_to_hold(
     given: list[Any]
     if model.is_multiclass:
         check_scores(model, len(batch), request)
-        given = _best_of(model, batch)
+        given = model.give_batch(batch)
     else:
-        margins = model.score_batch(batch)
+        margins = yield from scored(model, batch)
         given = margins.tolist()
     user = request.permit.name
     group = Group(samples, keys, given, now, options["ttl_ms"], default, user, left=len(keys))
@@ -227,16 +232,6 @@ def _check_user(request: Request, held: Held, keys: Sequence[bytes], at: str) ->
                 request.id,
                 i,
             )
-
-
-def _best_of(model: Model, batch: Decoded) -> list[Any]:
-    """[label, score] of the best label of each sample; empty while none is known."""
-    _, labels = model.many
-    ids, scores = model.top_batch(batch, 1)
-    if not ids.size:
-        return [[] for _ in range(len(batch))]
-    rows = zip(ids[:, 0].tolist(), scores[:, 0].tolist(), strict=True)
-    return [[packable(labels.name(id)), float(score)] for id, score in rows]
 
 
 def plan_to_label(

@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, cast
 
 from onlinesvm.config import LearnerConfig, Limits
@@ -39,6 +39,7 @@ from onlinesvm.service.server.plan import (
     Refusal,
 )
 from onlinesvm.service.server.registry import Hosted, Registry, check_many
+from onlinesvm.service.server.slices import Slices, decoded, finish
 from onlinesvm.service.server.turn import PlannedTurn
 from onlinesvm.service.server.writer import Writer
 from onlinesvm.service.storage.entry import LogPosition
@@ -60,7 +61,7 @@ log = logging.getLogger(__name__)
 PART_BYTES = 2**20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Policy:
     """How models are made: the limits of requests and models, the producers that each remembers,
     the configuration of a model that its first sample makes, how many models there may be, and how
@@ -78,6 +79,11 @@ class Policy:
     max_held: int = 100_000
     max_user_producers: int = 4096
     max_user_models: int | None = None
+
+    @cached_property
+    def first_config(self) -> LearnerConfig:
+        """The configuration of a model that its first sample makes. Raises ConfigError."""
+        return LearnerConfig(**self.given)
 
     def limits_of(self, config: LearnerConfig) -> Limits:
         """The limits of a model of that configuration."""
@@ -126,34 +132,41 @@ class Leader:
         self._turn: PlannedTurn | None = None  # the last that had anything to write
         self._watched: dict[str, Hosted] = {}  # learned since the last look for a drift
 
-    def plan(self, requests: Sequence[Request], refusal: Refusal | None = None) -> list[Planned]:
+    def plan(
+        self, requests: Sequence[Request], refusal: Refusal | None = None
+    ) -> Slices[list[Planned]]:
         """The plan of each request of a turn that changes a model, the error that answers it, or
         None.
 
-        When this returns, all that will be changed is in the log, or on its way there. `refusal`:
+        When this ends, all that will be changed is in the log, or on its way there. `refusal`:
         why nothing may be written now.
         """
-        self._writer.settle()
+        yield from self._writer.settled()
         self.report_drifts()
         turn = PlannedTurn(self._writer, self._registry, self._part_bytes, refusal)
         now = cache(self.clock)  # one time for all requests: the clock may go back
         plans: list[Planned] = []
         for request in requests:
             try:
-                plans.append(self._plan_one(request, turn, now))
+                plans.append((yield from self._plan_one(request, turn, now)))
             except Exception as error:  # answers this request, and stops no other
                 plans.append(error)
-        turn.write(more=False)
+            if turn.is_full:
+                yield from turn.write(more=True)
+            yield None
+        yield from turn.write(more=False)
         if turn.has_changes:
             self._turn = turn
             self._watched.update(turn.hosted)
         return plans
 
-    def _plan_one(self, request: Request, turn: PlannedTurn, now: Callable[[], int]) -> Planned:
+    def _plan_one(
+        self, request: Request, turn: PlannedTurn, now: Callable[[], int]
+    ) -> Slices[Planned]:
         if request.op == "learn":
-            return self._plan_to_learn(request, turn)
+            return (yield from self._plan_to_learn(request, turn))
         if is_held(request):
-            return self._plan_to_hold(request, turn, now())
+            return (yield from self._plan_to_hold(request, turn, now()))
         if request.op == "label":
             return self._plan_to_label(request, turn, now())
         if request.op == "resume":
@@ -170,10 +183,10 @@ class Leader:
             return self._plan_to_drop_label(request, turn)
         return None
 
-    def _plan_to_learn(self, request: Request, turn: PlannedTurn) -> Plan:
+    def _plan_to_learn(self, request: Request, turn: PlannedTurn) -> Slices[Plan]:
         hosted, made = self._hosted(request, turn)
         model = hosted.model
-        batch = model.decode(request.body, labelled=True)
+        batch = yield from decoded(model.decoding(request.body, labelled=True))
         labels = sided(turn.labels_of(hosted), batch)
         plan = (
             turn.duplicate_of(request, hosted, batch, self._changes) if request.producer else None
@@ -203,10 +216,10 @@ class Leader:
         turn.limited.add(hosted.name)
         return [limit]
 
-    def _plan_to_hold(self, request: Request, turn: PlannedTurn, now: int) -> Hold:
+    def _plan_to_hold(self, request: Request, turn: PlannedTurn, now: int) -> Slices[Hold]:
         hosted = self._existing(request, turn)
         labels = turn.labels_of(hosted)
-        plan = plan_to_hold(request, hosted, self._changes, now, labels)
+        plan = yield from plan_to_hold(request, hosted, self._changes, now, labels)
         plan.before = self._before(hosted, turn)
         turn.add(plan)
         return plan
@@ -239,7 +252,7 @@ class Leader:
         turn = PlannedTurn(self._writer, self._registry, math.inf, refusal)
         plan.before = self._before(hosted, turn)
         turn.teach(plan, hosted, plan.due.batch)
-        turn.write(more=False)
+        finish(turn.write(more=False))
         self._turn = turn
         self._watched[hosted.name] = hosted
         plan.carry_out()
@@ -261,7 +274,7 @@ class Leader:
         is_new = request.model in turn.dropped or request.model not in self._registry
         if request.model in turn.created or not is_new or not self.policy.auto_create:
             return self._existing(request, turn), None
-        made = self.creation(request, LearnerConfig(**self.policy.given), turn)
+        made = self.creation(request, self.policy.first_config, turn)
         return made.hosted, made
 
     def _plan_to_create(self, request: Request, turn: PlannedTurn) -> Planned:
@@ -299,7 +312,7 @@ class Leader:
         policy, name, user = self.policy, request.model, request.permit.name
         self.expect_room(request, turn)
         limits = policy.limits_of(config)
-        model = OnlineSVM(limits=limits, **config.as_dict()) if origin is None else origin[0]
+        model = OnlineSVM.of(config, limits=limits) if origin is None else origin[0]
         model.id = os.urandom(16)
         model.limit(limits)
         producers, held = Producers(policy.max_producers), Held(policy.max_held)
@@ -332,7 +345,7 @@ class Leader:
         self._writer.settle()
         turn = PlannedTurn(self._writer, self._registry, math.inf, None)
         turn.create(made)
-        turn.write(more=False)
+        finish(turn.write(more=False))
         self._turn = turn
 
     def _plan_to_drop(self, request: Request, turn: PlannedTurn) -> Drop:
@@ -384,8 +397,12 @@ class Leader:
                 )  # fmt: skip
         self._watched.clear()
 
+    def settled(self) -> Slices[None]:
+        """Wait, in slices, until everything planned is in the log, or is known not to be."""
+        return self._writer.settled()
+
     def settle(self) -> None:
-        """Wait until everything planned is in the log, or is known not to be."""
+        """Wait until then."""
         self._writer.settle()
 
     def close(self) -> None:

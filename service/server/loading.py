@@ -12,6 +12,7 @@ from onlinesvm.service.server.answer import Answer
 from onlinesvm.service.server.background import Background
 from onlinesvm.service.server.plan import Planned
 from onlinesvm.service.server.service import Service
+from onlinesvm.service.server.slices import Slices, finish
 from onlinesvm.service.server.waiting import Waiting, carry_out
 
 __all__ = ["Cancelled", "Loading", "Progress"]
@@ -74,12 +75,22 @@ class Loading:
         """True once loading has ended, well or not."""
         return self._loaded.done()
 
-    def plan(self, requests: Sequence[Request]) -> Sequence[Planned]:
+    def read(self, request: Request) -> Slices[Answer]:
+        """As `handle`."""
+        return self.handle(request, None)
+
+    def plan(self, requests: Sequence[Request]) -> Slices[Sequence[Planned]]:
         """Nothing: no request is carried out yet."""
+        yield from ()
         return [None] * len(requests)
 
-    def handle(self, request: Request, plan: Planned) -> Answer:
+    def waited(self) -> Slices[None]:
+        """Nothing: those that wait are answered once all is loaded."""
+        yield from ()
+
+    def handle(self, request: Request, plan: Planned) -> Slices[Answer]:
         """Answer `ping`, let others wait. Raises RequestError (BUSY) where too many do."""
+        yield from ()
         if request.op == "ping":
             return Reply({"mode": self.mode, "replayed": self._progress.share})
         return self._waiting.park(request)
@@ -106,7 +117,7 @@ class Loading:
         """
         self._worker.finish()
         service = self._loaded.result()
-        carry_out(service, self._waiting.take())
+        finish(carry_out(service, self._waiting.take()))
         return service
 
     def stop(self) -> None:

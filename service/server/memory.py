@@ -10,7 +10,8 @@ __all__ = ["Memory", "bytes_of"]
 
 # Above so much of the bound, nothing is learned or loaded until snapshots have made room.
 _FULL = 1.1
-
+# Snapshots asked for at a time: the rounds of the next moments.
+_SAVED = 64
 
 # As measured: a model with one sample, and each feature without its name.
 _MODEL_BYTES, _FEATURE_BYTES = 11_000, 48
@@ -73,14 +74,12 @@ class Memory:
         """Unload models while they are more than the bound; the one used last stays."""
         if self.max_bytes is None or self.bytes <= self.max_bytes:
             return
-        beyond = self.bytes - self.max_bytes
-        for hosted in self._registry.least_used()[:-1]:
-            if beyond <= 0:
-                break
-            beyond -= hosted.bytes
+        saved = 0
+        for hosted in self._registry.least_used(self.bytes - self.max_bytes):
             if self._may_leave(hosted):
                 self.forget(hosted)
                 self._registry.unload(hosted.name)
                 self.unloaded += 1
-            else:
+            elif saved < _SAVED:
                 self._save(hosted)
+                saved += 1

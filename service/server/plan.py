@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -9,16 +10,18 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgpack
+import numpy as np
 from numpy import float64
 from numpy.typing import NDArray
 
 from onlinesvm.data.label import Written, packable
-from onlinesvm.data.pieces import Decoded
+from onlinesvm.data.pieces import Decoded, Pieces, parts
 from onlinesvm.errors import OnlineSVMError
 from onlinesvm.service.errors import NotDurable
 from onlinesvm.service.protocol import Reply, Request
 from onlinesvm.service.server.changes import Changes
 from onlinesvm.service.server.registry import Hosted, Registry
+from onlinesvm.service.server.slices import Slices
 from onlinesvm.service.server.writer import Part
 from onlinesvm.service.storage.entry import Entry, Kind
 from onlinesvm.service.storage.model_state import ModelState
@@ -27,7 +30,7 @@ from onlinesvm.service.storage.stored_model import StoredModel
 
 __all__ = [
     "Change", "Create", "Drop", "DropLabel", "Fatal", "Learned", "Limit", "Own", "Plan", "Planned",
-    "Refusal",
+    "Refusal", "features_of",
 ]  # fmt: skip
 
 Refusal = NotDurable | MemoryError
@@ -77,6 +80,17 @@ class Change(ABC):
         if error is not None and not isinstance(error, NotDurable | MemoryError):
             raise Fatal(f"the log's writer failed ({error!r}); start again") from error
         return error
+
+    def written(self) -> Slices[None]:
+        """Wait, in slices, until it is known whether it is in the log."""
+        part = self.part if self.refusal is None else None
+        while part is not None and not part.is_done:
+            yield part
+
+    @property
+    def features(self) -> int:
+        """The features that it makes its model learn or hold, as far as they are known."""
+        return 0
 
     @property
     def lsn(self) -> int:
@@ -253,8 +267,15 @@ class Plan(Change):
     def size(self) -> int:
         return len(self.request.body)
 
-    def carry_out(self) -> Learned:
-        """Learn the request, once it is in the log.
+    @property
+    def features(self) -> int:
+        return features_of(self.batch, self.request.body)
+
+    def written(self) -> Slices[None]:
+        return Change.written(self if self.first is None else self.first)
+
+    def carry_out(self) -> Slices[Learned]:
+        """Learn the request, once it is in the log: between two slices all samples up to one are.
 
         Raises NotDurable or MemoryError where it is not, and nothing of it was applied; Fatal where
         the log and the model no longer agree.
@@ -268,12 +289,7 @@ class Plan(Change):
         model = hosted.model
         if self.is_duplicate:
             return Learned(samples, model.position, None)
-        try:
-            margins = model.learn_batch(self.batch)
-        except Exception as error:
-            raise Fatal(
-                f"a request that is in the log could not be applied ({error!r}); start again"
-            ) from error
+        margins = yield from self._learned()
         hosted.label_order.note(model.labels, self.batch)
         if self.request.producer:
             request = self.request
@@ -283,6 +299,29 @@ class Plan(Change):
             state.reached(self.part.written, self.index)
             self.changes.note(stored, self.part.written.lsn + self.index)
         return Learned(samples, model.position, margins)
+
+    def _learned(self) -> Slices[NDArray[float64]]:
+        """Learn the samples; their margins. Raises Fatal."""
+        model, pace = self.hosted.model, self.hosted.pace
+        margins = []
+        try:
+            for part in parts(self.batch, pace.features):
+                began = time.perf_counter()
+                margins.append(model.learn_batch(part))
+                pace.measured(int(part.indptr[-1]), began)
+                yield None
+        except Exception as error:
+            raise Fatal(
+                f"a request that is in the log could not be applied ({error!r}); start again"
+            ) from error
+        return margins[0] if len(margins) == 1 else np.concatenate([np.empty(0), *margins])
+
+
+def features_of(batch: Decoded, body: bytes) -> int:
+    """The features of what was decoded from `body`; of Pieces, which have none yet, two a byte, as
+    texts have.
+    """
+    return 2 * len(body) if isinstance(batch, Pieces) else int(batch.indptr[-1])
 
 
 # An error or the answer to come of the request; None: nothing to plan.

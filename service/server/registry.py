@@ -13,6 +13,7 @@ from onlinesvm.service.protocol import DEFAULT_MODEL, Id, Request, RequestError
 from onlinesvm.service.server.label_order import LabelOrder
 from onlinesvm.service.server.lags import Lags
 from onlinesvm.service.server.resumed import Resumed
+from onlinesvm.service.server.slices import Pace
 from onlinesvm.service.storage.model_state import ModelState
 from onlinesvm.service.storage.producers import Producers
 from onlinesvm.service.storage.stored_model import StoredModel
@@ -41,6 +42,7 @@ class Hosted:
     must_log_limits: bool = False
     label_order: LabelOrder = field(default_factory=LabelOrder)
     lags: Lags = field(default_factory=Lags)
+    pace: Pace = field(default_factory=Pace)  # of learning
     drifts: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -184,9 +186,17 @@ class Registry:
         """How many models are shown."""
         return sum(map(is_shown, self._names))
 
-    def least_used(self) -> list[Hosted]:
-        """The models in memory, the one used furthest back first."""
-        return list(self._hosted.values())
+    def least_used(self, size: int) -> list[Hosted]:
+        """The models in memory that were used furthest back and take `size` bytes together, or all
+        but the one used last.
+        """
+        found: list[Hosted] = []
+        for hosted in self._hosted.values():
+            if size <= 0 or len(found) == len(self._hosted) - 1:
+                break
+            size -= hosted.bytes
+            found.append(hosted)
+        return found
 
     def __iter__(self) -> Iterator[Hosted]:
         return iter(self._hosted.values())

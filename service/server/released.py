@@ -15,6 +15,7 @@ __all__ = ["Release", "Released"]
 log = logging.getLogger(__name__)
 
 _LOOK_S = 1.0
+_QUICK_S = 0.001  # a look that takes longer, as it does among 10,000 models, waits for its time
 
 
 class Release(NamedTuple):
@@ -37,6 +38,7 @@ class Released:
         self.removed = removed
         self._release: Release | None = None
         self._look_at = 0.0
+        self._took_s = 0.0
         self._alone: list[StoredModel] = []
 
     @property
@@ -45,17 +47,20 @@ class Released:
         return self._release is not None
 
     def look(self, changes: Changes, *, is_idle: bool) -> None:
-        """See what may be removed; about once a second, or where nothing else is to be done."""
+        """See what may be removed: about once a second, or, while that is quick, where nothing else
+        is to be done.
+        """
         now = time.monotonic()
         if expired := changes.expire(now):
             self._alone += expired
             self.has_changed = True
-        if self.has_changed and (is_idle or now >= self._look_at):
+        if self.has_changed and (now >= self._look_at or (is_idle and self._took_s < _QUICK_S)):
             self.has_changed, self._look_at = False, now + _LOOK_S
             alone, self._alone = tuple(self._alone), []
             if self._release is not None:
                 alone = (*self._release.alone, *alone)
             self._release = Release(changes.held, changes.needed_after(self.removed), alone)
+            self._took_s = time.monotonic() - now
 
     def take(self) -> Release | None:
         """What may be removed now."""

@@ -1,9 +1,13 @@
 """The daemon's socket: a mandatory ROUTER with bounded queues that loses no reply silently.
 
-A reply that does not fit is kept and retried. Until it is sent, further requests of that client are
-dropped unread and counted, so a client that does not read its replies delays no other. ZeroMQ can
-neither close one peer nor bound the frames of a message before all have arrived; docs/security.md
-says whom the socket is for.
+A client for whom 32 MiB of replies wait `is_full`: its requests are refused. A reply that does not
+fit into ZeroMQ's queue is kept and retried. Until it is sent, further requests of that client are
+dropped unread and counted, so a client that does not read its replies delays no other.
+
+A message is taken frame by frame. Frames beyond those of any request are dropped as they come, some
+thousands a turn. ZeroMQ can neither close one peer nor bound the frames of a message before all
+have arrived, and it gives no other message before all are taken; docs/security.md says whom the
+socket is for.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from onlinesvm.service.errors import StateError
 from onlinesvm.service.server.auth.access import Access
 from onlinesvm.service.server.auth.door import Door
 from onlinesvm.service.server.auth.seed import seed_generator
+from onlinesvm.service.server.unsent import SMALL_BYTES, UNSENT_BYTES, Unsent
 
 __all__ = ["Frames", "Router", "Sender"]
 
@@ -32,7 +37,11 @@ log = logging.getLogger(__name__)
 
 # A turn ends when either is reached.
 TURN_MESSAGES = 64
-TURN_BYTES = 4 * 2**20
+TURN_BYTES = 2**19
+# Frames that are dropped in a turn, for two milliseconds.
+TURN_DROPS = 4096
+# No request has more: 16 of an envelope, the header and the body.
+MOST_FRAMES = 18
 # Messages a client may have queued before it has to wait, and replies before it is not read.
 RECEIVE_HIGH_WATER = 16
 SEND_HIGH_WATER = 256
@@ -85,6 +94,8 @@ class Router:
     def __init__(self, bind: str, limits: Limits, access: Access | None = None) -> None:
         self.dropped_requests = 0
         self.was_woken = False  # whether `wake` was called for the last turn
+        self._is_dropping = False  # more frames of the message at hand are to be dropped
+        self._unsent = Unsent()
         # Replies that did not fit, by client; several if some were prepared beside the loop.
         self._kept: dict[bytes, deque[tuple[Sender, Frames]]] = {}
         self._waker: zmq.Socket[bytes] | None = None
@@ -144,6 +155,10 @@ class Router:
         """
         taken: list[tuple[Sender, Frames]] = []
         self.was_woken = False
+        if self._is_dropping and not self._drop():
+            return taken
+        if seconds <= 0 and not int(self.socket.getsockopt(zmq.EVENTS)) & _POLLIN:
+            return taken
         count = size = 0
         # One blocking receive costs less than a poll and a receive.
         message = self._receive(math.ceil(seconds * _TICKS_PER_S) * _TICK_MS)
@@ -160,6 +175,8 @@ class Router:
                 # Asked of every message: the identity says nothing about who sends.
                 taken.append((Sender(identity, str(frame.get("User-Id")), frame), frames))
             if size >= TURN_BYTES or count == TURN_MESSAGES:
+                break
+            if self._is_dropping and not self._drop():
                 break
             # Asking is cheaper than the exception of a receive without a message.
             there = int(self.socket.getsockopt(zmq.EVENTS)) & _POLLIN
@@ -178,9 +195,30 @@ class Router:
     def _message(self, flags: int) -> tuple[zmq.Frame, list[bytes]]:
         """The next message: the sender's identity, with what is known of the sender, and the rest.
 
-        Raises Again where there is none.
+        The rest has one frame more than a request can have where it has too many; those are to be
+        dropped. Raises Again where there is none.
         """
-        return self.socket.recv(flags, copy=False), self.socket.recv_multipart()
+        receive = self.socket.recv
+        # A frame knows whether more follow. Asking the socket costs as much as a frame.
+        first = frame = receive(flags, copy=False)
+        frames: list[bytes] = []
+        while frame.more:
+            frame = receive(0, copy=False)
+            if len(frames) == MOST_FRAMES:
+                self._is_dropping = frame.more
+                frames.append(b"")
+                break
+            frames.append(frame.bytes)
+        return first, frames
+
+    def _drop(self) -> bool:
+        """Drop frames of the message at hand, as many as a turn may; True if none are left."""
+        receive = self.socket.recv
+        for _ in range(TURN_DROPS):
+            if not receive(0, copy=False).more:
+                self._is_dropping = False
+                return True
+        return False
 
     def wake(self) -> None:
         """End a `turn` that waits; from any thread, or a signal handler."""
@@ -191,6 +229,14 @@ class Router:
     def is_open(self, sender: Sender) -> bool:
         """True if the sender's connection is open: only then is its identity still its own."""
         return self.door.is_open(sender.descriptor, sender.number)
+
+    def is_full(self, sender: Sender) -> bool:
+        """True if so many bytes of replies wait for a client that it gets no more before it reads
+        some.
+        """
+        identity = sender.identity
+        kept = sum(sum(map(len, frames)) for _, frames in self._kept.get(identity, ()))
+        return kept + self._unsent.bytes_of(identity) >= UNSENT_BYTES
 
     def send(self, sender: Sender, frames: Frames) -> None:
         """Send a reply, or keep it until there is room; one to a client that left is dropped."""
@@ -210,7 +256,12 @@ class Router:
             send(identity, _MORE)
             for frame in frames[:-1]:
                 send(frame, _MORE)
-            send(frames[-1], _NOBLOCK)
+            last = frames[-1]
+            if len(last) < SMALL_BYTES:
+                send(last, _NOBLOCK)
+            else:  # a body: headers and envelopes are small
+                tracker = send(last, _NOBLOCK, copy=False, track=True)
+                self._unsent.add(identity, len(last), tracker)
         except zmq.Again:
             return False
         except zmq.ZMQError as error:
@@ -220,6 +271,7 @@ class Router:
 
     def retry(self) -> None:
         """Send the replies that were kept, as far as there is room."""
+        self._unsent.forget_sent()
         for identity, kept in list(self._kept.items()):
             while kept:
                 sender, frames = kept[0]

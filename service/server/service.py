@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -21,6 +22,7 @@ from onlinesvm.service.server.counters import Counters
 from onlinesvm.service.server.expiries import Expiries
 from onlinesvm.service.server.handlers import LeaderHandlers, ReaderHandlers
 from onlinesvm.service.server.held import Hold, Label, wall_ms
+from onlinesvm.service.server.inspector import Inspector
 from onlinesvm.service.server.last_snapshots import write_last
 from onlinesvm.service.server.leader import PART_BYTES, Leader, Policy
 from onlinesvm.service.server.log_health import LogHealth
@@ -29,9 +31,12 @@ from onlinesvm.service.server.model_loader import ModelLoader
 from onlinesvm.service.server.plan import Create, Drop, Plan, Planned
 from onlinesvm.service.server.reader import Reader
 from onlinesvm.service.server.registry import Hosted, Registry
+from onlinesvm.service.server.slices import Slices
+from onlinesvm.service.server.snapshot_requests import SnapshotRequests
 from onlinesvm.service.server.snapshotter import Schedule, Snapshotter
 from onlinesvm.service.server.transfers import Transfers
-from onlinesvm.service.server.waiting import Waiting, answer, carry_out
+from onlinesvm.service.server.turnstile import Turnstile
+from onlinesvm.service.server.waiting import Parked, Waiting, answer, carry_out
 from onlinesvm.service.storage.loading import DamagedModel, Loaded, load, set_aside
 from onlinesvm.service.storage.recovery import Started
 from onlinesvm.service.storage.state_dir import StateDir
@@ -46,27 +51,34 @@ WAIT_S = 10.0
 # The operations that need a model in memory.
 _USING = frozenset(
     (
-        "learn", "predict", "label", "explain", "features", "labels", "drop_label", "stats",
-        "snapshot", "resume", "lag",
+        "learn", "predict", "label", "explain", "features", "labels", "inspect", "drop_label",
+        "stats", "snapshot", "resume", "lag",
     )
 )  # fmt: skip
 _GROWING = frozenset(("learn", "label", "create"))
-_READING = frozenset(("predict", "explain", "features", "labels", "stats"))
+_READING = frozenset(("predict", "explain", "features", "labels", "inspect", "stats"))
 
 
 class Answering(Protocol):
     """The service as the loop calls it, on its thread: `plan` with all requests of a turn, then
-    `handle` with each of them and its plan, in order; `tick` between turns.
+    `handle` with each of them and its plan, in order; between their slices `read`; between turns
+    `tick`, then all of `waited`.
     """
 
-    def plan(self, requests: Sequence[Request]) -> Sequence[Planned]:
+    def read(self, request: Request) -> Slices[Answer]:
+        """The answer to a request that changes nothing. Raises RequestError."""
+
+    def plan(self, requests: Sequence[Request]) -> Slices[Sequence[Planned]]:
         """The plan of each request of a turn."""
 
-    def handle(self, request: Request, plan: Planned) -> Answer:
+    def handle(self, request: Request, plan: Planned) -> Slices[Answer]:
         """The answer to a request. Raises RequestError; Fatal if the models cannot be trusted."""
 
     def tick(self, now: float) -> float:
         """Do what is due at `now` (time.monotonic()); when something is due next."""
+
+    def waited(self) -> Slices[None]:
+        """Answer the requests that waited for what is there now. Raises Fatal."""
 
 
 class Service(Answering, Protocol):
@@ -110,8 +122,12 @@ class Leading:
         self._policy = policy
         self._registry = registry = Registry(names_models=not users.has_keys)
         self._changes = changes = Changes(schedule.every_s, started.log.lsn)
-        self._loader = ModelLoader(partial(load, state.path), wake)
-        self.snapshotter = Snapshotter(registry, started, changes, schedule, wake, self._loader.ask)
+        turnstile = Turnstile()
+        self._loader = ModelLoader(partial(load, state.path), wake, turnstile)
+        self.snapshotter = Snapshotter(
+            registry, started, changes, schedule, wake, self._loader.ask, turnstile
+        )
+        self.requested = SnapshotRequests(partial(self.snapshotter.request, first=True), wake)
         self.leader = Leader(
             registry, started.log, changes, started.snapshots, policy, part_bytes=part_bytes,
             clock=clock,
@@ -125,13 +141,15 @@ class Leading:
             registry, self.leader, self._load_to_expire, self.snapshotter.hold_back
         )
         self._transfers = Transfers(state.path, registry, self.leader, wake)
+        self._inspector = Inspector(wake)
         self._waiting = Waiting(WAIT_S, _late)
         self._learned: dict[str, Hosted] = {}  # their memory is to be counted
         self._wanted: list[StoredModel] = []  # to be loaded once there is room in memory
-        self._served: str | None = None  # the model whose requests that waited are answered
+        # The models whose requests that waited are answered next.
+        self._served: deque[str] = deque()
         self.handlers = LeaderHandlers(
-            registry, counters, users, self.leader, self.snapshotter, started.log, self.health,
-            self._memory, self._transfers,
+            registry, counters, users, self._inspector, self.leader, self.snapshotter,
+            self.requested, started.log, self.health, self._memory, self._transfers,
         )  # fmt: skip
         self._take(started)
 
@@ -160,11 +178,15 @@ class Leading:
         is_asked_for = (
             hosted.name in self._waiting
             or hosted.name in self._learned
-            or hosted.name == self._served
+            or hosted.name in self._served
         )
         return self.snapshotter.is_current(hosted) and not is_asked_for
 
-    def plan(self, requests: Sequence[Request]) -> Sequence[Planned]:
+    def read(self, request: Request) -> Slices[Answer]:
+        """Answer a request, or let it wait for its model."""
+        return (yield from self.handle(request, self._park(request)))
+
+    def plan(self, requests: Sequence[Request]) -> Slices[Sequence[Planned]]:
         """Plan those of a turn whose models are in memory; the others wait for them."""
         self._make_room()
         plans: list[Planned] = []
@@ -174,7 +196,7 @@ class Leading:
             plans.append(parked)
             if parked is None:
                 ready.append(request)
-        planned = iter(self.leader.plan(ready, self.snapshotter.hold_back()))
+        planned = iter((yield from self.leader.plan(ready, self.snapshotter.hold_back())))
         return [next(planned) if parked is None else parked for parked in plans]
 
     def _park(self, request: Request) -> Planned:
@@ -220,10 +242,10 @@ class Leading:
                 if stored.name in self._waiting:
                     self._loader.ask(stored)
 
-    def handle(self, request: Request, plan: Planned) -> Answer:
+    def handle(self, request: Request, plan: Planned) -> Slices[Answer]:
         if isinstance(plan, Future):
             return plan
-        answer = self.handlers.handle(request, plan)
+        answer = yield from self.handlers.handle(request, plan)
         if isinstance(plan, Plan | Hold | Label):
             self._learned[plan.hosted.name] = plan.hosted
             if not isinstance(plan, Plan):
@@ -246,7 +268,7 @@ class Leading:
         self._waiting.tick(now)
         self.snapshotter.collect()
         self._make_room()
-        due = min(self.health.tick(now), next_expiry)
+        due = min(self.health.tick(now), next_expiry, self.requested.tick())
         return min(due, self.snapshotter.tick(now), now + 1.0 if self._waiting else math.inf)
 
     def _count(self) -> None:
@@ -257,16 +279,19 @@ class Leading:
                 self._memory.count(hosted)
 
     def _take_loaded(self) -> None:
-        """Serve the models that were loaded, and answer the requests that waited for them."""
+        """Serve the models that were loaded."""
         while (found := self._loader.take()) is not None:
             stored, outcome = found
             is_known = self._registry.stored(stored.name) is stored
             if is_known and self._registry.find(stored.name) is None:
                 self._take_one(stored, outcome)
             self.snapshotter.loaded(stored)
-            self._served = stored.name  # it stays until its requests are answered
-            carry_out(self, self._waiting.take(stored.name))
-            self._served = None
+            self._served.append(stored.name)  # it stays until its requests are answered
+
+    def waited(self) -> Slices[None]:
+        while self._served:
+            yield from carry_out(self, self._waiting.take(self._served[0]))
+            self._served.popleft()
 
     def _take_one(self, stored: StoredModel, outcome: Future[Loaded]) -> None:
         try:
@@ -318,8 +343,10 @@ class Leading:
         self._loader.close()
         self._waiting.refuse_all()
         self._transfers.close()
+        self._inspector.close()
         self.leader.close()
         self.leader.report_drifts()
+        self.requested.flush()
         self.snapshotter.finish()
         try:
             write_last(
@@ -369,13 +396,19 @@ class Reading:
         registry = Registry(names_models=not users.has_keys)
         self._counters = counters
         self._waiting = Waiting(WAIT_S, _late)
+        self._loaded: deque[Parked] = deque()  # those whose models are there now
         self.reader = Reader(
             folder, limits, registry, wake, reload_every_s=reload_every_s,
             max_memory_bytes=max_memory_bytes,
         )  # fmt: skip
-        self.handlers = ReaderHandlers(registry, counters, users, self.reader)
+        self._inspector = Inspector(wake)
+        self.handlers = ReaderHandlers(registry, counters, users, self._inspector, self.reader)
 
-    def plan(self, requests: Sequence[Request]) -> Sequence[Planned]:
+    def read(self, request: Request) -> Slices[Answer]:
+        return (yield from self.handle(request, self._park(request)))
+
+    def plan(self, requests: Sequence[Request]) -> Slices[Sequence[Planned]]:
+        yield from ()
         return [self._park(request) for request in requests]
 
     def _park(self, request: Request) -> Planned:
@@ -389,17 +422,22 @@ class Reading:
         self.reader.look(request.model, join=True)
         return answer
 
-    def handle(self, request: Request, plan: Planned) -> Answer:
-        return plan if isinstance(plan, Future) else self.handlers.handle(request, plan)
+    def handle(self, request: Request, plan: Planned) -> Slices[Answer]:
+        if isinstance(plan, Future):
+            return plan
+        return (yield from self.handlers.handle(request, plan))
 
     def tick(self, now: float) -> float:
         self._counters.tick(now)
         due = self.reader.tick(now)
         for name in self.reader.take_loaded():
-            for parked in self._waiting.take(name):
-                answer(self, parked)  # planned again, it would wait again where nothing was found
+            self._loaded += self._waiting.take(name)
         self._waiting.tick(now)
         return min(due, now + 1.0 if self._waiting else math.inf)
+
+    def waited(self) -> Slices[None]:
+        while self._loaded:  # planned again, one would wait again where nothing was found
+            yield from answer(self, self._loaded.popleft())
 
     def reconfigure(self, config: ServeConfig) -> None:
         """Take the settings that may change while it runs."""
@@ -407,6 +445,7 @@ class Reading:
 
     def stop(self) -> None:
         self._waiting.refuse_all()
+        self._inspector.close()
         self.reader.finish()
 
     def describe(self) -> str:

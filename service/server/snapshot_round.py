@@ -11,6 +11,7 @@ from onlinesvm.errors import SnapshotError
 from onlinesvm.service.server.disk_space import DiskSpace
 from onlinesvm.service.server.registry import Hosted
 from onlinesvm.service.server.released import Release, Released
+from onlinesvm.service.server.turnstile import SMALL_BYTES, Turnstile
 from onlinesvm.service.storage.snapshots import Snapshots, StoredSnapshot
 from onlinesvm.service.storage.stored_model import StoredModel
 from onlinesvm.snapshot.view import ModelView
@@ -85,7 +86,9 @@ class Round:
                 job.error = error
                 job.view.close()
 
-    def run(self, snapshots: Snapshots, disk: DiskSpace, released: Released) -> Round:
+    def run(
+        self, snapshots: Snapshots, disk: DiskSpace, released: Released, turnstile: Turnstile
+    ) -> Round:
         """Write and remove. Runs on the worker."""
         if self.release is not None:
             self._remove(self.release, snapshots, released)
@@ -99,7 +102,7 @@ class Round:
                 released.remove(snapshots, Release(self.frugal, self.frugal))
         for job in self.jobs:
             try:
-                job.written = self._write(job, snapshots, disk)
+                job.written = self._write(job, snapshots, disk, turnstile)
             except Exception as error:
                 job.error = error
         return self
@@ -116,10 +119,15 @@ class Round:
         if not self.damaged:
             released.remove(snapshots, release)
 
-    def _write(self, job: Job, snapshots: Snapshots, disk: DiskSpace) -> Written:
+    def _write(
+        self, job: Job, snapshots: Snapshots, disk: DiskSpace, turnstile: Turnstile
+    ) -> Written:
         newest = job.hosted.learning[1].newest
         with contextlib.closing(job.view):
             if newest is not None and newest.lsn == job.lsn and newest.digest:
                 return Written(newest, job.was_verified)  # it holds everything already
-            stored = snapshots.write(job.view.snapshot())
+            taken = job.view.snapshot()
+            size = sum(array.nbytes for array in taken.all_arrays().values())
+            with turnstile.turn() if size < SMALL_BYTES else contextlib.nullcontext():
+                stored = snapshots.write(taken)
         return Written(stored, self.frugal is not None and disk.make_room(stored))

@@ -20,6 +20,7 @@ from onlinesvm.service.server.registry import Hosted, Registry
 from onlinesvm.service.server.released import Released
 from onlinesvm.service.server.snapshot_queue import SnapshotQueue
 from onlinesvm.service.server.snapshot_round import Damaged, Job, Round, Written
+from onlinesvm.service.server.turnstile import Turnstile
 from onlinesvm.service.storage.recovery import Started
 from onlinesvm.service.storage.snapshots import StoredSnapshot
 from onlinesvm.service.storage.stored_model import StoredModel
@@ -47,8 +48,8 @@ class Schedule:
 class Snapshotter:
     """Writes the snapshots of all models, some at a time, beside the loop.
 
-    load: begins to load a model for its snapshot; `loaded` is called when that has ended. Owned by
-    the loop's thread.
+    load: begins to load a model for its snapshot; `loaded` is called when that has ended.
+    turnstile: small snapshots pass it. Owned by the loop's thread.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Snapshotter:
         schedule: Schedule,
         wake: Callable[[], None],
         load: Callable[[StoredModel], None],
+        turnstile: Turnstile,
     ) -> None:
         self.changes = changes
         self._registry = registry
@@ -66,6 +68,7 @@ class Snapshotter:
         self._disk = DiskSpace(started.log, started.snapshots)
         self._schedule = schedule
         self._worker = Background(self._begin, self._end, wake)
+        self._turnstile = turnstile
         self._queue = SnapshotQueue(registry, load)
         self._writing: dict[bytes, Job] = {}
         self._errors: dict[bytes, str] = {}  # why the last attempt failed, by id
@@ -174,7 +177,9 @@ class Snapshotter:
             for hosted, outcome in asked:
                 self._refuse(hosted, outcome, error)
             raise  # to `_end`, which fails the rest
-        return lambda: round_.run(self._started.snapshots, self._disk, self._released)
+        return lambda: round_.run(
+            self._started.snapshots, self._disk, self._released, self._turnstile
+        )
 
     def _prepare(self, round_: Round, asked: list[tuple[Hosted, Future[Written]]]) -> None:
         """Move what was `asked` for into a round."""

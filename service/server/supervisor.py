@@ -18,6 +18,7 @@ from onlinesvm.service.protocol import Request
 from onlinesvm.service.server.answer import Answer
 from onlinesvm.service.server.plan import Planned
 from onlinesvm.service.server.service import Answering
+from onlinesvm.service.server.slices import Slices
 
 __all__ = ["Supervised", "Supervisor"]
 
@@ -98,13 +99,21 @@ class Supervised:
         self._service = service
         self._report = report
 
-    def plan(self, requests: Sequence[Request]) -> Sequence[Planned]:
+    def read(self, request: Request) -> Slices[Answer]:
+        """As the service has it."""
+        return self._service.read(request)
+
+    def plan(self, requests: Sequence[Request]) -> Slices[Sequence[Planned]]:
         """As the service has it."""
         return self._service.plan(requests)
 
-    def handle(self, request: Request, plan: Planned) -> Answer:
+    def handle(self, request: Request, plan: Planned) -> Slices[Answer]:
         """As the service has it."""
         return self._service.handle(request, plan)
+
+    def waited(self) -> Slices[None]:
+        """As the service has it."""
+        return self._service.waited()
 
     def tick(self, now: float) -> float:
         """Report, and have the service do what is due."""

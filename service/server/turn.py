@@ -9,6 +9,7 @@ from onlinesvm.service.protocol import Request, RequestError
 from onlinesvm.service.server.changes import Changes
 from onlinesvm.service.server.plan import Change, Create, Drop, DropLabel, Own, Plan, Refusal
 from onlinesvm.service.server.registry import Hosted, Registry
+from onlinesvm.service.server.slices import Slices
 from onlinesvm.service.server.writer import Part, Writer
 from onlinesvm.service.storage.entry import Entry
 from onlinesvm.service.storage.producers import Producers, Turn
@@ -158,25 +159,29 @@ class PlannedTurn:
         self.add(change)
 
     def add(self, change: Change) -> None:
-        """Have a change written, unless the turn is refused already; full parts at once."""
+        """Have a change written with the part at hand, unless the turn is refused already."""
         self.has_changes = True
         if self._refusal is not None:
             change.refusal = self._refusal
             return
         self._part.append(change)
         self._size += change.size
-        if self._size >= self._part_bytes:
-            self.write(more=True)
 
-    def write(self, *, more: bool) -> None:
+    @property
+    def is_full(self) -> bool:
+        """True where the part at hand is to be written."""
+        return self._size >= self._part_bytes
+
+    def write(self, *, more: bool) -> Slices[None]:
         """Hand the part over to the writer; `more` may follow.
 
         First memory is reserved to learn it and all before it. Where there is none, it is refused.
         """
-        changes, self._part, self._size = self._part, [], 0
+        changes, size, self._part, self._size = self._part, self._size, [], 0
         try:
             for name, hosted in self.hosted.items():
-                hosted.model.reserve(self._batches[name])
+                for _ in hosted.model.reserving(self._batches[name]):
+                    yield None
         except MemoryError as error:
             self._refusal = error
             for change in changes:
@@ -190,5 +195,5 @@ class PlannedTurn:
                 change.part, change.index = part, len(entries)
                 entries.append(entry)
         if entries:
-            self._writer.write(entries, part, more=more)
+            self._writer.write(entries, part, size, more=more)
             self._last = part

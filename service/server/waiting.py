@@ -7,13 +7,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Protocol
 
 from onlinesvm.service.protocol import Reply, Request, RequestError
 from onlinesvm.service.server.answer import Answer
 from onlinesvm.service.server.order import parts_of
 from onlinesvm.service.server.plan import Fatal, Planned
+from onlinesvm.service.server.slices import Slices
 
 __all__ = ["Parked", "Waiting", "answer", "carry_out"]
 
@@ -101,28 +101,28 @@ class Waiting:
 class Carrying(Protocol):
     """Plans and answers requests, as a service does."""
 
-    def plan(self, requests: Sequence[Request]) -> Sequence[Planned]:
+    def plan(self, requests: Sequence[Request]) -> Slices[Sequence[Planned]]:
         """The plan of each request of a turn."""
 
-    def handle(self, request: Request, plan: Planned) -> Answer:
+    def handle(self, request: Request, plan: Planned) -> Slices[Answer]:
         """The answer to a request."""
 
 
-def carry_out(service: Carrying, waited: Sequence[Parked]) -> None:
+def carry_out(service: Carrying, waited: Sequence[Parked]) -> Slices[None]:
     """Have `service` answer requests that have waited, in turns. Raises Fatal."""
     for start in range(0, len(waited), _TURN):
-        turn = waited[start : start + _TURN]
-        parts = parts_of([parked.request for parked in turn])
-        plans = chain.from_iterable(map(service.plan, parts))
-        for parked, plan in zip(turn, plans, strict=True):
-            answer(service, parked, plan)
+        turn = iter(waited[start : start + _TURN])
+        for part in parts_of([parked.request for parked in waited[start : start + _TURN]]):
+            plans = yield from service.plan(part)
+            for plan, parked in zip(plans, turn, strict=False):
+                yield from answer(service, parked, plan)
 
 
-def answer(service: Carrying, parked: Parked, plan: Planned = None) -> None:
+def answer(service: Carrying, parked: Parked, plan: Planned = None) -> Slices[None]:
     """Have `service` answer a request that has waited. Raises Fatal."""
     future = parked.answer
     try:
-        outcome = service.handle(parked.request, plan)
+        outcome = yield from service.handle(parked.request, plan)
     except Fatal:
         raise
     except Exception as error:

@@ -105,8 +105,10 @@ def remove_orphans(state: Path, stored: dict[bytes, StoredModel]) -> None:
     """Remove the files of models whose entry `create` was never written. Raises OSError."""
     known = {model.name for model in stored.values()}
     for name in models_in(state):
+        if name in known:
+            continue
         origin = model_folder(state, name) / ORIGIN
-        if name not in known and origin.is_file() and not snapshots_in(origin.parent):
+        if origin.is_file() and not snapshots_in(origin.parent):
             origin.unlink()
             if not any(origin.parent.iterdir()):
                 origin.parent.rmdir()

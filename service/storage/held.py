@@ -1,4 +1,4 @@
-"""Samples that are held until their labels come: by key, with the numbers that predicting gave.
+"""Samples that are held until their labels come: by key, with what predicting gave.
 
 A key is held until its sample is labelled or its time is up. Then it is *remembered*, for as long
 as it could be held, so that no sample is learned twice. Times are milliseconds since 1970 of the
@@ -11,8 +11,9 @@ In a snapshot (`snapshot.format`, blob ``held``) they are a stream of msgpack ar
 
     head          now; how many groups; how many keys are remembered
     group         since, ttl, default (a label, packed, as bin, or nil), user (text), samples (bin:
-                  the array in which they came), keys, the place of each key's sample, the numbers
-                  given for it
+                  the array in which they came), keys, the place of each key's sample, and what
+                  predicting gave it: a margin, or of many classes the bytes of
+                  `onlinesvm.model.given`
     remembered    key, until, "duplicate" (it was labelled) or "expired"
 """
 
@@ -52,11 +53,11 @@ class Outcome(StrEnum):
 class Group:
     """Samples that came in one request: the msgpack array that they are in.
 
-    given: the numbers that predicting gave, in the order of the samples, as `keys` are. since: when
-    they came, or the latest time before; they are held for `ttl`. default: the label, packed, that
-    they are learned with when their time is up; None: they are dropped. user: whom they belong to;
-    "" where there are no keys of users. left: how many are still held; first: none of those before
-    is.
+    given: what predicting gave, margins or bytes, in the order of the samples, as `keys` are.
+    since: when they came, or the latest time before; they are held for `ttl`. default: the label,
+    packed, that they are learned with when their time is up; None: they are dropped. user: whom
+    they belong to; "" where there are no keys of users. left: how many are still held; first: none
+    of those before is; size: about the bytes that it takes.
     """
 
     samples: bytes
@@ -69,6 +70,7 @@ class Group:
     number: int = 0
     left: int = 0
     first: int = 0
+    size: int = 0
     _starts: list[int] | None = None
 
     @property
@@ -95,7 +97,7 @@ _PLACES = (1 << _PLACE_BITS) - 1
 
 
 class HeldSample(NamedTuple):
-    """A sample as it came, packed, the numbers given for it, and its default label."""
+    """A sample as it came, packed, what predicting gave it, and its default label."""
 
     sample: bytes
     given: Any
@@ -163,6 +165,12 @@ class Held:
         return self._sample_bytes + (len(self._held) + len(self._remembered)) * _KEY_BYTES
 
     @property
+    def given(self) -> list[Any]:
+        """What predicting gave the samples held."""
+        places = [(at >> _PLACE_BITS, at & _PLACES) for at in self._held.values()]
+        return [self._groups[group].given[place] for group, place in places]
+
+    @property
     def next_expiry(self) -> int | None:
         """When the next sample's time is up; None while nothing is held."""
         while self._queue and self._queue[0][1] not in self._groups:
@@ -201,7 +209,9 @@ class Held:
         heappush(self._queue, (group.until, group.number))
         self._oldest.append(group)
         self._units += group.units
-        self._sample_bytes += len(group.samples)
+        group.size = len(group.samples)
+        group.size += sum(len(part) for part in group.given if type(part) is bytes)
+        self._sample_bytes += group.size
 
     def outcomes(self, keys: Iterable[bytes], now: int) -> list[Outcome]:
         """The outcome of a label of each key at `now`; changes nothing."""
@@ -296,7 +306,7 @@ class Held:
         self._units += group.units
         if not group.left:
             del self._groups[group.number]
-            self._sample_bytes -= len(group.samples)
+            self._sample_bytes -= group.size
             if len(self._queue) > 2 * len(self._groups) + _SPARE:
                 self._queue = [item for item in self._queue if item[1] in self._groups]
                 heapify(self._queue)
@@ -310,11 +320,12 @@ class Held:
                 self._oldest.popleft()
                 continue
             end = group.first + self._units - self.limit
-            keys = dict.fromkeys(group.keys[group.first : end])
-            group.first = end
-            gone = [key for key in keys if self._is_of(key, group)]
-            self._leave(group, gone)
-            self.figures.evicted += len(gone)
+            keys = group.keys[group.first : end]
+            if group.left < len(group.keys) - group.first:  # some have left, or were never held
+                keys = [key for key in dict.fromkeys(keys) if self._is_of(key, group)]
+            group.first = min(end, len(group.keys))
+            self._leave(group, keys)
+            self.figures.evicted += len(keys)
 
     def _remember(self, key: bytes, until: int, outcome: Outcome) -> None:
         self._remembered.pop(key, None)

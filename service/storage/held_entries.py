@@ -2,9 +2,9 @@
 
     kind     header                                                      body
     hold     map {now, ttl, default, given, user}: milliseconds; the     the request's own frame
-             default label, packed, or nil; the numbers given for the
-             samples, a msgpack array, as bin; the user whom the keys
-             belong to from now on, as text
+             default label, packed, or nil; what predicting gave the
+             samples, margins or bins, a msgpack array, as bin; the
+             user whom the keys belong to from now on, as text
     label    map {now}                                                   the request's own frame
     expire   map {now, count, refused}: the first `count` whose time    empty
              is up at `now` leave; default labels, packed, that the
@@ -22,21 +22,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
 import numpy as np
-from numpy.typing import NDArray
 
 from onlinesvm.data.label import label_of_packed
 from onlinesvm.data.pieces import Decoded
 from onlinesvm.errors import LimitError, SampleError
+from onlinesvm.model.given import Given, GivenBefore
 from onlinesvm.service.held_bodies import Labelled, learnable, parse_labels, split_held
 from onlinesvm.service.storage.entry import Entry, Kind, Record
 from onlinesvm.service.storage.held import Group, Outcome
 from onlinesvm.text.constants import TEXT_BYTES
 
 if TYPE_CHECKING:
+    from onlinesvm.model.model import Model
     from onlinesvm.service.storage.model_state import ModelState
 
 __all__ = [
-    "KINDS", "Due", "apply", "due_of", "expire", "expire_entry", "hold_entry", "label",
+    "KINDS", "Due", "apply", "due_of", "expire", "expire_entry", "given_of", "hold_entry", "label",
     "label_entry", "labelled", "refused_of", "until_of",
 ]  # fmt: skip
 
@@ -45,13 +46,12 @@ KINDS = frozenset((Kind.HOLD, Kind.LABEL, Kind.EXPIRE))
 
 class Due(NamedTuple):
     """Held samples that leave. batch: those of them that are learned, with their labels; given: the
-    margins that predicting gave them, None of many classes: their metrics go by the model as it is
-    when it learns.
+    what predicting gave them, by which the metrics go.
     """
 
     keys: list[bytes]
     batch: Decoded
-    given: NDArray[np.float64] | None
+    given: GivenBefore
 
 
 def hold_entry(model: bytes, group: Group, given: bytes, body: bytes) -> Entry:
@@ -96,6 +96,7 @@ def apply(state: ModelState, record: Record, keys: Mapping[str, Any]) -> None:
         numbers = msgpack.unpackb(given)
         if not isinstance(numbers, list) or len(numbers) != len(names):
             raise ValueError(f"expected the numbers of {len(names)} samples in an entry hold")
+        given_of(state.model, numbers)
         ttl = _number(keys, "ttl")
         state.held.hold(Group(samples, names, numbers, now, ttl, default, user))
     elif record.kind == Kind.LABEL:
@@ -172,10 +173,19 @@ def due_of(state: ModelState, keys: list[bytes], refused: Sequence[bytes]) -> Du
 def _due(state: ModelState, labels: list[Labelled]) -> Due:
     held = [state.held.sample(label.key) for label in labels]
     rows = ((a.label, a.importance, b.sample) for a, b in zip(labels, held, strict=True))
-    given = None
-    if not state.model.is_multiclass:
-        given = np.array([sample.given for sample in held], dtype=np.float64)
+    given = given_of(state.model, [sample.given for sample in held])
     return Due([label.key for label in labels], _decode(state, rows), given)
+
+
+def given_of(model: Model, parts: Sequence[Any]) -> GivenBefore:
+    """What predicting gave samples, as they are held: margins, or of many classes bytes. Raises
+    ValueError for others.
+    """
+    if model.is_multiclass:
+        return Given.unpacked(parts)
+    if not all(type(part) is float for part in parts):
+        raise ValueError("expected the margins of held samples as floats, got others")
+    return np.array(parts, dtype=np.float64)
 
 
 def _decode(state: ModelState, rows: Iterable[tuple[bytes, float, bytes]]) -> Decoded:

@@ -241,8 +241,8 @@ class ModelState:
             raise ValueError(f"expected a config, got {config!r}")
         name, recorded = name_created_by(record), Recorded.unpack(keys)
         if origin is None:
-            parameters = LearnerConfig.from_dict(config).as_dict()
-            model = OnlineSVM(limits=recorded.limits, kernel=kernel, **parameters)
+            parameters = LearnerConfig.from_dict(config)
+            model = OnlineSVM.of(parameters, limits=recorded.limits, kernel=kernel)
         else:
             model = origin_of(folder, origin, recorded.limits, kernel)
         model.id = record.model
@@ -262,6 +262,7 @@ class ModelState:
             held = Held(attached.max_held)
             if HELD in taken.blobs:
                 held = Held.restored(taken.blobs[HELD], attached.max_held)
+                held_entries.given_of(model, held.given)
         except ValueError as error:
             raise SnapshotError(f"{path}: {error}") from None
         producers = Producers(attached.max_producers, attached.producers, attached.users)

@@ -60,16 +60,16 @@ def free_name(path: Path) -> Path:
     return target
 
 
-def make_private(folder: Path) -> None:
+def make_private(folder: str | os.PathLike[str]) -> None:
     """Make a folder that its owner alone can enter, and its name durable; none if it is there.
 
     Raises OSError.
     """
     try:
-        folder.mkdir(mode=0o700)
+        os.mkdir(folder, mode=0o700)
     except FileExistsError:
         return
-    sync_folder(os.fspath(folder.parent))
+    sync_folder(os.path.dirname(folder))
 
 
 class Files:

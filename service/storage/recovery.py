@@ -150,7 +150,7 @@ def _create(
     writer: Log, config: LearnerConfig, recorded: Recorded, limits: Limits, kernel: str | None
 ) -> ModelState:
     """The model `default`, once its entry `create` is in the log. Raises StateError."""
-    model = OnlineSVM(limits=limits, kernel=kernel, **config.as_dict())
+    model = OnlineSVM.of(config, limits=limits, kernel=kernel)
     try:
         written = writer.append([ModelState.creation(DEFAULT_MODEL, model.id, config, recorded)])
     except NotDurable as error:

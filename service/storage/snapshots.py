@@ -123,6 +123,7 @@ class Snapshots:
 
     def __init__(self, state: Path, check_folder: Callable[[], None]) -> None:
         self._state = state
+        self._models = os.path.join(state, "models")
         self._check_folder = check_folder
         self._dropped: set[bytes] = set()  # ids, until `remove_dropped`
 
@@ -133,10 +134,10 @@ class Snapshots:
         """
         self._check_folder()
         name, lsn = taken.attachments["name"], taken.attachments["log"][1]
-        folder = model_folder(self._state, name)
-        make_private(folder.parent)
+        folder = os.path.join(self._models, name)  # many times faster than a Path
+        make_private(self._models)
         make_private(folder)
-        path = folder / snapshot_name(lsn)
+        path = os.path.join(folder, snapshot_name(lsn))
         try:
             saved = writer.write(path, taken, OnlineSVM.check_snapshot)
         except (OSError, SnapshotError):
@@ -144,18 +145,18 @@ class Snapshots:
                 raise DroppedModel(f"model {name} was dropped") from None
             raise
         if taken.id in self._dropped:  # meanwhile; its folder was renamed, and made again here
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
             raise DroppedModel(f"model {name} was dropped")
         stored = StoredSnapshot(
             saved.path, saved.position, lsn, saved.size, saved.checksum, saved.digest
         )
         try:
             # Files of a later LSN are not this model's own: somebody put them there.
-            own = [(at, found) for at, found in snapshots_in(folder) if at <= lsn]
-            for _, found in own[_KEPT:]:
-                found.unlink(missing_ok=True)
-            if len(own) >= _KEPT:
-                (folder / ORIGIN).unlink(missing_ok=True)
+            own = [file for at, file in listing_of(folder).whole if at <= lsn]
+            for file in [*own[_KEPT:], *([ORIGIN] if len(own) >= _KEPT else [])]:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(os.path.join(folder, file))
         except OSError as error:  # the new one is durable all the same
             log.warning("superfluous files could not be dropped: %s", error)
         return stored

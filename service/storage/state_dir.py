@@ -80,10 +80,15 @@ class StateDir:
 
     def _remove_temporary(self) -> None:
         """Remove what a process has left that crashed while it wrote."""
-        for pattern in ("log/.*.tmp", "models/*/.*.tmp", f"{UPLOADS}/*.msgpack"):
-            for leftover in self.path.glob(pattern):
-                if leftover.is_file() or leftover.is_symlink():
-                    leftover.unlink()
+        models = os.path.join(self.path, "models")
+        folders = [os.path.join(self.path, "log")]
+        folders += [os.path.join(models, name) for name in _names_in(models)]
+        for folder in folders:
+            for name in _names_in(folder):
+                if name.startswith(".") and name.endswith(".tmp"):
+                    _remove(os.path.join(folder, name))
+        for leftover in self.path.glob(f"{UPLOADS}/*.msgpack"):
+            _remove(os.fspath(leftover))
 
     def check(self) -> None:
         """Raise StateError unless the LOCK in the folder is the one held.
@@ -120,3 +125,17 @@ class StateDir:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _names_in(folder: str) -> list[str]:
+    """The names in a folder, many times faster than by Paths; none of what is no folder."""
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _remove(leftover: str) -> None:
+    """Remove a file or a link; a folder stays."""
+    if os.path.isfile(leftover) or os.path.islink(leftover):
+        os.unlink(leftover)

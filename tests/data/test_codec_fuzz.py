@@ -48,7 +48,8 @@ def decoded(
         code, path = getattr(error, "code", None), getattr(error, "path", None)
         return type(error), code, path, str(error)
     return (
-        labels_of(batch), [float(x).hex() for x in batch.importances],
+        labels_of(batch), [label.written for label in batch.label_table],
+        [float(x).hex() for x in batch.importances],
         list(batch.indptr), list(batch.names), [float(x).hex() for x in batch.values],
     )  # fmt: skip
 
@@ -60,7 +61,7 @@ def agree(native: Kernel, body: bytes, limits: Limits) -> bool:
         expected = decoded(kernels.load("python"), body, limits, *mode)
         got = decoded(native, memoryview(body), limits, *mode)  # type: ignore[arg-type]
         assert got == expected, (body.hex(), limits, mode)
-        taken |= len(expected) == 5
+        taken |= len(expected) == 6
     return taken
 
 
@@ -129,11 +130,29 @@ class Writer:
     def sample(self) -> bytes:
         pick = self.random
         n = pick.choice((2, 2, 2, 3, 3)) if pick.random() < 0.98 else pick.randrange(6)
-        label = self.number(pick.choice((1, -1, 1.0, -1.0)))
-        parts = [label, self.features(), self.importance(), self.anything(1), self.anything(1)]
+        parts = [
+            self.label(),
+            self.features(),
+            self.importance(),
+            self.anything(1),
+            self.anything(1),
+        ]
         if pick.random() < 0.02:
             parts[pick.randrange(3)] = self.anything(2)
         return self.container(n, 0x90) + b"".join(parts[:n])
+
+    def label(self) -> bytes:
+        """A label, or a set of them."""
+        pick = self.random
+        way = pick.random()
+        if way < 0.6:
+            return self.number(pick.choice((1, -1, 1.0, -1.0)))
+        if way < 0.75:
+            return self.name()
+        n = pick.choice((0, 1, 2, 3, 17, 64, 65))
+        equal = pick.choice((b"\xa1a", b"\x01", b"\xa11", b"\xc3", b"\xcb?\xf0" + b"\0" * 6))
+        names = (equal if pick.random() < 0.3 else self.name() for _ in range(n))
+        return self.container(n, 0x90) + b"".join(names)
 
     def pair(self) -> bytes:
         n = self.random.choice((2, 2, 3, 3)) if self.random.random() < 0.98 else 4
@@ -238,6 +257,7 @@ def test_every_byte_in_every_place_of_a_sample(native: Kernel) -> None:
         bytes.fromhex("91 93 ff 81 a2 61 62 cb 3ff0000000000000 01"),
         bytes.fromhex("92 91 a1 61 81 07 d0 ff"),
         bytes.fromhex("91 93 81 a1 61 05 92 a1 61 07 02"),
+        bytes.fromhex("91 92 93 01 a1 61 a1 61 91 a1 62"),
     ):
         for at in range(len(body)):
             for byte in range(256):

@@ -83,7 +83,7 @@ def test_a_row_is_the_sample_of_its_columns_in_stored_order(
 
 
 def irregular_rows(rng: np.random.Generator) -> list[list[tuple[int, float]]]:
-    """Rows of every kind, enough of them for many slabs: long, empty, unsorted, repeated, far."""
+    """Rows of every kind, enough of them for many pieces: long, empty, unsorted, repeated, far."""
 
     def row(size: int, width: int) -> list[tuple[int, float]]:
         return [(int(j), float(j % 7) - 2.5) for j in rng.integers(0, width, size)]
@@ -110,7 +110,7 @@ def irregular_rows(rng: np.random.Generator) -> list[list[tuple[int, float]]]:
     ],
     ids=["plain", "bounded", "records", "normalized"],
 )
-def test_slabs_do_not_show(kernel: Kernel, config: dict[str, Any], most: int, index: Any) -> None:
+def test_pieces_do_not_show(kernel: Kernel, config: dict[str, Any], most: int, index: Any) -> None:
     rng = np.random.default_rng(7)
     given_rows = irregular_rows(rng)
     n = len(given_rows)

@@ -37,6 +37,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "v1-ranking-sgd": {"task": "ranking"},
     "v1-multiclass": {"rule": "hedge", "task": "multiclass", "class_weight": "balanced"},
     "v1-multilabel": {"rule": "hedge", "task": "multilabel"},
+    "v1-multiclass-text": {"rule": "hedge", "task": "multiclass", "numbers": "prefixes"},
 }  # fmt: skip
 
 
@@ -59,9 +60,11 @@ def stream(start: int, end: int) -> Iterator[tuple[Any, int, float]]:
 
 def samples(model: OnlineSVM, start: int, end: int) -> Iterator[Any]:
     """Samples of the stream; of a ranking pairs of neighbours in it, of many classes with labels by
-    their names.
+    their names, and as texts and fields where numbers have prefixes.
     """
     found = stream(start, end)
+    if model.config.numbers == "prefixes":
+        found = ((as_text(x), y, h) for x, y, h in found)
     if model.is_multilabel:
         yield from ((x, sorted({str(len(str(name))) for name in x}), h) for x, _, h in found)
         return
@@ -72,6 +75,14 @@ def samples(model: OnlineSVM, start: int, end: int) -> Iterator[Any]:
         yield from ((x, z, h) for (x, _, h), (z, _, _) in zip(found, found, strict=False))
     else:
         yield from found
+
+
+def as_text(features: Any) -> Any:
+    """The first two names as a text; with values, as a field beside two numbers."""
+    text = " ".join(map(str, [*features][:2]))
+    if isinstance(features, list):
+        return text
+    return {"t": text, "n": len(features), "most": max(features.values(), default=None)}
 
 
 def made(name: str, kernel: str) -> OnlineSVM:

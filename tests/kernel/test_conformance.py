@@ -24,8 +24,8 @@ from onlinesvm import LearnerConfig, Limits, OnlineSVM
 from onlinesvm import kernel as kernels
 from onlinesvm.data.batch import CSR, Batch
 from onlinesvm.data.codec import pack_array
-from onlinesvm.data.label import label_of
-from onlinesvm.data.matrix import Columns
+from onlinesvm.data.label import any_label_of, label_of
+from onlinesvm.data.matrix import Targets
 from onlinesvm.errors import SampleError, SnapshotError
 from onlinesvm.kernel.contract import Kernel
 from onlinesvm.metrics.progressive import TOTALS
@@ -51,6 +51,14 @@ def outcome(call: Callable[[], Any]) -> Any:
         return call()
     except Exception as error:
         return type(error), str(error)
+
+
+def decoded(
+    kernel: Kernel, indptr: Any, columns: Any, data: Any, targets: Targets | None = None
+) -> Any:
+    """Rows of a matrix as the kernel's batch."""
+    ends = np.array(indptr, dtype=np.int64)
+    return kernel.decode_columns(ends, np.array(columns), np.array(data, dtype=float), targets)
 
 
 def same(arrays: CSR, others: CSR) -> None:
@@ -150,43 +158,26 @@ def test_the_same_rows_of_columns(
         if data.draw(st.booleans()):
             rows = [sorted(set(row)) for row in rows]
         values = [[float(data.draw(st.integers(-3, 3)) or 1) for _ in row] for row in rows]
-        columns = Columns(
+        columns = (
             np.cumsum([0, *map(len, rows)]).astype(np.int64),
             np.array([j for row in rows for j in row], dtype=np.int64),
             np.array([x for row in values for x in row], dtype=np.float64),
-            importances=np.array([data.draw(st.sampled_from([0.0, 1.0])) for _ in rows]),
         )
-        assert native.reserve([columns]) >= min(python.reserve([columns]), len(native))
-        same(native.ids(columns), python.ids(columns))
-        same(native.ids(columns, grow=True), python.ids(columns, grow=True))
-        same(native.ids(columns), python.ids(columns))
+        importances = np.array([data.draw(st.sampled_from([0.0, 1.0])) for _ in rows])
+        targets = Targets([any_label_of(1)], np.zeros(len(rows), np.int32), importances)
+        mine, reference = (kernel.decode_columns(*columns, targets) for kernel in both)
+        assert mine.names == reference.names
+        assert list(mine.values) == reference.values
+        assert mine.label_table == reference.label_table
+        assert list(mine.importances) == reference.importances
+        assert native.reserve([mine]) >= min(python.reserve([reference]), len(native))
+        same(native.ids(mine), python.ids(reference))
+        same(native.ids(mine, grow=True), python.ids(reference, grow=True))
+        same(native.ids(mine), python.ids(reference))
         if step == 0:  # names and columns meet
             mine, reference = batches(both, body_of([(1.0, named)]))
             same(native.ids(mine, grow=True), python.ids(reference, grow=True))
     assert list(names_of(native.view())) == list(names_of(python.view()))
-
-
-@given(
-    values=st.lists(
-        st.one_of(st.floats(), st.sampled_from([0.0, -0.0, 1e-50, 9.9e-51, 1e50, -1.1e50])),
-        max_size=40,
-    ),
-    ones=st.integers(0, 3000),
-    index=st.sampled_from([np.int32, np.int64]),
-    most=st.sampled_from([1.0, 32.0, 1e50]),
-    data=st.data(),
-)
-def test_the_same_screening(
-    both: Kernels, values: list[float], ones: int, index: Any, most: float, data: st.DataObject
-) -> None:
-    array = np.concatenate([np.ones(ones), values, np.ones(ones % 9)])
-    ends = data.draw(st.lists(st.integers(-1, len(array) + 1), min_size=1, max_size=5))
-    if data.draw(st.booleans()):
-        ends = sorted(ends)
-    reported = [kernel.screen_matrix(np.array(ends, dtype=index), array, most) for kernel in both]
-    fault, small, longest = zip(*reported, strict=True)
-    assert fault[0] == fault[1] and longest[0] == longest[1]
-    assert fault[0] is not None or small[0] == small[1]
 
 
 # Bits.
@@ -451,51 +442,51 @@ def test_rows_that_cannot_be_walked_are_refused(kernel: Kernel) -> None:
         rule.learn(csr([0, 1], [1], [1.0]), np.ones(2), one)
     with pytest.raises(ValueError, match="importances: expected 1 elements, got 2"):
         rule.learn(csr([0, 1], [1], [1.0]), one, np.ones(2))
-    with pytest.raises(ValueError, match="keep_ids: expected ids from 1 to 2, got 5"):
-        rule.prune(2, np.array([5], np.int32), 1)
-    with pytest.raises(ValueError, match="indptr: expected an element at least, got none"):
-        kernel.screen_matrix(np.empty(0, np.int64), one, 1.0)
+    for ids in ([0], [2, 1], [1, 1]):
+        with pytest.raises(ValueError, match="ids: expected rising ones from 1"):
+            rule.strengths(np.array(ids, np.int32))
+    for to in (0, 4):
+        with pytest.raises(ValueError, match=f"to: expected an id from 1 to 3, got {to}"):
+            rule.move(to, 3, np.ones(2, np.bool_))
     far = csr([0, 2], [2**31 - 2, 0], [1.0, 5.0])
     assert rule.score(far).tolist() == [0.0]
     assert rule.feature(2**31 - 2) == rule.feature(0) == (0.0, None)
     lookup = kernel.Lookup(9)
-    with pytest.raises(ValueError, match="indptr: expected ends of rows"):
-        lookup.ids(Columns(np.array([0, 3]), np.array([1]), np.array([1.0])))
-    with pytest.raises(ValueError, match="importances: expected 1 elements, got 2"):
-        lookup.ids(
-            Columns(np.array([0, 1]), np.array([1]), np.ones(1), importances=np.ones(2)), grow=True
-        )
-    metrics = kernel.Metrics(0.0)
-    for columns in (
-        Columns(np.array([0, 3]), np.array([1]), np.array([1.0])),
-        Columns(np.array([-1, 1], np.int32), np.array([1], np.int32), np.array([1.0])),
-        Columns(np.array([0, 1, 0]), np.array([1]), np.array([1.0])),
-        Columns(np.array([0, 1]), np.array([1]), np.array([])),
-    ):
-        signs = np.ones(len(columns))
-        with pytest.raises(ValueError, match="indptr: expected ends of rows that rise"):
-            kernel.learn(lookup, rule, metrics, columns, signs, None)
-        with pytest.raises(ValueError, match="indptr: expected ends of rows that rise"):
-            kernel.score(lookup, rule, columns)
-    for signs, importances, weights in [
-        (np.ones(2), one, one), (one, np.ones(2), one), (one, one, np.ones(2)),
+    for columns in [
+        ([0, 3], [1], [1.0]), ([-1, 1], [1], [1.0]), ([0, 1, 0], [1], [1.0]), ([0, 1], [1], []),
     ]:  # fmt: skip
-        columns = Columns(np.array([0, 1]), np.array([1]), one, importances=importances)
+        with pytest.raises(ValueError, match="indptr: expected ends of rows that rise"):
+            decoded(kernel, *columns)
+    with pytest.raises(ValueError, match="indptr: expected an element at least, got none"):
+        decoded(kernel, [], [1], [1.0])
+    for ids, importances, wrong in [([0, 0], [1.0], "label_ids"), ([0], [1.0, 1.0], "importances")]:
+        targets = Targets([any_label_of(1)], np.array(ids, np.int32), np.array(importances))
+        with pytest.raises(ValueError, match=f"{wrong}: expected 1 elements, got 2"):
+            decoded(kernel, [0, 1], [1], [1.0], targets)
+    rows = decoded(kernel, [0, 1], [1], [1.0])
+    metrics = kernel.Metrics(0.0)
+    for signs, weights in [(np.ones(2), one), (one, np.ones(2))]:
         with pytest.raises(ValueError, match="expected 1 elements, got 2"):
-            kernel.learn(lookup, rule, metrics, columns, signs, weights)
+            kernel.learn(lookup, rule, metrics, rows, signs, weights)
     for signs, importances in [(one, np.ones(2)), (np.ones(2), one)]:
         with pytest.raises(ValueError, match=r"expected 1 elements, got 2"):
             metrics.observe(one, signs, importances)
-    with pytest.raises(ValueError, match="kept: expected 0 elements, got 2"):
+    with pytest.raises(ValueError, match="kept: expected 1 to 0 elements, got 2"):
         lookup.prune(np.ones(2, np.bool_))
+    for sweep in ((1, 1), (-1, 2), (1, 2)):
+        with pytest.raises(ValueError, match="sweep: expected one within 1 features, got"):
+            lookup.restore(np.ones(1, np.uint32), np.ones(1, np.uint8), (), sweep)
     assert len(lookup) == 0
     assert not metrics.dump()[: len(TOTALS)].any()
     for call in (
-        lambda: kernel.learn(lookup, rule, metrics, columns, one, None, 2),
-        lambda: lookup.ids(columns, grow=True, first=2),
+        lambda: kernel.learn(lookup, rule, metrics, rows, one, None, 2),
+        lambda: lookup.ids(rows, grow=True, first=2),
     ):
         with pytest.raises(ValueError, match="first: expected one of 1 samples, got 2"):
             call()
+    for stop in (0, 2):
+        with pytest.raises(ValueError, match=f"stop: expected one from 1 to 1, got {stop}"):
+            lookup.ids(rows, grow=True, first=1, stop=stop)
 
 
 def test_a_batch_reads_names_where_they_came(both: Kernels) -> None:

@@ -142,3 +142,40 @@ def test_what_cannot_be_learned_is_refused(name: str) -> None:
         with pytest.raises(ValueError, match="threshold: expected"):
             learner.restore({**arrays, "threshold": wrong}, view.scalars)
     assert bits(learner) == before
+
+
+@given(samples=st.lists(SAMPLE, max_size=12), data=st.data())
+def test_the_same_refusals_of_forged_views(samples: Samples, data: st.DataObject) -> None:
+    native, python = new("native"), new("python")
+    learn(native, samples)
+    view = native.view(FEATURES)
+    arrays, scalars = view.arrays(), dict(view.scalars)
+    name = data.draw(st.sampled_from([*arrays, *scalars]))
+    kind = data.draw(st.sampled_from(["gone", "more", "odd", "large", "nan"]))
+    if name in arrays:
+        array = arrays.pop(name)
+        odd = {"more": np.append(array, array[:1]), "odd": np.zeros(len(array), np.float16)}
+        if kind in odd:
+            arrays[name] = odd[kind]
+        elif kind != "gone" and len(array):
+            changed = array.copy()
+            whole = changed.dtype.kind in "iu"
+            changed[-1] = 200 if whole else (np.nan if kind == "nan" else 1e30)
+            arrays[name] = changed
+    else:
+        del scalars[name]
+        if kind != "gone":
+            scalars[name] = {"more": -1, "odd": "1", "large": 1e301, "nan": float("nan")}[kind]
+    before = bits(native)
+    outcomes = []
+    for learner in (native, python):
+        try:
+            learner.restore(arrays, scalars)
+        except Exception as error:
+            outcomes.append((type(error), str(error)))
+        else:
+            outcomes.append((type(None), ""))
+    assert outcomes[0] == outcomes[1]
+    if outcomes[0][0] is not type(None):
+        assert outcomes[0][0] is ValueError
+        assert bits(native) == before

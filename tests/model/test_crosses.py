@@ -111,7 +111,8 @@ def test_both_kernels_and_any_split_give_one_model(
                 for sample in stream[cut:]:
                     before = model.decision_function_one(sample[0])
                     margins.append(model.learn_one(*sample))
-                    assert margins[-1] == before
+                    if "max_features_policy" not in config:  # a prune comes before a sample
+                        assert margins[-1] == before
             else:
                 margins = [*model.learn(stream)]
             scores = model.decision_function(asked).tobytes()

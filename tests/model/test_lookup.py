@@ -152,3 +152,37 @@ def test_a_dump_is_restored(kernel: Kernel, wanted: list[bytes]) -> None:
 def test_a_dump_that_names_a_feature_twice_is_refused(kernel: Kernel) -> None:
     with pytest.raises(ValueError, match="expected distinct names, got one twice"):
         kernel.Lookup(9).restore(np.array([1, 1], np.uint32), np.frombuffer(b"aa", np.uint8))
+
+
+@given(
+    known=st.lists(st.binary(max_size=2), unique=True, max_size=8),
+    joined=st.lists(st.binary(max_size=2), max_size=60),
+    bound=st.integers(1, 30),
+)
+def test_joined_names_have_the_ids_that_they_have_or_the_next(
+    kernel: Kernel, known: list[bytes], joined: list[bytes], bound: int
+) -> None:
+    lookup = kernel.Lookup(bound)
+    lookup.restore(*packed_names(known))
+    wanted = {name: i for i, name in enumerate(known, 1)}
+    ids = []
+    for name in joined:
+        if name not in wanted and len(wanted) < bound:
+            wanted[name] = len(wanted) + 1
+        ids.append(wanted.get(name, 0))
+    found = lookup.join(*packed_names(joined))
+    assert (found.dtype, found.tolist()) == (np.int32, ids)
+    assert list(names_of(lookup.view())) == list(wanted)
+    assert lookup.name_bytes == sum(map(len, wanted))
+    assert [lookup.id(name) for name in wanted] == list(wanted.values())
+
+
+def test_names_to_join_of_other_lengths_are_refused(kernel: Kernel) -> None:
+    with pytest.raises(ValueError, match="expected names of 3 bytes, got 2"):
+        kernel.Lookup(9).join(np.array([1, 2], np.uint32), np.frombuffer(b"aa", np.uint8))
+
+
+def packed_names(names: list[bytes]) -> tuple[Any, Any]:
+    """Names as a view has them: their lengths, and their bytes end to end."""
+    lengths = np.array([len(name) for name in names], dtype=np.uint32)
+    return lengths, np.frombuffer(b"".join(names), dtype=np.uint8)

@@ -203,3 +203,15 @@ def test_the_metrics_are_those_of_their_definition() -> None:
     again = SetMetrics()
     again.restore(metrics.dump(5), 5)
     assert again.report() == metrics.report()
+
+
+@KERNELS
+def test_a_set_has_no_order(kernel: str) -> None:
+    """However its labels are written, and however the samples are batched."""
+    stream = [(["x"], ["a", "b", "c"]), (["x", "y"], ["c", "b", "a"]), (["y"], ["b", "c"])]
+    whole = OnlineSVM(task="multilabel", kernel=kernel)
+    split = OnlineSVM(task="multilabel", kernel=kernel)
+    whole.learn(stream)
+    for record, labels in stream:
+        split.learn_one(record, labels)
+    assert whole.snapshot().digest() == split.snapshot().digest()

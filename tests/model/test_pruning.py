@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -18,7 +21,10 @@ from onlinesvm import LearnerConfig, OnlineSVM
 from onlinesvm import kernel as kernels
 from onlinesvm.errors import ConfigError
 from onlinesvm.kernel.contract import Kernel
-from onlinesvm.snapshot.format import Snapshot
+from onlinesvm.model import pruning
+from onlinesvm.model.scorer import Scorer
+from onlinesvm.snapshot.reader import from_bytes
+from onlinesvm.snapshot.writer import to_bytes
 from tests.logs import bench, newest_snapshot
 from tests.snapshot.test_view import advance
 from tests.strategies import WIDE, configurations
@@ -35,48 +41,80 @@ def digest(model: OnlineSVM) -> str:
     return model.snapshot().digest()
 
 
-# The oracle: one sample at a time, the state as the arrays of a snapshot, sorted and cut.
+# The oracle: which features a model has, and their ids, sample by sample.
 
 
-def names_of(taken: Snapshot) -> list[bytes]:
-    ends = np.cumsum(taken.lengths)
-    raw = taken.names.tobytes()
-    return [raw[int(end) - int(n) : int(end)] for n, end in zip(taken.lengths, ends, strict=True)]
+@contextlib.contextmanager
+def in_small_steps() -> Iterator[None]:
+    """Prunes of a few features at a time, that choose their threshold among a few."""
+    with (
+        mock.patch.object(pruning, "STEP", 3), mock.patch.object(pruning, "FOR_NEW", 1),
+        mock.patch.object(pruning, "MOST", 5), mock.patch.object(pruning, "EVERY", 4),
+        mock.patch.object(pruning, "SAMPLED", 7),
+    ):  # fmt: skip
+        yield
 
 
-def pruned(model: OnlineSVM, own: set[bytes], most: int) -> OnlineSVM:
-    taken = model.snapshot()
-    names = names_of(taken)
-    sizes = np.abs(np.array(list(model.weights.values())))
-    leaves: list[int] = []
-    for i in np.lexsort((np.arange(len(names)), sizes)):
-        if 4 * (most - (len(names) - len(leaves))) >= most:
-            break
-        if names[i] not in own:
-            leaves.append(int(i))
-    stays = np.array(sorted(set(range(len(names))) - set(leaves)), dtype=np.intp)
-    taken.lengths = taken.lengths[stays]
-    taken.names = np.frombuffer(b"".join(names[i] for i in stays), dtype=np.uint8)
-    taken.arrays = {name: array[stays] for name, array in taken.arrays.items()}
-    return OnlineSVM.from_snapshot(taken, kernel="python", limits=model.limits)
+class Oracle:
+    """The ids by the definition of `onlinesvm.model.pruning`; the weights are the model's."""
 
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.ids: dict[int, str] = {}
+        self.last = self.refused = self.prunes = 0
+        self.is_pruning = False
+        self.low = self.next = self.judge = self.equal = self.before = 0
+        self.threshold = 0.0
 
-def learned_by_the_oracle(
-    samples: Sequence[Sample], most: int, **config: Any
-) -> tuple[OnlineSVM, list[float], int]:
-    model = bounded(kernels.load("python"), most, **config)
-    margins, prunes = [], 0
-    for features, label, importance in samples:
-        own = {name.encode() for name in features if name in model.lookup}
-        fresh = len(features) - len(own)
-        if importance > 0 and fresh and len(model.lookup) + fresh > most:
-            smaller = pruned(model, own, most)
-            prunes += len(smaller.lookup) < len(model.lookup)
-            model = smaller
-            # With all the room that there is, no prune can be called for again.
-            assert len(model.lookup) == len(own) or 4 * (most - len(model.lookup)) >= most
-        margins += model.learn([(features, label, importance)]).tolist()
-    return model, margins, prunes
+    def learn(
+        self,
+        position: int,
+        features: Sequence[str],
+        importance: float,
+        weights: Mapping[str, float],
+    ) -> None:
+        is_near = self.is_pruning or self.last > self.most * 7 / 8
+        if (is_near and position % pruning.EVERY == 0) or self.last + len(features) > self.most:
+            self.prune({id: abs(weights[name]) for id, name in self.ids.items()})
+        for name in features if importance > 0 else ():
+            if name in self.ids.values():
+                continue
+            if self.last == self.most:
+                self.refused += 1
+            else:
+                self.last += 1
+                self.ids[self.last] = name
+
+    def prune(self, weights: Mapping[int, float]) -> None:
+        if not self.is_pruning:
+            n = self.last
+            excess = n - (self.most - math.ceil(self.most / 4))
+            if excess <= 0:
+                return
+            m = min(n, pruning.SAMPLED)
+            looked_at = sorted(weights[i * n // m + 1] for i in range(m))
+            rank = max(1, excess * m // n)
+            self.threshold = looked_at[rank - 1]
+            self.equal = (rank - sum(w < self.threshold for w in looked_at)) * n // m
+            self.is_pruning, self.low, self.next = True, 0, 1
+            self.judge = self.before = n
+        size = pruning.STEP + pruning.FOR_NEW * (self.last - self.before)
+        for id in range(self.next, min(self.next + min(size, pruning.MOST), self.last + 1)):
+            name = self.ids.pop(id)
+            leaves = self.judge > 0 and weights[id] < self.threshold
+            if self.judge > 0 and weights[id] == self.threshold and self.equal > 0:
+                self.equal -= 1
+                leaves = True
+            self.judge = max(0, self.judge - 1)
+            self.next += 1
+            if not leaves:
+                self.low += 1
+                self.ids[self.low] = name
+        if self.next > self.last:
+            self.is_pruning = False
+            self.last = self.low
+            self.prunes += 1
+        self.before = self.last
 
 
 def features() -> st.SearchStrategy[dict[str, float]]:
@@ -89,33 +127,73 @@ def sampled() -> st.SearchStrategy[list[Sample]]:
     return st.lists(st.tuples(features(), st.sampled_from([-1, 1]), importances), max_size=30)
 
 
-@given(config=configurations(), samples=sampled(), most=st.integers(1, 20), data=st.data())
+@given(config=configurations(), samples=sampled(), most=st.integers(1, 20), small=st.booleans())
 def test_prunes_are_those_of_the_oracle(
-    kernel: Kernel, config: dict[str, Any], samples: list[Sample], most: int, data: st.DataObject
+    kernel: Kernel, config: dict[str, Any], samples: list[Sample], most: int, small: bool
 ) -> None:
-    expected, margins, prunes = learned_by_the_oracle(samples, most, **config)
+    model, oracle = bounded(kernel, most, **config), Oracle(most)
+    with in_small_steps() if small else contextlib.nullcontext():
+        for position, (row, label, importance) in enumerate(samples):
+            before = dict(model.weights)
+            oracle.learn(position, list(row), importance, before)
+            model.learn([(row, label, importance)])
+            assert dict(model.lookup) == {name: id for id, name in sorted(oracle.ids.items())}
+            assert list(model.lookup) == [name for _, name in sorted(oracle.ids.items())]
+            if importance == 0:  # nothing but a prune has changed it
+                weights = dict(model.weights)
+                assert weights == {name: before[name] for name in weights}
+        assert model.refused_features == oracle.refused
+        assert model.pruning.prunes == oracle.prunes
+
+
+@given(
+    config=configurations(), samples=sampled(), most=st.integers(1, 20), small=st.booleans(),
+    data=st.data(),
+)  # fmt: skip
+def test_a_prune_depends_on_the_samples_alone(
+    kernel: Kernel,
+    config: dict[str, Any],
+    samples: list[Sample],
+    most: int,
+    small: bool,
+    data: st.DataObject,
+) -> None:
+    """In any batches, with views between them, and through snapshots."""
+    expected = bounded(kernels.load("python"), most, **config)
     model = bounded(kernel, most, **config)
-    # In any batches, and with readers between them.
-    start, got = 0, []
-    while start < len(samples):
-        stop = data.draw(st.integers(start + 1, len(samples)))
-        view, before = model.view(), model.snapshot()
-        advance(view, start % 3, start % 4)
-        got += model.learn(samples[start:stop]).tolist()
-        if data.draw(st.booleans()):
-            assert view.snapshot().digest() == before.digest()
-        start = stop
-    assert got == margins
-    assert digest(model) == digest(expected)
-    assert list(model.lookup) == list(expected.lookup)
-    assert list(model.lookup.values()) == list(range(1, len(model.lookup) + 1))
-    assert len(model.lookup) <= most
-    assert model.pruning.prunes == prunes
-    # It goes on from a snapshot as if it had never stopped.
-    again = OnlineSVM.from_snapshot(model.snapshot(), kernel=kernel.NAME, limits=model.limits)
-    for each in (model, again):
-        each.learn([({str(i): 1.0 for i in range(25, 40)}, 1)])
-    assert digest(model) == digest(again)
+    with in_small_steps() if small else contextlib.nullcontext():
+        margins = [expected.learn([sample])[0] for sample in samples]
+        start, got, views = 0, [], []
+        while start < len(samples):
+            stop = data.draw(st.integers(start + 1, len(samples)))
+            view, before = model.view(), model.snapshot()
+            advance(view, start % 3, start % 4)
+            views.append((view, before.digest()))
+            got += model.learn(samples[start:stop]).tolist()
+            if data.draw(st.booleans()):
+                view, digested = views.pop(data.draw(st.integers(0, len(views) - 1)))
+                assert view.snapshot().digest() == digested
+            if data.draw(st.booleans()):
+                taken = model.snapshot()
+                again = from_bytes(to_bytes(taken))
+                assert again.digest() == taken.digest()
+                model = OnlineSVM.from_snapshot(again, kernel=kernel.NAME, limits=model.limits)
+            start = stop
+        for view, digested in views:
+            assert view.snapshot().digest() == digested
+        assert got == margins
+        assert digest(model) == digest(expected)
+        assert dict(model.lookup) == dict(expected.lookup)
+        assert list(model.lookup) == list(expected.lookup)
+        assert dict(model.weights) == dict(expected.weights)
+        assert model.strongest(30) == expected.strongest(30)
+        rows = [row for row, _, _ in samples]
+        assert Scorer(model).score(rows).tolist() == expected.decision_function(rows).tolist()
+        frozen = Scorer(model.snapshot()).score(rows)
+        assert frozen.tolist() == expected.decision_function(rows).tolist()
+        for each in (model, expected):
+            each.learn([({str(i): 1.0 for i in range(25, 40)}, 1)])
+        assert digest(model) == digest(expected)
 
 
 @given(config=configurations(), samples=sampled(), most=st.integers(1, 20))
@@ -139,18 +217,18 @@ def test_matrices_are_pruned_for_as_names_are(
     assert model.decision_function(matrix).tolist() == scored.tolist()
 
 
-def test_the_weakest_leave_and_the_samples_own_stay(kernel: Kernel) -> None:
+def test_the_weakest_leave_of_equal_ones_the_first(kernel: Kernel) -> None:
     model = bounded(kernel, 8, rule="sgd", bias=False)
     for i in range(8):  # weights of ±0.1, ±0.2 …
         model.learn([({f"f{i}": float(1 + i // 2)}, 1 if i % 2 else -1)])
     assert len(model.lookup) == 8 and model.pruning.prunes == 0
-    # f0 and f1 weigh the same: two have to go, f0 is the sample's own, so f1 and f2 do.
-    model.learn([({"f0": 1.0, "new": 1.0}, 1)])
-    assert list(model.lookup) == ["f0", "f3", "f4", "f5", "f6", "f7", "new"]
+    # Two have to go for a quarter of the room to be free: f0 and f1, which weigh the same.
+    model.learn([({"f4": 1.0, "new": 1.0}, 1)])
+    assert list(model.lookup) == ["f2", "f3", "f4", "f5", "f6", "f7", "new"]
     assert list(model.lookup.values()) == [1, 2, 3, 4, 5, 6, 7]
     assert model.weights["f7"] == 0.4
     assert (model.pruning.prunes, model.pruning.features, model.refused_features) == (1, 2, 0)
-    # More than fits even after a prune: the first ones enter.
+    # More than fits even after a prune, which leaves six: the first ones enter.
     model.learn([({f"g{i}": 1.0 for i in range(12)}, 1)])
     assert len(model.lookup) == 8
     assert model.refused_features == 10
@@ -167,15 +245,15 @@ def test_refused_features_are_counted(kernel: Kernel) -> None:
     assert model.pruning.prunes == 0
 
 
-def test_a_lower_bound_prunes_at_the_next_new_feature(kernel: Kernel) -> None:
+def test_a_lower_bound_prunes_before_the_next_sample(kernel: Kernel) -> None:
     model = bounded(kernel, 100, rule="pa1")
     model.learn([({str(i): float(i + 1)}, 1) for i in range(100)])
     model.limit(replace(WIDE, max_features=10))
-    model.learn([(["5"], -1)])
     assert len(model.lookup) == 100
-    model.learn([(["new"], -1)])
-    assert len(model.lookup) == 8  # a quarter of ten is three
+    model.learn([(["99"], -1)])
+    assert len(model.lookup) == 8  # a quarter of ten is three; the sample's own is back
     assert model.pruning.features == 93
+    assert model.refused_features == 0
 
 
 def test_the_policy_is_part_of_the_configuration() -> None:
@@ -184,6 +262,33 @@ def test_the_policy_is_part_of_the_configuration() -> None:
     assert "max_features_policy" not in LearnerConfig().as_dict()
     with pytest.raises(ConfigError, match="expected one of refuse-new, prune, got 'forget'"):
         LearnerConfig(max_features_policy="forget")
+
+
+@pytest.mark.parametrize("task", ["multiclass", "multilabel", "ranking"])
+def test_models_of_other_tasks_prune_alike(task: str) -> None:
+    random = np.random.default_rng(7)
+    rows = [{f"w{j}": 1.0 for j in random.integers(0, 60, 5)} for _ in range(160)]
+    samples: list[Any] = []
+    for i, row in enumerate(rows):
+        label = f"label {i % 4}"
+        second: Any = label if task == "multiclass" else [label, "even" if i % 2 else "odd"]
+        samples.append((row, rows[i - 1] if task == "ranking" else second))
+    found = []
+    with in_small_steps():
+        for name in kernels.KERNELS:
+            for size in (1, 7, 160):
+                model = bounded(kernels.load(name), 40, rule="hedge", task=task)
+                within = 0
+                for start in range(0, len(samples), size):
+                    model.learn(samples[start : start + size])
+                    taken = model.snapshot()
+                    within += taken.prune is not None
+                    again = from_bytes(to_bytes(taken))
+                    assert again.digest() == taken.digest()
+                    model = OnlineSVM.from_snapshot(again, kernel=name, limits=model.limits)
+                assert within > 0 or size == 160
+                found.append((digest(model), dict(model.lookup)))
+    assert found[1:] == found[:-1]
 
 
 def stream(n: int, seed: int) -> list[tuple[list[str], int]]:
@@ -230,9 +335,9 @@ def test_large_models_are_pruned_across_blocks_and_regions() -> None:
         next(reading)
         model.learn([([f"more {k}" for k in range(20_000)], 1)])
         assert list(reading) == names[1:]  # as they were when reading began
-        assert [model.lookup[name] for name in names[-5:]] == [
-            list(model.lookup).index(name) + 1 for name in names[-5:]
-        ]
+        ids = list(model.lookup.values())
+        assert ids == sorted(set(ids))
+        assert [model.lookup[name] for name in model.lookup] == ids
     assert models[0].pruning.prunes == models[1].pruning.prunes >= 3
     assert digest(models[0]) == digest(models[1])
 

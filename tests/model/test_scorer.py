@@ -188,7 +188,7 @@ def test_a_matrix_is_scored_as_decision_function_does(
     X = sparse.random_array((60, 40), density=0.2, rng=drawn, format="csr")  # noqa: N806
     y = drawn.choice([-1, 1], 60)
     model = OnlineSVM(kernel=kernel.NAME, normalize=normalize).partial_fit(X[:, :30], y)
-    expected = model.score_batch(matrix.columns_of(X, model.limits, kernel.screen_matrix))
+    expected = model.score_batch(matrix.rows_of_columns(matrix.columns_of(X, model.limits), kernel))
     for piece in (2**18, 50, 1):  # in pieces as in one
         monkeypatch.setattr(matrix, "_PIECE", piece)
         monkeypatch.setattr(scoring, "_PIECE", piece)

@@ -59,7 +59,7 @@ TIGHT = Limits(max_features_per_sample=3, max_name_bytes=6)
 LIMITS = (PLAIN, TIGHT, Limits(max_features_per_sample=1, max_name_bytes=1))
 LABELS: tuple[dict[str, Any], ...] = (
     {}, {"labelled": False}, {"positive": ["spam", "1", "é"]}, {"positive": [">0", "yes"]},
-    {"positive": [">0"], "labelled": False},
+    {"positive": [">0"], "labelled": False}, {"sets": True}, {"sets": True, "labelled": False},
 )  # fmt: skip
 # How the model reads text; None: names and numbers alone.
 TEXTS = (

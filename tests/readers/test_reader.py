@@ -216,6 +216,33 @@ def test_labels_of_any_text(place: Path) -> None:
     assert found.labels == [b"0", b"-1", b"7"]
 
 
+@pytest.mark.parametrize("kind", FILES)
+def test_only_labels_are_read_where_no_more_is_wanted(place: Path, kind: str) -> None:
+    place.write_bytes(FILES[kind])
+    with Reader(place) as whole, Reader(place, only_labels=True) as labels:
+        read, only = next(iter(whole)), next(iter(labels))
+    assert labels_of(only) == labels_of(read)
+    assert (list(only.names), list(only.indptr)) == ([], [0, 0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [("svmlight", b"+1 a:x\n-1 :2 # none\n"), ("vw", b"1 | a:x\n-1 0.5 |n :2\n")],
+)
+def test_where_only_labels_are_read_faults_of_features_pass(
+    place: Path, kind: str, content: bytes
+) -> None:
+    place.write_bytes(content)
+    with Reader(place, format=kind, only_labels=True) as reader:
+        assert [labels_of(batch) for batch in reader] == [[b"1", b"-1"]]
+    place.write_bytes(content + b"a:1\n")
+    with (
+        pytest.raises(FormatError, match="before the features"),
+        Reader(place, only_labels=True) as reader,
+    ):
+        list(reader)
+
+
 @pytest.mark.parametrize("block_bytes", [1, 9, 2**18])
 @pytest.mark.parametrize("kind", FILES)
 def test_the_line_of_a_sample(place: Path, kind: str, block_bytes: int) -> None:

@@ -39,7 +39,7 @@ from tests.nursery import Forked, Nursery
 KILLS = int(os.environ.get("CHAOS_KILLS", "12"))
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
 # The producer's pace: it must not be done before the last kill.
-LINES_A_TICK, TICK_S = 20, 0.005
+LINES_A_TICK, TICK_S = 10, 0.005
 DEADLINE_S = 60.0
 KINDS = ("in a snapshot", "at its start", "in a roll", "at any time")
 
@@ -52,6 +52,21 @@ def library_lines() -> Iterator[bytes]:
             for text, label in lines_of(path.read_text(encoding="utf-8", errors="replace")):
                 if "\t" not in text:
                     yield f"{label}\t{text}\n".encode()
+
+
+def word_lines() -> Iterator[bytes]:
+    """The same with the first letters as the label: new ones come now and then."""
+    for line in library_lines():
+        words = line.rstrip(b"\n").partition(b"\t")[2].split()
+        if len(words) > 1 and words[0].isalpha():
+            yield b"%s\t%s\n" % (words[0][:2].lower(), b" ".join(words[1:]))
+
+
+def tagged_lines() -> Iterator[bytes]:
+    """The same with two labels, the other the number of words."""
+    for line in word_lines():
+        label, _, text = line.partition(b"\t")
+        yield b"%s,%d\t%s" % (label, text.count(b" ") + 1, text)
 
 
 def pair_lines() -> Iterator[bytes]:
@@ -69,7 +84,10 @@ def pair_lines() -> Iterator[bytes]:
 
 def learn_text(model: OnlineSVM, path: Path) -> None:
     """Learn a file of labelled text."""
-    with Reader(path, limits=Limits(), format="text", kernel=model.kernel.NAME) as reader:
+    with Reader(
+        path, limits=Limits(), format="text", kernel=model.kernel.NAME,
+        sets=model.is_multilabel, extractor=model.extractor,
+    ) as reader:  # fmt: skip
         for batch in reader:
             model.learn_batch(batch)
 
@@ -84,8 +102,17 @@ def learn_pairs(model: OnlineSVM, path: Path) -> None:
 # Task → the learner, its lines, and how the library learns them.
 TASKS: dict[str, tuple[dict[str, Any], Callable[[], Iterator[bytes]], Any]] = {
     "binary": ({"rule": "sgd", "alpha": 0.001}, library_lines, learn_text),
+    "multiclass": ({"rule": "hedge", "task": "multiclass"}, word_lines, learn_text),
+    "multilabel": ({"rule": "hedge", "task": "multilabel"}, tagged_lines, learn_text),
     "ranking": ({"rule": "hedge", "task": "ranking"}, pair_lines, learn_pairs),
 }
+# Each kernel once; the others are thorough. `test_chaos_classes` has all tasks of many labels.
+OFTEN = (("native", "binary"), ("python", "ranking"))
+KERNELS_AND_TASKS = [
+    pytest.param(kernel, task, marks=[] if (kernel, task) in OFTEN else pytest.mark.thorough)
+    for kernel in ("native", "python")
+    for task in TASKS
+]
 
 
 class Lines:
@@ -279,7 +306,7 @@ def moment(kind: str, daemon: Forked, state: Path, endpoint: str, chance: random
 
 @pytest.mark.long
 @pytest.mark.timeout(60 + 10 * KILLS)
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(("kernel", "task"), KERNELS_AND_TASKS, indirect=["kernel"])
 def test_killed_again_and_again(kernel: kernels.Kernel, task: str, tmp_path: Path) -> None:
     learner, source, learn = TASKS[task]
     chance = random.Random(SEED)

@@ -34,13 +34,13 @@ CONFIG: dict[str, Any] = {"rule": "sgd", "alpha": 0.001}
 class Daemons:
     """A daemon that is killed and started again, until `finish`."""
 
-    def __init__(self, folder: Path, chance: random.Random) -> None:
+    def __init__(self, folder: Path, chance: random.Random, kernel: str = "native") -> None:
         self.endpoint = free_endpoint()
         self.log = folder / "log"
         self.kills = 0
         self._folder = folder
         self._chance = chance
-        self._nursery = Nursery("native")
+        self._nursery = Nursery(kernel)
         self._daemon = self._serve()
         self._is_finished = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)

@@ -77,6 +77,7 @@ WITH_KEYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "explain": ({"label": "a", "other": 7}, {"label": "a", "other": 7}),
     "labels": ({"first": 3, "count": 4}, {"first": 3, "count": 4}),
+    "inspect": ({"contains": "a", "label": 1}, {"top": 20, "contains": b"a", "label": 1}),
     "drop_label": ({"label": "a"}, {"label": "a"}),
     "create": (
         {"config": {"rule": "sgd"}, "if_exists": "same"},

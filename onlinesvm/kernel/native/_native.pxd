@@ -17,7 +17,7 @@ cdef extern from "memory/rows.h" nogil:
         double *data
     const uint32_t MOST_IDS
     bint indptr_holds(const int64_t *indptr, size_t samples, size_t stored)
-    uint32_t rows_largest_id(const rows *r, size_t samples)
+    uint32_t rows_largest_id(const rows *r, size_t samples, int32_t least)
 
 cdef extern from "rules/score.h" nogil:
     bint score_flat(const rows *x, size_t samples, const double *weights, uint64_t end_id,
@@ -42,7 +42,8 @@ cdef extern from "codec/decode.h" nogil:
         uint8_t *tags
         mark *marks
         size_t mark_count
-        size_t count, name_bytes, longest, samples, good, cut, side_used, tagged
+        uint8_t *side
+        size_t count, room, name_bytes, longest, samples, good, cut, texts, side_used, tagged
         int64_t *indptr
         label_spans labels
         int32_t *label_ids
@@ -60,11 +61,14 @@ cdef extern from "codec/decode.h" nogil:
         bint checks
         bint reads_maps
         bint pairs
-    const int DECODED, FAULTY, NO_MEMORY, FULL
+        size_t most_read
+    const int DECODED, FAULTY, NO_MEMORY, FULL, PAUSED
     const size_t PIECE_FEATURES
     void batch_init(batch *b)
     void batch_clear(batch *b)
-    void batch_expect(batch *b, size_t size)
+    void batch_expect(batch *b, size_t size, size_t most)
+    void batch_ended(const batch *b, size_t size)
+    bint batch_copy_marks(batch *b, const batch *all, size_t start, size_t end)
     void *spare_take(size_t wanted, size_t *size)
     void spare_give(void *at, size_t size)
     uint32_t feature_length(const feature *f)
@@ -73,6 +77,15 @@ cdef extern from "codec/decode.h" nogil:
                     size_t *samples, size_t *head)
     int decode_body(batch *b, reader *r, size_t samples, const decode_limits *limits)
     int read_fields(batch *b, reader *r, const decode_limits *limits)
+
+cdef extern from "codec/columns.h" nogil:
+    ctypedef struct column_rows:
+        const int64_t *indptr
+        const int32_t *narrow
+        const int64_t *wide
+        const double *data
+        size_t samples
+    bint batch_of_columns(batch *b, const column_rows *x)
 
 cdef extern from "codec/number.h" nogil:
     const int POWER_LEAST, POWER_MOST
@@ -95,8 +108,6 @@ cdef extern from "codec/encode.h" nogil:
 cdef extern from "lookup/lookup.h" nogil:
     ctypedef struct arena:
         uint64_t bytes
-    ctypedef struct column_map:
-        size_t size
     ctypedef struct counted_field:
         size_t at, length
         uint64_t values
@@ -110,13 +121,14 @@ cdef extern from "lookup/lookup.h" nogil:
     void fields_decide(counted_fields *f, const batch *b, size_t k, size_t end)
     ctypedef struct lookup:
         arena arena
-        column_map columns
-        uint32_t count
+        uint32_t count, last
+        bint is_sweeping
+        uint32_t low, next
+        arena moved
         uint64_t refused
         uint8_t *tags
         size_t tagged
         counted_fields *fields
-    const size_t DIGITS_MOST
     void lookup_init(lookup *l)
     void lookup_clear(lookup *l)
     size_t lookup_room(const lookup *l, size_t limit)
@@ -127,11 +139,14 @@ cdef extern from "lookup/lookup.h" nogil:
     void lookup_end(lookup *l)
     uint32_t lookup_id(const lookup *l, const uint8_t *name, size_t length)
     ctypedef struct growth:
-        size_t first, limit
-        bint prunes
-    size_t lookup_grow(lookup *l, const batch *b, const growth *how, rows *out, size_t *rows_made)
-    size_t lookup_find(lookup *l, const batch *b, rows *out)
-    int lookup_restore(lookup *l, const uint32_t *lengths, const uint8_t *names, size_t count)
+        size_t first, stop, limit
+    size_t lookup_grow(lookup *l, const batch *b, const growth *how, const uint8_t *tags, rows *out)
+    size_t lookup_find(lookup *l, const batch *b, const uint8_t *tags, rows *out)
+    int lookup_restore(lookup *l, const uint32_t *lengths, const uint8_t *names, size_t count,
+                       uint32_t low, uint32_t next)
+    void lookup_join(
+        lookup *l, const uint32_t *lengths, const uint8_t *names, size_t count, size_t limit,
+        int32_t *ids)
 cdef extern from "lookup/names_view.h" nogil:
     ctypedef struct names_view:
         names_view *next
@@ -140,35 +155,9 @@ cdef extern from "lookup/names_view.h" nogil:
         uint8_t *bytes
         bint busy
     const size_t NAMES_SLICE
-    void names_open(names_view *v, names_view **views, const arena *a, size_t n)
+    void names_open(names_view *v, names_view **views, const lookup *l)
     size_t names_copy(names_view *v, size_t limit)
     void names_leave(const names_view *v, names_view **views)
-
-cdef extern from "lookup/slab.h" nogil:
-    ctypedef struct matrix:
-        const int64_t *indptr
-        const int32_t *narrow
-        const int64_t *wide
-        const double *data
-        const double *importances
-        size_t samples
-    ctypedef struct slab:
-        size_t elements
-    size_t values_screen(const double *values, size_t n, double least, double most, int *small)
-    ctypedef struct row_ends:
-        const int32_t *narrow
-        const int64_t *wide
-        size_t samples
-    int64_t rows_screen(const row_ends *e, size_t stored)
-    uint64_t matrix_largest(const matrix *x, size_t count)
-    size_t matrix_names(size_t count, uint64_t largest)
-    size_t matrix_longest(const matrix *x)
-    bint column_map_reserve(column_map *m, uint64_t largest)
-    size_t lookup_columns(lookup *l, const matrix *x, size_t limit, bint entering, rows *out)
-    bint slab_init(slab *s, size_t longest, bint mapped)
-    void slab_clear(slab *s)
-    matrix slab_next(slab *s, const matrix *x, const row_ends *e, size_t start, size_t stored)
-    rows slab_rows(slab *s, lookup *l, const matrix *x, size_t limit, bint entering)
 
 cdef extern from "rules/sgd.h" nogil:
     ctypedef struct blocks:
@@ -188,6 +177,11 @@ cdef extern from "rules/sgd.h" nogil:
     void sgd_unpack(const sgd *r, const double *records, size_t n, double **columns, size_t at)
     void sgd_restore(sgd *r, size_t n, const double *weights, const double *mantissas,
                      const int64_t *exponents)
+
+cdef extern from "memory/pages.h" nogil:
+    const size_t REGION_HUGE
+    uint8_t *pages_map(size_t size)
+    void pages_unmap_slowly(uint8_t *base, size_t size)
 
 cdef extern from "memory/view.h" nogil:
     ctypedef struct region:
@@ -212,11 +206,11 @@ cdef extern from "memory/view.h" nogil:
     const double *view_next(const view *v, view_walk *walk, size_t stride, size_t *id)
 
 cdef extern from "lookup/prune.h" nogil:
-    const size_t PRUNE_COUNTS
-    void prune_select(const double *weights, size_t n, size_t leaving, uint32_t *counts,
-                      uint8_t *kept)
-    void blocks_prune(blocks *b, size_t n, const uint8_t *kept)
-    void lookup_prune(lookup *l, const uint8_t *kept)
+    bint lookup_reserve_sweep(lookup *l, size_t n)
+    void lookup_sweep(lookup *l, size_t n, const uint8_t *kept, bint is_viewed)
+    void blocks_move(blocks *b, view *views, uint32_t to, uint32_t first, size_t n,
+                     const uint8_t *kept)
+    void blocks_raise(blocks *b, uint32_t first, size_t n, uint32_t gap)
 
 cdef extern from "rules/records.h" nogil:
     const int RULE_AROW, RULE_NAG, RULE_AVERAGE, RULES_OF_RECORDS
@@ -259,8 +253,8 @@ cdef extern from "rules/hedge.h" nogil:
     bint hedge_score(const hedge *r, const rows *x, size_t samples, double *margins)
     void hedge_weights(const hedge *r, uint32_t first, size_t n, double *weights)
     int64_t hedge_seen(const hedge *r, uint32_t id)
-    void hedge_set_logs()
-    double hedge_log(uint64_t n)
+    void idf_set_logs()
+    double idf_log(uint64_t n)
     void hedge_expect_views(hedge *r)
     bint hedge_widen(hedge *r)
     void hedge_enter(hedge *r, uint32_t first, const uint8_t *tags, size_t n)
@@ -338,7 +332,7 @@ cdef extern from "lines/lines.h" nogil:
         bint labelled, numeric, sets
         size_t features, name_bytes
         double value, importance
-        bint fields
+        bint fields, only_labels
         size_t batch_samples, batch_features, batch_name_bytes
     ctypedef struct lines:
         const uint8_t *at
@@ -360,6 +354,7 @@ cdef extern from "lines/lines.h" nogil:
 
 cdef extern from "rules/multilabel.h" nogil:
     const size_t CLASS_EXPERTS, CLASS_JUDGED
+    const int CLASS_LEAST_INDEX
     ctypedef struct pieces:
         size_t total
     ctypedef struct lanes:
@@ -376,7 +371,9 @@ cdef extern from "rules/multilabel.h" nogil:
         blocks state
         pieces rows
         size_t labels, known, dropped
-        bint has_bias
+        bint has_bias, plain
+        int64_t *with_view "with"
+        double *logs
         uint8_t *states
         lanes *bias
         lanes bias_second
@@ -395,6 +392,7 @@ cdef extern from "rules/multilabel.h" nogil:
         int32_t *row_lengths
         int32_t *row_labels
         float *row_weights
+        uint8_t *tags
     void multiclass_init(multiclass *m, bint has_bias, uint32_t most)
     void multiclass_clear(multiclass *m)
     bint multiclass_reserve_labels(multiclass *m, size_t n)
@@ -409,6 +407,7 @@ cdef extern from "rules/multilabel.h" nogil:
     void multilabel_learn(multiclass *m, set_threshold *t, const rows *x, size_t samples,
                           const int64_t *starts, const int32_t *ids, const double *importances,
                           double *margins, int64_t *ends, int32_t *predicted)
+    void multiclass_enter(multiclass *m, uint32_t first, const uint8_t *tags, size_t n)
     void multiclass_drop(multiclass *m, size_t label)
     void multiclass_score(multiclass *m, const rows *x, size_t samples, float *mixed)
     void multiclass_learn(multiclass *m, const rows *x, size_t samples, const int32_t *labels,
@@ -416,7 +415,7 @@ cdef extern from "rules/multilabel.h" nogil:
                           double *confidences)
     void multiclass_coefficients(const multiclass *m, double *coefficients)
     void multiclass_strengths(const multiclass *m, uint32_t first, size_t n, double *strengths)
-    void multiclass_release(multiclass *m, size_t n, const uint8_t *kept)
+    void multiclass_release(multiclass *m, uint32_t first, size_t n, const uint8_t *kept)
     size_t multiclass_entries(const multiclass *m, size_t first, size_t n)
     void multiclass_dump(const multiclass *m, size_t first, size_t n, const class_arrays *to)
     double *multiclass_judged(multiclass *m)

@@ -14,13 +14,14 @@ import os
 import numpy as np
 
 from onlinesvm import config as _config
-from onlinesvm.data.batch import CSR, Columns
+from onlinesvm.data.batch import CSR
 from onlinesvm.data.bounds import Bounds
 from onlinesvm.data.label import joined, label_of_packed, label_of_text, packed
 from onlinesvm.data.constants import MOST_IN_SET
 from onlinesvm.data.label_sets import LabelSets, LearnedSets
 from onlinesvm.data.learned import Learned
 from onlinesvm.data.pieces import Pieces
+from onlinesvm.data.sweep import Sweep, check_rows, check_sweep
 from onlinesvm.data.validation import raise_first_fault
 from onlinesvm.errors import LimitError
 from onlinesvm.metrics.drift import LOG_ONE, LOG_TWO
@@ -37,10 +38,11 @@ from onlinesvm.text import unicode_table as _unicode
 from onlinesvm.text.categories import check_categories
 from onlinesvm.text.numbers import prefix_text
 from onlinesvm.text.records import MOST_BYTES, raise_record_fault
-from onlinesvm.text.word_vectors import embedding
 
 cimport cython
-from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport (
+    PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer,
+)
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.pythread cimport (
     NOWAIT_LOCK,
@@ -52,12 +54,13 @@ from cpython.pythread cimport (
     PyThread_type_lock,
 )
 from libc.math cimport INFINITY, fabs
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport SIZE_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 
 __all__ = [
+    "Decoding",
     "Extractor",
     "NAME",
     "RULES",
@@ -66,12 +69,12 @@ __all__ = [
     "Multiclass",
     "Multilabel",
     "decode",
+    "decode_columns",
     "encode",
     "learn",
     "parse_block",
     "score",
     "score_fixed",
-    "screen_matrix",
 ]
 
 NAME = "native"
@@ -80,7 +83,7 @@ cdef bytes _seed = os.urandom(HASH_KEY_BYTES)
 hash_seed(<const uint8_t *>PyBytes_AS_STRING(_seed))
 _seed = None
 lines_init()
-hedge_set_logs()
+idf_set_logs()
 
 
 def _set_powers():
@@ -154,7 +157,7 @@ include "records.pxi"
 include "hedge.pxi"
 include "metrics.pxi"
 include "multiclass.pxi"
-include "matrix.pxi"
+include "columns.pxi"
 include "learn.pxi"
 include "lines.pxi"
 

@@ -3,41 +3,78 @@
 def decode(object body, object limits, *, bint labelled, object extractor=None,
            size_t most_made=PIECE_FEATURES, bint pairs=False, bint learnable=False):
     """The samples of a request, validated whole. See onlinesvm.data.codec.decode."""
-    cdef Batch b = Batch.__new__(Batch)
+    return Decoding(body, limits, labelled=labelled, extractor=extractor, most_made=most_made,
+                    pairs=pairs, learnable=learnable).step(SIZE_MAX)
+
+
+cdef class Decoding:
+    """A body that is decoded in steps. See onlinesvm.data.codec.Decoding."""
+
+    cdef Batch batch
     cdef decode_limits bounds
-    cdef reader r
-    cdef size_t samples = 0, head = 0
-    cdef int problem
-    _hold_body(b, body)
-    _set_limits(&bounds, limits, labelled or learnable)
-    bounds.most_made = most_made
-    problem = decode_head(b.columns.body, b.body.len, &bounds, &samples, &head)
-    if problem == DECODED:
-        _reserve_samples(b, samples, labelled, pairs)
-        _set_reader(&r, b, head)
-        bounds.pairs = pairs
-        batch_expect(&b.columns, b.body.len)
-        problem = _decode_body(extractor, b, &r, samples, &bounds)
+    cdef reader reader
+    cdef size_t samples, head
+    cdef bint labelled, learnable
+    cdef object body, limits
+    cdef Extractor extractor
+
+    def __cinit__(self, object body, object limits, *, bint labelled, Extractor extractor=None,
+                  size_t most_made=PIECE_FEATURES, bint pairs=False, bint learnable=False):
+        cdef Batch b = Batch.__new__(Batch)
+        self.batch = b
+        self.body, self.limits, self.extractor = body, limits, extractor
+        self.labelled, self.learnable = labelled, learnable
+        _hold_body(b, body)
+        _set_limits(&self.bounds, limits, labelled or learnable)
+        self.bounds.most_made = most_made
+        if decode_head(b.columns.body, b.body.len, &self.bounds, &self.samples,
+                       &self.head) != DECODED:
+            self.fail()
+        _reserve_samples(b, self.samples, labelled, pairs)
+        _set_reader(&self.reader, b, self.head)
+        self.bounds.pairs = pairs
+        batch_expect(&b.columns, b.body.len, most_made)
+
+    def step(self, size_t most):
+        """Read about `most` samples and features. See onlinesvm.data.codec.Decoding.step."""
+        cdef Batch b = self.batch
+        cdef int problem
+        self.bounds.most_read = most
+        problem = _decode_body(self.extractor, b, &self.reader, self.head, self.samples, &self.bounds)
         if problem == FULL:
-            bounds.checks = True
-            problem = _decode_body(extractor, b, &r, samples, &bounds)
-    if problem == NO_MEMORY:
-        raise MemoryError
-    if problem != DECODED:
-        if labelled and b._label_ids is not None:
-            _read_labels(b, body, limits, extractor)  # one of them may be the first fault
-        raise_first_fault(
-            bytes(body), limits, labelled=labelled, first=b.columns.good, extractor=extractor,
-            pairs=pairs, learnable=learnable)
-    if labelled and not pairs:
-        _set_labels(b, body, limits, extractor)
-    if bounds.checks:
+            self.bounds.checks = True
+            problem = _decode_body(self.extractor, b, &self.reader, self.head, self.samples, &self.bounds)
+        if problem == PAUSED:
+            return None
+        if problem == NO_MEMORY:
+            raise MemoryError
+        if problem != DECODED:
+            self.fail()
+        if self.labelled and not self.bounds.pairs:
+            _set_labels(b, self.body, self.limits, self.extractor)
+        return self.pieces() if self.bounds.checks else b
+
+    cdef object pieces(self):
+        """The samples, which make too many features at once."""
+        cdef Batch b = self.batch
+        cdef size_t most_made = self.bounds.most_made
+        cdef bint labelled = self.labelled, pairs = self.bounds.pairs, learnable = self.learnable
+        body, limits, extractor = self.body, self.limits, self.extractor
+
         def piece(size_t offset, size_t left):
             return _decode_piece(
                 body, limits, labelled, pairs, learnable, extractor, most_made, offset, left)
 
-        return Pieces(b.label_table, b.label_ids, b.importances, head, piece)
-    return b
+        return Pieces(b.label_table, b.label_ids, b.importances, self.head, piece)
+
+    cdef object fail(self):
+        """Raise for the first fault."""
+        cdef Batch b = self.batch
+        if self.labelled and b._label_ids is not None:
+            _read_labels(b, self.body, self.limits, self.extractor)  # one may be the first fault
+        raise_first_fault(
+            bytes(self.body), self.limits, labelled=self.labelled, first=b.columns.good,
+            extractor=self.extractor, pairs=self.bounds.pairs, learnable=self.learnable)
 
 
 cdef object _decode_piece(object body, object limits, bint labelled, bint pairs, bint learnable,
@@ -53,8 +90,8 @@ cdef object _decode_piece(object body, object limits, bint labelled, bint pairs,
     bounds.pairs = pairs
     _reserve_samples(b, left, labelled, pairs)
     _set_reader(&r, b, offset)
-    batch_expect(&b.columns, min(<size_t>b.body.len - offset, 16 * most_made))
-    problem = _decode_body(extractor, b, &r, left, &bounds)
+    batch_expect(&b.columns, min(<size_t>b.body.len - offset, 16 * most_made), most_made)
+    problem = _decode_body(extractor, b, &r, offset, left, &bounds)
     if problem == NO_MEMORY:
         raise MemoryError
     if problem == FAULTY:
@@ -90,6 +127,7 @@ cdef int _set_limits(decode_limits *bounds, object limits, bint learnable) excep
     bounds.value, bounds.importance, bounds.clips = Bounds.of(limits, labelled=learnable)
     bounds.records = NULL
     bounds.reads_maps = bounds.checks = bounds.pairs = False
+    bounds.most_read = SIZE_MAX
     return 0
 
 
@@ -112,13 +150,17 @@ cdef int _set_labels(Batch b, object body, object limits, object extractor) exce
     return 0
 
 
-cdef int _decode_body(Extractor extractor, Batch b, reader *r, size_t samples,
+cdef int _decode_body(Extractor extractor, Batch b, reader *r, size_t start, size_t samples,
                       decode_limits *bounds) except -1:
-    """decode_body, by the extractor where there is one."""
+    """decode_body, by the extractor where there is one. The samples begin at `start`."""
     cdef int problem
+    cdef const uint8_t *begin = b.columns.body + start
     if extractor is None:
         with nogil:
-            return decode_body(&b.columns, r, samples, bounds)
+            problem = decode_body(&b.columns, r, samples, bounds)
+        if problem != PAUSED:
+            batch_ended(&b.columns, r.at - begin)
+        return problem
     bounds.records = &extractor.work
     bounds.read_record = records_decode
     bounds.reads_maps = extractor.reads_maps
@@ -131,6 +173,8 @@ cdef int _decode_body(Extractor extractor, Batch b, reader *r, size_t samples,
             if problem == FULL or problem == DECODED:
                 if not records_end(&extractor.work, &b.columns):
                     problem = NO_MEMORY
+        if not bounds.checks and problem != PAUSED:
+            batch_ended(&b.columns, r.at - begin)
     finally:
         PyThread_release_lock(extractor.lock)
     return problem

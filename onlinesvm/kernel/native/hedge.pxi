@@ -107,7 +107,7 @@ cdef class Hedge(Rule):
                     self.rule.slot[k] = whole[1 + k]
                 for k in range(VIEWS):
                     self.rule.with_view[k] = whole[1 + VIEWS + k]
-                    self.rule.logs[k] = hedge_log(self.rule.with_view[k])
+                    self.rule.logs[k] = idf_log(self.rule.with_view[k])
             hedge_copy(&self.rule, given, True)
         finally:
             PyThread_release_lock(self.lock)

@@ -22,6 +22,7 @@ def parse_block(parser, bytes block not None, start, room, *, skip_bad=False):
     rules.labelled = parser.labels.labelled
     rules.numeric = parser.labels.numeric
     rules.sets = parser.labels.sets
+    rules.only_labels = parser.only_labels
     memset(&l, 0, sizeof(l))
     seen_init(&l.tokens)
     l.rules = &rules
@@ -29,11 +30,11 @@ def parse_block(parser, bytes block not None, start, room, *, skip_bad=False):
     if parser.reads_text:
         rules.fields = True
         if rules.format == TEXT_LINES or rules.format == FASTTEXT_LINES:
-            if parser.keeps:
+            if parser.keeps and not parser.only_labels:
                 rules.format = OTHER_LINES
             else:
                 l.records = &extractor.work
-    if parser.reads_maps and not parser.keeps:
+    if parser.reads_maps and not parser.keeps and not parser.only_labels:
         if rules.format == SVMLIGHT_LINES or rules.format == VW_LINES:
             l.records, l.numbers = &extractor.work, True
     try:
@@ -49,7 +50,7 @@ def parse_block(parser, bytes block not None, start, room, *, skip_bad=False):
 cdef object _parse(object parser, bytes block, size_t start, Batch b, lines *l, Extractor extractor,
                    bint skip_bad):
     cdef const uint8_t *begin = <const uint8_t *>PyBytes_AS_STRING(block)
-    cdef size_t size = PyBytes_GET_SIZE(block), limit, lines = 0, end
+    cdef size_t size = PyBytes_GET_SIZE(block), start_at = start, limit, lines = 0, end
     cdef int what
     if size >= <uint64_t>1 << 32:  # offsets of names have 32 bits
         raise ValueError(f"expected a block of less than 4294967296 bytes, got {size}")
@@ -58,7 +59,8 @@ cdef object _parse(object parser, bytes block, size_t start, Batch b, lines *l, 
     PyObject_GetBuffer(block, &b.body, PyBUF_SIMPLE)
     b.held = True
     b.columns.body = begin
-    batch_expect(&b.columns, min(size - start, l.rules.batch_name_bytes))
+    batch_expect(
+        &b.columns, min(size - start, l.rules.batch_name_bytes), l.rules.batch_features)
     limit = min(l.rules.batch_samples, (size - start + 1) // 2)  # a sample takes 2 bytes at least
     label_ids, importances, indptr = _empty(limit, _int32), _empty(limit), _empty(limit + 1, _int64)
     b.columns.label_ids = <int32_t *>_memory(label_ids)
@@ -96,7 +98,7 @@ cdef object _parse(object parser, bytes block, size_t start, Batch b, lines *l, 
             continue
         try:
             row = parser.parse(line.removesuffix(b"\r"))
-            if row is not None:
+            if row is not None and not parser.only_labels:
                 row = as_record(parser, row)
                 _add(l, extractor, parser, row, b.records)
         except LineError as error:
@@ -115,6 +117,7 @@ cdef object _parse(object parser, bytes block, size_t start, Batch b, lines *l, 
             end_sample(l.batch, -1, row.importance)
     if extractor is not None and not parser.keeps and not records_end(&extractor.work, &b.columns):
         raise MemoryError
+    batch_ended(&b.columns, <size_t>(l.at - begin) - start_at)
     start = l.at - begin
     _join_labels(b, block, label_ids[:b.columns.samples], read, parser.labels.of_text)
     b._importances = importances[:b.columns.samples]

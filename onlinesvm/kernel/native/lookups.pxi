@@ -40,30 +40,33 @@ cdef class Lookup:
 
     def reserve(self, parts):
         """Memory for all names of `parts`. See onlinesvm.model.lookup.Lookup.reserve."""
-        cdef size_t names = 0, size = 0, room, columns
-        cdef matrix x
+        cdef size_t names = 0, size = 0, room
+        cdef Batch part
         for part in parts:
-            if isinstance(part, Batch):
-                names += (<Batch>part).columns.count
-                size += (<Batch>part).columns.name_bytes
-            else:
-                part = _matrix(part, &x)
-                columns = x.indptr[x.samples]
-                columns = matrix_names(columns, matrix_largest(&x, columns))
-                names += columns
-                size += columns * DIGITS_MOST
+            names += part.columns.count
+            size += part.columns.name_bytes
         _lock(self.lock)
         try:
             room = lookup_room(&self.table, self.limit())
             if not lookup_reserve(&self.table, self.fitting(names), size):
                 raise MemoryError
-            return self.table.count + min(names, room)
+            return self.table.last + min(names, room)
         finally:
             PyThread_release_lock(self.lock)
 
     cdef size_t fitting(self, size_t names) except? 0:
         """How many of so many names can be entered; a prune makes room for all."""
         return names if self.prunes else min(names, lookup_room(&self.table, self.limit()))
+
+    @property
+    def last(self):
+        """The last id. See onlinesvm.model.lookup.Lookup.last."""
+        return self.table.last
+
+    @property
+    def sweep(self):
+        """The prune under way. See onlinesvm.model.lookup.Lookup.sweep."""
+        return Sweep(self.table.low, self.table.next) if self.table.is_sweeping else None
 
     @property
     def refused(self):
@@ -73,26 +76,18 @@ cdef class Lookup:
     @property
     def name_bytes(self):
         """The bytes of all names."""
-        return self.table.arena.bytes
+        return self.table.arena.bytes + self.table.moved.bytes
 
-    def ids(self, object rows not None, *, bint grow=False, size_t first=0):
+    def ids(self, Batch rows not None, *, bint grow=False, size_t first=0, stop=None,
+            bint tagged=False):
         """`rows` over ids. See onlinesvm.model.lookup.Lookup.ids."""
-        cdef size_t n = len(rows)
-        if first > n:
-            raise ValueError(f"first: expected one of {n} samples, got {first}")
-        if isinstance(rows, Batch):
-            csr = self.ids_of_batch(rows, grow, first if grow else 0)
-        elif grow and self.prunes:
-            return self.ids_before_prune(rows, first)
-        else:
-            csr = self.ids_of_columns(rows, grow)
-        return csr.rows(first, n) if first and <size_t>len(csr.indptr) == n + 1 else csr
+        return self.ids_of_batch(rows, grow, first, _stop_of(first, stop, len(rows)), tagged)
 
     def entered(self):
         """The first id and the tags. See onlinesvm.model.lookup.Lookup.entered."""
         _lock(self.lock)
         try:
-            return self.table.count - self.table.tagged + 1, PyBytes_FromStringAndSize(
+            return self.table.last - self.table.tagged + 1, PyBytes_FromStringAndSize(
                 <const char *>self.table.tags, self.table.tagged)
         finally:
             PyThread_release_lock(self.lock)
@@ -131,7 +126,7 @@ cdef class Lookup:
         finally:
             PyThread_release_lock(self.lock)
 
-    cdef int reserve_batch(self, Batch b, bint growing, size_t first) except -1:
+    cdef int reserve_batch(self, Batch b, bint growing) except -1:
         """Memory to bring a batch over ids; under the lock, before `lookup_end`."""
         cdef size_t count = b.columns.count
         if not lookup_begin(&self.table, b.columns.longest):
@@ -140,113 +135,63 @@ cdef class Lookup:
             raise MemoryError
         if b.columns.mark_count and not lookup_reserve_marks(&self.table, &b.columns):
             raise MemoryError
-        # The names of all samples are reserved with the first.
-        if growing and not first and not lookup_reserve(
+        if growing and not lookup_reserve(
                 &self.table, self.fitting(count), b.columns.name_bytes):
             raise MemoryError
         return 0
 
-    cdef size_t walk_batch(self, Batch b, bint growing, size_t first, rows *out,
-                           size_t *samples) noexcept nogil:
-        """Bring a batch over ids; under the lock. How many elements there are."""
+    cdef size_t grow_batch(self, Batch b, size_t first, size_t stop, const uint8_t *tags,
+                           rows *out) noexcept nogil:
+        """Bring samples of a batch over ids, their new names entered; under the lock. How many
+        elements there are.
+        """
         cdef growth how
-        if not growing:
-            return lookup_find(&self.table, &b.columns, out)
-        how.first, how.limit, how.prunes = first, self.bound, self.prunes
-        return lookup_grow(&self.table, &b.columns, &how, out, samples)
+        how.first, how.stop, how.limit = first, stop, self.bound
+        return lookup_grow(&self.table, &b.columns, &how, tags, out)
 
-    cdef object ids_of_batch(self, Batch b, bint growing, size_t first):
+    cdef object ids_of_batch(self, Batch b, bint growing, size_t first, size_t stop, bint tagged):
         cdef rows out
         cdef size_t stored, count, samples
-        samples = b.columns.samples - first
-        count = b.columns.count - <size_t>b.columns.indptr[first]
+        cdef const uint8_t *tags = b.columns.tags if tagged else NULL
+        if not growing and not (first == 0 and stop == b.columns.samples):
+            return self.ids_of_batch(b, False, 0, b.columns.samples, tagged).rows(first, stop)
+        samples = stop - first
+        count = <size_t>(b.columns.indptr[stop] - b.columns.indptr[first])
         indptr, indices, data = _rows(samples, count, &out)
         if growing and not b.columns.importances:
             b.columns.importances = <double *>_memory(b.importances)
         _lock(self.lock)
         try:
             self.bound = self.limit()
-            self.reserve_batch(b, growing, first)
+            self.reserve_batch(b, growing)
             with nogil:
-                stored = self.walk_batch(b, growing, first, &out, &samples)
+                if growing:
+                    stored = self.grow_batch(b, first, stop, tags, &out)
+                else:
+                    stored = lookup_find(&self.table, &b.columns, tags, &out)
         finally:
             lookup_end(&self.table)
             PyThread_release_lock(self.lock)
-        if stored < count:
-            indices, data = indices[:stored], data[:stored]
-        return CSR(indptr[:samples + 1], indices, data)
-
-    cdef object ids_of_columns(self, object columns, bint growing):
-        cdef rows out
-        cdef matrix x
-        cdef size_t limit = 0, names, stored, count
-        cdef uint64_t largest
-        held = _matrix(columns, &x)
-        if growing:
-            self.table.tagged = 0
-        if not x.importances:
-            ones = np.ones(x.samples)
-            x.importances = <const double *>_memory(ones)
-        count = x.indptr[x.samples] - x.indptr[0]
-        largest = matrix_largest(&x, x.indptr[x.samples])
-        indptr, indices, data = _rows(x.samples, count, &out)
-        _lock(self.lock)
-        try:
-            if not lookup_begin(&self.table, matrix_longest(&x)):
-                raise MemoryError
-            if not column_map_reserve(&self.table.columns, largest):
-                raise MemoryError
-            if growing:
-                limit = self.limit()
-                names = min(matrix_names(x.indptr[x.samples], largest), lookup_room(&self.table, limit))
-                if not lookup_reserve(&self.table, names, names * DIGITS_MOST):
-                    raise MemoryError
-            with nogil:
-                stored = lookup_columns(&self.table, &x, limit, growing, &out)
-        finally:
-            lookup_end(&self.table)
-            PyThread_release_lock(self.lock)
-        del held
         if stored < count:
             indices, data = indices[:stored], data[:stored]
         return CSR(indptr, indices, data)
 
-    cdef object ids_before_prune(self, object columns, size_t first):
-        """The rows of a matrix from `first` on, up to one that a prune has to make room for."""
-        cdef size_t i, n = len(columns), limit = self.limit(), count, fresh, known
-        cdef int64_t start, end
-        cdef size_t remaining = limit - (limit + 3) // 4
-        parts = []
-        for i in range(first, n):
-            start, end = columns.indptr[i], columns.indptr[i + 1]
-            part = Columns(
-                np.array([0, end - start], dtype=np.int64), columns.columns[start:end],
-                columns.data[start:end], None,
-                None if columns.importances is None else columns.importances[i:i + 1])
-            csr = self.ids_of_columns(part, False)
-            fresh = len(csr.indices) - np.count_nonzero(csr.indices)
-            known, count = len(csr.indices) - fresh, self.table.count
-            if fresh and (columns.importances is None or columns.importances[i] > 0):
-                if count + fresh > limit and count > max(remaining, known):
-                    break
-                csr = self.ids_of_columns(part, True)
-            parts.append(csr)
-        indptr = np.cumsum([0, *[len(csr.indices) for csr in parts]], dtype=np.int64)
-        return CSR(
-            indptr,
-            np.concatenate([_empty(0, _int32), *[csr.indices for csr in parts]]),
-            np.concatenate([_empty(0), *[csr.data for csr in parts]]))
-
     def prune(self, kept):
-        """Drop names. See onlinesvm.model.lookup.Lookup.prune."""
+        """Look at some features. See onlinesvm.model.lookup.Lookup.prune."""
         cdef const uint8_t *stays
-        kept = _vector_of(kept, np.bool_, self.table.count, "kept")
+        cdef size_t n, most
+        kept = _vector(kept, np.bool_)
+        n = len(kept)
         stays = <const uint8_t *>_memory(kept)
         _lock(self.lock)
         try:
+            most = self.table.last - self.table.next + 1 if self.table.is_sweeping else self.table.last
+            if not 0 < n <= most:
+                raise ValueError(f"kept: expected 1 to {most} elements, got {n}")
+            if not lookup_reserve_sweep(&self.table, n):
+                raise MemoryError
             with nogil:
-                self.finish_views()
-                lookup_prune(&self.table, stays)
+                lookup_sweep(&self.table, n, stays, self.views != NULL)
         finally:
             PyThread_release_lock(self.lock)
 
@@ -267,9 +212,37 @@ cdef class Lookup:
                 names_copy(v, v.n)
                 v = v.next
 
-    def restore(self, lengths, names, categories=()):
+    def join(self, lengths, names):
+        """The ids of names. See onlinesvm.model.lookup.Lookup.join."""
+        cdef size_t n, limit, size
+        cdef const uint32_t *sizes
+        cdef const uint8_t *text
+        cdef int32_t *found
+        lengths = _vector(lengths, np.uint32)
+        names = _vector(names, np.uint8)
+        n, size = len(lengths), len(names)
+        total = int(lengths.sum(dtype=np.uint64))
+        if total != len(names):
+            raise ValueError(f"expected names of {total} bytes, got {len(names)}")
+        sizes = <const uint32_t *>_memory(lengths)
+        text = <const uint8_t *>_memory(names)
+        ids = _empty(n, np.int32)
+        found = <int32_t *>_memory(ids)
+        _lock(self.lock)
+        try:
+            limit = self.limit()
+            if not lookup_reserve(&self.table, n, size):
+                raise MemoryError
+            with nogil:
+                lookup_join(&self.table, sizes, text, n, limit, found)
+        finally:
+            PyThread_release_lock(self.lock)
+        return ids
+
+    def restore(self, lengths, names, categories=(), sweep=None):
         """See onlinesvm.model.lookup.Lookup.restore."""
         cdef lookup made
+        cdef uint32_t low = 0, following = 0
         cdef size_t n
         cdef const uint32_t *sizes
         cdef const uint8_t *text
@@ -282,11 +255,14 @@ cdef class Lookup:
             raise ValueError(f"expected names of {total} bytes, got {len(names)}")
         sizes = <const uint32_t *>_memory(lengths)
         text = <const uint8_t *>_memory(names)
-        if n > MOST_IDS:
+        check_sweep(sweep, n)
+        if sweep is not None:
+            low, following = sweep
+        if n + (following - low) > MOST_IDS:
             raise MemoryError
         lookup_init(&made)
         with nogil:
-            done = lookup_restore(&made, sizes, text, n)
+            done = lookup_restore(&made, sizes, text, n, low, following)
         if done != 1:
             lookup_clear(&made)
             if done == 0:
@@ -303,6 +279,11 @@ cdef class Lookup:
         lookup_clear(&self.table)
         self.table = made
         PyThread_release_lock(self.lock)
+
+
+cdef size_t _stop_of(size_t first, object stop, size_t n) except? 0:
+    """Where rows from `first` on end, checked. See onlinesvm.model.lookup.check_rows."""
+    return check_rows(first, stop, n)
 
 
 cdef int _restore_fields(lookup *made, list categories) except -1:

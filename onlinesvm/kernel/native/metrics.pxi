@@ -81,13 +81,6 @@ cdef class Metrics:
         memcpy(self.totals, given, sizeof(self.totals))
         memcpy(self.state, given + TOTALS, sizeof(monitor))
 
-    cdef int copy(self, Metrics other) except -1:
-        """Take the state of `other`."""
-        self.begin()
-        memcpy(self.totals, other.totals, sizeof(self.totals))
-        self.state[0] = other.counted()[0]
-        return 0
-
 
 cdef monitor _fresh_monitor
 monitor_init(&_fresh_monitor)

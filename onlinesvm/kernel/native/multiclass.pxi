@@ -50,6 +50,24 @@ cdef class Multiclass:
         multiclass_coefficients(&self.rule, <double *>_memory(made))
         return made
 
+    @property
+    def texts(self):
+        """Of each view, how many learned samples had a text's feature of it."""
+        return tuple([self.rule.with_view[v] for v in range(VIEWS)])
+
+    def enter(self, size_t first, bytes tags not None):
+        """The tags of new features. See onlinesvm.model.rules.multiclass.Multiclass.enter."""
+        cdef size_t n = len(tags)
+        if not n:
+            return
+        _lock(self.lock)
+        try:
+            if not blocks_reserve(&self.rule.state, min(first + n, MOST_IDS)):
+                raise MemoryError
+            multiclass_enter(&self.rule, first, <const uint8_t *>PyBytes_AS_STRING(tags), n)
+        finally:
+            PyThread_release_lock(self.lock)
+
     def drop(self, label):
         """Drop a known label. See onlinesvm.model.rules.multiclass.Multiclass.drop."""
         cdef size_t known
@@ -113,7 +131,7 @@ cdef class Multiclass:
         _lock(self.lock)
         try:
             labels = self.check_labels(labels, samples)
-            largest = min(max(_largest_id(&x, samples, held), n), MOST_IDS)
+            largest = min(max(_largest_id(&x, samples, held, CLASS_LEAST_INDEX), n), MOST_IDS)
             self.reserve_rows(&x, samples, largest, labels, NULL)
         finally:
             PyThread_release_lock(self.lock)
@@ -139,7 +157,7 @@ cdef class Multiclass:
         try:
             labels = self.check_labels(labels, samples)
             ids = <const int32_t *>_memory(labels)
-            self.reserve_rows(&x, samples, _largest_id(&x, samples, held), labels, NULL)
+            self.reserve_rows(&x, samples, _largest_id(&x, samples, held, CLASS_LEAST_INDEX), labels, NULL)
             with nogil:
                 multiclass_learn(&self.rule, &x, samples, ids, h, margins, predicted, confidences)
         finally:
@@ -153,7 +171,7 @@ cdef class Multiclass:
         cdef size_t samples
         cdef float *out
         held = _csr(csr, &x, &samples)
-        _largest_id(&x, samples, held)
+        _largest_id(&x, samples, held, CLASS_LEAST_INDEX)
         _lock(self.lock)
         try:
             if not multiclass_reserve_row(&self.rule, rows_longest(&x, samples)):
@@ -180,12 +198,14 @@ cdef class Multiclass:
         if id == 0:
             known = np.flatnonzero(self.states == 1).astype(np.int32)
             arrays = self.labels_now()
-            return known, arrays["bias_weights"].reshape(-1, CLASS_EXPERTS)[known], (1.0, 0, 0, 0)
+            return known, arrays["bias_weights"].reshape(-1, CLASS_EXPERTS)[known], (1.0, 0, 0, 0, 0)
         if not 0 < id <= <object>MOST_IDS:
             raise ValueError(f"id: expected one from 0 to {MOST_IDS}, got {id}")
         arrays = self.features_now(id, 1)
         counts = tuple(arrays[name][0].item() for name in ("mean_squares", "ages", "runs", "seen"))
-        return arrays["row_labels"], arrays["row_weights"].reshape(-1, CLASS_EXPERTS), counts
+        tag = arrays["views"][0].item() if "views" in arrays else 0
+        weights = arrays["row_weights"].reshape(-1, CLASS_EXPERTS)
+        return arrays["row_labels"], weights, (*counts, tag)
 
     cdef dict labels_now(self):
         states = _empty(self.rule.labels, np.uint8)
@@ -205,6 +225,8 @@ cdef class Multiclass:
             "row_lengths": _empty(n, _int32), "row_labels": _empty(entries, _int32),
             "row_weights": _empty(entries * CLASS_EXPERTS, np.float32),
         }
+        if not self.rule.plain:
+            made["views"] = _empty(n, np.uint8)
         _class_arrays(made, &to)
         with nogil:
             multiclass_dump(&self.rule, first, n, &to)
@@ -234,8 +256,11 @@ cdef class Multiclass:
         """
         _lock(self.lock)
         try:
-            arrays = {**self.features_now(1, n), **self.labels_now(), **self.more_arrays()}
-            return ClassView(arrays, self.scalars())
+            arrays = {**self.features_now(1, n), **self.labels_now()}
+            if not self.rule.plain:
+                arrays["views"] = arrays.pop("views")
+                arrays["view_samples"] = np.array(self.texts, dtype=np.int64)
+            return ClassView({**arrays, **self.more_arrays()}, self.scalars())
         finally:
             PyThread_release_lock(self.lock)
 
@@ -244,6 +269,7 @@ cdef class Multiclass:
         cdef multiclass made, old
         cdef class_arrays given
         cdef size_t n, labels
+        cdef int k
         cdef const uint8_t *states
         cdef const float *bias
         cdef const double *numbers
@@ -265,6 +291,11 @@ cdef class Multiclass:
         if not there:
             multiclass_clear(&made)
             raise MemoryError
+        made.plain = "views" not in held
+        if not made.plain:
+            for k in range(VIEWS):
+                made.with_view[k] = held["view_samples"][k]
+                made.logs[k] = idf_log(made.with_view[k])
         made.samples, made.log_importance = scalars["samples"], numbers[0]
         memcpy(&made.bias_second, <const float *>_memory(second), CLASS_EXPERTS * sizeof(float))
         numbers = self.take_mixture(&made, numbers + 1 + CLASS_EXPERTS)
@@ -286,39 +317,48 @@ cdef class Multiclass:
         memcpy(&made.temperature, numbers, sizeof(temperature))
         return 0
 
-    def prune(self, n, keep_ids, remaining):
-        """Drop the weakest features. See onlinesvm.model.rules.multiclass.Multiclass.prune."""
-        cdef size_t count = n, leaving = 0, k, owned
-        cdef double *strengths
-        cdef uint32_t *counts
-        cdef uint8_t *stays
-        cdef const int32_t *ids
-        made, kept = _empty(count), _empty(count, np.bool_)
-        places = _empty(PRUNE_COUNTS, np.uint32)
-        keep_ids = _vector(keep_ids, _int32)
-        owned = len(keep_ids)
-        ids = <const int32_t *>_memory(keep_ids)
-        strengths, counts = <double *>_memory(made), <uint32_t *>_memory(places)
-        stays = <uint8_t *>_memory(kept)
-        for k in range(owned):
-            if not 0 < ids[k] <= <int64_t>count:
-                raise ValueError(f"keep_ids: expected ids from 1 to {count}, got {ids[k]}")
-        leaving = max(0, min(n - remaining, n - <object>owned))
+    def strengths(self, ids):
+        """The magnitudes of weights. See
+        onlinesvm.model.rules.class_state.ClassState.strengths.
+        """
+        cdef size_t n, i
+        cdef const int32_t *given
+        cdef double *out
+        ids = _ids_of(ids)
+        n = len(ids)
+        given = <const int32_t *>_memory(ids)
+        made = _empty(n)
+        out = <double *>_memory(made)
+        _lock(self.lock)
+        with nogil:
+            for i in range(n):
+                multiclass_strengths(&self.rule, <uint32_t>given[i], 1, out + i)
+        PyThread_release_lock(self.lock)
+        return made
+
+    def move(self, uint32_t to, uint32_t first, kept):
+        """Move the state of features. See onlinesvm.model.rules.rule.Rule.move."""
+        cdef const uint8_t *stays
+        cdef size_t n
+        kept = _kept_of(to, first, kept)
+        n = len(kept)
+        stays = <const uint8_t *>_memory(kept)
+        _lock(self.lock)
+        with nogil:
+            multiclass_release(&self.rule, first, n, stays)
+            blocks_move(&self.rule.state, NULL, to, first, n, stays)
+        PyThread_release_lock(self.lock)
+
+    def open_gap(self, uint32_t first, size_t n, uint32_t gap):
+        """Move the state of features up. See onlinesvm.model.rules.rule.Rule.open_gap."""
         _lock(self.lock)
         try:
+            if not blocks_reserve(&self.rule.state, min(first + n + gap, MOST_IDS)):
+                raise MemoryError
             with nogil:
-                multiclass_strengths(&self.rule, 1, count, strengths)
-                for k in range(owned):
-                    strengths[ids[k] - 1] = INFINITY
-                if leaving:
-                    prune_select(strengths, count, leaving, counts, stays)
-                else:
-                    memset(stays, 1, count)
-                multiclass_release(&self.rule, count, stays)
-                blocks_prune(&self.rule.state, count, stays)
+                blocks_raise(&self.rule.state, first, n, gap)
         finally:
             PyThread_release_lock(self.lock)
-        return kept
 
 
 cdef class Multilabel(Multiclass):
@@ -344,7 +384,7 @@ cdef class Multilabel(Multiclass):
         _lock(self.lock)
         try:
             ids, starts = self.check_sets(labels, samples)
-            largest = min(max(_largest_id(&x, samples, held), n), MOST_IDS)
+            largest = min(max(_largest_id(&x, samples, held, CLASS_LEAST_INDEX), n), MOST_IDS)
             self.reserve_rows(&x, samples, largest, ids, <const int64_t *>_memory(starts))
         finally:
             PyThread_release_lock(self.lock)
@@ -382,7 +422,7 @@ cdef class Multilabel(Multiclass):
         try:
             checked, at = self.check_sets(labels, samples)
             ids, starts = <const int32_t *>_memory(checked), <const int64_t *>_memory(at)
-            self.reserve_rows(&x, samples, _largest_id(&x, samples, held), checked, starts)
+            self.reserve_rows(&x, samples, _largest_id(&x, samples, held, CLASS_LEAST_INDEX), checked, starts)
             room = max(self.rule.labels, <size_t>(int(checked.max(initial=-1)) + 1))
             found = _empty(samples * min(room, SET_MOST_PREDICTED), _int32)
             predicted = <int32_t *>_memory(found)
@@ -467,4 +507,5 @@ cdef int _class_arrays(dict made, class_arrays *to) except -1:
     to.row_lengths = <int32_t *>_memory(made["row_lengths"])
     to.row_labels = <int32_t *>_memory(made["row_labels"])
     to.row_weights = <float *>_memory(made["row_weights"])
+    to.tags = <uint8_t *>_memory(made["views"]) if "views" in made else NULL
     return 0

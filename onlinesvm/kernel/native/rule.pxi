@@ -10,7 +10,6 @@ cdef class Rule:
     cdef blocks *state
     cdef view *views
     cdef object layout
-    cdef object prune_weights, prune_counts, prune_kept  # memory to prune in, once reserved
 
     def __cinit__(self, config, layout):
         self.layout = layout
@@ -94,7 +93,7 @@ cdef class Rule:
             raise MemoryError
         return 0
 
-    def reserve(self, size_t n, *, bint prune=False):
+    def reserve(self, size_t n):
         """Memory for ids up to `n`. See onlinesvm.model.rules.rule.Rule.reserve."""
         _lock(self.lock)
         try:
@@ -104,52 +103,51 @@ cdef class Rule:
         finally:
             self.end_rows()
             PyThread_release_lock(self.lock)
-        if prune:
-            self.reserve_prune(n)
 
-    cdef int reserve_prune(self, size_t n) except -1:
-        """Memory to prune up to `n` features in."""
-        if self.prune_kept is None or <size_t>len(self.prune_kept) < n:
-            weights, kept = _empty(n), _empty(n, np.bool_)
-            if self.prune_counts is None:
-                self.prune_counts = _empty(PRUNE_COUNTS, np.uint32)
-            self.prune_weights, self.prune_kept = weights, kept
-        return 0
+    def strengths(self, ids):
+        """The magnitudes of weights. See onlinesvm.model.rules.rule.Rule.strengths."""
+        cdef size_t n, i
+        cdef const int32_t *given
+        cdef double *out
+        ids = _ids_of(ids)
+        n = len(ids)
+        given = <const int32_t *>_memory(ids)
+        made = _empty(n)
+        out = <double *>_memory(made)
+        _lock(self.lock)
+        with nogil:
+            if n and given[n - 1] - given[0] == <int64_t>n - 1:
+                self.weights_from(<uint32_t>given[0], n, out)
+            else:
+                for i in range(n):
+                    self.weights_from(<uint32_t>given[i], 1, out + i)
+            for i in range(n):
+                out[i] = fabs(out[i])
+        PyThread_release_lock(self.lock)
+        return made
 
-    def prune(self, n, keep_ids, remaining):
-        """Drop the weakest features. See onlinesvm.model.rules.rule.Rule.prune."""
-        cdef size_t count = n, leaving = 0, k, owned
-        cdef double *weights
-        cdef uint32_t *counts
-        cdef uint8_t *stays
-        cdef const int32_t *ids
-        self.reserve_prune(count)
-        kept = self.prune_kept[:count]
-        keep_ids = _vector(keep_ids, _int32)
-        owned = len(keep_ids)
-        ids = <const int32_t *>_memory(keep_ids)
-        weights = <double *>_memory(self.prune_weights)
-        counts = <uint32_t *>_memory(self.prune_counts)
-        stays = <uint8_t *>_memory(kept)
-        for k in range(owned):
-            if not 0 < ids[k] <= <int64_t>count:
-                raise ValueError(f"keep_ids: expected ids from 1 to {count}, got {ids[k]}")
-        leaving = max(0, min(n - remaining, n - <object>owned))
+    def move(self, uint32_t to, uint32_t first, kept):
+        """Move the state of features. See onlinesvm.model.rules.rule.Rule.move."""
+        cdef const uint8_t *stays
+        cdef size_t n
+        kept = _kept_of(to, first, kept)
+        n = len(kept)
+        stays = <const uint8_t *>_memory(kept)
+        _lock(self.lock)
+        with nogil:
+            blocks_move(self.state, self.views, to, first, n, stays)
+        PyThread_release_lock(self.lock)
+
+    def open_gap(self, uint32_t first, size_t n, uint32_t gap):
+        """Move the state of features up. See onlinesvm.model.rules.rule.Rule.open_gap."""
         _lock(self.lock)
         try:
+            self.reserve_ids(first + n + gap)
             with nogil:
                 self.finish_views()
-                self.weights_from(1, count, weights)
-                for k in range(owned):
-                    weights[ids[k] - 1] = INFINITY
-                if leaving:
-                    prune_select(weights, count, leaving, counts, stays)
-                else:
-                    memset(stays, 1, count)
-                blocks_prune(self.state, count, stays)
+                blocks_raise(self.state, first, n, gap)
         finally:
             PyThread_release_lock(self.lock)
-        return kept
 
     def enter(self, size_t first, bytes tags not None):
         """The tags of new features. See onlinesvm.model.rules.rule.Rule.enter."""
@@ -260,10 +258,27 @@ cdef tuple _csr(object csr, rows *x, size_t *samples):
     return indptr, indices, data
 
 
-cdef uint32_t _largest_id(const rows *x, size_t samples, object held) except? 0xFFFFFFFF:
+cdef object _ids_of(object ids):
+    """Rising ids of features that there are, checked."""
+    ids = _vector(ids, _int32)
+    if len(ids) and (ids[0] < 1 or (np.diff(ids) < 1).any()):
+        raise ValueError("ids: expected rising ones from 1")
+    return ids
+
+
+cdef object _kept_of(uint32_t to, uint32_t first, object kept):
+    kept = _vector(kept, np.bool_)
+    if not 0 < to <= first:
+        raise ValueError(f"to: expected an id from 1 to {first}, got {to}")
+    return kept
+
+
+cdef uint32_t _largest_id(const rows *x, size_t samples, object held,
+                          int32_t least=0) except? 0xFFFFFFFF:
+    """The largest id; indices from `least` to 0 are unknown features."""
     cdef uint32_t largest
     with nogil:
-        largest = rows_largest_id(x, samples)
+        largest = rows_largest_id(x, samples, least)
     if largest > MOST_IDS:
         raise _no_id(held)
     return largest

@@ -120,6 +120,8 @@ cdef class Extractor:
         self._set_fields(options.raw_fields())
         self._set_crosses(options.raw_crosses())
         if options.vectors is not None:
+            from onlinesvm.text.word_vectors import embedding  # seldom: it loads much
+
             self.embedding = embedding(options.vectors)
             self.rules.vector_of = _text_vector
             self.rules.vectors = <void *>self.embedding

@@ -1,5 +1,36 @@
 # The views of a lookup and of a rule. Part of native.pyx.
 
+cdef class _Pages:
+    """Memory of an array of a view, given back without the interpreter's lock: hundreds of MiB take
+    longer than a turn may.
+    """
+
+    cdef uint8_t *base
+    cdef size_t size
+
+    def __cinit__(self, size_t size):
+        self.size = (size + REGION_HUGE - 1) // REGION_HUGE * REGION_HUGE
+        self.base = pages_map(self.size)
+        if not self.base:
+            raise MemoryError
+
+    def __dealloc__(self):
+        if self.base:
+            with nogil:
+                pages_unmap_slowly(self.base, self.size)
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        PyBuffer_FillInfo(view, self, self.base, self.size, False, flags)
+
+
+cdef object _large(size_t count, object dtype):
+    """A new array, of pages of its own where it is large."""
+    cdef size_t size = count * <size_t>np.dtype(dtype).itemsize
+    if size < REGION_HUGE:
+        return _empty(count, dtype)
+    return np.frombuffer(_Pages(size), dtype=dtype, count=count)
+
+
 @cython.no_gc_clear  # the list of views is left only when this is gone
 cdef class NamesView:
     """The names of a lookup at one instant. See onlinesvm.kernel.contract.KernelView."""
@@ -13,9 +44,9 @@ cdef class NamesView:
         self.scalars = {}
         _lock(lookup.lock)
         try:
-            self.lengths = _empty(lookup.table.count, np.uint32)
-            self.names = _empty(lookup.table.arena.bytes, np.uint8)
-            names_open(&self.view, &lookup.views, &lookup.table.arena, lookup.table.count)
+            self.lengths = _large(lookup.table.count, np.uint32)
+            self.names = _large(lookup.table.arena.bytes + lookup.table.moved.bytes, np.uint8)
+            names_open(&self.view, &lookup.views, &lookup.table)
             self.view.lengths = <uint32_t *>_memory(self.lengths)
             self.view.bytes = <uint8_t *>_memory(self.names)
             self.lookup = lookup
@@ -96,7 +127,7 @@ cdef class RuleView:
         _lock(rule.lock)
         try:
             for name, span in rule.layout_now().columns.items():
-                made[name] = _empty(n, span.dtype)
+                made[name] = _large(n, span.dtype)
             if not view_open(&self.view, &rule.views, n):
                 raise MemoryError
             self.rule = rule

@@ -9,6 +9,9 @@ By feature, ids from 1:
     row_lengths    int32[n]      how many labels each feature knows
 
 By entry, feature after feature: row_labels int32[m], row_weights float32[4m] (by expert).
+Where features lie in several views, or are of texts: views uint8[n], the tag of each feature, and
+view_samples int64[4], how many samples had a text's feature of each view.
+
 By label: label_states uint8[k] (0 never learned, 1 known, 2 dropped), bias_weights float32[4k].
 """
 
@@ -29,7 +32,8 @@ from onlinesvm.model.rules.constants import HEDGE_LEAST_SQUARE as LEAST_SQUARE
 from onlinesvm.model.rules.constants import HEDGE_LEAST_VARIANCE as LEAST_VARIANCE
 from onlinesvm.model.rules.constants import HEDGE_MOST_AGE as MOST_AGE
 from onlinesvm.model.rules.constants import HEDGE_RUN as RUN
-from onlinesvm.model.rules.layout import SAMPLES, Layout, Span
+from onlinesvm.model.rules.layout import SAMPLES, Layout, Span, check_array
+from onlinesvm.text.constants import OF_TEXT, VIEWS
 
 __all__ = ["EXPERTS", "JUDGED", "N", "ClassLayout", "SetLayout"]
 
@@ -46,7 +50,7 @@ _BY_FEATURE = {
     "mean_squares": Span(0.0, 1e101),
     "ages": Span(0, MOST_AGE, whole=True),
     "runs": Span(0, RUN - 1, whole=True),
-    "seen": Span(0, 2**40 - 1, whole=True),
+    "seen": Span(0, 2**37 - 1, whole=True),
 }
 _OTHERS = {
     "second_orders": np.float32, "row_lengths": np.int32, "row_labels": np.int32,
@@ -79,6 +83,7 @@ class ClassLayout:
 
     scalars = _scalars()
     arrays: tuple[str, ...] = (*_BY_FEATURE, *_OTHERS)
+    of_views = ("views", "view_samples")  # both or none
     _features = Layout(_BY_FEATURE, scalars)
 
     @staticmethod
@@ -97,11 +102,13 @@ class ClassLayout:
         cls, arrays: Mapping[str, NDArray[Any]], scalars: Mapping[str, Any], max_labels: int
     ) -> None:
         """Raise ValueError unless `arrays` and `scalars` can be a learner's whole state."""
-        for name in cls.arrays:
+        in_views = any(name in arrays for name in cls.of_views)
+        expected = (*cls.arrays, *cls.of_views) if in_views else cls.arrays
+        for name in expected:
             if name not in arrays:
                 raise ValueError(f"arrays: expected {name}, got none")
         for name in arrays:
-            if name not in cls.arrays:
+            if name not in expected:
                 raise ValueError(f"arrays: expected only the learner's, got {str(name)[:60]!r}")
         cls._features.check({name: arrays[name] for name in _BY_FEATURE}, scalars)
         cls._check_second_level(arrays, scalars)
@@ -129,6 +136,8 @@ class ClassLayout:
         if bool(bias.reshape(-1, N)[states != 1].any()):
             raise ValueError("bias_weights: expected 0 for labels that are not known")
         _check_new(arrays, second)
+        if in_views:
+            _check_views(arrays)
 
     @classmethod
     def _check_second_level(
@@ -185,6 +194,17 @@ def _check_rows(lengths: NDArray[Any], labels: NDArray[Any], states: NDArray[Any
     cells = np.sort(rows * len(states) + labels)
     if bool((cells[1:] == cells[:-1]).any()):
         raise ValueError("row_labels: expected distinct labels in a row, got one twice")
+
+
+def _check_views(arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Raise ValueError unless tags are such, and no feature is in more texts than there are."""
+    tags, samples, seen = arrays["views"], arrays["view_samples"], arrays["seen"]
+    check_array("views", tags, len(seen), Span(0, OF_TEXT + VIEWS - 1, byte=True))
+    check_array("view_samples", samples, VIEWS, SAMPLES)
+    for view, count in enumerate(samples.tolist()):
+        most = int(seen[tags == OF_TEXT + view].max(initial=0))
+        if most > count:
+            raise ValueError(f"seen: expected at most {count} texts of view {view}, got {most}")
 
 
 def _check_new(arrays: Mapping[str, NDArray[Any]], second: NDArray[Any]) -> None:

@@ -18,13 +18,14 @@ FRESH = np.array([1.0, LEAST_SQUARE, LEAST_SQUARE, LEAST_SQUARE], dtype=np.float
 
 
 class Feature:
-    """A feature's scale (`s2`, `age`, `run`), how often it was `seen`, S and the G (`second`), and
-    a row of labels and their experts' weights.
+    """A feature's scale (`s2`, `age`, `run`), how often it was `seen`, S and the G (`second`), a
+    row of labels and their experts' weights, and its `tag`, the view and OF_TEXT.
     """
 
-    __slots__ = ("age", "labels", "run", "s2", "second", "seen", "weights")
+    __slots__ = ("age", "labels", "run", "s2", "second", "seen", "tag", "weights")
 
-    def __init__(self) -> None:
+    def __init__(self, tag: int = 0) -> None:
+        self.tag = tag
         self.s2, self.age, self.run, self.seen = 0.0, 0, 0, 0
         self.second = FRESH.copy()
         self.labels = np.empty(0, dtype=np.int32)

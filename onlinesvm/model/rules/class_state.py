@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,9 @@ from onlinesvm.model.rules.class_figures import Judge, RelativeImportance
 from onlinesvm.model.rules.class_layout import ClassLayout, N
 from onlinesvm.model.rules.class_mixture import ClassMixture
 from onlinesvm.model.rules.class_rows import FRESH, Feature, Ids, Singles, dot, narrow
+from onlinesvm.model.rules.rule import check_ids, moved, raised
 from onlinesvm.model.view import View
+from onlinesvm.text.constants import VIEWS
 
 __all__ = ["DROPPED", "KNOWN", "ClassState"]
 
@@ -34,6 +36,8 @@ class ClassState:
         self._layout = layout
         self._has_bias = bias
         self._features: dict[int, Feature] = {}
+        self._plain = True  # all tags are 0
+        self._texts = [0] * VIEWS  # samples that had a text's feature of the view
         self._states = np.zeros(0, dtype=np.uint8)  # of the labels
         self._bias = np.zeros((0, N), dtype=np.float32)
         self._bias_second = FRESH.copy()
@@ -86,22 +90,34 @@ class ClassState:
             self._states = np.concatenate([self._states, np.zeros(more, dtype=np.uint8)])
             self._bias = np.concatenate([self._bias, np.zeros((more, N), dtype=np.float32)])
 
-    # The weights.
+    # The features.
+
+    def enter(self, first: int, tags: bytes) -> None:
+        """The tags of the new features from id `first` on, as `Lookup.entered` gives them."""
+        for id, tag in enumerate(tags, first):
+            if tag:
+                self._features[id] = Feature(tag)
+                self._plain = False
+
+    @property
+    def texts(self) -> tuple[int, ...]:
+        """Of each view, how many learned samples had a text's feature of it."""
+        return tuple(self._texts)
 
     @property
     def coefficients(self) -> NDArray[np.float64]:
         """The factors of the experts' scores, float64[4]."""
         return narrow(self._mixture.coefficients).astype(np.float64)
 
-    def feature(self, id: int) -> tuple[Ids, Singles, tuple[float, int, int, int]]:
+    def feature(self, id: int) -> tuple[Ids, Singles, tuple[float, int, int, int, int]]:
         """The labels that a feature knows, their experts' weights, float32[m, 4], on unit samples;
-        its mean square, age, run and how often it was seen. PAD is the bias.
+        its mean square, age, run, how often it was seen, and its tag. PAD is the bias.
         """
         if id == 0:
             known = np.flatnonzero(self._states == KNOWN).astype(np.int32)
-            return known, self._bias[known], (1.0, 0, 0, 0)
+            return known, self._bias[known], (1.0, 0, 0, 0, 0)
         feature = self._features.get(id) or Feature()
-        counts = (feature.s2, feature.age, feature.run, feature.seen)
+        counts = (feature.s2, feature.age, feature.run, feature.seen, feature.tag)
         return feature.labels.copy(), feature.weights.copy(), counts
 
     def probabilities(self, scores: Singles) -> NDArray[np.float64]:
@@ -120,22 +136,21 @@ class ClassState:
         """
         self._reserve_labels(np.asarray(labels, dtype=np.int32))
 
-    def prune(self, n: int, keep_ids: Collection[Any], remaining: int) -> NDArray[np.bool_]:
-        """Drop features until `remaining` of ids 1 … n are left, or only `keep_ids`.
-
-        As `onlinesvm.model.rules.rule.Rule.prune`; a feature's weight is the largest magnitude of a
-        label's weight on samples as they come.
+    def strengths(self, ids: NDArray[np.int32]) -> NDArray[np.float64]:
+        """The largest magnitude of a label's weight of each feature, on samples as they come,
+        float64[n]. See `onlinesvm.model.rules.rule.Rule.strengths`.
         """
+        check_ids(ids)
         c = narrow(self._mixture.coefficients)
-        kept = np.ones(n, dtype=np.bool_)
-        others = set(range(1, n + 1)).difference(map(int, keep_ids))
-        weakest = sorted(others, key=lambda i: (self._strength(i, c), i))
-        for i in weakest[: max(0, n - remaining)]:
-            kept[i - 1] = False
-        stay = [i for i in range(1, n + 1) if kept[i - 1]]
-        state = self._features
-        self._features = {k: state[i] for k, i in enumerate(stay, 1) if i in state}
-        return kept
+        return np.array([self._strength(i, c) for i in ids.tolist()], dtype=np.float64)
+
+    def move(self, to: int, first: int, kept: NDArray[np.bool_]) -> None:
+        """Move the state of features. See `onlinesvm.model.rules.rule.Rule.move`."""
+        moved(self._features, to, first, kept)
+
+    def open_gap(self, first: int, n: int, gap: int) -> None:
+        """Move the state of features up. See `onlinesvm.model.rules.rule.Rule.open_gap`."""
+        raised(self._features, first, n, gap)
 
     def _strength(self, id: int, c: Singles) -> float:
         feature = self._features.get(id)
@@ -162,6 +177,9 @@ class ClassState:
             "label_states": self._states.copy(),
             "bias_weights": self._bias.reshape(-1).copy(),
         }
+        if not self._plain:
+            arrays["views"] = np.array([f.tag for f in features], dtype=np.uint8)
+            arrays["view_samples"] = np.array(self._texts, dtype=np.int64)
         return View(arrays | self._arrays(), self._scalars())
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
@@ -186,14 +204,17 @@ class ClassState:
         second = arrays["second_orders"].astype(np.float32).reshape(-1, N)
         names = ("mean_squares", "ages", "runs", "seen")
         features, start = {}, 0
-        columns = zip(*(arrays[name].tolist() for name in names), ends, strict=True)
-        for i, (s2, age, run, seen, end) in enumerate(columns):
-            feature = Feature()
+        plain = "views" not in arrays
+        tags = [0] * len(ends) if plain else arrays["views"].tolist()
+        columns = zip(*(arrays[name].tolist() for name in names), ends, tags, strict=True)
+        for i, (s2, age, run, seen, end, tag) in enumerate(columns):
+            feature = Feature(tag)
             feature.s2, feature.age, feature.run, feature.seen = s2, age, run, seen
             feature.second = second[i]
             feature.labels, feature.weights = labels[start:end].copy(), weights[start:end].copy()
             features[i + 1], start = feature, end
-        self._features = features
+        self._features, self._plain = features, plain
+        self._texts = [0] * VIEWS if plain else arrays["view_samples"].tolist()
         self._states = arrays["label_states"].astype(np.uint8)
         self._bias = arrays["bias_weights"].astype(np.float32).reshape(-1, N)
         numbers = iter([scalars[name] for name in self._layout.scalars])

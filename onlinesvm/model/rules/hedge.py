@@ -92,7 +92,7 @@ from onlinesvm.model.rules.rule import Arrays, Rule, Scalars
 from onlinesvm.model.rules.scale import counted
 from onlinesvm.text.constants import OF_TEXT, VIEWS
 
-__all__ = ["EXPERTS", "Hedge", "experts"]
+__all__ = ["EXPERTS", "Hedge", "bias_name", "experts"]
 
 N = len(EXPERTS)
 SCW = ((HEDGE_C, HEDGE_PHI), (HEDGE_C_WIDE, HEDGE_PHI_WIDE))
@@ -430,7 +430,7 @@ class Hedge(Rule):
                     scalars[f"view_{view}_slot"] = self._slots.get(view, -1)
         for slot, bias in enumerate(self._biases):
             for name, number in zip(SINGLES, bias.numbers(), strict=False):
-                scalars[_bias_name(slot, name)] = number
+                scalars[bias_name(slot, name)] = number
         scalars.update(self._mixture.dump(views=not self._plain))
         scalars["judged_weight"], scalars["judged_recent_weight"] = self._judged_weights
         for name, figures in zip(JUDGED, self._judged, strict=True):
@@ -454,7 +454,7 @@ class Hedge(Rule):
             self._with = [int(scalars[f"view_{view}_samples"]) for view in range(VIEWS)]
         self._biases = []
         for slot in range(views or 1):
-            bias = [_single(scalars[_bias_name(slot, name)]) for name in SINGLES]
+            bias = [_single(scalars[bias_name(slot, name)]) for name in SINGLES]
             self._biases.append(_Feature.of((*bias, 1.0, 0, 0, 0, 0)))
         self._mixture.restore(scalars, views)
         names = ("judged_weight", "judged_recent_weight")
@@ -469,7 +469,7 @@ def _bias_feature() -> _Feature:
     return bias
 
 
-def _bias_name(slot: int, name: str) -> str:
+def bias_name(slot: int, name: str) -> str:
     return f"bias_{slot}_{name}" if slot else f"bias_{name}"
 
 
@@ -491,7 +491,7 @@ def _spans(views: int = 0) -> tuple[dict[str, Span], dict[str, Span]]:
     columns.update(dict.fromkeys(VARIANCES, Span(LEAST_VARIANCE, 1.0, single=True)))
     columns.update(dict.fromkeys(SQUARES, Span(LEAST_SQUARE, 1e38, single=True)))
     biases = {
-        _bias_name(slot, name): span for slot in range(views or 1) for name, span in columns.items()
+        bias_name(slot, name): span for slot in range(views or 1) for name, span in columns.items()
     }
     numbers = {"samples": SAMPLES}
     if views:

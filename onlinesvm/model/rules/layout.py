@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MAX_SAMPLES", "SAMPLES", "SUM", "WEIGHT", "Layout", "Span"]
+__all__ = ["MAX_SAMPLES", "SAMPLES", "SUM", "WEIGHT", "Layout", "Span", "check_array"]
 
 MAX_SAMPLES = 2**53  # floats count them exactly up to here
 
@@ -78,7 +78,7 @@ class Layout:
             _check_scalar(name, scalars[name], span)
         n = len(next(iter(arrays.values())))
         for name, span in layout.columns.items():
-            _check_array(name, arrays[name], n, span)
+            check_array(name, arrays[name], n, span)
         layout.related(arrays, scalars)
 
 
@@ -102,7 +102,8 @@ def _check_scalar(name: str, number: object, span: Span) -> None:
         )
 
 
-def _check_array(name: str, array: NDArray[Any], n: int, span: Span) -> None:
+def check_array(name: str, array: NDArray[Any], n: int, span: Span) -> None:
+    """Raise ValueError unless `array` has `n` numbers of `span`."""
     if array.dtype.newbyteorder("=") != span.dtype or array.shape != (n,):
         raise ValueError(
             f"{name}: expected {span.dtype}[{n}], got {array.dtype} of shape {list(array.shape)}"

@@ -152,6 +152,35 @@ class Mixture:
         self._weigh()
         self._combine()
 
+    def arrange(self, views: list[int]) -> None:
+        """Put the views into another order: `views` has the place of each until now."""
+        n, size = self.n, self.size
+        experts = [view * size + r for view in views for r in range(size)]
+        for values in (self._losses, self._sizes, self.weights):
+            values[:n] = [values[r] for r in experts]
+        for values in (self.coefficients, self._stack):
+            values[:] = [values[r] for r in experts]
+        self._covariance[:] = [self._covariance[i * n + j] for i in experts for j in experts]
+        for values in (self._counts, self._norms):
+            values[:] = [values[view] for view in views]
+
+    def mix(self, other: Mixture, share: float) -> None:
+        """Take the mean with another one of the same experts, whose weight is `share` of 1: of the
+        losses, the stack and all that margins are measured by. Trust and coefficients follow from
+        them, as when a sample is learned.
+        """
+        self._count += share * (other._count - self._count)
+        pairs = zip(
+            (self._losses, self._sizes, self._counts, self._norms, self._stack, self._covariance),
+            (other._losses, other._sizes, other._counts, other._norms, other._stack,
+             other._covariance),
+            strict=True,
+        )  # fmt: skip
+        for mine, others in pairs:
+            mine[:] = [a + share * (b - a) for a, b in zip(mine, others, strict=True)]
+        self._weigh()
+        self._combine()
+
     def learn(
         self, margins: list[float], norms: list[float], y: float, h: float
     ) -> tuple[list[bool], float]:

@@ -1,8 +1,8 @@
 """Many classes: one-vs-rest experts that share one second-order state a feature, and a mixture.
 
-An expert r has a weight w_irk for each feature i and label k. x is the unit sample of
-`onlinesvm.model.rules.hedge`: values over their features' scales, the bias a feature of value 1,
-divided by the norm. Scales count the sample at hand, also where it is only scored::
+An expert r has a weight w_irk for each feature i and label k. x is the sample of
+`onlinesvm.model.rules.unit`: values over their features' scales, the bias a feature of value 1,
+divided by the norm of their view. Scales count the sample at hand, also where it is only scored::
 
     s_rk = −1 + Σ_i w_irk·x_i         a label starts at −1: one that no feature knows costs nothing
     u_k  = Σ_r c_r·s_rk               predicted is the label of the largest; of equal ones the lower
@@ -54,6 +54,8 @@ from onlinesvm.model.rules.constants import HEDGE_AROW_R as AROW_R
 from onlinesvm.model.rules.constants import HEDGE_ETA_FAST, HEDGE_ETA_FASTEST, HEDGE_ETA_SLOW
 from onlinesvm.model.rules.constants import HEDGE_LEAST_VARIANCE as LEAST_VARIANCE
 from onlinesvm.model.rules.scale import counted
+from onlinesvm.model.rules.unit import Norms, idf, view_of
+from onlinesvm.text.constants import OF_TEXT
 
 __all__ = ["Multiclass", "Sample"]
 
@@ -74,7 +76,7 @@ class Sample(NamedTuple):
 class Multiclass(ClassState):
     """The learner of many classes; see the module's docstring.
 
-    Samples are rows over ids, distinct within a row.
+    Samples are rows over ids, distinct within a row; an unknown feature is the negative of its tag.
     """
 
     _rivals = RIVALS  # that a sample updates
@@ -83,29 +85,37 @@ class Multiclass(ClassState):
 
     def _unit(self, ids: list[int], values: list[float], grow: bool) -> Sample:
         """The unit sample. grow: make state for new features; else they count in the norm alone, as
-        PAD does.
+        unknown ones do.
         """
         features, scaled, scales = [], [], []
-        norm2 = 0.0
+        norms = Norms()
         for i, value in zip(ids, values, strict=True):
             if value == 0.0:
                 continue
             feature = self._features.get(i)
             if feature is None:
-                feature = Feature()
-                if grow and i:
+                feature = Feature(-min(i, 0))
+                if grow and i > 0:
                     self._features[i] = feature
             scale = counted(feature.s2, feature.age, feature.run, value)
-            x = value / math.sqrt(scale[0])
-            norm2 += x * x
-            if i and (grow or feature.seen):
+            x = value / math.sqrt(scale[0]) * idf(feature.tag, feature.seen, self._texts)
+            norms.add(view_of(feature.tag), x)
+            if i > 0 and (grow or feature.seen):
                 features.append(feature)
                 scaled.append(x)
                 scales.append(scale)
-        norm2 += 1.0 if self._has_bias else 0.0
-        inverse = 1.0 / math.sqrt(norm2) if norm2 > 0.0 else 0.0
-        unit = np.array([x * inverse for x in scaled], dtype=np.float32)
-        return Sample(features, unit, np.float32(inverse if self._has_bias else 0.0), scales)
+        inverses, bias = norms.inverses(self._has_bias)
+        pairs = zip(features, scaled, strict=True)
+        unit = np.array([x * inverses[view_of(f.tag)] for f, x in pairs], dtype=np.float32)
+        return Sample(features, unit, np.float32(bias), scales)
+
+    def _count(self, sample: Sample) -> None:
+        """Count a sample into its features."""
+        for feature, scale in zip(sample.features, sample.scales, strict=True):
+            feature.s2, feature.age, feature.run = scale
+            feature.seen += 1
+        for tag in {feature.tag for feature in sample.features if feature.tag >= OF_TEXT}:
+            self._texts[view_of(tag)] += 1
 
     def _scores(self, sample: Sample) -> Singles:
         """The experts' scores by label, float32[k, 4]."""
@@ -168,9 +178,7 @@ class Multiclass(ClassState):
             best = int(mixed.argmax())
             confidence = self._temperature.confidence(mixed, best)
         if importance > 0.0:
-            for feature, scale in zip(sample.features, sample.scales, strict=True):
-                feature.s2, feature.age, feature.run = scale
-                feature.seen += 1
+            self._count(sample)
             h = self._importance.of(importance)
             if fresh:
                 self._grow_labels(y)

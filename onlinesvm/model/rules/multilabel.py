@@ -116,9 +116,7 @@ class Multilabel(Multiclass):
         margin = self._set_margin(mixed, truth)
         if not importance > 0.0:
             return margin, predicted
-        for feature, scale in zip(sample.features, sample.scales, strict=True):
-            feature.s2, feature.age, feature.run = scale
-            feature.seen += 1
+        self._count(sample)
         h = self._importance.of(importance)
         scores = self._know(truth, scores)
         if (self._states == KNOWN).any():

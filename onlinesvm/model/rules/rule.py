@@ -1,9 +1,9 @@
-"""The base of the rules: the walk over rows, views and pruning of the state, and its restoring."""
+"""The base of the rules: the walk over rows, views and moves of the state, and its restoring."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -16,7 +16,7 @@ from onlinesvm.model.margins import vector_of, walkable
 from onlinesvm.model.rules.layout import Layout
 from onlinesvm.model.view import View
 
-__all__ = ["Arrays", "Rule", "Scalars"]
+__all__ = ["Arrays", "Rule", "Scalars", "check_ids", "moved", "raised"]
 
 Arrays = dict[str, NDArray[np.generic]]
 Scalars = dict[str, float | int]
@@ -130,30 +130,58 @@ class Rule(ABC):
         self._layout.check(arrays, scalars)
         self.take(arrays, scalars)
 
-    def reserve(self, n: int, *, prune: bool = False) -> None:  # noqa: B027 - nothing, here
-        """Reserve memory for the state of ids up to `n`, and to `prune` so many features, so that
-        neither can fail. A dict cannot reserve; the native rules can.
+    def reserve(self, n: int) -> None:  # noqa: B027 - nothing, here
+        """Reserve memory for the state of ids up to `n`, so that learning them cannot fail. A dict
+        cannot reserve; the native rules can.
 
         Raises MemoryError, and nothing has changed then.
         """
 
-    def prune(self, n: int, keep_ids: Collection[Any], remaining: int) -> NDArray[np.bool_]:
-        """Drop features until `remaining` of ids 1 … n are left, or only `keep_ids`.
+    def strengths(self, ids: NDArray[np.int32]) -> NDArray[np.float64]:
+        """The magnitude of each feature's weight, float64[n], for a prune. ids: rising ones.
 
-        Those of smallest |weight| leave, of equal ones the lower id first, and none of `keep_ids`,
-        distinct ids. The rest get ids 1, 2, … in the old order. Returns which ids stay, bool[n], by
-        id from 1; it is valid until the next call. Raises ValueError for another id to keep.
+        Raises ValueError for others.
         """
-        for id in keep_ids:
-            if not 0 < id <= n:
-                raise ValueError(f"keep_ids: expected ids from 1 to {n}, got {id}")
-        kept = np.ones(n, dtype=np.bool_)
-        others = set(range(1, n + 1)).difference(map(int, keep_ids))
-        weakest = sorted(others, key=lambda i: (abs(self.weight(i)), i))
-        for i in weakest[: max(0, n - remaining)]:
-            kept[i - 1] = False
-        stay = [i for i in range(1, n + 1) if kept[i - 1]]
+        check_ids(ids)
+        return np.array([abs(self.weight(i)) for i in ids.tolist()], dtype=np.float64)
+
+    def move(self, to: int, first: int, kept: NDArray[np.bool_]) -> None:
+        """Move the state of the ids `first`, first + 1 … that are `kept` to ids `to`, to + 1 …; the
+        others of these ids are fresh then. The ids from `to` to before `first` are fresh before.
+
+        Raises ValueError for a `to` beyond `first`.
+        """
         for name in self.BY_ID:
-            state = getattr(self, name)
-            setattr(self, name, {k: state[i] for k, i in enumerate(stay, 1) if i in state})
-        return kept
+            moved(getattr(self, name), to, first, kept)
+
+    def open_gap(self, first: int, n: int, gap: int) -> None:
+        """Move the state of the `n` ids from `first` on up by `gap`, as a snapshot within a prune
+        has them.
+        """
+        for name in self.BY_ID:
+            raised(getattr(self, name), first, n, gap)
+
+
+def check_ids(ids: NDArray[np.int32]) -> None:
+    """Raise ValueError unless ids rise from 1."""
+    if len(ids) and (ids[0] < 1 or bool((np.diff(ids) < 1).any())):
+        raise ValueError("ids: expected rising ones from 1")
+
+
+def moved(state: dict[int, Any], to: int, first: int, kept: NDArray[np.bool_]) -> None:
+    """Move what a dict by id has of the ids `first`, first + 1 … to `to`, to + 1 …, if `kept`."""
+    if not 0 < to <= first:
+        raise ValueError(f"to: expected an id from 1 to {first}, got {to}")
+    for id, stays in enumerate(kept.tolist(), first):
+        found = state.pop(id, None)
+        if stays:
+            if found is not None:
+                state[to] = found
+            to += 1
+
+
+def raised(state: dict[int, Any], first: int, n: int, gap: int) -> None:
+    """Move what a dict by id has of the `n` ids from `first` on up by `gap`."""
+    for id in range(first + n - 1, first - 1, -1):
+        if id in state:
+            state[id + gap] = state.pop(id)

@@ -11,15 +11,21 @@ import signal
 import socket
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
 import msgpack
 import pytest
 
-from onlinesvm import OnlineSVM
+from onlinesvm import Limits, OnlineSVM
 from onlinesvm import kernel as kernels
 from onlinesvm.service.cli import admin as rooms
+from onlinesvm.service.config import ServeConfig
+from onlinesvm.service.server.counters import Counters
+from onlinesvm.service.server.daemon import Daemon, load_leader
+from onlinesvm.service.server.loading import Progress
+from onlinesvm.service.server.service import Service
 from onlinesvm.service.storage.state_dir import StateDir
 from onlinesvm.version import __version__
 from tests.daemons import ANY_PORT, HOUSE, eventually, on_a_thread, serve, snapshot_path
@@ -287,6 +293,31 @@ def test_ping(tmp_path: Path) -> None:
         outcome = run("ping", "--connect", daemon.endpoint)
         assert (outcome.code, outcome.err) == (0, "")
         assert re.fullmatch(rf"leader at {daemon.endpoint}: \d+\.\d\d ms\n", outcome.out)
+
+
+def test_ping_waits_until_the_models_are_loaded(tmp_path: Path) -> None:
+    may_load = threading.Event()
+    load = load_leader(ServeConfig(state=str(tmp_path / "state")), Limits(), {})
+
+    def load_late(counters: Counters, wake: Callable[[], None], progress: Progress) -> Service:
+        assert may_load.wait(DEADLINE_S)
+        return load(counters, wake, progress)
+
+    daemon = Daemon(load_late, ANY_PORT, Limits())
+    thread = threading.Thread(target=daemon.run)
+    thread.start()
+    try:
+        assert done("ping", "--connect", daemon.endpoint).out.startswith("loading at ")
+        with started("ping", "--connect", daemon.endpoint, "--wait", "1m") as waiting:
+            pings = daemon._loop.counters.operations
+            eventually(lambda: pings["ping"] > 2, "a ping of the one that waits")
+            may_load.set()
+            out, err = waiting.communicate(timeout=DEADLINE_S)
+        assert out.startswith(b"leader at ") and not err
+    finally:
+        may_load.set()
+        daemon.stop()
+        thread.join()
 
 
 def test_starts_that_fail(tmp_path: Path) -> None:

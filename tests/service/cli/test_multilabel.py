@@ -74,7 +74,8 @@ def test_a_daemon_answers_as_a_file_does(tmp_path: Path) -> None:
     text.write_text(FILES["svmlight"])
     done("learn", "--file", path, "--task", "multilabel", text)
     with on_a_thread(tmp_path / "state", task="multilabel") as endpoint:
-        done("learn", "--connect", endpoint, text)
+        outcome = json.loads(done("learn", "--connect", endpoint, text).out)
+        assert outcome["micro_f1"] == OnlineSVM.load(path).metrics["micro_f1"]
         for command in (("predict",), ("predict", "--top", 2), ("evaluate", "--json")):
             by_file = done(*command, "--file", path, text).out
             assert done(*command, "--connect", endpoint, text).out == by_file

@@ -77,6 +77,20 @@ def test_a_file_and_a_daemon_learn_as_the_library_does(tmp_path: Path, rule: str
             assert client.stats()["pair_error"] == model.metrics["pair_error"]
 
 
+def test_pairs_are_shuffled_and_learned_in_several_passes(tmp_path: Path) -> None:
+    text = tmp_path / "q.svm"
+    text.write_text(lines())
+    outcomes = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        path = tmp_path / name
+        arguments = ("learn", "--file", path, "--task", "ranking", "--passes", 2)
+        outcomes.append(json.loads(done(*arguments, "--shuffle", seed, text).out))
+        assert OnlineSVM.load(path).position == 2 * len(pairs())
+    assert [outcome["samples"] for outcome in outcomes] == [2 * len(pairs())] * 3
+    digests = [digest_of(OnlineSVM.load(tmp_path / name)) for name in "abc"]
+    assert digests[0] == digests[1] != digests[2]
+
+
 def test_json_pairs_of_texts(tmp_path: Path) -> None:
     text, path = tmp_path / "p.jsonl", tmp_path / "m"
     pair = {"better": "a clear answer", "worse": {"body": "spam, cheap", "links": 3}}
@@ -95,7 +109,6 @@ def test_what_a_ranking_does_not_do_is_refused(tmp_path: Path) -> None:
     done("learn", "--file", path, "--task", "ranking", "--max-pairs-per-query", 2, text)
     assert 60 < OnlineSVM.load(path).position <= 120
     for arguments, code, message in (
-        (("learn", "--file", path, "--shuffle", text), 2, "--shuffle: expected none"),
         (("predict", "--file", path, "--output", "probability", text), 2, "a ranking gives scores"),
         (("predict", "--file", path, "--top", "2", text), 2, "--top needs a multiclass model"),
         (("learn", "--file", path, "--format", "vw", text), 2, "expected json or svmlight"),

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
 from pathlib import Path
+
+import pytest
 
 from onlinesvm import OnlineSVM
 from tests.daemons import digest_of, on_a_thread
-from tests.shell import done, run
+from tests.shell import DEADLINE_S, done, run, started
 
 
 def test_a_model_from_creation_to_its_end(tmp_path: Path) -> None:
@@ -40,6 +45,26 @@ def test_a_model_from_creation_to_its_end(tmp_path: Path) -> None:
         assert names == ["again", "default", "trial"]
         gone = run("stats", *flags)
         assert gone.code == 1 and "NO_MODEL" in gone.err
+
+
+@pytest.mark.parametrize("answer", ["n\n", "\n", "y\n"])
+def test_a_terminal_is_asked_before_a_model_is_dropped(tmp_path: Path, answer: str) -> None:
+    with on_a_thread(tmp_path / "state") as endpoint:
+        done("create", "--connect", endpoint, "spam")
+        here, there = pty.openpty()
+        with started(
+            "drop", "--connect", endpoint, "spam", stdin=there, stderr=subprocess.PIPE
+        ) as process:
+            os.write(here, answer.encode())
+            assert process.wait(DEADLINE_S) == (answer[0] != "y")
+            assert process.stderr is not None
+            err = process.stderr.read().decode()
+        os.close(here)
+        os.close(there)
+        assert err.startswith("onlinesvm: drop model spam with everything that it has learned? ")
+        assert ("model spam stays: expected y to drop it" in err) == (answer[0] != "y")
+        gone = run("stats", "--connect", endpoint, "--model", "spam").code
+        assert gone == (answer[0] == "y")
 
 
 def test_one_origin_is_meant() -> None:

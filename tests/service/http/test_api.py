@@ -154,6 +154,30 @@ def test_a_model_of_many_labels(door: DoorProcess, document: dict[str, Any]) -> 
     assert page["next"] == 2
 
 
+def test_a_model_of_many_labels_reads_text(door: DoorProcess, document: dict[str, Any]) -> None:
+    body = {"task": "multiclass", "numbers": "prefixes"}
+    assert door.http.put("/v1/models/tickets", json=body).status_code == 201
+    rows = [
+        {"features": "I was charged twice", "label": "billing"},
+        {"features": {"subject": "Where is my parcel?", "days": 3}, "label": "shipping"},
+        {"features": "I forgot my password", "label": "account"},
+    ]
+    model = OnlineSVM(task="multiclass", numbers="prefixes")
+    margins = model.learn([(row["features"], row["label"]) for row in rows * 5])
+    found = door.post("tickets/learn", {"samples": rows * 5}).json()
+    assert found["margins"] == margins.tolist()
+    asked = {"features": "my card was charged"}
+    assert door.post("tickets/predict", asked).json()["label"] == "billing"
+    named = asked | {"label": "billing", "other": "shipping"}
+    path = "/v1/models/{model}/explain"
+    shown = described(document, "post", path, named, door.post("tickets/explain", named))
+    wanted = model.explain(asked["features"], "billing", "shipping")
+    assert shown["margin"] == wanted.margin
+    assert [part["text"] for part in shown["fields"][0]["text"]] == [
+        part.text for part in wanted.fields[0].text
+    ]
+
+
 def test_a_model_of_sets_of_labels(door: DoorProcess, document: dict[str, Any]) -> None:
     assert door.http.put("/v1/models/sets", json={"task": "multilabel"}).status_code == 201
     rows = [{"features": ["a", "b"], "label": ["x", "y"]}, {"features": ["c"], "label": []}] * 30
@@ -274,13 +298,14 @@ def test_health(door: DoorProcess) -> None:
 
 def test_the_document_lists_every_route(document: dict[str, Any]) -> None:
     from onlinesvm.service.client.async_client import AsyncClient
-    from onlinesvm.service.http.app import Door
-    from onlinesvm.service.http.bodies import Bodies
+    from onlinesvm.service.http.app import application
     from onlinesvm.service.http.tokens import Tokens
 
-    routes = Door(AsyncClient("tcp://127.0.0.1:1"), Tokens({}), Bodies()).routes()
+    routes: list[Any] = application(AsyncClient("tcp://127.0.0.1:1"), Tokens({})).routes
     found = {
-        (route.path, method.lower()) for route in routes for method in (route.methods or set())
+        (route.path.replace(":path", ""), method.lower())
+        for route in routes
+        for method in route.methods
     }
     listed = {
         (path, method)

@@ -7,6 +7,8 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -97,22 +99,70 @@ def test_a_hundred_models_have_figures(daemon: DaemonProcess, door: DoorProcess)
     problem(door.http.get("/metrics", params={"model": ["m"] * 101}), 400, "BAD_REQUEST")
 
 
+PROMTOOL = shutil.which("promtool")
+needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="needs promtool")
+
+
+@pytest.mark.page
+@needs_promtool
 def test_promtool_finds_no_fault(door: DoorProcess) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("no promtool")
+    assert PROMTOOL is not None
     text = door.http.get("/metrics").content
     checked = subprocess.run(
-        [promtool, "check", "metrics"], input=text, capture_output=True, timeout=60
+        [PROMTOOL, "check", "metrics"], input=text, capture_output=True, timeout=60
     )
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
 
 
+def queries_of(dashboard: dict[str, Any]) -> list[str]:
+    """The queries of all panels."""
+    panels = dashboard["panels"]
+    return [target["expr"] for panel in panels for target in panel.get("targets", ())]
+
+
+@pytest.mark.page
+@needs_promtool
+def test_promtool_reads_every_query_of_the_dashboard(tmp_path: Path) -> None:
+    assert PROMTOOL is not None
+    dashboard = json.loads((HOUSE / "packaging/grafana-dashboard.json").read_text("utf-8"))
+    rules = [
+        # Grafana puts values in the places of its variables.
+        {"record": f"query:{i}", "expr": re.sub(r"\$\w+", "5m", query)}
+        for i, query in enumerate(queries_of(dashboard))
+    ]
+    file = tmp_path / "rules.yml"  # JSON is YAML too
+    file.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
+    checked = subprocess.run(
+        [PROMTOOL, "check", "rules", file], capture_output=True, text=True, timeout=60
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert f"{len(rules)} rules found" in checked.stdout
+
+
+def test_the_dashboard_is_of_the_form_that_an_import_takes() -> None:
+    dashboard = json.loads((HOUSE / "packaging/grafana-dashboard.json").read_text("utf-8"))
+    assert {"title", "uid", "schemaVersion", "panels", "templating", "time"} <= dashboard.keys()
+    assert "id" not in dashboard  # that of one Grafana's database
+    known = {variable["name"] for variable in dashboard["templating"]["list"]}
+    used = set(re.findall(r"\$\{?(\w+)", json.dumps(dashboard))) - {"__rate_interval", "__all"}
+    assert used <= known
+    taken: set[tuple[int, int]] = set()
+    for panel in dashboard["panels"]:
+        place = panel["gridPos"]
+        assert place["x"] >= 0 and place["x"] + place["w"] <= 24
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not cells & taken, panel["title"]  # no panel lies on another
+        taken |= cells
+        assert panel["type"] and panel["title"]
+
+
 def test_the_dashboard_asks_for_metrics_that_there_are(door: DoorProcess) -> None:
     dashboard = json.loads((HOUSE / "packaging/grafana-dashboard.json").read_text("utf-8"))
-    queries = [
-        target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())
-    ]
+    queries = queries_of(dashboard)
     assert len(queries) > 10
     assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
     known = {key[0] for key in scraped(door)} | {"onlinesvm_ingest_lag_bytes"}

@@ -49,6 +49,21 @@ def test_a_sample_is_the_same_in_json_and_msgpack(
     assert one(Form(format="msgpack"), msgpack.packb(sample)) == sample
 
 
+@given(better=features, worse=features, importance=st.none() | st.floats(0, 9))
+def test_a_pair_is_the_same_in_json_and_msgpack(
+    better: Any, worse: Any, importance: float | None
+) -> None:
+    pair = [better, worse] if importance is None else [better, worse, importance]
+    keyed = dict(zip(("better", "worse", "importance"), pair, strict=False))
+    assert one(Form(format="json"), json.dumps(keyed).encode()) == pair
+    assert one(Form(format="msgpack"), msgpack.packb(keyed)) == pair
+    assert one(Form(format="msgpack"), msgpack.packb(pair)) == pair
+    record = {"better": 1, "worse": 2.5, "y": "label"}
+    assert one(Form(label_field="y"), json.dumps(record).encode()) == [
+        "label", {"better": 1, "worse": 2.5},
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("value", ["1" + "0" * 40, '"\\ud800"'], ids=["number", "text"])
 def test_a_value_that_cannot_be_packed_leaves_nothing_in_the_next_sample(value: str) -> None:
     record = f'{{"y": 1, "a": 1, "b": {value}, "c": 3}}'

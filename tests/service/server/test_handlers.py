@@ -23,6 +23,7 @@ from onlinesvm.service.protocol import (
 )
 from onlinesvm.service.server.counters import Counters
 from onlinesvm.service.server.service import Leading, Reading
+from onlinesvm.service.server.slices import finish
 from tests.daemons import digest_of, eventually
 from tests.logs import Bench, bench, body_of
 
@@ -50,13 +51,14 @@ def reading(found: Bench) -> Iterator[Reading]:
 
 def answer(service: Leading | Reading, op: str, body: bytes = b"", **keys: Any) -> Reply:
     request = Request(op, 7, body, **keys)
-    (plan,) = service.plan([request])
-    answer = service.handle(request, plan)
+    (plan,) = finish(service.plan([request]))
+    answer = finish(service.handle(request, plan))
     if not isinstance(answer, Future):
         return answer
 
     def is_done() -> bool:
         service.tick(time.monotonic())
+        finish(service.waited())
         return answer.done()
 
     eventually(is_done, "an answer")
@@ -83,6 +85,7 @@ def body_for(op: str) -> bytes:
 OPTIONS: dict[str, dict[str, Any]] = {
     "create": {"config": {}, "copy_of": None, "if_exists": "error", "upload": None},
     "models": {"after": "", "limit": 10},
+    "inspect": {"top": 3, "contains": b"", "label": None},
     "lag": {"entries": 3, "seconds": None, "bytes": None},
     "upload": {"upload": None, "offset": 0, "size": 9, "checksum": zlib.crc32(b"piece")},
 }
@@ -90,7 +93,17 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 ANSWERED = {
     "leader": set(OPERATIONS) - {"reload", "labels", "drop_label"},  # of a binary model
-    "reader": {"ping", "predict", "explain", "features", "stats", "reload", "models", "fetch"},
+    "reader": {
+        "ping",
+        "predict",
+        "explain",
+        "features",
+        "inspect",
+        "stats",
+        "reload",
+        "models",
+        "fetch",
+    },
 }
 
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from onlinesvm import Limits, OnlineSVM
 from onlinesvm.data.codec import pack_array
 from onlinesvm.data.objects import Packer
+from onlinesvm.model.given import Given
 from onlinesvm.service.protocol import RequestError
 from onlinesvm.service.server.counters import Counters
 from onlinesvm.service.server.order import parts_of
@@ -73,7 +74,7 @@ def state_of(found: Bench, model: str = "default") -> Any:
 
 def tick(found: Bench) -> None:
     """Let what is due happen."""
-    found.service.tick(0.0)
+    found.tick(0.0)
 
 
 def held_alone(samples: list[Any], labels: list[Any], margins: Any, model: OnlineSVM) -> None:
@@ -545,28 +546,39 @@ def test_a_model_that_does_not_exist(tmp_path: Path, clock: Clock, op: str) -> N
         assert replies[4].code == "NO_MODEL"
 
 
-def test_many_classes_are_held_too(tmp_path: Path, clock: Clock) -> None:
-    """Their metrics go by the model as it is when it learns."""
-    expected = OnlineSVM(task="multiclass")
+@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
+def test_many_classes_are_held_too(tmp_path: Path, clock: Clock, task: str) -> None:
+    expected = OnlineSVM(task=task)
     taught = [(["a"], "x"), (["b"], "y"), (["c"], "z")] * 5
-    with bench(tmp_path, clock=clock, task="multiclass") as found:
+
+    def given_for(*asked: list[str]) -> Given:
+        batch = expected.decode(msgpack.packb(asked), labelled=False)
+        return Given.unpacked(expected.give_batch(batch))
+
+    def learn(before: Given, *samples: Any) -> None:
+        body = body_of([(features, label) for features, label in samples])
+        expected.learn_batch(expected.decode(body, labelled=True), given=before)
+
+    with bench(tmp_path, clock=clock, task=task) as found:
         found.turn(hold(["k0"], [["q"]]))
+        before_all = given_for(["q"])
         found.learn(taught)
+        expected.learn(taught)
         request = hold(["k1", "k2"], [["a"], ["b", "c"]], ttl_s=5, default_label="new", top=2)
         (reply,) = found.turn(request)
         assert reply["duplicate"] == []
+        first, second = given_for(["a"]), given_for(["b", "c"])
         held = state_of(found).held
-        assert [held.sample(key).given for key in (b"k0", b"k1")] == [
-            [],
-            ["x", pytest.approx(1, abs=2)],
-        ]
+        assert Given.unpacked([held.sample(b"k1").given]).best[0].tolist() == first.best[0].tolist()
+        found.learn(taught)
+        expected.learn(taught)
         found.turn(label(["k1", "y"], ["k0", "w"]))
+        learn(first, (["a"], "y"))
+        learn(before_all, (["q"], "w"))
         packed = held.view().pack()
-    with bench(tmp_path, clock=clock, task="multiclass") as found:
+    with bench(tmp_path, clock=clock, task=task) as found:
         assert state_of(found).held.view().pack() == packed
         clock.now += 5_000
         tick(found)
-        expected.learn(taught)
-        expected.learn([(["a"], "y"), (["q"], "w")])
-        expected.learn([(["b", "c"], "new")])
+        learn(second, (["b", "c"], "new"))
         assert digest_of(found.model) == digest_of(expected)

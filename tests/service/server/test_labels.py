@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onlinesvm import Client, OnlineSVM
+from onlinesvm import Client, Limits, OnlineSVM
 from onlinesvm.errors import OnlineSVMError
 from onlinesvm.service.errors import RequestRefused
 from onlinesvm.service.protocol import RequestError
@@ -131,3 +131,36 @@ def test_labels_that_are_closed_and_positive_ones(tmp_path: Path) -> None:
     with on_a_thread(tmp_path / "b", positive=("spam",)) as endpoint, Client(endpoint) as client:
         client.learn([(["a"], "ham"), (["b"], "eggs"), (["c"], "spam")])
         assert client.stats()["labels"] == ["rest", "spam"]
+
+
+def test_a_hostile_stream_of_labels_stays_in_bounds(tmp_path: Path) -> None:
+    """A label of its own for each sample: those beyond `max_labels` are refused whole, and counted;
+    others go on, and so does a start from the log.
+    """
+    most, limits = 500, Limits(max_labels=500)
+    with (
+        on_a_thread(tmp_path, task="multiclass", limits=limits) as endpoint,
+        Client(endpoint) as client,
+    ):
+        client.learn([(["a", "x"], "mine"), (["b", "x"], "yours")] * 5)
+        refused = 0
+        for start in range(0, 10_000, 50):
+            hostile = [(["x", f"n{i % 40}"], f"one-off {i}") for i in range(start, start + 50)]
+            try:
+                client.learn(hostile)
+            except RequestRefused as refusal:
+                assert "has had 500 labels (max_labels)" in str(refusal)
+                refused += 1
+        assert refused == (10_000 - (most - 2)) // 50 + 1
+        stats = client.stats()
+        assert (stats["labels"], stats["errors"]) == (most - 48, {"BAD_SAMPLE": refused})
+        client.learn([(["a", "x"], "mine"), (["b", "x"], "yours")] * 50)
+        assert client.predict([["a"], ["b"]]).tolist() == ["mine", "yours"]
+        client.drop_label("one-off 3")
+        with pytest.raises(RequestRefused, match="max_labels"):  # dropped ones count too
+            client.learn([(["x"], f"late {i}") for i in range(49)])
+        client.learn([(["x"], f"late {i}") for i in range(48)])
+        digest = OnlineSVM.load(client.snapshot()["path"]).snapshot().digest()
+    with on_a_thread(tmp_path, limits=limits) as endpoint, Client(endpoint) as client:
+        assert client.stats()["labels"] == most - 1
+        assert OnlineSVM.load(client.snapshot()["path"]).snapshot().digest() == digest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from onlinesvm import OnlineSVM
 from onlinesvm.service.errors import NotDurable
 from onlinesvm.service.protocol import Request, RequestError, encode_request
 from onlinesvm.service.server.plan import Fatal, Plan
+from onlinesvm.service.server.slices import finish
 from tests.daemons import digest_of
 from tests.logs import (
     ENOSPC,
@@ -62,10 +64,10 @@ def test_turns_and_parts_do_not_change_what_is_learned(
         leader = found.service.leader
         for turn in turns:
             requests = [learn(batch) for batch in turn]
-            plans = leader.plan(requests)
+            plans = finish(leader.plan(requests))
             for plan, batch in zip(plans, turn, strict=True):
                 assert isinstance(plan, Plan)
-                learned = plan.carry_out()
+                learned = finish(plan.carry_out())
                 margins = expected.learn(batch)
                 assert learned.margins is not None
                 assert learned.margins.tobytes() == margins.tobytes()
@@ -84,21 +86,21 @@ def test_plans_come_in_the_order_of_the_requests() -> None:
             learn([(["b"], 1)], model="other"),
             learn([(["c"], -1)]),
         ]
-        first, ping, broken, other, last = found.service.leader.plan(requests)
+        first, ping, broken, other, last = finish(found.service.leader.plan(requests))
         assert ping is None
         assert isinstance(broken, ValueError)
         assert isinstance(other, RequestError)
         assert other.code == "NO_MODEL"
         for plan in (first, last):
             assert isinstance(plan, Plan)
-            plan.carry_out()
+            finish(plan.carry_out())
         assert found.model.position == 2
 
 
 def test_a_plan_changes_no_model() -> None:
     with scratch() as folder, bench(folder, **SGD) as found:
         before = digest_of(found.model)
-        found.service.leader.plan([learn([(["a"], 1)]), numbered(1, [(["b"], 1)])])
+        finish(found.service.leader.plan([learn([(["a"], 1)]), numbered(1, [(["b"], 1)])]))
         assert digest_of(found.model) == before
 
 
@@ -106,7 +108,7 @@ def test_a_planned_turn_is_in_the_log_though_it_was_never_applied() -> None:
     batch: Batch = [(["a"], 1), (["b"], -1)]
     with scratch() as folder:
         with bench(folder, **SGD) as found:
-            found.service.leader.plan([learn(batch)])
+            finish(found.service.leader.plan([learn(batch)]))
         with bench(folder) as found:
             assert digest_of(found.model) == digest_after([batch], **SGD)
 
@@ -114,19 +116,19 @@ def test_a_planned_turn_is_in_the_log_though_it_was_never_applied() -> None:
 def test_a_request_that_repeats_another_of_its_turn_is_applied_once() -> None:
     with scratch() as folder, bench(folder, **SGD) as found:
         requests = [numbered(1, [(["a"], 1)]), numbered(1, [(["a"], 1)])]
-        first, second = found.service.leader.plan(requests)
+        first, second = finish(found.service.leader.plan(requests))
         assert isinstance(first, Plan)
         assert isinstance(second, Plan)
         assert (first.is_duplicate, second.is_duplicate) == (False, True)
         assert second.first is first
-        assert first.carry_out().margins is not None
-        repeated = second.carry_out()
+        assert finish(first.carry_out()).margins is not None
+        repeated = finish(second.carry_out())
         assert repeated == (1, 1, None)
-        (third,) = found.service.leader.plan([requests[1]])
+        (third,) = finish(found.service.leader.plan([requests[1]]))
         assert isinstance(third, Plan)
         assert third.is_duplicate
         assert third.first is None
-        assert third.carry_out() == (1, 1, None)
+        assert finish(third.carry_out()) == (1, 1, None)
 
 
 def test_a_refused_request_refuses_those_that_repeat_it_and_leaves_the_model() -> None:
@@ -136,18 +138,18 @@ def test_a_refused_request_refuses_those_that_repeat_it_and_leaves_the_model() -
         before = digest_of(found.model)
         requests = [numbered(1, [(["a"], 1)]), numbered(1, [(["a"], 1)]), learn([(["b"], 1)])]
         disk.broken = {"write": ENOSPC}
-        plans = found.service.leader.plan(requests)
+        plans = finish(found.service.leader.plan(requests))
         for plan in plans:
             assert isinstance(plan, Plan)
             with pytest.raises(NotDurable, match="No space left"):
-                plan.carry_out()
+                finish(plan.carry_out())
         assert digest_of(found.model) == before
         assert found.service.health.error is not None
         disk.broken = {}
-        (plan,) = found.service.leader.plan(requests[:1])
+        (plan,) = finish(found.service.leader.plan(requests[:1]))
         assert isinstance(plan, Plan)
         assert not plan.is_duplicate  # the number was not used up
-        assert plan.carry_out().samples == 1
+        assert finish(plan.carry_out()).samples == 1
         assert found.service.health.error is None
 
 
@@ -155,23 +157,23 @@ def test_without_memory_all_that_follows_in_the_turn_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Nothing of it is in the log either."""
-    reserve = OnlineSVM.reserve
+    reserving = OnlineSVM.reserving
 
-    def limited(model: OnlineSVM, batches: Any) -> None:
+    def limited(model: OnlineSVM, batches: Any) -> Iterator[None]:
         if len(batches) > 1:
             raise MemoryError
-        reserve(model, batches)
+        return reserving(model, batches)
 
     with scratch() as folder:
         with bench(folder, part_bytes=1, **SGD) as found:
-            monkeypatch.setattr(OnlineSVM, "reserve", limited)
+            monkeypatch.setattr(OnlineSVM, "reserving", limited)
             requests = [learn([([name], 1)]) for name in "abc"]
-            plans = found.service.leader.plan(requests)
+            plans = finish(found.service.leader.plan(requests))
             refused = []
             for request, plan in zip(requests, plans, strict=True):
                 assert isinstance(plan, Plan)
                 try:
-                    plan.carry_out()
+                    finish(plan.carry_out())
                 except MemoryError:
                     refused.append(request)
             assert refused == requests[1:]
@@ -189,11 +191,11 @@ def test_a_request_that_is_in_the_log_and_cannot_be_applied_is_fatal(
 
     with scratch() as folder, bench(folder, **SGD) as found:
         request = learn([(["a"], 1)])
-        (plan,) = found.service.leader.plan([request])
+        (plan,) = finish(found.service.leader.plan([request]))
         assert isinstance(plan, Plan)
         monkeypatch.setattr(OnlineSVM, "learn_batch", broken)
         with pytest.raises(Fatal, match="could not be applied"):
-            plan.carry_out()
+            finish(plan.carry_out())
         monkeypatch.undo()
 
 
@@ -210,5 +212,5 @@ def test_numbers_follow_one_another_within_a_turn(
     sequences: list[int], codes: list[str | None]
 ) -> None:
     with scratch() as folder, bench(folder, **SGD) as found:
-        plans = found.service.leader.plan([numbered(n, [(["a"], 1)]) for n in sequences])
+        plans = finish(found.service.leader.plan([numbered(n, [(["a"], 1)]) for n in sequences]))
         assert [plan.code if isinstance(plan, RequestError) else None for plan in plans] == codes

@@ -16,6 +16,7 @@ from onlinesvm.service.server.answer import Answer
 from onlinesvm.service.server.loading import WAIT_S, Loading, Progress
 from onlinesvm.service.server.plan import Fatal, Planned
 from onlinesvm.service.server.service import Service
+from onlinesvm.service.server.slices import Slices, finish
 from tests.daemons import DEADLINE_S, eventually
 
 
@@ -29,11 +30,19 @@ class Echo:
         self.later: Future[Reply] = Future()
         self.is_stopped = False
 
-    def plan(self, requests: Sequence[Request]) -> Sequence[Planned]:
+    def read(self, request: Request) -> Slices[Answer]:
+        return self.handle(request, None)
+
+    def plan(self, requests: Sequence[Request]) -> Slices[Sequence[Planned]]:
+        yield from ()
         self.turns.append(len(requests))
         return [None] * len(requests)
 
-    def handle(self, request: Request, plan: Planned) -> Answer:
+    def waited(self) -> Slices[None]:
+        yield from ()
+
+    def handle(self, request: Request, plan: Planned) -> Slices[Answer]:
+        yield from ()
         if request.op == "stats":
             raise RequestError("INTERNAL", "no luck", None, request.id)
         if request.op == "resume":
@@ -69,7 +78,7 @@ class Load:
         eventually(lambda: self.loading.is_done, "the end of loading")
 
     def ask(self, op: str, id: int = 0, body: bytes = b"") -> Future[Reply]:
-        answer = self.loading.handle(Request(op, id, body), None)
+        answer = finish(self.loading.handle(Request(op, id, body), None))
         assert isinstance(answer, Future)
         return answer
 
@@ -88,7 +97,7 @@ def busy(ask: Callable[[], object]) -> RequestError:
 
 def test_ping_is_answered_with_the_share_replayed(load: Load) -> None:
     def shared() -> bool:
-        reply = load.loading.handle(Request("ping", 1, b""), None)
+        reply = finish(load.loading.handle(Request("ping", 1, b""), None))
         assert isinstance(reply, Reply)
         assert reply.keys["mode"] == "loading"
         return bool(reply.keys["replayed"] == 0.3)

@@ -34,7 +34,7 @@ def test_a_change_is_logged_once(
             learn("the log cannot be written: No space left on device")
         disk.broken = {}
         with monkeypatch.context() as patch:
-            patch.setattr(OnlineSVM, "reserve", no_memory)
+            patch.setattr(OnlineSVM, "reserving", no_memory)
             for _ in range(2):
                 learn("out of memory")
         for _ in range(2):

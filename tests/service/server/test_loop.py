@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import re
 import resource
@@ -24,7 +25,7 @@ from onlinesvm.errors import LimitError
 from onlinesvm.service import Client
 from onlinesvm.service.config import ServeConfig
 from onlinesvm.service.errors import DaemonLost, RequestRefused
-from onlinesvm.service.protocol import CODES, OPERATIONS
+from onlinesvm.service.protocol import CODES, OPERATIONS, RequestError
 from onlinesvm.service.server.daemon import load_leader
 from tests.daemons import (
     DEADLINE_S,
@@ -563,6 +564,66 @@ def test_a_client_that_does_not_read_delays_no_other(tmp_path: Path) -> None:
         assert sent == len(answered) + stats["dropped_requests"]
         assert stats["position"] == 1
         assert daemon.stop() == 0
+
+
+def test_large_replies_that_nobody_reads_are_bounded(tmp_path: Path) -> None:
+    """Each answer has 4 MB: 100 requests for 400 MB of them."""
+    body = msgpack.packb([[b"%04d" % i + b"x" * 4000 for i in range(1000)]])
+    asked = 100
+    with (
+        serve(tmp_path / "state", rule="sgd") as daemon,
+        daemon.client() as client,
+        raw(daemon.endpoint, rcvhwm=1, rcvbuf=4096) as glutton,
+    ):
+        client.learn([(["a"], 1)])
+        client.features([["a"]])
+        before = client.stats()["memory_bytes"]
+        for i in range(asked):
+            send(glutton, msgpack.packb({"v": 1, "op": "explain", "id": i}), body)
+        eventually(lambda: client.stats()["errors"].get("BUSY", 0) > asked // 2, "refusals")
+        eventually(lambda: client.stats()["requests"]["explain"] == asked, "all requests")
+        assert client.stats()["memory_bytes"] - before < 150 * 2**20
+        # Reading makes room; nothing was lost silently.
+        served = 0
+        for i in range(asked):
+            header, explained = receive(glutton)
+            assert header["id"] == i
+            if header["ok"]:
+                served += 1
+                assert len(explained[0]["features"]) == 1000
+            else:
+                assert header["error"]["code"] == "BUSY"
+                assert header["error"]["retry_after_s"] == 1.0
+        assert 4 <= served < asked // 2
+        send(glutton, msgpack.packb({"v": 1, "op": "explain", "id": "again"}), body)
+        assert receive(glutton)[0]["ok"]
+        assert client.stats()["dropped_requests"] == 0
+
+
+def test_a_refused_request_leaves_no_cycle(tmp_path: Path) -> None:
+    """Its message would stay in memory until the garbage collector runs."""
+    with on_a_thread(tmp_path) as endpoint, raw(endpoint) as dealer:
+        ask(dealer, "ping", None)
+        gc.collect()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            for op, body in (("nothing", None), ("predict", 5), ("learn", [5]), ("explain", 5)):
+                assert not ask(dealer, op, body)[0]["ok"]
+            gc.collect()
+            found = [each for each in gc.garbage if isinstance(each, RequestError)]
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+    assert not found
+
+
+def test_ten_thousand_frames_are_one_refused_message(running: Running) -> None:
+    with raw(running.endpoint) as dealer, undisturbed(running):
+        send(dealer, *[b"x"] * 10_000, msgpack.packb({"v": 1, "op": "ping"}))
+        header, _ = receive(dealer)
+        assert (header["ok"], header["error"]["code"]) == (False, "BAD_REQUEST")
+        assert ask(dealer, "ping", None)[0]["ok"]
+        assert not dealer.poll(50)
 
 
 # Snapshots, ends and starts.

@@ -49,7 +49,7 @@ def done(found: Bench, answer: Any) -> Any:
         return answer
 
     def is_done() -> bool:
-        found.service.tick(0.0)
+        found.tick(0.0)
         return answer.done()
 
     eventually(is_done, "an answer")
@@ -274,7 +274,7 @@ def test_the_models_used_furthest_back_leave_first(tmp_path: Path) -> None:
         memory.max_bytes = memory.bytes * 2 // 5 + 1  # two of five
 
         def is_within() -> bool:
-            found.service.tick(0.0)
+            found.tick(0.0)
             return memory.bytes <= memory.max_bytes  # type: ignore[operator]
 
         eventually(is_within, "room")
@@ -316,7 +316,7 @@ def test_a_model_that_is_not_changed_keeps_no_log(tmp_path: Path) -> None:
             found.snapshot()
 
         def is_short() -> bool:
-            found.service.tick(0.0)
+            found.tick(0.0)
             return len(segments_of(tmp_path)) <= 2
 
         eventually(is_short, "the end of the old segments")
@@ -458,7 +458,7 @@ def damaged(folder: Path) -> Batch:
         found.snapshot()
 
         def is_short() -> bool:
-            found.service.tick(0.0)
+            found.tick(0.0)
             return len(segments_of(folder)) <= 1
 
         eventually(is_short, "the end of the old segments")
@@ -497,7 +497,7 @@ def test_one_model_is_repaired_alone(tmp_path: Path) -> None:
             found.snapshot()
 
         def is_short() -> bool:
-            found.service.tick(0.0)
+            found.tick(0.0)
             return segments_of(tmp_path)[0][0] > 5
 
         eventually(is_short, "the end of the old segments")
@@ -563,5 +563,5 @@ def test_a_model_that_is_in_memory_is_not_replaced_by_one_that_was_loaded(tmp_pa
             learn(found, "spam", batch)
         late.result(20)
         loader._asked[stored.id] = stored, late
-        found.service.tick(0.0)
+        found.tick(0.0)
         assert digest(found, "spam") == digest_after_all(batches, **SGD)

@@ -19,6 +19,7 @@ from onlinesvm.service.errors import RequestRefused
 from onlinesvm.service.protocol import Reply, Request, RequestError
 from onlinesvm.service.server.counters import Counters
 from onlinesvm.service.server.service import Reading
+from onlinesvm.service.server.slices import finish
 from tests.daemons import (
     HeldLook,
     ask,
@@ -60,10 +61,11 @@ def reading(folder: Path) -> Reading:
 
 def reload(service: Reading) -> dict[str, Any]:
     """The keys of the answer to a reload request, as the loop gets it."""
-    answer = service.handle(Request("reload", None, b""), None)
+    answer = finish(service.handle(Request("reload", None, b""), None))
     assert isinstance(answer, Future)
     eventually(answer.done, "an answer")
     service.tick(0)
+    finish(service.waited())
     keys: dict[str, Any] = answer.result().keys
     return keys
 
@@ -134,7 +136,9 @@ def test_weights_are_fixed_once_a_load(
         grow(model, tmp_path)
         assert reload(service)["reloaded"]
         for features in (["f1", "all"], {"f2": 2.0}, []):
-            answer = service.handle(Request("predict", None, msgpack.packb([features])), None)
+            answer = finish(
+                service.handle(Request("predict", None, msgpack.packb([features])), None)
+            )
             assert isinstance(answer, Reply)
             assert msgpack.unpackb(answer.body) == [model.decision_function_one(features)]
     assert fixed == [3, 6]  # the model here was not asked enough to have one
@@ -341,7 +345,7 @@ def test_it_starts_with_the_newest_that_is_whole(tmp_path: Path, model: OnlineSV
     damaged.write_bytes(b"")
     service = reading(tmp_path)
     assert digest_of(served(service)) == digest_of(model)
-    stats = service.handle(Request("stats", None, b""), None)
+    stats = finish(service.handle(Request("stats", None, b""), None))
     assert isinstance(stats, Reply)
     assert stats.keys["reload_error"].startswith(str(damaged))
     service.stop()

@@ -13,6 +13,7 @@ from onlinesvm import Limits, OnlineSVM
 from onlinesvm.service.protocol import Request, RequestError
 from onlinesvm.service.server.counters import Counters
 from onlinesvm.service.server.service import Reading
+from onlinesvm.service.server.slices import finish
 from onlinesvm.service.storage.snapshots import model_folder, snapshot_name
 from tests.daemons import eventually
 
@@ -35,14 +36,15 @@ def reading(folder: Path, **options: Any) -> Reading:
 def answer(service: Reading, op: str, model: str = "default", **keys: Any) -> Any:
     """The reply, or the error's code."""
     request = Request(op, 7, BODY if op == "predict" else b"", model=model, **keys)
-    (plan,) = service.plan([request])
+    (plan,) = finish(service.plan([request]))
     try:
-        found = service.handle(request, plan)
+        found = finish(service.handle(request, plan))
         if not isinstance(found, Future):
             return found
 
         def is_done() -> bool:
             service.tick(0.0)
+            finish(service.waited())
             return found.done()
 
         eventually(is_done, "an answer")
@@ -98,5 +100,6 @@ def test_a_reader_holds_to_its_memory(tmp_path: Path) -> None:
     for name in "abcdabcd":
         assert answer(service, "predict", name).keys["position"] == 7
         service.tick(0.0)
+        finish(service.waited())
         assert len(list(service.handlers._registry)) <= 2
     service.stop()

@@ -8,7 +8,16 @@ from collections.abc import Iterator
 import zmq
 
 from onlinesvm import Limits
-from onlinesvm.service.server.router import TURN_BYTES, TURN_MESSAGES, Frames, Router, Sender
+from onlinesvm.service.server.router import (
+    MOST_FRAMES,
+    TURN_BYTES,
+    TURN_DROPS,
+    TURN_MESSAGES,
+    Frames,
+    Router,
+    Sender,
+)
+from onlinesvm.service.server.unsent import UNSENT_BYTES
 from tests.daemons import ANY_PORT, DEADLINE_S, eventually, raw, send
 
 
@@ -136,3 +145,78 @@ def test_dropped_requests_do_not_hold_up_a_turn() -> None:
             return router.dropped_requests == unheard
 
         eventually(all_dropped, "all to be dropped")
+
+
+def test_a_client_is_full_until_it_reads() -> None:
+    size = 2**20
+    with (
+        bound() as router,
+        raw(router.endpoint, rcvhwm=1, rcvbuf=4096) as glutton,
+        raw(router.endpoint) as other,
+    ):
+        sender, neighbour = sender_of(router, glutton), sender_of(router, other)
+        assert not router.is_full(sender)
+        count = 0
+        while not router.is_full(sender):
+            router.send(sender, [b"%d" % count, bytes(size)])
+            count += 1
+        # A few are in the buffers of the system and of the client.
+        assert UNSENT_BYTES // size <= count <= UNSENT_BYTES // size + 16
+        assert not router.is_full(neighbour)
+        assert not router.keeps
+        for i in range(count):
+            assert glutton.poll(DEADLINE_S * 1000)
+            assert glutton.recv_multipart() == [b"%d" % i, bytes(size)]
+        eventually(lambda: not router.is_full(sender), "room")
+
+
+def test_kept_replies_count_for_a_full_client() -> None:
+    with bound() as router, raw(router.endpoint, rcvhwm=1, rcvbuf=4096) as glutton:
+        sender = sender_of(router, glutton)
+        small = [b"", bytes(10_000)]
+        while not router.keeps:
+            router.send(sender, small)
+        assert not router.is_full(sender)
+        for _ in range(UNSENT_BYTES // 10_000 + 1):
+            router.send(sender, small)
+        assert router.is_full(sender)
+
+
+def test_a_client_that_left_is_not_full() -> None:
+    with bound() as router:
+        with raw(router.endpoint, rcvhwm=1, rcvbuf=4096) as glutton:
+            sender = sender_of(router, glutton)
+            while not router.is_full(sender):
+                router.send(sender, [b"", bytes(2**20)])
+        eventually(lambda: not router.is_full(sender), "the end of its connection")
+
+
+def test_frames_that_no_request_has_are_dropped() -> None:
+    excess = 3 * TURN_DROPS
+    with bound() as router, raw(router.endpoint) as peer, raw(router.endpoint) as other:
+        neighbour = sender_of(router, other)
+        send(peer, *[b"x"] * (MOST_FRAMES + excess))
+        send(peer, b"next")
+        [(sender, frames)] = next_turn(router)
+        assert frames == [b"x"] * MOST_FRAMES + [b""]
+        router.send(sender, [b"too many"])  # between two turns that drop
+        turns, found = 0, []
+        while not found:
+            turns += 1
+            found = router.turn(0.0)
+        assert turns >= 2
+        assert [frames for _, frames in found] == [[b"next"]]
+        assert peer.recv_multipart() == [b"too many"]
+        router.send(neighbour, [b"for you"])
+        assert other.poll(DEADLINE_S * 1000)
+
+
+def test_a_message_of_as_many_frames_as_a_request_can_have_is_whole() -> None:
+    with bound() as router, raw(router.endpoint) as peer:
+        for extra in (0, 1, 2):
+            sent = [b"%d" % i for i in range(MOST_FRAMES + extra)]
+            send(peer, *sent)
+            [(_, frames)] = next_turn(router)
+            assert frames == (sent if not extra else [*sent[:MOST_FRAMES], b""])
+        send(peer, b"next")
+        assert [frames for _, frames in next_turn(router)] == [[b"next"]]

@@ -8,35 +8,76 @@ from __future__ import annotations
 import os
 import random
 import shutil
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from onlinesvm import OnlineSVM
+from onlinesvm.data.objects import Worse
 from onlinesvm.service.errors import LogError, StateError
 from tests.daemons import digest_of
-from tests.logs import Batch, bench, digest_after, recovered, scratch
+from tests.logs import WIDE, Batch, Bench, bench, body_of, recovered, scratch
 
 MUTATIONS = int(os.environ.get("MUTATIONS", "300"))
 SEED = int(os.environ.get("MUTATIONS_SEED", "1"))
 
 
-def batches(n: int, start: int = 0) -> list[Batch]:
-    return [[([f"f{i % 3}", f"n{i}"], 1 if i % 2 else -1)] for i in range(start, n)]
-
-
+CONFIGS: dict[str, dict[str, Any]] = {
+    "binary": {"rule": "sgd"}, "multiclass": {"task": "multiclass"},
+    "multilabel": {"task": "multilabel"}, "ranking": {"task": "ranking"},
+}  # fmt: skip
 TOTAL = 16
-PREFIXES = {digest_after(batches(n), rule="sgd"): n for n in range(TOTAL + 1)}
+DROPPED = 7  # of many classes, the label 0 is dropped before this sample
 
 
-def made(folder: Path) -> None:
-    """Two snapshots, four lives, sixteen samples, some requests without any."""
+def sample(task: str, i: int) -> Any:
+    features = [f"f{i % 3}", f"n{i}"]
+    if task == "ranking":
+        return features, Worse([f"f{(i + 1) % 3}"])
+    if task == "multilabel":
+        return features, [f"L{k}" for k in range(3) if i >> k & 1]
+    return features, f"L{i % 5}" if task == "multiclass" else 1 if i % 2 else -1
+
+
+def batches(task: str, n: int, start: int = 0) -> list[Batch]:
+    return [[sample(task, i)] for i in range(start, n)]
+
+
+@cache
+def prefixes(task: str) -> dict[str, int]:
+    """How many samples were learned, by the digest of a state that was acknowledged."""
+    model = OnlineSVM(limits=WIDE, **CONFIGS[task])
+    found = {digest_of(model): 0}
+    for i in range(TOTAL + 1):
+        if i == DROPPED and model.is_multiclass:
+            model.drop_label("L0")
+            found[digest_of(model)] = i
+        if i == TOTAL:
+            return found
+        model.learn_batch(model.decode(body_of([sample(task, i)]), labelled=True))
+        found[digest_of(model)] = i + 1
+
+
+def made(folder: Path, task: str) -> None:
+    """Two snapshots, four lives, sixteen samples, some requests without any, a dropped label."""
     for life in range(4):
-        with bench(folder, rule="sgd") as found:
-            found.learn(*batches(4 * life + 2, 4 * life))
+        with bench(folder, **CONFIGS[task]) as found:
+            found.learn(*batches(task, 4 * life + 2, 4 * life))
             found.numbered("p", life + 1, [])
             if life in (1, 2):
                 found.snapshot()
-            found.learn(*batches(4 * life + 4, 4 * life + 2))
+            for i in range(4 * life + 2, 4 * life + 4):
+                if i == DROPPED:
+                    drop(found)
+                found.learn(*batches(task, i + 1, i))
+
+
+def drop(found: Bench) -> None:
+    if found.model.is_multiclass:
+        (reply,) = found.turn(("drop_label", None, {"label": "L0"}, b"peer"))
+        assert reply["position"] == DROPPED
 
 
 def mutate(folder: Path, chance: random.Random) -> str:
@@ -75,23 +116,24 @@ def mutate(folder: Path, chance: random.Random) -> str:
 
 
 @pytest.mark.timeout(60 + MUTATIONS)
-def test_a_damaged_folder_starts_with_a_prefix_or_is_refused() -> None:
+@pytest.mark.parametrize("task", CONFIGS)
+def test_a_damaged_folder_starts_with_a_prefix_or_is_refused(task: str) -> None:
     chance = random.Random(SEED)
     outcomes: dict[str, int] = {}
     with scratch() as top:
-        made(top / "whole")
-        for number in range(MUTATIONS):
+        made(top / "whole", task)
+        for number in range(MUTATIONS // (1 if task == "binary" else 3)):
             folder = shutil.copytree(top / "whole", top / "damaged")
             how = [mutate(folder, chance) for _ in range(chance.choice([1, 1, 1, 2]))]
             try:
-                outcome = start(folder)
+                outcome = start(folder, task)
                 if outcome == "refused":
                     try:
                         recovered(folder)
                     except StateError:
                         outcome = "no whole snapshot"
                     else:
-                        assert start(folder) == "started", "recovered, and still refused"
+                        assert start(folder, task) == "started", "recovered, and still refused"
             except Exception as error:
                 raise AssertionError(f"number {number}: {how}: {error!r}") from error
             outcomes[outcome] = outcomes.get(outcome, 0) + 1
@@ -99,17 +141,17 @@ def test_a_damaged_folder_starts_with_a_prefix_or_is_refused() -> None:
     assert {"started", "refused"} <= set(outcomes)
 
 
-def start(folder: Path) -> str:
+def start(folder: Path, task: str) -> str:
     """Start a folder twice, and learn: the same state both times, one that was acknowledged."""
     try:
         with bench(folder) as found:
             digest = digest_of(found.model)
-            known = PREFIXES[digest]
+            known = prefixes(task)[digest]
     except (LogError, StateError):
         return "refused"
     with bench(folder) as found:
         assert digest_of(found.model) == digest, "another state at the second start"
-        found.learn(*batches(known + 1, known))
+        found.learn(*batches(task, known + 1, known))
         digest = digest_of(found.model)
     with bench(folder) as found:
         assert digest_of(found.model) == digest, "an acknowledged sample was lost"

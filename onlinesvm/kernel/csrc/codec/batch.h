@@ -39,6 +39,7 @@ typedef struct {
     mark *marks; /* in the order of the features, where categories are crossed */
     size_t mark_count, marks_room;
     size_t cut;  /* texts that were longer than a text may be */
+    size_t texts; /* samples that are one text and nothing else: no name is twice in such a one */
     size_t made; /* features that records made, and for long names as many more */
     size_t name_bytes; /* of all names */
     size_t longest;    /* features that the longest sample has */
@@ -70,13 +71,31 @@ static inline const uint8_t *batch_name(const batch *b, const feature *f)
     return in[f->length >> 31] + f->offset;
 }
 
-/* Before the first feature of an input of `size` bytes, a name and what is beside it being 16: a
- * buffer that was used before, if there is one. */
-static void batch_expect(batch *b, size_t size)
+#define EXPECTED_BYTES 16 /* of an input for a feature: its name and what is beside that */
+
+static double batch_density; /* features for a byte of the last input; under the interpreter's lock */
+
+/* Before the first feature of an input of `size` bytes: room for as many as will come if it is as the
+ * last one was, but beyond what names take at most `most`; in a buffer that was used before, if there
+ * is one. Growing step by step would copy them, and clear pages for each step. */
+static void batch_expect(batch *b, size_t size, size_t most)
 {
-    size_t bytes = 0;
-    b->features = spare_take((size / 16 + 16) * sizeof *b->features, &bytes);
+    const size_t names = size / EXPECTED_BYTES;
+    const double like = 1.125 * batch_density * (double)size;
+    size_t wanted = like < (double)most ? (size_t)like : most, bytes;
+    wanted = ((wanted > names ? wanted : names) + 16) * sizeof *b->features;
+    bytes = wanted;
+    b->features = spare_take(wanted, &bytes);
+    if (!b->features && !(b->features = malloc(wanted)))
+        bytes = 0; /* batch_reserve will tell */
     b->room = bytes / sizeof *b->features;
+}
+
+/* After the last feature of an input of `size` bytes. */
+static void batch_ended(const batch *b, size_t size)
+{
+    if (size)
+        batch_density = (double)b->count / (double)size;
 }
 
 /* Room for `more` further features, as 0 or 1. */
@@ -112,19 +131,60 @@ static int batch_mark(batch *b, size_t feature, size_t field, size_t other_at, s
     return 1;
 }
 
+/* The first mark of a feature from `from` on. */
+static size_t marks_from(const batch *b, size_t from)
+{
+    size_t low = 0, high = b->mark_count;
+    while (low < high) {
+        const size_t middle = (low + high) / 2;
+        if (b->marks[middle].feature < from)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* The marks of the features `start` .. `end` of a batch to its part of these. 0 without memory. */
+static int batch_copy_marks(batch *b, const batch *all, size_t start, size_t end)
+{
+    size_t k = marks_from(all, start);
+    for (; k < all->mark_count && all->marks[k].feature < end; k++) {
+        const mark *m = &all->marks[k];
+        if (!batch_mark(b, m->feature - start, m->field, m->other_at, m->other))
+            return 0;
+    }
+    return 1;
+}
+
+/* The digits of a number: of its bits, by log10(2) = 1233 / 4096, and one more where it is no
+ * smaller than that power of ten. */
+static inline uint32_t digits_of(uint64_t magnitude)
+{
+    static const uint64_t powers[] = {
+        1ull, 10ull, 100ull, 1000ull, 10000ull, 100000ull, 1000000ull, 10000000ull, 100000000ull,
+        1000000000ull, 10000000000ull, 100000000000ull, 1000000000000ull, 10000000000000ull,
+        100000000000000ull, 1000000000000000ull, 10000000000000000ull, 100000000000000000ull,
+        1000000000000000000ull, 10000000000000000000ull};
+    const uint32_t least = (uint32_t)(64 - __builtin_clzll(magnitude | 1)) * 1233 >> 12;
+    return least + (magnitude >= powers[least] || !magnitude);
+}
+
 /* The decimal form of ±magnitude at `out`, of DIGITS_MOST bytes; its length. */
 static uint32_t decimal(uint8_t *out, uint64_t magnitude, int negative)
 {
-    uint8_t reversed[DIGITS_MOST];
-    uint32_t n = 0, i;
-    do
-        reversed[n++] = (uint8_t)('0' + magnitude % 10);
-    while (magnitude /= 10);
+    const uint32_t length = digits_of(magnitude) + (negative != 0);
+    uint8_t *at = out + length;
+    uint32_t low;
     if (negative)
-        reversed[n++] = '-';
-    for (i = 0; i < n; i++)
-        out[i] = reversed[n - 1 - i];
-    return n;
+        out[0] = '-';
+    for (; magnitude >> 32; magnitude /= 10)
+        *--at = (uint8_t)('0' + magnitude % 10);
+    low = (uint32_t)magnitude; /* divided faster */
+    do
+        *--at = (uint8_t)('0' + low % 10);
+    while (low /= 10);
+    return length;
 }
 
 /* Room for `bytes` further bytes at the side, as 0 or 1: offsets have 32 bits. There is a side

@@ -10,7 +10,7 @@
 #include "constants.h"
 #include "memory/hash.h"
 
-enum { DECODED = 0, FAULTY = 1, NO_MEMORY = 2, FULL = 3 };
+enum { DECODED = 0, FAULTY = 1, NO_MEMORY = 2, FULL = 3, PAUSED = 4 };
 
 typedef struct {
     const uint8_t *at;
@@ -32,6 +32,7 @@ typedef struct {
     int checks;       /* the samples are only checked: their features are dropped */
     int reads_maps; /* maps of numbers are records, too */
     int pairs; /* samples are pairs of items, better and worse */
+    size_t most_read; /* samples and features in one call: PAUSED after about so many */
 } decode_limits;
 
 static inline size_t remaining(const reader *r) { return (size_t)(r->end - r->at); }
@@ -356,6 +357,7 @@ static __attribute__((noinline)) int read_pair(batch *b, reader *r, const decode
         b->features[j].value = -b->features[j].value;
     if (b->count - start > b->longest)
         b->longest = b->count - start;
+    b->texts = 0; /* both items may have a name */
     return read_given_importance(r, limits, parts == 3, b->importances + i);
 }
 
@@ -375,10 +377,11 @@ static int decode_head(const uint8_t *body, size_t size, const decode_limits *li
 
 /* The samples of a body into `b`, from b->good on, of `samples` for which its columns have room; `r`
  * stands before them. Pairs to learn where the limits say so, samples to learn where b->label_ids is
- * set, else to predict. FULL before the end of the samples: b->good of them are there. */
+ * set, else to predict. FULL or PAUSED before the end of the samples: b->good of them are there. */
 static int decode_body(batch *b, reader *r, size_t samples, const decode_limits *limits)
 {
     const size_t count = b->count, side_used = b->side_used, name_bytes = b->name_bytes;
+    const size_t read = b->good + b->count + b->made; /* what records make counts twice */
     size_t i;
     b->samples = samples;
     if (!b->good)
@@ -402,6 +405,8 @@ static int decode_body(batch *b, reader *r, size_t samples, const decode_limits 
         b->good = i + 1;
         if (UNLIKELY(b->made > limits->most_made) && !limits->checks && i + 1 < samples)
             return FULL;
+        if (UNLIKELY(b->good + b->count + b->made - read >= limits->most_read) && i + 1 < samples)
+            return PAUSED;
     }
     return r->at == r->end ? DECODED : FAULTY;
 }

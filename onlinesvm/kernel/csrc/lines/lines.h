@@ -26,6 +26,7 @@ typedef struct {
     size_t features, name_bytes; /* the limits of a sample */
     double value, importance;    /* larger ones, in magnitude, are refused or clipped: ODD */
     int fields; /* VW: a named namespace may be a text, ODD */
+    int only_labels; /* the features are passed over, whatever they are */
     /* A batch that holds so much takes no further sample. */
     size_t batch_samples, batch_features, batch_name_bytes;
 } line_rules;
@@ -142,6 +143,15 @@ static inline void add_feature(batch *b, const uint8_t *name, size_t offset, uin
     }
 }
 
+/* Pass over the rest of a line, from p on; `other` as for the scan. */
+static int pass_over(lines *l, const uint8_t *p, uint8_t other)
+{
+    l->at = (const uint8_t *)memchr(p, '\n', (size_t)(l->end - p)) + 1;
+    if (l->at < l->end)
+        scan_from(&l->scan, l->at, other);
+    return LINE_READ;
+}
+
 /* label id:value id:value ...  # comment      (qid:N is passed over) */
 static inline __attribute__((always_inline)) int svmlight_line(lines *l, batch *b)
 {
@@ -165,6 +175,8 @@ static inline __attribute__((always_inline)) int svmlight_line(lines *l, batch *
                         return ODD;
                     l->label = -1;
                     labelled = 1;
+                    if (UNLIKELY(rules->only_labels))
+                        return pass_over(l, d, '#');
                 }
                 if (UNLIKELY(*d == ':' || e == p || (size_t)(e - p) > rules->name_bytes
                              || features == rules->features))
@@ -180,6 +192,8 @@ static inline __attribute__((always_inline)) int svmlight_line(lines *l, batch *
             if (labelled || !read_label_text(l, p, d))
                 return ODD;
             labelled = 1;
+            if (UNLIKELY(rules->only_labels))
+                return pass_over(l, d, '#');
         }
         if (*d == '\n')
             break;
@@ -253,6 +267,8 @@ static inline __attribute__((always_inline)) int vw_line(lines *l, batch *b)
     const int head = vw_head(l, &d);
     if (UNLIKELY(head != LINE_READ))
         return head;
+    if (UNLIKELY(rules->only_labels))
+        return pass_over(l, d, '|');
     section = p = d + 1;
     for (;; p = d + 1) {
         e = d = scan_next(&l->scan, '|');
@@ -373,16 +389,15 @@ static int text_record(lines *l, const uint8_t *p, const uint8_t *end, int forma
 {
     extraction *x = l->records;
     batch *b = l->batch;
-    span text, bare;
+    span text;
     if (end > p && end[-1] == '\r')
         end--;
     while (format == FASTTEXT_LINES && p < end && is_space(*p))
         p++;
-    text.at = bare.at = p;
+    text.at = p;
     text.length = (size_t)(end - p);
-    bare.length = 0;
     extraction_begin(x, b);
-    if (!records_tag(x, b) || record_add_text(x, bare, text) != EXTRACTED)
+    if (!records_tag(x, b) || record_add_bare_text(x, text) != EXTRACTED)
         return LINES_NO_MEMORY;
     records_added(x);
     return LINE_READ;
@@ -405,6 +420,10 @@ static inline __attribute__((always_inline)) int text_line(lines *l, batch *b, i
     }
     if ((format == TEXT_LINES ? text_label : fasttext_label)(l, end, &words) != LINE_READ)
         return ODD;
+    if (UNLIKELY(rules->only_labels)) {
+        l->at = end + 1;
+        return LINE_READ;
+    }
     if (LIKELY(l->records != NULL)) {
         const int what = text_record(l, words, end, format);
         l->at = end + 1;
@@ -431,19 +450,18 @@ static inline __attribute__((always_inline)) int text_line(lines *l, batch *b, i
             if (UNLIKELY(length > rules->name_bytes || b->count - start == limit))
                 return ODD;
             add_feature(b, name, b->side_used, IN_SIDE, length, 1.0);
-            place = seen_place(m, (uint32_t)f->hash);
-            while (m->slots[place].stamp == m->stamp) {
-                const feature *other = b->features + m->slots[place].feature;
+            place = seen_place(m, f->hash);
+            for (; seen_taken(m, place); place = seen_after(m, place)) {
+                const feature *other = b->features + start + seen_number(m, place);
                 if (other->hash == f->hash && other->length == f->length
                     && same_bytes(batch_name(b, other), name, length))
                     break;
-                place = (place + 1) & m->last;
             }
-            if (m->slots[place].stamp == m->stamp) {
+            if (seen_taken(m, place)) {
                 b->count--;
                 b->name_bytes -= length;
             } else {
-                m->slots[place] = (seen_slot){m->stamp, 0, (uint32_t)b->count - 1, 0};
+                seen_put(m, place, 0, b->count - 1 - start);
                 b->side_used += length;
             }
         }

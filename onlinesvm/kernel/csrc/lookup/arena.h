@@ -121,43 +121,21 @@ static const uint8_t *arena_next(const arena *a, arena_walk *walk)
     return e;
 }
 
-/* Where the names that stay are moved to when an arena is pruned: towards its start, in their
- * order.
- * None overtakes those that are yet to be read: a name moves only after it was read. */
-typedef struct {
-    region *at;
-    size_t used;
-    uint64_t bytes;
-} arena_mover;
-
-/* Move the entry `e`, the next in order that stays; where it lies then. */
-static uint8_t *arena_move(arena_mover *mover, const uint8_t *e)
+/* Take the regions that a walk has left from the arena: the caller frees them. */
+static region *arena_leave(arena *a, const arena_walk *walk)
 {
-    const size_t size = ENTRY_HEAD + (size_t)entry_length(e);
-    uint8_t *moved;
-    while (mover->at->size - mover->used < size) {
-        mover->at->used = mover->used;
-        mover->at = mover->at->next;
-        mover->used = 0;
+    region *const left = a->regions;
+    region *r = left;
+    if (!walk->at || r == walk->at)
+        return NULL;
+    while (r->next != walk->at) {
+        a->total -= r->size;
+        r = r->next;
     }
-    moved = mover->at->base + mover->used;
-    memmove(moved, e, size);
-    mover->used += size;
-    mover->bytes += size - ENTRY_HEAD;
-    return moved;
-}
-
-/* After the last one; the regions that are empty now take what comes. */
-static void arena_moved(arena *a, arena_mover *mover)
-{
-    region *r;
-    a->current = mover->at;
-    a->bytes = mover->bytes;
-    if (!mover->at)
-        return;
-    mover->at->used = mover->used;
-    for (r = mover->at->next; r; r = r->next)
-        r->used = 0;
+    a->total -= r->size;
+    a->regions = r->next;
+    r->next = NULL;
+    return left;
 }
 
 #endif

@@ -108,20 +108,6 @@ static int fields_cross(counted_fields *f, const batch *b, const mark *m)
     return !a || other <= CROSS_MOST / a;
 }
 
-/* The first mark of a feature from `from` on. */
-static size_t marks_from(const batch *b, size_t from)
-{
-    size_t low = 0, high = b->mark_count;
-    while (low < high) {
-        const size_t middle = (low + high) / 2;
-        if (b->marks[middle].feature < from)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
 /* Decide about the crosses of the features before `end`, from mark `k` on. */
 static void fields_decide(counted_fields *f, const batch *b, size_t k, size_t end)
 {

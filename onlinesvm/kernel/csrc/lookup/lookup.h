@@ -9,7 +9,6 @@
 #define ONLINESVM_LOOKUP_H
 
 #include "codec/batch.h"
-#include "lookup/column_map.h"
 #include "lookup/fields.h"
 #include "lookup/table.h"
 #include "memory/rows.h"
@@ -23,22 +22,31 @@
  * over leaves it to the next, of whichever lookup: it is large for a small model, and in the cache. */
 typedef struct walk {
     struct walk *next;
-    seen known;   /* by id */
-    seen unknown; /* by hash or by column */
+    seen known;       /* by id; the numbers are places in the sample's row */
+    seen unknown;     /* by hash; the numbers are features of the sample */
+    uint32_t *places; /* in the sample's row, of unknown features */
+    size_t places_room;
 } walk;
 
-#define WALK_MOST_ROOM ((uint32_t)1 << 15) /* of the sets that are left to the next walk */
+#define WALK_MOST_ROOM ((uint32_t)1 << 16) /* of the sets that are left to the next walk */
 
 static walk *walks; /* those that nobody uses; under the interpreter's lock */
 
 typedef struct {
     table table;
     arena arena;
-    uint32_t count; /* names, and so the last id */
+    uint32_t count; /* names */
+    uint32_t last;  /* the last id */
+    /* While a prune is under way: ids 1 .. low were looked at and moved, ids next .. last were not,
+     * and those between are nobody's. */
+    int is_sweeping;
+    uint32_t low, next;
+    arena moved;       /* the names of ids 1 .. low; those of the rest are in `arena`, */
+    arena_walk unread; /* from here on */
+    region *retired;   /* of names that were moved, while there are views */
     size_t reserved; /* the count up to which the table's room was reserved */
     uint64_t refused; /* features that were left out, as the lookup was full */
     walk *walk; /* of the walk under way */
-    column_map columns;
     uint8_t *tags; /* of the names that the last batch entered */
     size_t tags_room, tagged;
     counted_fields *fields; /* NULL before there is a category whose field is crossed */
@@ -50,7 +58,21 @@ static void walk_free(walk *w)
         return;
     seen_clear(&w->known);
     seen_clear(&w->unknown);
+    free(w->places);
     free(w);
+}
+
+/* Room for samples of up to `longest` features; 0 without memory. */
+static int walk_reserve(walk *w, size_t longest)
+{
+    if (longest > w->places_room) {
+        uint32_t *places = realloc(w->places, longest * sizeof *places);
+        if (!places)
+            return 0;
+        w->places = places;
+        w->places_room = longest;
+    }
+    return seen_reserve(&w->known, longest) && seen_reserve(&w->unknown, longest);
 }
 
 static void lookup_init(lookup *l)
@@ -64,8 +86,9 @@ static void lookup_clear(lookup *l)
 {
     table_clear(&l->table);
     arena_clear(&l->arena);
+    arena_clear(&l->moved);
+    region_free_all(l->retired);
     walk_free(l->walk);
-    column_map_clear(&l->columns);
     free(l->tags);
     fields_free(l->fields);
     lookup_init(l);
@@ -99,9 +122,10 @@ static int lookup_reserve_marks(lookup *l, const batch *b)
     return fields_reserve(l->fields, b->mark_count, bytes);
 }
 
+/* Ids that can be given to names; those that a prune frees can be when it has ended. */
 static inline size_t lookup_room(const lookup *l, size_t limit)
 {
-    return limit > l->count ? limit - l->count : 0;
+    return limit > l->last ? limit - l->last : 0;
 }
 
 /* Make sure that up to `names` further names of `bytes` bytes in all can be entered. 0 without
@@ -124,7 +148,8 @@ static int lookup_reserve(lookup *l, size_t names, size_t bytes)
 static inline uint32_t lookup_enter(lookup *l, uint64_t hash, const uint8_t *name,
                                     uint32_t length, vacancy end)
 {
-    const uint32_t id = ++l->count;
+    const uint32_t id = ++l->last;
+    l->count++;
     table_insert(&l->table, hash, arena_add(&l->arena, id, name, length), end);
     return id;
 }
@@ -148,68 +173,27 @@ static inline void lookup_guess(const lookup *l, const feature *f, const uint8_t
     }
 }
 
-/* Names that remain in a lookup of at most `limit` after a prune: a quarter is free. */
-static inline size_t lookup_remaining(size_t limit) { return limit - (limit + 3) / 4; }
-
-/* 1 if a lookup of at most `limit` names is to be pruned before a sample with `fresh` new names and
- * `present` known ones: there are features that can leave. */
-static inline int lookup_overflows(const lookup *l, size_t limit, size_t fresh, size_t present)
-{
-    return fresh && l->count + fresh > limit && l->count > lookup_remaining(limit)
-        && l->count > present;
-}
-
-/* The same for the features `first` .. `end` of a batch. */
-static __attribute__((noinline)) int
-lookup_must_prune(lookup *l, const batch *b, size_t first, size_t end, size_t limit)
-{
-    size_t j, fresh = 0, present = 0;
-    walk *const w = l->walk;
-    seen_begin(&w->known, end - first);
-    seen_begin(&w->unknown, end - first);
-    for (j = first; j < end; j++) {
-        const feature *f = &b->features[j];
-        const uint8_t *name = batch_name(b, f);
-        const uint32_t length = feature_length(f);
-        const uint32_t id = table_find(&l->table, f->hash, name, length);
-        seen *m = id ? &w->known : &w->unknown;
-        const uint32_t key = id ? id : (uint32_t)f->hash;
-        uint32_t place = seen_place(m, (uint32_t)f->hash);
-        while (m->slots[place].stamp == m->stamp) {
-            const feature *other = &b->features[m->slots[place].feature];
-            if (m->slots[place].key == key
-                && (id || (feature_length(other) == length
-                           && same_bytes(batch_name(b, other), name, length))))
-                break;
-            place = (place + 1) & m->last;
-        }
-        if (m->slots[place].stamp == m->stamp)
-            continue;
-        m->slots[place] = (seen_slot){m->stamp, key, (uint32_t)j, 0};
-        *(id ? &present : &fresh) += 1;
-    }
-    return lookup_overflows(l, limit, fresh, present);
-}
-
 /* How new names are entered. */
 typedef struct {
     size_t first; /* the sample to begin with */
-    size_t limit; /* names that there may be; further ones are as if absent */
-    int prunes;   /* end before a sample that the lookup is to be pruned for */
+    size_t stop;  /* the sample to end before */
+    size_t limit; /* the last id that there may be; further names are as if absent */
 } growth;
 
 /* `b` over ids, into rows with room for all its features; how many elements they hold. With `how`,
  * new names of samples with an importance above 0 become ids; other unknown names are id 0, and so
- * are all without it. Duplicates are summed at the place of the first. `rows_made` is how many
- * rows there are. A cross of too many values is as if absent. The sets of keys, the names to be
- * entered, their tags and the marks must have been reserved.
+ * are all without it; where `tags` of the features are given, they are the negative of their tag.
+ * Duplicates are summed at the place of the first. A cross of too many values is as if absent. The
+ * sets of keys, the names to be entered, their tags and the marks must have been reserved.
  */
 static inline __attribute__((always_inline)) size_t
-lookup_rows(lookup *l, const batch *b, const growth *how, rows *out, size_t *rows_made)
+lookup_rows(lookup *l, const batch *b, const growth *how, const uint8_t *tags, rows *out)
 {
     const uint8_t *guesses[GUESSES];
     const feature *features = b->features;
-    const size_t first = how ? how->first : 0, limit = how ? how->limit : 0, count = b->count;
+    const size_t first = how ? how->first : 0, limit = how ? how->limit : 0;
+    const size_t stop = how ? how->stop : b->samples, count = (size_t)b->indptr[stop];
+    const int distinct = b->texts == b->samples;
     walk *const w = l->walk;
     size_t i, j = (size_t)b->indptr[first], k = 0;
     size_t m = b->mark_count ? marks_from(b, j) : 0;
@@ -221,12 +205,9 @@ lookup_rows(lookup *l, const batch *b, const growth *how, rows *out, size_t *row
     out->indptr[0] = 0;
     if (how)
         l->tagged = 0;
-    for (i = first; i < b->samples; i++) {
+    for (i = first; i < stop; i++) {
         const int growing = how && b->importances[i] > 0;
-        const size_t start = k, end = (size_t)b->indptr[i + 1];
-        if (growing && UNLIKELY(how->prunes && l->count + (end - j) > limit)
-            && lookup_must_prune(l, b, j, end, limit))
-            break;
+        const size_t start = k, begin = j, end = (size_t)b->indptr[i + 1];
         seen_begin(&w->known, end - j);
         seen_begin(&w->unknown, end - j);
         if (UNLIKELY(marked < end))
@@ -236,8 +217,7 @@ lookup_rows(lookup *l, const batch *b, const growth *how, rows *out, size_t *row
             const uint8_t *name = batch_name(b, f), *e = guesses[j % GUESSES];
             const uint32_t length = feature_length(f);
             const mark *category = NULL;
-            uint32_t id, place, key;
-            seen *set;
+            uint32_t id, place;
             if (LIKELY(j + FAR < count))
                 table_prefetch(&l->table, features[j + FAR].hash);
             if (LIKELY(j + NEAR < count))
@@ -255,7 +235,7 @@ lookup_rows(lookup *l, const batch *b, const growth *how, rows *out, size_t *row
                 vacancy end_of_search = {NULL, NULL};
                 id = table_search(&l->table, f->hash, name, length, &end_of_search);
                 if (!id && growing) {
-                    if (l->count >= limit) {
+                    if (l->last >= limit) {
                         l->refused++;
                         continue;
                     }
@@ -266,34 +246,37 @@ lookup_rows(lookup *l, const batch *b, const growth *how, rows *out, size_t *row
                         fields_add(l->fields, name, category->field, 1);
                 }
             }
-            if (LIKELY(id)) {
-                set = &w->known;
-                key = id;
-                place = seen_place(set, (uint32_t)f->hash);
-                while (set->slots[place].stamp == set->stamp && set->slots[place].key != key)
-                    place = (place + 1) & set->last;
-            } else {
-                set = &w->unknown;
-                place = seen_place(set, key = (uint32_t)f->hash);
-                while (set->slots[place].stamp == set->stamp) {
-                    const feature *other = &features[set->slots[place].feature];
+            if (!distinct && LIKELY(id)) {
+                seen *const set = &w->known;
+                place = seen_place(set, f->hash);
+                while (seen_taken(set, place) && set->slots[place].key != id)
+                    place = seen_after(set, place);
+                if (UNLIKELY(seen_taken(set, place))) {
+                    bounded_add(&out->data[start + seen_number(set, place)], f->value);
+                    continue;
+                }
+                seen_put(set, place, id, k - start);
+            } else if (!distinct) {
+                seen *const set = &w->unknown;
+                place = seen_place(set, f->hash);
+                for (; seen_taken(set, place); place = seen_after(set, place)) {
+                    const feature *other = &features[begin + seen_number(set, place)];
                     if (other->hash == f->hash && feature_length(other) == length
                         && same_bytes(batch_name(b, other), name, length))
                         break;
-                    place = (place + 1) & set->last;
                 }
+                if (UNLIKELY(seen_taken(set, place))) {
+                    bounded_add(&out->data[start + w->places[seen_number(set, place)]], f->value);
+                    continue;
+                }
+                seen_put(set, place, 0, j - begin);
+                w->places[j - begin] = (uint32_t)(k - start);
             }
-            if (UNLIKELY(set->slots[place].stamp == set->stamp)) {
-                bounded_add(&out->data[start + set->slots[place].row], f->value);
-                continue;
-            }
-            set->slots[place] = (seen_slot){set->stamp, key, (uint32_t)j, (uint32_t)(k - start)};
-            out->indices[k] = (int32_t)id;
+            out->indices[k] = LIKELY(id || !tags) ? (int32_t)id : -(int32_t)tags[j];
             out->data[k++] = f->value;
         }
         out->indptr[i - first + 1] = (int64_t)k;
     }
-    *rows_made = i - first;
     return k;
 }
 
@@ -307,7 +290,7 @@ static int lookup_begin(lookup *l, size_t longest)
             return 0;
         }
     }
-    return seen_reserve(&l->walk->known, longest) && seen_reserve(&l->walk->unknown, longest);
+    return walk_reserve(l->walk, longest);
 }
 
 /* End the walk, if one is under way. */
@@ -325,21 +308,22 @@ static void lookup_end(lookup *l)
     }
 }
 
-static size_t lookup_grow(lookup *l, const batch *b, const growth *how, rows *out,
-                          size_t *rows_made)
+static size_t lookup_grow(lookup *l, const batch *b, const growth *how, const uint8_t *tags,
+                          rows *out)
 {
-    return lookup_rows(l, b, how, out, rows_made);
+    return lookup_rows(l, b, how, tags, out);
 }
 
-static size_t lookup_find(lookup *l, const batch *b, rows *out)
+static size_t lookup_find(lookup *l, const batch *b, const uint8_t *tags, rows *out)
 {
-    size_t rows_made;
-    return lookup_rows(l, b, NULL, out, &rows_made);
+    return lookup_rows(l, b, NULL, tags, out);
 }
 
 /* The names of a dump, `count` of them of `lengths`, end to end in `names`, into a lookup just
- * made: 1, 0 without memory, −1 if two are equal. */
-static int lookup_restore(lookup *l, const uint32_t *lengths, const uint8_t *names, size_t count)
+ * made; with `next`, a prune has moved `low` of them, and the others begin with that id. 1, 0 without
+ * memory, −1 if two are equal. */
+static int lookup_restore(lookup *l, const uint32_t *lengths, const uint8_t *names, size_t count,
+                          uint32_t low, uint32_t next)
 {
     enum { AHEAD = 32 };
     uint64_t hashes[AHEAD];
@@ -348,7 +332,16 @@ static int lookup_restore(lookup *l, const uint32_t *lengths, const uint8_t *nam
     for (i = 0; i < count; i++)
         bytes += lengths[i];
     table_clear(&l->table);
+    if (next) {
+        l->is_sweeping = 1;
+        l->low = low;
+        l->next = next;
+        if (!low)
+            l->last = next - 1;
+    }
     if (!table_open(&l->table, count) || !lookup_reserve(l, count, bytes))
+        return 0;
+    if (next && !arena_reserve(&l->moved, bytes + low * ENTRY_HEAD))
         return 0;
     for (i = 0; i < count + AHEAD; i++) {
         if (i >= AHEAD) {
@@ -357,7 +350,15 @@ static int lookup_restore(lookup *l, const uint32_t *lengths, const uint8_t *nam
             vacancy end = {NULL, NULL};
             if (table_search(&l->table, hashes[k], at[k], length, &end))
                 return -1;
-            lookup_enter(l, hashes[k], at[k], length, end);
+            if (i - AHEAD < low) {
+                const uint32_t id = ++l->last;
+                l->count++;
+                table_insert(&l->table, hashes[k], arena_add(&l->moved, id, at[k], length), end);
+                if (l->count == low)
+                    l->last = next - 1;
+            } else {
+                lookup_enter(l, hashes[k], at[k], length, end);
+            }
         }
         if (i < count) {
             const size_t k = i % AHEAD;
@@ -369,6 +370,36 @@ static int lookup_restore(lookup *l, const uint32_t *lengths, const uint8_t *nam
         }
     }
     return 1;
+}
+
+/* The ids of names, new ones entered while there are fewer than `limit`, 0 for the others; room for
+ * all was reserved. */
+static void lookup_join(lookup *l, const uint32_t *lengths, const uint8_t *names, size_t count,
+                        size_t limit, int32_t *ids)
+{
+    enum { AHEAD = 32 };
+    uint64_t hashes[AHEAD];
+    const uint8_t *at[AHEAD];
+    size_t i;
+    for (i = 0; i < count + AHEAD; i++) {
+        if (i >= AHEAD) {
+            const size_t k = i % AHEAD;
+            const uint32_t length = lengths[i - AHEAD];
+            vacancy end = {NULL, NULL};
+            uint32_t id = table_search(&l->table, hashes[k], at[k], length, &end);
+            if (!id && l->last < limit)
+                id = lookup_enter(l, hashes[k], at[k], length, end);
+            ids[i - AHEAD] = (int32_t)id;
+        }
+        if (i < count) {
+            const size_t k = i % AHEAD;
+            hashes[k] = hash_bytes(names, lengths[i]);
+            at[k] = names;
+            names += lengths[i];
+            table_prefetch(&l->table, hashes[k]);
+            table_prefetch_count(&l->table, hashes[k]);
+        }
+    }
 }
 
 #endif

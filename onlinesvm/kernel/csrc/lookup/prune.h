@@ -1,111 +1,124 @@
-/* Which features a prune keeps: see onlinesvm.model.rules.rule.Rule.prune, which keeps the same
- * ones.
+/* A step of a prune: some features are looked at, some of them leave, and the others move down.
  *
- * Nothing here takes memory: a prune is part of learning, which cannot fail.
+ * Which ones leave is decided in onlinesvm.model.pruning, for both kernels.
  */
 #ifndef ONLINESVM_PRUNE_H
 #define ONLINESVM_PRUNE_H
 
-#include <math.h>
-
 #include "lookup/lookup.h"
-#include "memory/blocks.h"
+#include "memory/view.h"
 
-#define PRUNE_DIGIT 16
-#define PRUNE_COUNTS ((size_t)1 << PRUNE_DIGIT)
-
-/* As the bits of non-negative doubles, these are ordered as the magnitudes are. */
-static inline uint64_t magnitude_bits(double weight)
+/* Make sure that the names of the next `n` ids can be moved. 0 without memory; nothing has changed
+ * then. */
+static int lookup_reserve_sweep(lookup *l, size_t n)
 {
-    const double magnitude = fabs(weight);
-    uint64_t bits;
-    memcpy(&bits, &magnitude, sizeof bits);
-    return bits;
+    arena_walk walk = {0};
+    size_t bytes = 0;
+    if (l->is_sweeping)
+        walk = l->unread;
+    while (n--) {
+        const uint8_t *e = arena_next(&l->arena, &walk);
+        if (!e)
+            break;
+        bytes += ENTRY_HEAD + (size_t)entry_length(e);
+    }
+    return arena_reserve(&l->moved, bytes);
 }
 
-/* kept[i] is 0 for the `leaving` ones, 1 at least, of smallest magnitude among weights[0 .. n − 1],
- * of equal ones those that come first. The largest of those that leave is found by its digits in
- * base 2^16, the highest first, in four passes; `counts` has room for PRUNE_COUNTS. */
-static void prune_select(const double *weights, size_t n, size_t leaving, uint32_t *counts,
-                         uint8_t *kept)
+/* End a prune: all names are moved. */
+static void sweep_end(lookup *l)
 {
-    uint64_t most = 0, known = 0;
-    size_t i, rank = leaving - 1;
-    int shift;
-    for (shift = 64 - PRUNE_DIGIT; shift >= 0; shift -= PRUNE_DIGIT) {
-        uint64_t digit = 0;
-        memset(counts, 0, PRUNE_COUNTS * sizeof *counts);
-        for (i = 0; i < n; i++) {
-            const uint64_t bits = magnitude_bits(weights[i]);
-            if ((bits & known) == most)
-                counts[bits >> shift & (PRUNE_COUNTS - 1)]++;
-        }
-        while (rank >= counts[digit])
-            rank -= counts[digit++];
-        most |= digit << shift;
-        known |= (uint64_t)(PRUNE_COUNTS - 1) << shift;
+    region **end = &l->retired;
+    while (*end)
+        end = &(*end)->next;
+    *end = l->arena.regions;
+    region_free_all(l->arena.spare);
+    l->arena = l->moved;
+    arena_init(&l->moved);
+    l->last = l->low;
+    l->is_sweeping = 0;
+}
+
+/* Look at the next `n` ids; kept[i] is 0 for those that leave. The others get the lowest free ids,
+ * in the old order. Begins a prune if none is under way; it ends with the last id. Room for the
+ * names was reserved. `is_viewed`: names that a view reads are not freed. */
+static void lookup_sweep(lookup *l, size_t n, const uint8_t *kept, int is_viewed)
+{
+    enum { AHEAD = 16 };
+    uint64_t hashes[AHEAD];
+    const uint8_t *entries[AHEAD];
+    const uint32_t before = l->count;
+    size_t i;
+    if (!l->is_sweeping) {
+        l->is_sweeping = 1;
+        l->low = 0;
+        l->next = 1;
+        memset(&l->unread, 0, sizeof l->unread);
     }
-    rank++; /* of those that equal it, so many leave */
-    for (i = 0; i < n; i++) {
-        const uint64_t bits = magnitude_bits(weights[i]);
-        kept[i] = bits > most;
-        if (bits == most) {
-            kept[i] = !rank;
-            rank -= rank > 0;
+    for (i = 0; i < n + AHEAD; i++) {
+        const size_t k = i % AHEAD;
+        if (i >= AHEAD) {
+            const uint8_t *e = entries[k];
+            l->arena.bytes -= entry_length(e);
+            if (kept[i - AHEAD]) {
+                const uint8_t *moved =
+                    arena_add(&l->moved, ++l->low, entry_name(e), entry_length(e));
+                table_move(&l->table, hashes[k], e, moved);
+            } else {
+                table_remove(&l->table, hashes[k], e);
+                l->count--;
+            }
         }
+        if (i < n) {
+            const uint8_t *e = entries[k] = arena_next(&l->arena, &l->unread);
+            hashes[k] = hash_bytes(entry_name(e), entry_length(e));
+            table_prefetch(&l->table, hashes[k]);
+        }
+    }
+    l->next += (uint32_t)n;
+    l->reserved -= l->reserved > before - l->count ? before - l->count : l->reserved;
+    if (l->next > l->last)
+        sweep_end(l);
+    if (!is_viewed) {
+        region_free_all(l->retired);
+        l->retired = NULL;
+        if (l->is_sweeping)
+            region_free_all(arena_leave(&l->arena, &l->unread));
     }
 }
 
-/* Move the state of the ids that stay to 1, 2, ... in the old order; the rest is fresh. */
-static void blocks_prune(blocks *b, size_t n, const uint8_t *kept)
+/* Move the state of ids first .. first + n - 1 that stay to ids to, to + 1, ...; all others of these
+ * are fresh then. `views` keep what was there. */
+static void blocks_move(blocks *b, view *views, uint32_t to, uint32_t first, size_t n,
+                        const uint8_t *kept)
 {
     const size_t bytes = b->stride * sizeof(double);
-    size_t id, next = 1;
-    for (id = 1; id <= n && id < blocks_end(b); id++) {
-        if (!kept[id - 1])
-            continue;
-        if (next != id)
-            memcpy(blocks_at(b, (uint32_t)next, b->stride),
-                   blocks_at(b, (uint32_t)id, b->stride), bytes);
-        next++;
+    size_t i;
+    for (i = 0; i < n && first + i < blocks_end(b); i++) {
+        double *const record = blocks_at(b, (uint32_t)(first + i), b->stride);
+        view *v;
+        for (v = views; v; v = v->next)
+            view_keep(v, b, (uint32_t)(first + i));
+        if (kept[i]) {
+            if (to == first + i) {
+                to++;
+                continue;
+            }
+            memcpy(blocks_at(b, to++, b->stride), record, bytes);
+        }
+        memset(record, 0, bytes);
     }
-    for (; next <= n && next < blocks_end(b); next++)
-        memset(blocks_at(b, (uint32_t)next, b->stride), 0, bytes);
 }
 
-/* Drop the names of the ids that leave; the others get ids 1, 2, ... in the old order. What room
- * was reserved for is still there. */
-static void lookup_prune(lookup *l, const uint8_t *kept)
+/* Move the state of ids first .. first + n - 1 up by `gap`; there must be state for these ids. */
+static void blocks_raise(blocks *b, uint32_t first, size_t n, uint32_t gap)
 {
-    enum { AHEAD = 32 };
-    uint64_t hashes[AHEAD];
-    uint8_t *moved[AHEAD];
-    arena_walk walk = {0};
-    arena_mover mover = {l->arena.regions, 0, 0};
-    const uint8_t *e;
-    uint32_t before = 0, id = 0, done = 0;
-    table_empty(&l->table);
-    while ((e = arena_next(&l->arena, &walk))) {
-        uint32_t k;
-        if (!kept[before++])
-            continue;
-        if (id >= AHEAD) {
-            table_insert_again(&l->table, hashes[done % AHEAD], moved[done % AHEAD]);
-            done++;
-        }
-        k = id++ % AHEAD;
-        moved[k] = arena_move(&mover, e);
-        memcpy(moved[k], &id, sizeof id);
-        hashes[k] = hash_bytes(entry_name(moved[k]), entry_length(moved[k]));
-        table_prefetch(&l->table, hashes[k]);
-        table_prefetch_count(&l->table, hashes[k]);
+    const size_t bytes = b->stride * sizeof(double);
+    while (gap && n--) {
+        double *const record = blocks_at(b, (uint32_t)(first + n), b->stride);
+        memcpy(blocks_at(b, (uint32_t)(first + n) + gap, b->stride), record, bytes);
+        memset(record, 0, bytes);
     }
-    for (; done < id; done++)
-        table_insert_again(&l->table, hashes[done % AHEAD], moved[done % AHEAD]);
-    arena_moved(&l->arena, &mover);
-    l->reserved -= l->reserved > before - id ? before - id : l->reserved;
-    l->count = id;
-    column_map_clear(&l->columns);
 }
 
 #endif

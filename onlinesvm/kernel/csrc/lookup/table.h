@@ -380,30 +380,54 @@ static __attribute__((noinline)) void table_insert_full(table *t, uint64_t hash,
     segment_put(t, s, hash, e);
 }
 
-/* Forget all names, but keep the segments. */
-static void table_empty(table *t)
+/* The segment and the slot of an entry that is here. */
+static inline uint64_t *table_slot(const table *t, uint64_t hash, const uint8_t *e, segment **in)
 {
-    size_t i;
-    if (table_is_empty(t))
-        return;
-    for (i = 0; i < (size_t)1 << t->bits; i += (size_t)1 << (t->bits - t->directory[i]->bits)) {
-        segment *s;
-        for (s = t->directory[i]; s; s = s->next) {
-            memset(s->slots, 0, t->slots * sizeof *s->slots);
-            s->count = 0;
+    const uint64_t slot = slot_tag(hash) | (uintptr_t)e;
+    segment *s = table_segment(t, hash);
+    for (;; s = s->next) {
+        uint32_t place = slot_place(t, hash);
+        while (s->slots[place] && s->slots[place] != slot)
+            if (UNLIKELY(++place == t->slots))
+                place = 0;
+        if (LIKELY(s->slots[place])) {
+            *in = s;
+            return &s->slots[place];
         }
     }
-    t->overfull = 0;
 }
 
-/* Insert a name that was here before the table was emptied: there is place for it. */
-static void table_insert_again(table *t, uint64_t hash, const uint8_t *e)
+/* Have the slot of entry `e` lead to its copy `moved`. */
+static inline void table_move(table *t, uint64_t hash, const uint8_t *e, const uint8_t *moved)
 {
-    segment *s = table_segment(t, hash);
-    while (s->count == SEGMENT_BRIM)
-        s = s->next;
-    t->overfull += s->count == s->full;
-    segment_put(t, s, hash, e);
+    segment *s;
+    *table_slot(t, hash, e, &s) = slot_tag(hash) | (uintptr_t)moved;
+}
+
+/* Remove entry `e`: later slots of its run move back (Knuth, The Art of Computer Programming,
+ * volume 3, section 6.4, algorithm R). */
+static inline void table_remove(table *t, uint64_t hash, const uint8_t *e)
+{
+    segment *s;
+    uint32_t hole = (uint32_t)(table_slot(t, hash, e, &s) - s->slots), at = hole;
+    for (;;) {
+        uint32_t home;
+        const uint8_t *other;
+        if (UNLIKELY(++at == t->slots))
+            at = 0;
+        if (!s->slots[at])
+            break;
+        other = slot_entry(s->slots[at]);
+        home = slot_place(t, hash_bytes(entry_name(other), entry_length(other)));
+        /* It stays where its place lies in (hole, at], around the end. */
+        if (hole < at ? hole < home && home <= at : hole < home || home <= at)
+            continue;
+        s->slots[hole] = s->slots[at];
+        hole = at;
+    }
+    s->slots[hole] = 0;
+    t->overfull -= s->count == (uint32_t)s->full + 1;
+    s->count--;
 }
 
 /* Insert a name that table_search did not find, its end being `end`; room was reserved. */

@@ -94,6 +94,14 @@ static uint128 hash_middle(const uint8_t *p, size_t n)
     return sum + hash_pair(load64(p + n - 16), load64(p + n - 8), key);
 }
 
+/* The hash of a name of n bytes, by its NH. */
+static inline uint64_t hash_finish(uint128 sum, size_t n)
+{
+    sum = hash_key128(0) + hash_key128(1) * (uint64_t)sum + hash_key128(2) * (uint64_t)(sum >> 64)
+        + hash_key128(3) * (uint64_t)n;
+    return (uint64_t)(sum >> 64) & HASH_MASK;
+}
+
 static inline uint64_t hash_bytes(const uint8_t *p, size_t n)
 {
     uint128 sum;
@@ -113,9 +121,13 @@ static inline uint64_t hash_bytes(const uint8_t *p, size_t n)
     } else {
         sum = 0;
     }
-    sum = hash_key128(0) + hash_key128(1) * (uint64_t)sum + hash_key128(2) * (uint64_t)(sum >> 64)
-        + hash_key128(3) * (uint64_t)n;
-    return (uint64_t)(sum >> 64) & HASH_MASK;
+    return hash_finish(sum, n);
+}
+
+/* hash_bytes of 6 bytes, the first 4 and the last 4 of them: of a name that lies nowhere yet. */
+static inline uint64_t hash_six(uint32_t first, uint32_t last)
+{
+    return hash_finish(hash_pair(first, last, hash_key.pair), 6);
 }
 
 #endif

@@ -45,6 +45,7 @@ typedef struct region {
 /* The sanitizer watches the borders of what malloc gives, not of what mmap gives. */
 static uint8_t *pages_map(size_t size) { return calloc(1, size); }
 static void pages_unmap(uint8_t *base, size_t size) { (void)size, free(base); }
+static void pages_unmap_slowly(uint8_t *base, size_t size) { pages_unmap(base, size); }
 #else
 static uint8_t *pages_map(size_t size)
 {
@@ -67,6 +68,16 @@ static uint8_t *pages_map(size_t size)
     return aligned;
 }
 static void pages_unmap(uint8_t *base, size_t size) { munmap(base, size); }
+
+/* In slices: who takes new memory meanwhile waits for one of them, not for all. */
+static void pages_unmap_slowly(uint8_t *base, size_t size)
+{
+    while (size > REGION_HUGE) {
+        size -= REGION_HUGE;
+        munmap(base + size, REGION_HUGE);
+    }
+    munmap(base, size);
+}
 #endif
 
 static uint8_t *region_take(size_t size)

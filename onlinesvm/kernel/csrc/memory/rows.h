@@ -8,7 +8,6 @@
 #include "constants.h"
 #include "memory/pages.h"
 
-#define SLAB_SAMPLES 1024 /* rows of a matrix that are learned or scored together */
 #define MOST_IDS (((uint32_t)1 << 31) - 2)
 
 typedef struct {
@@ -50,16 +49,16 @@ static size_t rows_longest(const rows *r, size_t samples)
     return (size_t)most;
 }
 
-/* The largest id of the rows; a negative one counts as larger than any. */
-static uint32_t rows_largest_id(const rows *r, size_t samples)
+/* The largest id of the rows; one below `least`, 0 or less, counts as larger than any. */
+static uint32_t rows_largest_id(const rows *r, size_t samples, int32_t least)
 {
     int64_t k, end = r->indptr[samples];
-    int32_t most = 0, least = 0;
+    int32_t most = 0, found = 0;
     for (k = r->indptr[0]; k < end; k++) {
         most = r->indices[k] > most ? r->indices[k] : most;
-        least = r->indices[k] < least ? r->indices[k] : least;
+        found = r->indices[k] < found ? r->indices[k] : found;
     }
-    return least < 0 ? UINT32_MAX : (uint32_t)most;
+    return found < least ? UINT32_MAX : (uint32_t)most;
 }
 
 #endif

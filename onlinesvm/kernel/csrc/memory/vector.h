@@ -48,13 +48,6 @@ static INLINED float4 load_float4(const float *p)
     return v;
 }
 
-static INLINED int4 load_int4(const int32_t *p)
-{
-    int4 v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
 static INLINED void store_double2(double *p, double2 v) { memcpy(p, &v, sizeof v); }
 static INLINED void store_double4(double *p, double4 v) { memcpy(p, &v, sizeof v); }
 static INLINED void store_float4(float *p, float4 v) { memcpy(p, &v, sizeof v); }

@@ -24,13 +24,13 @@ static void multiclass_strengths(const multiclass *m, uint32_t first, size_t n, 
     }
 }
 
-/* Give back the rows of the ids that leave. */
-static void multiclass_release(multiclass *m, size_t n, const uint8_t *kept)
+/* Give back the rows of the ids that leave, among first .. first + n - 1. */
+static void multiclass_release(multiclass *m, uint32_t first, size_t n, const uint8_t *kept)
 {
-    size_t id;
-    for (id = 1; id <= n && id < blocks_end(&m->state); id++) {
-        class_feature *f = class_at(m, (uint32_t)id);
-        if (!kept[id - 1] && f->row) {
+    size_t i;
+    for (i = 0; i < n && first + i < blocks_end(&m->state); i++) {
+        class_feature *f = class_at(m, (uint32_t)(first + i));
+        if (!kept[i] && f->row) {
             piece_give(&m->rows, f->row, f->size);
             f->row = NULL;
             f->n = 0;
@@ -69,6 +69,7 @@ typedef struct {
     float *second_orders;
     int32_t *row_lengths, *row_labels;
     float *row_weights;
+    uint8_t *tags; /* NULL where all are 0 */
 } class_arrays;
 
 /* The entries of a row, but those of dropped labels; how many. */
@@ -96,11 +97,13 @@ static void multiclass_dump(const multiclass *m, size_t first, size_t n, const c
         uint32_t count = 0;
         if (first + i < blocks_end(&m->state))
             f = class_at(m, (uint32_t)(first + i));
-        second = f->counts ? f->second : class_fresh();
+        second = class_is_fresh(f->counts) ? class_fresh() : f->second;
         to->mean_squares[i] = f->scale2;
         to->ages[i] = (int64_t)(f->counts >> 6 & HEDGE_MOST_AGE);
         to->runs[i] = (int64_t)(f->counts & 63);
-        to->seen[i] = (int64_t)(f->counts >> SCALE_SEEN);
+        to->seen[i] = (int64_t)class_seen_of(f->counts);
+        if (to->tags)
+            to->tags[i] = (uint8_t)class_tag(f->counts);
         memcpy(to->second_orders + i * CLASS_EXPERTS, &second, sizeof second);
         if (f->n)
             count = class_copy_row(m, f, to->row_labels + entries,
@@ -130,7 +133,8 @@ static int multiclass_take(multiclass *m, size_t n, size_t labels, const class_a
         const size_t count = (size_t)from->row_lengths[i];
         f->scale2 = from->mean_squares[i];
         f->counts = (uint64_t)from->seen[i] << SCALE_SEEN | (uint64_t)from->ages[i] << 6 |
-                    (uint64_t)from->runs[i];
+                    (uint64_t)from->runs[i] |
+                    (uint64_t)(from->tags ? from->tags[i] : 0) << CLASS_TAG;
         memcpy(&f->second, from->second_orders + i * CLASS_EXPERTS, sizeof f->second);
         if (count) {
             f->size = (uint16_t)piece_size(count);

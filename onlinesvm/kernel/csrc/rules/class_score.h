@@ -35,6 +35,82 @@ static inline lanes class_coefficients(const multiclass *m)
     return class_narrow(m->mixture.coefficients);
 }
 
+/* The value over the scale that counts it, and this scale; f: NULL for an unknown feature. */
+static inline void class_scale(class_element *e, const class_feature *f, double value)
+{
+    if (f && value == 1.0 && f->scale2 == 1.0) {
+        /* As below, where all factors are 1. */
+        const uint64_t age = f->counts >> 6 & HEDGE_MOST_AGE;
+        e->counts = ((f->counts >> SCALE_SEEN) + 1) << SCALE_SEEN |
+                    (age < HEDGE_MOST_AGE ? age + 1 : HEDGE_MOST_AGE) << 6;
+        e->scaled = e->scale2 = 1.0;
+    } else {
+        e->scale2 = f ? f->scale2 : 0.0;
+        e->counts = f ? f->counts : 0;
+        scale_count(&e->scale2, &e->counts, value);
+        e->scaled = value / sqrt(e->scale2);
+    }
+}
+
+/* As class_gather, for a row of several views, or of texts. */
+static size_t class_gather_views(multiclass *m, const rows *x, size_t i, int learning, float *bias)
+{
+    const int64_t end = x->indptr[i + 1], last = x->indptr[i + 1] - 1;
+    const uint64_t end_id = blocks_end(&m->state);
+    class_element *e = m->elements;
+    double norms2[VIEWS] = {0}, inverses[VIEWS], total = 0.0, share;
+    int some[VIEWS] = {0}, views = 0, view;
+    size_t n, k;
+    int64_t j;
+    for (j = x->indptr[i]; j < end; j++) {
+        const int32_t index = x->indices[j];
+        const uint32_t id = class_id(index);
+        const uint32_t ahead = class_id(x->indices[j + CLASS_PREFETCH < last ? j + CLASS_PREFETCH
+                                                                             : last]);
+        const double value = x->data[j];
+        class_feature *f = id && id < end_id ? class_at(m, id) : NULL;
+        const int tag = f ? class_tag(f->counts) : index < 0 ? -index : 0;
+        if (ahead < end_id)
+            PREFETCH(class_at(m, ahead));
+        if (value == 0.0)
+            continue;
+        view = tag & (VIEWS - 1);
+        e->feature = f;
+        class_scale(e, f, value);
+        if (tag & OF_TEXT)
+            e->scaled *= idf_of(m->logs[view], f ? class_seen_of(f->counts) : 0);
+        norms2[view] += e->scaled * e->scaled;
+        some[view] = 1;
+        if (f && f->n)
+            PREFETCH(f->row);
+        if (f && (learning || f->n))
+            e++;
+    }
+    n = (size_t)(e - m->elements);
+    for (view = 0; view < VIEWS; view++)
+        views += some[view];
+    if (!views)
+        some[0] = views = 1;
+    share = views > 1 ? 1.0 / sqrt((double)views) : 1.0;
+    for (view = 0; view < VIEWS; view++) {
+        if (!some[view])
+            continue;
+        norms2[view] += m->has_bias ? 1.0 : 0.0;
+        inverses[view] = norms2[view] > 0.0 ? 1.0 / sqrt(norms2[view]) * share : 0.0;
+        total += inverses[view] * inverses[view];
+        *bias = (float)inverses[view];
+    }
+    if (views > 1)
+        *bias = (float)sqrt(total);
+    if (!m->has_bias)
+        *bias = 0.0f;
+    for (k = 0; k < n; k++) {
+        const int of = class_tag(m->elements[k].counts) & (VIEWS - 1);
+        m->elements[k].x = (float)(m->elements[k].scaled * inverses[of]);
+    }
+    return n;
+}
+
 /* Write the unit sample of row i to the elements; how many, and the bias's value. While learning all
  * features of the row are elements, else those with a row of their own; the others count in the
  * norm. */
@@ -46,6 +122,8 @@ static size_t class_gather(multiclass *m, const rows *x, size_t i, int learning,
     double norm2 = 0.0, inverse;
     size_t n, k;
     int64_t j;
+    if (UNLIKELY(!m->plain))
+        return class_gather_views(m, x, i, learning, bias);
     for (j = x->indptr[i]; j < end; j++) {
         const uint32_t ahead = (uint32_t)x->indices[j + CLASS_PREFETCH < last ? j + CLASS_PREFETCH
                                                                             : last];
@@ -56,19 +134,10 @@ static size_t class_gather(multiclass *m, const rows *x, size_t i, int learning,
             PREFETCH(class_at(m, ahead));
         if (value == 0.0)
             continue;
+        if (UNLIKELY(x->indices[j] < 0))
+            return class_gather_views(m, x, i, learning, bias);
         e->feature = f;
-        if (f && value == 1.0 && f->scale2 == 1.0) {
-            /* As below, where all factors are 1. */
-            const uint64_t age = f->counts >> 6 & HEDGE_MOST_AGE;
-            e->counts = ((f->counts >> SCALE_SEEN) + 1) << SCALE_SEEN |
-                        (age < HEDGE_MOST_AGE ? age + 1 : HEDGE_MOST_AGE) << 6;
-            e->scaled = e->scale2 = 1.0;
-        } else {
-            e->scale2 = f ? f->scale2 : 0.0;
-            e->counts = f ? f->counts : 0;
-            scale_count(&e->scale2, &e->counts, value);
-            e->scaled = value / sqrt(e->scale2);
-        }
+        class_scale(e, f, value);
         norm2 += e->scaled * e->scaled;
         if (f && f->n)
             PREFETCH(f->row);
@@ -82,6 +151,25 @@ static size_t class_gather(multiclass *m, const rows *x, size_t i, int learning,
         m->elements[k].x = (float)(m->elements[k].scaled * inverse);
     *bias = m->has_bias ? (float)inverse : 0.0f;
     return n;
+}
+
+/* Count the elements of the row at hand into their features. */
+static void class_count(multiclass *m, size_t n)
+{
+    int of_text[VIEWS] = {0}, view;
+    size_t k;
+    for (k = 0; k < n; k++) {
+        const class_element *e = &m->elements[k];
+        const int tag = class_tag(e->counts);
+        if (class_is_fresh(e->feature->counts))
+            e->feature->second = class_fresh();
+        e->feature->scale2 = e->scale2;
+        e->feature->counts = e->counts;
+        of_text[tag & (VIEWS - 1)] |= tag & OF_TEXT;
+    }
+    for (view = 0; view < VIEWS; view++)
+        if (of_text[view])
+            m->logs[view] = idf_log((uint64_t)++m->with[view]);
 }
 
 /* The experts' scores of all labels but for the bias. */

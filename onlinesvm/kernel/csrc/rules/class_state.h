@@ -1,7 +1,8 @@
 /* The state of the learner of many classes: records of features, their rows, labels.
  *
  * A feature's record holds its scale and counts (as in scale.h), S and the three G, and its row: the
- * weights of its labels, then these labels. Fresh state is zero; it counts as S = 1, G = 1e-30.
+ * weights of its labels, then these labels. Fresh state is zero but for the tag, the highest bits of
+ * the counts: the feature's view and OF_TEXT. It counts as S = 1, G = 1e-30.
  * Entries of dropped labels stay in the rows until there is need for their room; they count as
  * absent.
  */
@@ -12,11 +13,14 @@
 #include "memory/pieces.h"
 #include "metrics/temperature.h"
 #include "rules/class_mixture.h"
+#include "rules/idf.h"
 #include "rules/scale.h"
 
 #define CLASS_STRIDE 6
 #define CLASS_ENTRY (sizeof(lanes) + sizeof(uint32_t))
 #define CLASS_UPDATED (CLASS_RIVALS + 1) /* labels that one sample updates at most */
+#define CLASS_TAG 61                     /* the lowest bit of the tag in the counts */
+#define CLASS_LEAST_INDEX (1 - OF_TEXT - VIEWS) /* of rows: the negative of the largest tag */
 #define CLASS_PREFETCH 8                 /* elements ahead whose record is prefetched */
 #define CLASS_JUDGED (4 * (CLASS_EXPERTS + 1))
 
@@ -53,7 +57,10 @@ typedef struct {
     float *strengths; /* of a row's entries */
     lanes bias_second;
     int has_bias;
-    uint32_t most; /* labels a feature may know */
+    int plain;           /* all tags are 0 */
+    int64_t with[VIEWS]; /* samples that had a text's feature of the view */
+    double logs[VIEWS];  /* log2(1 + with) */
+    uint32_t most;       /* labels a feature may know */
     class_mixture mixture;
     temperature temperature;
     double log_importance;
@@ -68,6 +75,19 @@ static inline class_feature *class_at(const multiclass *m, uint32_t id)
 {
     return (class_feature *)(void *)blocks_at(&m->state, id, CLASS_STRIDE);
 }
+
+static inline int class_tag(uint64_t counts) { return (int)(counts >> CLASS_TAG); }
+
+/* Samples that had the feature. */
+static inline uint64_t class_seen_of(uint64_t counts)
+{
+    return counts << (64 - CLASS_TAG) >> (64 - CLASS_TAG + SCALE_SEEN);
+}
+
+static inline int class_is_fresh(uint64_t counts) { return counts << (64 - CLASS_TAG) == 0; }
+
+/* The id of an index of rows; an unknown feature's, the negative of its tag, is PAD. */
+static inline uint32_t class_id(int32_t index) { return index > 0 ? (uint32_t)index : 0; }
 
 static inline lanes *row_weights(const class_feature *f) { return (lanes *)(void *)f->row; }
 
@@ -88,6 +108,7 @@ static void multiclass_init(multiclass *m, int has_bias, uint32_t most)
     blocks_init(&m->state, CLASS_STRIDE);
     pieces_init(&m->rows, CLASS_ENTRY);
     m->has_bias = has_bias;
+    m->plain = 1;
     m->most = most;
     m->bias_second = class_fresh();
     class_mixture_init(&m->mixture);
@@ -185,12 +206,12 @@ static int multiclass_reserve_entries(multiclass *m, const rows *x, size_t sampl
         if (sets)
             updated = (size_t)(sets[i + 1] - sets[i]) + SET_RIVALS;
         for (j = x->indptr[i]; j < x->indptr[i + 1]; j++) {
-            class_feature *f = class_at(m, (uint32_t)x->indices[j]);
-            PREFETCH(class_at(m, (uint32_t)x->indices[j + CLASS_PREFETCH < end ? j + CLASS_PREFETCH
-                                                                               : end - 1]));
+            class_feature *f = class_at(m, class_id(x->indices[j]));
+            PREFETCH(class_at(m, class_id(x->indices[j + CLASS_PREFETCH < end ? j + CLASS_PREFETCH
+                                                                              : end - 1])));
             f->coming = f->coming + updated < UINT16_MAX ? (uint16_t)(f->coming + updated)
                                                          : UINT16_MAX;
-            pads += !x->indices[j];
+            pads += x->indices[j] <= 0;
         }
         /* A feature that comes often takes more than as many that come once, but not so much. */
         if (pads) {
@@ -200,13 +221,24 @@ static int multiclass_reserve_entries(multiclass *m, const rows *x, size_t sampl
     }
     class_at(m, 0)->coming = 0;
     for (j = x->indptr[0]; j < end; j++) {
-        class_feature *f = class_at(m, (uint32_t)x->indices[j]);
+        class_feature *f = class_at(m, class_id(x->indices[j]));
         if (f->coming) {
             bytes += class_growth(m, f);
             f->coming = 0;
         }
     }
     return pieces_reserve(&m->rows, bytes, most + SET_RIVALS + MOST_IN_SET);
+}
+
+/* The tags of the new features `first` .. first + n - 1, that there is state for. */
+static void multiclass_enter(multiclass *m, uint32_t first, const uint8_t *tags, size_t n)
+{
+    size_t i;
+    for (i = 0; i < n; i++) {
+        class_at(m, first + (uint32_t)i)->counts |= (uint64_t)tags[i] << CLASS_TAG;
+        if (tags[i])
+            m->plain = 0;
+    }
 }
 
 /* Labels. */

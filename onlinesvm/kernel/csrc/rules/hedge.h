@@ -16,6 +16,7 @@
 #include "constants.h"
 #include "memory/blocks.h"
 #include "memory/vector.h"
+#include "rules/idf.h"
 #include "rules/mixture.h"
 #include "rules/scale.h"
 #include "rules/score.h"
@@ -194,21 +195,6 @@ static inline double hedge_weight(const double *c, const hedge_feature *f)
     return hedge_of(c, f) / sqrt(f->scale2);
 }
 
-/* log2(1 + n); small counts are common. */
-static double hedge_logs[HEDGE_IDF_LOGS];
-
-static void hedge_set_logs(void)
-{
-    int n;
-    for (n = 0; n < HEDGE_IDF_LOGS; n++)
-        hedge_logs[n] = fp_log2(1.0 + n);
-}
-
-static inline double hedge_log(uint64_t n)
-{
-    return LIKELY(n < HEDGE_IDF_LOGS) ? hedge_logs[n] : fp_log2(1.0 + (double)n);
-}
-
 /* 1 + ln((1 + N)/(1 + n)) of a feature that a text has, 1 of any other: n of the N samples that had
  * a text's feature of its view had it. */
 static inline double hedge_idf(const hedge *r, const hedge_feature *f)
@@ -216,7 +202,7 @@ static inline double hedge_idf(const hedge *r, const hedge_feature *f)
     const int tag = hedge_tag(f);
     if (!(tag & OF_TEXT))
         return 1.0;
-    return 1.0 + (r->logs[tag & (VIEWS - 1)] - hedge_log(hedge_seen_of(f))) * HEDGE_IDF_RATE;
+    return idf_of(r->logs[tag & (VIEWS - 1)], hedge_seen_of(f));
 }
 
 /* The coefficients of the experts of a feature's view; any, where the view has not come to be: the
@@ -314,10 +300,11 @@ static INLINED void hedge_observe(hedge *r, const int n, const double *margins, 
     }
 }
 
-/* The adaptive experts' update from their losses: the squares G, then the steps. An expert without
- * loss makes steps of 0; they can turn a weight of -0.0 into 0.0. Lane 0 is the AROW's and stays. */
-static INLINED void hedge_adapt(hedge_element *begin, hedge_element *stop, const double *lost,
-                               double y, double h, double inverse)
+/* The adaptive experts' squares G from their losses, and with these their steps but for x and the
+ * rates. An expert without loss makes steps of 0; they can turn a weight of -0.0 into 0.0. Lane 0 is
+ * the AROW's. */
+static INLINED double4 hedge_adapt(hedge_element *begin, hedge_element *stop, const double *lost,
+                                   double y, double h, double inverse)
 {
     const double inverse2 = inverse * inverse;
     const double4 gradient = {0.0, lost[0] * lost[0] * (h * inverse2),
@@ -338,33 +325,34 @@ static INLINED void hedge_adapt(hedge_element *begin, hedge_element *stop, const
     for (k = 0; k < 3; k++)
         steps[k + 1] =
             rates[k] * lost[k] / (1.0 + rates[k] * (reach[k + 1] * inverse2)) * (y * inverse);
-    for (e = begin; e < stop; e++) {
-        float *at = &e->feature->w[2];
-        const float4 w = load_float4(at);
-        const double4 step = steps * all4(e->x) * wide4(e->rates);
-        const float4 moved = narrow4(wide4(w) + step);
-        store_float4(at, select4((int4){0, -1, -1, -1}, moved, w));
-    }
+    return steps;
 }
 
-/* The step of the experts with variances, SCW, SCW wide and AROW: lanes 0 to 2. */
-static INLINED void hedge_move(hedge_element *begin, hedge_element *stop, double4 steps,
-                              double4 shrinks)
+/* The steps of all experts in one walk: of those with variances, SCW, SCW wide and AROW, where they
+ * `move`, lanes 0 to 2 of w0 to w3; of the adaptive ones where they `adapt`, lanes 1 to 3 of w2 to
+ * w5. */
+static INLINED void hedge_step(hedge_element *begin, hedge_element *stop, const int move,
+                               double4 steps, double4 shrinks, const int adapt, double4 adapted)
 {
     const float least = (float)HEDGE_LEAST_VARIANCE;
     const float4 floor = {least, least, least, least};
-    const int4 mine = {-1, -1, -1, 0};
+    const int4 mine = {-1, -1, -1, 0}, others = {0, -1, -1, -1};
     hedge_element *e;
     for (e = begin; e < stop; e++) {
         float *const at_w = e->feature->w, *const at_s = e->feature->s;
-        const float4 w = load_float4(at_w), s = load_float4(at_s);
-        const double4 variance = wide4(s);
-        const float4 moved =
-            narrow4(wide4(w) + steps * variance * all4(e->x));
-        const float4 shrunk =
-            narrow4(variance - shrinks * variance * variance * all4(e->x * e->x));
+        const float4 w = load_float4(at_w), last = load_float4(at_w + 2), s = load_float4(at_s);
+        const double4 x = all4(e->x), variance = wide4(s);
+        float4 moved = w, stepped = last;
+        if (move) {
+            const float4 shrunk = narrow4(variance - shrinks * variance * variance * (x * x));
+            moved = narrow4(wide4(w) + steps * variance * x);
+            store_float4(at_s, select4(mine, select4(shrunk < floor, floor, shrunk), s));
+        }
+        if (adapt)
+            stepped = narrow4(wide4(last) + adapted * x * wide4(e->rates));
         store_float4(at_w, select4(mine, moved, w));
-        store_float4(at_s, select4(mine, select4(shrunk < floor, floor, shrunk), s));
+        if (adapt)
+            store_float4(at_w + 2, select4(others, stepped, (float4){moved[2]}));
     }
 }
 
@@ -506,7 +494,8 @@ static INLINED void hedge_update(hedge_element *begin, hedge_element *stop, cons
 {
     const double inverse2 = inverse * inverse;
     double alpha[2], beta[2], arow_step = 0.0, arow_shrink = 0.0, lost[3], loss;
-    int moves, k;
+    double4 adapted = all4(0.0), steps, shrinks;
+    int moves, adapts, k;
     hedge_scw(y * own[0], v[0] * inverse2, HEDGE_C * h, HEDGE_PHI, &alpha[0], &beta[0]);
     hedge_scw(y * own[1], v[1] * inverse2, HEDGE_C_WIDE * h, HEDGE_PHI_WIDE, &alpha[1], &beta[1]);
     moves = alpha[0] != 0.0 || alpha[1] != 0.0;
@@ -519,15 +508,20 @@ static INLINED void hedge_update(hedge_element *begin, hedge_element *stop, cons
     }
     for (k = 0; k < 3; k++)
         lost[k] = 1.0 - y * mixture_cut(own[3 + k], 1.0);
-    if (lost[0] > 0.0 || lost[1] > 0.0 || lost[2] > 0.0) {
+    adapts = lost[0] > 0.0 || lost[1] > 0.0 || lost[2] > 0.0;
+    if (adapts) {
         for (k = 0; k < 3; k++)
             lost[k] = lost[k] > 0.0 ? lost[k] : 0.0;
-        hedge_adapt(begin, stop, lost, y, h, inverse);
+        adapted = hedge_adapt(begin, stop, lost, y, h, inverse);
     }
-    if (moves)
-        hedge_move(begin, stop,
-                   (double4){alpha[0] * y * inverse, alpha[1] * y * inverse, arow_step, 0.0},
-                   (double4){beta[0] * inverse2, beta[1] * inverse2, arow_shrink, 0.0});
+    steps = (double4){alpha[0] * y * inverse, alpha[1] * y * inverse, arow_step, 0.0};
+    shrinks = (double4){beta[0] * inverse2, beta[1] * inverse2, arow_shrink, 0.0};
+    if (moves && adapts)
+        hedge_step(begin, stop, 1, steps, shrinks, 1, adapted);
+    else if (moves)
+        hedge_step(begin, stop, 1, steps, shrinks, 0, adapted);
+    else if (adapts)
+        hedge_step(begin, stop, 0, steps, shrinks, 1, adapted);
 }
 
 static INLINED hedge_element *hedge_add_bias(hedge_element *stop, hedge_feature *bias)
@@ -587,49 +581,62 @@ static INLINED double hedge_walk_views(hedge *r, const rows *x, size_t i, int64_
                                        hedge_sums *sums, hedge_element **stops, int *of_text)
 {
     const int64_t end = x->indptr[i + 1];
+    hedge_sums at = sums[0]; /* of the view at hand: a view's features mostly come together */
+    hedge_element *stop = stops[0];
+    const double *c = r->mixture.coefficients;
     double margin = 0.0;
+    int view = 0;
     int64_t j;
     for (j = x->indptr[i]; j < end; j++) {
         const int64_t coming = j + HEDGE_PREFETCH < last ? j + HEDGE_PREFETCH : last;
         hedge_feature *f = hedge_at(r, (uint32_t)x->indices[j]);
-        const int view = hedge_tag(f) & (VIEWS - 1);
         const double value = x->data[j], idf = hedge_idf(r, f);
-        hedge_sums *at = &sums[view];
+        const int tag = hedge_tag(f);
         double4 w03;
         double2 w45;
         double after, square;
         PREFETCH(hedge_at(r, (uint32_t)x->indices[coming]));
         if (value == 0.0)
             continue;
+        if (UNLIKELY((tag & (VIEWS - 1)) != view)) {
+            sums[view] = at;
+            stops[view] = stop;
+            view = tag & (VIEWS - 1);
+            at = sums[view];
+            stop = stops[view];
+            c = hedge_coefficients(r, f);
+        }
         if (hedge_is_fresh(f))
             hedge_fresh(f);
         w03 = wide4(load_float4(f->w));
         w45 = wide2(f->w + 4);
         if (hedge_is_plain(f, value)) {
-            margin += hedge_of(hedge_coefficients(r, f), f) * idf;
+            margin += hedge_of(c, f) * idf;
             hedge_count_plain(f);
             after = idf;
-            at->old03 += w03 * all4(after);
-            at->old45 += w45 * all2(after);
+            at.old03 += w03 * all4(after);
+            at.old45 += w45 * all2(after);
         } else {
             if (f->scale2 > 0.0) {
                 const double s = sqrt(f->scale2), before = value / s * idf;
-                margin += hedge_of(hedge_coefficients(r, f), f) / s * idf * value;
-                at->old03 += w03 * all4(before);
-                at->old45 += w45 * all2(before);
+                margin += hedge_of(c, f) / s * idf * value;
+                at.old03 += w03 * all4(before);
+                at.old45 += w45 * all2(before);
             }
             scale_count(&f->scale2, &f->counts, value);
             after = value / sqrt(f->scale2) * idf;
         }
         square = after * after;
-        at->norm2 += square;
-        at->scaled03 += w03 * all4(after);
-        at->scaled45 += w45 * all2(after);
-        at->v += wide4(load_float4(f->s)) * all4(square);
-        of_text[view] |= hedge_tag(f) & OF_TEXT;
-        stops[view]->feature = f;
-        stops[view]++->x = after;
+        at.norm2 += square;
+        at.scaled03 += w03 * all4(after);
+        at.scaled45 += w45 * all2(after);
+        at.v += wide4(load_float4(f->s)) * all4(square);
+        of_text[view] |= tag & OF_TEXT;
+        stop->feature = f;
+        stop++->x = after;
     }
+    sums[view] = at;
+    stops[view] = stop;
     return margin;
 }
 
@@ -656,7 +663,7 @@ static INLINED double hedge_learn_views(hedge *r, const rows *x, size_t i, int64
     h = hedge_relative(r, importance);
     for (view = 0; view < VIEWS; view++) {
         if (of_text[view])
-            r->logs[view] = hedge_log((uint64_t)++r->with[view]);
+            r->logs[view] = idf_log((uint64_t)++r->with[view]);
         if (r->slot[view] < 0 && stops[view] > begins[view])
             hedge_open_view(r, view);
         some |= sums[view].norm2 > 0.0;

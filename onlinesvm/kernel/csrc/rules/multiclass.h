@@ -112,7 +112,7 @@ static class_learned class_learn_row(multiclass *m, const rows *x, size_t i, siz
     lanes stack;
     class_seen s;
     float bias;
-    size_t n, k;
+    size_t n;
     int r;
     n = class_gather(m, x, i, importance > 0.0, &bias);
     class_accumulate(m, n);
@@ -130,13 +130,7 @@ static class_learned class_learn_row(multiclass *m, const rows *x, size_t i, siz
     }
     if (!(importance > 0.0))
         return learned;
-    for (k = 0; k < n; k++) {
-        class_feature *f = m->elements[k].feature;
-        if (f->counts == 0)
-            f->second = class_fresh();
-        f->scale2 = m->elements[k].scale2;
-        f->counts = m->elements[k].counts;
-    }
+    class_count(m, n);
     h = class_relative(m, importance);
     if (fresh) {
         while (m->labels <= truth)

@@ -324,13 +324,7 @@ static size_t set_learn_row(multiclass *m, set_threshold *t, const rows *x, size
         m->slots[truth.ids[k]] = 1;
     *margin = set_margin(m, c, t->value, truth);
     if (importance > 0.0) {
-        for (k = 0; k < n; k++) {
-            class_feature *f = m->elements[k].feature;
-            if (f->counts == 0)
-                f->second = class_fresh();
-            f->scale2 = m->elements[k].scale2;
-            f->counts = m->elements[k].counts;
-        }
+        class_count(m, n);
         h = class_relative(m, importance);
         for (k = 0; k < truth.n; k++) {
             const size_t id = (size_t)truth.ids[k];

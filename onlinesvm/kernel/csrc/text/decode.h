@@ -21,6 +21,7 @@ static void records_added(extraction *x)
 {
     x->batch->tagged = x->batch->count;
     x->batch->cut += x->cut;
+    x->batch->texts += (size_t)x->is_text;
 }
 
 /* A read_record of decode.h. */

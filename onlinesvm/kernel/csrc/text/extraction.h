@@ -69,8 +69,9 @@ typedef struct {
     double *vector; /* the numbers of a text */
     int checks; /* nothing is made: the record is only checked, but for the values of its numbers */
     size_t left;  /* bytes of text that the record may still have */
-    size_t noted; /* the first feature that was noted, and is not added yet */
+    size_t first; /* of the features that are to be distinct */
     size_t cut, crosses;
+    int is_text; /* the record is one text */
 } extraction;
 
 static void extraction_init(extraction *x)
@@ -97,8 +98,8 @@ static void extraction_begin(extraction *x, batch *b)
     x->category_count = 0;
     x->left = x->options->most_bytes;
     x->cut = x->crosses = 0;
+    x->is_text = 0;
 }
-
 
 /* field and `more`, until the next call; at is NULL without memory. */
 static span extraction_head(extraction *x, span field, const char *more)
@@ -135,13 +136,13 @@ static int extraction_reserve(extraction *x, size_t more)
     return 1;
 }
 
-/* Begin names that are kept once each: up to `most` of them. 0 without memory. */
+/* Begin up to `most` names that are added once each. 0 without memory. */
 static int extraction_begin_distinct(extraction *x, size_t most)
 {
     if (!extraction_reserve(x, most) || !seen_reserve(&x->seen, most))
         return 0;
     seen_begin(&x->seen, most);
-    x->noted = x->batch->count;
+    x->first = x->batch->count;
     return 1;
 }
 
@@ -174,54 +175,41 @@ static inline void extraction_add(extraction *x, size_t length, double value, in
     extraction_add_hashed(x, length, hash_bytes(name, length), value, view);
 }
 
-/* Note the name that was written, for extraction_keep_distinct. */
-static inline void extraction_note(extraction *x, size_t length)
+/* True where the name at `name` was not added since extraction_begin_distinct; it is to be added
+ * now. */
+static inline int extraction_is_new(extraction *x, const uint8_t *name, size_t length,
+                                    uint64_t hash)
 {
-    batch *b = x->batch;
-    feature *f = b->features + b->count++;
-    f->offset = (uint32_t)b->side_used;
-    f->length = (uint32_t)length | IN_SIDE;
-    b->side_used += length;
+    const batch *b = x->batch;
+    const uint32_t key = (uint32_t)(hash >> 32);
+    seen *m = &x->seen;
+    uint32_t place = seen_place(m, hash);
+    for (; seen_taken(m, place); place = seen_after(m, place)) {
+        const feature *other = b->features + x->first + seen_number(m, place);
+        if (m->slots[place].key == key && feature_length(other) == length
+            && same_bytes(b->side + other->offset, name, length))
+            return 0;
+    }
+    seen_put(m, place, key, b->count - x->first);
+    return 1;
 }
 
-/* Add the names that were noted since extraction_begin_distinct, each once. They are hashed only
- * now: a name is written in pieces, and to read it back at once would wait for each of them. */
-static void extraction_keep_distinct(extraction *x, int view)
+/* Add a name of value 1, unless it was added since extraction_begin_distinct. It lies where the
+ * next one is to be written, or not at the side, in front of COPY_SLACK bytes. 0 without memory. */
+static inline int extraction_add_distinct(extraction *x, const uint8_t *name, size_t length,
+                                          int view)
 {
-    batch *b = x->batch;
-    seen *m = &x->seen;
-    feature *const features = b->features;
-    const uint8_t *const side = b->side;
-    const size_t end = b->count;
-    size_t i, kept = x->noted;
-    for (i = kept; i < end; i++)
-        features[i].hash = hash_bytes(side + features[i].offset, feature_length(features + i));
-    for (i = kept; i < end; i++) {
-        const feature *f = features + i;
-        const uint32_t key = (uint32_t)f->hash, length = feature_length(f);
-        uint32_t place = seen_place(m, key);
-        seen_slot *slot;
-        for (;; place = (place + 1) & m->last) {
-            const feature *other;
-            slot = m->slots + place;
-            if (slot->stamp != m->stamp)
-                break;
-            other = features + slot->feature;
-            if (slot->key == key && other->length == f->length
-                && same_bytes(side + other->offset, side + f->offset, length))
-                break;
-        }
-        if (slot->stamp == m->stamp)
-            continue;
-        slot->stamp = m->stamp;
-        slot->key = key;
-        slot->feature = (uint32_t)kept;
-        b->name_bytes += length;
-        b->tags[kept] = (uint8_t)view;
-        features[kept] = *f;
-        features[kept++].value = 1.0;
-    }
-    b->count = kept;
+    const uint64_t hash = hash_bytes(name, length);
+    uint8_t *at;
+    if (!extraction_is_new(x, name, length, hash))
+        return 1;
+    at = extraction_name(x, length);
+    if (UNLIKELY(!at))
+        return 0;
+    if (at != name)
+        put_loose(at, name, length);
+    extraction_add_hashed(x, length, hash, 1.0, view);
+    return 1;
 }
 
 /* `n` bytes appended at `out`. */

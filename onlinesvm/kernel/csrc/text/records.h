@@ -166,6 +166,14 @@ static int record_add_text(extraction *x, span field, span value)
     return problem || !x->options->dim ? problem : vectors_add(x, prefix, value, most);
 }
 
+/* A record that is one text. */
+static int record_add_bare_text(extraction *x, span text)
+{
+    const span bare = {text.at, 0};
+    x->is_text = 1;
+    return record_add_text(x, bare, text);
+}
+
 static int record_add_text_value(extraction *x, span field, span value, int kind)
 {
     if (kind == FIELD_DATE)
@@ -337,7 +345,7 @@ static int record_add_names(extraction *x, reader *r, size_t count)
 static int record_read(extraction *x, reader *r)
 {
     size_t count;
-    span text = {r->at, 0}, bare = text;
+    span text = {r->at, 0};
     uint8_t first;
     int map;
     if (r->at == r->end)
@@ -347,7 +355,7 @@ static int record_read(extraction *x, reader *r)
         r->at++;
         if (!record_text(r, first, &text) || x->options->text == TEXT_OFF)
             return NO_RECORD;
-        return record_add_text(x, bare, text);
+        return record_add_bare_text(x, text);
     }
     if (!read_container(r, &map, &count) || count > x->options->most_features
         || count > remaining(r) >> map)

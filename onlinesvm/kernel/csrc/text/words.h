@@ -6,26 +6,30 @@
 
 typedef struct {
     uint32_t first, end; /* characters: at most TOKEN_CHARACTERS of the token */
-    int word;
+    uint8_t word;
+    uint8_t mixed; /* 0 for a word whose characters are all of the class of the first */
 } token;
 
-/* The tokens of a text at `out`, which has room for one a character; how many. */
+/* The tokens of a text at `out`, from out[1] on; how many. Before the first and after the last one
+ * comes an empty one, at the text's ends. There is room for two more than characters. */
 static size_t tokens_cut(const characters *c, token *out)
 {
     const uint8_t *classes = c->classes;
     size_t at = 1, n = c->count - 1; /* less the spaces at the ends */
     token *t = out;
+    *t++ = (token){0, 0, 0, 0};
     while (at < n) {
         const size_t start = at;
         const uint8_t first = classes[at++];
+        uint8_t mixed = 0;
         if (first == TEXT_SPACE)
             continue;
         if (first == TEXT_ALONE) {
-            while (at < n && classes[at] == TEXT_MARK)
-                at++;
+            for (; at < n && classes[at] == TEXT_MARK; at++)
+                mixed = 1;
         } else if (first >= TEXT_OTHER) {
-            while (at < n && classes[at] >= TEXT_OTHER && classes[at] != TEXT_ALONE)
-                at++;
+            for (; at < n && classes[at] >= TEXT_OTHER && classes[at] != TEXT_ALONE; at++)
+                mixed |= classes[at] ^ first;
         } else {
             const size_t size = characters_size(c, start, start + 1);
             while (at < n && classes[at] == first && characters_size(c, at, at + 1) == size
@@ -35,9 +39,11 @@ static size_t tokens_cut(const characters *c, token *out)
         t->first = (uint32_t)start;
         t->end = (uint32_t)(at - start <= TOKEN_CHARACTERS ? at : start + TOKEN_CHARACTERS);
         t->word = first >= TEXT_OTHER;
+        t->mixed = mixed;
         t++;
     }
-    return (size_t)(t - out);
+    *t = (token){(uint32_t)c->count, (uint32_t)c->count, 0, 0};
+    return (size_t)(t - out - 1);
 }
 
 /* The shape of a word at `out`, of SHAPE_CHARACTERS bytes; its length. */

@@ -38,8 +38,26 @@ def next_sender(router: Router) -> Sender:
 
 
 def await_end(router: Router, sender: Sender) -> None:
-    """Wait for the end of a connection, as the door and the socket know it."""
-    eventually(lambda: not router.turn(0.0) and not router.is_open(sender), "the end of it")
+    """Wait for the end of a connection, as the door and the socket know it. The socket gives its
+    identity free last: a peer that claims it before would not be served.
+    """
+
+    def has_ended() -> bool:
+        return not (router.turn(0.0) or router.is_open(sender) or is_known(router, sender.identity))
+
+    eventually(has_ended, "the end of it")
+
+
+def is_known(router: Router, identity: bytes) -> bool:
+    """True if the socket has a connection of that identity."""
+    try:
+        router.socket.send_multipart([identity, b""], zmq.NOBLOCK)
+    except zmq.Again:
+        return True
+    except zmq.ZMQError as error:
+        assert error.errno == zmq.EHOSTUNREACH
+        return False
+    return True
 
 
 def test_each_connection_has_a_number_of_its_own(tmp_path: Path) -> None:
