@@ -14,7 +14,7 @@ from onlinesvm import Limits, OnlineSVM
 from onlinesvm import kernel as kernels
 from onlinesvm.errors import SampleError
 from onlinesvm.kernel import KERNELS
-from onlinesvm.model.model import Explanation
+from onlinesvm.model.explanation import Explanation
 from onlinesvm.text.attribution import FieldPart, attributed
 from onlinesvm.text.options import TextOptions
 from tests.model.test_text import MESSAGES

@@ -15,7 +15,9 @@ from tests.keyring import Keyring
 
 KEY = "0" * 40
 # Written out, so that a role that grows by mistake is noticed.
-READ = {"ping", "predict", "explain", "features", "labels", "stats", "models", "fetch"}
+READ = {
+    "ping", "predict", "explain", "features", "inspect", "labels", "stats", "models", "fetch",
+}  # fmt: skip
 MAY = {"read": READ, "learn": READ | {"learn", "resume", "lag", "label"}, "admin": set(OPERATIONS)}
 
 
