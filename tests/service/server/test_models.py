@@ -247,6 +247,30 @@ def test_a_producer_reports_its_lag_to_a_model_that_left_the_memory(tmp_path: Pa
         assert shown["lag_entries"] == 3
 
 
+def test_what_comes_after_a_request_that_waits_for_its_model_waits_too(tmp_path: Path) -> None:
+    """A drop needs no model in memory; it must not overtake what its connection has sent before."""
+    with bench(tmp_path) as found:
+        create(found, "a")
+        learn(found, "a", small(1)[0])
+        unload(found, "a")
+        turn = [
+            ("learn", body_of(small(1, 1)[0]), {"model": "a"}, PEER),
+            ("drop", None, {"model": "a"}, PEER),
+            ("create", None, {"model": "a", "config": SGD}, PEER),
+            ("learn", body_of(small(1, 2)[0]), {"model": "a"}, PEER),
+        ]
+        first, *others = [done(found, answer) for answer in found.turn(*turn)]
+        assert first["position"] == 2
+        assert [answer.get("position") for answer in others] == [None, 0, 1]
+        unload(found, "a")
+        waiting = found.turn(("learn", body_of(small(1, 3)[0]), {"model": "a"}, PEER))[0]
+        dropped = found.turn(("drop", None, {"model": "a"}, b"another peer"))[0]
+        assert dropped == {}, "another connection's need not wait"
+        error = done(found, waiting)
+        assert isinstance(error, RequestError)
+        assert error.code == "NO_MODEL"
+
+
 def test_requests_for_models_in_memory_do_not_wait_for_others(tmp_path: Path) -> None:
     batches = small(4)
     with bench(tmp_path) as found:
