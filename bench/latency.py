@@ -141,14 +141,14 @@ def _snapshots(endpoint: str) -> None:
 
 
 def _short_names(features: int) -> bytes:
-    """A learn request of samples of 100 features, names of 1 to 4 bytes."""
+    """A learn request of samples of 300 features, names of 1 to 4 bytes."""
     random = np.random.default_rng(2)
     names = [b"%x" % i for i in range(0x10000)]
     packed = [msgpack.packb(name.decode()) for name in names]
     samples = []
-    for number, chosen in enumerate(random.integers(0, len(packed), (features // 100, 100))):
+    for number, chosen in enumerate(random.integers(0, len(packed), (features // 300, 300))):
         samples.append(
-            b"\x92" + (b"\x01" if number % 2 else b"\xff") + b"\xdc\x00\x64"
+            b"\x92" + (b"\x01" if number % 2 else b"\xff") + b"\xdc\x01\x2c"
             + b"".join(packed[i] for i in chosen)
         )  # fmt: skip
     head: bytes = msgpack.Packer().pack_array_header(len(samples))
@@ -168,7 +168,9 @@ def _busy(kind: str, endpoint: str, data: Path, samples: int) -> None:
         body = _short_names(LARGE_BYTES // 5)
         _pump(endpoint, "learn", [body], 1)
     elif kind == "large predict":
-        sample = msgpack.packb([streams.numbered_name(i).decode() for i in range(streams.A_SAMPLE)])
+        sample = msgpack.packb(
+            [streams.numbered_name(i).decode() for i in range(2 * streams.A_SAMPLE)]
+        )
         count = LARGE_PREDICT_BYTES // len(sample)
         _pump(endpoint, "predict", [msgpack.Packer().pack_array_header(count) + sample * count], 1)
     elif kind == "explain":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -67,8 +68,8 @@ class Ring:
 
 
 def digits(x: float) -> float | int | None:
-    """A figure in as few characters as a page needs; None for NaN."""
-    if x != x:
+    """A figure in as few characters as a page needs; None for NaN and the infinite."""
+    if not math.isfinite(x):
         return None
     return int(x) if x.is_integer() else float(f"{x:.5g}")
 

@@ -284,14 +284,10 @@ class Loop:
     ) -> Slices[float]:
         """Do the work of a request, and answer it; what that costs."""
         try:
-            if len(self._deferred) >= _MAX_DEFERRED and request.op in DEFERRING:
-                raise RequestError(
-                    "BUSY",
-                    f"expected at most {_MAX_DEFERRED} requests that wait for a file, got one more",
-                    None,
-                    request.id,
-                )
-            if plan is None:  # those before it in its turn may have filled the queue
+            # What is planned is in the log, or waits already: it cannot be refused any more.
+            if plan is None:
+                self._check_deferred(request)
+                # Those before it in its turn may have filled the queue.
                 self._check_room(message.sender, request.id)
             answer = yield from work
         except Fatal:
@@ -324,6 +320,16 @@ class Loop:
                 f" got {size}",
             )
         return None
+
+    def _check_deferred(self, request: Request) -> None:
+        """Raise RequestError (BUSY) where as many answers are being prepared as may be."""
+        if len(self._deferred) >= _MAX_DEFERRED and request.op in DEFERRING:
+            raise RequestError(
+                "BUSY",
+                f"expected at most {_MAX_DEFERRED} requests that wait for a file, got one more",
+                None,
+                request.id,
+            )
 
     def _check_room(self, sender: Sender, id: Id) -> None:
         """Raise RequestError (BUSY) where a client does not read its replies."""

@@ -55,6 +55,7 @@ _USING = frozenset(
         "stats", "snapshot", "resume", "lag",
     )
 )  # fmt: skip
+_ORDERED = _USING | {"create", "drop"}
 _GROWING = frozenset(("learn", "label", "create"))
 _READING = frozenset(("predict", "explain", "features", "labels", "inspect", "stats"))
 
@@ -200,7 +201,9 @@ class Leading:
         return [next(planned) if parked is None else parked for parked in plans]
 
     def _park(self, request: Request) -> Planned:
-        """Let a request wait whose model is not in memory; None for one that need not."""
+        """Let a request wait whose model is not in memory, or that comes after one that waits, of
+        the same connection and model; None for one that need not.
+        """
         stored = None
         if request.op in _USING:
             stored = self._registry.awaited(request.model)
@@ -208,12 +211,16 @@ class Leading:
             stored = self._registry.awaited(request.options["copy_of"])
         elif request.op == "create" and request.options["if_exists"] == "same":
             stored = self._registry.awaited(request.model)
-        if stored is None:
+        # The model of those that wait may be dropped meanwhile, or a new one have its name.
+        is_next = request.op in _ORDERED and self._waiting.has(request.model, request.peer)
+        if stored is None and not is_next:
             return self._refusal_of(request)
         try:
-            answer = self._waiting.park(request, stored.name)
+            answer = self._waiting.park(request, request.model if stored is None else stored.name)
         except RequestError as error:
             return error
+        if stored is None:
+            return answer
         if self._memory.is_full:
             self._wanted.append(stored)  # once there is room
         else:

@@ -92,8 +92,6 @@ class Round:
         """Write and remove. Runs on the worker."""
         if self.release is not None:
             self._remove(self.release, snapshots, released)
-        if snapshots.has_dropped:
-            snapshots.remove_dropped()
         if self.frugal is not None:
             for job in self.jobs:
                 newest = job.hosted.learning[1].newest
@@ -105,6 +103,9 @@ class Round:
                 job.written = self._write(job, snapshots, disk, turnstile)
             except Exception as error:
                 job.error = error
+        # A model of this round may be dropped at any time: until here its snapshots are refused.
+        if snapshots.has_dropped:
+            snapshots.remove_dropped()
         return self
 
     def _remove(self, release: Release, snapshots: Snapshots, released: Released) -> None:

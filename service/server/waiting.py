@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -42,6 +42,7 @@ class Waiting:
         self._wait_s = wait_s
         self._busy = busy
         self._parked: dict[str, deque[Parked]] = {}
+        self._of_peers: Counter[tuple[str, bytes]] = Counter()
         self._number = self._bytes = 0
 
     def __len__(self) -> int:
@@ -50,6 +51,10 @@ class Waiting:
     def __contains__(self, name: str) -> bool:
         return name in self._parked
 
+    def has(self, name: str, peer: bytes) -> bool:
+        """True where a request of a connection waits for `name`."""
+        return (name, peer) in self._of_peers
+
     def park(self, request: Request, name: str = "") -> Future[Reply]:
         """Let a request wait for `name`; its answer. Raises RequestError where too many wait."""
         size = self._bytes + len(request.body)
@@ -57,6 +62,7 @@ class Waiting:
             raise self._busy(request)
         parked = Parked(request, time.monotonic())
         self._parked.setdefault(name, deque()).append(parked)
+        self._of_peers[name, request.peer] += 1
         self._number += 1
         self._bytes = size
         return parked.answer
@@ -65,10 +71,14 @@ class Waiting:
         """Those that wait for `name`, which do not wait any more."""
         taken = list(self._parked.pop(name, ()))
         for parked in taken:
-            self._left(parked)
+            self._left(name, parked)
         return taken
 
-    def _left(self, parked: Parked) -> None:
+    def _left(self, name: str, parked: Parked) -> None:
+        key = name, parked.request.peer
+        self._of_peers[key] -= 1
+        if not self._of_peers[key]:
+            del self._of_peers[key]
         self._number -= 1
         self._bytes -= len(parked.request.body)
 
@@ -76,7 +86,7 @@ class Waiting:
         """Refuse the requests that have waited long enough."""
         for name, queue in list(self._parked.items()):
             while queue and now - queue[0].since >= self._wait_s:
-                self._refuse(queue.popleft())
+                self._refuse(name, queue.popleft())
             if not queue:
                 del self._parked[name]
 
@@ -93,8 +103,8 @@ class Waiting:
         for name in list(self._parked):
             self.refuse(name)
 
-    def _refuse(self, parked: Parked) -> None:
-        self._left(parked)
+    def _refuse(self, name: str, parked: Parked) -> None:
+        self._left(name, parked)
         parked.answer.set_exception(self._busy(parked.request))
 
 

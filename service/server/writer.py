@@ -13,7 +13,7 @@ from onlinesvm.service.storage.log import Log, Written
 __all__ = ["Part", "Writer"]
 
 # Below this, handing a part to the thread takes longer than writing it.
-SMALL_BYTES = 2**16
+SMALL_BYTES = 2**20
 
 
 class Part:

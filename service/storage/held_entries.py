@@ -45,7 +45,7 @@ KINDS = frozenset((Kind.HOLD, Kind.LABEL, Kind.EXPIRE))
 
 
 class Due(NamedTuple):
-    """Held samples that leave. batch: those of them that are learned, with their labels; given: the
+    """Held samples that leave. batch: those of them that are learned, with their labels; given:
     what predicting gave them, by which the metrics go.
     """
 

@@ -6,7 +6,9 @@ and refuses to run by another one: the bits could differ.
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -66,7 +68,7 @@ def learn_shard(version: str, base: bytes, number: int, shard: Shard, reading: R
     learner = Learner(from_bytes(base), reading.limits)
     skipped, first_bad = 0, None
     for part in shard:
-        with _reader(part, learner, reading) as reader:
+        with _readable(part), _reader(part, learner, reading) as reader:
             for batch in reader:
                 try:
                     learner.learn(batch, reader.csr)
@@ -105,36 +107,44 @@ def model_of(learned: Learned) -> bytes:
     return learned.model
 
 
-def _reader(part: Part, learner: Learner, reading: Reading) -> Reader:
-    """A reader of a part. Raises ClusterError unless the file is the one that was cut."""
+@contextlib.contextmanager
+def _readable(part: Part) -> Iterator[None]:
+    """Raise what the file cannot give as ClusterError: any other OSError is the cluster's, and the
+    round would begin again.
+    """
     try:
-        size = os.stat(part.path).st_size
-        if size != part.size:
-            raise ClusterError(
-                f"{_here()}: {part.path}: expected a file of {part.size} bytes, got {size}"
-            )
-        model = learner.model
-        return Reader(
-            part.path,
-            format=reading.format,
-            positive=model.config.positive or (),
-            skip_bad=reading.skip_bad,
-            keys=reading.keys,
-            label_column=reading.label_column,
-            limits=model.limits,
-            batch_samples=model.limits.max_samples_per_batch,
-            ahead=kernels.load().NAME != "python",
-            look_up=model.look_up,
-            extractor=model.extractor,
-            span=(part.start, part.end) if part.is_cut else None,
-        )
+        yield
+    except ClusterError:
+        raise
     except OSError as error:
-        if isinstance(error, ClusterError):
-            raise
         raise ClusterError(
-            f"{_here()}: {part.path}: {error.strerror}; every worker reads the files by the same"
-            " paths"
+            f"{_here()}: {part.path}: {error.strerror or error}; every worker reads the files by"
+            " the same paths"
         ) from None
+
+
+def _reader(part: Part, learner: Learner, reading: Reading) -> Reader:
+    """A reader of a part. Raises ClusterError unless the file is the one that was cut, OSError."""
+    size = os.stat(part.path).st_size
+    if size != part.size:
+        raise ClusterError(
+            f"{_here()}: {part.path}: expected a file of {part.size} bytes, got {size}"
+        )
+    model = learner.model
+    return Reader(
+        part.path,
+        format=reading.format,
+        positive=model.config.positive or (),
+        skip_bad=reading.skip_bad,
+        keys=reading.keys,
+        label_column=reading.label_column,
+        limits=model.limits,
+        batch_samples=model.limits.max_samples_per_batch,
+        ahead=kernels.load().NAME != "python",
+        look_up=model.look_up,
+        extractor=model.extractor,
+        span=(part.start, part.end) if part.is_cut else None,
+    )
 
 
 def _check_version(version: str) -> None:

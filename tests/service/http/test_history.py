@@ -72,7 +72,15 @@ def test_a_sparkline_has_the_mean_rate_of_each_ten_seconds(
 
 @pytest.mark.parametrize(
     ("given", "shown"),
-    [(math.nan, None), (3.0, 3), (0.123456789, 0.12346), (1e18, 10**18), (-0.5, -0.5), (0.0, 0)],
+    [
+        (math.nan, None),
+        (math.inf, None),
+        (3.0, 3),
+        (0.123456789, 0.12346),
+        (1e18, 10**18),
+        (-0.5, -0.5),
+        (0.0, 0),
+    ],
 )
 def test_figures_have_few_digits(given: float, shown: float | None) -> None:
     assert digits(given) == shown

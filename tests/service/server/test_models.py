@@ -17,8 +17,10 @@ from onlinesvm.service.errors import StateError
 from onlinesvm.service.protocol import RequestError
 from onlinesvm.service.server.leader import Policy
 from onlinesvm.service.server.memory import Memory
+from onlinesvm.service.server.snapshot_round import Job, Round
+from onlinesvm.service.server.turnstile import Turnstile
 from onlinesvm.service.storage.recovery import recover
-from onlinesvm.service.storage.snapshots import model_folder, snapshots_in
+from onlinesvm.service.storage.snapshots import DroppedModel, model_folder, snapshots_in
 from onlinesvm.service.storage.state_dir import StateDir
 from tests.daemons import digest_of, eventually, files_in
 from tests.logs import Batch, Bench, bench, body_of, scratch, segments_of
@@ -247,6 +249,30 @@ def test_a_producer_reports_its_lag_to_a_model_that_left_the_memory(tmp_path: Pa
         assert shown["lag_entries"] == 3
 
 
+def test_what_comes_after_a_request_that_waits_for_its_model_waits_too(tmp_path: Path) -> None:
+    """A drop needs no model in memory; it must not overtake what its connection has sent before."""
+    with bench(tmp_path) as found:
+        create(found, "a")
+        learn(found, "a", small(1)[0])
+        unload(found, "a")
+        turn = [
+            ("learn", body_of(small(1, 1)[0]), {"model": "a"}, PEER),
+            ("drop", None, {"model": "a"}, PEER),
+            ("create", None, {"model": "a", "config": SGD}, PEER),
+            ("learn", body_of(small(1, 2)[0]), {"model": "a"}, PEER),
+        ]
+        first, *others = [done(found, answer) for answer in found.turn(*turn)]
+        assert first["position"] == 2
+        assert [answer.get("position") for answer in others] == [None, 0, 1]
+        unload(found, "a")
+        waiting = found.turn(("learn", body_of(small(1, 3)[0]), {"model": "a"}, PEER))[0]
+        dropped = found.turn(("drop", None, {"model": "a"}, b"another peer"))[0]
+        assert dropped == {}, "another connection's need not wait"
+        error = done(found, waiting)
+        assert isinstance(error, RequestError)
+        assert error.code == "NO_MODEL"
+
+
 def test_requests_for_models_in_memory_do_not_wait_for_others(tmp_path: Path) -> None:
     batches = small(4)
     with bench(tmp_path) as found:
@@ -337,6 +363,23 @@ def test_a_snapshot_of_a_model_that_is_dropped_meanwhile_has_no_model(tmp_path: 
             assert (answer.code, answer.message) == ("NO_MODEL", "model spam was dropped")
         again = ask(found, "snapshot", "spam")
         assert again.code == "NO_MODEL"
+
+
+def test_a_model_that_is_dropped_before_its_round_runs_leaves_no_snapshot(tmp_path: Path) -> None:
+    """Or the next start would serve it again, once the log with the drop is gone."""
+    with bench(tmp_path) as found:
+        create(found, "a")
+        learn(found, "a", small(1)[0])
+        hosted = found.service.handlers._registry.get("a")
+        state, _ = hosted.learning
+        job = Job(hosted, state.view(found.started.folder), state.position.lsn, Future())
+        assert ask(found, "drop", "a") == {}
+        snapshotter, snapshots = found.service.snapshotter, found.started.snapshots
+        Round([job], None, None, job.lsn).run(
+            snapshots, snapshotter._disk, snapshotter._released, Turnstile()
+        )
+        assert isinstance(job.error, DroppedModel)
+        assert not snapshots_in(model_folder(tmp_path, "a"))
 
 
 def test_a_copy_whose_name_is_taken_meanwhile_leaves_no_file(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from onlinesvm import Limits, OnlineSVM
 from onlinesvm.service.protocol import encode_request
+from onlinesvm.service.server import loop as loops
 from onlinesvm.service.server import slices
 from onlinesvm.service.server.counters import Counters
 from onlinesvm.service.server.loop import Loop
@@ -201,6 +202,25 @@ def test_a_large_prediction_holds_up_no_small_one_and_sees_one_model(tmp_path: P
         model.learn(SAMPLES[: header["position"]])
         assert margins == model.decision_function(rows).tolist()
         assert it.receive(learner)[0]["position"] == 90
+
+
+def test_a_creation_that_is_in_the_log_is_not_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where as many answers as may be are being prepared, one that would have to be is refused."""
+    monkeypatch.setattr(loops, "_MAX_DEFERRED", 0)
+    with driven(tmp_path) as it, raw(it.endpoint) as client:
+        ask(client, "create", 1, model="other", config={"rule": "sgd"})
+        assert it.receive(client)[0]["ok"]
+        ask(client, "learn", 2, body_of(SAMPLES[:5]), model="other")
+        assert it.receive(client)[0]["position"] == 5
+        ask(client, "create", 3, model="copy", copy_of="other")
+        assert it.receive(client)[0]["error"]["code"] == "BUSY"
+        ask(client, "create", 4, model="copy", config={"rule": "sgd"})
+        assert it.receive(client)[0]["ok"]
+        names = it.found.service._registry.names_after("", 10)
+    with bench(tmp_path) as found:
+        assert found.service._registry.names_after("", 10) == names
 
 
 OPS = st.lists(

@@ -265,7 +265,7 @@ def test_a_round_that_ends_early_fails_its_snapshots_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Beside the loop, and where it begins."""
-    for part, name in ("_disk", "is_short"), ("_started", "log"), ("_started", "snapshots"):
+    for part, name in ("_disk", "is_short"), ("_started", "log"):
         with bench(tmp_path) as found:
             snapshotter = found.service.snapshotter
             found.learn([(["a"], 1)])
@@ -276,11 +276,8 @@ def test_a_round_that_ends_early_fails_its_snapshots_alone(
             place = getattr(snapshotter, part)
             if name == "is_short":
                 monkeypatch.setattr(place, name, fail)
-            elif name == "log":
-                monkeypatch.setattr(place.log, "roll", fail)
             else:
-                place.snapshots._dropped.add(b"id")
-                monkeypatch.setattr(place.snapshots, "remove_dropped", fail)
+                monkeypatch.setattr(place.log, "roll", fail)
             asked = snapshotter.request(found.hosted)
             settled(found)
             assert isinstance(asked.exception(0), OSError)

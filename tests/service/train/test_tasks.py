@@ -9,7 +9,7 @@ import pytest
 from onlinesvm import OnlineSVM
 from onlinesvm.errors import FormatError
 from onlinesvm.service.errors import ClusterError
-from onlinesvm.service.train.shards import Shard, cut
+from onlinesvm.service.train.shards import Part, Shard, cut
 from onlinesvm.service.train.tasks import (
     Learned,
     Reading,
@@ -89,6 +89,13 @@ def test_another_file_is_refused(base: bytes, shards: tuple[Shard, ...]) -> None
     path.unlink()
     with pytest.raises(ClusterError, match=r"samples.tsv: No such file .* by the same paths"):
         learn_shard(__version__, base, 0, shards[0], Reading())
+
+
+def test_a_file_that_cannot_be_read_to_its_end_is_an_error_of_the_task(base: bytes) -> None:
+    """An OSError would be taken for a loss of the cluster, and the round begin again for ever."""
+    memory = Part("/proc/self/mem", 0, 0, 0, False)  # it can be opened; reading it fails
+    with pytest.raises(ClusterError, match="/proc/self/mem: Input/output error; every worker"):
+        learn_shard(__version__, base, 0, (memory,), Reading())
 
 
 def test_faults_have_their_line_in_the_file(base: bytes, tmp_path: Path) -> None:
