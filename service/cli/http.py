@@ -8,7 +8,7 @@ import socket
 
 from onlinesvm.errors import ConfigError
 from onlinesvm.service.cli.parser import Parser, UsageError
-from onlinesvm.service.cli.target import add_connection, async_client_of
+from onlinesvm.service.cli.target import add_connection, async_client_of, client_of
 from onlinesvm.service.endpoint import is_local
 from onlinesvm.version import __version__
 
@@ -60,6 +60,10 @@ def http(arguments: argparse.Namespace) -> None:
         raise UsageError(error) from None
     if not tokens and not is_local(f"tcp://{arguments.listen}"):
         raise UsageError(f"--listen {arguments.listen} lets other machines in: give --tokens FILE")
+    if arguments.wait:
+        with client_of(arguments) as waiting:
+            waiting.ping()
+    arguments.wait = 0.0  # requests to the door do not wait: without a daemon they get 503
     client = async_client_of(arguments)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:

@@ -134,3 +134,10 @@ def test_a_file_of_tokens_that_cannot_be_used(
     file.chmod(mode)
     with pytest.raises(ConfigError, match=said):
         Tokens.of(file)
+
+
+def test_a_wait_is_for_the_start_and_requests_get_503_at_once(tmp_path: Path) -> None:
+    with serve(tmp_path) as daemon, DoorProcess(daemon.endpoint, "--wait", "1000s") as door:
+        assert door.http.get("/readyz").status_code == 200
+        daemon.kill()
+        problem(door.http.get("/readyz"), 503, "UNREACHABLE")
