@@ -443,7 +443,7 @@ def _forget_columns(estimator: Any) -> None:
 
 
 def _records_of(X: Any) -> NDArray[np.object_] | None:  # noqa: N803
-    """Texts and records, [n]; None for a matrix, a frame of numbers, and what is neither."""
+    """Texts and records, [n]; None for a matrix, a frame of numbers and anything else."""
     if is_frame(X):
         first = _rows_of(X.head(_LOOKED_AT)) if hasattr(X, "head") else []
         if not any(isinstance(value, str) for row in first for value in row.values()):

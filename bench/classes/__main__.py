@@ -31,7 +31,7 @@ def measured(name: str, seeds: range, peers: list[str], kept: Kept) -> dict[str,
 
 
 def summary(sets: dict[str, Any]) -> dict[str, float]:
-    """What is wanted of all sets of one label a row together."""
+    """The targets of all sets of one label a row together."""
     found = [sets[name]["mean"] for name in SETS if name in sets]
     of: dict[str, list[float]] = {
         figure: [mean[figure] for mean in found if figure in mean]

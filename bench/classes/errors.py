@@ -1,6 +1,6 @@
 """Errors beside the peers: of one order, and their means over several.
 
-Peers' figures are kept in a folder, by data, peer and its version: what was measured once is not
+Peers' figures are kept in a folder, by data, peer and its version: figures that are there are not
 measured again.
 """
 

@@ -1,7 +1,7 @@
 """The ways of mixing numbers: means by counts, and sums of increments.
 
 A mean is of what converges: weights, variances, mean squares, margins' sizes. Increments are summed
-where a number counts what was learned from: samples, and the sums of squared gradients G, which are
+where a number counts the examples: samples, and the sums of squared gradients G, which are
 what one learner of all samples would have summed (Duchi, Hazan and Singer 2011, "Adaptive
 subgradient methods", equation 1).
 """

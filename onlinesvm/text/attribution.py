@@ -189,7 +189,7 @@ class _Text:
 
 
 def _covered(count: int, most: int) -> Iterator[range]:
-    """The tokens of each of the `word_grams` of `count` tokens; the empty ones are none."""
+    """The tokens of each of the `word_grams` of `count` tokens, without the marks at both ends."""
     for n in range(2, most + 1 if count else 0):
         for i in range(count + 3 - n):
             yield range(max(0, i - 1), min(count, i - 1 + n))

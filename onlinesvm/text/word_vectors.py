@@ -49,7 +49,7 @@ def digest_of(path: str | os.PathLike[str]) -> str:
 def know(path: str | os.PathLike[str]) -> str:
     """Make a fastText file known to this process; its digest.
 
-    Raises OSError if it cannot be read, VectorFileError if it is no such file.
+    Raises OSError if it cannot be read, VectorFileError if its format is another.
     """
     digest = digest_of(path)
     if digest not in _open:

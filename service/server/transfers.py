@@ -258,6 +258,8 @@ class Transfers:
             if request.model in self._registry:  # by its first sample, meanwhile
                 raise exists(request)
             made = creation.made.result()
+            if not (model_folder(self._state, request.model) / ORIGIN).exists():
+                raise exists(request)  # meanwhile, and its folder was dropped with the file in it
             origin = made.model, made.digest
             change = self._leader.creation(request, made.model.config, None, origin)
             self._leader.create(change)

@@ -22,7 +22,7 @@ from onlinesvm.service.server.turnstile import Turnstile
 from onlinesvm.service.storage.recovery import recover
 from onlinesvm.service.storage.snapshots import DroppedModel, model_folder, snapshots_in
 from onlinesvm.service.storage.state_dir import StateDir
-from tests.daemons import digest_of, eventually, files_in
+from tests.daemons import DEADLINE_S, digest_of, eventually, files_in
 from tests.logs import Batch, Bench, bench, body_of, scratch, segments_of
 
 SGD: dict[str, Any] = {"rule": "sgd", "eta0": 0.5}
@@ -392,6 +392,21 @@ def test_a_copy_whose_name_is_taken_meanwhile_leaves_no_file(tmp_path: Path) -> 
         assert error.code == "EXISTS"
         assert not list(tmp_path.glob("models/spam/*"))
         ask(found, "snapshot", "spam")
+
+
+def test_a_copy_whose_name_came_and_went_meanwhile_is_not_created(tmp_path: Path) -> None:
+    """Its file left with the folder of the model that was dropped."""
+    with bench(tmp_path) as found:
+        learn(found, "default", small(1)[0])
+        (copied,) = found.turn(("create", None, {"model": "spam", "copy_of": "default"}, PEER))
+        found.service.handlers._transfers._creations["spam"].made.result(DEADLINE_S)
+        found.turn(("create", None, {"model": "spam", "config": SGD}, PEER))
+        found.turn(("drop", None, {"model": "spam"}, PEER))
+        error = done(found, copied)
+        assert isinstance(error, RequestError)
+        assert error.code == "EXISTS"
+    with bench(tmp_path) as found:
+        assert ask(found, "stats", "spam").code == "NO_MODEL"
 
 
 def test_there_are_as_many_models_as_there_may_be(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ static inline const uint8_t *batch_name(const batch *b, const feature *f)
     return in[f->length >> 31] + f->offset;
 }
 
-#define EXPECTED_BYTES 16 /* of an input for a feature: its name and what is beside that */
+#define EXPECTED_BYTES 16 /* of an input for a feature: its name, its value and their heads */
 
 static double batch_density; /* features for a byte of the last input; under the interpreter's lock */
 

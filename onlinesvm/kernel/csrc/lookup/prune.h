@@ -88,7 +88,7 @@ static void lookup_sweep(lookup *l, size_t n, const uint8_t *kept, int is_viewed
 }
 
 /* Move the state of ids first .. first + n - 1 that stay to ids to, to + 1, ...; all others of these
- * are fresh then. `views` keep what was there. */
+ * are fresh then. `views` keep the records that were there. */
 static void blocks_move(blocks *b, view *views, uint32_t to, uint32_t first, size_t n,
                         const uint8_t *kept)
 {

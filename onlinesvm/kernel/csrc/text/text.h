@@ -202,7 +202,7 @@ static int text_add_word_grams(extraction *x, span prefix, size_t count, int mos
 }
 
 /* The names ^~ and 4 bytes, n of them from one byte after the other, each once: the n-grams of most
- * runs of a bare text. A name is hashed before it is written: what was just written in pieces cannot
+ * runs of a bare text. A name is hashed before it is written: bytes just written in pieces cannot
  * be read at once. */
 static inline int text_add_short_grams(extraction *x, const uint8_t *from, size_t n)
 {
