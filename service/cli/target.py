@@ -72,7 +72,7 @@ def add_connection(parser: Parser) -> None:
         type=duration,
         default=0.0,
         metavar="TIME",
-        help="wait so long for a daemon that does not run yet (default: a closed port is an error)",
+        help="wait so long at the start for a daemon that does not run yet (default: do not wait)",
     )
     parser.add_argument(
         "--key",

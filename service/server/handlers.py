@@ -60,6 +60,7 @@ from onlinesvm.service.server.snapshot_requests import SnapshotRequests
 from onlinesvm.service.server.snapshot_round import Written
 from onlinesvm.service.server.snapshotter import Snapshotter
 from onlinesvm.service.server.transfers import Transfers, piece_of
+from onlinesvm.service.storage.held import Outcome
 from onlinesvm.service.storage.log import Log
 from onlinesvm.service.storage.snapshots import DroppedModel
 from onlinesvm.version import __version__
@@ -374,30 +375,33 @@ class LeaderHandlers(Handlers):
 
     def _carry_out(self, request: Request, plan: Change) -> Slices[Answer]:
         yield from plan.written()
+        hosted = self._registry.find(request.model)
+        outcome: Any
         try:
             if isinstance(plan, Plan):
-                learned = yield from plan.carry_out()
-                self._users.quotas.take_features(request, plan.features)
-                return self._learned(learned)
-            if isinstance(plan, Hold):
-                return (yield from self._held(request, plan))
-            if isinstance(plan, Label):
-                return self._labelled(plan)
-            if isinstance(plan, Create):
-                return Reply(created(plan.carry_out()))
-            if isinstance(plan, DropLabel):
-                plan.carry_out()
-                return Reply({"position": plan.hosted.model.position})
-            assert isinstance(plan, Drop)
-            hosted = self._registry.find(request.model)
-            plan.carry_out()
+                outcome = yield from plan.carry_out()
+            else:
+                assert isinstance(plan, Hold | Label | Create | DropLabel | Drop)
+                outcome = plan.carry_out()
         except NotDurable as error:
             text = f"{error}; nothing of it is applied"
             raise RequestError("NOT_DURABLE", text, None, request.id) from None
         except MemoryError:
             text = "out of memory; nothing of it is applied"
             raise RequestError("INTERNAL", text, None, request.id) from None
-        if hosted is not None:
+        # It is applied: an error from here on is one of the reply alone.
+        if isinstance(plan, Plan):
+            self._users.quotas.take_features(request, plan.features)
+            return self._learned(outcome)
+        if isinstance(plan, Hold):
+            return (yield from self._held(request, plan, outcome))
+        if isinstance(plan, Label):
+            return self._labelled(plan, outcome)
+        if isinstance(plan, Create):
+            return Reply(created(outcome))
+        if isinstance(plan, DropLabel):
+            return Reply({"position": plan.hosted.model.position})
+        if hosted is not None:  # a model that was dropped
             self._memory.forget(hosted)
         return Reply({})
 
@@ -408,8 +412,7 @@ class LeaderHandlers(Handlers):
         self._counters.samples += learned.samples
         return Reply(keys, encode_margins(learned.margins))
 
-    def _held(self, request: Request, plan: Hold) -> Slices[Reply]:
-        known = plan.carry_out()
+    def _held(self, request: Request, plan: Hold, known: list[int]) -> Slices[Reply]:
         self._users.quotas.take_features(request, plan.features)
         reply = yield from self._predicted(
             request, plan.hosted.model, plan.batch, plan.group.samples, plan.margins
@@ -417,8 +420,7 @@ class LeaderHandlers(Handlers):
         reply.keys["duplicate"] = known
         return reply
 
-    def _labelled(self, plan: Label) -> Reply:
-        outcomes = plan.carry_out()
+    def _labelled(self, plan: Label, outcomes: list[Outcome]) -> Reply:
         learned = len(plan.due.keys)
         self._counters.samples += learned
         return Reply(
