@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from onlinesvm.service.cli.interrupt import uninterrupted
 from onlinesvm.service.cli.parser import Parser, UsageError
-from onlinesvm.service.cli.target import add_daemon, client_of
+from onlinesvm.service.cli.target import add_connection, client_of
 from onlinesvm.service.protocol import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ def add_top(parser: Parser) -> None:
     """Add the flags of `top`."""
     parser.usage = "onlinesvm top [FLAGS]"
     parser.epilog = "example:\n  onlinesvm top\n  onlinesvm top --model spam"
-    add_daemon(parser)
+    add_connection(parser)
+    parser.add_argument("--model", metavar="NAME", help="show this model (default: all of them)")
 
 
 def top(arguments: argparse.Namespace) -> None:
