@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from onlinesvm import kernel as kernels
 from onlinesvm.kernel.contract import KernelMulticlass
 from tests.class_streams import FEATURES, Samples, bits, csr_of, learn, new, samples, words
+from tests.forged import forge
 
 
 @pytest.fixture(scope="session", params=["native"], autouse=True)
@@ -124,22 +125,7 @@ def test_the_same_refusals_of_forged_views(part: Samples, data: st.DataObject) -
     learn(native, part)
     view = native.view(FEATURES)
     arrays, scalars = view.arrays(), dict(view.scalars)
-    name = data.draw(st.sampled_from([*arrays, *scalars]))
-    kind = data.draw(st.sampled_from(["gone", "more", "odd", "large", "nan"]))
-    if name in arrays:
-        array = arrays.pop(name)
-        odd = {"more": np.append(array, array[:1]), "odd": np.zeros(len(array), np.float16)}
-        if kind in odd:
-            arrays[name] = odd[kind]
-        elif kind != "gone" and len(array):
-            changed = array.copy()
-            whole = changed.dtype.kind in "iu"
-            changed[-1] = 200 if whole else (np.nan if kind == "nan" else 1e30)
-            arrays[name] = changed
-    else:
-        del scalars[name]
-        if kind != "gone":
-            scalars[name] = {"more": -1, "odd": "1", "large": 1e301, "nan": float("nan")}[kind]
+    forge(arrays, scalars, data)
     before = bits(native, FEATURES)
     mine = outcome(lambda: native.restore(arrays, scalars))
     assert mine == outcome(lambda: python.restore(arrays, scalars))

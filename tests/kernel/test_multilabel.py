@@ -14,6 +14,7 @@ from onlinesvm.data.batch import CSR
 from onlinesvm.data.label_sets import LabelSets
 from onlinesvm.kernel.contract import KernelMultilabel
 from onlinesvm.model.rules.class_layout import SetLayout
+from tests.forged import forge
 
 FEATURES = 12
 
@@ -150,22 +151,7 @@ def test_the_same_refusals_of_forged_views(samples: Samples, data: st.DataObject
     learn(native, samples)
     view = native.view(FEATURES)
     arrays, scalars = view.arrays(), dict(view.scalars)
-    name = data.draw(st.sampled_from([*arrays, *scalars]))
-    kind = data.draw(st.sampled_from(["gone", "more", "odd", "large", "nan"]))
-    if name in arrays:
-        array = arrays.pop(name)
-        odd = {"more": np.append(array, array[:1]), "odd": np.zeros(len(array), np.float16)}
-        if kind in odd:
-            arrays[name] = odd[kind]
-        elif kind != "gone" and len(array):
-            changed = array.copy()
-            whole = changed.dtype.kind in "iu"
-            changed[-1] = 200 if whole else (np.nan if kind == "nan" else 1e30)
-            arrays[name] = changed
-    else:
-        del scalars[name]
-        if kind != "gone":
-            scalars[name] = {"more": -1, "odd": "1", "large": 1e301, "nan": float("nan")}[kind]
+    forge(arrays, scalars, data)
     before = bits(native)
     outcomes = []
     for learner in (native, python):
